@@ -1,0 +1,137 @@
+"""Checkpoints on disk: a folder with weights, a tokenizer and a card that says what they are.
+
+    card.json           what it is, how it was made, and the hash of every other file
+    config.json         the model's shape, as transformers reads it
+    model.safetensors   weights, bf16
+    tokenizer.json      as the `tokenizers` library reads it
+    ctranslate2/        the same weights converted for CTranslate2, int8
+
+Loading is verifying: nothing is served that its card does not describe. Pickles are refused outright.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from waymark.contracts import Role
+from waymark.errors import CheckpointError
+
+CARD = "card.json"
+_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+_CTRANSLATE2 = "ctranslate2"
+
+
+class Training(BaseModel):
+    """How a checkpoint came to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    """Makes the checkpoint again."""
+    commit: str | None
+    data_sha256: str
+    """Of the trajectories it was trained from."""
+    seed: int
+    steps: int
+    recipe: dict[str, str | int | float | bool]
+    dev: dict[str, float]
+    """Offline scores on dev: name to value, e.g. exact match of actions, 0 to 1."""
+
+
+class CheckpointCard(BaseModel):
+    """What a checkpoint is and needs; `card.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    role: Role
+    architecture: Literal["seq2seq", "causal"]
+    prompt_format: str
+    parameters: int
+    max_input_tokens: int
+    """Longer prompts are cut, and the answer says so."""
+    max_new_tokens: int
+    created: str
+    """ISO 8601 date."""
+    training: Training
+    files: dict[str, str]
+    """Relative path to SHA-256 of every file but the card."""
+
+
+class Checkpoint(BaseModel):
+    """A verified folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    card: CheckpointCard
+    sha256: str
+    """Of the card, which holds the hashes of all files."""
+
+    @property
+    def ctranslate2(self) -> Path:
+        """The converted weights."""
+        return self.folder / _CTRANSLATE2
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under a folder but its card, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def write_card(folder: Path, card: CheckpointCard) -> None:
+    """Put a card over the files of a folder; its `files` are computed here."""
+    complete = card.model_copy(update={"files": hash_files(folder)})
+    (folder / CARD).write_text(complete.model_dump_json(indent=1) + "\n")
+
+
+def load(folder: Path, role: Role | None = None) -> Checkpoint:
+    """Read a checkpoint and verify every file of it against its card.
+
+    Raises CheckpointError when it is missing, truncated, tampered with, foreign or made for another role.
+    """
+    remedy = f"Restore {folder} (git checkout) or train it again; see training.command in its card."
+    path = folder / CARD
+    if not path.is_file():
+        raise CheckpointError(
+            f"No checkpoint at {folder}: it has no {CARD}.",
+            remedy="Point the setting at a folder that `python -m training export` wrote.",
+        )
+    raw = path.read_bytes()
+    try:
+        card = CheckpointCard.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"The card of {folder} is unreadable at {where!r}: {first['msg']}.", remedy=remedy) from error
+    found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    found.pop(CARD)
+    pickles = sorted(name for name, file in found.items() if file.suffix in _PICKLES)
+    if pickles:
+        raise CheckpointError(
+            f"{folder} holds a pickle ({pickles[0]}), which can run code when loaded.",
+            remedy="Keep weights as safetensors and remove the file.",
+        )
+    for name, expected in card.files.items():
+        if name not in found:
+            raise CheckpointError(f"{folder} lacks {name}, which its card lists.", remedy=remedy)
+        if _sha256(found[name]) != expected:
+            raise CheckpointError(f"{name} in {folder} is not the file its card describes.", remedy=remedy)
+    extra = sorted(found.keys() - card.files.keys())
+    if extra:
+        raise CheckpointError(f"{folder} holds {extra[0]}, which its card does not list.", remedy="Remove the file.")
+    if role is not None and card.role != role:
+        raise CheckpointError(
+            f"{folder} was trained as {card.role}, not as {role}.", remedy=f"Name a checkpoint of role {role}."
+        )
+    return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

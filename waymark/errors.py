@@ -1,0 +1,114 @@
+"""The error tree. Every error that a user can meet is here, named after the boundary that failed.
+
+    WaymarkError
+    ├── InvalidInput              what came in is wrong; names the field and the remedy      (HTTP 422)
+    │   ├── UnparsableAction      a string that is no action of the grammar
+    │   └── InputTooLarge         over a stated limit                                        (HTTP 413)
+    ├── NotFound                  no such evaluation, episode or checkpoint                  (HTTP 404)
+    ├── CheckpointError           missing, truncated, foreign or contradicting its card
+    ├── EngineUnavailable         the engine's package or hardware is absent
+    ├── EnvironmentFault          the simulator hung, died or refused
+    │   └── JavaMissing           no Java to run it with
+    ├── ServiceError              a call to one of our services failed
+    │   ├── ServiceUnavailable    not reachable, starting, draining or overloaded            (HTTP 503)
+    │   │   ├── ControllerUnavailable
+    │   │   └── ExecutorUnavailable
+    │   ├── DeadlineExceeded      the answer came too late or not at all                     (HTTP 504)
+    │   └── ServiceRejected       the service answered 4xx: our request was wrong
+    ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
+    └── StackError                the local stack could not start, or a part of it died
+        └── PortInUse
+
+An error carries one sentence that says what is wrong and, in `remedy`, one that says what to do.
+"""
+
+from __future__ import annotations
+
+
+class WaymarkError(Exception):
+    """Base of all errors of this package.
+
+    `field` is the path of the offending input (`state.turns.3.action`), when there is one.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+    @property
+    def kind(self) -> str:
+        """The error's type as it stands in results and problem documents."""
+        return type(self).__name__
+
+
+class InvalidInput(WaymarkError):
+    """The input is wrong; `field` names where."""
+
+
+class UnparsableAction(InvalidInput):
+    """A string that no template of the action grammar covers."""
+
+
+class InputTooLarge(InvalidInput):
+    """The input is over a stated limit."""
+
+
+class NotFound(WaymarkError):
+    """Nothing of that name is here."""
+
+
+class CheckpointError(WaymarkError):
+    """A checkpoint folder cannot be served as it is."""
+
+
+class EngineUnavailable(WaymarkError):
+    """The engine asked for cannot run here."""
+
+
+class EnvironmentFault(WaymarkError):
+    """The simulator hung, died or refused; the episode is lost, the worker is not."""
+
+
+class JavaMissing(EnvironmentFault):
+    """No Java was found to run the simulator with."""
+
+
+class ServiceError(WaymarkError):
+    """A call to a service failed."""
+
+
+class ServiceUnavailable(ServiceError):
+    """The service cannot answer now; the same call may succeed later."""
+
+
+class ControllerUnavailable(ServiceUnavailable):
+    """The controller cannot answer now."""
+
+
+class ExecutorUnavailable(ServiceUnavailable):
+    """The executor cannot answer now."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The answer did not come within its deadline."""
+
+
+class ServiceRejected(ServiceError):
+    """The service says that the request is wrong; the same call will fail again."""
+
+
+class JobStoreUnavailable(WaymarkError):
+    """Redis cannot be reached or refuses."""
+
+
+class StackError(WaymarkError):
+    """The local stack could not be started, or a part of it died."""
+
+
+class PortInUse(StackError):
+    """Another process listens on a port that a service needs."""

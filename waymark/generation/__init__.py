@@ -1,0 +1,70 @@
+"""The generation port: text in, ranked text out. One protocol, several engines, one meaning.
+
+Engines know nothing of sub-goals or actions; `waymark.serving` renders prompts and parses answers. Each
+engine lives in a module of its own that alone imports its library: `scripted`, `ctranslate2`, `transformers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One text that a model gave or scored."""
+
+    text: str
+    logprob: float
+    """Natural log of the probability of the whole text, the end token included."""
+    tokens: int
+    """How many tokens that is, the end token included."""
+
+    @property
+    def mean_logprob(self) -> float:
+        """Log-probability a token: what candidates of different length are compared by."""
+        return self.logprob / max(1, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The answer to one prompt: candidates, best first."""
+
+    candidates: tuple[Candidate, ...]
+    prompt_tokens: int
+    """What the model read, after truncation, end token included."""
+    truncated_tokens: int
+
+
+class Generator(Protocol):
+    """A loaded checkpoint. Not thread-safe: one thread at a time calls it. Batches may mix lengths.
+
+    A prompt over the checkpoint's `max_input_tokens` loses its last tokens
+    and says so in `truncated_tokens`.
+    """
+
+    @property
+    def engine(self) -> str:
+        """`ctranslate2`, `transformers`, `vllm` or `scripted`."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: `int8`, `float32`, `bfloat16`, …"""
+        ...
+
+    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+        """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more.
+
+        Log-probabilities are exact sums over the candidate's tokens, never length-normalised.
+        """
+        ...
+
+    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+        """Each prompt's own candidates with their log-probabilities, best mean first."""
+        ...
+
+    def close(self) -> None:
+        """Free what is held. Idempotent."""
+        ...

@@ -1,0 +1,70 @@
+"""The fold from an episode's events to the agent's state: start -> after_step -> with_subgoal.
+
+Pure functions. Training folds recorded trajectories and the env-runner folds live episodes through the same
+code, so history, score units and the alignment of look and inventory with their step are decided here once:
+
+- `look`, `inventory` and `observation` are those after the last action;
+- `turns` keeps every turn; `recent` cuts it to what a service reads;
+- the current sub-goal is the last one given, the completed ones are all before it;
+- an ended sub-goal is no turn: it leaves the state as it is until the next sub-goal is given.
+"""
+
+from __future__ import annotations
+
+import re
+
+from waymark.contracts import AgentState, Turn
+
+_ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
+
+
+def room_of(look: str) -> str | None:
+    """The room that a look describes, as prompts say it (`greenhouse`, never `green house`)."""
+    found = _ROOM.search(look)
+    return canonical(found.group(1)) if found else None
+
+
+def canonical(text: str) -> str:
+    """The simulator says `green house` here and `greenhouse` there; prompts always say the latter."""
+    return text.replace("green house", "greenhouse")
+
+
+def start(task: str, look: str, inventory: str) -> AgentState:
+    """The state before the first action."""
+    return AgentState(task=task, look=look, inventory=inventory, visited_rooms=_visit((), look))
+
+
+def after_step(state: AgentState, action: str, observation: str, look: str, inventory: str, score: int) -> AgentState:
+    """The state after one action; `score` is the new one, raw, -100 to 100."""
+    turn = Turn(action=action, observation=observation, reward=score - state.score)
+    return state.model_copy(
+        update={
+            "look": look,
+            "inventory": inventory,
+            "observation": observation,
+            "score": score,
+            "step": state.step + 1,
+            "turns": (*state.turns, turn),
+            "visited_rooms": _visit(state.visited_rooms, look),
+        }
+    )
+
+
+def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
+    """The state once a sub-goal is given. Giving the current one again changes nothing."""
+    if subgoal == state.current_subgoal:
+        return state
+    completed = state.completed_subgoals
+    if state.current_subgoal is not None:
+        completed = (*completed, state.current_subgoal)
+    return state.model_copy(update={"current_subgoal": subgoal, "completed_subgoals": completed})
+
+
+def recent(state: AgentState, turns: int) -> AgentState:
+    """The same state with only its last `turns` turns: what is worth sending to a service."""
+    return state.model_copy(update={"turns": state.turns[max(0, len(state.turns) - turns) :]})
+
+
+def _visit(rooms: tuple[str, ...], look: str) -> tuple[str, ...]:
+    room = room_of(look)
+    return rooms if room is None or room in rooms else (*rooms, room)
