@@ -9,6 +9,7 @@
     ├── EngineUnavailable         the engine's package or hardware is absent
     ├── EnvironmentFault          the simulator hung, died or refused
     │   └── JavaMissing           no Java to run it with
+    ├── EpisodeAbandoned          handed out several times and never finished
     ├── ServiceError              a call to one of our services failed
     │   ├── ServiceUnavailable    not reachable, starting, draining or overloaded            (HTTP 503)
     │   │   ├── ControllerUnavailable
@@ -76,6 +77,10 @@ class EnvironmentFault(WaymarkError):
 
 class JavaMissing(EnvironmentFault):
     """No Java was found to run the simulator with."""
+
+
+class EpisodeAbandoned(WaymarkError):
+    """An episode was handed out several times, and no worker finished it."""
 
 
 class ServiceError(WaymarkError):

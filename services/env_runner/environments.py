@@ -1,0 +1,31 @@
+"""The environments that a worker can play in, by the name that settings use. A simulator is imported when asked for."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from waymark.environment import Environment
+
+EnvironmentName = Literal["scienceworld", "scripted"]
+
+
+def open_environment(name: EnvironmentName) -> Environment:
+    """Start one; `scienceworld` takes 3 to 5 s and 1 GB at most. Raises EnvironmentFault, JavaMissing."""
+    if name == "scripted":
+        from waymark.environment.scripted import ScriptedEnvironment
+
+        return ScriptedEnvironment()
+    from waymark.environment.scienceworld import ScienceWorldSlot
+
+    return ScienceWorldSlot()
+
+
+def environment_version(name: EnvironmentName) -> str:
+    """What results record, e.g. `scienceworld 1.2.3`. Starts and imports nothing."""
+    if name == "scripted":
+        return name
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} (not installed where the env-runner's app runs)"
