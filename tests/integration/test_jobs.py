@@ -1,0 +1,222 @@
+"""The job store against a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
+from waymark.contracts import CheckpointInfo, EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest, Versions
+from waymark.errors import JobStoreUnavailable, NotFound
+from waymark.protocols import episodes
+from waymark.runs import Evaluation
+from waymark.stack import EmbeddedRedis
+
+LEASE_SECONDS = 0.2
+EXECUTOR = CheckpointInfo(
+    model="default",
+    checkpoint="scripted",
+    sha256="0" * 64,
+    role="executor",
+    architecture="scripted",
+    prompt_format="compact",
+    history_turns=10,
+    parameters=0,
+    max_input_tokens=1024,
+    max_new_tokens=32,
+    engine="scripted",
+    dtype="none",
+)
+VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=None, executor=EXECUTOR)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[JobStore]:
+    store = JobStore(redis_url, lease_seconds=LEASE_SECONDS)
+    yield store
+    for status in store.statuses():
+        store.cancel(status.id)
+    store.close()
+
+
+def submit(store: JobStore, name: str, *, tasks: tuple[str, ...] = ("1-1", "4-1", "4-2")) -> list[EpisodeSpec]:
+    request = EvaluationRequest(tasks=tasks)
+    specs = episodes(name, request)
+    evaluation = Evaluation(
+        id=name, request=request, created="2026-01-01T00:00:00+00:00", versions=VERSIONS, episodes=len(specs)
+    )
+    store.submit(evaluation, specs)
+    return specs
+
+
+def lease(store: JobStore, consumer: str = "alice") -> Lease:
+    found = store.lease(consumer, wait_seconds=0.01)
+    assert found is not None
+    return found
+
+
+def result(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
+    return EpisodeResult(
+        id=spec.id,
+        evaluation=spec.evaluation,
+        task=spec.task,
+        variation=spec.variation,
+        seed=spec.seed,
+        score=score,
+        raw_score=score,
+        last_nonnegative_score=score,
+        success=score == 100,
+        moves=1,
+        actions=1,
+        turns=1,
+        model_calls=1,
+        repaired=0,
+        stopped="error" if error else "moves",
+        error=error,
+        seconds=0.1,
+    )
+
+
+def abandon() -> None:
+    time.sleep(LEASE_SECONDS * 1.5)
+
+
+def test_episodes_are_leased_in_the_order_of_the_manifest(store: JobStore) -> None:
+    specs = submit(store, "order")
+    assert [lease(store).spec for _ in specs] == specs
+    assert store.lease("alice", wait_seconds=0.01) is None
+
+
+def test_enqueueing_again_adds_nothing(store: JobStore) -> None:
+    submit(store, "again")
+    lease(store)
+    assert store.enqueue("again") == 0
+
+
+def test_a_result_is_counted_and_served(store: JobStore) -> None:
+    specs = submit(store, "count")
+    first, second = lease(store), lease(store)
+    assert store.commit(first, result(first.spec, score=100))
+    assert store.commit(second, result(second.spec, score=0, error=EpisodeError(kind="EnvironmentFault", message="x")))
+    status = store.status("count")
+    assert (status.state, status.episodes, status.finished, status.errored) == ("running", 3, 2, 1)
+    assert status.mean_score == 50
+    assert [one.id for one in store.results("count")] == [spec.id for spec in specs[:2]]
+    assert store.episode("count", specs[0].id) == result(specs[0], score=100)
+    assert [event.result.id for event in store.events({"count": "0"})] == [spec.id for spec in specs[:2]]
+
+
+def test_the_last_result_finishes_the_evaluation(store: JobStore) -> None:
+    submit(store, "last", tasks=("1-1",))
+    assert store.status("last").state == "queued"
+    held = lease(store)
+    assert (store.status("last").state, store.status("last").running) == ("running", 1)
+    store.commit(held, result(held.spec))
+    assert store.status("last").state == "finished"
+
+
+def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobStore) -> None:
+    submit(store, "abandoned", tasks=("1-1",))
+    old = lease(store, "alice")
+    abandon()
+    new = lease(store, "bob")
+    assert (new.spec, new.deliveries) == (old.spec, 2)
+    assert not store.renew(old)
+    assert not store.commit(old, result(old.spec, score=10))
+    assert store.commit(new, result(new.spec, score=20))
+    status = store.status("abandoned")
+    assert (status.finished, status.mean_score) == (1, 20)
+
+
+def test_the_same_worker_cannot_commit_through_a_lease_that_it_lost_to_itself(store: JobStore) -> None:
+    submit(store, "itself", tasks=("1-1",))
+    old = lease(store)
+    abandon()
+    new = lease(store)
+    assert not store.commit(old, result(old.spec))
+    assert store.commit(new, result(new.spec))
+
+
+def test_two_commits_of_one_episode_count_once(store: JobStore) -> None:
+    submit(store, "twice", tasks=("1-1",))
+    held = lease(store)
+    assert store.commit(held, result(held.spec, score=70))
+    assert not store.commit(held, result(held.spec, score=90))
+    status = store.status("twice")
+    assert (status.finished, status.mean_score) == (1, 70)
+
+
+def test_a_renewed_lease_is_not_abandoned(store: JobStore) -> None:
+    submit(store, "renewed", tasks=("1-1",))
+    held = lease(store, "alice")
+    for _ in range(4):
+        time.sleep(LEASE_SECONDS / 2)
+        assert store.renew(held)
+        assert store.lease("bob", wait_seconds=0.001) is None
+
+
+def test_a_released_episode_is_leased_at_once(store: JobStore) -> None:
+    submit(store, "released", tasks=("1-1",))
+    store.release(lease(store, "alice"), counted=False)
+    again = lease(store, "bob")
+    assert again.deliveries == 1
+    store.release(again, counted=True)
+    assert lease(store, "carol").deliveries == 2
+
+
+def test_an_episode_given_up_too_often_is_dead_but_reported(store: JobStore) -> None:
+    (spec,) = submit(store, "dead", tasks=("1-1",))
+    for _ in range(MAX_DELIVERIES):
+        held = lease(store)
+        assert not held.exhausted
+        store.release(held, counted=True)
+    exhausted = lease(store)
+    assert exhausted.exhausted
+    store.bury(exhausted, result(spec, score=0, error=EpisodeError(kind="EpisodeAbandoned", message="x")))
+    assert store.dead() == [spec]
+    status = store.status("dead")
+    assert (status.state, status.errored) == ("finished", 1)
+
+
+def test_cancelling_empties_the_queue_and_takes_the_leases(store: JobStore) -> None:
+    specs = submit(store, "cancelled")
+    held = lease(store)
+    store.cancel("cancelled")
+    assert not store.renew(held)
+    assert not store.commit(held, result(held.spec))
+    assert store.lease("bob", wait_seconds=0.01) is None
+    assert store.status("cancelled").state == "cancelled"
+    assert store.reconcile() == 0
+    assert store.resume("cancelled") == len(specs)
+    assert lease(store).spec == specs[0]
+
+
+def test_a_lost_stream_is_recovered_from_the_manifest(store: JobStore, redis_url: str) -> None:
+    specs = submit(store, "lost")
+    held = lease(store)
+    store.commit(held, result(held.spec))
+    store._redis.delete("waymark:episodes")
+    assert store.lease("alice", wait_seconds=0.01) is None
+    assert store.reconcile() == len(specs) - 1
+    assert [lease(store).spec for _ in specs[1:]] == specs[1:]
+
+
+def test_an_unknown_evaluation_is_not_found(store: JobStore) -> None:
+    with pytest.raises(NotFound, match="nobody"):
+        store.status("nobody")
+
+
+def test_an_absent_redis_is_named_without_its_password(tmp_path: Path) -> None:
+    store = JobStore("redis://:secret@127.0.0.1:1/0")
+    with pytest.raises(JobStoreUnavailable, match=r"127\.0\.0\.1:1") as caught:
+        store.ping()
+    assert "secret" not in str(caught.value)

