@@ -14,8 +14,6 @@ from waymark import actions
 from waymark.environment import Opening, Step
 from waymark.errors import UnparsableAction
 
-ENVIRONMENT_VERSION = "scripted 1"
-
 TASK = (
     "Your task is to find a(n) non-living thing. First, focus on the thing. "
     "Then, move it to the red box in the kitchen."
@@ -23,27 +21,25 @@ TASK = (
 _UNKNOWN = "No known action matches that input."
 _DOORS = {"hallway": ("kitchen", "outside"), "kitchen": ("hallway",), "outside": ("hallway",)}
 _HELD, _BOX = "inventory", "red box"
-_FREE = {"SEE": 0, "INVENTORY": 0, "TASK": 0, "WAIT": 11, "WAIT1": 2}
-"""Moves that the simulator counts; any other known action is one."""
+_MOVES = {"SEE": 0, "INVENTORY": 0, "TASK": 0, "WAIT": 11, "WAIT1": 2}  # any other known action is one move
 
 
 @dataclass
 class _Thing:
     name: str
     place: str
-    living: bool = False
+    living: bool
 
 
-def _things() -> list[_Thing]:
-    return [
-        _Thing("orange", _HELD, living=True),
-        _Thing("picture", "hallway"),
-        _Thing("cup", "kitchen"),
-        _Thing("cup", "kitchen"),
-        _Thing("thermometer", "kitchen"),
-        _Thing("axe", "outside"),
-        _Thing("dove", "outside", living=True),
-    ]
+_THINGS = (
+    ("orange", _HELD, True),
+    ("picture", "hallway", False),
+    ("cup", "kitchen", False),
+    ("cup", "kitchen", False),
+    ("thermometer", "kitchen", False),
+    ("axe", "outside", False),
+    ("dove", "outside", True),
+)
 
 
 class ScriptedEnvironment:
@@ -55,7 +51,7 @@ class ScriptedEnvironment:
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:  # noqa: ARG002 - one world for all
         """Begin the episode again, the same for every task and variation."""
         self._room = "hallway"
-        self._things = _things()
+        self._things = [_Thing(*thing) for thing in _THINGS]
         self._focused: _Thing | None = None
         self._score = self._moves = 0
         return Opening(task=TASK, look=self._look(), inventory=self._inventory())
@@ -69,7 +65,7 @@ class ScriptedEnvironment:
         found = self._visible(parsed.args[0]) if parsed.args else []
         observation = self._act(parsed, found[0] if found else None)
         if observation is not None:
-            self._moves += _FREE.get(parsed.verb, 1)
+            self._moves += _MOVES.get(parsed.verb, 1)
         return self._after(observation, ambiguous=observation is not None and len(found) > 1)
 
     def valid_actions(self) -> list[str]:
@@ -109,18 +105,18 @@ class ScriptedEnvironment:
         return None
 
     def _handle(self, action: actions.Action, thing: _Thing) -> str | None:
-        match action.verb, action.args:
-            case "LOOK" | "EXAMINE", _:
+        match action.verb, *action.args[1:]:
+            case ("LOOK" | "EXAMINE",):
                 return f"a {thing.name}"
-            case "FOCUS", _:
+            case ("FOCUS",):
                 self._focused = self._focused or thing
                 self._score = -100 if thing.living else max(50, self._score)
                 return f"You focus on the {thing.name}."
-            case "PICK", _:
+            case ("PICK",):
                 return self._move(thing, _HELD)
-            case "DROP", _:
+            case ("DROP",):
                 return self._move(thing, self._room)
-            case "MOVE", (_, place) if place in self._places():
+            case "MOVE", place if place in self._places():
                 return self._move(thing, place)
         return None
 
@@ -131,16 +127,9 @@ class ScriptedEnvironment:
         return f"You move the {thing.name} to the {place}."
 
     def _after(self, observation: str | None, *, ambiguous: bool = False) -> Step:
-        return Step(
-            observation=_UNKNOWN if observation is None else observation,
-            look=self._look(),
-            inventory=self._inventory(),
-            score=self._score,
-            moves=self._moves,
-            completed=self._score in (-100, 100),
-            known=observation is not None,
-            ambiguous=ambiguous,
-        )
+        known, completed = observation is not None, self._score in (-100, 100)
+        said, look, held = observation or _UNKNOWN, self._look(), self._inventory()
+        return Step(said, look, held, self._score, self._moves, completed, known, ambiguous)
 
     def _places(self) -> tuple[str, ...]:
         return (_HELD, self._room, *([_BOX] if self._room == "kitchen" else []))
