@@ -1,12 +1,11 @@
-"""Shared by all tests: the asynchronous backend, and the flags that switch on what needs more than this machine has."""
+"""Fixtures that more than one layer of tests uses."""
+
+from __future__ import annotations
 
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--compose", action="store_true", help="also run the container tests; needs a Docker engine")
-
-
 @pytest.fixture
 def anyio_backend() -> str:
+    """The services run on asyncio."""
     return "asyncio"

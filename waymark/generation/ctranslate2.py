@@ -6,13 +6,168 @@ Reads a checkpoint's `tokenizer.json` and its `ctranslate2/` folder; torch is no
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+import ctranslate2
 
-from waymark.errors import CheckpointError
+from waymark.checkpoint import Checkpoint
+from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.generation import Candidate, Generation
+from waymark.generation.tokens import Encoded, Tokens, read_tokenizer, unused
+from waymark.process import available_cores
+
+_SCORE_BATCH = 64
+
+
+class CTranslate2Generator:
+    """A T5 checkpoint on CTranslate2. Implements `waymark.generation.Generator`.
+
+    `device` is `auto`, `cpu` or `cuda`; `dtype` is CTranslate2's compute type, `auto` for the one that the
+    weights are stored in; `threads` 0 means all cores that this process may use.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
+        folder = checkpoint.ctranslate2
+        if not (folder / "model.bin").is_file():
+            raise CheckpointError(
+                f"{checkpoint.folder} has no weights for CTranslate2.",
+                remedy=f"Convert them with `python -m training export {checkpoint.folder}`, "
+                "or serve with WAYMARK_ENGINE=transformers.",
+            )
+        try:
+            self._translator: Any = ctranslate2.Translator(
+                str(folder),
+                device=device,
+                compute_type="default" if dtype == "auto" else dtype,
+                intra_threads=threads or available_cores(),
+            )
+        except ValueError as error:
+            known = ", ".join(sorted(ctranslate2.get_supported_compute_types("cpu")))
+            raise EngineUnavailable(
+                f"CTranslate2 refuses device {device!r} with dtype {dtype!r}: {error}.",
+                remedy=f"Use `auto`; on this CPU it knows {known}.",
+            ) from error
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"CTranslate2 cannot load {folder}: {error}.",
+                remedy=f"Convert it again with `python -m training export {checkpoint.folder}`.",
+            ) from error
+        tokenizer = read_tokenizer(checkpoint.folder / "tokenizer.json")
+        end_name = json.loads((folder / "config.json").read_text())["eos_token"]
+        end = tokenizer.token_to_id(end_name)
+        if end is None:
+            raise CheckpointError(
+                f"The tokenizer of {checkpoint.folder} lacks the model's end token {end_name!r}.",
+                remedy="Keep the tokenizer that the model was trained with.",
+            )
+        self._tokens = Tokens(tokenizer, end)
+        self._limit = checkpoint.card.max_input_tokens
+        self._max_new_tokens = checkpoint.card.max_new_tokens
+
+    @property
+    def engine(self) -> str:
+        """`ctranslate2`."""
+        return "ctranslate2"
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in, as CTranslate2 names it, e.g. `int8_float32`: int8 products, the rest float32."""
+        return str(self._translator.compute_type)
+
+    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+        """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more.
+
+        The search ends once the best answer is sure, so that lower ranks may differ from the reference engine's,
+        which goes on until none can improve.
+        """
+        encoded = [self._tokens.prompt(prompt, self._limit) for prompt in prompts]
+        # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
+        results = self._translator.translate_batch(
+            [self._tokens.names(one.ids) for one in encoded],
+            beam_size=n,
+            num_hypotheses=n,
+            length_penalty=0,
+            max_decoding_length=self._max_new_tokens,
+            min_decoding_length=0,
+            max_input_length=0,
+            return_scores=True,
+            return_end_token=True,
+        )
+        return [
+            _generation(
+                one,
+                [
+                    Candidate(self._tokens.text(self._tokens.numbers(names)), score, len(names))
+                    for names, score in zip(result.hypotheses, result.scores, strict=True)
+                ],
+            )
+            for one, result in zip(encoded, results, strict=True)
+        ]
+
+    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+        """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
+        encoded = [self._tokens.prompt(prompt, self._limit) for prompt in prompts]
+        pairs = [
+            (self._tokens.names(one.ids), self._tokens.names(self._tokens.target(text)))
+            for one, texts in zip(encoded, candidates, strict=True)
+            for text in texts
+        ]
+        results = iter(
+            self._translator.score_batch(
+                [source for source, _ in pairs],
+                [target for _, target in pairs],
+                max_batch_size=_SCORE_BATCH,
+                max_input_length=0,
+            )
+        )
+        scored = []
+        for one, texts in zip(encoded, candidates, strict=True):
+            rows = [next(results).log_probs for _ in texts]
+            found = [Candidate(text, sum(row), len(row)) for text, row in zip(texts, rows, strict=True)]
+            scored.append(_generation(one, sorted(found, key=lambda each: each.mean_logprob, reverse=True)))
+        return scored
+
+    def close(self) -> None:
+        """Free the weights. Idempotent."""
+        self._translator.unload_model()
+
+
+def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
+    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
+
+
+# --- conversion ------------------------------------------------------------------------------------------
+
+
+def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8") -> None:
+    """Convert a T5 checkpoint folder (config.json, model.safetensors, tokenizer.json) into `output`.
+
+    `quantization` is CTranslate2's name of the stored type, e.g. `int8` or `float32`. `output` is created
+    and may exist. Raises CheckpointError when the model is no T5 or its tokenizer does not fit it.
+    """
+    from ctranslate2.converters.transformers import T5Loader
+
+    from waymark.generation.transformers import load_seq2seq
+
+    model = load_seq2seq(str(folder), dtype="float32")
+    config = model.config
+    if config.model_type != "t5":
+        raise CheckpointError(
+            f"{folder} holds a {config.model_type} model, of which this version converts none.",
+            remedy="Serve it with WAYMARK_ENGINE=transformers.",
+        )
+    # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
+    # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
+    config.tie_word_embeddings = config.scale_decoder_outputs
+    spec = T5Loader()(model, _vocabulary(folder, config))
+    spec.validate()
+    spec.optimize(quantization=quantization)
+    output.mkdir(parents=True, exist_ok=True)
+    spec.save(str(output))
 
 
 @dataclass(frozen=True)
@@ -31,44 +186,14 @@ class _Vocabulary:
         return self.tokens[number]
 
 
-def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8") -> None:
-    """Convert a T5 checkpoint folder (config.json, model.safetensors, tokenizer.json) into `output`.
-
-    `quantization` is CTranslate2's name of the stored type, e.g. `int8` or `float32`. `output` is created
-    and may exist empty. Raises CheckpointError when the model is no T5 or its tokenizer does not fit it.
-    """
-    from ctranslate2.converters.transformers import T5Loader  # type: ignore[import-untyped]
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    config: Any = T5Config.from_pretrained(folder, local_files_only=True)
-    if config.model_type != "t5":
-        raise CheckpointError(
-            f"{folder} holds a {config.model_type} model; CTranslate2 serves T5 here.",
-            remedy="Serve it with the transformers engine.",
-        )
-    model: Any = T5ForConditionalGeneration.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype="float32"
-    )
-    model.requires_grad_(False)
-    # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
-    # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
-    model.config.tie_word_embeddings = model.config.scale_decoder_outputs
-    spec = T5Loader()(model, _vocabulary(folder, model.config))
-    spec.validate()
-    spec.optimize(quantization=quantization)
-    output.mkdir(parents=True, exist_ok=True)
-    spec.save(str(output))
-
-
 def _vocabulary(folder: Path, config: Any) -> _Vocabulary:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
     if tokenizer.get_vocab_size() > config.vocab_size:
         raise CheckpointError(
             f"The tokenizer of {folder} has {tokenizer.get_vocab_size()} tokens, its model {config.vocab_size}.",
             remedy="Keep the tokenizer that the model was trained with.",
         )
-    # Models pad their vocabulary to a round size; the rows past the tokenizer's own get names of ours.
-    tokens = tuple(tokenizer.id_to_token(number) or f"<unused_{number}>" for number in range(config.vocab_size))
+    tokens = tuple(tokenizer.id_to_token(number) or unused(number) for number in range(config.vocab_size))
     pad = tokens[config.pad_token_id]
     return _Vocabulary(
         tokens=tokens,

@@ -1,0 +1,206 @@
+"""CTranslate2 held to transformers in float32, on small T5 models made on the spot, with a tokenizer of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.generation import Generation, Generator
+from waymark.generation.load import open_generator
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
+
+from waymark.generation.ctranslate2 import convert_to_ctranslate2  # noqa: E402
+
+TEXTS = (
+    "look around",
+    "you are in the kitchen . a stove , a metal pot ( containing water ) and a door to the hallway",
+    "focus on thermometer",
+    "move the apple to the red box , then wait until the timer of the freezer says ten minutes have passed",
+)
+CANDIDATES = ("go to kitchen", "pick up thermometer", "look around", "end", "a")
+LIMIT = 16
+MAX_NEW_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same weights on both engines."""
+
+    reference: Generator
+    fast: Generator
+
+
+def tokenizer() -> Tokenizer:
+    made = Tokenizer(models.BPE(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    specials = ["<pad>", "</s>", "<unk>"]
+    made.train_from_iterator([*TEXTS, *CANDIDATES], trainers.BpeTrainer(vocab_size=150, special_tokens=specials))
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    made.enable_truncation(5)  # left behind on purpose: engines must not obey it
+    return made
+
+
+def teach(model: Any) -> None:
+    """A few steps, so that answers end before the limit and some candidates are likelier than others."""
+    tokens = tokenizer()
+    tokens.no_truncation()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(60):
+        prompt, answer = TEXTS[step % len(TEXTS)], CANDIDATES[step % len(TEXTS)]
+        inputs = torch.tensor([tokens.encode(prompt).ids])
+        model(input_ids=inputs, labels=torch.tensor([tokens.encode(answer).ids])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def make_checkpoint(folder: Path, *, scaled: bool, own_head: bool) -> Checkpoint:
+    """A hardly trained T5 v1.1. `scaled`: logits times d_model ** -0.5, as in T5; `own_head`: lm_head not tied."""
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    config = transformers.T5Config(
+        vocab_size=160,  # more rows than the tokenizer has tokens, as real models do
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=scaled,
+        decoder_start_token_id=0,
+    )
+    model = transformers.T5ForConditionalGeneration(config)
+    if own_head:
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(160, 32) * 0.3)
+    teach(model)
+    model.save_pretrained(folder)
+    tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "generation_config.json").unlink()
+    convert_to_ctranslate2(folder, folder / "ctranslate2", quantization="float32")
+    training = Training(command="test", commit=None, data_sha256="", seed=3, steps=0, recipe={}, dev={})
+    card = CheckpointCard(
+        name="tiny",
+        role="executor",
+        architecture="seq2seq",
+        prompt_format="compact",
+        parameters=1,
+        max_input_tokens=LIMIT,
+        max_new_tokens=MAX_NEW_TOKENS,
+        created="2026-01-01",
+        training=training,
+        files={},
+    )
+    write_card(folder, card)
+    return load(folder, "executor")
+
+
+@pytest.fixture(scope="module", params=["scaled", "unscaled", "own head"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    checkpoint = make_checkpoint(
+        tmp_path_factory.mktemp("tiny"), scaled=request.param == "scaled", own_head=request.param == "own head"
+    )
+    return Pair(
+        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32"),
+        fast=open_generator("ctranslate2", checkpoint, device="cpu", dtype="float32"),
+    )
+
+
+def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
+    for one, other in zip(fast, reference, strict=True):
+        assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
+        assert [(each.text, each.tokens) for each in one.candidates] == [
+            (each.text, each.tokens) for each in other.candidates
+        ]
+        assert [each.logprob for each in one.candidates] == pytest.approx(
+            [each.logprob for each in other.candidates], abs=1e-3
+        )
+
+
+def test_both_engines_give_the_same_greedy_answers_with_the_same_logprobs(pair: Pair) -> None:
+    fast = pair.fast.generate(TEXTS)
+    assert any(1 < each.tokens < MAX_NEW_TOKENS for one in fast for each in one.candidates)
+    assert_same(fast, pair.reference.generate(TEXTS))
+
+
+def test_both_engines_find_the_same_best_of_a_beam_and_agree_on_what_both_find(pair: Pair) -> None:
+    for one, other in zip(pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True):
+        assert len(one.candidates) == len(other.candidates) == 4
+        assert one.candidates[0].text == other.candidates[0].text
+        logprobs = {each.text: each.logprob for each in other.candidates}
+        shared = [each for each in one.candidates if each.text in logprobs]
+        assert len(shared) > 1
+        assert [each.logprob for each in shared] == pytest.approx([logprobs[each.text] for each in shared], abs=1e-3)
+
+
+def test_both_engines_rank_candidates_alike(pair: Pair) -> None:
+    fast = pair.fast.score(TEXTS, [CANDIDATES] * len(TEXTS))
+    means = [each.mean_logprob for each in fast[0].candidates]
+    assert means == sorted(means, reverse=True)
+    assert_same(fast, pair.reference.score(TEXTS, [CANDIDATES] * len(TEXTS)))
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_batch_of_one_equals_a_batch_of_many(pair: Pair, engine: str) -> None:
+    generator: Generator = getattr(pair, engine)
+    alone = [generator.generate([text], n=2)[0] for text in TEXTS]
+    assert_same(generator.generate(TEXTS, n=2), alone)
+    alone = [generator.score([text], [CANDIDATES[:2]])[0] for text in TEXTS]
+    assert_same(generator.score(TEXTS, [CANDIDATES[:2]] * len(TEXTS)), alone)
+
+
+def test_a_long_prompt_is_cut_at_its_end_and_says_so(pair: Pair) -> None:
+    long = pair.fast.generate([TEXTS[3]])[0]
+    assert long.prompt_tokens == LIMIT
+    assert long.truncated_tokens > 0
+    same_start = pair.fast.generate([f"{TEXTS[3]} and more that is never read"])[0]
+    assert same_start.truncated_tokens > long.truncated_tokens
+    assert same_start.candidates == long.candidates
+
+
+def test_int8_stays_int8_and_near_float32(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
+    convert_to_ctranslate2(tmp_path, tmp_path / "ctranslate2", quantization="int8")
+    small = open_generator("ctranslate2", checkpoint)
+    assert small.dtype.startswith("int8")
+    exact = open_generator("transformers", checkpoint, dtype="float32").score(TEXTS[:1], [CANDIDATES])[0]
+    near = small.score(TEXTS[:1], [CANDIDATES])[0]
+    by_text = {each.text: each.mean_logprob for each in near.candidates}
+    assert [by_text[each.text] for each in exact.candidates] == pytest.approx(
+        [each.mean_logprob for each in exact.candidates], abs=0.1
+    )
+
+
+def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_them(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
+    (tmp_path / "ctranslate2" / "model.bin").unlink()
+    with pytest.raises(CheckpointError, match="python -m training export"):
+        open_generator("ctranslate2", checkpoint)
+
+
+def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
+    with pytest.raises(EngineUnavailable, match="serves no T5"):
+        open_generator("vllm", checkpoint)
+    with pytest.raises(EngineUnavailable, match="float32"):
+        open_generator("ctranslate2", checkpoint, dtype="float3")
+    with pytest.raises(EngineUnavailable, match="bfloat16"):
+        open_generator("transformers", checkpoint, dtype="float3")
+
+
+def test_serving_with_ctranslate2_does_not_import_torch() -> None:
+    code = (
+        "import sys, waymark.serving, waymark.generation.ctranslate2; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,58 @@
+"""From an engine's name and a verified checkpoint to a generator. An engine is imported only when asked for."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from waymark.checkpoint import Checkpoint
+from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.generation import Generator
+from waymark.prompts import get_format
+
+Engine = Literal["ctranslate2", "transformers", "vllm", "scripted"]
+
+
+def open_generator(
+    engine: str, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0
+) -> Generator:
+    """Load a checkpoint's weights. `threads` 0 means all cores that this process may use.
+
+    Raises EngineUnavailable when the engine cannot run here, CheckpointError when it cannot run this checkpoint.
+    """
+    card = checkpoint.card
+    if engine == "scripted":
+        from waymark.generation.scripted import ScriptedGenerator, trial_policy
+
+        return ScriptedGenerator(trial_policy(card.role, get_format(card.prompt_format)))
+    if engine not in get_args(Engine):
+        raise EngineUnavailable(f"Unknown engine {engine!r}.", remedy=f"Known are {', '.join(get_args(Engine))}.")
+    if engine == "vllm":
+        raise EngineUnavailable(
+            "The vllm engine is not part of this version, and vLLM serves no T5.",
+            remedy="Use WAYMARK_ENGINE=ctranslate2 or transformers.",
+        )
+    if card.architecture != "seq2seq":
+        raise CheckpointError(
+            f"{checkpoint.folder} holds a {card.architecture} model; this version serves seq2seq models.",
+            remedy="Name a seq2seq checkpoint.",
+        )
+    try:
+        if engine == "ctranslate2":
+            from waymark.generation.ctranslate2 import CTranslate2Generator
+
+            return CTranslate2Generator(checkpoint, device=device, dtype=dtype, threads=threads)
+        from waymark.generation.transformers import TransformersGenerator
+    except ModuleNotFoundError as error:
+        extra = "waymark" if engine == "ctranslate2" else "waymark[torch]"
+        raise EngineUnavailable(
+            f"The {engine} engine needs the package {error.name}, which is not installed.",
+            remedy=f"Install it: pip install '{extra}'.",
+        ) from error
+    return TransformersGenerator(
+        str(checkpoint.folder),
+        max_input_tokens=card.max_input_tokens,
+        max_new_tokens=card.max_new_tokens,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+    )

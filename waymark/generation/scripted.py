@@ -1,0 +1,84 @@
+"""An engine without weights: a function from prompts to answers. For tests, and for trying the API.
+
+Deterministic. Its log-probabilities are those that the function states; it knows nothing of language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from zlib import crc32
+
+from waymark.contracts import Role
+from waymark.generation import Candidate, Generation
+from waymark.prompts import PromptFormat
+
+Policy = Callable[[str], Sequence[tuple[str, float]]]
+"""Prompt to answers: (text, log-probability), best first."""
+
+_UNLIKELY = -20.0
+_SUBGOALS = (
+    "navigate_to(kitchen)",
+    "pick_up(thermometer)",
+    "focus_on(thermometer)",
+    "navigate_to(living room)",
+    "complete_task()",
+)
+_ACTIONS = ("look around", "inventory", "open door to kitchen", "go to kitchen", "pick up thermometer", None)
+
+
+class ScriptedGenerator:
+    """Answers by a policy. Implements `waymark.generation.Generator`; a token is a word, the end token one more."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    @property
+    def engine(self) -> str:
+        """`scripted`."""
+        return "scripted"
+
+    @property
+    def dtype(self) -> str:
+        """It computes nothing."""
+        return "none"
+
+    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+        """The policy's first `n` answers to each prompt."""
+        return [
+            _generation(prompt, [_candidate(text, logprob) for text, logprob in self._policy(prompt)[:n]])
+            for prompt in prompts
+        ]
+
+    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+        """Candidates by the policy's log-probabilities, best mean first; what it does not say is unlikely."""
+        generations = []
+        for prompt, texts in zip(prompts, candidates, strict=True):
+            known = dict(self._policy(prompt))
+            found = [_candidate(text, known.get(text, _UNLIKELY)) for text in texts]
+            generations.append(_generation(prompt, sorted(found, key=lambda one: one.mean_logprob, reverse=True)))
+        return generations
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def trial_policy(role: Role, format: PromptFormat) -> Policy:  # noqa: A002 - the domain's word
+    """The policy that ships: plausible sub-goals or actions in a fixed cycle, begun where the prompt's hash says."""
+    decisions: tuple[str | None, ...] = _SUBGOALS if role in ("controller", "first") else _ACTIONS
+    if role == "flat":
+        decisions = tuple(decision for decision in decisions if decision is not None)
+    texts = [format.target(role, decision) for decision in decisions]
+
+    def policy(prompt: str) -> list[tuple[str, float]]:
+        first = crc32(prompt.encode()) % len(texts)
+        return [(text, -float(rank + 1)) for rank, text in enumerate(texts[first:] + texts[:first])]
+
+    return policy
+
+
+def _candidate(text: str, logprob: float) -> Candidate:
+    return Candidate(text=text, logprob=logprob, tokens=len(text.split()) + 1)
+
+
+def _generation(prompt: str, candidates: list[Candidate]) -> Generation:
+    return Generation(candidates=tuple(candidates), prompt_tokens=len(prompt.split()) + 1, truncated_tokens=0)

@@ -1,0 +1,83 @@
+"""How every engine reads and writes text: one tokenizer file, one end token, one way to cut a long prompt.
+
+A checkpoint's `tokenizer.json` is read by the `tokenizers` library alone, so that all engines, and training,
+see the same pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from waymark.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt as a model reads it."""
+
+    ids: list[int]
+    """End token included."""
+    truncated: int
+    """How many tokens were cut."""
+
+
+class Tokens:
+    """The tokenizer of a sequence-to-sequence checkpoint: T5's convention, text then one end token.
+
+    Raises CheckpointError when the tokenizer would frame a text in any other way.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, end: int) -> None:
+        # Both settings can be left behind in the file by the program that wrote it.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        plain = tokenizer.encode("look around", add_special_tokens=False).ids
+        if tokenizer.encode("look around").ids not in (plain, [*plain, end]):
+            raise CheckpointError(
+                "The tokenizer adds tokens other than one end token.",
+                remedy="Use a tokenizer.json whose post-processor is `$A </s>`.",
+            )
+        self._tokenizer = tokenizer
+        self.end = end
+
+    def prompt(self, text: str, limit: int) -> Encoded:
+        """At most `limit` tokens: the text's first ones and the end token."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        kept = ids[: limit - 1]
+        return Encoded(ids=[*kept, self.end], truncated=len(ids) - len(kept))
+
+    def target(self, text: str) -> list[int]:
+        """An answer's tokens, without the end token."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """An answer's tokens as text, special ones left out."""
+        return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Tokens as the strings that stand in the vocabulary."""
+        return [self._tokenizer.id_to_token(number) or unused(number) for number in ids]
+
+    def numbers(self, names: Sequence[str]) -> list[int]:
+        """The inverse of `names`, without the rows that have no token."""
+        found = (self._tokenizer.token_to_id(name) for name in names)
+        return [number for number in found if number is not None]
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`. Raises CheckpointError."""
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(
+            f"Cannot read the tokenizer {path}: {error}.", remedy="Restore the file from the checkpoint."
+        ) from error
+
+
+def unused(number: int) -> str:
+    """The name of an embedding row past the tokenizer's own tokens (models pad to a round size)."""
+    return f"<unused_{number}>"

@@ -1,0 +1,46 @@
+"""What a process asks of its operating system: how many cores it may use, and to end when its parent does."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+
+
+def die_with_parent(environment: Mapping[str, str] = os.environ) -> None:
+    """If WAYMARK_DIE_WITH_PARENT=1: have the kernel send SIGTERM to this process when its parent ends.
+
+    Linux only; elsewhere nothing happens. The kernel watches the thread that started this process, so a
+    parent must start it from a thread that lives as long as itself.
+    """
+    if environment.get("WAYMARK_DIE_WITH_PARENT") != "1" or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:  # it ended before the call above
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, cut by a container's CPU quota; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def _cgroup_quota() -> float | None:
+    """The container's CPU quota in cores, if it has one."""
+    with suppress(OSError, ValueError):
+        quota, period = _CGROUP_V2.read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        limit = int((_CGROUP_V1 / "cpu.cfs_quota_us").read_text())
+        return None if limit <= 0 else limit / int((_CGROUP_V1 / "cpu.cfs_period_us").read_text())
+    return None
