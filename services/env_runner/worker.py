@@ -17,11 +17,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from waymark.client import ControllerClient, ExecutorClient
+
 from services.env_runner.environments import open_environment
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.settings import Settings
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec
-from waymark.client import ControllerClient, ExecutorClient
 from waymark.environment import Environment
 from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailable, ServiceError

@@ -1,0 +1,253 @@
+"""The env-runner's HTTP interface: takes evaluations, reports on them, writes their results to disk.
+
+It plays nothing itself; workers do. All that it knows of an evaluation is in Redis, so it may be restarted at
+any time; it then writes what was finished meanwhile and enqueues again what was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Header, status
+from fastapi.responses import StreamingResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from waymark.client import ControllerClient, ExecutorClient
+
+from services.env_runner.environments import environment_version
+from services.env_runner.jobs import JobStore
+from services.env_runner.results import ResultWriter
+from services.env_runner.settings import Settings
+from waymark import __version__
+from waymark.contracts import (
+    AgentConfig,
+    CheckpointInfo,
+    Contract,
+    EpisodeResult,
+    EvaluationRequest,
+    EvaluationStatus,
+    Role,
+    ServiceInfo,
+    Versions,
+)
+from waymark.errors import InvalidInput, JobStoreUnavailable
+from waymark.protocols import episodes
+from waymark.runs import Evaluation
+from waymark.serving import problems
+
+FOLLOW_SECONDS = 0.25
+"""How often commits are looked for, to write them and to send them as events."""
+ENDED = {"finished", "cancelled"}
+
+_log = logging.getLogger(__name__)
+
+
+class RunnerInfo(Contract):
+    """Answer of `GET /info`."""
+
+    service: Literal["env-runner"]
+    version: str
+    environment: str
+
+
+class Health(Contract):
+    """Answer of the health routes."""
+
+    status: Literal["ok"]
+
+
+def create_app(
+    settings: Settings, store: JobStore, controller: ControllerClient, executor: ExecutorClient, *, commit: str | None
+) -> FastAPI:
+    """The app over its collaborators; `commit` is the source's, for the record."""
+    writer = ResultWriter(store, settings.runs)
+    writing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for known in await asyncio.to_thread(store.statuses):
+            await asyncio.to_thread(writer.follow, known.id)
+        stopping = asyncio.Event()
+        following = asyncio.create_task(_follow(store, writer, writing, stopping, settings.lease_seconds))
+        yield
+        stopping.set()
+        await following
+
+    app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan)
+    problems.install(app)
+
+    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED)
+    async def submit(request: EvaluationRequest) -> EvaluationStatus:
+        """Check an evaluation against the protocols and the services' checkpoints, and enqueue its episodes."""
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%d-%H%M%S}-{request.protocol}-{secrets.token_hex(3)}"
+        specs = episodes(name, request)
+        evaluation = Evaluation(
+            id=name,
+            request=request,
+            created=now.isoformat(timespec="milliseconds"),
+            versions=_versions(
+                request.agent,
+                await controller.info(),
+                await executor.info(),
+                environment=environment_version(settings.environment),
+                commit=commit,
+            ),
+            episodes=len(specs),
+        )
+        await asyncio.to_thread(store.submit, evaluation, specs)
+        async with writing:
+            await asyncio.to_thread(writer.follow, name)
+        return await asyncio.to_thread(store.status, name)
+
+    @app.get("/v1/evaluations")
+    def list_evaluations() -> list[EvaluationStatus]:
+        """All evaluations, oldest first."""
+        return store.statuses()
+
+    @app.get("/v1/evaluations/{evaluation_id}")
+    def one_evaluation(evaluation_id: str) -> EvaluationStatus:
+        """How far an evaluation has come."""
+        return store.status(evaluation_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/results")
+    def results(evaluation_id: str) -> list[EpisodeResult]:
+        """All results so far, without their turns, in the order of play."""
+        return store.results(evaluation_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}")
+    def episode(evaluation_id: str, episode_id: str) -> EpisodeResult:
+        """One result with every turn."""
+        return store.episode(evaluation_id, episode_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/export")
+    def export(evaluation_id: str, format: Literal["jsonl"] = "jsonl") -> StreamingResponse:  # noqa: A002 - the query's name
+        """All results so far with every turn, a line each."""
+        ids = [result.id for result in store.results(evaluation_id)]
+
+        def lines() -> Iterator[str]:
+            for one in ids:
+                yield store.episode(evaluation_id, one).model_dump_json() + "\n"
+
+        disposition = {"content-disposition": f'attachment; filename="{evaluation_id}.{format}"'}
+        return StreamingResponse(lines(), media_type="application/jsonl", headers=disposition)
+
+    @app.get("/v1/evaluations/{evaluation_id}/events", response_class=EventSourceResponse)
+    async def events(
+        evaluation_id: str, last_event_id: Annotated[str, Header(pattern=r"^\d+(-\d+)?$")] = "0"
+    ) -> EventSourceResponse:
+        """Server-sent events from the first result on: `episode` for each (without turns), `status` when it changes.
+
+        Ends once the evaluation has. `Last-Event-ID` goes on after the event of that id.
+        """
+        await asyncio.to_thread(store.status, evaluation_id)
+        return EventSourceResponse(_events(store, evaluation_id, last_event_id))
+
+    @app.post("/v1/evaluations/{evaluation_id}/cancel")
+    def cancel(evaluation_id: str) -> EvaluationStatus:
+        """Play no more of it. Episodes under way stop within seconds, without a result."""
+        store.cancel(evaluation_id)
+        return store.status(evaluation_id)
+
+    @app.post("/v1/evaluations/{evaluation_id}/resume")
+    def resume(evaluation_id: str) -> EvaluationStatus:
+        """Play what has no result yet."""
+        store.resume(evaluation_id)
+        return store.status(evaluation_id)
+
+    _add_probes(app, settings, store)
+    return app
+
+
+def _add_probes(app: FastAPI, settings: Settings, store: JobStore) -> None:
+    @app.get("/health/live")
+    def live() -> Health:
+        """The process runs."""
+        return Health(status="ok")
+
+    @app.get("/health/ready")
+    def ready() -> Health:
+        """Redis answers too."""
+        store.ping()
+        return Health(status="ok")
+
+    @app.get("/info")
+    def info() -> RunnerInfo:
+        """What this is."""
+        return RunnerInfo(
+            service="env-runner", version=__version__, environment=environment_version(settings.environment)
+        )
+
+
+async def _follow(
+    store: JobStore, writer: ResultWriter, writing: asyncio.Lock, stopping: asyncio.Event, reconcile_seconds: float
+) -> None:
+    """Write commits to disk until stopped, then once more; now and then look for lost episodes."""
+    reconciled = -reconcile_seconds
+    while True:
+        last = stopping.is_set()
+        try:
+            async with writing:
+                await asyncio.to_thread(writer.catch_up)
+            if not last and time.monotonic() - reconciled >= reconcile_seconds:
+                await asyncio.to_thread(store.reconcile)
+                reconciled = time.monotonic()
+        except (JobStoreUnavailable, OSError) as error:
+            _log.error("Results wait to be written: %s", error)
+        if last:
+            return
+        try:
+            await asyncio.wait_for(stopping.wait(), FOLLOW_SECONDS)
+        except TimeoutError:
+            continue
+
+
+async def _events(store: JobStore, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
+    before: EvaluationStatus | None = None
+    while True:
+        now = await asyncio.to_thread(store.status, evaluation_id)  # first, so that an end comes after its results
+        while committed := await asyncio.to_thread(store.events, {evaluation_id: cursor}):
+            for event in committed:
+                cursor = event.cursor
+                yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
+        if now != before:
+            yield ServerSentEvent(event="status", data=now.model_dump_json())
+            before = now
+        if now.state in ENDED:
+            return
+        await asyncio.sleep(FOLLOW_SECONDS)
+
+
+def _versions(
+    agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo, *, environment: str, commit: str | None
+) -> Versions:
+    """What an agent will be played with. Raises InvalidInput for a checkpoint that is absent or of another role."""
+    flat = agent.subgoals == "none"
+    return Versions(
+        waymark=__version__,
+        commit=commit,
+        environment=environment,
+        controller=None if flat else _find(controller, agent.controller_model, "controller", "agent.controller_model"),
+        executor=_find(executor, agent.executor_model, "flat" if flat else "executor", "agent.executor_model"),
+    )
+
+
+def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInfo:
+    fitting = [one.model for one in info.checkpoints if one.role == role]
+    remedy = f"Of role {role} it has loaded: {', '.join(fitting) or 'none'}."
+    for one in info.checkpoints:
+        if one.model == name:
+            if one.role != role:
+                raise InvalidInput(
+                    f"Checkpoint {name!r} of the {info.service} was trained as {one.role}, not as {role}.",
+                    remedy=remedy,
+                    field=field,
+                )
+            return one
+    raise InvalidInput(f"The {info.service} has no checkpoint {name!r}.", remedy=remedy, field=field)

@@ -1,0 +1,297 @@
+"""The command line: evaluate, keep the stack up, work for a remote one, show a run again.
+
+Progress and messages go to stderr, tables and documents to stdout. Errors are one message that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from waymark import report
+from waymark.client import EvaluationClient
+from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, EvaluationStatus
+from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
+from waymark.progress import LiveProgress
+from waymark.protocols import episodes
+from waymark.runs import RunFolder
+from waymark.scores import evaluation_json, summarise
+from waymark.stack import PORTS, Service, Stack, StackOptions
+
+SOME_ERRORED, BAD_INPUT, CANNOT_START, DIED, INTERRUPTED = 1, 2, 3, 4, 130
+_EXIT_CODES = (
+    "Exit codes: 0 all episodes finished; 1 some errored; 2 bad input; 3 the stack cannot start; "
+    "4 a service died mid-run; 130 interrupted."
+)
+_WATCH_SECONDS = 0.3
+
+_app = typer.Typer(
+    help=f"Small hierarchical language agents on ScienceWorld.\n\n{_EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+Engine = Literal["ctranslate2", "transformers", "scripted"]
+EnvironmentName = Literal["scienceworld", "scripted"]
+_EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
+_EnvironmentOption = Annotated[
+    EnvironmentName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
+]
+_SlotsOption = Annotated[
+    int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: one a core.")
+]
+_RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder for results and logs.")]
+
+
+def main() -> None:
+    """Entry point of the `waymark` command."""
+    _app()
+
+
+@dataclass
+class _Run:
+    """An evaluation as this process sees it; `status` is None until it was accepted."""
+
+    status: EvaluationStatus | None = None
+    results: dict[str, EpisodeResult] = field(default_factory=dict)
+
+
+@_app.command(epilog=_EXIT_CODES)
+def evaluate(
+    protocol: Annotated[
+        Literal["quick", "dev", "seed", "swiftsage", "full"], typer.Option(help="Which variations, which limits.")
+    ] = "quick",
+    tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2; default: all 30.")] = None,
+    variations: Annotated[str | None, typer.Option(help="e.g. 0,1; default: those of the protocol.")] = None,
+    agent: Annotated[
+        Literal["hierarchical", "flat"], typer.Option(help="Controller and executor, or the model without sub-goals.")
+    ] = "hierarchical",
+    calls: Annotated[
+        Literal["on_end", "every_step"], typer.Option(help="When the controller is asked for a sub-goal.")
+    ] = "on_end",
+    repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    engine: _EngineOption = "ctranslate2",
+    environment: _EnvironmentOption = "scienceworld",
+    slots: _SlotsOption = None,
+    runs: _RunsOption = Path("runs"),
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+) -> None:
+    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones."""
+    run = _Run()
+    options = StackOptions(runs=runs, engine=engine, environment=environment, slots=slots)
+    with _told(run, runs, url), _ended_by_signals():
+        flat = agent == "flat"
+        request = EvaluationRequest(
+            protocol=protocol,
+            tasks=_items(tasks),
+            variations=_numbers(variations),
+            agent=AgentConfig(
+                subgoals="none" if flat else "controller",
+                controller_calls=calls,
+                executor_model="flat" if flat else "default",
+                repair=repair,
+            ),
+            seed=seed,
+        )
+        episodes("", request)  # bad input is told before anything starts
+        with LiveProgress(_err) as progress:
+            if url is not None:
+                asyncio.run(_play(run, request, url, progress, None, runs))
+            else:
+                progress.say("starting Redis, controller, executor, env-runner and worker")
+                with Stack(options) as stack:
+                    asyncio.run(_play(run, request, stack.url("env-runner"), progress, stack, runs))
+                    progress.say("stopping the services")
+        status = run.status
+        assert status is not None
+        results = list(run.results.values())
+        if json:
+            _out.print_json(data=evaluation_json(status.id, status.request, status.versions, results))
+        else:
+            _out.print(report.render(summarise(results), status.request, status.versions))
+        if url is None:
+            _tell(
+                f"Every turn of every episode is in {runs / status.id}; `waymark report {runs / status.id}` shows "
+                "this table again."
+            )
+    if any(result.error for result in results) or len(results) < status.episodes:
+        raise typer.Exit(SOME_ERRORED)
+
+
+@_app.command(epilog=_EXIT_CODES)
+def up(
+    engine: _EngineOption = "ctranslate2",
+    environment: _EnvironmentOption = "scienceworld",
+    slots: _SlotsOption = None,
+    runs: _RunsOption = Path("runs"),
+    port: Annotated[int, typer.Option(help="Of the env-runner.", min=1, max=65_535)] = PORTS["env-runner"],
+    controller_port: Annotated[int, typer.Option(min=1, max=65_535)] = PORTS["controller"],
+    executor_port: Annotated[int, typer.Option(min=1, max=65_535)] = PORTS["executor"],
+) -> None:
+    """Start the local stack and leave it running until Ctrl-C."""
+    ports: dict[Service, int] = {"controller": controller_port, "executor": executor_port, "env-runner": port}
+    options = StackOptions(runs=runs, engine=engine, environment=environment, slots=slots, ports=ports)
+    with _told(), _ended_by_signals():
+        _tell("Starting Redis, controller, executor, env-runner and worker …")
+        with Stack(options) as stack:
+            for service in PORTS:
+                _tell(f"{service:<12}{stack.url(service)}")
+            runner = stack.url("env-runner")
+            _tell(
+                f"Logs are in {stack.logs}. Try:\n"
+                f"  waymark evaluate --url {runner} --tasks 4-2\n"
+                f"  curl {runner}/v1/evaluations -H 'content-type: application/json' -d '{{\"tasks\": [\"4-2\"]}}'\n"
+                "Ctrl-C stops all of it."
+            )
+            while True:
+                stack.check()
+                time.sleep(_WATCH_SECONDS)
+
+
+@_app.command()
+def worker(environment: _EnvironmentOption = "scienceworld", slots: _SlotsOption = None) -> None:
+    """Play episodes for a running stack (WAYMARK_REDIS_URL, WAYMARK_CONTROLLER_URL, WAYMARK_EXECUTOR_URL)."""
+    settings = {**os.environ, "WAYMARK_ENVIRONMENT": environment}
+    if slots is not None:
+        settings["WAYMARK_SLOTS"] = str(slots)
+    os.execve(sys.executable, [sys.executable, "-m", "services.env_runner", "worker"], settings)  # noqa: S606 - no shell is wanted
+
+
+@_app.command("report")
+def show_report(
+    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+) -> None:
+    """Show the table of a run on disk again, finished or not."""
+    with _told():
+        folder = RunFolder(run)
+        evaluation = folder.evaluation()
+        results = [result.model_copy(update={"trajectory": ()}) for result in folder.results()]
+        if json:
+            _out.print_json(data=evaluation_json(evaluation.id, evaluation.request, evaluation.versions, results))
+            return
+        _out.print(report.render(summarise(results), evaluation.request, evaluation.versions))
+        if len(results) < evaluation.episodes:
+            _tell(f"{len(results)} of {evaluation.episodes} episodes are there.")
+
+
+async def _play(
+    run: _Run, request: EvaluationRequest, url: str, progress: LiveProgress, stack: Stack | None, runs: Path
+) -> None:
+    """Submit an evaluation and follow it to its end into `run`. Raises what goes wrong; a dead service by its name."""
+    async with EvaluationClient(url) as client:
+        run.status = await client.submit(request)
+        if stack is not None:
+            stack.keep_logs(runs / run.status.id)
+        progress.begin(run.status.episodes)
+        following = asyncio.create_task(_follow(run, client, progress))
+        try:
+            while not following.done():
+                await asyncio.wait({following}, timeout=_WATCH_SECONDS)
+                if stack is not None:
+                    stack.check()
+            following.result()
+        except ServiceError:
+            await asyncio.sleep(_WATCH_SECONDS)  # a service that died is reaped by now, and can be named
+            if stack is not None:
+                stack.check()
+            raise
+        finally:
+            following.cancel()
+
+
+async def _follow(run: _Run, client: EvaluationClient, progress: LiveProgress) -> None:
+    assert run.status is not None
+    async for event in client.events(run.status.id):
+        if isinstance(event, EvaluationStatus):
+            run.status = event
+        else:
+            run.results[event.id] = event
+            progress.finished(event)
+
+
+def _items(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    items = _items(text)
+    try:
+        return None if items is None else tuple(int(item) for item in items)
+    except ValueError:
+        raise InvalidInput(
+            f"{text!r} is no list of variations.", remedy="Give numbers, e.g. 0,1.", field="variations"
+        ) from None
+
+
+@contextmanager
+def _told(run: _Run | None = None, runs: Path = Path(), url: str | None = None) -> Iterator[None]:
+    """Turn an error or an interruption into one message, where the finished episodes are, and an exit code."""
+    try:
+        yield
+    except WaymarkError as error:
+        _tell(str(error), style="bold red")
+        begun = _tell_finished(run, runs, url)
+        wrong = isinstance(error, InvalidInput | NotFound | ServiceRejected)
+        raise typer.Exit(BAD_INPUT if wrong else DIED if begun else CANNOT_START) from error
+    except KeyboardInterrupt as interrupt:
+        _tell("Interrupted.", style="bold red")
+        _tell_finished(run, runs, url)
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _tell_finished(run: _Run | None, runs: Path, url: str | None) -> bool:
+    """Say what there is of an evaluation that did not end as it should; False if it never began."""
+    if run is None or run.status is None:
+        return False
+    if url is None:
+        folder = RunFolder(runs / run.status.id)
+        count = sum(1 for _ in folder.results())
+        _tell(
+            f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
+            f"`waymark report {folder.path}` shows them."
+        )
+    else:
+        evaluation = f"{url}/v1/evaluations/{run.status.id}"
+        _tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
+    return True
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(text: str, style: str = "") -> None:
+    _err.print(Text(text, style=style), soft_wrap=True)

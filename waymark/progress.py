@@ -1,0 +1,65 @@
+"""What a person sees while an evaluation runs: a live bar on a terminal, a line an episode elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from waymark.contracts import EpisodeResult
+from waymark.tasks import find_task
+
+
+class LiveProgress:
+    """Shows episodes as they finish. Writes to the console that it is given; a context."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[scores]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, scores="")
+        self._scores: list[int] = []
+        self._episodes = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """What is going on before the first episode."""
+        self._bar.update(self._task, description=text)
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+    def begin(self, episodes: int) -> None:
+        """Now there are this many episodes to count."""
+        self._episodes = episodes
+        self._bar.update(self._task, description="playing", total=episodes)
+
+    def finished(self, result: EpisodeResult) -> None:
+        """One more episode is over."""
+        self._scores.append(result.score)
+        task = find_task(result.task)
+        outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
+        last = f"{task.id} {task.name}, variation {result.variation}: {outcome}"
+        mean = sum(self._scores) / len(self._scores)
+        self._bar.update(self._task, completed=len(self._scores), scores=f"mean {mean:.1f} · {last}")
+        if not self._console.is_terminal:
+            line = f"{len(self._scores)}/{self._episodes} {last} (mean so far {mean:.1f})"
+            self._console.print(line, highlight=False, soft_wrap=True)
