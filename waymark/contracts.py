@@ -225,6 +225,8 @@ class Limits(Contract):
     """Turns of the loop: actions, free ones too, and ended sub-goals."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many turns without a change of score; null: never."""
+    repetition: Annotated[int, Field(ge=3)] | None = None
+    """Stop when this many actions in a row are at most two distinct ones; null: never."""
 
 
 class EvaluationRequest(Contract):
@@ -317,6 +319,7 @@ class EpisodeResult(Contract):
     """Prompt and completion tokens of all model calls."""
     repaired: int
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+    """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None
     seconds: float
     trajectory: tuple[TurnRecord, ...] = ()

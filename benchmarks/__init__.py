@@ -1,0 +1,1 @@
+"""Side-by-side ratios, each one command: `python -m benchmarks.NAME`."""

@@ -1,0 +1,82 @@
+"""A real simulator played through the real loop; only the models are scripted."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from waymark.contracts import (
+    ActionAlternative,
+    ActionResponse,
+    AgentConfig,
+    AgentState,
+    EpisodeSpec,
+    Limits,
+    Timing,
+    Usage,
+)
+from waymark.environment.scienceworld import ScienceWorldSlot
+from waymark.episode import run_episode
+
+
+class Oracle:
+    """Follows a path, however the state looks; its n-best holds the right action last."""
+
+    def __init__(self, path: Sequence[str], *, misspelt: int) -> None:
+        self._path = path
+        self._misspelt = misspelt
+
+    async def action(
+        self,
+        state: AgentState,
+        *,
+        n: int = 1,
+        model: str = "default",
+        valid_actions: Sequence[str] | None = None,
+    ) -> ActionResponse:
+        """The path's next action, one of them misspelt unless alternatives are wanted."""
+        assert valid_actions is None, "the n-best holds a valid action, so nothing is to be weighed"
+        at = state.step - 1
+        right = self._path[at]
+        answers = [right.replace("e", "ee"), right] if at == self._misspelt else [right]
+        return ActionResponse(
+            action=answers[0],
+            ended_subgoal=False,
+            alternatives=tuple(
+                ActionAlternative(action=one, ended_subgoal=False, logprob=-1, mean_logprob=-1) for one in answers[:n]
+            ),
+            model=model,
+            usage=Usage(prompt_tokens=1, completion_tokens=1),
+            timing_ms=Timing(queue=0, model=0, total=0),
+        )
+
+
+@pytest.fixture
+def slot() -> Iterator[ScienceWorldSlot]:
+    one = ScienceWorldSlot()
+    yield one
+    one.close()
+
+
+@pytest.mark.anyio
+async def test_an_oracle_path_solves_a_real_episode_through_a_repaired_action(slot: ScienceWorldSlot) -> None:
+    path = slot.gold_path("4-2", 0, "easy")
+    misspelt = next(index for index, action in enumerate(path) if action.startswith("focus on "))
+    spec = EpisodeSpec(
+        id="x",
+        evaluation="e",
+        task="4-2",
+        variation=0,
+        simplifications="easy",
+        seed=0,
+        agent=AgentConfig(subgoals="none"),
+        limits=Limits(moves=100, turns=200),
+    )
+    result = await run_episode(spec, slot, None, Oracle(path, misspelt=misspelt))
+    assert result.error is None
+    assert (result.stopped, result.score, result.success) == ("completed", 100, True)
+    assert [turn.action for turn in result.trajectory] == path[: result.turns]
+    repaired = [turn for turn in result.trajectory if turn.repaired]
+    assert [turn.turn for turn in repaired] == [misspelt + 1]
+    assert repaired[0].proposed != repaired[0].action
+    free = sum(action == "look around" for action in path[: result.turns])
+    assert result.moves == result.turns - free

@@ -1,0 +1,339 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from waymark.contracts import (
+    ActionAlternative,
+    ActionResponse,
+    AgentConfig,
+    AgentState,
+    EpisodeResult,
+    EpisodeSpec,
+    Limits,
+    SubgoalAlternative,
+    SubgoalResponse,
+    Timing,
+    TurnRecord,
+    Usage,
+)
+from waymark.environment import Step
+from waymark.environment.scripted import ScriptedEnvironment
+from waymark.episode import RETRYABLE, choose_subgoal, run_episode, stop_reason
+from waymark.errors import EnvironmentFault, ExecutorUnavailable, InvalidInput
+
+pytestmark = pytest.mark.anyio
+
+USAGE = Usage(prompt_tokens=10, completion_tokens=2)
+TIMING = Timing(queue=0, model=0, total=0)
+SOLUTION = ("focus on picture", "pick up picture", "teleport to kitchen", "move picture to red box")
+FLAT = AgentConfig(subgoals="none")
+
+
+@dataclass
+class Controller:
+    """Gives its answers in turn, each a list of alternatives; the last one again and again."""
+
+    answers: list[list[str]]
+    asked: list[tuple[AgentState, int]] = field(default_factory=list)
+
+    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
+        answer = self.answers[min(len(self.asked), len(self.answers) - 1)][:n]
+        self.asked.append((state, n))
+        alternatives = tuple(SubgoalAlternative(subgoal=one, logprob=-1, mean_logprob=-1) for one in answer)
+        return SubgoalResponse(subgoal=answer[0], alternatives=alternatives, model=model, usage=USAGE, timing_ms=TIMING)
+
+
+@dataclass
+class Executor:
+    """The same for actions; None ends the sub-goal. Of given valid actions it likes the first best."""
+
+    answers: list[list[str | None]]
+    asked: list[tuple[AgentState, int]] = field(default_factory=list)
+    weighed: list[Sequence[str]] = field(default_factory=list)
+
+    async def action(
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
+    ) -> ActionResponse:
+        if valid_actions is not None:
+            self.weighed.append(valid_actions)
+            answer: list[str | None] = [valid_actions[0]]
+        else:
+            answer = self.answers[min(len(self.asked), len(self.answers) - 1)][:n]
+            self.asked.append((state, n))
+        alternatives = tuple(
+            ActionAlternative(action=one, ended_subgoal=one is None, logprob=-0.5, mean_logprob=-0.1) for one in answer
+        )
+        return ActionResponse(
+            action=answer[0],
+            ended_subgoal=answer[0] is None,
+            alternatives=alternatives,
+            model=model,
+            usage=USAGE,
+            timing_ms=TIMING,
+        )
+
+
+def spec(agent: AgentConfig, *, moves: int = 100, turns: int = 20, patience: int | None = None) -> EpisodeSpec:
+    return EpisodeSpec(
+        id="x",
+        evaluation="e",
+        task="4-2",
+        variation=0,
+        simplifications="easy",
+        seed=0,
+        agent=agent,
+        limits=Limits(moves=moves, turns=turns, patience=patience),
+    )
+
+
+def acting(*actions: str | None) -> Executor:
+    return Executor([[action] for action in actions])
+
+
+async def play(
+    executor: Executor, controller: Controller | None = None, agent: AgentConfig | None = None, *, turns: int = 20
+) -> EpisodeResult:
+    chosen = agent or (AgentConfig() if controller else FLAT)
+    return await run_episode(spec(chosen, turns=turns), ScriptedEnvironment(), controller, executor)
+
+
+def actions_of(result: EpisodeResult) -> list[str | None]:
+    return [turn.action for turn in result.trajectory]
+
+
+# --- the loop --------------------------------------------------------------------------------------------
+
+
+async def test_a_solved_episode_is_completed_with_everything_counted() -> None:
+    seen: list[TurnRecord] = []
+    result = await run_episode(spec(FLAT), ScriptedEnvironment(), None, acting(*SOLUTION), on_turn=seen.append)
+    assert (result.stopped, result.score, result.success, result.error) == ("completed", 100, True, None)
+    assert (result.turns, result.actions, result.moves, result.model_calls, result.tokens) == (4, 4, 4, 4, 48)
+    assert tuple(seen) == result.trajectory
+    assert [turn.reward for turn in seen] == [50, 0, 0, 50]
+    assert all(turn.subgoal is None and not turn.controller_called for turn in seen)
+
+
+async def test_a_negative_score_fails_the_episode_and_counts_as_zero() -> None:
+    result = await play(acting("look around", "focus on orange", "look around"))
+    assert (result.stopped, result.score, result.raw_score, result.last_nonnegative_score) == ("failed", 0, -100, 0)
+    assert result.turns == 2
+
+
+async def test_the_executor_sees_the_state_that_training_folds() -> None:
+    executor = acting(*SOLUTION)
+    await play(executor, Controller([["find(picture)"]]))
+    state, _ = executor.asked[2]
+    assert [turn.action for turn in state.turns] == ["focus on picture", "pick up picture"]
+    assert (state.step, state.score, state.current_subgoal) == (3, 50, "find(picture)")
+    assert "picture" in state.inventory
+
+
+async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
+    executor = acting(*SOLUTION)
+    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, history_turns=1)
+    assert [turn.action for turn in executor.asked[3][0].turns] == ["teleport to kitchen"]
+    assert executor.asked[3][0].step == 4
+
+
+async def test_a_stopped_episode_is_cancelled_and_keeps_its_turns() -> None:
+    stops = iter((False, False, True))
+    result = await run_episode(
+        spec(FLAT), ScriptedEnvironment(), None, acting("wait1"), should_stop=lambda: next(stops)
+    )
+    assert (result.stopped, result.turns) == ("cancelled", 2)
+
+
+# --- sub-goals -------------------------------------------------------------------------------------------
+
+
+async def test_on_end_the_controller_is_asked_at_the_start_and_after_an_ended_subgoal() -> None:
+    controller = Controller([["focus_on(picture)"], ["take(picture)"]])
+    result = await play(acting(SOLUTION[0], None, *SOLUTION[1:]), controller)
+    assert [turn.controller_called for turn in result.trajectory] == [True, False, True, False, False]
+    assert [turn.subgoal for turn in result.trajectory] == ["focus_on(picture)"] * 2 + ["take(picture)"] * 3
+    assert (result.turns, result.actions, result.moves) == (5, 4, 4)
+    assert controller.asked[1][0].current_subgoal == "focus_on(picture)"
+
+
+async def test_at_every_step_the_controller_is_asked_before_every_executor_call() -> None:
+    controller = Controller([["a"], ["a"], ["b"]])
+    result = await play(acting(*SOLUTION), controller, AgentConfig(controller_calls="every_step"))
+    assert all(turn.controller_called for turn in result.trajectory)
+    assert [turn.subgoal for turn in result.trajectory] == ["a", "a", "b", "b"]
+    assert controller.asked[3][0].completed_subgoals == ("a",)
+
+
+async def test_an_ended_subgoal_is_followed_by_one_that_differs() -> None:
+    controller = Controller([["a"], ["a", "b", "c"]])
+    result = await play(acting("wait1", None, *SOLUTION), controller)
+    assert [n for _, n in controller.asked] == [1, 3]
+    assert [turn.subgoal for turn in result.trajectory][:3] == ["a", "a", "b"]
+
+
+async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
+    result = await play(acting(*SOLUTION), Controller([["complete_task()", "complete_task()", "a"]]))
+    assert result.trajectory[0].subgoal == "a"
+    assert result.success
+
+
+async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> None:
+    controller = Controller([["complete_task()"], ["complete_task()"], ["a"]])
+    result = await play(acting(*SOLUTION), controller)
+    waiting = result.trajectory[0]
+    assert (waiting.subgoal, waiting.action, waiting.proposed) == ("complete_task()", "wait1", None)
+    assert controller.asked[2][0].current_subgoal is None
+    assert result.trajectory[1].subgoal == "a"
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "ended", "chosen"),
+    [
+        (["a"], None, "a"),
+        (["a", "b"], "a", "b"),
+        (["complete_task()", "a", "b"], "a", "b"),
+        (["a"], "a", "a"),
+        (["a", "complete_task()"], "a", None),
+        (["complete_task()"], None, None),
+    ],
+)
+def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
+    assert choose_subgoal(alternatives, ended) == chosen
+
+
+async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> None:
+    controller = Controller([["a"], ["b", "a"], ["a", "b"], ["b", "a"]])
+    executor = Executor([[None, "focus on picture"], [None], [None], [None, None, "focus on picture"], ["wait1"]])
+    result = await play(executor, controller, turns=5)
+    assert actions_of(result) == [None, None, None, "focus on picture", "wait1"]
+    assert [n for _, n in executor.asked] == [1, 1, 1, 5, 1]
+    assert result.trajectory[3].proposed is None
+    assert result.repaired == 0
+
+
+# --- repair ----------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_action_is_repaired_in_its_own_turn_by_the_first_valid_alternative() -> None:
+    executor = Executor([["focus on pictur"], ["focus on pictur", "take picture", "focus on picture"], ["wait1"]])
+    result = await play(executor, turns=2)
+    repaired = result.trajectory[0]
+    assert (repaired.action, repaired.proposed) == ("pick up picture", "focus on pictur")
+    assert repaired.repaired
+    assert repaired.known
+    assert (result.repaired, result.turns, result.actions, result.model_calls) == (1, 2, 2, 3)
+
+
+async def test_without_a_valid_alternative_the_executor_weighs_a_shortlist() -> None:
+    executor = Executor([["move picture to blue box"], ["move picture to blue box"], ["wait1"]])
+    result = await play(executor, turns=1)
+    assert list(executor.weighed[0][:2]) == ["move picture to hallway", "move picture to inventory"]
+    assert result.trajectory[0].action == executor.weighed[0][0]
+    assert result.model_calls == 3
+
+
+async def test_an_unknown_action_that_nothing_fits_is_played_as_it_is() -> None:
+    result = await play(acting("eat moon"), turns=1)
+    turn = result.trajectory[0]
+    assert (turn.action, turn.known, turn.repaired, turn.moves) == ("eat moon", False, False, 0)
+
+
+async def test_without_repair_an_unknown_action_stays() -> None:
+    executor = Executor([["focus on pictur", "focus on picture"]])
+    result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=1)
+    assert (result.trajectory[0].known, result.model_calls) == (False, 1)
+
+
+@pytest.mark.parametrize("nonsense", ["", "   ", "x" * 600])
+async def test_an_answer_that_is_no_phrase_is_an_unknown_action(nonsense: str) -> None:
+    result = await play(acting(nonsense, *SOLUTION), agent=AgentConfig(subgoals="none", repair=False))
+    assert not result.trajectory[0].known
+    assert result.success
+
+
+# --- limits ----------------------------------------------------------------------------------------------
+
+
+def turn(*, score: int = 0, reward: int = 0, moves: int = 0, action: str | None = "wait1") -> TurnRecord:
+    return TurnRecord(
+        turn=1,
+        subgoal=None,
+        controller_called=False,
+        action=action,
+        proposed=None,
+        logprob=None,
+        score=score,
+        reward=reward,
+        moves=moves,
+    )
+
+
+def test_moves_are_passed_when_more_than_the_limit() -> None:
+    limits = Limits(moves=10, turns=99)
+    assert stop_reason([turn(moves=10)], limits) is None
+    assert stop_reason([turn(moves=11)], limits) == "moves"
+
+
+def test_patience_counts_turns_since_the_score_last_changed() -> None:
+    limits = Limits(moves=10, turns=99, patience=2)
+    assert stop_reason([turn(reward=10), turn()], limits) is None
+    assert stop_reason([turn(reward=10), turn(), turn(action=None)], limits) == "patience"
+    assert stop_reason([turn(), turn(reward=-5)], limits) is None
+
+
+def test_repetition_looks_at_actions_alone() -> None:
+    limits = Limits(moves=10, turns=99, repetition=4)
+    circle = [turn(action=one) for one in ("a", "b", None, "a", "b")]
+    assert stop_reason(circle, limits) == "patience"
+    assert stop_reason([*circle, turn(action="c")], limits) is None
+    assert stop_reason(circle[1:], limits) is None
+
+
+async def test_ended_subgoals_and_free_actions_count_as_turns_but_cost_no_moves() -> None:
+    result = await play(acting("look around", None, "inventory"), Controller([["a"], ["b", "a"]]), turns=3)
+    assert (result.stopped, result.turns, result.actions, result.moves) == ("turns", 3, 2, 0)
+
+
+# --- faults ----------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_service_is_a_recorded_error_that_keeps_the_turns_and_may_be_retried() -> None:
+    class Failing(Executor):
+        async def action(
+            self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
+        ) -> ActionResponse:
+            if state.turns:
+                raise ExecutorUnavailable("The executor is gone.", remedy="Start it.")
+            return await super().action(state, n=n, model=model, valid_actions=valid_actions)
+
+    result = await play(Failing([["focus on picture"]]))
+    assert (result.stopped, result.score, result.raw_score, result.success) == ("error", 0, 50, False)
+    assert result.error is not None
+    assert (result.error.kind, result.error.message) == ("ExecutorUnavailable", "The executor is gone. Start it.")
+    assert result.error.kind in RETRYABLE
+    assert actions_of(result) == ["focus on picture"]
+
+
+async def test_an_environment_that_dies_is_a_recorded_error() -> None:
+    class Broken(ScriptedEnvironment):
+        def step(self, action: str) -> Step:
+            raise EnvironmentFault("The JVM died.")
+
+    result = await run_episode(spec(FLAT), Broken(), None, acting("wait1"))
+    assert (result.stopped, result.turns) == ("error", 0)
+
+
+async def test_a_bug_is_raised() -> None:
+    def wrong(_: TurnRecord) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run_episode(spec(FLAT), ScriptedEnvironment(), None, acting("wait1"), on_turn=wrong)
+
+
+@pytest.mark.parametrize("agent", [AgentConfig(subgoals="oracle"), AgentConfig()])
+async def test_an_agent_that_cannot_be_played_is_refused(agent: AgentConfig) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await run_episode(spec(agent), ScriptedEnvironment(), None, acting("wait1"))
+    assert refused.value.field == "agent.subgoals"

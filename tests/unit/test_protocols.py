@@ -1,0 +1,76 @@
+import pytest
+
+from waymark.contracts import AgentConfig, EvaluationRequest, Limits
+from waymark.errors import InvalidInput
+from waymark.protocols import PROTOCOLS, episodes
+from waymark.tasks import TASKS
+
+FLAT = AgentConfig(subgoals="none")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "count"), [("quick", 30), ("dev", 145), ("seed", 271), ("swiftsage", 271), ("full", 1819)]
+)
+def test_a_protocol_has_its_number_of_episodes(protocol: str, count: int) -> None:
+    specs = episodes("e", EvaluationRequest.model_validate({"protocol": protocol}))
+    assert len(specs) == len({spec.id for spec in specs}) == count
+
+
+def test_only_dev_plays_dev_variations() -> None:
+    for name, protocol in PROTOCOLS.items():
+        for task in TASKS:
+            assert {task.split_of(one) for one in protocol.variations_of(task)} == {"dev" if name == "dev" else "test"}
+
+
+def test_every_task_comes_once_before_any_comes_twice() -> None:
+    specs = episodes("e", EvaluationRequest(protocol="seed"))
+    assert [spec.task for spec in specs[:30]] == [task.id for task in TASKS]
+    assert specs[30].variation == specs[0].variation + 1
+
+
+def test_ids_follow_from_the_request_and_differ_with_it() -> None:
+    def first(evaluation: str = "e", **request: object) -> str:
+        return episodes(evaluation, EvaluationRequest.model_validate(request))[0].id
+
+    assert first() == first()
+    changed = [first("other"), first(seed=1), first(agent=FLAT), first(limits=Limits(moves=1, turns=1))]
+    assert len({first(), *changed}) == 5
+
+
+def test_turns_are_capped_at_twice_the_moves() -> None:
+    for protocol in PROTOCOLS.values():
+        limits = protocol.limits_of(AgentConfig())
+        assert limits.turns == 2 * limits.moves
+
+
+def test_in_seed_a_flat_agent_gives_up_on_repetition_and_others_on_patience() -> None:
+    limits = PROTOCOLS["seed"].limits_of(AgentConfig())
+    assert (limits.patience, limits.repetition) == (50, None)
+    limits = PROTOCOLS["seed"].limits_of(FLAT)
+    assert (limits.patience, limits.repetition) == (None, 10)
+    assert PROTOCOLS["quick"].limits_of(FLAT).repetition is None
+
+
+def test_tasks_variations_and_limits_of_ones_own_replace_the_protocols() -> None:
+    limits = Limits(moves=7, turns=9)
+    request = EvaluationRequest(tasks=("boil", "1-1", "4-2"), variations=(3, 0), limits=limits)
+    specs = episodes("e", request)
+    assert [(spec.task, spec.variation) for spec in specs] == [("1-1", 3), ("4-2", 3), ("1-1", 0), ("4-2", 0)]
+    assert all(spec.limits == limits for spec in specs)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"tasks": ["11-1"]}, "tasks"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": ["8-2"], "variations": [10]}, "variations"),
+        ({"variations": []}, "variations"),
+        ({"agent": {"subgoals": "oracle"}}, "agent.subgoals"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_by_field(request_: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        episodes("e", EvaluationRequest.model_validate(request_))
+    assert refused.value.field == field
+    assert refused.value.remedy

@@ -1,0 +1,71 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
+from waymark.report import render
+from waymark.scores import summarise
+from waymark.tasks import TASKS
+
+
+def result(task: str, variation: int, error: str | None = None) -> EpisodeResult:
+    """An episode that reached 35, or errored."""
+    return EpisodeResult(
+        id=f"{task}-{variation}",
+        evaluation="e",
+        task=task,
+        variation=variation,
+        seed=0,
+        score=0 if error else 35,
+        raw_score=35,
+        last_nonnegative_score=35,
+        success=False,
+        moves=4,
+        actions=3,
+        turns=5,
+        model_calls=6,
+        repaired=1,
+        stopped="error" if error else "moves",
+        error=EpisodeError(kind=error, message="It [died].") if error else None,
+        seconds=0.5,
+    )
+
+
+RESULTS = [result(task.id, variation) for task in TASKS for variation in range(3)]
+
+
+def text(results: list[EpisodeResult], width: int = 110) -> str:
+    """What a person reads when the output is no terminal."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render(summarise(results), EvaluationRequest()))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_table_stands_beside_the_published_figures_and_says_where_they_come_from() -> None:
+    shown = text(RESULTS)
+    assert "Score 35.0 of 100" in shown
+    assert "95% interval: 35.0 to 35.0" in shown
+    for words in ("power-component", "SwiftSage", "65.4", "second-hand", "cannot be compared line by line"):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_figure_of_ours_is_cut_at_any_usual_width(width: int) -> None:
+    shown = text(RESULTS, width)
+    assert max(map(len, shown.splitlines())) <= width
+    rows = [line for line in shown.splitlines() if line.split()[:1] == ["10-2"]]
+    assert len(rows) == 1
+    assert "35.0" in rows[0]
+
+
+def test_errors_are_listed_by_kind_with_their_text_untouched() -> None:
+    shown = text([*RESULTS, result("1-1", 9, "EnvironmentFault")])
+    assert "EnvironmentFault" in shown
+    assert "It [died]." in shown
+    assert "1-1/9" in shown
+
+
+def test_an_evaluation_without_results_says_so() -> None:
+    assert text([]).strip() == "No episode was finished."

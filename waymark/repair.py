@@ -1,0 +1,65 @@
+"""What to do instead of an action that the environment does not know: pure choices, no model and no environment.
+
+First the executor's own alternatives, if one of them is valid; else a shortlist of valid actions for the executor
+to weigh. String similarity alone made scores worse, so here it only shortens the list. `focus on` is
+treated with suspicion, because a wrong focus ends an episode at -100: it is shortlisted only when the
+executor named its object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from waymark import actions
+from waymark.errors import UnparsableAction
+
+SHORTLIST = 64
+"""The executor re-reads its prompt for every candidate, so there are few."""
+
+_SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
+_FOCUS = "FOCUS"
+_UNTELLING = frozenset(("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance"))
+
+
+def first_valid(alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
+    """The first alternative that is valid, as the environment writes it; `examine x` equals `look at x`."""
+    known = {_reading(action): action for action in valid}
+    return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
+
+
+def shortlist(proposal: str, alternatives: Sequence[str], valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
+    """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
+
+    Alike is the same verb first, then more shared words, then fewer other ones; what shares nothing is left out.
+    `alternatives` are the executor's n-best, which say what objects it has in mind.
+    """
+    verb, words = _reading(proposal).verb, _words(proposal)
+    objects = {arg for text in (proposal, *alternatives) for arg in _reading(text).args}
+    ranked = []
+    for action in valid:
+        reading = _reading(action)
+        if reading.verb == _FOCUS and not objects.issuperset(reading.args):
+            continue
+        shared, other = words & _words(action), words ^ _words(action)
+        if shared or reading.verb == verb:
+            ranked.append(((reading.verb == verb, len(shared), -len(other)), action))
+    ranked.sort(key=lambda entry: entry[0], reverse=True)
+    return [action for _, action in ranked[:limit]]
+
+
+@lru_cache(maxsize=10_000)
+def _reading(text: str) -> actions.Action:
+    """The action that a text stands for, in lower case; equal for texts that the simulator reads alike."""
+    try:
+        action = actions.parse(text.lower())
+    except UnparsableAction:
+        return actions.Action("", (text.lower(),))
+    return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
+
+
+@lru_cache(maxsize=10_000)
+def _words(text: str) -> frozenset[str]:
+    """The words of an action's objects that tell something."""
+    return frozenset(re.findall(r"[a-z0-9]+", " ".join(_reading(text).args))) - _UNTELLING

@@ -1,0 +1,178 @@
+"""The closing table of an evaluation, as rich renderables: ours beside the published figures, and what errored.
+
+Nothing is printed here. The console decides on colour and width; task names give way first when it is narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group as Lines
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from waymark.contracts import EvaluationRequest, Versions
+from waymark.protocols import PROTOCOLS
+from waymark.scores import PUBLISHED_COLUMNS, Summary, TaskScore, published_methods, published_tasks
+from waymark.tasks import GROUPS
+
+_NONE = "–"
+_SHOWN_EPISODES = 6
+_ROOM_FOR_PUBLISHED = 72
+"""Columns of a console below which the table keeps to our own figures."""
+_CAVEAT = (
+    "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
+    "give an orientation and cannot be compared line by line."
+)
+_SECOND_HAND = "Sub-goal Distillation's own two rows are quoted second-hand."
+
+
+def render(summary: Summary, request: EvaluationRequest, versions: Versions | None = None) -> Lines:
+    """Everything that a person wants to know at the end of an evaluation."""
+    if not summary.tasks:
+        return Lines(Text("No episode was finished.", style="bold"), *_errors(summary))
+    return Lines(
+        _TaskTable(summary, request),
+        Padding(_headline(summary, request, versions), (1, 1)),
+        _methods(summary, request),
+        Padding(Text(f"{_CAVEAT} {_SECOND_HAND}", style="dim"), (0, 1)),
+        *_errors(summary),
+    )
+
+
+class _TaskTable:
+    """One row a task type, by group, each group closed by its means.
+
+    On a narrow console the published columns go, so that nothing of our own is cut.
+    """
+
+    def __init__(self, summary: Summary, request: EvaluationRequest) -> None:
+        self._summary = summary
+        self._title = f"ScienceWorld, protocol {request.protocol}"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's hook: it alone knows the width."""
+        yield self._table(list(PUBLISHED_COLUMNS.values()) if options.max_width >= _ROOM_FOR_PUBLISHED else [])
+
+    def _table(self, methods: list[str]) -> Table:
+        tasks, published = self._summary.tasks, published_tasks()
+        table = Table("Task", "Name", box=box.SIMPLE_HEAD, title=self._title, title_justify="left")
+        table.columns[0].no_wrap = True
+        for name in ("n", "Score", "Solved"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for method in methods:
+            table.add_column(method, justify="right", no_wrap=True, style="cyan")
+
+        def add(label: str, name: str, members: Sequence[TaskScore], style: str | None = None) -> None:
+            table.add_row(
+                label,
+                Text(name, no_wrap=True, overflow="ellipsis"),
+                str(sum(task.episodes for task in members)),
+                _points(_mean(task.mean for task in members)),
+                _percent(_mean(task.success_rate for task in members)),
+                *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
+                style=style,
+            )
+
+        for group in GROUPS:
+            members = [task for task in tasks if task.group == group]
+            for task in members:
+                add(task.id, task.name, [task])
+            if members:
+                add("", f"{group}: mean of {len(members)}", members, style="bold")
+                table.add_section()
+        add("", f"all: mean of {len(tasks)}", tasks, style="bold reverse")
+        return table
+
+
+def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None) -> Text:
+    """The score in a sentence, what it was made of, and what made it."""
+    interval = f"{summary.ci95[0]:.1f} to {summary.ci95[1]:.1f}" if summary.ci95 else "n/a, too few variations"
+    text = Text()
+    text.append(f"Score {_points(summary.mean)}", style="bold green")
+    text.append(f" of 100, mean over {len(summary.tasks)} task types (95% interval: {interval}).\n")
+    text.append(
+        f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "
+        f"Raw mean {_points(summary.raw_mean)}, of the last non-negative scores "
+        f"{_points(summary.last_nonnegative_mean)}.\n"
+    )
+    agent = request.agent
+    text.append(
+        f"{PROTOCOLS[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
+    )
+    text.append(f" Sub-goals: {agent.subgoals}")
+    text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
+    text.append(f"; repair {'on' if agent.repair else 'off'}.")
+    if versions is not None:
+        models = (versions.controller, versions.executor)
+        named = ", ".join(
+            f"{one.role} {one.checkpoint} ({one.engine} {one.dtype})" for one in models if one is not None
+        )
+        text.append(f"\nwaymark {versions.waymark}, {versions.environment}; {named}.", style="dim")
+    return text
+
+
+def _methods(summary: Summary, request: EvaluationRequest) -> Table:
+    """This run's means beside the published ones."""
+    table = Table(box=box.SIMPLE_HEAD, title="Beside published agents", title_justify="left")
+    table.add_column("Method", min_width=15)
+    table.add_column("Model", min_width=13)
+    for name in ("Overall", *(group.capitalize() for group in GROUPS)):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Provenance", style="dim")
+    for method in published_methods():
+        table.add_row(
+            method.method,
+            method.model,
+            _points(method.overall),
+            *(_points(method.groups.get(group)) for group in GROUPS),
+            method.provenance,
+        )
+    table.add_section()
+    chosen = "" if len(summary.tasks) == 30 else f", {len(summary.tasks)} of 30 task types"
+    table.add_row(
+        "Waymark",
+        "this run",
+        _points(summary.mean),
+        *(_points(summary.groups.get(group)) for group in GROUPS),
+        f"measured here, protocol {request.protocol}{chosen}",
+        style="bold",
+    )
+    return table
+
+
+def _errors(summary: Summary) -> list[RenderableType]:
+    """Errored episodes by kind; nothing when there are none."""
+    if not summary.errors:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, title="Errored episodes, counted as 0", title_justify="left", title_style="red")
+    table.add_column("Error", no_wrap=True, style="red")
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("The first of them", ratio=2)
+    table.add_column("Task/variation", ratio=1)
+    for error in summary.errors:
+        shown = ", ".join(error.episodes[:_SHOWN_EPISODES])
+        more = len(error.episodes) - _SHOWN_EPISODES
+        where = f"{shown} and {more} more" if more > 0 else shown
+        table.add_row(error.kind, str(len(error.episodes)), Text(error.message), where)
+    return [table]
+
+
+def _as_protocol(request: EvaluationRequest) -> bool:
+    return request.tasks is None and request.variations is None and request.limits is None
+
+
+def _points(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every)

@@ -1,0 +1,237 @@
+"""What results add up to: means over task types, groups, a confidence interval, and the published columns.
+
+The headline is the mean over task types of each type's mean score, so that a type with many variations
+weighs no more than one with few. A score is max(0, raw score), an episode that errored counts 0, and
+a cancelled one does not count.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.tasks import GROUPS, TASKS, Group, TaskType
+
+RESAMPLES = 2_000
+MIN_VARIATIONS = 3
+"""With fewer results of a task type there is nothing to resample."""
+MIN_RESAMPLED_TASKS = 0.9
+"""Share of task types that must have enough results for the overall interval to mean anything."""
+_SEED = 0
+
+
+class TaskScore(Contract):
+    """One task type: means over its episodes, in points of 100."""
+
+    id: str
+    name: str
+    group: Group
+    episodes: int
+    mean: float
+    raw_mean: float
+    """Negative scores count as they are."""
+    last_nonnegative_mean: float
+    success_rate: float
+    """Share of episodes that reached 100, 0 to 1."""
+
+
+class ErrorKind(Contract):
+    """Episodes that errored for the same kind of reason."""
+
+    kind: str
+    message: str
+    """Of the first of them."""
+    episodes: tuple[str, ...]
+    """`task/variation` of each, e.g. `1-1/21`."""
+
+
+class Summary(Contract):
+    """An evaluation in figures. All means are over task types, in points of 100."""
+
+    episodes: int
+    mean: float
+    """The headline."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the headline; None where variations are too few to resample."""
+    raw_mean: float
+    last_nonnegative_mean: float
+    success_rate: float
+    """Mean over task types, 0 to 1."""
+    groups: dict[Group, float]
+    """Mean over the task types of each group that was played."""
+    tasks: tuple[TaskScore, ...]
+    errors: tuple[ErrorKind, ...]
+
+
+def summarise(results: Iterable[EpisodeResult]) -> Summary:
+    """Add up results; their trajectories are not needed. Without any, all means are 0."""
+    counted = [result for result in results if result.stopped != "cancelled"]
+    by_task = {task: [result for result in counted if result.task == task.id] for task in TASKS}
+    tasks = tuple(_task_score(task, played) for task, played in by_task.items() if played)
+    return Summary(
+        episodes=len(counted),
+        mean=_mean(task.mean for task in tasks),
+        ci95=_interval([[result.score for result in played] for played in by_task.values() if played]),
+        raw_mean=_mean(task.raw_mean for task in tasks),
+        last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
+        success_rate=_mean(task.success_rate for task in tasks),
+        groups={
+            group: _mean(task.mean for task in tasks if task.group == group)
+            for group in GROUPS
+            if any(task.group == group for task in tasks)
+        },
+        tasks=tasks,
+        errors=_errors(counted),
+    )
+
+
+def evaluation_json(
+    evaluation: str, request: EvaluationRequest, versions: Versions | None, results: Sequence[EpisodeResult]
+) -> dict[str, Any]:
+    """The document that `waymark evaluate --json` prints; plain JSON types, episodes in task order."""
+    summary = summarise(results)
+    order = {task.id: rank for rank, task in enumerate(TASKS)}
+    return {
+        "evaluation": evaluation,
+        "protocol": request.protocol,
+        "agent": request.agent.model_dump(mode="json"),
+        "versions": versions.model_dump(mode="json") if versions else None,
+        "summary": {
+            "mean": summary.mean,
+            "ci95": list(summary.ci95) if summary.ci95 else None,
+            "raw_mean": summary.raw_mean,
+            "last_nonnegative_mean": summary.last_nonnegative_mean,
+            "success_rate": summary.success_rate,
+            "groups": dict(summary.groups),
+            "tasks": {task.id: task.mean for task in summary.tasks},
+        },
+        "episodes": [
+            result.model_dump(mode="json", include=_EPISODE_FIELDS)
+            for result in sorted(results, key=lambda result: (order[result.task], result.variation))
+        ],
+    }
+
+
+_EPISODE_FIELDS = {
+    "task",
+    "variation",
+    "score",
+    "raw_score",
+    "last_nonnegative_score",
+    "success",
+    "moves",
+    "actions",
+    "turns",
+    "model_calls",
+    "repaired",
+    "error",
+    "seconds",
+}
+
+
+def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
+    finished = [result for result in played if result.error is None]
+    return TaskScore(
+        id=task.id,
+        name=task.name,
+        group=task.group,
+        episodes=len(played),
+        mean=sum(result.score for result in finished) / len(played),
+        raw_mean=sum(result.raw_score for result in finished) / len(played),
+        last_nonnegative_mean=sum(result.last_nonnegative_score for result in finished) / len(played),
+        success_rate=sum(result.success for result in finished) / len(played),
+    )
+
+
+def _interval(scores: Sequence[Sequence[int]]) -> tuple[float, float] | None:
+    """95% bootstrap interval of the mean over task types, given each type's scores.
+
+    Variations are resampled within their type. A type with too few keeps its mean, which
+    makes the interval a little narrow; with many such types there is none.
+    """
+    enough = [len(one) >= MIN_VARIATIONS for one in scores]
+    if not scores or sum(enough) < MIN_RESAMPLED_TASKS * len(scores):
+        return None
+    random = np.random.default_rng(_SEED)
+    totals = np.zeros(RESAMPLES)
+    for one, resample in zip(scores, enough, strict=True):
+        values = np.asarray(one, dtype=float)
+        drawn = random.integers(len(values), size=(RESAMPLES, len(values)))
+        totals += values[drawn].mean(axis=1) if resample else values.mean()
+    low, high = np.percentile(totals / len(scores), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
+    """Errors by kind, the most frequent first."""
+    by_kind: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        if result.error is not None:
+            by_kind.setdefault(result.error.kind, []).append(result)
+    return tuple(
+        ErrorKind(
+            kind=kind,
+            message=errored[0].error.message if errored[0].error else "",
+            episodes=tuple(f"{result.task}/{result.variation}" for result in errored),
+        )
+        for kind, errored in sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every) if every else 0.0
+
+
+# --- published figures -----------------------------------------------------------------------------------
+
+
+class PublishedMethod(Contract):
+    """A published agent's means over the 30 task types; None where the source gives none."""
+
+    method: str
+    model: str
+    overall: float
+    groups: dict[Group, float]
+    provenance: str
+
+
+def published_methods() -> tuple[PublishedMethod, ...]:
+    """The published agents, weakest first as listed in `published/published_overall.csv`."""
+    return tuple(
+        PublishedMethod(
+            method=row["method"],
+            model=row["model"],
+            overall=float(row["overall"]),
+            groups={group: float(row[group]) for group in GROUPS if row[group]},
+            provenance=row["provenance"],
+        )
+        for row in _rows("published_overall.csv")
+    )
+
+
+PUBLISHED_COLUMNS: dict[str, str] = {
+    "saycan": "SayCan",
+    "react": "ReAct",
+    "reflexion": "Reflexion",
+    "swiftsage_gpt4": "SwiftSage",
+}
+"""Columns of `published/published_per_task.csv` and the methods they belong to."""
+
+
+def published_tasks() -> dict[str, dict[str, float]]:
+    """Task id to the published score of each method in `PUBLISHED_COLUMNS` (by its name)."""
+    return {
+        row["task_id"]: {method: float(row[column]) for column, method in PUBLISHED_COLUMNS.items()}
+        for row in _rows("published_per_task.csv")
+    }
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("waymark").joinpath("published", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
