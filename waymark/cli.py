@@ -25,11 +25,12 @@ from waymark import report
 from waymark.client import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
+from waymark.generation.load import Engine
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
 from waymark.runs import RunFolder
 from waymark.scores import evaluation_json, summarise
-from waymark.stack import PORTS, Service, Stack, StackOptions
+from waymark.stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
 
 SOME_ERRORED, BAD_INPUT, CANNOT_START, DIED, INTERRUPTED = 1, 2, 3, 4, 130
 _EXIT_CODES = (
@@ -47,7 +48,6 @@ _app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
-Engine = Literal["ctranslate2", "transformers", "scripted"]
 EnvironmentName = Literal["scienceworld", "scripted"]
 _EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
 _EnvironmentOption = Annotated[
@@ -55,6 +55,10 @@ _EnvironmentOption = Annotated[
 ]
 _SlotsOption = Annotated[
     int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: one a core.")
+]
+_CheckpointsOption = Annotated[
+    Path,
+    typer.Option(help="Folder with controller/, executor/, flat/; default: those that ship.", show_default=False),
 ]
 _RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder for results and logs.")]
 
@@ -87,6 +91,7 @@ def evaluate(
     ] = "on_end",
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",
     environment: _EnvironmentOption = "scienceworld",
     slots: _SlotsOption = None,
@@ -99,7 +104,7 @@ def evaluate(
 ) -> None:
     """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones."""
     run = _Run()
-    options = StackOptions(runs=runs, engine=engine, environment=environment, slots=slots)
+    options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
     with _told(run, runs, url), _ended_by_signals():
         flat = agent == "flat"
         request = EvaluationRequest(
@@ -141,6 +146,7 @@ def evaluate(
 
 @_app.command(epilog=_EXIT_CODES)
 def up(
+    checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",
     environment: _EnvironmentOption = "scienceworld",
     slots: _SlotsOption = None,
@@ -151,7 +157,9 @@ def up(
 ) -> None:
     """Start the local stack and leave it running until Ctrl-C."""
     ports: dict[Service, int] = {"controller": controller_port, "executor": executor_port, "env-runner": port}
-    options = StackOptions(runs=runs, engine=engine, environment=environment, slots=slots, ports=ports)
+    options = StackOptions(
+        runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots, ports=ports
+    )
     with _told(), _ended_by_signals():
         _tell("Starting Redis, controller, executor, env-runner and worker …")
         with Stack(options) as stack:

@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import httpx
+from httpx_sse import aconnect_sse
 from pydantic import BaseModel, ValidationError
 
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
     AgentState,
+    EpisodeResult,
+    EvaluationRequest,
+    EvaluationStatus,
     Problem,
     ServiceInfo,
     SubgoalRequest,
@@ -40,6 +44,10 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 _TRY_AGAIN: Final = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+_JSON: Final = {"content-type": "application/json"}
+_EVALUATIONS: Final = "/v1/evaluations"
+ENDED: Final = frozenset({"finished", "cancelled"})
+"""States in which an evaluation's events end."""
 
 
 class ServiceClient:
@@ -99,7 +107,7 @@ class ServiceClient:
 
     async def _request(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
         content = None if body is None else body.model_dump_json()
-        headers = {"content-type": "application/json"} if content is not None else {}
+        headers = _JSON if content is not None else {}
         give_up = time.monotonic() + self._retry_seconds
         pause = _FIRST_PAUSE
         while True:
@@ -124,14 +132,20 @@ class ServiceClient:
                 remedy="Check its load, or allow more time.",
             ) from error
         except httpx.TransportError as error:
-            failure = self.unavailable(
-                f"The {self.service} at {self.base_url} cannot be reached: {error or type(error).__name__}.",
-                remedy="Check that it runs and that its address is right.",
-            )
-            failure.__cause__ = error
-            return failure
-        if response.is_success:
-            return response
+            return self._unreachable(error)
+        return response if response.is_success else self._refused(response)
+
+    def _unreachable(self, error: httpx.TransportError) -> ServiceUnavailable:
+        """The service as the reason why a connection failed."""
+        failure = self.unavailable(
+            f"The {self.service} at {self.base_url} cannot be reached: {str(error) or type(error).__name__}.",
+            remedy="Check that it runs and that its address is right.",
+        )
+        failure.__cause__ = error
+        return failure
+
+    def _refused(self, response: httpx.Response) -> ServiceUnavailable:
+        """What an answer that is no success means, if it is worth trying again. Raises what is not."""
         detail, field = _problem(response)
         message = f"The {self.service} at {self.base_url} answered {response.status_code}: {detail}"
         if response.status_code in _TRY_AGAIN:
@@ -191,6 +205,65 @@ class ExecutorClient(_ModelClient):
             valid_actions=None if valid_actions is None else tuple(valid_actions),
         )
         return await self._call(ActionResponse, "POST", "/v1/action", request)
+
+
+class EvaluationClient(ServiceClient):
+    """Submits evaluations to an env-runner and follows them. Raises ServiceError."""
+
+    service = "env-runner"
+
+    async def submit(self, request: EvaluationRequest) -> EvaluationStatus:
+        """Have it played. Tried once: asking twice would play it twice."""
+        answer = await self._attempt("POST", _EVALUATIONS, request.model_dump_json(), _JSON)
+        if isinstance(answer, ServiceUnavailable):
+            raise answer
+        return EvaluationStatus.model_validate_json(answer.content)
+
+    async def status(self, evaluation_id: str) -> EvaluationStatus:
+        """How far it has come."""
+        return await self._call(EvaluationStatus, "GET", f"{_EVALUATIONS}/{evaluation_id}")
+
+    async def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
+        """One finished episode with every turn."""
+        return await self._call(EpisodeResult, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes/{episode_id}")
+
+    async def cancel(self, evaluation_id: str) -> EvaluationStatus:
+        """Play no more of it."""
+        return await self._call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/cancel")
+
+    async def resume(self, evaluation_id: str) -> EvaluationStatus:
+        """Play what has no result yet."""
+        return await self._call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/resume")
+
+    async def events(self, evaluation_id: str) -> AsyncIterator[EpisodeResult | EvaluationStatus]:
+        """Every result from the first on (without turns), and the status when it changes, until the evaluation ends.
+
+        A connection that breaks is made again and goes on where it broke.
+        """
+        cursor = "0"
+        give_up = time.monotonic() + self._retry_seconds
+        while True:
+            try:
+                async with aconnect_sse(
+                    self._http, "GET", f"{_EVALUATIONS}/{evaluation_id}/events", headers={"last-event-id": cursor}
+                ) as source:
+                    if not source.response.is_success:
+                        await source.response.aread()
+                        raise self._refused(source.response)
+                    async for event in source.aiter_sse():
+                        give_up = time.monotonic() + self._retry_seconds
+                        cursor = event.id or cursor
+                        if event.event == "episode":
+                            yield EpisodeResult.model_validate_json(event.data)
+                        elif event.event == "status":
+                            status = EvaluationStatus.model_validate_json(event.data)
+                            yield status
+                            if status.state in ENDED:
+                                return
+            except httpx.TransportError as error:
+                if time.monotonic() > give_up:
+                    raise self._unreachable(error) from error
+            await asyncio.sleep(_FIRST_PAUSE)
 
 
 def _problem(response: httpx.Response) -> tuple[str, str | None]:

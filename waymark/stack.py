@@ -43,6 +43,8 @@ _PORT_IN_USE = 3
 """Exit code of a service whose port is taken."""
 _LOG_LINES = 3
 
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+"""The checkpoints that ship."""
 Service = Literal["controller", "executor", "env-runner"]
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
 """Where `waymark up` listens, unless told otherwise."""
@@ -144,6 +146,8 @@ class StackOptions:
     """What stack to start."""
 
     runs: Path
+    checkpoints: Path = CHECKPOINTS
+    """Folder with `controller/`, `executor/` and, for the flat agent, `flat/`."""
     engine: str = "ctranslate2"
     environment: str = "scienceworld"
     slots: int | None = None
@@ -202,6 +206,8 @@ class Stack:
 
     def _start(self) -> None:
         options = self._options
+        if options.environment == "scienceworld":
+            _check_java()
         self._ports = _claim(options.ports) if options.ports else _free_ports()
         self.logs.mkdir(parents=True)
         settings = {
@@ -216,9 +222,9 @@ class Stack:
             "WAYMARK_EXECUTOR_URL": self.url("executor"),
             "WAYMARK_REDIS_URL": self._start_redis(),
         }
-        self._spawn("controller", ["services.controller"], settings, port=self._ports["controller"])
-        self._spawn("executor", ["services.executor"], settings, port=self._ports["executor"])
-        self._spawn("env-runner", ["services.env_runner"], settings, port=self._ports["env-runner"])
+        self._spawn("controller", ["services.controller"], settings | self._served("controller"))
+        self._spawn("executor", ["services.executor"], settings | self._served("executor"))
+        self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
         self._spawn("worker", ["services.env_runner", "worker"], settings)
         for service in PORTS:
             _wait(self._parts, lambda service=service: _is_ready(self.url(service)), service)  # type: ignore[misc]
@@ -234,9 +240,18 @@ class Stack:
         self._parts.append(self._redis.start().part)
         return self._redis.url
 
-    def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str], port: int | None = None) -> None:
-        environment = {**settings, "WAYMARK_PORT": str(port)} if port else settings
-        self._parts.append(Part(name, [sys.executable, "-m", *module], environment, self.logs / f"{name}.log"))
+    def _served(self, service: Service) -> dict[str, str]:
+        """The settings of one service: where it listens and the checkpoints that it loads."""
+        options = self._options
+        names = {"controller": {"default": "controller"}, "executor": {"default": "executor", "flat": "flat"}}
+        folders = {name: options.checkpoints / folder for name, folder in names.get(service, {}).items()}
+        if options.engine != "scripted" and not (options.checkpoints / "flat").exists():
+            folders.pop("flat", None)
+        checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
+        return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
+
+    def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._parts.append(Part(name, [sys.executable, "-m", *module], settings, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
         """Stop all, the last started first. A second Ctrl-C does not cut this short."""
@@ -319,6 +334,13 @@ def _find_redis() -> str:
             "or set WAYMARK_REDIS_URL.",
         )
     return on_path
+
+
+def _check_java() -> None:
+    """Raise JavaMissing now rather than when the worker has started everything else."""
+    from waymark.environment.scienceworld import find_java
+
+    find_java()
 
 
 def _die_with_parent() -> None:

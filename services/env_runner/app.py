@@ -18,13 +18,13 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Header, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from waymark.client import ControllerClient, ExecutorClient
 
 from services.env_runner.environments import environment_version
 from services.env_runner.jobs import JobStore
 from services.env_runner.results import ResultWriter
 from services.env_runner.settings import Settings
 from waymark import __version__
+from waymark.client import ENDED, ControllerClient, ExecutorClient
 from waymark.contracts import (
     AgentConfig,
     CheckpointInfo,
@@ -43,7 +43,6 @@ from waymark.serving import problems
 
 FOLLOW_SECONDS = 0.25
 """How often commits are looked for, to write them and to send them as events."""
-ENDED = {"finished", "cancelled"}
 
 _log = logging.getLogger(__name__)
 

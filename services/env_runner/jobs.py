@@ -42,6 +42,8 @@ from waymark.runs import Evaluation
 MAX_DELIVERIES = 3
 """An episode delivered more often than this goes to the dead-letter stream and is reported as errored."""
 
+_Arguments = list[str | bytes | int]
+"""Of a script."""
 _EVALUATIONS = "waymark:evaluations"
 _STREAM = "waymark:episodes"
 _DEAD = "waymark:dead"
@@ -293,8 +295,8 @@ class JobStore:
         keys = _Keys(spec.evaluation)
         light = result.model_copy(update={"trajectory": ()}).model_dump_json()
         full = zlib.compress(result.model_dump_json().encode())
-        counted = [result.score, int(result.error is not None)]
-        buried = [int(dead), spec.evaluation, spec.model_dump_json()]
+        counted: _Arguments = [result.score, int(result.error is not None)]
+        buried: _Arguments = [int(dead), spec.evaluation, spec.model_dump_json()]
         with self._seam():
             stored: int = self._commit(
                 keys=[_STREAM, keys.evaluation, keys.results, keys.trajectories, keys.events, _DEAD],
@@ -400,7 +402,7 @@ class _Keys:
         self.events = f"{self.evaluation}:events"
 
 
-def _fence(lease: Lease) -> list[str | int]:
+def _fence(lease: Lease) -> _Arguments:
     """What the scripts recognise a lease by: their first four arguments."""
     return [_GROUP, lease.entry, lease.consumer, lease.deliveries]
 
