@@ -1,6 +1,59 @@
 """`python -m services.env_runner` serves the app; `python -m services.env_runner worker` plays episodes.
 
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up (one line on stderr says why), 3 its port is in use.
+Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
+stderr that says what to do.
 """
 
 from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from services.env_runner import worker
+from services.env_runner.app import create_app
+from services.env_runner.jobs import JobStore
+from services.env_runner.settings import Settings
+from waymark.client import ControllerClient, ExecutorClient
+from waymark.process import die_with_parent
+from waymark.serving.run import bind, exit_clearly, serve
+
+
+def main() -> None:
+    """Run the part that the command line names."""
+    part = sys.argv[1] if len(sys.argv) > 1 else "app"
+    if part not in {"app", "worker"}:
+        sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker]")
+    die_with_parent()
+    with exit_clearly("env-runner" if part == "app" else part):
+        settings = Settings()
+        if part == "app":
+            _serve(settings)
+        else:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            logging.getLogger("httpx").setLevel(logging.WARNING)
+            asyncio.run(worker.serve(settings))
+
+
+def _serve(settings: Settings) -> None:
+    bound = bind(settings.host, settings.port)
+    store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
+    store.ping()
+    controller = ControllerClient(settings.controller_url)
+    executor = ExecutorClient(settings.executor_url)
+    serve(create_app(settings, store, controller, executor, commit=_commit()), bound)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this runs from; None outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+if __name__ == "__main__":
+    main()

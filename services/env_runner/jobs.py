@@ -264,7 +264,7 @@ class JobStore:
             except redis.ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
-                self._redis.xgroup_create(_STREAM, _GROUP, id="0", mkstream=True)
+                self._create_group()
                 return None
         if not entries or not entries[0][1] or not deliveries:
             return None
@@ -371,6 +371,14 @@ class JobStore:
             entries = self._redis.xrange(_DEAD)
         return [EpisodeSpec.model_validate_json(fields["spec"]) for _, fields in entries]
 
+    def _create_group(self) -> None:
+        """Create the stream's consumer group, unless another worker has just done so."""
+        try:
+            self._redis.xgroup_create(_STREAM, _GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
     def _statuses(self, ids: Sequence[str]) -> list[EvaluationStatus]:
         with self._seam():
             playing = Counter(self._playing(keys=[_STREAM], args=[_GROUP]))
@@ -436,5 +444,5 @@ def _state(
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    netloc = urlsplit(url).netloc
+    return url.replace(netloc, netloc.rpartition("@")[2]) if netloc else url

@@ -17,15 +17,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from waymark.client import ControllerClient, ExecutorClient
-
 from services.env_runner.environments import open_environment
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.settings import Settings
+from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec
 from waymark.environment import Environment
 from waymark.episode import RETRYABLE, run_episode
-from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailable, ServiceError
+from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailable, ServiceError, WaymarkError
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
@@ -132,13 +131,15 @@ class Worker:
         self._stopping = True
 
     async def run(self) -> None:
-        """Work until stopped; every environment is closed when this returns or raises."""
+        """Work until stopped; every environment is closed when this returns or raises a WaymarkError."""
         threads = ThreadPoolExecutor(max_workers=3 * len(self._slots) + 1, thread_name_prefix="slot")
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             async with asyncio.TaskGroup() as group:
                 for slot in self._slots:
                     group.create_task(self._serve(slot))
+        except* WaymarkError as errors:
+            raise errors.exceptions[0] from None
         finally:
             await asyncio.gather(*(slot.discard() for slot in self._slots))
             self._keeper.close()
