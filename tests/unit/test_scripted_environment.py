@@ -33,9 +33,9 @@ def test_boxing_another_thing_than_the_focused_one_solves_nothing(world: Environ
     assert (last.score, last.completed) == (50, False)
 
 
-def test_focusing_on_a_living_thing_ends_the_episode_at_minus_100(world: Environment) -> None:
+def test_focusing_on_a_living_thing_scores_minus_100_and_leaves_the_end_to_the_loop(world: Environment) -> None:
     last = world.step("focus on orange in inventory")
-    assert (last.score, last.completed) == (-100, True)
+    assert (last.score, last.completed) == (-100, False)
 
 
 @pytest.mark.parametrize("action", ["fly up", "pick up dove", "go to moon", "reset task", "eat orange"])

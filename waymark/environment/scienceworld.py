@@ -10,6 +10,7 @@ capped, it listens on loopback behind a secret, and it dies with the process tha
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -32,6 +33,9 @@ _UNKNOWN = ("No known action matches that input", "Unknown action")
 _AMBIGUOUS = "Ambiguous request"
 _FORBIDDEN = "reset task"
 _T = TypeVar("_T")
+
+# What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
+logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 def find_java() -> str:
@@ -90,7 +94,7 @@ class ScienceWorldSlot:
 
     def step(self, action: str) -> Step:
         """Take one action; 5 to 13 ms. An ambiguous request is answered with reading 0."""
-        if action.strip().lower() == _FORBIDDEN:
+        if action.lower().split() == _FORBIDDEN.split():
             raise InvalidInput(
                 f"{_FORBIDDEN!r} would restart the episode.", remedy="Submit a new episode instead.", field="action"
             )
@@ -116,7 +120,11 @@ class ScienceWorldSlot:
         self._load(task_id, 0, "easy", gold_path=False)
         server = self._server
         return self._call(
-            lambda: (list(server.getVariationsTrain()), list(server.getVariationsDev()), list(server.getVariationsTest()))
+            lambda: (
+                list(server.getVariationsTrain()),
+                list(server.getVariationsDev()),
+                list(server.getVariationsTest()),
+            )
         )
 
     def close(self) -> None:
@@ -162,14 +170,20 @@ class ScienceWorldSlot:
 
     def _call(self, function: Callable[[], _T]) -> _T:
         """Run a call into the JVM under the watch of a timer that kills a hung JVM, which unblocks the call."""
-        watchdog = threading.Timer(self._timeout, self._kill)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._kill()
+
+        watchdog = threading.Timer(self._timeout, give_up)
         watchdog.daemon = True
         watchdog.start()
         try:
             return function()
         except (Py4JError, OSError) as error:
-            late = not watchdog.is_alive()
-            reason = f"did not answer within {self._timeout:.0f} s and was ended" if late else f"failed: {error}"
+            overdue = f"did not answer within {self._timeout:g} s and was ended"
+            reason = overdue if late.is_set() else f"failed: {str(error).rstrip('.')}"
             self._kill()
             raise EnvironmentFault(
                 f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."

@@ -2,8 +2,8 @@
 
 Three rooms and one task, whatever task and variation are asked for: find a non-living thing, focus on it, move it
 to the red box in the kitchen. Focusing on one is worth 50 points, boxing it the other 50; focusing on a living
-thing ends the episode at -100. Two cups stand in the kitchen, so `pick up cup` is ambiguous there. Doors are open
-and `teleport to …` works, as with the `easy` simplifications. Deterministic. No heat, no circuits, no growth.
+thing leaves -100, and the end to the loop, as the simulator does. Two cups stand in the kitchen, so `pick up cup`
+is ambiguous there. Doors are open and `teleport to …` works, as with the `easy` simplifications. Deterministic.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class ScriptedEnvironment:
         return f"You move the {thing.name} to the {place}."
 
     def _after(self, observation: str | None, *, ambiguous: bool = False) -> Step:
-        known, completed = observation is not None, self._score in (-100, 100)
+        known, completed = observation is not None, self._score == 100
         said, look, held = observation or _UNKNOWN, self._look(), self._inventory()
         return Step(said, look, held, self._score, self._moves, completed, known, ambiguous)
 

@@ -1,0 +1,150 @@
+"""The lean slot on a real JVM: what it counts, refuses and leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from waymark.environment.scienceworld import ScienceWorldSlot
+from waymark.errors import EnvironmentFault, InvalidInput
+from waymark.tasks import SPLITS, TASKS
+
+ORPHAN = """
+import time
+from waymark.environment.scienceworld import ScienceWorldSlot
+slot = ScienceWorldSlot()
+slot.reset("4-2", 0, "easy")
+print(slot._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ScienceWorldSlot]:
+    """One JVM for all tests that leave it alive."""
+    slot = ScienceWorldSlot()
+    yield slot
+    slot.close()
+
+
+@pytest.fixture
+def slot(shared: ScienceWorldSlot) -> ScienceWorldSlot:
+    """The shared JVM at the beginning of an episode, in the kitchen."""
+    shared.reset("4-2", 0, "easy")
+    shared.step("teleport to kitchen")
+    return shared
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended within ten seconds; a zombie that nobody reaped has."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_an_opening_has_the_task_in_one_line_and_what_is_seen(shared: ScienceWorldSlot) -> None:
+    opening = shared.reset("4-2", 0, "easy")
+    assert opening.task.startswith("Your task is to find a(n) non-living thing.")
+    assert "\n" not in opening.task
+    assert opening.look.startswith("This room is called the ")
+    assert opening.inventory.startswith("In your inventory, you see:")
+
+
+@pytest.mark.parametrize("action", ["fly to the moon", "pick up unicorn", ""])
+def test_an_unknown_action_is_flagged_and_costs_no_move(slot: ScienceWorldSlot, action: str) -> None:
+    before = slot.step("look around").moves
+    step = slot.step(action)
+    assert not step.known
+    assert step.moves == before
+
+
+def test_an_ambiguous_request_is_resolved_at_once_with_reading_0(slot: ScienceWorldSlot) -> None:
+    step = slot.step("go to door")
+    assert (step.ambiguous, step.known) == (True, True)
+    assert step.observation.startswith("You move through the door to the ")
+    after = slot.step("look around")
+    assert (after.ambiguous, after.known, after.look) == (False, True, step.look)
+
+
+def test_the_simulator_counts_11_2_1_and_0_moves(slot: ScienceWorldSlot) -> None:
+    counted, before = [], slot.step("task").moves
+    for action in ("wait", "wait1", "open cupboard", "look around", "inventory", "task", "nonsense"):
+        moves = slot.step(action).moves
+        counted.append(moves - before)
+        before = moves
+    assert counted == [11, 2, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("action", ["reset task", " Reset  TASK ", "reset\ttask"])
+def test_reset_task_is_refused_however_it_is_written(slot: ScienceWorldSlot, action: str) -> None:
+    before = slot.step("look around")
+    with pytest.raises(InvalidInput):
+        slot.step(action)
+    assert slot.step("look around") == before
+
+
+def test_a_wrong_focus_scores_minus_100_and_leaves_the_end_to_the_loop(shared: ScienceWorldSlot) -> None:
+    shared.reset("1-1", 0, "easy")
+    step = shared.step("focus on orange")
+    assert (step.score, step.completed) == (-100, False)
+
+
+def test_what_the_simulator_does_not_have_is_refused(shared: ScienceWorldSlot) -> None:
+    with pytest.raises(InvalidInput):
+        shared.reset("1-1", 30, "easy")
+    with pytest.raises(InvalidInput):
+        shared.reset("11-1", 0, "easy")
+
+
+def test_the_task_table_equals_the_simulators_splits(shared: ScienceWorldSlot) -> None:
+    for task in TASKS:
+        assert shared.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
+
+
+def test_closing_ends_the_jvm_and_may_be_repeated() -> None:
+    slot = ScienceWorldSlot()
+    pid = slot._process.pid
+    slot.close()
+    slot.close()
+    assert gone(pid)
+    with pytest.raises(EnvironmentFault):
+        slot.step("look around")
+
+
+def test_a_jvm_that_dies_is_a_fault_of_the_environment() -> None:
+    slot = ScienceWorldSlot()
+    slot.reset("4-2", 0, "easy")
+    slot._process.kill()
+    with pytest.raises(EnvironmentFault, match="failed"):
+        slot.step("look around")
+    slot.close()
+
+
+def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
+    slot = ScienceWorldSlot(timeout=0.02)
+    with pytest.raises(EnvironmentFault, match="did not answer within"):
+        slot.reset("10-1", 0, "easy")
+    assert gone(slot._process.pid)
+    slot.close()
+
+
+def test_the_jvm_dies_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.send_signal(signal.SIGKILL)
+    assert gone(pid)
