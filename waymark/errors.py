@@ -11,9 +11,10 @@
     │   └── JavaMissing           no Java to run it with
     ├── EpisodeAbandoned          handed out several times and never finished
     ├── ServiceError              a call to one of our services failed
-    │   ├── ServiceUnavailable    not reachable, starting, draining or overloaded            (HTTP 503)
+    │   ├── ServiceUnavailable    not reachable, starting or draining                        (HTTP 503)
     │   │   ├── ControllerUnavailable
-    │   │   └── ExecutorUnavailable
+    │   │   ├── ExecutorUnavailable
+    │   │   └── QueueFull         overloaded                                                 (HTTP 429)
     │   ├── DeadlineExceeded      the answer came too late or not at all                     (HTTP 504)
     │   └── ServiceRejected       the service answered 4xx: our request was wrong
     ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
@@ -97,6 +98,10 @@ class ControllerUnavailable(ServiceUnavailable):
 
 class ExecutorUnavailable(ServiceUnavailable):
     """The executor cannot answer now."""
+
+
+class QueueFull(ServiceUnavailable):
+    """More requests wait than the service admits."""
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,0 +1,22 @@
+"""`python -m services.controller`: settings -> models -> app -> server. Exit codes as in `waymark.serving.run`."""
+
+from __future__ import annotations
+
+from waymark.process import die_with_parent
+from waymark.serving.app import create_app
+from waymark.serving.models import open_models
+from waymark.serving.run import bind, exit_clearly, serve
+from waymark.serving.settings import read_settings
+
+
+def main() -> None:
+    """Serve until asked to stop."""
+    die_with_parent()
+    with exit_clearly("controller"):
+        settings = read_settings()
+        bound = bind(settings.host, settings.port_of("controller"))
+        serve(create_app("controller", open_models("controller", settings), settings), bound)
+
+
+if __name__ == "__main__":
+    main()

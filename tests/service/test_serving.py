@@ -1,0 +1,231 @@
+"""The two services in this process, on the scripted engine: decisions, and every form of error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from waymark.contracts import ActionResponse, Problem, Role, ServiceInfo, SubgoalResponse
+from waymark.generation import Generation
+from waymark.generation.scripted import ScriptedGenerator
+from waymark.serving.app import create_app
+from waymark.serving.models import scripted_model
+from waymark.serving.settings import Service, ServiceSettings
+
+pytestmark = pytest.mark.anyio
+
+STATE = {"task": "Your task is to boil water.", "look": "This room is called the kitchen.", "current_subgoal": "x()"}
+FRESH = {"task": "Your task is to boil water.", "look": "This room is called the kitchen."}
+
+Say = Callable[[str], Sequence[tuple[str, float]]]
+Asking = AbstractAsyncContextManager[httpx.AsyncClient]
+
+
+def says(*texts: str) -> Say:
+    """A policy that answers every prompt with these texts, best first."""
+    return lambda _: [(text, -1.0 - rank) for rank, text in enumerate(texts)]
+
+
+@asynccontextmanager
+async def asking(service: Service, settings: ServiceSettings | None = None, **policies: Say) -> AsyncIterator[Any]:
+    """A client of a running service whose named models answer by these policies."""
+    generators = {name: ScriptedGenerator(policy) for name, policy in policies.items()}
+    async with asking_generators(service, settings, **generators) as client:
+        yield client
+
+
+@asynccontextmanager
+async def asking_generators(
+    service: Service, settings: ServiceSettings | None = None, **generators: ScriptedGenerator
+) -> AsyncIterator[httpx.AsyncClient]:
+    roles: dict[str, Role] = {"first": "first", "flat": "flat"}
+    default: Role = "controller" if service == "controller" else "executor"
+    models = {name: scripted_model(name, roles.get(name, default), generator) for name, generator in generators.items()}
+    app = create_app(service, models, settings or ServiceSettings())
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+        yield client
+
+
+def problem(response: httpx.Response, status: int, kind: str) -> Problem:
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    found = Problem.model_validate_json(response.content)
+    assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
+    assert response.headers["x-request-id"] == found.request_id
+    return found
+
+
+async def test_the_controller_names_a_subgoal_in_the_notation_of_subgoals() -> None:
+    async with asking("controller", default=says("move apple , red box", "wait 2")) as client:
+        response = await client.post("/v1/subgoal", json={"state": STATE, "n": 2})
+    answer = SubgoalResponse.model_validate_json(response.content)
+    assert answer.subgoal == "move(apple, red box)"
+    assert [(one.subgoal, one.logprob) for one in answer.alternatives] == [
+        ("move(apple, red box)", -1.0),
+        ("wait(2)", -2.0),
+    ]
+    assert answer.alternatives[0].mean_logprob == pytest.approx(-1 / 6)
+    assert answer.usage.completion_tokens == 9
+    assert answer.usage.prompt_tokens > 5
+
+
+async def test_the_first_model_answers_only_before_there_is_anything_to_go_on_from() -> None:
+    async with asking("controller", default=says("wait 1"), first=says("focus on water")) as client:
+        fresh = await client.post("/v1/subgoal", json={"state": FRESH})
+        later = await client.post("/v1/subgoal", json={"state": STATE})
+    assert fresh.json()["model"] == "first"
+    assert later.json()["model"] == "default"
+
+
+async def test_an_action_is_null_exactly_when_it_ends_the_subgoal() -> None:
+    async with asking("executor", default=says("end", "look around")) as client:
+        response = await client.post("/v1/action", json={"state": STATE, "n": 2})
+    answer = ActionResponse.model_validate_json(response.content)
+    assert (answer.action, answer.ended_subgoal) == (None, True)
+    assert [(one.action, one.ended_subgoal) for one in answer.alternatives] == [(None, True), ("look around", False)]
+
+
+async def test_repeated_and_unreadable_alternatives_are_dropped() -> None:
+    async with asking("executor", default=says("", "look around", "look  around", "inventory")) as client:
+        response = await client.post("/v1/action", json={"state": STATE, "n": 4})
+    assert [one["action"] for one in response.json()["alternatives"]] == ["look around", "inventory"]
+
+
+async def test_a_model_that_says_nothing_readable_still_gets_an_answer() -> None:
+    async with asking("executor", default=says("")) as client:
+        response = await client.post("/v1/action", json={"state": STATE})
+    assert response.json()["action"] == "(no answer)"
+
+
+async def test_with_valid_actions_the_answer_is_the_likeliest_of_them() -> None:
+    async with asking("executor", default=says("look around", "go to kitchen", "inventory")) as client:
+        valid = ["inventory", "go to kitchen", "open door to green house"]
+        response = await client.post("/v1/action", json={"state": STATE, "n": 3, "valid_actions": valid})
+    answer = response.json()
+    assert answer["action"] == "go to kitchen"
+    assert {one["action"] for one in answer["alternatives"]} == set(valid)
+    assert answer["action"] == max(answer["alternatives"], key=lambda one: one["mean_logprob"])["action"]
+
+
+async def test_lists_are_answered_in_their_order_by_the_models_they_name() -> None:
+    async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
+        requests = [{"state": STATE}, {"state": STATE, "model": "flat"}, {"state": STATE}]
+        response = await client.post("/v1/actions", json=requests)
+    assert [(one["model"], one["action"]) for one in response.json()] == [
+        ("default", "look around"),
+        ("flat", "inventory"),
+        ("default", "look around"),
+    ]
+
+
+async def test_info_and_health_of_a_running_service() -> None:
+    async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
+        info = ServiceInfo.model_validate_json((await client.get("/info")).content)
+        assert [(one.model, one.role) for one in info.checkpoints] == [("default", "executor"), ("flat", "flat")]
+        assert (await client.get("/health/ready")).status_code == 200
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_before_it_is_ready_a_service_lives_but_answers_503() -> None:
+    app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client:
+        assert (await client.get("/health/live")).status_code == 200
+        problem(await client.get("/health/ready"), 503, "service-unavailable")
+        response = await client.post("/v1/subgoal", json={"state": STATE})
+        problem(response, 503, "service-unavailable")
+        assert response.headers["retry-after"] == "1"
+
+
+@pytest.fixture
+def executor() -> Asking:
+    return asking("executor", ServiceSettings(max_body_bytes=2_000), default=says("look around"))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"state": {"task": "t"}}, "state.look"),
+        ({"state": {**STATE, "turns": [{"action": "", "observation": ""}]}}, "state.turns.0.action"),
+        ({"state": STATE, "n": 0}, "n"),
+        ({"state": STATE, "unknown": 1}, "unknown"),
+        ({"state": STATE, "model": "big"}, "model"),
+        ({"state": STATE, "valid_actions": []}, "valid_actions"),
+    ],
+)
+async def test_wrong_input_is_answered_with_the_field(executor: Asking, body: dict[str, Any], field: str) -> None:
+    async with executor as client:
+        found = problem(await client.post("/v1/action", json=body), 422, "invalid-input")
+        listed = problem(await client.post("/v1/actions", json=[{"state": STATE}, body]), 422, "invalid-input")
+    assert [one.field for one in found.errors] == [field]
+    assert [one.field for one in listed.errors] == [f"1.{field}"]
+
+
+async def test_an_unknown_model_is_answered_with_those_that_are_loaded(executor: Asking) -> None:
+    async with executor as client:
+        found = problem(await client.post("/v1/action", json={"state": STATE, "model": "big"}), 422, "invalid-input")
+    assert "default" in found.detail
+
+
+async def test_each_error_before_a_route_is_a_problem_too(executor: Asking) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 100
+
+    async with executor as client:
+        problem(await client.get("/nope"), 404, "not-found")
+        refused = await client.get("/v1/action")
+        problem(refused, 405, "method-not-allowed")
+        assert refused.headers["allow"] == "POST"
+        problem(await client.post("/v1/action", content=b"{"), 422, "invalid-input")
+        problem(await client.post("/v1/action", content=b"x" * 3_000), 413, "input-too-large")
+        problem(await client.post("/v1/action", content=chunks()), 413, "input-too-large")
+
+
+async def test_a_request_id_is_kept_if_it_is_decent_and_made_if_not(executor: Asking) -> None:
+    async with executor as client:
+        kept = await client.get("/info", headers={"X-Request-ID": "run-7"})
+        made = await client.get("/info", headers={"X-Request-ID": "a b"})
+    assert kept.headers["x-request-id"] == "run-7"
+    assert len(made.headers["x-request-id"]) == 32
+
+
+async def test_a_bug_is_answered_without_its_traceback() -> None:
+    def broken(_: str) -> Sequence[tuple[str, float]]:
+        raise RuntimeError("secret detail")
+
+    async with asking("executor", default=broken) as client:
+        response = await client.post("/v1/action", json={"state": STATE})
+        assert (await client.get("/health/ready")).status_code == 200
+    problem(response, 500, "internal-error")
+    assert "secret detail" not in response.text
+
+
+class Stuck(ScriptedGenerator):
+    """Answers when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__(says("look around"))
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+        self.entered.set()
+        self.released.wait()
+        return super().generate(prompts, n=n)
+
+
+async def test_a_full_queue_is_429_and_a_passed_deadline_504() -> None:
+    stuck = Stuck()
+    async with asking_generators("executor", ServiceSettings(max_queue=2), default=stuck) as client:
+        late = await client.post("/v1/action", json={"state": STATE, "deadline_ms": 20})
+        problem(late, 504, "deadline-exceeded")
+        full = await client.post("/v1/actions", json=[{"state": STATE}] * 3)
+        problem(full, 429, "queue-full")
+        assert full.headers["retry-after"] == "1"
+        stuck.released.set()
+        assert (await client.post("/v1/action", json={"state": STATE})).status_code == 200

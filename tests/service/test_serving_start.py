@@ -1,0 +1,95 @@
+"""Starting a model service: what stops it, in one line and before its port opens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waymark.checkpoint import CheckpointCard, Training, write_card
+from waymark.contracts import Role
+from waymark.errors import InvalidInput
+from waymark.serving.settings import ServiceSettings, read_settings
+
+
+def start(module: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a service that is expected to end by itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
+    return subprocess.run(
+        [sys.executable, "-m", module],
+        env={**environment, "WAYMARK_PORT": "0", **{f"WAYMARK_{name}": value for name, value in settings.items()}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def fake_checkpoint(folder: Path, role: Role) -> Path:
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
+    card = CheckpointCard(
+        name="fake",
+        role=role,
+        architecture="seq2seq",
+        prompt_format="compact",
+        parameters=1,
+        max_input_tokens=8,
+        max_new_tokens=8,
+        created="2026-01-01",
+        training=training,
+        files={},
+    )
+    write_card(folder, card)
+    return folder
+
+
+def assert_one_line(ended: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert ended.returncode == code
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 1
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> None:
+    folder = fake_checkpoint(tmp_path / "flat", "flat")
+    assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "flat", "executor")
+
+
+def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
+    folder = fake_checkpoint(tmp_path / "controller", "controller")
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
+
+
+def test_a_port_in_use_ends_it_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_one_line(start("services.controller", ENGINE="scripted", PORT=port), 3, port, "WAYMARK_PORT")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [
+        ("HOST", "0.0.0.0", "WAYMARK_ALLOW_REMOTE"),
+        ("PORT", "99999", "WAYMARK_PORT=99999"),
+        ("ENGINE", "abacus", "ctranslate2"),
+        ("CHECKPOINTS", "checkpoints/executor", "name=folder"),
+    ],
+)
+def test_a_wrong_setting_is_quoted(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str) -> None:
+    monkeypatch.setenv(f"WAYMARK_{variable}", value)
+    with pytest.raises(InvalidInput, match=word):
+        read_settings()
+
+
+def test_checkpoints_are_named_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYMARK_CHECKPOINTS", "default=a/b, flat=c")
+    assert read_settings().checkpoints_of("executor") == {"default": Path("a/b"), "flat": Path("c")}
+    assert ServiceSettings(checkpoints=None).checkpoints_of("controller") == {"default": Path("checkpoints/controller")}

@@ -1,0 +1,125 @@
+"""Checkpoints behind names: each verified, loaded and described before a service opens its port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from waymark import checkpoint
+from waymark.contracts import AgentState, CheckpointInfo, Role
+from waymark.errors import CheckpointError, InvalidInput
+from waymark.generation import Generator
+from waymark.generation.load import open_generator
+from waymark.generation.scripted import ScriptedGenerator, trial_policy
+from waymark.prompts import PromptFormat, get_format
+from waymark.serving.settings import ROLES, Service, ServiceSettings
+
+_NAMED_ROLES: dict[str, Role] = {"flat": "flat", "first": "first"}
+"""Names that promise a role; `default` promises its service's first role, any other name none."""
+_SCRIPTED_FORMAT = "compact"
+_NO_LIMIT = 1_000_000
+_WARM_UP = AgentState(task="Your task is to look around.", look="This room is called the hallway.")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One loaded checkpoint: what it is, how to write its prompts, and what answers them."""
+
+    info: CheckpointInfo
+    format: PromptFormat
+    generator: Generator
+
+    @property
+    def role(self) -> Role:
+        """What it was trained to do."""
+        return self.info.role
+
+
+Models = Mapping[str, ServedModel]
+
+
+def open_models(service: Service, settings: ServiceSettings) -> dict[str, ServedModel]:
+    """Verify, load and warm up what a service is told to serve.
+
+    All are verified before any is loaded. Raises CheckpointError, EngineUnavailable, InvalidInput.
+    """
+    folders = settings.checkpoints_of(service)
+    if "default" not in folders:
+        raise InvalidInput(
+            "WAYMARK_CHECKPOINTS names no `default` checkpoint.", remedy="Add default=FOLDER.", field="checkpoints"
+        )
+    if settings.engine == "scripted":
+        return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in folders}
+    verified = {name: _verify(service, name, folder) for name, folder in folders.items()}
+    models = {name: _open(name, found, settings) for name, found in verified.items()}
+    for model in models.values():
+        model.generator.generate([model.format.render(model.role, _WARM_UP)])  # the first answer is slow
+    return models
+
+
+def scripted_model(name: str, role: Role, generator: Generator | None = None) -> ServedModel:
+    """A model without weights: the policy that ships, or a generator of one's own."""
+    prompt_format = get_format(_SCRIPTED_FORMAT)
+    generator = generator or ScriptedGenerator(trial_policy(role, prompt_format))
+    info = CheckpointInfo(
+        model=name,
+        checkpoint="scripted",
+        sha256="",
+        role=role,
+        architecture="scripted",
+        prompt_format=prompt_format.name,
+        history_turns=prompt_format.history_turns,
+        parameters=0,
+        max_input_tokens=_NO_LIMIT,
+        max_new_tokens=_NO_LIMIT,
+        engine=generator.engine,
+        dtype=generator.dtype,
+    )
+    return ServedModel(info=info, format=prompt_format, generator=generator)
+
+
+def _role_of(service: Service, name: str) -> Role | None:
+    """The role that a name promises, if it promises one."""
+    role = ROLES[service][0] if name == "default" else _NAMED_ROLES.get(name)
+    if role is not None and role not in ROLES[service]:
+        raise InvalidInput(
+            f"WAYMARK_CHECKPOINTS names {name!r}, which the {service} does not serve.",
+            remedy=f"It serves checkpoints of role {' and '.join(ROLES[service])}.",
+            field="checkpoints",
+        )
+    return role
+
+
+def _verify(service: Service, name: str, folder: Path) -> checkpoint.Checkpoint:
+    found = checkpoint.load(folder, _role_of(service, name))
+    if found.card.role not in ROLES[service]:
+        raise CheckpointError(
+            f"{folder} was trained as {found.card.role}, which the {service} does not serve.",
+            remedy=f"Name a checkpoint of role {' or '.join(ROLES[service])}.",
+        )
+    get_format(found.card.prompt_format)
+    return found
+
+
+def _open(name: str, found: checkpoint.Checkpoint, settings: ServiceSettings) -> ServedModel:
+    card = found.card
+    prompt_format = get_format(card.prompt_format)
+    generator = open_generator(
+        settings.engine, found, device=settings.device, dtype=settings.dtype, threads=settings.threads
+    )
+    info = CheckpointInfo(
+        model=name,
+        checkpoint=card.name,
+        sha256=found.sha256,
+        role=card.role,
+        architecture=card.architecture,
+        prompt_format=card.prompt_format,
+        history_turns=prompt_format.history_turns,
+        parameters=card.parameters,
+        max_input_tokens=card.max_input_tokens,
+        max_new_tokens=card.max_new_tokens,
+        engine=generator.engine,
+        dtype=generator.dtype,
+    )
+    return ServedModel(info=info, format=prompt_format, generator=generator)

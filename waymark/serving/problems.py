@@ -1,0 +1,204 @@
+"""Errors as RFC 9457 problem documents with a request id: one place, for every service.
+
+`install(app)` gives an app the request id (taken from `X-Request-ID` or made, sent back in the same header), the
+limit on bodies and the error documents. No answer holds a traceback; the log does, beside the request id.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waymark.contracts import FieldProblem, Problem
+from waymark.errors import (
+    DeadlineExceeded,
+    InputTooLarge,
+    InvalidInput,
+    JobStoreUnavailable,
+    NotFound,
+    QueueFull,
+    ServiceUnavailable,
+    WaymarkError,
+)
+
+RETRY_SECONDS: Final = 1
+"""What `Retry-After` says when a service is full, starting or draining."""
+
+_STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InputTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotFound: HTTPStatus.NOT_FOUND,
+    ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    JobStoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_KINDS: Final = {404: "NotFound", 405: "MethodNotAllowed", 413: "InputTooLarge", 500: "InternalError"}
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_RETRY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_log = logging.getLogger("waymark")
+
+
+def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:
+    """Give an app request ids, the limit on bodies, and problem documents for every error."""
+    app.add_exception_handler(WaymarkError, _on_waymark_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_middleware(_BodyLimit, limit=max_body_bytes)
+    app.add_middleware(_Requests)
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What routes may answer beside success, for the OpenAPI document."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def problem_response(
+    status: int,
+    kind: str,
+    detail: str,
+    request_id: str,
+    *,
+    errors: tuple[FieldProblem, ...] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """One problem document; `kind` is the error's name, e.g. `InvalidInput`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind)
+    problem = Problem(
+        type="urn:waymark:" + words.lower().replace(" ", "-"),
+        title=words.capitalize(),
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=errors,
+    )
+    retry = {"Retry-After": str(RETRY_SECONDS)} if status in _RETRY else {}
+    return Response(
+        problem.model_dump_json(), status, headers={**retry, **(headers or {})}, media_type="application/problem+json"
+    )
+
+
+async def _on_waymark_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WaymarkError)
+    known = (status for kind in type(error).__mro__ if (status := _STATUS.get(kind)))
+    status = next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("request %s failed: %s", _request_id(request.scope), error)
+    errors = () if error.field is None else (FieldProblem(field=error.field, message=error.message),)
+    return problem_response(status, error.kind, str(error), _request_id(request.scope), errors=errors)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = tuple(
+        FieldProblem(field="", message=f"The body is not valid JSON at character {one['loc'][-1]}")
+        if one["type"] == "json_invalid"
+        else FieldProblem(field=".".join(str(part) for part in one["loc"][1:]), message=one["msg"])
+        for one in error.errors()
+    )
+    detail = "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in errors[:3])
+    return problem_response(422, "InvalidInput", f"{detail}.", _request_id(request.scope), errors=errors)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    detail = {
+        404: f"There is nothing at {path}; /docs lists what there is.",
+        405: f"{path} does not answer {method}; use {(error.headers or {}).get('Allow', 'another method')}.",
+    }.get(error.status_code, str(error.detail))
+    return problem_response(
+        error.status_code,
+        _KINDS.get(error.status_code, "HttpError"),
+        detail,
+        _request_id(request.scope),
+        headers=dict(error.headers or {}),
+    )
+
+
+def _request_id(scope: Scope) -> str:
+    found = scope.get("state", {}).get("request_id")
+    return found if isinstance(found, str) else "unknown"
+
+
+class _Requests:
+    """Gives every request its id, and answers 500 where the app fails."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            if started:
+                raise
+            detail = "The service failed at this request; its log says more under the request id."
+            response = problem_response(500, "InternalError", detail, request_id)
+            await response(scope, receive, send_with_id)
+
+
+class _BodyLimit:
+    """Reads a body before the app does, and no further than the limit."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        body = b""
+        more = not (announced.isdecimal() and int(announced) > self._limit)
+        too_large = not more
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                too_large, more = True, False
+        if too_large:
+            detail = f"The body is over the limit of {self._limit} bytes. Send fewer items or fewer turns."
+            response = problem_response(413, "InputTooLarge", detail, _request_id(scope))
+            await response(scope, receive, send)
+            return
+        replayed = False
+
+        async def replay() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)

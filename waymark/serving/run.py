@@ -1,0 +1,92 @@
+"""From a built app to a process that serves it: the socket, the exit codes, the log.
+
+Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
+stderr that says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from waymark.errors import InvalidInput, PortInUse, WaymarkError
+
+CANNOT_RUN = 2
+PORT_IN_USE = 3
+_BACKLOG = 1_024
+_GRACE_SECONDS = 10
+"""How long requests that are being answered may take after SIGTERM."""
+
+
+@contextmanager
+def exit_clearly(service: str) -> Iterator[None]:
+    """End the process with one line on stderr for errors that its user can mend."""
+    try:
+        yield
+    except WaymarkError as error:
+        line = " ".join(str(error).split())
+        sys.stderr.write(f"{service}: {line}\n")
+        raise SystemExit(PORT_IN_USE if isinstance(error, PortInUse) else CANNOT_RUN) from None
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that owns its address and does not listen yet. Raises PortInUse, InvalidInput."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _in_use(host, port) from error
+        raise InvalidInput(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}.",
+            remedy="Set WAYMARK_HOST to an address of this machine and WAYMARK_PORT to a port above 1023.",
+            field="WAYMARK_HOST",
+        ) from error
+    return bound
+
+
+def _in_use(host: str, port: int) -> PortInUse:
+    return PortInUse(
+        f"Port {port} on {host} is in use.",
+        remedy="End the process that listens there, or set WAYMARK_PORT to another port.",
+    )
+
+
+def serve(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what waits and leave with 0. Raises PortInUse."""
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:  # another process bound the port as well, and listened first
+        host, port, *_ = bound.getsockname()
+        raise _in_use(host, port) from error
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").addFilter(_is_no_health_check)
+    config = uvicorn.Config(
+        app, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="on"
+    )
+    # Once it has shut down, uvicorn raises the signal that it caught again.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _is_no_health_check(record: logging.LogRecord) -> bool:
+    return "/health/" not in record.getMessage()
