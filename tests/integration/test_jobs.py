@@ -9,28 +9,14 @@ from pathlib import Path
 import pytest
 
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
-from waymark.contracts import CheckpointInfo, EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest, Versions
+from tests import samples
+from tests.samples import evaluation
+from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest
 from waymark.errors import JobStoreUnavailable, NotFound
 from waymark.protocols import episodes
-from waymark.runs import Evaluation
 from waymark.stack import EmbeddedRedis
 
 LEASE_SECONDS = 0.2
-EXECUTOR = CheckpointInfo(
-    model="default",
-    checkpoint="scripted",
-    sha256="0" * 64,
-    role="executor",
-    architecture="scripted",
-    prompt_format="compact",
-    history_turns=10,
-    parameters=0,
-    max_input_tokens=1024,
-    max_new_tokens=32,
-    engine="scripted",
-    dtype="none",
-)
-VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=None, executor=EXECUTOR)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +37,7 @@ def store(redis_url: str) -> Iterator[JobStore]:
 def submit(store: JobStore, name: str, *, tasks: tuple[str, ...] = ("1-1", "4-1", "4-2")) -> list[EpisodeSpec]:
     request = EvaluationRequest(tasks=tasks)
     specs = episodes(name, request)
-    evaluation = Evaluation(
-        id=name, request=request, created="2026-01-01T00:00:00+00:00", versions=VERSIONS, episodes=len(specs)
-    )
-    store.submit(evaluation, specs)
+    store.submit(evaluation(name, request, episodes=len(specs)), specs)
     return specs
 
 
@@ -65,24 +48,8 @@ def lease(store: JobStore, consumer: str = "alice") -> Lease:
 
 
 def result(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
-    return EpisodeResult(
-        id=spec.id,
-        evaluation=spec.evaluation,
-        task=spec.task,
-        variation=spec.variation,
-        seed=spec.seed,
-        score=score,
-        raw_score=score,
-        last_nonnegative_score=score,
-        success=score == 100,
-        moves=1,
-        actions=1,
-        turns=1,
-        model_calls=1,
-        repaired=0,
-        stopped="error" if error else "moves",
-        error=error,
-        seconds=0.1,
+    return samples.result(
+        spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation, score=score, error=error
     )
 
 

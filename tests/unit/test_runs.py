@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from tests.samples import evaluation, result
+from waymark.errors import InvalidInput, NotFound
+from waymark.runs import EPISODES, RunFolder
+
+
+def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(evaluation())
+    folder.append(result("a"))
+    folder.append(result("b"))
+    assert folder.evaluation() == evaluation()
+    assert list(folder.results()) == [result("a"), result("b")]
+
+
+def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result("a"))
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write('{"id": "b", "sco')
+    assert list(folder.results()) == [result("a")]
+    assert folder.begin(evaluation()) == {"a"}
+    folder.append(result("c"))
+    assert list(folder.results()) == [result("a"), result("c")]
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result("a"))
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InvalidInput, match="Line 2 of "):
+        list(folder.results())
+
+
+def test_a_folder_without_a_header_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"evaluation\.json"):
+        RunFolder(tmp_path).evaluation()

@@ -1,0 +1,42 @@
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from waymark.errors import PortInUse, StackError
+from waymark.stack import HOST, Part, _claim, _free_ports
+
+
+def part(log: Path, code: str) -> Part:
+    one = Part("executor", [sys.executable, "-c", code], {}, log)
+    one.process.wait()
+    return one
+
+
+def test_a_part_that_ended_is_named_with_its_last_words_and_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "executor.log"
+    with pytest.raises(StackError) as caught:
+        part(log, "import sys; sys.exit('No checkpoint at here.')").check()
+    assert str(caught.value) == f"The executor ended with exit code 1: No checkpoint at here. Its log is {log}"
+
+
+def test_a_part_that_was_killed_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="executor was killed by SIGKILL"):
+        part(tmp_path / "log", "import os; os.kill(os.getpid(), 9)").check()
+
+
+def test_exit_code_3_means_that_the_port_is_in_use(tmp_path: Path) -> None:
+    with pytest.raises(PortInUse):
+        part(tmp_path / "log", "raise SystemExit(3)").check()
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(_free_ports().values())) == 3
+
+
+def test_a_port_in_use_is_named_with_its_service() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"Port {port}, which the executor needs"):
+            _claim({"executor": port})
