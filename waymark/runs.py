@@ -69,9 +69,7 @@ class RunFolder:
         try:
             return Evaluation.model_validate_json((self.path / HEADER).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(
-                f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/."
-            ) from None
+            raise NotFound(f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/.") from None
         except ValidationError as error:
             raise InvalidInput(
                 f"{self.path / HEADER} is unreadable: {error.errors()[0]['msg']}.",

@@ -19,6 +19,7 @@ from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
 from waymark.serving.run import bind, exit_clearly, serve
+from waymark.serving.settings import read
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
         sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker]")
     die_with_parent()
     with exit_clearly("env-runner" if part == "app" else part):
-        settings = Settings()
+        settings = read(Settings)
         if part == "app":
             _serve(settings)
         else:

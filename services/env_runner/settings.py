@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.env_runner.environments import EnvironmentName
 from waymark.process import available_cores
+from waymark.serving.settings import ListenSettings
 
 
-class Settings(BaseSettings):
+class Settings(ListenSettings):
     """What an env-runner process needs to know."""
 
-    model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True)
-
-    host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
     redis_url: str = Field("redis://127.0.0.1:6379/0", repr=False)
     """`redis://`, `rediss://` or `unix://`; may hold a password, so it is never printed."""
@@ -29,5 +26,3 @@ class Settings(BaseSettings):
     """Episodes that a worker plays at once, a simulator for each."""
     lease_seconds: float = Field(30.0, gt=0)
     """An episode whose worker gives no sign of life for this long is given to another."""
-    die_with_parent: bool = False
-    """End when the process that started this one does; the local stack sets it."""

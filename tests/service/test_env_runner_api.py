@@ -187,7 +187,7 @@ async def test_every_committed_episode_is_written_to_disk_once(
     played = [play(store), play(store)]
     folder = RunFolder(tmp_path / status.id)
     with anyio.fail_after(10):
-        while len(list(folder.results())) < len(played):
+        while len(list(folder.results())) < len(played):  # noqa: ASYNC110 - the file is what a user waits for
             await anyio.sleep(0.05)
     assert list(folder.results()) == played
     assert folder.evaluation().request == status.request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,6 +14,7 @@ from waymark.errors import InvalidInput
 from waymark.generation.load import Engine
 
 Service = Literal["controller", "executor"]
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
 ROLES: dict[Service, tuple[Role, ...]] = {"controller": ("controller", "first"), "executor": ("executor", "flat")}
@@ -24,14 +25,28 @@ _CHECKPOINTS: dict[Service, dict[str, Path]] = {
 }
 
 
-class ServiceSettings(BaseSettings):
-    """How one service runs. `WAYMARK_PORT=9001` sets `port`, and so on."""
+class ListenSettings(BaseSettings):
+    """Where a service listens. `WAYMARK_HOST=…` sets `host`, and so on."""
 
     model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True)
 
     host: str = "127.0.0.1"
     allow_remote: bool = False
     """Listen beyond loopback. Nobody is asked for a key yet: only on a network that you trust."""
+
+    @model_validator(mode="after")
+    def _stay_on_loopback(self) -> Self:
+        if not (self.allow_remote or _is_loopback(self.host)):
+            raise ValueError(
+                f"WAYMARK_HOST={self.host} listens beyond loopback, where anybody could ask; "
+                "set WAYMARK_ALLOW_REMOTE=1 on a network that you trust"
+            )
+        return self
+
+
+class ServiceSettings(ListenSettings):
+    """How the controller or the executor runs."""
+
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Null: 8001 for the controller, 8002 for the executor; 0: any free one."""
     engine: Engine = "ctranslate2"
@@ -59,15 +74,6 @@ class ServiceSettings(BaseSettings):
             raise ValueError("give name=folder pairs, e.g. default=checkpoints/executor,flat=checkpoints/flat")
         return {name.strip(): path.strip() for name, _, path in pairs}
 
-    @model_validator(mode="after")
-    def _stay_on_loopback(self) -> Self:
-        if not (self.allow_remote or _is_loopback(self.host)):
-            raise ValueError(
-                f"WAYMARK_HOST={self.host} listens beyond loopback, where anybody could ask; "
-                "set WAYMARK_ALLOW_REMOTE=1 on a network that you trust"
-            )
-        return self
-
     def port_of(self, service: Service) -> int:
         """Where a service listens."""
         return PORTS[service] if self.port is None else self.port
@@ -78,9 +84,14 @@ class ServiceSettings(BaseSettings):
 
 
 def read_settings() -> ServiceSettings:
-    """The settings from the environment. Raises InvalidInput that quotes the variable."""
+    """A model service's settings from the environment. Raises InvalidInput that quotes the variable."""
+    return read(ServiceSettings)
+
+
+def read(kind: type[_Settings]) -> _Settings:
+    """Settings of some kind from the environment. Raises InvalidInput that quotes the variable."""
     try:
-        return ServiceSettings()
+        return kind()
     except ValidationError as error:
         first = error.errors()[0]
         variable = "WAYMARK_" + str(first["loc"][0]).upper() if first["loc"] else None
