@@ -111,8 +111,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         tmp_path_factory.mktemp("tiny"), scaled=request.param == "scaled", own_head=request.param == "own head"
     )
     return Pair(
-        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32"),
-        fast=open_generator("ctranslate2", checkpoint, device="cpu", dtype="float32"),
+        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1),
+        fast=open_generator("ctranslate2", checkpoint, device="cpu", dtype="float32", threads=1),
     )
 
 
@@ -198,9 +198,19 @@ def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:
         open_generator("transformers", checkpoint, dtype="float3")
 
 
+def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, scaled=False, own_head=True)
+    half = open_generator("transformers", checkpoint, device="cpu", dtype="bfloat16", threads=1)
+    exact = open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1)
+    assert half.dtype == "bfloat16"
+    assert [one.candidates[0].text for one in half.generate(TEXTS)] == [
+        one.candidates[0].text for one in exact.generate(TEXTS)
+    ]
+
+
 def test_serving_with_ctranslate2_does_not_import_torch() -> None:
     code = (
-        "import sys, waymark.serving, waymark.generation.ctranslate2; "
+        "import sys, services.executor.__main__, waymark.generation.ctranslate2; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -26,8 +26,9 @@ _SCORE_BATCH = 64
 class CTranslate2Generator:
     """A T5 checkpoint on CTranslate2. Implements `waymark.generation.Generator`.
 
-    `device` is `auto`, `cpu` or `cuda`; `dtype` is CTranslate2's compute type, `auto` for the one that the
-    weights are stored in; `threads` 0 means all cores that this process may use.
+    `device` is `cpu` or `cuda`; `auto` is the CPU, since CUDA's libraries do not come with the package. `dtype` is
+    CTranslate2's compute type, `auto` for the one that the weights are stored in. `threads` 0 means all cores
+    that this process may use.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
@@ -41,7 +42,7 @@ class CTranslate2Generator:
         try:
             self._translator: Any = ctranslate2.Translator(
                 str(folder),
-                device=device,
+                device="cpu" if device == "auto" else device,
                 compute_type="default" if dtype == "auto" else dtype,
                 intra_threads=threads or available_cores(),
             )

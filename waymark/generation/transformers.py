@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from waymark.errors import CheckpointError, EngineUnavailable
 from waymark.generation import Candidate, Generation
 from waymark.generation.tokens import Encoded, Tokens, read_tokenizer
+from waymark.process import available_cores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _SCORE_BATCH = 64
@@ -83,8 +84,7 @@ class TransformersGenerator:
             raise EngineUnavailable(
                 f"The transformers engine has no dtype {dtype!r}.", remedy=f"Use auto or {', '.join(_DTYPES)}."
             )
-        if threads:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or available_cores())
         self._model = load_seq2seq(model, dtype=self._dtype).to(self._device)
         config = self._model.config
         self._pad, self._end = config.pad_token_id, config.eos_token_id
