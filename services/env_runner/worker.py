@@ -28,6 +28,8 @@ from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailab
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
+STOP_SECONDS = 2.0
+"""How long a turn may still take once the worker is to stop."""
 RENEWALS_PER_LEASE = 10
 """How often a lease is renewed within its period; also bounds how late a cancellation is noticed."""
 
@@ -125,10 +127,12 @@ class Worker:
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._history_turns = 0
         self._stopping = False
+        self._serving: list[asyncio.Task[None]] = []
 
     def stop(self) -> None:
-        """Lease nothing more and give back what is being played, at the end of its turn."""
+        """Lease nothing more and give back what is being played: at the end of its turn, or soon in midst of it."""
         self._stopping = True
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._cancel)
 
     async def run(self) -> None:
         """Work until stopped; every environment is closed when this returns or raises a WaymarkError."""
@@ -136,8 +140,7 @@ class Worker:
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             async with asyncio.TaskGroup() as group:
-                for slot in self._slots:
-                    group.create_task(self._serve(slot))
+                self._serving = [group.create_task(self._serve(slot)) for slot in self._slots]
         except* WaymarkError as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -154,8 +157,15 @@ class Worker:
             self._keeper.hold(lease)
             try:
                 await self._settle(lease, slot)
+            except asyncio.CancelledError:
+                self._store.release(lease, counted=False)
+                raise
             finally:
                 self._keeper.drop(lease)
+
+    def _cancel(self) -> None:
+        for task in self._serving:
+            task.cancel()
 
     async def _settle(self, lease: Lease, slot: Slot) -> None:
         """Play a leased episode and commit it, or give it back."""
