@@ -1,0 +1,1 @@
+"""The offline part: from oracle paths to checkpoints."""

@@ -1,12 +1,18 @@
 """Oracle trajectories: the simulator's own solutions, made direct, replayed and recorded.
 
-A path is kept only if its replay reaches 100. The shortened path is tried first, the simulator's own
-after it; what reaches 100 with neither is listed in the manifest as failed. Finished variations are
-appended to a parts file at once, so a killed run resumes where it stopped.
+A path is kept only if its replay reaches 100. Three forms are tried, the best that solves is kept: `plain`
+(shortened, and things called as the simulator's answers call them), `shortened`, and `gold` as it was given.
+What solves in none is listed in the manifest as failed. Finished variations are appended to a parts file at
+once, so a killed run resumes where it stopped.
 
-What shortening does (REFERENCE: `easy` allows `teleport to`, which every published agent may use too):
-walks become one teleport, doors that are open stay untouched, actions on oneself that do nothing go, and
-everything after the score has reached 100 goes. No observation that an answer depends on is cut.
+What shortening does (`easy` allows `teleport to`, which every published agent may use too): walks become one
+teleport, doors that are open stay untouched, actions on oneself that do nothing go, and everything after the
+score has reached 100 goes. A block sliding down a plane is watched for five looks, not to the bottom: how far
+it got still answers which plane is steeper or smoother. No observation that an answer depends on is cut.
+
+What plain naming does: the oracle says `focus on baby baby brown bear` or `move flower pot 3 containing pea plant
+and soil in inventory to red box`; the simulator answers `You focus on the baby brown bear.` and `You move the
+flower pot 3 to the red box.` The short names stand in what an agent sees, so that it can copy them.
 """
 
 from __future__ import annotations
@@ -15,11 +21,15 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from waymark.errors import EnvironmentFault
 from waymark.tasks import TASKS, Split, TaskType, find_task
@@ -29,7 +39,18 @@ if TYPE_CHECKING:
 
 SOLVED = 100
 _DROPPED = ("look around", "close door ")
-_WALKING = ("open door to ", "go to ")
+_WATCHING = "look at inclined plane"
+_WATCHED = 5
+_ANSWERS = {
+    "focus": (re.compile(r"^You focus on the (.+)\.$"), "focus on {0}"),
+    "pick": (re.compile(r"^You move the (.+) to the inventory\.$"), "pick up {0}"),
+    "drop": (re.compile(r"^You move the (.+) to the .+\.$"), "drop {0}"),
+    "move": (re.compile(r"^(?:\(.*\))?You move the (.+) to the (.+)\.$"), "move {0} to {1}"),
+    "pour": (re.compile(r"^You pour the contents of the (.+) into the (.+)\.$"), "pour {0} into {1}"),
+}
+_IDLE = ("pick up ", "open ", "pour ")
+
+PathForm = Literal["plain", "shortened", "gold"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Trajectory:
     variation: int
     split: Split
     simplifications: str
-    shortened: bool
+    form: PathForm
     gold_actions: int
     """Length of the simulator's own path, before anything was dropped."""
     task: str
@@ -101,7 +122,7 @@ def clean(gold: Sequence[str]) -> list[str]:
 
 
 def shorten(gold: Sequence[str]) -> list[str]:
-    """A direct path: each walk becomes one teleport to its end; actions of a thing on itself go.
+    """A direct path: each walk becomes one teleport to its end; idle and repeated actions go.
 
     >>> shorten(["open door to hall", "go to hall", "open door to kitchen", "go to kitchen", "pick up pot"])
     ['teleport to kitchen', 'pick up pot']
@@ -119,18 +140,58 @@ def shorten(gold: Sequence[str]) -> list[str]:
         left, into, right = rest.partition(" into ")
         if verb == "pour" and into and left == right:
             continue
+        if action.startswith(_WATCHING) and path[-_WATCHED:] == [action] * _WATCHED:
+            continue
         path.append(action)
     return path
 
 
-def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> Trajectory:
-    """Play a path from the start and record it up to the step that reaches 100, or to its end."""
+def plain(trajectory: Trajectory) -> list[str]:
+    """The actions of a replay with things called as the answers call them, without those that did nothing."""
+    path: list[str] = []
+    look, inventory, score = trajectory.look, trajectory.inventory, 0
+    seen = look + inventory
+    for step in trajectory.steps:
+        idle = (step.look, step.inventory, step.score) == (look, inventory, score) and step.action.startswith(_IDLE)
+        look, inventory, score = step.look, step.inventory, step.score
+        if not idle:
+            path.append(plain_action(step.action, step.observation, seen))
+        seen = step.look + step.inventory
+    return path
+
+
+def plain_action(action: str, answer: str, seen: str) -> str:
+    """One action with its objects called as the simulator's answer calls them, where what is seen has one such.
+
+    >>> plain_action("focus on baby baby bear", "You focus on the baby bear.", "a baby bear")
+    'focus on baby bear'
+    >>> plain_action("focus on tall tree", "You focus on the tree.", "a tree, a tree")
+    'focus on tall tree'
+    """
+    form = _ANSWERS.get(action.split(" ", 1)[0])
+    found = form[0].match(answer) if form else None
+    unique = found and all(
+        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in found.groups()
+    )
+    renamed = form[1].format(*found.groups()) if form and found and unique else action
+    if renamed.startswith(("activate", "deactivate", "examine", "read", "use")):
+        renamed = re.sub(r" in inventory\b", "", renamed)
+    return renamed.lower()
+
+
+def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, bool]:
+    """Play a path from the start and record it up to the step that reaches 100, or to its end.
+
+    The flag tells whether the simulator understood every action, and none in more than one way.
+    """
     task = find_task(wanted.task_id)
     opening = slot.reset(wanted.task_id, wanted.variation, wanted.simplifications)
     steps: list[RecordedStep] = []
     met: set[str] = set()
+    clear = True
     for action in actions:
         step = slot.step(action)
+        clear = clear and step.known and not step.ambiguous
         if not step.known:
             continue
         now = set(slot.completed_goals())
@@ -142,45 +203,50 @@ def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> Tr
         met |= now
         if step.score >= SOLVED or step.score < 0:
             break
-    return Trajectory(
+    trajectory = Trajectory(
         task_id=task.id,
         variation=wanted.variation,
         split=task.split_of(wanted.variation),
         simplifications=wanted.simplifications,
-        shortened=False,
+        form="gold",
         gold_actions=0,
         task=opening.task,
         look=opening.look,
         inventory=opening.inventory,
         steps=steps,
     )
+    return trajectory, clear
 
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> Trajectory:
-    """The best trajectory of one variation: shortened if that reaches 100, else as the simulator gave it."""
+    """The best trajectory of one variation: plain if that solves clearly, else shortened, else as given."""
     gold = slot.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
-    trajectory = replay(slot, wanted, shorten(gold))
-    shortened = trajectory.score >= SOLVED
-    if not shortened:
-        trajectory = replay(slot, wanted, clean(gold))
-    return Trajectory(**{**vars(trajectory), "shortened": shortened, "gold_actions": len(gold)})
+    form: PathForm = "shortened"
+    trajectory, _ = replay(slot, wanted, shorten(gold))
+    if trajectory.score < SOLVED:
+        form = "gold"
+        trajectory, _ = replay(slot, wanted, clean(gold))
+    named, clear = replay(slot, wanted, plain(trajectory))
+    if named.score >= SOLVED and clear:
+        form, trajectory = "plain", named
+    return replace(trajectory, form=form, gold_actions=len(gold))
 
 
-_slot: ScienceWorldSlot | None = None
+_pool_slots: list[ScienceWorldSlot] = []
+"""The one JVM of a pool process, kept between calls."""
 
 
 def _record_in_worker(wanted: Wanted) -> Trajectory | str:
-    """One variation in a pool process, which keeps its JVM between calls. A fault comes back as text."""
-    global _slot
+    """One variation in a pool process. A fault comes back as text."""
     from waymark.environment.scienceworld import ScienceWorldSlot
 
     try:
-        _slot = _slot or ScienceWorldSlot(timeout=180)
-        return record(_slot, wanted)
+        if not _pool_slots:
+            _pool_slots.append(ScienceWorldSlot(timeout=180))
+        return record(_pool_slots[0], wanted)
     except EnvironmentFault as fault:
-        if _slot:
-            _slot.close()
-        _slot = None
+        while _pool_slots:
+            _pool_slots.pop().close()
         return str(fault)
 
 
@@ -222,9 +288,6 @@ def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
 
 def write_table(parts: Path, table: Path) -> dict[str, Any]:
     """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
     rows = sorted(read_parts(parts), key=lambda row: (find_task(row["task_id"]).id, row["variation"]))
@@ -247,7 +310,7 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
         "recorded": datetime.now(UTC).date().isoformat(),
         "trajectories": len(solved),
         "steps": sum(len(row["steps"]) for row in solved),
-        "shortened": sum(row["shortened"] for row in solved),
+        "by_form": {form: sum(row["form"] == form for row in solved) for form in ("plain", "shortened", "gold")},
         "gold_actions": sum(row["gold_actions"] for row in solved),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in TASKS},
@@ -262,8 +325,6 @@ def read_table(table: Path) -> list[Trajectory]:
 
     Raises FileNotFoundError, and ValueError when the file is not the one that its manifest describes.
     """
-    import pyarrow.parquet as pq
-
     manifest = json.loads(table.with_suffix(".manifest.json").read_text())
     if manifest["sha256"] != hashlib.sha256(table.read_bytes()).hexdigest():
         raise ValueError(f"{table} is not the file its manifest describes; rebuild it: python -m training trajectories")

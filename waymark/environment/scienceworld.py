@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +70,7 @@ class ScienceWorldSlot:
                 die_on_exit=True,
                 enable_auth=True,
                 create_new_process_group=True,
+                cwd=tempfile.gettempdir(),  # the simulator writes a table into its working directory
                 return_proc=True,
             )
             self._gateway = JavaGateway(

@@ -1,0 +1,61 @@
+"""Annotated trajectories: oracle paths split into sub-goals.
+
+The schema is the same whoever annotates: task id, variation, and segments that cover the path without gaps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.trajectories import Trajectory
+from waymark.subgoals import PathStep, Segment, annotate
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The sub-goals of one trajectory; the last segment is `complete_task()` and empty."""
+
+    task_id: str
+    variation: int
+    annotator: str
+    segments: list[Segment]
+
+
+def annotate_by_rule(trajectory: Trajectory) -> Annotation:
+    """The rule annotator's answer for one trajectory."""
+    steps = [PathStep(step.action, step.observation) for step in trajectory.steps]
+    return Annotation(trajectory.task_id, trajectory.variation, "rule", annotate(trajectory.task, steps))
+
+
+def write_annotations(annotations: Iterable[Annotation], table: Path) -> int:
+    """Write them as a Parquet table; returns how many."""
+    rows = [asdict(annotation) for annotation in annotations]
+    table.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), table, compression="zstd", compression_level=19)
+    return len(rows)
+
+
+def read_annotations(table: Path) -> dict[tuple[str, int], Annotation]:
+    """Annotations by task id and variation."""
+    return {
+        (row["task_id"], row["variation"]): Annotation(
+            **{**row, "segments": [Segment(**segment) for segment in row["segments"]]}
+        )
+        for row in pq.read_table(table).to_pylist()
+    }
+
+
+def describe(annotations: Iterable[Annotation]) -> str:
+    """Sub-goals a path and the vocabulary of their verbs, for people."""
+    every = list(annotations)
+    verbs = Counter(segment.subgoal.partition("(")[0] for one in every for segment in one.segments)
+    length = sum(len(one.segments) for one in every) / max(1, len(every))
+    return f"{len(every)} paths, {length:.1f} sub-goals a path; " + ", ".join(
+        f"{v} {n}" for v, n in verbs.most_common()
+    )
