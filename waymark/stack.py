@@ -208,7 +208,7 @@ class Stack:
         options = self._options
         if options.environment == "scienceworld":
             _check_java()
-        self._ports = _claim(options.ports) if options.ports else _free_ports()
+        self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
             **os.environ,
@@ -298,7 +298,8 @@ def _is_ready(url: str) -> bool:
     return False
 
 
-def _free_ports() -> dict[Service, int]:
+def free_ports() -> dict[Service, int]:
+    """A port for each service that nothing listens on now."""
     sockets = {service: socket.create_server((HOST, 0)) for service in PORTS}
     ports = {service: server.getsockname()[1] for service, server in sockets.items()}
     for server in sockets.values():

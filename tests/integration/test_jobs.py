@@ -14,15 +14,8 @@ from tests.samples import evaluation
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest
 from waymark.errors import JobStoreUnavailable, NotFound
 from waymark.protocols import episodes
-from waymark.stack import EmbeddedRedis
 
 LEASE_SECONDS = 0.2
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
 
 
 @pytest.fixture

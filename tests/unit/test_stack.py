@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from waymark.errors import PortInUse, StackError
-from waymark.stack import HOST, Part, _claim, _free_ports
+from waymark.stack import HOST, Part, _claim, free_ports
 
 
 def part(log: Path, code: str) -> Part:
@@ -31,8 +31,8 @@ def test_exit_code_3_means_that_the_port_is_in_use(tmp_path: Path) -> None:
         part(tmp_path / "log", "raise SystemExit(3)").check()
 
 
-def test_free_ports_differ() -> None:
-    assert len(set(_free_ports().values())) == 3
+def testfree_ports_differ() -> None:
+    assert len(set(free_ports().values())) == 3
 
 
 def test_a_port_in_use_is_named_with_its_service() -> None:

@@ -1,0 +1,154 @@
+"""A worker over a real Redis and both services in process; its environments fail as a test wants."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import httpx
+import pytest
+
+from services.env_runner.jobs import JobStore
+from services.env_runner.worker import Worker
+from tests.samples import evaluation
+from waymark.client import ControllerClient, ExecutorClient
+from waymark.contracts import EvaluationRequest
+from waymark.environment import Environment, Step
+from waymark.environment.scripted import ScriptedEnvironment
+from waymark.errors import EnvironmentFault, JavaMissing
+from waymark.protocols import episodes
+from waymark.serving.app import create_app
+from waymark.serving.models import scripted_model
+from waymark.serving.settings import ServiceSettings
+
+pytestmark = pytest.mark.anyio
+LEASE_SECONDS = 2.0
+
+
+class FaultyEnvironment(ScriptedEnvironment):
+    """Its first step is its last."""
+
+    def step(self, action: str) -> Step:
+        raise EnvironmentFault("The JVM died.")
+
+
+class HeldEnvironment(ScriptedEnvironment):
+    """Plays no step until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stepping = threading.Event()
+        self.let_go = threading.Event()
+
+    def step(self, action: str) -> Step:
+        self.stepping.set()
+        self.let_go.wait(10)
+        return super().step(action)
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[JobStore]:
+    store = JobStore(redis_url, lease_seconds=LEASE_SECONDS)
+    yield store
+    for status in store.statuses():
+        store.cancel(status.id)
+    store.close()
+
+
+@asynccontextmanager
+async def working(store: JobStore, open_environment: Callable[[], Environment]) -> AsyncIterator[Worker]:
+    """A worker with one slot, at work; stopped at the end."""
+    controller = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
+    executor = create_app("executor", {"default": scripted_model("default", "executor")}, ServiceSettings())
+    async with AsyncExitStack() as running:
+        for each in (controller, executor):
+            await running.enter_async_context(each.router.lifespan_context(each))
+        worker = Worker(
+            store,
+            ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
+            ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
+            open_environment,
+            slots=1,
+            lease_seconds=LEASE_SECONDS,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            yield worker
+            worker.stop()
+
+
+def submit(store: JobStore, name: str) -> None:
+    request = EvaluationRequest(tasks=("4-2",))
+    store.submit(evaluation(name, request, episodes=1), episodes(name, request))
+
+
+async def finish(store: JobStore, name: str) -> None:
+    with anyio.fail_after(30):
+        while store.status(name).state != "finished":  # noqa: ASYNC110 - Redis is what is waited for
+            await anyio.sleep(0.05)
+
+
+async def test_an_episode_whose_environment_fails_is_played_again_in_a_fresh_one(store: JobStore) -> None:
+    environments = iter([FaultyEnvironment(), ScriptedEnvironment()])
+    submit(store, "once")
+    async with working(store, lambda: next(environments)):
+        await finish(store, "once")
+    (result,) = store.results("once")
+    assert result.error is None
+    assert result.turns > 0
+    assert next(environments, None) is None
+
+
+async def test_an_episode_that_fails_twice_is_a_result_and_the_next_one_is_played(store: JobStore) -> None:
+    environments = iter([FaultyEnvironment(), FaultyEnvironment(), ScriptedEnvironment()])
+    submit(store, "twice")
+    async with working(store, lambda: next(environments)):
+        await finish(store, "twice")
+        submit(store, "next")
+        await finish(store, "next")
+    (failed,), (played,) = store.results("twice"), store.results("next")
+    assert failed.error is not None
+    assert (failed.error.kind, failed.score) == ("EnvironmentFault", 0)
+    assert played.error is None
+
+
+async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:
+    environment = HeldEnvironment()
+    submit(store, "cancelled")
+    async with working(store, lambda: environment) as worker:
+        await anyio.to_thread.run_sync(environment.stepping.wait, 10)
+        store.cancel("cancelled")
+        await anyio.sleep(LEASE_SECONDS / 2)
+        environment.let_go.set()
+        worker.stop()
+    assert store.results("cancelled") == []
+    assert store.status("cancelled").state == "cancelled"
+
+
+async def test_a_stopped_worker_gives_its_episode_back_uncounted(store: JobStore) -> None:
+    environment = HeldEnvironment()
+    submit(store, "given-back")
+    async with working(store, lambda: environment) as worker:
+        await anyio.to_thread.run_sync(environment.stepping.wait, 10)
+        worker.stop()
+        environment.let_go.set()
+    again = store.lease("another", wait_seconds=0.01)
+    assert again is not None
+    assert (again.spec.evaluation, again.deliveries) == ("given-back", 1)
+
+
+async def test_an_environment_that_does_not_start_ends_the_worker(store: JobStore) -> None:
+    def no_java() -> Environment:
+        raise JavaMissing("No Java.")
+
+    with pytest.raises(JavaMissing):
+        await Worker(
+            store,
+            ControllerClient("http://controller"),
+            ExecutorClient("http://executor"),
+            no_java,
+            slots=2,
+            lease_seconds=LEASE_SECONDS,
+        ).run()
