@@ -1,0 +1,28 @@
+"""The tracked oracle trajectories with their rule annotations, read once for all tests."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from training.annotate import Annotation, annotate_by_rule
+from training.trajectories import Trajectory, read_table
+
+TABLE = Path(__file__).parents[1] / "data" / "trajectories.parquet"
+
+
+@cache
+def trajectories() -> list[Trajectory]:
+    """Every tracked trajectory."""
+    return read_table(TABLE)
+
+
+@cache
+def one_of_each_task() -> list[Trajectory]:
+    """The first trajectory of each task type."""
+    return list({one.task_id: one for one in reversed(trajectories())}.values())
+
+
+def annotations(chosen: list[Trajectory]) -> dict[tuple[str, int], Annotation]:
+    """The rule annotator's sub-goals of some trajectories."""
+    return {(one.task_id, one.variation): annotate_by_rule(one) for one in chosen}

@@ -1,0 +1,75 @@
+"""The compact prompt format: whole prompts spelled out, and decisions that survive the round trip."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.oracle import annotations, one_of_each_task
+from training.datasets import decisions
+from waymark import state as fold
+from waymark.contracts import AgentState, Role
+from waymark.errors import UnparsableAction
+from waymark.prompts.compact import COMPACT
+
+LOOK = """This room is called the kitchen. In it, you see: 
+\tthe agent
+\ta substance called air
+\ta chair. On the chair is: nothing.
+\ta cupboard. The cupboard door is open. In the cupboard is: a metal pot (containing nothing), a tin cup (containing a substance called water).
+\ta stove, which is turned off. On the stove is: nothing.
+\tunknown substance A
+You also see:
+\tA door to the hallway (that is open)
+\tA door to the outside (that is closed)
+"""  # noqa: W291, E501 (the simulator's own text)
+INVENTORY = "In your inventory, you see:\n\ta thermometer, currently reading a temperature of 10 degrees celsius\n"
+
+
+def midway() -> AgentState:
+    state = fold.start("Your task is to boil water.", LOOK, INVENTORY)
+    state = fold.with_subgoal(state, "navigate_to(kitchen)")
+    state = fold.after_step(state, "teleport to kitchen", "You teleport to the kitchen.", LOOK, INVENTORY, 3)
+    return fold.with_subgoal(state, "move(tin cup, stove)")
+
+
+SCENE = (
+    "answer you teleport to kitchen | room kitchen : chair , cupboard open holds metal pot , tin cup ( water ) , "
+    "stove off , unknown substance a , door to outside ( that is closed ) | have thermometer 10"
+)
+
+
+def test_the_executor_reads_its_subgoal_and_the_scene() -> None:
+    assert COMPACT.render("executor", midway()) == f"move tin cup , stove | did teleport to kitchen | {SCENE}"
+
+
+def test_the_controller_reads_the_task_and_the_subgoals_so_far() -> None:
+    assert COMPACT.render("controller", midway()) == (
+        "boil water | seen kitchen | gave navigate_to kitchen ; move tin cup , stove | did teleport to kitchen | "
+        f"{SCENE} | score 3"
+    )
+
+
+def test_the_flat_agent_reads_no_subgoals() -> None:
+    assert (
+        COMPACT.render("flat", midway()) == f"boil water | seen kitchen | did teleport to kitchen | {SCENE} | score 3"
+    )
+
+
+def test_an_answer_that_repeats_the_look_is_left_out() -> None:
+    state = fold.after_step(fold.start("Task.", LOOK, ""), "look around", LOOK.strip(), LOOK, "", 0)
+    assert "answer" not in COMPACT.render("flat", state)
+
+
+@pytest.mark.parametrize("role", ["controller", "executor", "flat"])
+def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
+    chosen = one_of_each_task()
+    named = annotations(chosen)
+    for trajectory in chosen:
+        for decision in decisions(trajectory, named[trajectory.task_id, trajectory.variation], role):
+            expected = decision.answer.lower() if decision.answer else None
+            assert COMPACT.parse(role, COMPACT.target(role, decision.answer)) == expected
+
+
+def test_an_empty_answer_stands_for_nothing() -> None:
+    with pytest.raises(UnparsableAction):
+        COMPACT.parse("executor", "  ")

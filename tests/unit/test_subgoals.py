@@ -1,0 +1,70 @@
+"""The rule annotator: covers every path, is deterministic, and names what people would name."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.oracle import TABLE, one_of_each_task, trajectories
+from training.annotate import Annotation, annotate_by_rule, read_annotations
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate
+
+
+def segments(task: str, *actions: str) -> list[tuple[str, int]]:
+    """Sub-goals and how many actions each takes, `complete_task()` left out."""
+    found = annotate(task, [PathStep(action, "") for action in actions])
+    assert found[-1] == Segment(COMPLETE, len(actions), len(actions))
+    return [(segment.subgoal, segment.stop - segment.start) for segment in found[:-1]]
+
+
+def test_every_tracked_path_is_covered_without_gaps() -> None:
+    for trajectory in trajectories():
+        found = annotate_by_rule(trajectory).segments
+        assert [segment.start for segment in found] == [0, *(segment.stop for segment in found[:-1])]
+        assert found[-1].stop == len(trajectory.steps)
+        assert all(segment.stop > segment.start for segment in found[:-1])
+
+
+def test_all_task_types_are_annotated_in_functional_style() -> None:
+    every = one_of_each_task()
+    assert len(every) == 30
+    for trajectory in every:
+        for segment in annotate_by_rule(trajectory).segments:
+            verb, _, rest = segment.subgoal.partition("(")
+            assert verb.isidentifier(), segment
+            assert rest.endswith(")"), segment
+
+
+def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
+    tracked = read_annotations(TABLE.with_name("annotations.parquet"))
+    fresh: list[Annotation] = [annotate_by_rule(trajectory) for trajectory in trajectories()]
+    assert list(tracked.values()) == fresh
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        (["open door to hallway", "go to hallway", "go to kitchen"], [("navigate_to(kitchen)", 3)]),
+        (["teleport to art studio"], [("navigate_to(art studio)", 1)]),
+        (
+            ["move metal pot to sink", "activate sink", "deactivate sink", "pick up metal pot"],
+            [("fill(metal pot, water)", 4)],
+        ),
+        (["move metal pot to stove", "activate stove"], [("heat(metal pot, stove)", 2)]),
+        (["open freezer", "move metal pot to freezer"], [("cool(metal pot, freezer)", 2)]),
+        (["wait1", "wait1", "wait1", "focus on ice"], [("wait1(3)", 3), ("focus_on(ice)", 1)]),
+        (["use thermometer on tin"], [("measure_temperature(tin)", 1)]),
+        (["examine tin", "use thermometer on tin", "examine tin"], [("monitor_temperature(tin, boil)", 3)]),
+        (
+            ["connect battery anode to red wire terminal 1", "connect red wire terminal 2 to anode in motor"],
+            [("build_circuit(battery, motor)", 2)],
+        ),
+        (["pour cup containing red paint in jug"], [("pour(cup containing red paint, jug)", 1)]),
+        (
+            ["activate sink", "move jug to sink", "pour jug into flower pot 1", "deactivate sink"],
+            [("water(flower pot 1)", 4)],
+        ),
+        (["open oven", "open fridge", "open drawer"], [("open_everything()", 3)]),
+    ],
+)
+def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expected: list[tuple[str, int]]) -> None:
+    assert segments("Your task is to boil tin.", *actions) == expected
