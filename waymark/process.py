@@ -16,15 +16,21 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
 
 def die_with_parent(environment: Mapping[str, str] = os.environ) -> None:
-    """If WAYMARK_DIE_WITH_PARENT=1: have the kernel send SIGTERM to this process when its parent ends.
+    """If WAYMARK_DIE_WITH_PARENT=1: end when the process that started this one does."""
+    if environment.get("WAYMARK_DIE_WITH_PARENT") == "1":
+        end_with(os.getppid())
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when `parent`, which must be its parent, ends.
 
     Linux only; elsewhere nothing happens. The kernel watches the thread that started this process, so a
     parent must start it from a thread that lives as long as itself.
     """
-    if environment.get("WAYMARK_DIE_WITH_PARENT") != "1" or not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:  # it ended before the call above
+    if os.getppid() != parent:  # it ended before the call above
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -30,7 +31,7 @@ from typing import Literal, Self
 import httpx
 
 from waymark.errors import PortInUse, StackError
-from waymark.process import available_cores, die_with_parent
+from waymark.process import available_cores, end_with
 from waymark.runs import LOGS
 
 HOST = "127.0.0.1"
@@ -64,7 +65,7 @@ class Part:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the parts in order
-                preexec_fn=_die_with_parent if sys.platform.startswith("linux") else None,  # noqa: PLW1509
+                preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - it makes two system calls
             )
 
     def check(self) -> None:
@@ -342,7 +343,3 @@ def _check_java() -> None:
     from waymark.environment.scienceworld import find_java
 
     find_java()
-
-
-def _die_with_parent() -> None:
-    die_with_parent({"WAYMARK_DIE_WITH_PARENT": "1"})
