@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -65,18 +65,17 @@ def create_app(
     settings: Settings, store: JobStore, controller: ControllerClient, executor: ExecutorClient, *, commit: str | None
 ) -> FastAPI:
     """The app over its collaborators; `commit` is the source's, for the record."""
-    writer = ResultWriter(store, settings.runs)
-    writing = asyncio.Lock()
+    desk = _Desk(store, ResultWriter(store, settings.runs))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         for known in await asyncio.to_thread(store.statuses):
-            await asyncio.to_thread(writer.follow, known.id)
+            await desk.follow(known.id)
         stopping = asyncio.Event()
-        following = asyncio.create_task(_follow(store, writer, writing, stopping, settings.lease_seconds))
+        keeping_up = asyncio.create_task(desk.keep_up(stopping, reconcile_seconds=settings.lease_seconds))
         yield
         stopping.set()
-        await following
+        await keeping_up
 
     app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan)
     problems.install(app)
@@ -101,8 +100,7 @@ def create_app(
             episodes=len(specs),
         )
         await asyncio.to_thread(store.submit, evaluation, specs)
-        async with writing:
-            await asyncio.to_thread(writer.follow, name)
+        await desk.follow(name)
         return await asyncio.to_thread(store.status, name)
 
     @app.get("/v1/evaluations")
@@ -146,7 +144,7 @@ def create_app(
         Ends once the evaluation has. `Last-Event-ID` goes on after the event of that id.
         """
         await asyncio.to_thread(store.status, evaluation_id)
-        return EventSourceResponse(_events(store, evaluation_id, last_event_id))
+        return EventSourceResponse(desk.events(evaluation_id, last_event_id))
 
     @app.post("/v1/evaluations/{evaluation_id}/cancel")
     def cancel(evaluation_id: str) -> EvaluationStatus:
@@ -184,43 +182,57 @@ def _add_probes(app: FastAPI, settings: Settings, store: JobStore) -> None:
         )
 
 
-async def _follow(
-    store: JobStore, writer: ResultWriter, writing: asyncio.Lock, stopping: asyncio.Event, reconcile_seconds: float
-) -> None:
-    """Write commits to disk until stopped, then once more; now and then look for lost episodes."""
-    reconciled = -reconcile_seconds
-    while True:
-        last = stopping.is_set()
-        try:
-            async with writing:
-                await asyncio.to_thread(writer.catch_up)
-            if not last and time.monotonic() - reconciled >= reconcile_seconds:
-                await asyncio.to_thread(store.reconcile)
+class _Desk:
+    """Puts commits on disk and tells of them, in this order: what was told is there whatever dies next."""
+
+    def __init__(self, store: JobStore, writer: ResultWriter) -> None:
+        self._store = store
+        self._writer = writer
+        self._writing = asyncio.Lock()
+
+    async def follow(self, evaluation_id: str) -> None:
+        """Write this evaluation's results from now on."""
+        async with self._writing:
+            await asyncio.to_thread(self._writer.follow, evaluation_id)
+
+    async def keep_up(self, stopping: asyncio.Event, *, reconcile_seconds: float) -> None:
+        """Write until stopped, then once more; now and then look for episodes that were lost."""
+        reconciled = -reconcile_seconds
+        while not stopping.is_set():
+            await self._write()
+            if time.monotonic() - reconciled >= reconcile_seconds:
+                with suppress(JobStoreUnavailable):
+                    await asyncio.to_thread(self._store.reconcile)
                 reconciled = time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), FOLLOW_SECONDS)
+        await self._write()
+
+    async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
+        """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
+        before: EvaluationStatus | None = None
+        with suppress(JobStoreUnavailable):
+            while True:
+                # The status first, so that an end comes after its results.
+                now = await asyncio.to_thread(self._store.status, evaluation_id)
+                while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
+                    await self._write()
+                    for event in committed:
+                        cursor = event.cursor
+                        yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
+                if now != before:
+                    yield ServerSentEvent(event="status", data=now.model_dump_json())
+                    before = now
+                if now.state in ENDED:
+                    return
+                await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _write(self) -> None:
+        try:
+            async with self._writing:
+                await asyncio.to_thread(self._writer.catch_up)
         except (JobStoreUnavailable, OSError) as error:
             _log.error("Results wait to be written: %s", error)
-        if last:
-            return
-        try:
-            await asyncio.wait_for(stopping.wait(), FOLLOW_SECONDS)
-        except TimeoutError:
-            continue
-
-
-async def _events(store: JobStore, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
-    before: EvaluationStatus | None = None
-    while True:
-        now = await asyncio.to_thread(store.status, evaluation_id)  # first, so that an end comes after its results
-        while committed := await asyncio.to_thread(store.events, {evaluation_id: cursor}):
-            for event in committed:
-                cursor = event.cursor
-                yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
-        if now != before:
-            yield ServerSentEvent(event="status", data=now.model_dump_json())
-            before = now
-        if now.state in ENDED:
-            return
-        await asyncio.sleep(FOLLOW_SECONDS)
 
 
 def _versions(
