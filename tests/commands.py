@@ -15,7 +15,7 @@ import pytest
 from waymark.runs import RunFolder
 
 SCRIPTED = ("--engine", "scripted", "--environment", "scripted")
-_SECONDS = 120
+_SECONDS = 300
 
 
 class Command:
