@@ -85,7 +85,7 @@ def examples(
 _WORD = re.compile(r"[a-z]+")
 _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
-    "terminal anode cathode surface inclined plane seed plant box".split()
+    "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change".split()
 )
 _SYLLABLES = (
     "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
@@ -109,8 +109,22 @@ class Renamer:
         """Prompt and target, renamed with the probability `share`."""
         if self._random.random() >= self._share:
             return example.prompt, example.target
+        return self._renamed(example.prompt, example)
+
+    def drill(self, example: Example) -> tuple[str, str] | None:
+        """A copying drill: the instruction alone, always renamed; None where the answer needs more than that.
+
+        Short, so ten times cheaper than the whole prompt, and nothing but copying solves it.
+        """
+        instruction = example.prompt.split(" | ", 1)[0]
+        known = _GRAMMAR | set(instruction.split())
+        if not _nameable(example) or not known.issuperset(example.target.split()[1:]):
+            return None
+        return self._renamed(instruction, example)
+
+    def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
         names = {word: self._name(word) for word in _nameable(example)}
-        return _replace(example.prompt, names), _replace(example.target, names)
+        return _replace(prompt, names), _replace(example.target, names)
 
     def _name(self, word: str) -> str:
         if len(word) == 1:

@@ -28,6 +28,7 @@ from training.tokenizer import END, PAD, train_tokenizer
 from waymark.generation.tokens import Tokens
 
 _IGNORED = -100
+_ROUND = 16
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Recipe:
     """Task types are drawn with probability count^(1/temperature); 1: as they come."""
     rename: float = 0.3
     """Share of examples whose names are replaced consistently."""
+    drills: float = 0.0
+    """Share of examples that are copying drills: the instruction alone, renamed. Models from scratch need them."""
     evaluate_every: int = 500
     evaluated: int = 600
     """Dev examples that are looked at, evenly spread over dev."""
@@ -223,7 +226,9 @@ class Run:
         draw = random.Random(recipe.seed * 1_000_003 + start)
         while True:
             chosen = [draw.choice(by_task[task]) for task in draw.choices(tasks, weights, k=recipe.batch * 32)]
-            pairs = sorted((rename(example) for example in chosen), key=lambda pair: len(pair[0]))
+            drilled = (rename.drill(example) if draw.random() < recipe.drills else None for example in chosen)
+            pairs = [drill or rename(example) for drill, example in zip(drilled, chosen, strict=True)]
+            pairs.sort(key=lambda pair: len(pair[0]))
             batches = [pairs[at : at + recipe.batch] for at in range(0, len(pairs), recipe.batch)]
             draw.shuffle(batches)
             yield from batches
@@ -273,6 +278,6 @@ class Run:
 
 
 def _rectangle(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """A rectangle of token ids, rows x longest, padded on the right."""
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *([value] * (longest - len(row)))] for row in rows])
+    """Token ids, rows x width, padded on the right to a round width: few shapes, so kernels are made once."""
+    width = -(-max(len(row) for row in rows) // _ROUND) * _ROUND
+    return torch.tensor([[*row, *([value] * (width - len(row)))] for row in rows])

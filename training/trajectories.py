@@ -266,6 +266,8 @@ def collect(wanted: Sequence[Wanted], parts: Path, processes: int) -> Iterator[t
     yield total - len(missing), total
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=_quiet_worker) as pool, parts.open("a") as out:
+        if out.tell() and not parts.read_bytes().endswith(b"\n"):
+            out.write("\n")  # a kill cut the last line off; what follows it is a line of its own
         tickets = [(one, pool.apply_async(_record_in_worker, (one,))) for one in missing]
         for count, (one, ticket) in enumerate(tickets, start=total - len(missing) + 1):
             result = ticket.get()
