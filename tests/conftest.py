@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("facts", deadline=None)  # no test here asserts a time
+hypothesis.settings.load_profile("facts")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
