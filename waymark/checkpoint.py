@@ -108,7 +108,9 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"The card of {folder} is unreadable at {where!r}: {first['msg']}.", remedy=remedy) from error
+        raise CheckpointError(
+            f"The card of {folder} is unreadable at {where!r}: {first['msg']}.", remedy=remedy
+        ) from error
     found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     found.pop(CARD)
     pickles = sorted(name for name, file in found.items() if file.suffix in _PICKLES)

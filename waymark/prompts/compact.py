@@ -110,12 +110,14 @@ def _plain(text: str) -> str:
 
 def _things(text: str) -> str:
     """A look or an inventory as its things, in order; open doors are left out, closed ones kept."""
+    _, opened, rest = text.partition("you see:")
+    lines = re.split(r"\n|You also see:", rest) if opened else text.splitlines()[1:]
     things = []
-    for line in text.splitlines()[1:]:
+    for line in lines:
         if line.strip().lower().startswith("a door to") and "open" in line:
             continue
         thing = _plain(line).strip(" ,:")
-        if thing and thing not in _NOISE and thing != "you also see":
+        if thing and thing not in _NOISE:
             things.append(thing)
     return " , ".join(things)
 

@@ -1,0 +1,96 @@
+"""The offline part for real, small: record paths in a JVM, fine-tune, resume, export, and serve what came out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import annotations, one_of_each_task
+from training.datasets import Example, examples
+from training.export import export
+from training.finetune import Recipe, Run
+from training.trajectories import Wanted, collect, read_table, write_table
+from waymark.checkpoint import load
+from waymark.generation.load import open_generator
+from waymark.prompts.compact import COMPACT
+
+TINY = Recipe(
+    vocabulary=400,
+    width=32,
+    feedforward=64,
+    heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    steps=60,
+    batch=16,
+    learning_rate=5e-3,
+    warmup=5,
+    evaluate_every=20,
+    evaluated=50,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Example]:
+    chosen = one_of_each_task()
+    return examples(chosen, annotations(chosen), "executor", COMPACT)
+
+
+def test_a_stopped_run_resumes_at_its_last_evaluation(corpus: list[Example], tmp_path: Path) -> None:
+    first = Run(tmp_path, TINY, corpus, corpus)
+    next(metrics for metrics in first.train() if "dev_loss" in metrics)
+    second = Run(tmp_path, TINY, corpus, corpus)
+    assert second.step == first.step == 20
+    losses = [metrics["dev_loss"] for metrics in second.train() if "dev_loss" in metrics]
+    assert second.step == TINY.steps
+    assert losses[-1] < first.best.loss
+
+
+def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Example], tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", TINY, corpus, corpus)
+    for _ in run.train():
+        pass
+    card = export(
+        tmp_path / "run", tmp_path / "executor", role="executor", prompt_format="compact", command="x", data_sha256="0"
+    )
+    assert card.parameters == run.parameters
+    found = load(tmp_path / "executor", "executor")
+    prompts = [example.prompt for example in corpus[::80]]
+    answers = {
+        engine: [
+            one.candidates[0].text
+            for one in open_generator(engine, found, device="cpu", dtype="float32").generate(prompts)
+        ]
+        for engine in ("ctranslate2", "transformers")
+    }
+    assert answers["ctranslate2"] == answers["transformers"]
+
+
+def test_fine_tuning_starts_from_any_pretrained_folder(corpus: list[Example], tmp_path: Path) -> None:
+    """The same path that `--base google/flan-t5-large` takes, with a model made on the spot."""
+    base = Run(tmp_path / "base", TINY, corpus, corpus)
+    base.save(tmp_path / "pretrained")
+    tuned = Run(tmp_path / "tuned", replace(TINY, base=str(tmp_path / "pretrained")), corpus, corpus)
+    assert tuned.parameters == base.parameters
+    assert tuned.evaluate(corpus[:50]).loss == pytest.approx(base.evaluate(corpus[:50]).loss, rel=0.02)
+    assert len(list(islice(tuned.train(), 1))) == 1
+
+
+def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
+    parts = tmp_path / "parts.jsonl"
+    wanted = [Wanted("7-1", 0, "easy"), Wanted("4-2", 1, "easy")]
+    assert list(collect(wanted[:1], parts, processes=1))[-1] == (1, 1)
+    with parts.open("a") as cut:
+        cut.write('{"task_id": "4-2", "variation": 1, "simpl')  # killed while writing
+    assert list(collect(wanted, parts, processes=1)) == [(1, 2), (2, 2)]
+    manifest = write_table(parts, tmp_path / "table.parquet")
+    recorded = read_table(tmp_path / "table.parquet")
+    assert manifest["trajectories"] == len(recorded) == 2
+    assert all(trajectory.score == 100 and trajectory.form == "plain" for trajectory in recorded)
+    (tmp_path / "table.manifest.json").write_text(json.dumps(manifest | {"sha256": "0"}))
+    with pytest.raises(ValueError, match="rebuild it"):
+        read_table(tmp_path / "table.parquet")
