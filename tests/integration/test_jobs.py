@@ -15,7 +15,7 @@ from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, Evaluati
 from waymark.errors import JobStoreUnavailable, NotFound
 from waymark.protocols import episodes
 
-LEASE_SECONDS = 0.2
+LEASE_SECONDS = 0.5
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_two_commits_of_one_episode_count_once(store: JobStore) -> None:
 def test_a_renewed_lease_is_not_abandoned(store: JobStore) -> None:
     submit(store, "renewed", tasks=("1-1",))
     held = lease(store, "alice")
-    for _ in range(4):
+    for _ in range(3):
         time.sleep(LEASE_SECONDS / 2)
         assert store.renew(held)
         assert store.lease("bob", wait_seconds=0.001) is None
