@@ -1,7 +1,5 @@
 """The tracked oracle trajectories with their rule annotations, read once for all tests."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from waymark.generation.scripted import ScriptedGenerator
 from waymark.prompts import get_format
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
-from waymark.serving.settings import ServiceSettings
+from waymark.serving.settings import Service, ServiceSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_the_dataset_input_and_the_served_prompt_are_the_same_bytes(role: 
         return [("look around", -1.0)]
 
     model = replace(scripted_model("default", role, ScriptedGenerator(record)), format=prompt_format)
-    service = "controller" if role in ("controller", "first") else "executor"
+    service: Service = "controller" if role in ("controller", "first") else "executor"
     app = create_app(service, {"default": model}, ServiceSettings())
     states = [decision.state for one in chosen for decision in decisions(one, named[one.task_id, one.variation], role)]
     async with app.router.lifespan_context(app):
