@@ -21,6 +21,6 @@ def one_of_each_task() -> list[Trajectory]:
     return list({one.task_id: one for one in reversed(trajectories())}.values())
 
 
-def annotations(chosen: list[Trajectory]) -> dict[tuple[str, int], Annotation]:
+def rule_annotations(chosen: list[Trajectory]) -> dict[tuple[str, int], Annotation]:
     """The rule annotator's sub-goals of some trajectories."""
     return {(one.task_id, one.variation): annotate_by_rule(one) for one in chosen}

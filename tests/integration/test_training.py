@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle import annotations, one_of_each_task
+from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Recipe, Run
@@ -37,7 +37,7 @@ TINY = Recipe(
 @pytest.fixture(scope="module")
 def corpus() -> list[Example]:
     chosen = one_of_each_task()
-    return examples(chosen, annotations(chosen), "executor", COMPACT)
+    return examples(chosen, rule_annotations(chosen), "executor", COMPACT)
 
 
 def test_a_stopped_run_resumes_at_its_last_evaluation(corpus: list[Example], tmp_path: Path) -> None:

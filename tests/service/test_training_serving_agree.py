@@ -8,7 +8,7 @@ from typing import get_args
 import httpx
 import pytest
 
-from tests.oracle import annotations, one_of_each_task
+from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import decisions, examples
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import Role
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("role", get_args(Role))
 async def test_the_dataset_input_and_the_served_prompt_are_the_same_bytes(role: Role, format_name: str) -> None:
     chosen = [one for one in one_of_each_task() if one.task_id in ("1-1", "3-3", "4-2", "8-1")]
-    named = annotations(chosen)
+    named = rule_annotations(chosen)
     prompt_format = get_format(format_name)
     expected = [example.prompt.encode() for example in examples(chosen, named, role, prompt_format)]
     served: list[bytes] = []

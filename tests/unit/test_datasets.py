@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.oracle import annotations, one_of_each_task, trajectories
+from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.datasets import Example, Renamer, decisions, examples
 from training.trajectories import shorten
 from waymark.prompts.compact import COMPACT
@@ -18,7 +18,7 @@ def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
 
 def test_the_executor_acts_through_each_subgoal_and_then_ends_it() -> None:
     trajectory = next(one for one in trajectories() if one.task_id == "4-2")
-    named = annotations([trajectory])["4-2", trajectory.variation]
+    named = rule_annotations([trajectory])["4-2", trajectory.variation]
     answers = [decision.answer for decision in decisions(trajectory, named, "executor")]
     assert [answer for answer in answers if answer] == [step.action for step in trajectory.steps]
     assert answers.count(None) == len(named.segments) - 1
@@ -26,7 +26,7 @@ def test_the_executor_acts_through_each_subgoal_and_then_ends_it() -> None:
 
 def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
     trajectory = next(one for one in trajectories() if one.task_id == "1-1")
-    named = annotations([trajectory])["1-1", trajectory.variation]
+    named = rule_annotations([trajectory])["1-1", trajectory.variation]
     found = list(decisions(trajectory, named, "controller"))
     assert [decision.answer for decision in found] == [segment.subgoal for segment in named.segments]
     assert found[-1].answer == COMPLETE
@@ -35,7 +35,7 @@ def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
 
 def test_the_flat_dataset_knows_no_subgoals() -> None:
     for trajectory in one_of_each_task():
-        named = annotations([trajectory])[trajectory.task_id, trajectory.variation]
+        named = rule_annotations([trajectory])[trajectory.task_id, trajectory.variation]
         for decision in decisions(trajectory, named, "flat"):
             assert decision.state.current_subgoal is None
             assert decision.answer is not None
@@ -43,7 +43,7 @@ def test_the_flat_dataset_knows_no_subgoals() -> None:
 
 def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
     chosen = one_of_each_task()
-    corpus = examples(chosen, annotations(chosen), "executor", COMPACT)
+    corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
     rename = Renamer(corpus, share=1.0, seed=1)
     renamed = 0
     for example in corpus:

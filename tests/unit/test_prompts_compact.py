@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.oracle import annotations, one_of_each_task
+from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import decisions
 from waymark import state as fold
 from waymark.contracts import AgentState, Role
@@ -63,7 +63,7 @@ def test_an_answer_that_repeats_the_look_is_left_out() -> None:
 @pytest.mark.parametrize("role", ["controller", "executor", "flat"])
 def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
     chosen = one_of_each_task()
-    named = annotations(chosen)
+    named = rule_annotations(chosen)
     for trajectory in chosen:
         for decision in decisions(trajectory, named[trajectory.task_id, trajectory.variation], role):
             expected = decision.answer.lower() if decision.answer else None
