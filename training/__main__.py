@@ -22,6 +22,7 @@ console = Console(stderr=True)
 DATA = Path("data/trajectories.parquet")
 ANNOTATIONS = Path("data/annotations.parquet")
 RUNS = Path("build/runs")
+RECIPE = Path("training/recipes/small.json")
 
 
 def _bar() -> Progress:
@@ -101,7 +102,7 @@ def finetune(
     role: str,
     run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
     prompt_format: Annotated[str, typer.Option("--format", help="seed or compact.")] = "compact",
-    recipe: Annotated[Path | None, typer.Option(help="JSON file with fields of training.finetune.Recipe.")] = None,
+    recipe: Annotated[Path, typer.Option(help="JSON file with fields of training.finetune.Recipe.")] = RECIPE,
     base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: from scratch.")] = "",
     steps: Annotated[int | None, typer.Option(help="Override the recipe's steps.")] = None,
     seed: int = 0,
@@ -111,7 +112,7 @@ def finetune(
     """Fine-tune one role's model; selected on dev, resumable."""
     from training.finetune import Recipe, Run
 
-    settings = Recipe(**json.loads(recipe.read_text())) if recipe else Recipe()
+    settings = Recipe(**json.loads(recipe.read_text()))
     settings = replace(settings, base=base or settings.base, seed=seed, steps=steps or settings.steps)
     train = _examples(_role(role), prompt_format, data, annotations, "train")
     dev = _examples(_role(role), prompt_format, data, annotations, "dev")

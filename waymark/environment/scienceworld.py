@@ -62,6 +62,8 @@ class ScienceWorldSlot:
 
     def __init__(self, *, heap: str = "1g", timeout: float = 60.0) -> None:
         self._timeout = timeout
+        # The simulator writes a table of object types into its working directory.
+        self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-")
         try:
             port, secret, self._process = launch_gateway(
                 classpath=JAR_PATH,
@@ -70,7 +72,7 @@ class ScienceWorldSlot:
                 die_on_exit=True,
                 enable_auth=True,
                 create_new_process_group=True,
-                cwd=tempfile.gettempdir(),  # the simulator writes a table into its working directory
+                cwd=self._folder.name,
                 return_proc=True,
             )
             self._gateway = JavaGateway(
@@ -138,6 +140,7 @@ class ScienceWorldSlot:
         with suppress(Exception):
             self._process.wait(timeout=2)
         self._kill()
+        self._folder.cleanup()
 
     def _load(self, task_id: str, variation: int, simplifications: str, *, gold_path: bool) -> None:
         name = find_task(task_id).name
