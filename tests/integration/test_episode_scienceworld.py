@@ -37,7 +37,7 @@ class Oracle:
         assert valid_actions is None, "the n-best holds a valid action, so nothing is to be weighed"
         at = state.step - 1
         right = self._path[at]
-        answers = [right.replace("e", "ee"), right] if at == self._misspelt else [right]
+        answers = [f"{right} please", right] if at == self._misspelt else [right]
         return ActionResponse(
             action=answers[0],
             ended_subgoal=False,
