@@ -17,12 +17,12 @@ from rich.text import Text
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.protocols import PROTOCOLS
 from waymark.scores import PUBLISHED_COLUMNS, Summary, TaskScore, published_methods, published_tasks
-from waymark.tasks import GROUPS
+from waymark.tasks import GROUPS, TASKS
 
 _NONE = "–"
 _SHOWN_EPISODES = 6
-_ROOM_FOR_PUBLISHED = 72
-"""Columns of a console below which the table keeps to our own figures."""
+_ROOM_FOR_OURS = 50
+"""Columns of a console that our own figures and a readable task name take; published ones get what is left."""
 _CAVEAT = (
     "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
     "give an orientation and cannot be compared line by line."
@@ -37,8 +37,8 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
     return Lines(
         _TaskTable(summary, request),
         Padding(_headline(summary, request, versions), (1, 1)),
-        _methods(summary, request),
-        Padding(Text(f"{_CAVEAT} {_SECOND_HAND}", style="dim"), (0, 1)),
+        _methods(summary),
+        Padding(_footnotes(summary, request), (0, 1)),
         *_errors(summary),
     )
 
@@ -46,7 +46,7 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
 class _TaskTable:
     """One row a task type, by group, each group closed by its means.
 
-    On a narrow console the published columns go, so that nothing of our own is cut.
+    On a narrow console published columns go, the oldest first, so that nothing of our own is cut.
     """
 
     def __init__(self, summary: Summary, request: EvaluationRequest) -> None:
@@ -55,7 +55,13 @@ class _TaskTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's hook: it alone knows the width."""
-        yield self._table(list(PUBLISHED_COLUMNS.values()) if options.max_width >= _ROOM_FOR_PUBLISHED else [])
+        room = options.max_width - _ROOM_FOR_OURS
+        methods: list[str] = []
+        for method in reversed(PUBLISHED_COLUMNS.values()):
+            room -= len(method) + 2
+            if room >= 0:
+                methods.insert(0, method)
+        yield self._table(methods)
 
     def _table(self, methods: list[str]) -> Table:
         tasks, published = self._summary.tasks, published_tasks()
@@ -115,33 +121,46 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     return text
 
 
-def _methods(summary: Summary, request: EvaluationRequest) -> Table:
+def _methods(summary: Summary) -> Table:
     """This run's means beside the published ones."""
     table = Table(box=box.SIMPLE_HEAD, title="Beside published agents", title_justify="left")
-    table.add_column("Method", min_width=15)
-    table.add_column("Model", min_width=13)
+    table.add_column("Method")
+    table.add_column("Model")
     for name in ("Overall", *(group.capitalize() for group in GROUPS)):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("Provenance", style="dim")
+    table.add_column("From", justify="right", style="dim")
+    sources = _sources()
     for method in published_methods():
         table.add_row(
             method.method,
             method.model,
             _points(method.overall),
             *(_points(method.groups.get(group)) for group in GROUPS),
-            method.provenance,
+            Text(f"[{sources.index(method.provenance) + 1}]"),
         )
     table.add_section()
-    chosen = "" if len(summary.tasks) == 30 else f", {len(summary.tasks)} of 30 task types"
     table.add_row(
         "Waymark",
         "this run",
         _points(summary.mean),
         *(_points(summary.groups.get(group)) for group in GROUPS),
-        f"measured here, protocol {request.protocol}{chosen}",
+        "here",
         style="bold",
     )
     return table
+
+
+def _sources() -> list[str]:
+    """Where the published figures come from, each once; their places are the table's footnotes."""
+    return list(dict.fromkeys(method.provenance for method in published_methods()))
+
+
+def _footnotes(summary: Summary, request: EvaluationRequest) -> Text:
+    """What the figures may and may not be compared for."""
+    notes = [f"[{number}] {source}." for number, source in enumerate(_sources(), start=1)]
+    chosen = "" if len(summary.tasks) == len(TASKS) else f", {len(summary.tasks)} of {len(TASKS)} task types"
+    ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
+    return Text("\n".join([*notes, ours, f"{_CAVEAT} {_SECOND_HAND}"]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:
