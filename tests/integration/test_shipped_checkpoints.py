@@ -1,0 +1,38 @@
+"""What ships: whole, small, and as good on dev as its card says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import TABLE, rule_annotations, trajectories
+from training.datasets import examples
+from waymark.checkpoint import load
+from waymark.contracts import Role
+from waymark.generation.load import open_generator
+from waymark.prompts import get_format
+
+SHIPPED = Path(__file__).parents[2] / "checkpoints"
+MEGABYTE = 1_000_000
+
+
+def test_all_that_ships_fits_its_budget() -> None:
+    sizes = [path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 40 * MEGABYTE
+    assert max(sizes) <= 16 * MEGABYTE
+
+
+@pytest.mark.parametrize("role", ["controller", "executor", "flat"])
+def test_a_shipped_checkpoint_keeps_what_its_card_promises(role: Role) -> None:
+    found = load(SHIPPED / role, role)
+    card = found.card
+    assert card.training.data_sha256 == json.loads(TABLE.with_suffix(".manifest.json").read_text())["sha256"]
+    dev = [one for one in trajectories() if one.split == "dev"]
+    corpus = examples(dev, rule_annotations(dev), role, get_format(card.prompt_format))
+    sample = corpus[:: len(corpus) // 150]
+    answers = open_generator("ctranslate2", found, device="cpu", dtype="auto").generate([one.prompt for one in sample])
+    hits = sum(answer.candidates[0].text == one.target for answer, one in zip(answers, sample, strict=True))
+    # 150 of the dev decisions, in int8: three standard errors of the share are 0.12.
+    assert hits / len(sample) >= card.training.dev["exact_match"] - 0.12
