@@ -14,6 +14,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -33,6 +34,7 @@ ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
 _UNKNOWN = ("No known action matches that input", "Unknown action")
 _AMBIGUOUS = "Ambiguous request"
 _FORBIDDEN = "reset task"
+_WATCH_SECONDS = 0.25
 _T = TypeVar("_T")
 
 # What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
@@ -76,9 +78,10 @@ class ScienceWorldSlot:
                 return_proc=True,
             )
             self._gateway = JavaGateway(
-                gateway_parameters=GatewayParameters(auto_field=True, port=port, auth_token=secret),
+                gateway_parameters=GatewayParameters(port=port, auth_token=secret),
                 java_process=self._process,
             )
+            self._watchdog = _Watchdog(timeout, self._kill)
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
         except (OSError, ValueError, Py4JError) as error:
             raise EnvironmentFault(
@@ -133,6 +136,7 @@ class ScienceWorldSlot:
 
     def close(self) -> None:
         """End the JVM: politely, then by force."""
+        self._watchdog.close()
         with suppress(Py4JError, OSError):
             self._gateway.shutdown()
         with suppress(OSError):
@@ -174,29 +178,53 @@ class ScienceWorldSlot:
         )
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        """Run a call into the JVM under the watch of a timer that kills a hung JVM, which unblocks the call."""
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            self._kill()
-
-        watchdog = threading.Timer(self._timeout, give_up)
-        watchdog.daemon = True
-        watchdog.start()
+        """Run a call into the JVM under the watchdog, which kills a hung JVM and so unblocks the call."""
+        self._watchdog.expect_answer()
         try:
             return function()
         except (Py4JError, OSError) as error:
             overdue = f"did not answer within {self._timeout:g} s and was ended"
-            reason = overdue if late.is_set() else f"failed: {str(error).rstrip('.')}"
+            reason = overdue if self._watchdog.bit else f"failed: {str(error).rstrip('.')}"
             self._kill()
             raise EnvironmentFault(
                 f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."
             ) from error
         finally:
-            watchdog.cancel()
+            self._watchdog.answered()
 
     def _kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(timeout=5)
+
+
+class _Watchdog:
+    """One thread a slot that ends what does not answer in time; a timer a call would cost a tenth of a step."""
+
+    def __init__(self, timeout: float, end: Callable[[], None]) -> None:
+        self.bit = False
+        self._timeout = timeout
+        self._end = end
+        self._due: float | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="slot-watchdog", daemon=True).start()
+
+    def expect_answer(self) -> None:
+        """A call begins."""
+        self._due = time.monotonic() + self._timeout
+
+    def answered(self) -> None:
+        """It is over."""
+        self._due = None
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(min(_WATCH_SECONDS, self._timeout / 4)):
+            due = self._due
+            if due is not None and time.monotonic() > due:
+                self.bit = True
+                self._end()
+                return
