@@ -69,7 +69,7 @@ class ScienceWorldSlot:
         try:
             port, secret, self._process = launch_gateway(
                 classpath=JAR_PATH,
-                javaopts=[f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"],
+                javaopts=[f"-Xmx{heap}", "-XX:+UseParallelGC"],
                 java_path=find_java(),
                 die_on_exit=True,
                 enable_auth=True,
