@@ -1,5 +1,6 @@
-"""`waymark evaluate` as a person runs it: real processes and a real Redis; a world and models without Java or weights.
+"""`waymark evaluate` as a person runs it: real processes and a real Redis.
 
+One test plays the real world with the shipped models, the others a world and models without Java or weights.
 Wherever it ends, nothing may be left running.
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
+from waymark.checkpoint import load
+from waymark.stack import CHECKPOINTS
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -44,6 +47,27 @@ def test_an_evaluation_ends_in_a_document_on_stdout_and_every_turn_on_disk(wayma
     assert command.parts() == {}
     report = waymark("report", str(command.run.path), "--json")
     assert json.loads(report.wait()[1]) == document
+
+
+@pytest.mark.parametrize("agent", ["hierarchical", "flat"])
+def test_the_shipped_models_play_a_real_episode(waymark: Waymark, agent: str) -> None:
+    """The main job, small: shipped weights, CTranslate2, a JVM."""
+    command = waymark("evaluate", "--agent", agent, "--tasks", "7-2", "--slots", "1", "--json")
+    code, out, err = command.wait()
+    assert code == 0, err
+    versions = json.loads(out)["versions"]
+    assert versions["executor"]["sha256"] == load(CHECKPOINTS / ("flat" if agent == "flat" else "executor")).sha256
+    assert versions["environment"].startswith("scienceworld ")
+    [result] = command.run.results()
+    assert result.error is None
+    subgoals = {turn.subgoal for turn in result.trajectory}
+    if agent == "flat":
+        assert subgoals == {None}
+    else:
+        assert versions["controller"]["sha256"] == load(CHECKPOINTS / "controller").sha256
+        assert all(subgoal and subgoal.endswith(")") for subgoal in subgoals)
+    assert any(turn.action and turn.known for turn in result.trajectory)
+    assert command.parts() == {}
 
 
 @pytest.mark.parametrize(
