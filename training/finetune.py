@@ -73,7 +73,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class DevScores:
-    """Offline scores on dev: teacher-forced loss, and exact match of greedy answers, both 0-based fractions."""
+    """Offline scores on dev: teacher-forced loss in nats a token, and exact match of greedy answers, 0 to 1."""
 
     loss: float
     exact_match: float
