@@ -12,8 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.annotate import annotate_by_rule, describe, read_annotations, write_annotations
 from training.datasets import Example, examples
+from training.trajectories import collect, plan, read_table, write_table
 from waymark.contracts import Role
+from waymark.process import available_cores
+from waymark.prompts import get_format
 from waymark.tasks import SPLITS, Split, find_task
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -47,8 +51,6 @@ def trajectories(
     output: Path = DATA,
 ) -> None:
     """Play oracle paths, keep those whose replay reaches 100, and pack them. Resumes where it was stopped."""
-    from training.trajectories import collect, default_processes, plan, write_table
-
     by_task = {find_task(name).id: int(count) for name, _, count in (one.partition("=") for one in limits.split(","))}
     wanted = []
     for one in split or ["train", "dev"]:
@@ -58,7 +60,7 @@ def trajectories(
     parts = Path("build/trajectories/parts.jsonl")
     with _bar() as bar:
         task = bar.add_task("oracle paths", total=len(wanted))
-        for done, total in collect(wanted, parts, processes or default_processes()):
+        for done, total in collect(wanted, parts, processes or available_cores()):
             bar.update(task, completed=done, total=total)
     manifest = write_table(parts, output)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
@@ -68,9 +70,6 @@ def trajectories(
 @app.command()
 def annotate(data: Path = DATA, output: Path = ANNOTATIONS) -> None:
     """Split oracle paths into sub-goals by rule."""
-    from training.annotate import annotate_by_rule, describe, write_annotations
-    from training.trajectories import read_table
-
     annotations = [annotate_by_rule(trajectory) for trajectory in read_table(data)]
     write_annotations(annotations, output)
     console.print(describe(annotations))
@@ -87,8 +86,7 @@ def datasets(
     """Write one role's prompts and targets as JSON lines, a file a split, and describe them."""
     folder = output or Path("build/datasets")
     folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "dev"):
-        corpus = _examples(_role(role), prompt_format, data, annotations, split)
+    for split, corpus in _corpora(_role(role), prompt_format, data, annotations).items():
         path = folder / f"{role}-{prompt_format}-{split}.jsonl"
         path.write_text("".join(json.dumps(asdict(example)) + "\n" for example in corpus))
         words = sorted(len(example.prompt.split()) for example in corpus)
@@ -114,10 +112,10 @@ def finetune(
 
     settings = Recipe(**json.loads(recipe.read_text()))
     settings = replace(settings, base=base or settings.base, seed=seed, steps=steps or settings.steps)
-    train = _examples(_role(role), prompt_format, data, annotations, "train")
-    dev = _examples(_role(role), prompt_format, data, annotations, "dev")
-    trainer = Run(run or RUNS / role, settings, train, dev)
-    console.print(f"{role}: {len(train)} examples, {len(dev)} for dev, {trainer.parameters / 1e6:.2f} M parameters")
+    corpora = _corpora(_role(role), prompt_format, data, annotations)
+    trainer = Run(run or RUNS / role, settings, corpora["train"], corpora["dev"])
+    sizes = f"{len(corpora['train'])} examples, {len(corpora['dev'])} for dev"
+    console.print(f"{role}: {sizes}, {trainer.parameters / 1e6:.2f} M parameters")
     with _bar() as bar:
         task = bar.add_task(role, total=settings.steps, completed=trainer.step)
         for metrics in trainer.train():
@@ -154,13 +152,11 @@ def export(
     console.print(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {card.training.dev}")
 
 
-def _examples(role: Role, prompt_format: str, data: Path, annotations: Path, split: Split) -> list[Example]:
-    from training.annotate import read_annotations
-    from training.trajectories import read_table
-    from waymark.prompts import get_format
-
-    chosen = [trajectory for trajectory in read_table(data) if trajectory.split == split]
-    return examples(chosen, read_annotations(annotations), role, get_format(prompt_format))
+def _corpora(role: Role, prompt_format: str, data: Path, annotations: Path) -> dict[Split, list[Example]]:
+    """One role's examples of the train and dev variations; the table is read once."""
+    every, named, writer = read_table(data), read_annotations(annotations), get_format(prompt_format)
+    splits: tuple[Split, ...] = ("train", "dev")
+    return {split: examples([one for one in every if one.split == split], named, role, writer) for split in splits}
 
 
 if __name__ == "__main__":

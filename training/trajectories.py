@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -292,8 +291,8 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
     """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned."""
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
-    rows = sorted(read_parts(parts), key=lambda row: (find_task(row["task_id"]).id, row["variation"]))
-    solved = [row for row in rows if "fault" not in row and row["steps"] and row["steps"][-1]["score"] >= SOLVED]
+    rows = sorted(read_parts(parts), key=lambda row: (row["task_id"], row["variation"]))
+    solved = [row for row in rows if _is_solved(row)]
     failed = [
         {
             "task_id": row["task_id"],
@@ -301,7 +300,7 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
             "reason": row.get("fault") or f"replay reached {row['steps'][-1]['score'] if row['steps'] else 0}",
         }
         for row in rows
-        if row not in solved
+        if not _is_solved(row)
     ]
     table.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(solved), table, compression="zstd", compression_level=19)
@@ -322,6 +321,10 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
     return manifest
 
 
+def _is_solved(row: dict[str, Any]) -> bool:
+    return "fault" not in row and bool(row["steps"]) and row["steps"][-1]["score"] >= SOLVED
+
+
 def read_table(table: Path) -> list[Trajectory]:
     """All trajectories of a Parquet table, in memory (about 1 MB a hundred).
 
@@ -334,8 +337,3 @@ def read_table(table: Path) -> list[Trajectory]:
         Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})
         for row in pq.read_table(table).to_pylist()
     ]
-
-
-def default_processes() -> int:
-    """One JVM for each core that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))

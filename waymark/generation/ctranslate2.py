@@ -36,7 +36,7 @@ class CTranslate2Generator:
         if not (folder / "model.bin").is_file():
             raise CheckpointError(
                 f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert them with `python -m training export {checkpoint.folder}`, "
+                remedy=f"Convert them with `python -m training export {checkpoint.card.role}`, "
                 "or serve with WAYMARK_ENGINE=transformers.",
             )
         try:
@@ -55,7 +55,7 @@ class CTranslate2Generator:
         except RuntimeError as error:
             raise CheckpointError(
                 f"CTranslate2 cannot load {folder}: {error}.",
-                remedy=f"Convert it again with `python -m training export {checkpoint.folder}`.",
+                remedy=f"Convert it again with `python -m training export {checkpoint.card.role}`.",
             ) from error
         tokenizer = read_tokenizer(checkpoint.folder / "tokenizer.json")
         end_name = json.loads((folder / "config.json").read_text())["eos_token"]
