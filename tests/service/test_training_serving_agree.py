@@ -21,7 +21,7 @@ from waymark.serving.settings import Service, ServiceSettings
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("format_name", ["seed", "compact"])
+@pytest.mark.parametrize("format_name", ["seed", "compact", "seed-nohistory", "compact-nohistory"])
 @pytest.mark.parametrize("role", get_args(Role))
 async def test_the_dataset_input_and_the_served_prompt_are_the_same_bytes(role: Role, format_name: str) -> None:
     chosen = [one for one in one_of_each_task() if one.task_id in ("1-1", "3-3", "4-2", "8-1")]

@@ -45,9 +45,11 @@ class PromptFormat(Protocol):
 def get_format(name: str) -> PromptFormat:
     """The format of that name. Raises CheckpointError that lists the known ones."""
     from waymark.prompts.compact import COMPACT
+    from waymark.prompts.history import WithoutHistory
     from waymark.prompts.seed import SEED
 
-    formats: dict[str, PromptFormat] = {one.name: one for one in (SEED, COMPACT)}
+    whole: tuple[PromptFormat, ...] = (SEED, COMPACT)
+    formats = {one.name: one for one in (*whole, *map(WithoutHistory, whole))}
     if name not in formats:
         raise CheckpointError(
             f"Unknown prompt format {name!r}.",
