@@ -1,27 +1,38 @@
-"""Clients of the services over HTTP: requests and answers are the models of `waymark.contracts`.
+"""Clients of the services over HTTP, for asyncio and for plain code: requests and answers are `waymark.contracts`.
 
-A call that meets a service which is starting, overloaded or briefly gone is tried again, with jitter, within a
-budget; decisions change nothing, so asking twice is safe. What the service says is wrong is translated into the
-error tree once, here. Each client keeps one pool of connections.
+    ControllerClient   SyncControllerClient     next sub-goals
+    ExecutorClient     SyncExecutorClient       next actions
+    EvaluationClient   SyncEvaluationClient     evaluations on an env-runner
+
+What is asked, when it is asked again and what an answer means is decided once, by a generator that does no input or
+output (`_Wire.ask`): it yields what to send or how long to wait, and is told what came of it. The clients only drive
+it, each in its own way, over one pool of connections.
+
+A call that meets a service which is starting, overloaded or briefly gone is tried again, with jitter, as long as its
+time lasts; decisions change nothing, so asking twice is safe. What the service says is wrong is translated into the
+error tree once, here. All methods raise ServiceError.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import httpx
-from httpx_sse import aconnect_sse
-from pydantic import BaseModel, ValidationError
+from httpx_sse import ServerSentEvent, aconnect_sse, connect_sse
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
     AgentState,
+    DecisionRequest,
     EpisodeResult,
     EvaluationRequest,
     EvaluationStatus,
@@ -39,22 +50,259 @@ from waymark.errors import (
     ServiceUnavailable,
 )
 
-_Answer = TypeVar("_Answer", bound=BaseModel)
+_Answer = TypeVar("_Answer")
 
-_TRY_AGAIN: Final = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 2.0
-_JSON: Final = {"content-type": "application/json"}
-_EVALUATIONS: Final = "/v1/evaluations"
+API_KEY: Final = "WAYMARK_API_KEY"
+"""The variable that holds the bearer key of a caller who is given none."""
 ENDED: Final = frozenset({"finished", "cancelled"})
 """States in which an evaluation's events end."""
+_TRY_AGAIN: Final = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
+_NO_KEY: Final = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+_LONGEST_DEADLINE_MS: Final = 600_000
+_READY: Final = "/health/ready"
+_EVALUATIONS: Final = "/v1/evaluations"
+
+
+# --- what is asked, without input or output ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Call(Generic[_Answer]):
+    """One thing to ask of a service, and what its answer is."""
+
+    answer: type[_Answer]
+    method: str
+    path: str
+    body: BaseModel | Sequence[BaseModel] | None = None
+    again: bool = True
+    """Whether asking twice is harmless."""
+
+    def content(self, seconds: float) -> bytes | None:
+        """The body as JSON; decisions that nobody will wait for are told to end in time."""
+        if self.body is None:
+            return None
+        if isinstance(self.body, BaseModel):
+            return _within(self.body, seconds).model_dump_json().encode()
+        return b"[%s]" % b",".join(_within(one, seconds).model_dump_json().encode() for one in self.body)
+
+
+def _within(body: BaseModel, seconds: float) -> BaseModel:
+    if not isinstance(body, DecisionRequest):
+        return body
+    limit = body.deadline_ms or _LONGEST_DEADLINE_MS
+    return body.model_copy(update={"deadline_ms": max(1, min(limit, round(seconds * 1000)))})
+
+
+@dataclass(frozen=True)
+class _Send:
+    """Send this, and wait at most so many seconds for each step of it."""
+
+    method: str
+    path: str
+    content: bytes | None
+    timeout: float
+
+    def options(self) -> dict[str, Any]:
+        """As httpx takes them."""
+        headers = {} if self.content is None else {"content-type": "application/json"}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "content": self.content,
+            "headers": headers,
+            "timeout": self.timeout,
+        }
+
+
+_Outcome = httpx.Response | httpx.TransportError
+_Asking = Generator[_Send | float, _Outcome | None, _Answer]
+"""Yields what to send and is told the outcome, or yields seconds to wait and is told nothing."""
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """How to talk to one service: retries within a budget, and errors of our own tree."""
+
+    service: str
+    """As messages name it."""
+    unavailable: type[ServiceUnavailable]
+    base_url: str
+    timeout: float
+    retry_seconds: float
+
+    def ask(self, call: _Call[_Answer]) -> _Asking[_Answer]:
+        """One call and its typed answer. Raises ServiceError of the right kind."""
+        began = time.monotonic()
+        deadline = began + self.timeout
+        give_up = min(deadline, began + self.retry_seconds)
+        pause = _FIRST_PAUSE
+        while True:
+            left = max(0.001, deadline - time.monotonic())
+            outcome = yield _Send(call.method, call.path, call.content(left), left)
+            assert outcome is not None
+            failure = self.failure(outcome)
+            if failure is None:
+                assert isinstance(outcome, httpx.Response)
+                return self._read(call, outcome)
+            wait = _retry_after(outcome) + pause * random.uniform(0.5, 1.5)
+            if not call.again or time.monotonic() + wait > give_up:
+                raise failure
+            yield wait
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def failure(self, outcome: _Outcome) -> ServiceUnavailable | None:
+        """None for a success, or why it is worth trying again. Raises what is not."""
+        if isinstance(outcome, httpx.Response):
+            return None if outcome.is_success else self._refused(outcome)
+        if isinstance(outcome, httpx.ReadTimeout | httpx.WriteTimeout):
+            raise DeadlineExceeded(
+                f"The {self.service} at {self.base_url} did not answer within {self.timeout:g} s.",
+                remedy="Check its load, or allow more time.",
+            ) from outcome
+        failure = self.unavailable(
+            f"The {self.service} at {self.base_url} cannot be reached: {str(outcome) or type(outcome).__name__}.",
+            remedy="Check that it runs and that its address is right.",
+        )
+        failure.__cause__ = outcome
+        return failure
+
+    def _refused(self, response: httpx.Response) -> ServiceUnavailable:
+        """What an answer that is no success means, if it is worth trying again. Raises what is not."""
+        detail, field = _problem(response)
+        message = f"The {self.service} at {self.base_url} answered {response.status_code}: {detail}"
+        if response.status_code in _TRY_AGAIN:
+            return self.unavailable(message)
+        if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
+            raise DeadlineExceeded(message)
+        if response.status_code in _NO_KEY:
+            raise ServiceRejected(message, remedy=f"Give api_key, or set {API_KEY}.", field=field)
+        if response.is_client_error:
+            raise ServiceRejected(message, field=field)
+        raise ServiceError(message, remedy="Its log says more under that request id.")
+
+    def _read(self, call: _Call[_Answer], response: httpx.Response) -> _Answer:
+        try:
+            return TypeAdapter(call.answer).validate_json(response.content)
+        except ValidationError as error:
+            raise ServiceError(
+                f"The {self.service} at {self.base_url} answered {call.method} {call.path} "
+                "with something else than expected.",
+                remedy="Check that the address is that of a service of this version.",
+            ) from error
+
+
+def _retry_after(outcome: _Outcome) -> float:
+    """How many seconds the service asks to be left alone."""
+    asked = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    return float(asked) if asked.isdecimal() else 0.0
+
+
+def _problem(response: httpx.Response) -> tuple[str, str | None]:
+    """What went wrong, in the service's words, and the field it names first."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return response.reason_phrase or "no reason given", None
+    detail = f"{problem.detail} (request {problem.request_id})"
+    return detail, problem.errors[0].field if problem.errors else None
+
+
+_INFO: Final = _Call(ServiceInfo, "GET", "/info")
+
+
+def _subgoal(state: AgentState, n: int, model: str) -> _Call[SubgoalResponse]:
+    return _Call(SubgoalResponse, "POST", "/v1/subgoal", SubgoalRequest(state=state, n=n, model=model))
+
+
+def _subgoals(requests: Sequence[SubgoalRequest]) -> _Call[list[SubgoalResponse]]:
+    return _Call(list[SubgoalResponse], "POST", "/v1/subgoals", requests)
+
+
+def _action(state: AgentState, n: int, model: str, valid_actions: Sequence[str] | None) -> _Call[ActionResponse]:
+    valid = None if valid_actions is None else tuple(valid_actions)
+    return _Call(
+        ActionResponse, "POST", "/v1/action", ActionRequest(state=state, n=n, model=model, valid_actions=valid)
+    )
+
+
+def _actions(requests: Sequence[ActionRequest]) -> _Call[list[ActionResponse]]:
+    return _Call(list[ActionResponse], "POST", "/v1/actions", requests)
+
+
+def _submit(request: EvaluationRequest) -> _Call[EvaluationStatus]:
+    return _Call(EvaluationStatus, "POST", _EVALUATIONS, request, again=False)
+
+
+def _status(evaluation_id: str) -> _Call[EvaluationStatus]:
+    return _Call(EvaluationStatus, "GET", f"{_EVALUATIONS}/{evaluation_id}")
+
+
+def _results(evaluation_id: str) -> _Call[list[EpisodeResult]]:
+    return _Call(list[EpisodeResult], "GET", f"{_EVALUATIONS}/{evaluation_id}/results")
+
+
+def _episode(evaluation_id: str, episode_id: str) -> _Call[EpisodeResult]:
+    return _Call(EpisodeResult, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes/{episode_id}")
+
+
+def _cancel(evaluation_id: str) -> _Call[EvaluationStatus]:
+    return _Call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/cancel")
+
+
+def _resume(evaluation_id: str) -> _Call[EvaluationStatus]:
+    return _Call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/resume")
+
+
+class _Following:
+    """Where the reader of an evaluation's events stands: what to ask for next, and for how long yet."""
+
+    def __init__(self, evaluation_id: str, wire: _Wire) -> None:
+        self.path = f"{_EVALUATIONS}/{evaluation_id}/events"
+        self.ended = False
+        self._wire = wire
+        self._cursor = "0"
+        self._heard = time.monotonic()
+
+    def headers(self) -> dict[str, str]:
+        """Go on where it broke."""
+        return {"last-event-id": self._cursor}
+
+    def read(self, event: ServerSentEvent) -> EpisodeResult | EvaluationStatus | None:
+        """What an event tells; None for one that tells nothing."""
+        self._heard = time.monotonic()
+        self._cursor = event.id or self._cursor
+        if event.event == "episode":
+            return EpisodeResult.model_validate_json(event.data)
+        if event.event != "status":
+            return None
+        status = EvaluationStatus.model_validate_json(event.data)
+        self.ended = status.state in ENDED
+        return status
+
+    def broke(self, outcome: _Outcome) -> None:
+        """Nothing if the connection is worth making again. Raises ServiceError."""
+        failure = self._wire.failure(outcome)
+        if failure is not None and time.monotonic() > self._heard + self._wire.retry_seconds:
+            raise failure
+
+
+# --- the clients of asyncio -------------------------------------------------------------------------------
+
+
+def _headers(api_key: str | None) -> Mapping[str, str]:
+    key = os.environ.get(API_KEY) if api_key is None else api_key
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 class ServiceClient:
-    """What all clients share: one connection pool, retries within a budget, and errors of our own tree.
+    """What the asynchronous clients share.
 
-    `timeout` is how many seconds one call may take once it is connected, `retry_seconds` how long a call that
-    meets an unavailable service goes on trying. `transport` replaces the network, e.g. by an app in this process.
+    `timeout` is how many seconds one call may take, all attempts and pauses included; the service is told, and gives
+    up when nobody waits any more. `retry_seconds` is how long a call that meets an unavailable service goes on
+    trying. `api_key` is sent as bearer key, by default that of `WAYMARK_API_KEY`. `transport` replaces the network,
+    e.g. by an app in this process.
     """
 
     service = "service"
@@ -67,13 +315,19 @@ class ServiceClient:
         *,
         timeout: float = 30.0,
         retry_seconds: float = 10.0,
+        api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.base_url = base_url
-        self._timeout = timeout
-        self._retry_seconds = retry_seconds
+        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds)
         # Proxies from the environment are for the outside world, not for the services of one stack.
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, timeout=timeout, headers=_headers(api_key), transport=transport, trust_env=False
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
+        return self._wire.base_url
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,187 +344,274 @@ class ServiceClient:
     async def ready(self) -> bool:
         """Whether the service answers requests now. Asks once."""
         try:
-            return (await self._http.get("/health/ready")).is_success
+            return (await self._http.get(_READY)).is_success
         except httpx.HTTPError:
             return False
 
-    async def _call(self, answer: type[_Answer], method: str, path: str, body: BaseModel | None = None) -> _Answer:
-        """One call and its typed answer. Raises ServiceError of the right kind."""
-        response = await self._request(method, path, body)
-        try:
-            return answer.model_validate_json(response.content)
-        except ValidationError as error:
-            raise ServiceError(
-                f"The {self.service} at {self.base_url} answered {method} {path} with something else than expected.",
-                remedy="Check that the address is that of a service of this version.",
-            ) from error
-
-    async def _request(self, method: str, path: str, body: BaseModel | None = None) -> httpx.Response:
-        content = None if body is None else body.model_dump_json()
-        headers = _JSON if content is not None else {}
-        give_up = time.monotonic() + self._retry_seconds
-        pause = _FIRST_PAUSE
+    async def _ask(self, call: _Call[_Answer]) -> _Answer:
+        asking = self._wire.ask(call)
+        outcome: _Outcome | None = None
         while True:
-            failure = await self._attempt(method, path, content, headers)
-            if isinstance(failure, httpx.Response):
-                return failure
-            wait = pause * random.uniform(0.5, 1.5)
-            if time.monotonic() + wait > give_up:
-                raise failure
-            await asyncio.sleep(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _attempt(
-        self, method: str, path: str, content: str | None, headers: dict[str, str]
-    ) -> httpx.Response | ServiceUnavailable:
-        """The answer, or why it is worth trying again. Raises what is not."""
-        try:
-            response = await self._http.request(method, path, content=content, headers=headers)
-        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
-            raise DeadlineExceeded(
-                f"The {self.service} at {self.base_url} did not answer within {self._timeout:g} s.",
-                remedy="Check its load, or allow more time.",
-            ) from error
-        except httpx.TransportError as error:
-            return self._unreachable(error)
-        return response if response.is_success else self._refused(response)
-
-    def _unreachable(self, error: httpx.TransportError) -> ServiceUnavailable:
-        """The service as the reason why a connection failed."""
-        failure = self.unavailable(
-            f"The {self.service} at {self.base_url} cannot be reached: {str(error) or type(error).__name__}.",
-            remedy="Check that it runs and that its address is right.",
-        )
-        failure.__cause__ = error
-        return failure
-
-    def _refused(self, response: httpx.Response) -> ServiceUnavailable:
-        """What an answer that is no success means, if it is worth trying again. Raises what is not."""
-        detail, field = _problem(response)
-        message = f"The {self.service} at {self.base_url} answered {response.status_code}: {detail}"
-        if response.status_code in _TRY_AGAIN:
-            return self.unavailable(message)
-        if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
-            raise DeadlineExceeded(message)
-        if response.is_client_error:
-            raise ServiceRejected(message, field=field)
-        raise ServiceError(message, remedy="Its log says more under that request id.")
+            try:
+                step = asking.send(outcome)
+            except StopIteration as end:
+                answer: _Answer = end.value
+                return answer
+            outcome = None
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                continue
+            try:
+                outcome = await self._http.request(**step.options())
+            except httpx.TransportError as error:
+                outcome = error
 
 
-class _ModelClient(ServiceClient):
-    """A client of a service that serves models."""
-
-    async def info(self) -> ServiceInfo:
-        """What the service has loaded."""
-        return await self._call(ServiceInfo, "GET", "/info")
-
-    @property
-    def _deadline_ms(self) -> int:
-        """Tell the service when nobody waits any more."""
-        return max(1, min(600_000, round(self._timeout * 1000)))
-
-
-class ControllerClient(_ModelClient):
-    """Asks the controller for sub-goals. Raises ServiceError."""
+class ControllerClient(ServiceClient):
+    """Asks the controller for sub-goals."""
 
     service = "controller"
     unavailable = ControllerUnavailable
 
+    async def info(self) -> ServiceInfo:
+        """What the service has loaded."""
+        return await self._ask(_INFO)
+
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         """The `n` best next sub-goals."""
-        request = SubgoalRequest(state=state, n=n, model=model, deadline_ms=self._deadline_ms)
-        return await self._call(SubgoalResponse, "POST", "/v1/subgoal", request)
+        return await self._ask(_subgoal(state, n, model))
+
+    async def subgoals(self, requests: Sequence[SubgoalRequest]) -> list[SubgoalResponse]:
+        """The next sub-goals for several states, in their order; all or none."""
+        return await self._ask(_subgoals(requests))
 
 
-class ExecutorClient(_ModelClient):
-    """Asks the executor for actions. Raises ServiceError."""
+class ExecutorClient(ServiceClient):
+    """Asks the executor for actions."""
 
     service = "executor"
     unavailable = ExecutorUnavailable
 
+    async def info(self) -> ServiceInfo:
+        """What the service has loaded."""
+        return await self._ask(_INFO)
+
     async def action(
-        self,
-        state: AgentState,
-        *,
-        n: int = 1,
-        model: str = "default",
-        valid_actions: Sequence[str] | None = None,
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
         """The `n` best next actions; with `valid_actions`, the best of those."""
-        request = ActionRequest(
-            state=state,
-            n=n,
-            model=model,
-            deadline_ms=self._deadline_ms,
-            valid_actions=None if valid_actions is None else tuple(valid_actions),
-        )
-        return await self._call(ActionResponse, "POST", "/v1/action", request)
+        return await self._ask(_action(state, n, model, valid_actions))
+
+    async def actions(self, requests: Sequence[ActionRequest]) -> list[ActionResponse]:
+        """The next actions for several states, in their order; all or none."""
+        return await self._ask(_actions(requests))
 
 
 class EvaluationClient(ServiceClient):
-    """Submits evaluations to an env-runner and follows them. Raises ServiceError."""
+    """Submits evaluations to an env-runner and follows them."""
 
     service = "env-runner"
 
     async def submit(self, request: EvaluationRequest) -> EvaluationStatus:
         """Have it played. Tried once: asking twice would play it twice."""
-        answer = await self._attempt("POST", _EVALUATIONS, request.model_dump_json(), _JSON)
-        if isinstance(answer, ServiceUnavailable):
-            raise answer
-        return EvaluationStatus.model_validate_json(answer.content)
+        return await self._ask(_submit(request))
 
     async def status(self, evaluation_id: str) -> EvaluationStatus:
         """How far it has come."""
-        return await self._call(EvaluationStatus, "GET", f"{_EVALUATIONS}/{evaluation_id}")
+        return await self._ask(_status(evaluation_id))
+
+    async def results(self, evaluation_id: str) -> list[EpisodeResult]:
+        """All results so far, without their turns."""
+        return await self._ask(_results(evaluation_id))
 
     async def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
         """One finished episode with every turn."""
-        return await self._call(EpisodeResult, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes/{episode_id}")
+        return await self._ask(_episode(evaluation_id, episode_id))
 
     async def cancel(self, evaluation_id: str) -> EvaluationStatus:
         """Play no more of it."""
-        return await self._call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/cancel")
+        return await self._ask(_cancel(evaluation_id))
 
     async def resume(self, evaluation_id: str) -> EvaluationStatus:
         """Play what has no result yet."""
-        return await self._call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/resume")
+        return await self._ask(_resume(evaluation_id))
 
     async def events(self, evaluation_id: str) -> AsyncIterator[EpisodeResult | EvaluationStatus]:
         """Every result from the first on (without turns), and the status when it changes, until the evaluation ends.
 
         A connection that breaks is made again and goes on where it broke.
         """
-        cursor = "0"
-        give_up = time.monotonic() + self._retry_seconds
+        following = _Following(evaluation_id, self._wire)
         while True:
             try:
-                async with aconnect_sse(
-                    self._http, "GET", f"{_EVALUATIONS}/{evaluation_id}/events", headers={"last-event-id": cursor}
-                ) as source:
-                    if not source.response.is_success:
-                        await source.response.aread()
-                        raise self._refused(source.response)
-                    async for event in source.aiter_sse():
-                        give_up = time.monotonic() + self._retry_seconds
-                        cursor = event.id or cursor
-                        if event.event == "episode":
-                            yield EpisodeResult.model_validate_json(event.data)
-                        elif event.event == "status":
-                            status = EvaluationStatus.model_validate_json(event.data)
-                            yield status
-                            if status.state in ENDED:
+                async with aconnect_sse(self._http, "GET", following.path, headers=following.headers()) as source:
+                    if source.response.is_success:
+                        async for event in source.aiter_sse():
+                            if (told := following.read(event)) is not None:
+                                yield told
+                            if following.ended:
                                 return
+                    else:
+                        await source.response.aread()
+                        following.broke(source.response)
             except httpx.TransportError as error:
-                if time.monotonic() > give_up:
-                    raise self._unreachable(error) from error
+                following.broke(error)
             await asyncio.sleep(_FIRST_PAUSE)
 
 
-def _problem(response: httpx.Response) -> tuple[str, str | None]:
-    """What went wrong, in the service's words, and the field it names first."""
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
-        return response.reason_phrase or "no reason given", None
-    detail = f"{problem.detail} (request {problem.request_id})"
-    return detail, problem.errors[0].field if problem.errors else None
+# --- the same, for plain code -----------------------------------------------------------------------------
+
+
+class SyncServiceClient:
+    """What the blocking clients share. Their arguments are those of `ServiceClient`. Threads may share a client."""
+
+    service = ServiceClient.service
+    unavailable: type[ServiceUnavailable] = ServiceClient.unavailable
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float = 30.0,
+        retry_seconds: float = 10.0,
+        api_key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds)
+        self._http = httpx.Client(
+            base_url=base_url, timeout=timeout, headers=_headers(api_key), transport=transport, trust_env=False
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
+        return self._wire.base_url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ready(self) -> bool:
+        """Whether the service answers requests now. Asks once."""
+        try:
+            return self._http.get(_READY).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _ask(self, call: _Call[_Answer]) -> _Answer:
+        asking = self._wire.ask(call)
+        outcome: _Outcome | None = None
+        while True:
+            try:
+                step = asking.send(outcome)
+            except StopIteration as end:
+                answer: _Answer = end.value
+                return answer
+            outcome = None
+            if isinstance(step, float):
+                time.sleep(step)
+                continue
+            try:
+                outcome = self._http.request(**step.options())
+            except httpx.TransportError as error:
+                outcome = error
+
+
+class SyncControllerClient(SyncServiceClient):
+    """Asks the controller for sub-goals."""
+
+    service = ControllerClient.service
+    unavailable = ControllerClient.unavailable
+
+    def info(self) -> ServiceInfo:
+        """What the service has loaded."""
+        return self._ask(_INFO)
+
+    def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
+        """The `n` best next sub-goals."""
+        return self._ask(_subgoal(state, n, model))
+
+    def subgoals(self, requests: Sequence[SubgoalRequest]) -> list[SubgoalResponse]:
+        """The next sub-goals for several states, in their order; all or none."""
+        return self._ask(_subgoals(requests))
+
+
+class SyncExecutorClient(SyncServiceClient):
+    """Asks the executor for actions."""
+
+    service = ExecutorClient.service
+    unavailable = ExecutorClient.unavailable
+
+    def info(self) -> ServiceInfo:
+        """What the service has loaded."""
+        return self._ask(_INFO)
+
+    def action(
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
+    ) -> ActionResponse:
+        """The `n` best next actions; with `valid_actions`, the best of those."""
+        return self._ask(_action(state, n, model, valid_actions))
+
+    def actions(self, requests: Sequence[ActionRequest]) -> list[ActionResponse]:
+        """The next actions for several states, in their order; all or none."""
+        return self._ask(_actions(requests))
+
+
+class SyncEvaluationClient(SyncServiceClient):
+    """Submits evaluations to an env-runner and follows them."""
+
+    service = EvaluationClient.service
+
+    def submit(self, request: EvaluationRequest) -> EvaluationStatus:
+        """Have it played. Tried once: asking twice would play it twice."""
+        return self._ask(_submit(request))
+
+    def status(self, evaluation_id: str) -> EvaluationStatus:
+        """How far it has come."""
+        return self._ask(_status(evaluation_id))
+
+    def results(self, evaluation_id: str) -> list[EpisodeResult]:
+        """All results so far, without their turns."""
+        return self._ask(_results(evaluation_id))
+
+    def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
+        """One finished episode with every turn."""
+        return self._ask(_episode(evaluation_id, episode_id))
+
+    def cancel(self, evaluation_id: str) -> EvaluationStatus:
+        """Play no more of it."""
+        return self._ask(_cancel(evaluation_id))
+
+    def resume(self, evaluation_id: str) -> EvaluationStatus:
+        """Play what has no result yet."""
+        return self._ask(_resume(evaluation_id))
+
+    def events(self, evaluation_id: str) -> Iterator[EpisodeResult | EvaluationStatus]:
+        """Every result from the first on (without turns), and the status when it changes, until the evaluation ends.
+
+        A connection that breaks is made again and goes on where it broke.
+        """
+        following = _Following(evaluation_id, self._wire)
+        while True:
+            try:
+                with connect_sse(self._http, "GET", following.path, headers=following.headers()) as source:
+                    if source.response.is_success:
+                        for event in source.iter_sse():
+                            if (told := following.read(event)) is not None:
+                                yield told
+                            if following.ended:
+                                return
+                    else:
+                        source.response.read()
+                        following.broke(source.response)
+            except httpx.TransportError as error:
+                following.broke(error)
+            time.sleep(_FIRST_PAUSE)

@@ -1,15 +1,35 @@
-"""The clients against the real apps in this process, and against services that fail."""
+"""The clients, with asyncio and without, against the real apps in this process and against services that fail."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 
-from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import AgentState
+from tests.samples import result
+from waymark.client import (
+    ControllerClient,
+    EvaluationClient,
+    ExecutorClient,
+    SyncControllerClient,
+    SyncEvaluationClient,
+    SyncExecutorClient,
+)
+from waymark.contracts import (
+    ActionRequest,
+    AgentState,
+    EpisodeResult,
+    EvaluationRequest,
+    EvaluationStatus,
+    SubgoalRequest,
+    SubgoalResponse,
+    Timing,
+    Usage,
+)
 from waymark.errors import (
     ControllerUnavailable,
     DeadlineExceeded,
@@ -25,6 +45,57 @@ from waymark.serving.settings import ServiceSettings
 pytestmark = pytest.mark.anyio
 
 STATE = AgentState(task="Your task is to boil water.", look="This room is called the kitchen.")
+ANSWER = SubgoalResponse(
+    subgoal="wait(1)",
+    alternatives=(),
+    model="default",
+    usage=Usage(prompt_tokens=1, completion_tokens=1),
+    timing_ms=Timing(queue=0, model=0, total=0),
+)
+
+Handler = Callable[[httpx.Request], httpx.Response]
+Controller = Callable[..., Callable[[], Awaitable[SubgoalResponse]]]
+
+
+@pytest.fixture(params=["asyncio", "blocking"])
+def controller(request: pytest.FixtureRequest) -> Controller:
+    """Makes a client of a service that answers by a handler, and gives what asks it for a sub-goal."""
+
+    def make(handler: Handler, **options: Any) -> Callable[[], Awaitable[SubgoalResponse]]:
+        transport = httpx.MockTransport(handler)
+
+        async def ask() -> SubgoalResponse:
+            if request.param == "asyncio":
+                async with ControllerClient("http://c", transport=transport, **options) as client:
+                    return await client.subgoal(STATE)
+            with SyncControllerClient("http://c", transport=transport, **options) as blocking:
+                return blocking.subgoal(STATE)
+
+        return ask
+
+    return make
+
+
+class Service:
+    """Answers in turn with these outcomes, the last one for good, and keeps what it was asked."""
+
+    def __init__(self, *outcomes: httpx.Response | Exception) -> None:
+        self._outcomes = list(outcomes)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def deadlines(self) -> list[int]:
+        return [json.loads(request.content)["deadline_ms"] for request in self.asked]
+
+
+def answer() -> httpx.Response:
+    return httpx.Response(200, content=ANSWER.model_dump_json())
 
 
 @asynccontextmanager
@@ -38,10 +109,6 @@ async def executor() -> AsyncIterator[ExecutorClient]:
         yield client
 
 
-def controller(handler: Callable[[httpx.Request], httpx.Response], *, retry_seconds: float = 5.0) -> ControllerClient:
-    return ControllerClient("http://c", transport=httpx.MockTransport(handler), retry_seconds=retry_seconds)
-
-
 async def test_an_executor_is_asked_for_actions_and_for_the_best_of_some() -> None:
     async with executor() as client:
         assert await client.ready()
@@ -52,76 +119,113 @@ async def test_an_executor_is_asked_for_actions_and_for_the_best_of_some() -> No
     assert bound.action == "inventory"
 
 
+async def test_several_states_are_asked_about_at_once() -> None:
+    async with executor() as client:
+        requests = [ActionRequest(state=STATE), ActionRequest(state=STATE, valid_actions=("inventory",))]
+        assert [one.action for one in await client.actions(requests)] == ["look around", "inventory"]
+        with pytest.raises(ServiceRejected) as caught:
+            await client.actions([ActionRequest(state=STATE), ActionRequest(state=STATE, model="big")])
+    assert caught.value.field == "1.model"
+
+
 async def test_a_controller_is_asked_for_subgoals() -> None:
     app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), ControllerClient("http://c", transport=transport) as client:
-        answer = await client.subgoal(STATE, n=3)
-    assert len({one.subgoal for one in answer.alternatives}) == 3
-    assert answer.subgoal == answer.alternatives[0].subgoal
+        found = await client.subgoal(STATE, n=3)
+        both = await client.subgoals([SubgoalRequest(state=STATE)] * 2)
+    assert len({one.subgoal for one in found.alternatives}) == 3
+    assert found.subgoal == found.alternatives[0].subgoal
+    assert [one.subgoal for one in both] == [found.subgoal] * 2
 
 
-async def test_a_rejected_request_says_which_field_and_is_not_repeated() -> None:
+async def test_a_rejected_request_says_which_field() -> None:
     async with executor() as client:
         with pytest.raises(ServiceRejected, match="big") as caught:
             await client.action(STATE, model="big")
     assert caught.value.field == "model"
 
 
-async def test_a_service_that_starts_is_waited_for() -> None:
-    app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
-    real = httpx.ASGITransport(app)
-    calls = 0
-
-    class Starting(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
-                raise httpx.ConnectError("refused")
-            return httpx.Response(503) if calls == 2 else await real.handle_async_request(request)
-
-    async with app.router.lifespan_context(app), ControllerClient("http://c", transport=Starting()) as client:
-        assert (await client.subgoal(STATE)).model == "default"
-    assert calls == 3
+async def test_a_service_that_starts_is_waited_for(controller: Controller) -> None:
+    full = httpx.Response(429, headers={"retry-after": "0"})
+    service = Service(httpx.ConnectError("refused"), httpx.Response(503), full, answer())
+    assert await controller(service)() == ANSWER
+    assert len(service.asked) == 4
 
 
-async def test_an_absent_service_is_named_once_the_budget_is_spent() -> None:
-    def refuse(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+async def test_each_attempt_tells_the_service_how_much_time_is_left(controller: Controller) -> None:
+    service = Service(httpx.Response(503), httpx.Response(503), answer())
+    await controller(service, timeout=5.0)()
+    first, second, third = service.deadlines()
+    assert 5_000 >= first > second > third >= 1
 
+
+async def test_a_call_that_has_no_time_left_is_not_tried_again(controller: Controller) -> None:
+    service = Service(httpx.Response(503))
+    with pytest.raises(ControllerUnavailable):
+        await controller(service, timeout=0.3, retry_seconds=60.0)()
+    assert 2 <= len(service.asked) <= 6
+
+
+async def test_a_service_that_asks_for_more_time_than_there_is_is_not_asked_again(controller: Controller) -> None:
+    service = Service(httpx.Response(429, headers={"retry-after": "60"}))
+    with pytest.raises(ControllerUnavailable):
+        await controller(service)()
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])
+async def test_what_the_service_calls_wrong_is_not_asked_again(controller: Controller, status: int) -> None:
+    service = Service(httpx.Response(status))
+    with pytest.raises(ServiceRejected):
+        await controller(service)()
+    assert len(service.asked) == 1
+
+
+async def test_an_absent_service_is_named_once_the_budget_is_spent(controller: Controller) -> None:
+    service = Service(httpx.ConnectError("refused"))
     with pytest.raises(ControllerUnavailable, match="http://c cannot be reached: refused"):
-        await controller(refuse, retry_seconds=0.2).subgoal(STATE)
-    assert not await controller(refuse).ready()
+        await controller(service, retry_seconds=0.2)()
+    transport = httpx.MockTransport(service)
+    assert not await ControllerClient("http://c", transport=transport).ready()
+    assert not SyncControllerClient("http://c", transport=transport).ready()
 
 
-async def test_each_status_has_its_error() -> None:
-    def answering(status: int) -> ControllerClient:
-        return controller(lambda _: httpx.Response(status), retry_seconds=0.0)
+async def test_each_status_has_its_error(controller: Controller) -> None:
+    def answering(status: int) -> Callable[[], Awaitable[SubgoalResponse]]:
+        return controller(Service(httpx.Response(status)), retry_seconds=0.0)
 
     with pytest.raises(ControllerUnavailable):
-        await answering(429).subgoal(STATE)
+        await answering(429)()
     with pytest.raises(DeadlineExceeded):
-        await answering(504).subgoal(STATE)
-    with pytest.raises(ServiceRejected):
-        await answering(404).subgoal(STATE)
+        await answering(504)()
+    with pytest.raises(ServiceRejected, match="WAYMARK_API_KEY"):
+        await answering(401)()
     with pytest.raises(ServiceError) as caught:
-        await answering(500).subgoal(STATE)
+        await answering(500)()
     assert caught.type is ServiceError
     with pytest.raises(ServiceError, match="something else"):
-        await controller(lambda _: httpx.Response(200, json={})).subgoal(STATE)
+        await controller(Service(httpx.Response(200, json={})))()
 
 
-async def test_a_service_that_does_not_answer_in_time_is_not_asked_again() -> None:
-    calls = []
-
-    def hang(request: httpx.Request) -> httpx.Response:
-        calls.append(request)
-        raise httpx.ReadTimeout("too slow")
-
+async def test_a_service_that_does_not_answer_in_time_is_not_asked_again(controller: Controller) -> None:
+    service = Service(httpx.ReadTimeout("too slow"))
     with pytest.raises(DeadlineExceeded):
-        await controller(hang).subgoal(STATE)
-    assert len(calls) == 1
+        await controller(service)()
+    assert len(service.asked) == 1
+
+
+async def test_the_key_is_the_one_given_or_that_of_the_environment(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAYMARK_API_KEY", raising=False)
+    service = Service(answer())
+    await controller(service)()
+    monkeypatch.setenv("WAYMARK_API_KEY", "of-the-environment")
+    await controller(service)()
+    await controller(service, api_key="given")()
+    sent = [request.headers.get("authorization") for request in service.asked]
+    assert sent == [None, "Bearer of-the-environment", "Bearer given"]
 
 
 async def test_before_it_is_ready_an_executor_is_unavailable() -> None:
@@ -130,3 +234,66 @@ async def test_before_it_is_ready_an_executor_is_unavailable() -> None:
     assert not await client.ready()
     with pytest.raises(ExecutorUnavailable, match="starting"):
         await client.action(STATE)
+
+
+def test_the_blocking_executor_asks_for_one_and_for_several() -> None:
+    answered: dict[str, Any] = {
+        "action": None,
+        "ended_subgoal": True,
+        "alternatives": [],
+        "model": "default",
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+        "timing_ms": {"queue": 0, "model": 0, "total": 0},
+    }
+
+    def service(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[answered] if request.url.path == "/v1/actions" else answered)
+
+    with SyncExecutorClient("http://e", transport=httpx.MockTransport(service)) as client:
+        assert client.ready()
+        assert client.action(STATE, valid_actions=["inventory"]).ended_subgoal
+        assert [one.action for one in client.actions([ActionRequest(state=STATE)])] == [None]
+
+
+STATUS = EvaluationStatus(
+    id="e", request=EvaluationRequest(), state="running", created="now", episodes=2, finished=1, errored=0, running=1
+)
+
+
+def events(*told: EpisodeResult | EvaluationStatus) -> httpx.Response:
+    """A stream of these; each result has its own number."""
+    lines = ""
+    for one in told:
+        if isinstance(one, EpisodeResult):
+            lines += f"id: {one.variation}\nevent: episode\ndata: {one.model_dump_json()}\n\n"
+        else:
+            lines += f"event: status\ndata: {one.model_dump_json()}\n\n"
+    return httpx.Response(200, content=lines, headers={"content-type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> None:
+    first, second = result("a", variation=1), result("b", variation=2)
+    finished = STATUS.model_copy(update={"state": "finished"})
+    broken = httpx.ReadError("reset")
+    service = Service(events(STATUS, first), broken, httpx.Response(503), events(second, finished))
+    transport = httpx.MockTransport(service)
+    if blocking:
+        told = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
+    else:
+        told = [one async for one in EvaluationClient("http://r", transport=transport).events("e")]
+    assert told == [STATUS, first, second, finished]
+    assert [request.headers["last-event-id"] for request in service.asked] == ["0", "1", "1", "1"]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_an_evaluation_is_submitted_once(blocking: bool) -> None:
+    service = Service(httpx.Response(503))
+    transport = httpx.MockTransport(service)
+    if blocking:
+        with pytest.raises(ServiceError):
+            SyncEvaluationClient("http://r", transport=transport).submit(EvaluationRequest())
+    else:
+        with pytest.raises(ServiceError):
+            await EvaluationClient("http://r", transport=transport).submit(EvaluationRequest())
+    assert len(service.asked) == 1
