@@ -20,9 +20,9 @@ Score = Annotated[int, Field(ge=-100, le=100)]
 
 
 class Contract(BaseModel):
-    """Base of all wire models."""
+    """Base of all wire models. What stands below a field describes it in every schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 # --- the agent's state -----------------------------------------------------------------------------------
@@ -34,6 +34,7 @@ class Turn(Contract):
     action: Phrase
     """A string of the environment, e.g. `pick up thermometer`."""
     observation: Text
+    """The environment's answer to it."""
     reward: Annotated[int, Field(ge=-200, le=200)] = 0
     """Change of the score, in points of 100."""
 
@@ -46,6 +47,7 @@ class AgentState(Contract):
     look: Text
     """What `look around` says now."""
     inventory: Text = ""
+    """What `inventory` says now."""
     observation: Text = ""
     """The environment's answer to the last action."""
     score: Score = 0
@@ -55,6 +57,7 @@ class AgentState(Contract):
     turns: Annotated[tuple[Turn, ...], Field(max_length=1_000)] = ()
     """Oldest first; the last `history_turns` of `/info` suffice."""
     visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] = ()
+    """Each once, in the order of the first visit."""
     completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=1_000)] = ()
     """All sub-goals given before the current one, oldest first."""
     current_subgoal: Phrase | None = None
@@ -84,6 +87,7 @@ class ActionRequest(DecisionRequest):
     """`POST /v1/action`. With `valid_actions` the answer is one of them: the best mean token log-probability."""
 
     valid_actions: Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=256)] | None = None
+    """Actions of the environment to choose from; null: whatever the model says."""
 
 
 class Usage(Contract):
