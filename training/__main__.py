@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -11,13 +11,16 @@ from typing import Annotated, cast, get_args
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from training.annotate import annotate_by_rule, describe, read_annotations, write_annotations
-from training.datasets import Example, examples
+from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
 from training.trajectories import collect, plan, read_table, write_table
 from waymark.contracts import Role
+from waymark.errors import WaymarkError
 from waymark.process import available_cores
 from waymark.prompts import get_format
+from waymark.prompts.history import without_history
 from waymark.tasks import SPLITS, Split, find_task
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -78,21 +81,54 @@ def annotate(data: Path = DATA, output: Path = ANNOTATIONS) -> None:
 @app.command()
 def datasets(
     role: str,
-    output: Annotated[Path | None, typer.Option(help="Folder for JSON lines; default build/datasets.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
     prompt_format: Annotated[str, typer.Option("--format", help="seed or compact.")] = "compact",
+    history: Annotated[bool, typer.Option(help="Without, the format is FORMAT-nohistory: no earlier turns.")] = True,
+    sampling: Annotated[Sampling, typer.Option(help="published: train variations of 3-3, 9-*, 10-* limited.")] = "all",
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    tokenizer: Annotated[
+        str, typer.Option(help="Counts tokens: file, folder or hub name; default: the recipe's base, or one learnt.")
+    ] = "",
+    recipe: Annotated[Path, typer.Option(help="Its limits tell what is cut.")] = RECIPE,
     data: Path = DATA,
     annotations: Path = ANNOTATIONS,
 ) -> None:
-    """Write one role's prompts and targets as JSON lines, a file a split, and describe them."""
-    folder = output or Path("build/datasets")
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, corpus in _corpora(_role(role), prompt_format, data, annotations).items():
-        path = folder / f"{role}-{prompt_format}-{split}.jsonl"
-        path.write_text("".join(json.dumps(asdict(example)) + "\n" for example in corpus))
-        words = sorted(len(example.prompt.split()) for example in corpus)
-        verbs = Counter(example.target.split(" ")[0] for example in corpus).most_common(8)
-        console.print(f"{path}: {len(corpus)} examples, median {words[len(words) // 2]} words, at most {words[-1]}")
-        console.print("  " + ", ".join(f"{verb} {count}" for verb, count in verbs))
+    """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
+    from training.finetune import Recipe
+    from training.statistics import describe as count
+    from training.statistics import duplicates, lengths_table, open_tokenizer, tasks_table
+    from training.tokenizer import train_tokenizer
+
+    name = prompt_format if history else without_history(prompt_format)
+    corpora = _corpora(_role(role), name, data, annotations, sampling, seed)
+    settings = Recipe(**json.loads(recipe.read_text()))
+    source = tokenizer or settings.base
+    texts = (text for example in corpora["train"] for text in (example.prompt, example.target))
+    pieces = open_tokenizer(source) if source else train_tokenizer(texts, settings.vocabulary)
+    limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
+    splits = {split: count(corpus, pieces, **limits) for split, corpus in corpora.items()}
+    repeated = duplicates(corpora["train"], corpora["dev"])
+    folder = output or Path("build/datasets") / f"{role}-{name}"
+    about = {
+        "role": role,
+        "prompt_format": name,
+        "data_sha256": json.loads(data.with_suffix(".manifest.json").read_text())["sha256"],
+        "sampling": sampling,
+        "seed": seed,
+        "tokenizer": source or f"learnt, {pieces.get_vocab_size()} pieces",
+        **limits,
+        "splits": {split: asdict(one) for split, one in splits.items()},
+        "duplicates": asdict(repeated),
+    }
+    write_dataset(folder, corpora, about)
+    console.print(tasks_table(splits), lengths_table(splits))
+    for split, one in splits.items():
+        console.print(f"{split} answers: " + ", ".join(f"{verb} {number}" for verb, number in one.verbs.items()))
+    console.print(
+        f"{repeated.dev_prompts_in_train} dev prompts stand in train too, {repeated.dev_examples_in_train} with their "
+        f"answer; {repeated.within_train} train examples repeat another. No variation stands in another's split."
+    )
+    console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
 
 
 @app.command()
@@ -152,12 +188,26 @@ def export(
     console.print(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {card.training.dev}")
 
 
-def _corpora(role: Role, prompt_format: str, data: Path, annotations: Path) -> dict[Split, list[Example]]:
-    """One role's examples of the train and dev variations; the table is read once."""
-    every, named, writer = read_table(data), read_annotations(annotations), get_format(prompt_format)
+def _corpora(
+    role: Role, prompt_format: str, data: Path, annotations: Path, sampling: Sampling = "all", seed: int = 0
+) -> dict[Split, list[Example]]:
+    """One role's examples of the train and dev variations; the table is read once. Raises InvalidInput for a leak."""
+    every = sample(read_table(data), sampling, seed)
+    named, writer = read_annotations(annotations), get_format(prompt_format)
     splits: tuple[Split, ...] = ("train", "dev")
-    return {split: examples([one for one in every if one.split == split], named, role, writer) for split in splits}
+    corpora = {split: examples([one for one in every if one.split == split], named, role, writer) for split in splits}
+    check_splits(corpora)
+    return corpora
+
+
+def main() -> None:
+    """Run a command; an error that a user can mend is one message and exit code 2."""
+    try:
+        app()
+    except WaymarkError as error:
+        console.print(Text(str(error), style="bold red"), soft_wrap=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -6,23 +6,51 @@ Prompts come from the same fold and the same renderer that serving uses; nothing
     first        only the first of those
     executor     at each step of a sub-goal: the next action; after its last step: the sub-goal has ended
     flat         at each step: the next action, no sub-goals in the state
+
+On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev.parquet`, a row an example) and
+`manifest.json`: what it was made from, how, and its statistics.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from training.annotate import Annotation
 from training.trajectories import Trajectory
 from waymark import state as fold
 from waymark.contracts import AgentState, Role
+from waymark.errors import InvalidInput
 from waymark.prompts import PromptFormat
+from waymark.tasks import Split, find_task
+
+MANIFEST = "manifest.json"
+Sampling = Literal["all", "published"]
+"""Which training trajectories make a dataset: all that were recorded, or down-sampled as published."""
+PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}
+"""Task id to how many shuffled train variations the published training set keeps; other tasks are whole."""
+
+_SCHEMA = pa.schema(
+    [
+        ("task_id", pa.string()),
+        ("variation", pa.int32()),
+        ("prompt", pa.string()),
+        ("target", pa.string()),
+        ("instruction", pa.string()),
+    ]
+)
+_ROW_GROUP = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One decision. `instruction` is the part of the prompt that tells the model what to do."""
 
@@ -82,64 +110,58 @@ def examples(
     return made
 
 
-_WORD = re.compile(r"[a-z]+")
-_GRAMMAR = frozenset(
-    "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
-    "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change".split()
-)
-_SYLLABLES = (
-    "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
-)
+def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int) -> list[Trajectory]:
+    """The trajectories that a dataset is made of; `published` keeps as many train variations as were published.
 
-
-class Renamer:
-    """Consistent renaming: words that the instruction names and the answer repeats get other names throughout.
-
-    Test variations hold out substances, plants and components. A model that has learnt `water` as the answer
-    boils water whatever it is told; one that has seen the named thing change its name learns to copy it.
-    Only names that the instruction gives are renamed, so nothing that has to be inferred is lost.
+    Dev stays whole. Variations are drawn, so that all paths of one stay together.
     """
-
-    def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
-        self._share = share
-        self._random = random.Random(seed)
-        self._names = sorted({word for example in corpus for word in _nameable(example)})
-
-    def __call__(self, example: Example) -> tuple[str, str]:
-        """Prompt and target, renamed with the probability `share`."""
-        if self._random.random() >= self._share:
-            return example.prompt, example.target
-        return self._renamed(example.prompt, example)
-
-    def drill(self, example: Example) -> tuple[str, str] | None:
-        """A copying drill: the instruction alone, always renamed; None where the answer needs more than that.
-
-        Short, so ten times cheaper than the whole prompt, and nothing but copying solves it.
-        """
-        instruction = example.prompt.split(" | ", 1)[0]
-        known = _GRAMMAR | set(instruction.split())
-        if not _nameable(example) or not known.issuperset(example.target.split()[1:]):
-            return None
-        return self._renamed(instruction, example)
-
-    def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
-        names = {word: self._name(word) for word in _nameable(example)}
-        return _replace(prompt, names), _replace(example.target, names)
-
-    def _name(self, word: str) -> str:
-        if len(word) == 1:
-            return self._random.choice("abcdefghijklmnopqrstuvwxyz")
-        if self._random.random() < 0.5:
-            return self._random.choice(self._names)
-        return "".join(self._random.choices(_SYLLABLES, k=self._random.randint(2, 3)))
+    if sampling == "all":
+        return list(trajectories)
+    recorded: dict[str, set[int]] = {task: set() for task in PUBLISHED_LIMITS}
+    for one in trajectories:
+        if one.split == "train" and one.task_id in recorded:
+            recorded[one.task_id].add(one.variation)
+    kept = {
+        task: set(random.Random(f"{seed} {task}").sample(sorted(found), min(PUBLISHED_LIMITS[task], len(found))))
+        for task, found in recorded.items()
+    }
+    return [
+        one
+        for one in trajectories
+        if one.split != "train" or one.task_id not in kept or one.variation in kept[one.task_id]
+    ]
 
 
-def _nameable(example: Example) -> list[str]:
-    """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded."""
-    told = set(_WORD.findall(example.instruction.lower()))
-    answer = example.target.split()[1:]
-    return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
+def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
+    """Refuse to train on what is tested on: every example must be of a variation of the split that it stands in.
+
+    Raises InvalidInput (field `data`) that names the first leak and how many variations leak.
+    """
+    leaks = {
+        (example.task_id, example.variation, split): actual
+        for split, corpus in corpora.items()
+        for example in corpus
+        if (actual := find_task(example.task_id).split_of(example.variation)) != split
+    }
+    if leaks:
+        (task, variation, split), actual = next(iter(leaks.items()))
+        raise InvalidInput(
+            f"Variation {variation} of task {task} is for {actual}, but stands in the {split} examples "
+            f"({len(leaks)} such variations).",
+            remedy="Record the trajectories again: python -m training trajectories. Splits are in waymark/tasks.py.",
+            field="data",
+        )
 
 
-def _replace(text: str, names: dict[str, str]) -> str:
-    return " ".join(names.get(word, word) for word in text.split(" "))
+def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], about: Mapping[str, Any]) -> None:
+    """Write each split as `SPLIT.parquet` and `about`, with the files' hashes, as `manifest.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for split, corpus in corpora.items():
+        table = folder / f"{split}.parquet"
+        with pq.ParquetWriter(table, _SCHEMA, compression="zstd") as writer:
+            for start in range(0, len(corpus), _ROW_GROUP):
+                rows = [asdict(example) for example in corpus[start : start + _ROW_GROUP]]
+                writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+        files[table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1) + "\n")

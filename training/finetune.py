@@ -23,7 +23,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from training.datasets import Example, Renamer
+from training.datasets import Example
+from training.renaming import Renamer
 from training.tokenizer import END, PAD, train_tokenizer
 from waymark.generation.tokens import Tokens
 

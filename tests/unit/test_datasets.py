@@ -1,13 +1,24 @@
-"""Datasets: which decisions they hold, that nothing leaks from test, and that renaming is consistent."""
+"""Datasets: which decisions they hold, that nothing leaks, what is written and counted, and consistent renaming."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
-from training.datasets import Example, Renamer, decisions, examples
-from training.trajectories import shorten
+from training.datasets import PUBLISHED_LIMITS, Example, check_splits, decisions, examples, sample, write_dataset
+from training.renaming import Renamer
+from training.statistics import Lengths, describe, duplicates
+from training.trajectories import Trajectory, shorten
+from waymark.errors import InvalidInput
 from waymark.prompts.compact import COMPACT
 from waymark.subgoals import COMPLETE
-from waymark.tasks import find_task
+from waymark.tasks import Split, find_task
 
 
 def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
@@ -39,6 +50,88 @@ def test_the_flat_dataset_knows_no_subgoals() -> None:
         for decision in decisions(trajectory, named, "flat"):
             assert decision.state.current_subgoal is None
             assert decision.answer is not None
+
+
+def test_the_first_dataset_holds_the_first_decision_of_each_path() -> None:
+    chosen = one_of_each_task()
+    named = rule_annotations(chosen)
+    for trajectory in chosen:
+        annotation = named[trajectory.task_id, trajectory.variation]
+        first = list(decisions(trajectory, annotation, "first"))
+        assert first == list(decisions(trajectory, annotation, "controller"))[:1]
+
+
+@pytest.mark.parametrize(("foreign", "split"), [("test", "train"), ("dev", "train"), ("test", "dev")])
+def test_an_example_of_another_split_is_refused(foreign: Split, split: Split) -> None:
+    own, other = (Example("1-1", find_task("1-1").split(one)[0], "p", "t", "i") for one in (split, foreign))
+    check_splits({split: [own]})
+    with pytest.raises(InvalidInput, match=f"Variation {other.variation} of task 1-1 is for {foreign}") as refused:
+        check_splits({split: [own, other]})
+    assert refused.value.field == "data"
+
+
+def path(task: str, variation: int) -> Trajectory:
+    return replace(trajectories()[0], task_id=task, variation=variation, split=find_task(task).split_of(variation))
+
+
+def test_published_sampling_keeps_as_many_train_variations_as_the_publication() -> None:
+    every = [
+        path(task, number) for task in ("3-3", "9-2", "10-1", "4-1") for number in range(find_task(task).train + 3)
+    ]
+    kept = sample(every, "published", seed=0)
+    for task in ("3-3", "9-2", "10-1"):
+        numbers = [one.variation for one in kept if one.task_id == task and one.split == "train"]
+        assert len(numbers) == PUBLISHED_LIMITS[task]
+        assert numbers != list(range(len(numbers)))
+    assert [one for one in kept if one.task_id == "4-1" or one.split == "dev"] == [
+        one for one in every if one.task_id == "4-1" or one.split == "dev"
+    ]
+
+
+def test_sampling_follows_its_seed_and_keeps_all_paths_of_a_variation() -> None:
+    every = [path("9-2", number) for number in (*range(200), *range(200))]
+    kept = sample(every, "published", seed=1)
+    assert kept == sample(every, "published", seed=1) != sample(every, "published", seed=2)
+    assert len(kept) == 2 * len({one.variation for one in kept}) == 2 * PUBLISHED_LIMITS["9-2"]
+    assert sample(every, "all", seed=1) == every
+
+
+def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) -> None:
+    chosen = one_of_each_task()[:3]
+    corpus = examples(chosen, rule_annotations(chosen), "flat", COMPACT)
+    write_dataset(tmp_path / "made", {"train": corpus, "dev": corpus[:2]}, {"role": "flat"})
+    loaded = load_dataset("parquet", data_dir=str(tmp_path / "made"), cache_dir=str(tmp_path / "cache"))
+    assert [Example(**row) for row in loaded["train"]] == corpus
+    assert [Example(**row) for row in loaded["validation"]] == corpus[:2]
+    manifest = json.loads((tmp_path / "made" / "manifest.json").read_text())
+    assert manifest["role"] == "flat"
+    assert set(manifest["files"]) == {"train.parquet", "dev.parquet"}
+
+
+def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
+    words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.enable_truncation(2)  # as some tokenizer files do
+    corpus = [
+        Example("1-1", 0, "a b c", "open door", ""),
+        Example("1-1", 1, "a b c d e", "open", ""),
+        Example("4-2", 0, "a", "END_SG()", ""),
+    ]
+    found = describe(corpus, words, max_input_tokens=4, max_new_tokens=2)
+    assert (found.examples, found.variations) == (3, 3)
+    assert found.prompt == Lengths(median=4, p95=4, longest=6)
+    assert (found.truncated, found.truncated_tokens, found.unwritable) == (1, 2, 1)
+    assert found.verbs == {"open": 2, "END_SG": 1}
+    assert found.tasks["1-1"].verbs == {"open": 2}
+    assert found.tasks["4-2"].truncated == 0
+
+
+def test_duplicates_between_splits_are_counted_with_and_without_their_answer() -> None:
+    train = [Example("1-1", 0, "p", "t", ""), Example("1-1", 1, "p", "t", ""), Example("1-1", 1, "q", "t", "")]
+    dev = [Example("1-1", 14, "p", "t", ""), Example("1-2", 14, "q", "other", ""), Example("1-2", 14, "new", "t", "")]
+    found = duplicates(train, dev)
+    assert (found.within_train, found.dev_prompts_in_train, found.dev_examples_in_train) == (1, 2, 1)
+    assert found.by_task == {"1-1": 1, "1-2": 1}
 
 
 def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:

@@ -1,0 +1,197 @@
+"""What a dataset is like: lengths in tokens, what truncation would cut, which decisions it holds, what repeats.
+
+Lengths are those that training and serving see: the tokens of a text and one end token. A prompt over the limit
+loses its last tokens, an answer over it cannot be written (`waymark.generation.tokens`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from training.datasets import Example
+from waymark.generation.tokens import read_tokenizer
+from waymark.tasks import TASKS, Split
+
+_BATCH = 1024
+_NAME_WIDTH = 36
+_VERB = re.compile(r"\w*")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens a text, the end token included."""
+
+    median: int
+    p95: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class TaskStatistics:
+    """One task type's part of a split."""
+
+    examples: int
+    variations: int
+    prompt: Lengths
+    truncated: int
+    """Prompts over the limit."""
+    verbs: dict[str, int]
+    """First word of the answer to how many, most frequent first."""
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """One split of a dataset; counts are of examples unless they say otherwise."""
+
+    examples: int
+    variations: int
+    prompt: Lengths
+    target: Lengths
+    truncated: int
+    """Prompts over the limit."""
+    truncated_tokens: int
+    """What is cut off them, all together."""
+    unwritable: int
+    """Answers over the limit of new tokens."""
+    verbs: dict[str, int]
+    tasks: dict[str, TaskStatistics]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Examples that stand in a dataset more than once. What a dev score counts twice, and what it counts as new."""
+
+    within_train: int
+    """Train examples that repeat an earlier one, prompt and answer."""
+    dev_prompts_in_train: int
+    """Dev examples whose prompt stands in train, with whatever answer."""
+    dev_examples_in_train: int
+    """Dev examples that stand in train whole: remembering suffices."""
+    by_task: dict[str, int]
+    """Task id to its dev examples whose prompt stands in train."""
+
+
+def open_tokenizer(source: str) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`, of a folder that has one, or of a model on the hub."""
+    path = Path(source)
+    if path.is_dir():
+        path /= "tokenizer.json"
+    return read_tokenizer(path) if path.is_file() else AutoTokenizer.from_pretrained(source).backend_tokenizer
+
+
+def describe(
+    corpus: Sequence[Example], tokenizer: Tokenizer, *, max_input_tokens: int, max_new_tokens: int
+) -> SplitStatistics:
+    """Count one split."""
+    prompts = np.fromiter(_lengths([example.prompt for example in corpus], tokenizer), dtype=int)
+    targets = np.fromiter(_lengths([example.target for example in corpus], tokenizer), dtype=int)
+    tasks = {}
+    for task in TASKS:
+        places = [place for place, example in enumerate(corpus) if example.task_id == task.id]
+        if places:
+            own = [corpus[place] for place in places]
+            tasks[task.id] = TaskStatistics(
+                examples=len(own),
+                variations=len({example.variation for example in own}),
+                prompt=_summary(prompts[places]),
+                truncated=int((prompts[places] > max_input_tokens).sum()),
+                verbs=_verbs(own),
+            )
+    return SplitStatistics(
+        examples=len(corpus),
+        variations=sum(task.variations for task in tasks.values()),
+        prompt=_summary(prompts),
+        target=_summary(targets),
+        truncated=int((prompts > max_input_tokens).sum()),
+        truncated_tokens=int(np.maximum(prompts - max_input_tokens, 0).sum()),
+        unwritable=int((targets > max_new_tokens).sum()),
+        verbs=_verbs(corpus),
+        tasks=tasks,
+    )
+
+
+def duplicates(train: Sequence[Example], dev: Sequence[Example]) -> Duplicates:
+    """Compare two splits, text by text."""
+    pairs = {(example.prompt, example.target) for example in train}
+    prompts = {example.prompt for example in train}
+    met = [example for example in dev if example.prompt in prompts]
+    return Duplicates(
+        within_train=len(train) - len(pairs),
+        dev_prompts_in_train=len(met),
+        dev_examples_in_train=sum((example.prompt, example.target) in pairs for example in met),
+        by_task=dict(Counter(example.task_id for example in met).most_common()),
+    )
+
+
+def lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
+    """Lengths and truncation, a column a split."""
+    rows: dict[str, Callable[[SplitStatistics], str]] = {
+        "examples": lambda one: f"{one.examples:,}",
+        "variations": lambda one: f"{one.variations:,}",
+        "prompt tokens (median, 95%, longest)": lambda one: _shown(one.prompt),
+        "answer tokens": lambda one: _shown(one.target),
+        "cut prompts": lambda one: f"{one.truncated:,} ({one.truncated / max(1, one.examples):.1%})",
+        "unwritable answers": lambda one: f"{one.unwritable:,}",
+    }
+    table = _table("", *splits)
+    for name, value in rows.items():
+        table.add_row(name, *map(value, splits.values()))
+    return table
+
+
+def tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
+    """The examples of each task type: how many in each split, how long in the first, how many cut in all."""
+    table = _table("task", *splits, "prompt", "cut")
+    for task in TASKS:
+        found = [one.tasks[task.id] for one in splits.values() if task.id in one.tasks]
+        if found:
+            table.add_row(
+                f"{task.id} {task.name}",
+                *(f"{one.tasks[task.id].examples:,}" if task.id in one.tasks else "" for one in splits.values()),
+                _shown(found[0].prompt),
+                f"{sum(one.truncated for one in found):,}",
+            )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE)
+    table.add_column(first, no_wrap=True, max_width=_NAME_WIDTH)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _lengths(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[int]:
+    """Tokens of each text, the end token included, whatever padding or truncation the tokenizer's file asks for."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    for start in range(0, len(texts), _BATCH):
+        for one in tokenizer.encode_batch_fast(list(texts[start : start + _BATCH]), add_special_tokens=False):
+            yield len(one.ids) + 1
+
+
+def _summary(lengths: np.ndarray[tuple[int], np.dtype[np.int_]]) -> Lengths:
+    if not len(lengths):
+        return Lengths(0, 0, 0)
+    median, p95 = np.percentile(lengths, (50, 95), method="lower")
+    return Lengths(int(median), int(p95), int(lengths.max()))
+
+
+def _shown(lengths: Lengths) -> str:
+    return f"{lengths.median:,} {lengths.p95:,} {lengths.longest:,}"
+
+
+def _verbs(corpus: Sequence[Example]) -> dict[str, int]:
+    verbs = Counter(found.group() for example in corpus if (found := _VERB.match(example.target)))
+    return dict(verbs.most_common())
