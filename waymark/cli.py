@@ -26,6 +26,7 @@ from waymark.client import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
 from waymark.generation.load import Engine
+from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
 from waymark.runs import RunFolder
@@ -45,6 +46,7 @@ _app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_app.add_typer(loadtest_app, name="loadtest")
 _out = Console()
 _err = Console(stderr=True)
 

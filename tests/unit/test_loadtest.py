@@ -1,0 +1,233 @@
+"""Load tests on scripted services: what counts as latency, what as an answer, and when a test ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.samples import evaluation, result
+from waymark.contracts import TurnRecord
+from waymark.errors import InvalidInput
+from waymark.loadtest import results, states
+from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
+from waymark.loadtest.results import LoadReport, Stage, Target
+from waymark.loadtest.session import RAMP, measure, plan
+from waymark.runs import RunFolder
+from waymark.tasks import TASKS
+
+pytestmark = pytest.mark.anyio
+
+ENDLESS = 3_600.0
+OPEN = Load(rate=1_000, concurrency=None, seconds=ENDLESS, requests=50, arrivals="constant")
+
+
+async def done(load: Load, send: Send, stop: asyncio.Event | None = None) -> Samples:
+    samples = Samples(began=asyncio.get_running_loop().time())
+    await drive(send, load, samples, stop=stop or asyncio.Event())
+    return samples
+
+
+async def ok(_: int) -> Outcome:
+    await asyncio.sleep(0)
+    return 200
+
+
+async def test_a_service_that_stalls_is_charged_for_every_request_due_meanwhile() -> None:
+    arrived = []
+    all_there = asyncio.Event()
+
+    async def stalled(number: int) -> Outcome:
+        arrived.append(number)
+        if len(arrived) == OPEN.requests:
+            all_there.set()
+        await all_there.wait()
+        return 200
+
+    samples = await done(OPEN, stalled)
+    assert arrived == list(range(OPEN.requests))  # none waited for the answer to another
+    assert min(samples.ended) > max(samples.due)
+    latencies = {number: end - due for number, end, due in zip(samples.number, samples.ended, samples.due, strict=True)}
+    assert latencies[0] == max(latencies.values())
+
+
+async def test_a_generator_that_stalls_charges_its_own_lateness_too() -> None:
+    free_again = 0.0
+
+    async def blocking(number: int) -> Outcome:
+        nonlocal free_again
+        if number == 0:
+            time.sleep(0.05)  # noqa: ASYNC251 - holds the loop that should send the others
+            free_again = asyncio.get_running_loop().time()
+        return 200
+
+    samples = await done(OPEN, blocking)
+    held_up = [place for place, due in enumerate(samples.due) if samples.due[0] < due < free_again]
+    assert len(held_up) > 10
+    for place in held_up:
+        assert samples.ended[place] - samples.due[place] >= free_again - samples.due[place]
+    stage = results.stage(OPEN, samples, run="r")
+    assert stage.latency_ms.mean is not None
+    assert stage.service_ms.mean is not None
+    assert stage.latency_ms.mean > stage.service_ms.mean
+
+
+async def test_a_closed_loop_asks_each_request_once_and_never_more_than_it_may_at_once() -> None:
+    asked: list[int] = []
+    under_way, most = 0, 0
+
+    async def send(number: int) -> Outcome:
+        nonlocal under_way, most
+        asked.append(number)
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return 200
+
+    samples = await done(Load(None, 4, ENDLESS, 30), send)
+    assert sorted(asked) == list(range(30)) == sorted(samples.number)
+    assert most == 4
+
+
+def test_arrivals_are_even_or_random_bounded_and_repeatable() -> None:
+    assert list(schedule(Load(4, None, 1.0, 100, "constant"), 0)) == [0.0, 0.25, 0.5, 0.75]
+    random = list(schedule(Load(1_000, None, 5.0, 10_000_000), 7))
+    assert random == list(schedule(Load(1_000, None, 5.0, 10_000_000), 7))
+    assert max(random) < 5.0
+    gaps = np.diff(random)
+    assert np.std(gaps) == pytest.approx(np.mean(gaps), rel=0.1)  # as an exponential distribution has it
+    assert len(list(schedule(Load(1_000, None, 5.0, 10), 7))) == 10
+
+
+async def test_refusals_and_errors_are_counted_apart_from_answers() -> None:
+    outcomes: list[Outcome] = [200, 429, 503, 504, 500, "timeout"]
+
+    async def send(number: int) -> Outcome:
+        return outcomes[number % 6]
+
+    load = Load(None, 2, ENDLESS, 60)
+    stage = results.stage(load, await done(load, send), run="r")
+    assert (stage.sent, stage.answered, stage.unanswered) == (60, 10, 0)
+    assert stage.refused == {"429": 10, "503": 10, "504": 10}
+    assert stage.errors == {"500": 10, "timeout": 10}
+    assert (stage.latency_ms.count, stage.refused_ms.count) == (10, 30)
+    assert {int(slow.request_id.removeprefix("r-")) % 6 for slow in stage.slowest} == {0}
+
+
+async def test_once_stopped_a_test_ends_with_what_it_has() -> None:
+    stop = asyncio.Event()
+
+    async def send(number: int) -> Outcome:
+        if number == 5:
+            stop.set()
+        if number >= 4:
+            await asyncio.Event().wait()
+        return 200
+
+    plan_ = plan(rates=[1_000, 2_000], seconds=ENDLESS, requests=1_000)
+    stages = [stage async for stage in measure(send, plan_, run="r", seed=0, stop=stop)]
+    (stage,) = stages
+    assert stage.answered == 4
+    assert stage.sent == stage.answered + stage.unanswered
+    assert stage.sent < 1_000
+
+
+def test_percentiles_are_latencies_that_some_request_had() -> None:
+    found = results.quantiles(np.arange(1_000, 0, -1, dtype=np.float64))
+    assert (found.p50, found.p90, found.p99, found.p999, found.max) == (500, 900, 990, 999, 1_000)
+    assert results.quantiles(np.empty(0)).p99 is None
+
+
+async def test_answers_after_the_window_are_no_throughput() -> None:
+    samples = Samples(began=0.0, sent=3, window=2.0)
+    for number, ended in enumerate((1.0, 1.5, 2.5)):
+        samples.add(number, 0.0, 0.0, ended, 200)
+    stage = results.stage(Load(10, None, 2.0, 3), samples, run="r")
+    assert (stage.answered, stage.throughput, stage.latency_ms.max) == (3, 1.0, 2_500)
+
+
+async def test_a_ramp_goes_on_until_it_asks_for_far_more_than_is_answered() -> None:
+    test = plan(ramp=True, seconds=1.0, requests=1)
+    finished = [stage_of(throughput=100.0)]
+    loads = test.following(finished)
+    assert next(loads).concurrency == 64
+    rates = []
+    for load in loads:
+        assert load.rate is not None
+        rates.append(load.rate)
+        finished.append(stage_of(throughput=min(load.rate, 200.0)))  # the closed loop found half of what there is
+    assert rates[: len(RAMP)] == [100 * share for share in RAMP]
+    assert rates[len(RAMP) :] == [300, 450]
+
+
+async def test_a_test_does_one_kind_of_load() -> None:
+    with pytest.raises(InvalidInput, match="a list of rates"):
+        plan(rates=[1], ramp=True, seconds=1, requests=1)
+
+
+def test_two_tests_are_compared_load_by_load() -> None:
+    first = report(stage_of(rate=10, throughput=8), stage_of(rate=20, throughput=16))
+    second = report(stage_of(rate=20, throughput=20), stage_of(rate=30, throughput=24))
+    changes = results.compare(first, second)
+    assert list(changes) == ["20/s poisson", "peak"]
+    throughput = changes["20/s poisson"][0]
+    assert (throughput.first, throughput.second, throughput.ratio) == (16, 20, 1.25)
+    assert changes["peak"][0].ratio == 1.5
+
+
+def test_the_sample_has_states_of_every_task_for_both_services() -> None:
+    for asked in ("controller", "executor"):
+        assert {one.task for one in states.sample() if one.asked == asked} == {task.id for task in TASKS}
+
+
+def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path) -> None:
+    def turn(number: int, subgoal: str, action: str | None, *, controller_called: bool = False) -> TurnRecord:
+        seen = f"after {number}"
+        return TurnRecord(
+            turn=number,
+            subgoal=subgoal,
+            controller_called=controller_called,
+            action=action,
+            proposed=action,
+            logprob=None,
+            look=seen,
+            observation=seen,
+        )
+
+    turns = (
+        turn(1, "navigate_to(kitchen)", "teleport to kitchen", controller_called=True),
+        turn(2, "navigate_to(kitchen)", None),
+        turn(3, "pick_up(apple)", "pick up apple", controller_called=True),
+    )
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns}))
+    found = states.from_run(tmp_path)
+    assert [one.asked for one in found] == ["executor", "controller", "executor"]
+    assert [one.state.look for one in found] == ["after 1"] * 3
+    assert [one.state.current_subgoal for one in found] == ["navigate_to(kitchen)"] * 2 + ["pick_up(apple)"]
+    assert [one.state.completed_subgoals for one in found] == [(), (), ("navigate_to(kitchen)",)]
+    assert found[0].state.task == next(one.state.task for one in states.sample() if one.task == "4-2")
+
+
+def stage_of(*, throughput: float, rate: float | None = None) -> Stage:
+    load = Load(rate, None if rate else 64, 1.0, 1)
+    return results.stage(load, Samples(began=0.0, window=1.0), run="r").model_copy(update={"throughput": throughput})
+
+
+def report(*stages: Stage) -> LoadReport:
+    return LoadReport(
+        waymark="0",
+        started="2026-01-01T00:00:00+00:00",
+        machine="one",
+        target=Target(url="http://s", service="executor", path="/v1/action", model="default", prompt_format="compact"),
+        states="sample",
+        distinct=1,
+        seed=0,
+        interrupted=False,
+        stages=stages,
+    )

@@ -1,0 +1,289 @@
+"""`waymark loadtest URL` and `waymark loadtest compare A.json B.json`."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import secrets
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+from typer.core import TyperGroup
+
+from waymark import __version__
+from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
+from waymark.loadtest import plot as picture
+from waymark.loadtest import results, show, states
+from waymark.loadtest.drive import Arrivals, Load, Samples
+from waymark.loadtest.results import REFUSALS, LoadReport, Stage, Target
+from waymark.loadtest.session import RAMP_CONCURRENCY, Plan, measure, plan
+from waymark.loadtest.states import RecordedState
+from waymark.process import available_cores
+
+SOME_FAILED, BAD_INPUT, CANNOT_REACH, INTERRUPTED = 1, 2, 3, 130
+_EXIT_CODES = (
+    "Exit codes: 0 every request was answered or refused in good order (429, 503, 504); 1 some failed otherwise; "
+    "2 bad input; 3 the service cannot be reached; 130 interrupted."
+)
+_SHOW_SECONDS = 0.25
+
+_out = Console()
+_err = Console(stderr=True)
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
+
+
+class _UrlFirst(TyperGroup):
+    """Takes `loadtest URL …` for `loadtest run URL …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in where its name was left away."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_UrlFirst,
+    no_args_is_help=True,
+    help=(
+        "How much a service answers, how fast, and what it does when asked for more.\n\n"
+        f"`waymark loadtest URL …` is `waymark loadtest run URL …`.\n\n{_EXIT_CODES}"
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Test:
+    """A test as far as it has come."""
+
+    plan: Plan
+    seed: int
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+    target: Target | None = None
+    distinct: int = 0
+    stages: list[Stage] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@app.command("run", epilog=_EXIT_CODES)
+def run_test(
+    url: Annotated[str, typer.Argument(help="Of a controller, an executor or an OpenAI-compatible server.")],
+    rate: Annotated[str | None, typer.Option(help="Open loop: requests a second, a stage each, e.g. 20,40.")] = None,
+    arrivals: Annotated[
+        Arrivals, typer.Option(help="How those are spread: as from many independent callers, or evenly.")
+    ] = "poisson",
+    concurrency: Annotated[
+        str | None, typer.Option(help="Closed loop: callers who wait for their answers, a stage each, e.g. 1,16,64.")
+    ] = None,
+    ramp: Annotated[
+        bool, typer.Option("--ramp", help=f"A closed loop of {RAMP_CONCURRENCY}, then rates to twice what it gets.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="Of each stage.")] = 10.0,
+    requests: Annotated[int, typer.Option(min=1, max=10_000_000, help="At most, in each stage.")] = 100_000,
+    run: Annotated[
+        Path | None,
+        typer.Option("--states", help="A folder under runs/ whose states to ask with.", show_default="those that ship"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="As requests name it.", show_default="default")] = None,
+    api: Annotated[
+        Literal["auto", "completions"], typer.Option(help="`completions`: ask our services as OpenAI's clients do.")
+    ] = "auto",
+    key: Annotated[str | None, typer.Option(envvar="WAYMARK_API_KEY", help="Bearer key.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds for one request.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of arrivals and of the order of states.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve: a .png or .svg file.")] = None,
+    json: _Json = False,
+) -> None:
+    """Measure throughput and latency. Give one of --rate, --concurrency, --ramp; default: --concurrency 16."""
+    with _told():
+        stages = plan(
+            rates=_numbers(rate, "rate"),
+            concurrencies=[round(each) for each in _numbers(concurrency, "concurrency")],
+            ramp=ramp,
+            arrivals=arrivals,
+            seconds=seconds,
+            requests=requests,
+        )
+        if plot is not None:
+            picture.check(plot)
+        if find_spec("aiohttp") is None:
+            raise InvalidInput("A load test needs aiohttp.", remedy="Run `pip install 'waymark[loadtest]'`.")
+        asked = states.sample() if run is None else states.from_run(run)
+        test = _Test(stages, seed)
+        started = datetime.now(UTC)
+        asyncio.run(_measure(test, url, asked, api=api, model=model, key=key, patience=timeout))
+        if test.target is None:
+            raise typer.Exit(INTERRUPTED)
+        report = LoadReport(
+            waymark=__version__,
+            started=started.isoformat(timespec="seconds"),
+            machine=f"{available_cores()} cores, {platform.system()} {platform.machine()}",
+            target=test.target,
+            states="sample" if run is None else str(run),
+            distinct=test.distinct,
+            seed=seed,
+            interrupted=test.stop.is_set(),
+            stages=tuple(test.stages),
+        )
+        if json:
+            _out.print_json(report.model_dump_json())
+        else:
+            _out.print(show.render(report))
+        if plot is not None and report.stages:
+            picture.draw(report, plot)
+            _tell(f"The curve is in {plot}.")
+    if report.interrupted or report.failed:
+        raise typer.Exit(INTERRUPTED if report.interrupted else SOME_FAILED)
+
+
+@app.command("compare")
+def compare_tests(
+    first: Annotated[Path, typer.Argument(help="What --json printed.")],
+    second: Annotated[Path, typer.Argument(help="The same of the other test.")],
+    json: _Json = False,
+) -> None:
+    """Show two tests side by side, load by load, and the ratio of each figure."""
+    with _told():
+        one, other = _read(first), _read(second)
+        changes = results.compare(one, other)
+        if json:
+            _out.print_json(
+                data={load: [change.model_dump() for change in figures] for load, figures in changes.items()}
+            )
+        else:
+            _out.print(show.render_comparison(one, other, changes))
+
+
+async def _measure(
+    test: _Test,
+    url: str,
+    asked: Sequence[RecordedState],
+    *,
+    api: Literal["auto", "completions"],
+    model: str | None,
+    key: str | None,
+    patience: float,
+) -> None:
+    """Find out who is there and do all stages, into `test`. The first Ctrl-C ends it with what it has."""
+    from waymark.loadtest import target as http
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, test.stop.set)
+    async with http.connect(key=key, timeout=patience) as session:
+        test.target = await http.find(session, url, api=api, model=model)
+        bodies = http.write_requests(test.target, asked, seed=test.seed)
+        test.distinct = len(bodies)
+        await http.probe(session, test.target, bodies)
+        send = http.sender(session, test.target, bodies, run=test.run)
+        async with _Shown(test.plan) as shown:
+            async for stage in measure(
+                send, test.plan, run=test.run, seed=test.seed, stop=test.stop, watch=shown.begin
+            ):
+                test.stages.append(stage)
+                shown.end(stage)
+
+
+class _Shown:
+    """What a person sees meanwhile: a live line on a terminal, a line a stage elsewhere. A context."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._stages = len(plan)
+        self._number = 0
+        self._load: Load | None = None
+        self._samples: Samples | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[so_far]}"),
+            console=_err,
+            disable=not _err.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", so_far="")
+
+    async def __aenter__(self) -> _Shown:
+        self._bar.start()
+        self._refreshing = asyncio.create_task(self._refresh())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._refreshing
+        self._bar.stop()
+
+    def begin(self, load: Load, samples: Samples) -> None:
+        """A stage begins."""
+        self._number += 1
+        self._load, self._samples = load, samples
+
+    def end(self, stage: Stage) -> None:
+        """A stage is over."""
+        if not _err.is_terminal:
+            latency = f"p50 {stage.latency_ms.p50} ms, p99 {stage.latency_ms.p99} ms" if stage.answered else "no answer"
+            _tell(f"{self._number}/{self._stages} {stage.name}: {stage.throughput:.1f}/s, {latency}")
+
+    async def _refresh(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._load and self._samples:
+                load, samples = self._load, self._samples
+                elapsed = loop.time() - samples.began
+                answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
+                refused = sum(samples.counts[each] for each in REFUSALS)
+                failed = samples.counts.total() - answered - refused
+                asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
+                self._bar.update(
+                    self._task,
+                    description=f"{self._number}/{self._stages} {asked}",
+                    total=1.0,
+                    completed=min(1.0, max(elapsed / load.seconds, samples.sent / load.requests)),
+                    so_far=f"{answered / elapsed:.1f}/s, {answered} answered, {refused} refused, {failed} failed",
+                )
+            await asyncio.sleep(_SHOW_SECONDS)
+
+
+def _numbers(text: str | None, option: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")] if text is not None else []
+    except ValueError:
+        numbers = [0]
+    if not all(0 < number <= 100_000 for number in numbers):
+        raise InvalidInput(f"--{option} {text} is no list of numbers up to 100,000.", remedy="Give e.g. 20,40.")
+    return numbers
+
+
+def _read(path: Path) -> LoadReport:
+    try:
+        return LoadReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}.", remedy="Name what --json printed.") from error
+    except ValidationError as error:
+        raise InvalidInput(f"{path} is no load test of this version.", remedy="Name what --json printed.") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn an error into one message and an exit code."""
+    try:
+        yield
+    except WaymarkError as error:
+        _tell(str(error), style="bold red")
+        wrong = isinstance(error, InvalidInput | NotFound | ServiceRejected)
+        raise typer.Exit(BAD_INPUT if wrong else CANNOT_REACH) from error
+
+
+def _tell(text: str, style: str = "") -> None:
+    _err.print(Text(text, style=style), soft_wrap=True)

@@ -1,0 +1,231 @@
+"""What came of a load test: a document, and what can be read from it. Pure: numbers in, numbers out.
+
+An answer is a 2xx. A refusal (429, 503, 504) is the service saying in good order that it will not answer; an
+error is anything else: another status, a broken connection, no answer in time. Percentiles are of answers alone,
+by nearest rank, so each is a latency that some request really had; refusals have their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import computed_field
+
+from waymark.contracts import Contract
+from waymark.loadtest.drive import Load, Outcome, Samples
+
+REFUSALS = frozenset({429, 503, 504})
+PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
+"""Fields of `Quantiles`, and what they are called."""
+_SLOWEST = 5
+
+
+class Quantiles(Contract):
+    """Of some latencies, in milliseconds. Null where there are none."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    p999: float | None
+    max: float | None
+
+
+class Slow(Contract):
+    """One of the slowest answers; its id is in the service's log and traces."""
+
+    request_id: str
+    latency_ms: float
+
+
+class Stage(Contract):
+    """One load, and what came of it. `sent` is the sum of answered, refused, errors and unanswered."""
+
+    loop: Literal["open", "closed"]
+    rate: float | None
+    """Requests due a second; null in a closed loop."""
+    arrivals: Literal["poisson", "constant"] | None
+    concurrency: int | None
+    """Requests under way at once; null in an open loop."""
+    of_saturation: float | None
+    """In a ramp: the rate as a share of the closed loop's throughput."""
+    seconds: float
+    """In which answers count for the throughput."""
+    sent: int
+    answered: int
+    refused: dict[str, int]
+    """By status: 429 queue full, 503 starting or draining, 504 past its deadline."""
+    errors: dict[str, int]
+    unanswered: int
+    """Given up when the test was interrupted."""
+    throughput: float
+    """Answers a second."""
+    latency_ms: Quantiles
+    """From when a request was due (open loop) or sent (closed loop) to the last byte of its answer."""
+    service_ms: Quantiles
+    """The same from when it was really sent: without what this process and a full connection pool added."""
+    refused_ms: Quantiles
+    late_ms: Quantiles
+    """How long after they were due requests were sent. Large: this process was the bottleneck, not the service."""
+    slowest: tuple[Slow, ...]
+
+    @property
+    def name(self) -> str:
+        """The load in words; equal loads of two tests have equal names."""
+        if self.of_saturation is not None:
+            return f"{self.of_saturation:g} × saturation"
+        if self.loop == "closed":
+            return f"{self.concurrency} concurrent"
+        return f"{self.rate:g}/s {self.arrivals}"
+
+
+class Target(Contract):
+    """What stands behind a URL."""
+
+    url: str
+    service: str
+    """`controller`, `executor`, or `openai` for any other server."""
+    path: str
+    model: str
+    version: str | None = None
+    checkpoint: str | None = None
+    engine: str | None = None
+    """Engine and dtype, e.g. `ctranslate2 int8_float32`."""
+    prompt_format: str
+    """What completions are asked with."""
+
+
+class LoadReport(Contract):
+    """A whole test: what `--json` prints and `compare` reads."""
+
+    waymark: str
+    started: str
+    """ISO 8601, UTC."""
+    machine: str
+    """That of the load generator."""
+    target: Target
+    states: str
+    """Where the requests come from."""
+    distinct: int
+    """How many different requests; they are sent in turn."""
+    seed: int
+    interrupted: bool
+    stages: tuple[Stage, ...]
+
+    @property
+    def peak(self) -> Stage | None:
+        """The stage with the highest throughput."""
+        return max(self.stages, key=lambda stage: stage.throughput, default=None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a request got neither an answer nor an orderly refusal."""
+        return any(stage.errors for stage in self.stages)
+
+
+def stage(load: Load, samples: Samples, *, run: str) -> Stage:
+    """A stage from its samples; `run` is the part of the request ids that its requests share."""
+    due, started, ended = (np.asarray(times) for times in (samples.due, samples.started, samples.ended))
+    answered = _where(samples.outcome, is_answer)
+    refused = _where(samples.outcome, REFUSALS.__contains__)
+    latency = (ended - due) * 1000
+    in_time = ended[answered] <= samples.began + samples.window
+    counts = samples.counts
+    slowest = [place for place in np.argsort(-latency, kind="stable") if answered[place]][:_SLOWEST]
+    return Stage(
+        loop="closed" if load.rate is None else "open",
+        rate=load.rate,
+        arrivals=None if load.rate is None else load.arrivals,
+        concurrency=load.concurrency,
+        of_saturation=load.of_saturation,
+        seconds=round(samples.window, 3),
+        sent=samples.sent,
+        answered=int(answered.sum()),
+        refused=_named((each, count) for each, count in counts.items() if each in REFUSALS),
+        errors=_named((each, count) for each, count in counts.items() if not (is_answer(each) or each in REFUSALS)),
+        unanswered=samples.sent - len(samples.outcome),
+        throughput=round(float(in_time.sum()) / samples.window, 3) if samples.window else 0.0,
+        latency_ms=quantiles(latency[answered]),
+        service_ms=quantiles((ended - started)[answered] * 1000),
+        refused_ms=quantiles(latency[refused]),
+        late_ms=quantiles((started - due) * 1000),
+        slowest=tuple(
+            Slow(request_id=f"{run}-{samples.number[place]}", latency_ms=round(float(latency[place]), 3))
+            for place in slowest
+        ),
+    )
+
+
+def quantiles(values: NDArray[np.float64]) -> Quantiles:
+    """By nearest rank: the smallest value that so many are not above."""
+    if not len(values):
+        return Quantiles(count=0, mean=None, p50=None, p90=None, p99=None, p999=None, max=None)
+    ordered = np.sort(values).round(3)
+
+    def at(per_mille: int) -> float:
+        return float(ordered[-(-len(ordered) * per_mille // 1000) - 1])  # the rank rounded up
+
+    return Quantiles(
+        count=len(ordered),
+        mean=round(float(ordered.mean()), 3),
+        p50=at(500),
+        p90=at(900),
+        p99=at(990),
+        p999=at(999),
+        max=at(1000),
+    )
+
+
+def is_answer(outcome: Outcome) -> bool:
+    """Whether a request was answered with success."""
+    return isinstance(outcome, int) and 200 <= outcome < 300
+
+
+def _where(outcomes: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> NDArray[np.bool_]:
+    return np.fromiter((holds(outcome) for outcome in outcomes), dtype=np.bool_, count=len(outcomes))
+
+
+def _named(counts: Iterable[tuple[Outcome, int]]) -> dict[str, int]:
+    return dict(sorted((str(outcome), count) for outcome, count in counts))
+
+
+class Change(Contract):
+    """One figure of two tests."""
+
+    figure: str
+    unit: str
+    first: float | None
+    second: float | None
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own pattern
+    @property
+    def ratio(self) -> float | None:
+        """The second over the first; null where that means nothing."""
+        return self.second / self.first if self.first and self.second is not None else None
+
+
+def compare(first: LoadReport, second: LoadReport) -> dict[str, tuple[Change, ...]]:
+    """The figures of every load that both tests did, by its name, and `peak`: the highest throughput of each."""
+    others = {each.name: each for each in second.stages}
+    found = {each.name: _changes(each, others[each.name]) for each in first.stages if each.name in others}
+    if first.peak and second.peak:
+        peak = Change(figure="throughput", unit="/s", first=first.peak.throughput, second=second.peak.throughput)
+        found["peak"] = (peak,)
+    return found
+
+
+def _changes(first: Stage, second: Stage) -> tuple[Change, ...]:
+    percentiles = [
+        Change(figure=label, unit="ms", first=getattr(first.latency_ms, name), second=getattr(second.latency_ms, name))
+        for name, label in PERCENTILES.items()
+    ]
+    return (
+        Change(figure="throughput", unit="/s", first=first.throughput, second=second.throughput),
+        *percentiles,
+        Change(figure="refused", unit="", first=sum(first.refused.values()), second=sum(second.refused.values())),
+        Change(figure="errors", unit="", first=sum(first.errors.values()), second=sum(second.errors.values())),
+    )

@@ -1,0 +1,102 @@
+"""A load test and a comparison as tables, and what a reader should be told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from waymark.loadtest.results import PERCENTILES, Change, LoadReport, Quantiles, Stage
+
+_LATE_MS = 10.0
+"""Of requests that are sent later than they were due: from here on it is said."""
+_OVERLOAD = 1.8
+"""Times its peak: what is said of a service that is asked for so much more than it can."""
+
+
+def render(report: LoadReport) -> RenderableType:
+    """The table of a test, a row a stage, and remarks."""
+    target = report.target
+    asked = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
+    table = Table(title=f"{target.url}{target.path}, {asked}", title_justify="left")
+    for heading in ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms"):
+        table.add_column(heading, justify="left" if heading == "load" else "right")
+    for stage in report.stages:
+        latency = stage.latency_ms
+        table.add_row(
+            _load(stage),
+            str(stage.sent),
+            str(stage.answered),
+            str(sum(stage.refused.values())),
+            str(sum(stage.errors.values())),
+            f"{stage.throughput:.1f}",
+            *(_ms(value) for value in (*_percentiles(latency), latency.max)),
+        )
+    return Group(table, *(Text(remark) for remark in _remarks(report)))
+
+
+def render_comparison(first: LoadReport, second: LoadReport, changes: Mapping[str, tuple[Change, ...]]) -> Group:
+    """Two tests side by side, the ratio last."""
+    table = Table()
+    for heading in ("load", "", "first", "second", "second / first"):
+        table.add_column(heading, justify="right" if heading in ("first", "second", "second / first") else "left")
+    for load, figures in changes.items():
+        for number, change in enumerate(figures):
+            ratio = "" if change.ratio is None else f"{change.ratio:.2f}"
+            name = f"{change.figure} {change.unit}".strip()
+            table.add_row(load if number == 0 else "", name, _ms(change.first), _ms(change.second), ratio)
+        table.add_section()
+    return Group(table, *(Text(remark) for remark in _differences(first, second)))
+
+
+def _load(stage: Stage) -> str:
+    return stage.name if stage.of_saturation is None else f"{stage.name} = {stage.rate:.1f}/s"
+
+
+def _percentiles(latency: Quantiles) -> Iterator[float | None]:
+    return (getattr(latency, name) for name in PERCENTILES)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}" if value % 1 else f"{value:.0f}"
+
+
+def _remarks(report: LoadReport) -> Iterator[str]:
+    if report.interrupted:
+        yield "Interrupted: this is what was measured until then."
+    peak = report.peak.throughput if report.peak else 0.0
+    overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
+    if overload:
+        share, refused = 100 * overload.throughput / peak, overload.refused_ms
+        yield (
+            f"Asked for {overload.rate:.1f}/s it answers {share:.0f}% of its peak of {peak:.1f}/s"
+            + (f", and refuses within {refused.p99:.1f} ms (p99)." if refused.p99 is not None else ".")
+        )
+    for stage in report.stages:
+        for kind, count in stage.errors.items():
+            yield f"{stage.name}: {count} × {kind if not kind.isdecimal() else f'HTTP {kind}'}"
+        if stage.late_ms.p99 is not None and stage.late_ms.p99 > _LATE_MS:
+            yield (
+                f"{stage.name}: requests were sent up to {stage.late_ms.p99:.0f} ms (p99) late, so the latencies hold "
+                "this machine's lack of time as well; start the load from another machine, or ask for less."
+            )
+
+
+def _differences(first: LoadReport, second: LoadReport) -> Iterator[str]:
+    pairs = {
+        "machine": (first.machine, second.machine),
+        "states": (first.states, second.states),
+        "seed": (first.seed, second.seed),
+        **{
+            name: (getattr(first.target, name), getattr(second.target, name))
+            for name in ("service", "path", "model", "checkpoint", "engine")
+        },
+    }
+    for name, (one, other) in pairs.items():
+        if one != other:
+            yield f"They differ in {name}: {one} and {other}."
+    alone = {each.name for each in first.stages} ^ {each.name for each in second.stages}
+    if alone:
+        yield f"Only one of them did: {', '.join(sorted(alone))}."

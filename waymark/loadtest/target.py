@@ -1,0 +1,194 @@
+"""Who is asked: one of our services, found out from its `/info`, or any OpenAI-compatible server.
+
+Requests are written once, before the load begins, so that sending one costs as little as it can.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, Field, ValidationError
+
+from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
+from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
+from waymark.loadtest.drive import Outcome, Send
+from waymark.loadtest.results import REFUSALS, Target
+from waymark.loadtest.states import RecordedState
+from waymark.prompts import get_format
+
+Api = Literal["auto", "completions"]
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+_PATHS: Mapping[str, str] = {"controller": "/v1/subgoal", "executor": "/v1/action"}
+_COMPLETIONS = "/v1/completions"
+_JSON = {"Content-Type": "application/json"}
+_FOREIGN_FORMAT = "seed"
+"""How to write prompts for a server that names no format: as published."""
+_COMPLETION_TOKENS = 32
+_PROBES = 4
+_CONNECTIONS = 1_000
+"""At once. Over it a request waits for one, and the wait counts as its latency."""
+_KEEP_ALIVE_SECONDS = 4
+"""Less than a server's own 5 s (uvicorn), so that none is closed in the moment of its next use."""
+
+
+def connect(*, key: str | None, timeout: float) -> aiohttp.ClientSession:
+    """A pool of connections that gives each request `timeout` seconds, the wait for a connection included."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        headers={"Authorization": f"Bearer {key}"} if key else None,
+    )
+
+
+class _Checkpoint(BaseModel):
+    model: str
+    checkpoint: str
+    prompt_format: str
+    engine: str
+    dtype: str
+
+
+class _Info(BaseModel):
+    """The part of `/info` that matters here; a service of another version may say more."""
+
+    service: str
+    version: str
+    checkpoints: tuple[_Checkpoint, ...] = ()
+
+
+class _Model(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: tuple[_Model, ...] = Field(min_length=1)
+
+
+async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str | None) -> Target:
+    """What the URL serves. Raises ServiceUnavailable, InvalidInput, ServiceRejected."""
+    base = url.rstrip("/").removesuffix("/v1")
+    if not base.startswith(("http://", "https://")):
+        raise InvalidInput(f"{url!r} is no URL.", remedy="Give one such as http://127.0.0.1:8002.", field="url")
+    info = await _read(session, f"{base}/info", _Info)
+    if info is not None:
+        return _ours(base, info, api=api, model=model)
+    models = await _read(session, f"{base}/v1/models", _Models)
+    if models is None:
+        raise InvalidInput(
+            f"{base} has neither /info nor /v1/models.",
+            remedy="Give the URL of a controller, an executor or an OpenAI-compatible server; --key if it wants one.",
+            field="url",
+        )
+    named = model or models.data[0].id
+    return Target(url=base, service="openai", path=_COMPLETIONS, model=named, prompt_format=_FOREIGN_FORMAT)
+
+
+def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
+    if info.service not in _PATHS:
+        raise InvalidInput(
+            f"{base} is the {info.service}, which answers no decisions.",
+            remedy="Give the URL of its controller or executor.",
+            field="url",
+        )
+    named = model or "default"
+    found = next((one for one in info.checkpoints if one.model == named), None)
+    if found is None:
+        loaded = ", ".join(one.model for one in info.checkpoints)
+        raise InvalidInput(
+            f"The {info.service} has no model {named!r}.", remedy=f"It has loaded: {loaded}.", field="model"
+        )
+    return Target(
+        url=base,
+        service=info.service,
+        path=_COMPLETIONS if api == "completions" else _PATHS[info.service],
+        model=named,
+        version=info.version,
+        checkpoint=found.checkpoint,
+        engine=f"{found.engine} {found.dtype}",
+        prompt_format=found.prompt_format,
+    )
+
+
+async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -> _Answer | None:
+    """The document there, or None where there is none of that kind."""
+    try:
+        async with session.get(url) as response:
+            body = await response.read()
+    except (aiohttp.ClientError, OSError) as error:
+        raise ServiceUnavailable(
+            f"Nothing answers at {url}: {str(error) or type(error).__name__}.",
+            remedy="Check that the service runs and that the address is right.",
+        ) from error
+    try:
+        return kind.model_validate_json(body) if response.ok else None
+    except ValidationError:
+        return None
+
+
+def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int) -> list[bytes]:
+    """A request body for each state at which this kind of service was asked, shuffled by the seed."""
+    asked = "controller" if target.service == "controller" else "executor"
+    chosen = [one.state for one in states if one.asked == asked]
+    if not chosen:
+        raise InvalidInput(f"These episodes asked no {asked}.", remedy="Take a hierarchical agent's.", field="states")
+    random.Random(seed).shuffle(chosen)
+    return [_body(target, state) for state in chosen]
+
+
+def _body(target: Target, state: AgentState) -> bytes:
+    if target.path == _COMPLETIONS:
+        role: Role = "controller" if target.service == "controller" else "executor"
+        prompt = get_format(target.prompt_format).render(role, state)
+        document = {"model": target.model, "prompt": prompt, "max_tokens": _COMPLETION_TOKENS, "temperature": 0}
+        return json.dumps(document).encode()
+    kind: type[DecisionRequest] = SubgoalRequest if target.service == "controller" else ActionRequest
+    return kind(state=state, model=target.model).model_dump_json(exclude_defaults=True).encode()
+
+
+async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes]) -> None:
+    """Ask a few times before it counts. Raises ServiceRejected for a request that would never be answered."""
+    for body in bodies[:_PROBES]:
+        try:
+            async with session.post(target.url + target.path, data=body, headers=_JSON) as response:
+                said = await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ServiceUnavailable(
+                f"{target.url}{target.path} does not answer: {str(error) or type(error).__name__}.",
+                remedy="Read the service's log.",
+            ) from error
+        if not (response.ok or response.status in REFUSALS):
+            raise ServiceRejected(f"{target.url}{target.path} answers {response.status}: {_reason(said)}")
+
+
+def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], *, run: str) -> Send:
+    """Sends request number k under the id `RUN-k` and says what came of it."""
+    url = target.url + target.path
+    ours = target.service != "openai"
+
+    async def send(number: int) -> Outcome:
+        request_id = f"{run}-{number}"
+        headers = {**_JSON, "X-Request-ID": request_id}
+        try:
+            async with session.post(url, data=bodies[number % len(bodies)], headers=headers) as response:
+                await response.read()
+        except TimeoutError:
+            return "timeout"
+        except (aiohttp.ClientError, OSError) as error:
+            return type(error).__name__
+        if ours and response.headers.get("X-Request-ID") != request_id:
+            return "another request's answer"
+        return response.status
+
+    return send
+
+
+def _reason(said: str) -> str:
+    try:
+        return Problem.model_validate_json(said).detail
+    except ValidationError:
+        return said[:200] or "no reason given."
