@@ -6,7 +6,7 @@ standard library and pydantic, so that a client needs nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -66,6 +66,9 @@ class AgentState(Contract):
 
 # --- controller and executor -----------------------------------------------------------------------------
 
+DEADLINE_HEADER: Final = "X-Waymark-Deadline-Ms"
+"""How many milliseconds a request may take; over it 504. Of this and a body's `deadline_ms` the nearer one holds."""
+
 
 class DecisionRequest(Contract):
     """Fields that both services share."""
@@ -105,9 +108,11 @@ class Timing(Contract):
     """Where the time of one request went, in milliseconds."""
 
     queue: float
-    """Waiting for a place in a batch."""
+    """Waiting for the tokeniser and for a place in a batch."""
+    tokenise: float = 0.0
+    """Rendering and tokenising."""
     model: float
-    """Tokenising and generating, of the whole batch."""
+    """Of the whole batch."""
     total: float
 
 
@@ -169,6 +174,26 @@ class CheckpointInfo(Contract):
     dtype: str
 
 
+class ServiceLimits(Contract):
+    """What a service admits; over it 413 or 422 that names the field, over the last two 429."""
+
+    items: int
+    """Requests in one list."""
+    turns: int
+    """Of one state."""
+    alternatives: int
+    """`n` of one request."""
+    candidates: int
+    """`valid_actions` of one request."""
+    input_tokens: int
+    """Of one prompt; what is over its checkpoint's own `max_input_tokens` is cut, and the answer says so."""
+    body_bytes: int
+    queue: int
+    """Requests that may wait."""
+    queue_tokens: int
+    """Tokens that may wait."""
+
+
 class ServiceInfo(Contract):
     """Answer of `GET /info`."""
 
@@ -179,6 +204,7 @@ class ServiceInfo(Contract):
     """The longest history that any loaded checkpoint reads; send this many turns."""
     max_batch: int
     max_queue: int
+    limits: ServiceLimits
 
 
 class FieldProblem(Contract):

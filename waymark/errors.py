@@ -15,8 +15,11 @@
     │   │   ├── ControllerUnavailable
     │   │   ├── ExecutorUnavailable
     │   │   └── QueueFull         overloaded                                                 (HTTP 429)
+    │   ├── Unauthorized          no key, or none that the service knows                     (HTTP 401)
     │   ├── DeadlineExceeded      the answer came too late or not at all                     (HTTP 504)
-    │   └── ServiceRejected       the service answered 4xx: our request was wrong
+    │   ├── ServiceRejected       the service answered 4xx: our request was wrong
+    │   └── EndpointUnusable      a model's endpoint cannot be used at all: wrong address, key or name
+    ├── AnnotationFailed          a model's answers cannot be made into one path's sub-goals
     ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
     └── StackError                the local stack could not start, or a part of it died
         └── PortInUse
@@ -88,8 +91,16 @@ class ServiceError(WaymarkError):
     """A call to a service failed."""
 
 
+class Unauthorized(ServiceError):
+    """The service wants a key, and this is none of its own."""
+
+
 class ServiceUnavailable(ServiceError):
-    """The service cannot answer now; the same call may succeed later."""
+    """The service cannot answer now; the same call may succeed after about `retry_seconds`."""
+
+    def __init__(self, message: str, *, remedy: str = "", field: str | None = None, retry_seconds: int = 1) -> None:
+        super().__init__(message, remedy=remedy, field=field)
+        self.retry_seconds = retry_seconds
 
 
 class ControllerUnavailable(ServiceUnavailable):
@@ -110,6 +121,14 @@ class DeadlineExceeded(ServiceError):
 
 class ServiceRejected(ServiceError):
     """The service says that the request is wrong; the same call will fail again."""
+
+
+class EndpointUnusable(ServiceError):
+    """A model's endpoint cannot be used at all; every other request would fail like this one."""
+
+
+class AnnotationFailed(WaymarkError):
+    """A model's answers cannot be made into the sub-goals of one path; other paths go on."""
 
 
 class JobStoreUnavailable(WaymarkError):

@@ -15,7 +15,8 @@ def main() -> None:
     with exit_clearly("controller"):
         settings = read_settings()
         bound = bind(settings.host, settings.port_of("controller"))
-        serve(create_app("controller", open_models("controller", settings), settings), bound)
+        app = create_app("controller", open_models("controller", settings), settings)
+        serve(app, bound, grace_seconds=settings.grace_seconds, drain=app.state.desk.drain)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from waymark.errors import InvalidInput, JobStoreUnavailable
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.serving import problems
+from waymark.serving.auth import open_keys
 
 FOLLOW_SECONDS = 0.25
 """How often commits are looked for, to write them and to send them as events."""
@@ -78,7 +79,7 @@ def create_app(
         await keeping_up
 
     app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan)
-    problems.install(app)
+    problems.install(app, keys=open_keys(settings))
 
     @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED)
     async def submit(request: EvaluationRequest) -> EvaluationStatus:

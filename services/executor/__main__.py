@@ -15,7 +15,8 @@ def main() -> None:
     with exit_clearly("executor"):
         settings = read_settings()
         bound = bind(settings.host, settings.port_of("executor"))
-        serve(create_app("executor", open_models("executor", settings), settings), bound)
+        app = create_app("executor", open_models("executor", settings), settings)
+        serve(app, bound, grace_seconds=settings.grace_seconds, drain=app.state.desk.drain)
 
 
 if __name__ == "__main__":

@@ -5,37 +5,65 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from waymark.errors import DeadlineExceeded, QueueFull, ServiceUnavailable
-from waymark.generation import Generation
-from waymark.generation.batcher import Answer, Batcher, Work
+from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
+from waymark.generation import Encoded, Generation, Prompt
+from waymark.generation.batcher import Answer, Batcher, Loss, Observer, Query, Room, Work
 from waymark.generation.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
 
 
 class Gated(ScriptedGenerator):
-    """Answers a prompt with itself, once the gate is open; remembers its batches."""
+    """Answers a prompt with itself, once the gate is open; remembers its batches. A token is a character."""
 
     def __init__(self) -> None:
         super().__init__(lambda prompt: [(f"{prompt} {rank}", -1.0 - rank) for rank in range(4)])
         self.gate = threading.Event()
         self.entered = threading.Event()
         self.batches: list[list[str]] = []
+        self.encoded: list[str] = []
         self.closed = False
 
-    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
-        self.batches.append(list(prompts))
-        self.entered.set()
-        self.gate.wait()
-        if "bad" in prompts:
-            raise ValueError("a fault of the engine")
+    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+        self.encoded += prompts
+        return [Encoded(text=prompt, ids=list(range(len(prompt))), truncated=0) for prompt in prompts]
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
+        self._enter(prompts)
         return super().generate(prompts, n=n)
+
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+        self._enter(prompts)
+        return super().score(prompts, candidates)
 
     def close(self) -> None:
         self.closed = True
+
+    def _enter(self, prompts: Sequence[Prompt]) -> None:
+        texts = [prompt if isinstance(prompt, str) else prompt.text for prompt in prompts]
+        self.batches.append(texts)
+        self.entered.set()
+        self.gate.wait()
+        if "bad" in texts:
+            raise ValueError("a fault of the engine")
+
+
+class Tally(Observer):
+    """Remembers what was lost, and how many input tokens each batch had."""
+
+    def __init__(self) -> None:
+        self.losses: list[tuple[Loss, int]] = []
+        self.padded: list[int] = []
+
+    def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+        self.padded.append(padded_tokens)
+
+    def lost(self, loss: Loss, count: int) -> None:
+        self.losses.append((loss, count))
 
 
 @pytest.fixture
@@ -45,88 +73,224 @@ def generator() -> Iterator[Gated]:
     made.gate.set()
 
 
-def ask(batcher: Batcher, *prompts: str, n: int = 1, within: float | None = None) -> asyncio.Task[list[Answer]]:
-    return asyncio.create_task(batcher.submit([Work(prompt, n=n) for prompt in prompts], within=within))
+@pytest.fixture
+def tally() -> Tally:
+    return Tally()
 
 
-async def queued(batcher: Batcher, generator: Gated, *tasks: asyncio.Task[list[Answer]]) -> None:
-    """Start the batcher with all tasks waiting, and go on when the first batch is in the model."""
-    await asyncio.sleep(0)
+@pytest.fixture
+def room() -> Room:
+    return Room(max_requests=9, max_tokens=1_000)
+
+
+@pytest.fixture
+def batcher(generator: Gated, room: Room, tally: Tally) -> Iterator[Batcher]:
+    made = make(generator, room, tally)
+    yield made
+    generator.gate.set()
+    made.close()
+
+
+def make(generator: Gated, room: Room, observer: Observer, **limits: Any) -> Batcher:
+    few = {"max_batch": 9, "max_batch_tokens": 1_000, "max_input_tokens": 100, "max_wait": 0.0}
+    return Batcher(generator, room, observer=observer, **(few | limits))
+
+
+def ask(batcher: Batcher, *queries: str | Query, within: float | None = None) -> asyncio.Task[list[Answer]]:
+    return asyncio.create_task(batcher.submit([work(query) for query in queries], within=within))
+
+
+def work(query: str | Query) -> Work:
+    """Takes more room until it is tokenised, so that one can see when that is."""
+    written = query if isinstance(query, Query) else Query(query)
+    return Work(write=lambda: written, tokens=len(written.prompt) + 1)
+
+
+async def running(batcher: Batcher, generator: Gated) -> asyncio.Task[list[Answer]]:
+    """Start the batcher and go on when the model is busy with one request."""
     batcher.start()
+    busy = ask(batcher, "running")
     await asyncio.to_thread(generator.entered.wait)
+    return busy
 
 
-async def test_what_waits_together_runs_together_shortest_first(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=3, max_queue=9)
-    generator.gate.set()
+async def tokenised(room: Room, tokens: int) -> None:
+    """Go on when what waits is known to have so many tokens."""
+    while room.tokens != tokens:  # noqa: ASYNC110 - it happens in another thread
+        await asyncio.sleep(0.001)
+
+
+def text(answers: Sequence[Answer]) -> list[str]:
+    return [answer.generation.candidates[0].text for answer in answers]
+
+
+async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
+    batcher: Batcher, generator: Gated, room: Room
+) -> None:
+    busy = await running(batcher, generator)
     one, two = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
-    await queued(batcher, generator, one, two)
-    assert [answer.generation.candidates[0].text for answer in [*await one, *await two]] == [
-        "ccc 0",
-        "a 0",
-        "bb 0",
-        "dddd 0",
-    ]
-    assert generator.batches == [["a", "bb", "ccc"], ["dddd"]]
-    batcher.close()
-
-
-async def test_only_requests_for_as_many_answers_share_a_batch(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=9, max_queue=9)
+    await tokenised(room, 10)
+    assert generator.batches == [["running"]]
     generator.gate.set()
-    tasks = [ask(batcher, "a", n=1), ask(batcher, "b", n=2), ask(batcher, "c", n=1)]
-    await queued(batcher, generator, *tasks)
-    assert [len((await task)[0].generation.candidates) for task in tasks] == [1, 2, 1]
-    assert generator.batches == [["a", "c"], ["b"]]
+    assert text([*await busy, *await one, *await two]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
+    assert generator.batches == [["running"], ["a", "bb", "ccc", "dddd"]]
+
+
+async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: Room, tally: Tally) -> None:
+    batcher = make(generator, room, tally, max_wait=1e9)
+    generator.gate.set()
+    batcher.start()
+    assert text(await ask(batcher, "alone")) == ["alone 0"]
     batcher.close()
 
 
-async def test_a_full_queue_refuses_and_keeps_what_it_has(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=1, max_queue=2)
-    running = ask(batcher, "running")
-    await queued(batcher, generator, running)
+async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
+    generator: Gated, room: Room, tally: Tally
+) -> None:
+    batcher = make(generator, room, tally, max_batch_tokens=12)
+    busy = await running(batcher, generator)
+    oldest = ask(batcher, "aaaa")
+    others = ask(batcher, "b", "cccccccccc", "dddd", "eee")
+    await tokenised(room, 22)
+    generator.gate.set()
+    await asyncio.gather(busy, oldest, others)
+    assert generator.batches[1:] == [["eee", "aaaa", "dddd"], ["b"], ["cccccccccc"]]
+    assert tally.padded == [7, 12, 1, 10]
+    batcher.close()
+
+
+async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated, room: Room, tally: Tally) -> None:
+    batcher = make(generator, room, tally, max_batch_tokens=12)
+    busy = await running(batcher, generator)
+    beams = ask(batcher, Query("aaaa", n=4), Query("b", n=4), Query("c", n=4))
+    await tokenised(room, 6)
+    generator.gate.set()
+    await asyncio.gather(busy, beams)
+    assert generator.batches[1:] == [["aaaa"], ["b", "c"]]
+    batcher.close()
+
+
+async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, generator: Gated, room: Room) -> None:
+    busy = await running(batcher, generator)
+    queries = [Query("a"), Query("b", n=2), Query("c", candidates=("c 1", "c 0")), Query("d"), Query("e", n=2)]
+    tasks = [ask(batcher, query) for query in queries]
+    await tokenised(room, 5)
+    generator.gate.set()
+    await busy
+    answers = [(await task)[0] for task in tasks]
+    assert text(answers) == ["a 0", "b 0", "c 0", "d 0", "e 0"]
+    assert [len(answer.generation.candidates) for answer in answers] == [1, 2, 2, 1, 2]
+    assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"]]
+
+
+async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
+    batcher = make(generator, Room(max_requests=2, max_tokens=1_000), tally)
+    busy = await running(batcher, generator)
     waiting = ask(batcher, "one", "two")
     await asyncio.sleep(0)
-    with pytest.raises(QueueFull):
+    with pytest.raises(QueueFull) as refused:
         await ask(batcher, "three")
+    assert refused.value.retry_seconds >= 1
     generator.gate.set()
-    assert len(await waiting) == 2
+    assert text([*await busy, *await waiting]) == ["running 0", "one 0", "two 0"]
+    assert tally.losses == [("full", 1)]
+    assert "three" not in generator.encoded
     batcher.close()
 
 
-async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=1, max_queue=1)
-    running = ask(batcher, "running")
-    await queued(batcher, generator, running)
+async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(generator: Gated, tally: Tally) -> None:
+    room = Room(max_requests=9, max_tokens=10)
+    batcher = make(generator, room, tally)
+    await running(batcher, generator)
+    overrated = asyncio.create_task(batcher.submit([Work(write=lambda: Query("aaaa"), tokens=10)]))
+    await asyncio.sleep(0)
+    assert (room.requests, room.tokens) == (1, 10)
+    with pytest.raises(QueueFull):
+        await ask(batcher, "b")
+    await tokenised(room, 4)
+    fitting = asyncio.create_task(batcher.submit([Work.of(Query("cccccc"))]))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        room.check()
+    generator.gate.set()
+    await asyncio.gather(overrated, fitting)
+    assert (room.requests, room.tokens) == (0, 0)
+    batcher.close()
+
+
+async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
+    room = Room(max_requests=10, max_tokens=100)
+    room.enter(10, 10)
+    room.served(4, seconds=2.0)
+    with pytest.raises(QueueFull) as refused:
+        room.check()
+    assert refused.value.retry_seconds == 5
+
+
+async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(
+    generator: Gated, tally: Tally
+) -> None:
+    room = Room(max_requests=1, max_tokens=1_000)
+    batcher = make(generator, room, tally)
+    busy = await running(batcher, generator)
     with pytest.raises(DeadlineExceeded):
         await ask(batcher, "late", within=0.01)
+    assert room.requests == 0
     patient = ask(batcher, "patient")
     await asyncio.sleep(0)
     generator.gate.set()
-    await patient
+    await asyncio.gather(busy, patient)
     assert generator.batches == [["running"], ["patient"]]
+    assert tally.losses == [("deadline", 1)]
     batcher.close()
 
 
-async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=1, max_queue=9)
+async def test_work_whose_caller_has_gone_frees_its_place_and_never_reaches_the_model(
+    batcher: Batcher, generator: Gated, room: Room, tally: Tally
+) -> None:
+    busy = await running(batcher, generator)
+    leaving, staying = ask(batcher, "leaving", "with it"), ask(batcher, "staying")
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert room.requests == 1
     generator.gate.set()
-    bad, good = ask(batcher, "bad"), ask(batcher, "good")
-    await queued(batcher, generator, bad, good)
+    await asyncio.gather(busy, staying)
+    assert generator.batches == [["running"], ["staying"]]
+    assert tally.losses == [("gone", 2)]
+
+
+async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher, room: Room) -> None:
+    batcher.start()
+    with pytest.raises(InputTooLarge) as refused:
+        await batcher.submit([Work(write=lambda: Query("x" * 101), tokens=1, field="3.state")])
+    assert refused.value.field == "3.state"
+    assert (room.requests, room.tokens) == (0, 0)
+
+
+async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
+    batcher: Batcher, generator: Gated
+) -> None:
+    generator.gate.set()
+    batcher.start()
     with pytest.raises(ValueError, match="a fault of the engine"):
-        await bad
-    assert (await good)[0].generation.candidates[0].text == "good 0"
-    batcher.close()
+        await ask(batcher, "bad")
+    assert text(await ask(batcher, "good")) == ["good 0"]
 
 
-async def test_closing_answers_what_waits_and_admits_nothing_more(generator: Gated) -> None:
-    batcher = Batcher(generator, max_batch=1, max_queue=9)
-    running, waiting = ask(batcher, "running"), ask(batcher, "waiting")
-    await queued(batcher, generator, running, waiting)
+async def test_closing_gives_up_what_waits_and_answers_what_runs(
+    batcher: Batcher, generator: Gated, room: Room
+) -> None:
+    busy = await running(batcher, generator)
+    waiting = ask(batcher, "waiting")
+    await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    with pytest.raises(ServiceUnavailable):
+        await waiting
     generator.gate.set()
     await closing
+    assert text(await busy) == ["running 0"]
     assert generator.closed
-    assert (await waiting)[0].generation.candidates[0].text == "waiting 0"
+    assert room.requests == 0
     with pytest.raises(ServiceUnavailable):
         await ask(batcher, "late")

@@ -20,6 +20,8 @@ class Candidate:
     """Natural log of the probability of the whole text, the end token included."""
     tokens: int
     """How many tokens that is, the end token included."""
+    token_logprobs: tuple[float, ...] = ()
+    """Of each of them; only `score` tells."""
 
     @property
     def mean_logprob(self) -> float:
@@ -37,8 +39,24 @@ class Generation:
     truncated_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt as its engine reads it."""
+
+    text: str
+    ids: list[int]
+    """Token numbers after truncation, end token included."""
+    truncated: int
+    """How many tokens were cut."""
+
+
+Prompt = str | Encoded
+"""A prompt, or what the same engine's `encode` has made of it."""
+
+
 class Generator(Protocol):
-    """A loaded checkpoint. Not thread-safe: one thread at a time calls it. Batches may mix lengths.
+    """A loaded checkpoint. Not thread-safe: one thread at a time calls it, but `encode` may run beside. Batches may
+    mix lengths.
 
     A prompt over the checkpoint's `max_input_tokens` loses its last tokens
     and says so in `truncated_tokens`.
@@ -54,14 +72,22 @@ class Generator(Protocol):
         """What it computes in: `int8`, `float32`, `bfloat16`, …"""
         ...
 
-    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+        """Tokenise ahead, so that it need not be done while the model waits. May run beside the other methods."""
+        ...
+
+    def pieces(self, answer: str) -> list[str]:
+        """What each token adds to an answer, the end token nothing: joined they are the answer. May run beside."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more.
 
         Log-probabilities are exact sums over the candidate's tokens, never length-normalised.
         """
         ...
 
-    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
         """Each prompt's own candidates with their log-probabilities, best mean first."""
         ...
 

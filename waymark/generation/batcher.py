@@ -1,25 +1,41 @@
 """Batches the requests of many callers for one generator, off the event loop.
 
-Callers await on the event loop; one thread owns the generator. It takes what waits, at most `max_batch`
-requests of one kind, oldest first, runs them together and hands each its answer. The queue is bounded:
-over it the caller is told at once.
+    event loop          submit: a place in the room of what may wait, or QueueFull at once
+    tokenising thread   writes and tokenises what waits, while the model runs the batch before
+    model thread        the oldest that is tokenised, with those nearest to it in length, as one batch
+
+Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
+company, at most `max_wait` seconds since it came. Whoever goes away or passes a deadline gives up the place, and
+what is not in the model by then never gets there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
-from waymark.errors import DeadlineExceeded, QueueFull, ServiceUnavailable
-from waymark.generation import Generation, Generator
+from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
+from waymark.generation import Encoded, Generation, Generator
+
+Loss = Literal["full", "deadline", "gone", "closing"]
+"""Why work was not answered: refused for want of room, too late, its caller went away, or the service ends."""
+
+_LAST_BATCH_SECONDS = 5.0
+"""How long `close` waits for the batch in the model."""
+_MEMORY = 0.8
+"""Weight of the past in the running mean of the time that a piece of work takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One prompt: `n` answers to it, or with `candidates` their scores."""
+class Query:
+    """What a model is asked: `n` answers to a prompt, or with `candidates` their scores."""
 
     prompt: str
     n: int = 1
@@ -30,132 +46,390 @@ class Work:
         """What can share a batch: equal `n`, or 0 for scoring."""
         return self.n if self.candidates is None else 0
 
+    @property
+    def rows(self) -> int:
+        """How many answers the model follows at once for it."""
+        return self.n if self.candidates is None else max(1, len(self.candidates))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One query as a caller hands it in: not written yet, so that rendering does not hold the event loop."""
+
+    write: Callable[[], Query]
+    """Called once, in the tokenising thread. What it raises reaches the caller."""
+    tokens: int
+    """How many the prompt may have, at most: the room that it takes until it is tokenised."""
+    field: str = "prompt"
+    """Where the prompt stands in the request, for errors."""
+
+    @classmethod
+    def of(cls, query: Query) -> Work:
+        """A query that is written already."""
+        return cls(write=lambda: query, tokens=len(query.prompt))
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of one piece of work, and its times in milliseconds."""
 
+    query: Query
     generation: Generation
     queue_ms: float
-    """Waiting for a place in a batch."""
+    """Waiting, for the tokeniser and for a place in a batch."""
+    tokenise_ms: float
+    """Rendering and tokenising."""
     model_ms: float
     """Of the whole batch."""
 
 
-@dataclass(slots=True)
+class Observer:
+    """Is told what happens, on whatever thread it happens. This one does not care; metrics do."""
+
+    def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+        """A batch went through the model, which read `padded_tokens` input tokens, padding included."""
+
+    def lost(self, loss: Loss, count: int) -> None:
+        """So much work was given up without an answer."""
+
+
+class Room:
+    """What may wait in a service, all of its models together: so many requests with so many tokens. Thread-safe.
+
+    An empty room takes any one request, however long.
+    """
+
+    def __init__(self, max_requests: int, max_tokens: int) -> None:
+        self._max_requests = max_requests
+        self._max_tokens = max_tokens
+        self._lock = threading.Lock()
+        self._seconds_each = 0.0
+        self.requests = 0
+        self.tokens = 0
+
+    def check(self) -> None:
+        """Raise QueueFull if not even one more request fits: asked before any work is done for it."""
+        if self.requests >= self._max_requests or self.tokens >= self._max_tokens:
+            raise self._full()
+
+    def enter(self, requests: int, tokens: int) -> None:
+        """Take so much room. Raises QueueFull, which estimates from the pace so far when there will be some."""
+        with self._lock:
+            over = self.requests + requests > self._max_requests or self.tokens + tokens > self._max_tokens
+            if over and self.requests:
+                raise self._full()
+            self.requests += requests
+            self.tokens += tokens
+
+    def resize(self, tokens: int) -> None:
+        """A request turned out to be so many tokens longer (or shorter, below zero) than it was taken for."""
+        with self._lock:
+            self.tokens += tokens
+
+    def leave(self, tokens: int) -> None:
+        """A request of so many tokens does not wait any more."""
+        with self._lock:
+            self.requests -= 1
+            self.tokens -= tokens
+
+    def served(self, requests: int, seconds: float) -> None:
+        """So many requests took so long together: the pace at which the room empties."""
+        each = seconds / requests
+        self._seconds_each = each if not self._seconds_each else _MEMORY * self._seconds_each + (1 - _MEMORY) * each
+
+    def _full(self) -> QueueFull:
+        return QueueFull(
+            f"{self.requests} requests with {self.tokens} tokens wait already, "
+            f"of at most {self._max_requests} with {self._max_tokens}.",
+            remedy="Send the request again later.",
+            retry_seconds=max(1, math.ceil(self.requests * self._seconds_each)),
+        )
+
+
+@dataclass(slots=True, eq=False)
 class _Ticket:
     work: Work
     future: asyncio.Future[Answer]
-    loop: asyncio.AbstractEventLoop
-    admitted: float = field(default_factory=time.perf_counter)
+    expires: float
+    """On the monotonic clock."""
+    tokens: int
+    """The room that it takes."""
+    admitted: float = field(default_factory=time.monotonic)
+    query: Query | None = None
+    encoded: Encoded | None = None
+    tokenise_seconds: float = 0.0
 
-    def resolve(self, outcome: Answer | Exception) -> None:
-        """Hand over the outcome from the batcher's thread; a caller that has gone is not missed."""
+    @property
+    def length(self) -> int:
+        """Tokens that the model will read for each row."""
+        assert self.encoded is not None
+        return len(self.encoded.ids)
 
-        def settle() -> None:
-            if self.future.done():
-                return
-            if isinstance(outcome, Exception):
-                self.future.set_exception(outcome)
-            else:
-                self.future.set_result(outcome)
-
-        self.loop.call_soon_threadsafe(settle)
+    @property
+    def rows(self) -> int:
+        assert self.query is not None
+        return self.query.rows
 
 
 class Batcher:
-    """Owns a generator and its thread. `submit` is called on an event loop, `start` and `close` from anywhere."""
+    """Owns a generator and two threads. `submit` is called on one event loop, `start` and `close` from anywhere.
 
-    def __init__(self, generator: Generator, *, max_batch: int, max_queue: int) -> None:
+    A batch has at most `max_batch` requests and, padding included, `max_batch_tokens` input tokens for all rows that
+    the model follows; a single request may be over that. A prompt of more than `max_input_tokens` is refused.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        room: Room,
+        *,
+        max_batch: int,
+        max_batch_tokens: int,
+        max_input_tokens: int,
+        max_wait: float = 0.005,
+        observer: Observer | None = None,
+    ) -> None:
         self._generator = generator
+        self._room = room
         self._max_batch = max_batch
-        self._max_queue = max_queue
-        self._waiting: list[_Ticket] = []
-        self._changed = threading.Condition()
+        self._max_batch_tokens = max_batch_tokens
+        self._max_input_tokens = max_input_tokens
+        self._max_wait = max_wait
+        self._observer = observer or Observer()
+        self._arrivals: deque[_Ticket] = deque()
+        self._waiting: dict[_Ticket, None] = {}
+        """All that has a place and is not in the model yet, oldest first."""
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._tokenised = threading.Condition(self._lock)
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._tokenise, name="tokenise", daemon=True),
+            threading.Thread(target=self._serve, name="model", daemon=True),
+        ]
 
     def start(self) -> None:
         """Begin to answer. Until then work only waits."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     async def submit(self, works: Sequence[Work], *, within: float | None = None) -> list[Answer]:
         """The answers to some work, admitted as a whole or not at all.
 
-        `within` is a deadline in seconds. Raises QueueFull, DeadlineExceeded, ServiceUnavailable when closing, and what
-        the generator raises. Work whose caller has gone before it reaches the model is dropped.
+        `within` is a deadline in seconds. Raises QueueFull, DeadlineExceeded, InputTooLarge, ServiceUnavailable when
+        closing, and what writing the work or the generator raises.
         """
-        loop = asyncio.get_running_loop()
-        tickets = [_Ticket(work, loop.create_future(), loop) for work in works]
-        with self._changed:
-            if self._closing:
-                raise ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")
-            self._forget_the_gone()
-            if len(self._waiting) + len(tickets) > self._max_queue:
-                raise QueueFull(
-                    f"{len(self._waiting)} requests wait already, of at most {self._max_queue}.",
-                    remedy="Send the request again later.",
-                )
-            self._waiting.extend(tickets)
-            self._changed.notify()
+        tickets: list[_Ticket] = []
+        loss: Loss = "gone"
         try:
+            tickets = self._admit(works, within)
             async with asyncio.timeout(within):
+                if len(tickets) == 1:
+                    return [await tickets[0].future]
                 return list(await asyncio.gather(*(ticket.future for ticket in tickets)))
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"No answer within the deadline of {(within or 0) * 1000:.0f} ms.",
-                remedy="Allow more time, or send fewer requests at once.",
-            ) from error
+        except QueueFull:
+            self._observer.lost("full", len(works))
+            raise
+        except ServiceUnavailable:
+            self._observer.lost("closing", len(works))
+            raise
+        except (TimeoutError, DeadlineExceeded) as error:
+            loss = "deadline"
+            self._observer.lost(loss, len(works))
+            raise _too_late(within) from error
+        except asyncio.CancelledError:
+            self._observer.lost(loss, len(works))
+            raise
         finally:
-            for ticket in tickets:
-                ticket.future.cancel()
+            with self._lock:
+                for ticket in tickets:
+                    ticket.future.cancel()
+                    self._leave(ticket)
 
     def close(self) -> None:
-        """Answer what waits, then end the thread and close the generator. Blocks; idempotent."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._generator.close()
+        """Give up what waits, end the threads after the batch in the model, free the generator. Blocks; idempotent.
 
-    def _run(self) -> None:
-        while batch := self._next():
+        A model that does not come back within seconds is left behind: its thread ends with the process.
+        """
+        with self._lock:
+            self._closing = True
+            given_up = list(self._waiting)
+            for ticket in given_up:
+                self._leave(ticket)
+            self._arrived.notify()
+            self._tokenised.notify()
+        _settle_soon([(ticket, _closing()) for ticket in given_up])
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_LAST_BATCH_SECONDS)
+        if not any(thread.is_alive() for thread in self._threads):
+            self._generator.close()
+
+    # --- the room -------------------------------------------------------------------------------------------------
+
+    def _admit(self, works: Sequence[Work], within: float | None) -> list[_Ticket]:
+        loop = asyncio.get_running_loop()
+        expires = math.inf if within is None else time.monotonic() + within
+        tickets = [_Ticket(work, loop.create_future(), expires, work.tokens) for work in works]
+        with self._lock:
+            if self._closing:
+                raise _closing()
+            self._room.enter(len(tickets), sum(ticket.tokens for ticket in tickets))
+            self._waiting.update(dict.fromkeys(tickets))
+            self._arrivals.extend(tickets)
+            self._arrived.notify()
+        return tickets
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Give the ticket's place back, once. With the lock held."""
+        if ticket in self._waiting:
+            del self._waiting[ticket]
+            self._room.leave(ticket.tokens)
+
+    def _drop_expired(self) -> None:
+        """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
+        now = time.monotonic()
+        late = [ticket for ticket in self._waiting if ticket.expires <= now]
+        for ticket in late:
+            self._leave(ticket)
+        _settle_soon([(ticket, _too_late(None)) for ticket in late])
+
+    # --- the tokenising thread ------------------------------------------------------------------------------------
+
+    def _tokenise(self) -> None:
+        while ticket := self._next_arrival():
+            started = time.monotonic()
+            try:
+                query = ticket.work.write()
+                encoded = self._encode(query, ticket.work)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the work belongs to its caller
+                with self._lock:
+                    self._leave(ticket)
+                _settle_soon([(ticket, error)])
+                continue
+            with self._lock:
+                ticket.query, ticket.encoded = query, encoded
+                ticket.tokenise_seconds = time.monotonic() - started
+                if ticket in self._waiting:
+                    self._room.resize(len(encoded.ids) - ticket.tokens)
+                    ticket.tokens = len(encoded.ids)
+                    self._tokenised.notify()
+
+    def _next_arrival(self) -> _Ticket | None:
+        """The oldest work that is not tokenised and still wanted; None when closing."""
+        with self._lock:
+            while not self._closing:
+                self._drop_expired()
+                while self._arrivals:
+                    ticket = self._arrivals.popleft()
+                    if ticket in self._waiting:
+                        return ticket
+                self._arrived.wait()
+        return None
+
+    def _encode(self, query: Query, work: Work) -> Encoded:
+        encoded = self._generator.encode([query.prompt])[0]
+        tokens = len(encoded.ids) + encoded.truncated
+        if tokens > self._max_input_tokens:
+            raise InputTooLarge(
+                f"The prompt has {tokens} tokens, over the limit of {self._max_input_tokens}.",
+                remedy="Send fewer turns or shorter texts.",
+                field=work.field,
+            )
+        return encoded
+
+    # --- the model thread -----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while batch := self._next_batch():
             self._answer(batch)
 
-    def _next(self) -> list[_Ticket]:
-        """The next batch: the oldest work and what can go with it. Empty when closing and nothing waits."""
-        with self._changed:
-            while True:
-                self._forget_the_gone()
-                if self._waiting:
-                    break
-                if self._closing:
-                    return []
-                self._changed.wait()
-            alike = [ticket for ticket in self._waiting if ticket.work.kind == self._waiting[0].work.kind]
-            batch = alike[: self._max_batch]
-            taken = {id(ticket) for ticket in batch}
-            self._waiting = [ticket for ticket in self._waiting if id(ticket) not in taken]
-        # Neighbours of like length waste the least padding where an engine splits a batch.
-        return sorted(batch, key=lambda ticket: len(ticket.work.prompt))
+    def _next_batch(self) -> list[_Ticket]:
+        """What the model does next; waits for it. Empty when closing."""
+        idle = False
+        with self._lock:
+            while not self._closing:
+                self._drop_expired()
+                ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
+                if not ready:
+                    idle = True
+                    self._tokenised.wait()
+                    continue
+                batch = self._company(ready)
+                patience = 0.0 if idle else ready[0].admitted + self._max_wait - time.monotonic()
+                if patience <= 0 or len(batch) < len(ready) or len(batch) == self._max_batch:
+                    for ticket in batch:
+                        self._leave(ticket)
+                    return batch
+                self._tokenised.wait(patience)
+        return []
 
-    def _forget_the_gone(self) -> None:
-        """Drop work whose caller does not wait any more. With the lock held."""
-        self._waiting = [ticket for ticket in self._waiting if not ticket.future.done()]
+    def _company(self, ready: Sequence[_Ticket]) -> list[_Ticket]:
+        """The oldest work and those of its kind that are nearest to it in length, within the limits; by length."""
+        oldest = ready[0]
+        assert oldest.query is not None
+        kind = oldest.query.kind
+        alike = [ticket for ticket in ready if ticket.query is not None and ticket.query.kind == kind]
+        batch: list[_Ticket] = []
+        rows = longest = 0
+        for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
+            rows, longest = rows + ticket.rows, max(longest, ticket.length)
+            if batch and (len(batch) == self._max_batch or rows * longest > self._max_batch_tokens):
+                break
+            batch.append(ticket)
+        return sorted(batch, key=lambda one: one.length)
 
-    def _answer(self, batch: list[_Ticket]) -> None:
-        started = time.perf_counter()
-        prompts = [ticket.work.prompt for ticket in batch]
+    def _answer(self, batch: Sequence[_Ticket]) -> None:
+        started = time.monotonic()
+        queries = [ticket.query for ticket in batch if ticket.query is not None]
+        prompts = [ticket.encoded for ticket in batch if ticket.encoded is not None]
         try:
-            if batch[0].work.candidates is None:
-                generations = self._generator.generate(prompts, n=batch[0].work.n)
+            if queries[0].candidates is None:
+                generations = self._generator.generate(prompts, n=queries[0].n)
             else:
-                generations = self._generator.score(prompts, [ticket.work.candidates or () for ticket in batch])
+                generations = self._generator.score(prompts, [query.candidates or () for query in queries])
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
-            for ticket in batch:
-                ticket.resolve(error)
+            _settle_soon([(ticket, error) for ticket in batch])
             return
-        model_ms = (time.perf_counter() - started) * 1000
-        for ticket, generation in zip(batch, generations, strict=True):
-            ticket.resolve(Answer(generation, (started - ticket.admitted) * 1000, model_ms))
+        seconds = time.monotonic() - started
+        answers = [
+            Answer(
+                query=query,
+                generation=generation,
+                queue_ms=(started - ticket.admitted - ticket.tokenise_seconds) * 1000,
+                tokenise_ms=ticket.tokenise_seconds * 1000,
+                model_ms=seconds * 1000,
+            )
+            for ticket, query, generation in zip(batch, queries, generations, strict=True)
+        ]
+        _settle_soon(list(zip(batch, answers, strict=True)))
+        self._room.served(len(batch), seconds)
+        self._observer.ran(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+
+
+def _settle_soon(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
+    """Hand outcomes over to the event loop that waits for them; callers that have gone are not missed."""
+    if outcomes:
+        with suppress(RuntimeError):  # the loop is closed, nobody waits
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes)
+
+
+def _settle(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
+    for ticket, outcome in outcomes:
+        if ticket.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            ticket.future.set_exception(outcome)
+        else:
+            ticket.future.set_result(outcome)
+
+
+def _too_late(within: float | None) -> DeadlineExceeded:
+    limit = "" if within is None else f" of {within * 1000:.0f} ms"
+    return DeadlineExceeded(
+        f"No answer within the deadline{limit}.", remedy="Allow more time, or send fewer requests at once."
+    )
+
+
+def _closing() -> ServiceUnavailable:
+    return ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")

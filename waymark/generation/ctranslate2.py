@@ -16,8 +16,8 @@ import ctranslate2
 
 from waymark.checkpoint import Checkpoint
 from waymark.errors import CheckpointError, EngineUnavailable
-from waymark.generation import Candidate, Generation
-from waymark.generation.tokens import Encoded, Tokens, read_tokenizer, unused
+from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores
 
 _SCORE_BATCH = 64
@@ -79,13 +79,21 @@ class CTranslate2Generator:
         """What it computes in, as CTranslate2 names it, e.g. `int8_float32`: int8 products, the rest float32."""
         return str(self._translator.compute_type)
 
-    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+        """Tokenise ahead; may run beside the other methods."""
+        return self._tokens.prompts(prompts, self._limit)
+
+    def pieces(self, answer: str) -> list[str]:
+        """What each token adds to an answer."""
+        return self._tokens.pieces(answer)
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more.
 
         The search ends once the best answer is sure, so that lower ranks may differ from the reference engine's,
         which goes on until none can improve.
         """
-        encoded = [self._tokens.prompt(prompt, self._limit) for prompt in prompts]
+        encoded = self._tokens.prompts(prompts, self._limit)
         # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
         results = self._translator.translate_batch(
             [self._tokens.names(one.ids) for one in encoded],
@@ -109,9 +117,9 @@ class CTranslate2Generator:
             for one, result in zip(encoded, results, strict=True)
         ]
 
-    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
         """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
-        encoded = [self._tokens.prompt(prompt, self._limit) for prompt in prompts]
+        encoded = self._tokens.prompts(prompts, self._limit)
         pairs = [
             (self._tokens.names(one.ids), self._tokens.names(self._tokens.target(text)))
             for one, texts in zip(encoded, candidates, strict=True)
@@ -128,7 +136,7 @@ class CTranslate2Generator:
         scored = []
         for one, texts in zip(encoded, candidates, strict=True):
             rows = [next(results).log_probs for _ in texts]
-            found = [Candidate(text, sum(row), len(row)) for text, row in zip(texts, rows, strict=True)]
+            found = [Candidate(text, sum(row), len(row), tuple(row)) for text, row in zip(texts, rows, strict=True)]
             scored.append(_generation(one, sorted(found, key=lambda each: each.mean_logprob, reverse=True)))
         return scored
 

@@ -5,11 +5,12 @@ Deterministic. Its log-probabilities are those that the function states; it know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
 from waymark.contracts import Role
-from waymark.generation import Candidate, Generation
+from waymark.generation import Candidate, Encoded, Generation, Prompt
 from waymark.prompts import PromptFormat
 
 Policy = Callable[[str], Sequence[tuple[str, float]]]
@@ -42,17 +43,25 @@ class ScriptedGenerator:
         """It computes nothing."""
         return "none"
 
-    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+        """Words and the end token, numbered in their order."""
+        return [Encoded(text=prompt, ids=list(range(_tokens(prompt))), truncated=0) for prompt in prompts]
+
+    def pieces(self, answer: str) -> list[str]:
+        """Words, each with the space before it."""
+        return [*re.findall(r"\s*\S+", answer), ""]
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The policy's first `n` answers to each prompt."""
         return [
             _generation(prompt, [_candidate(text, logprob) for text, logprob in self._policy(prompt)[:n]])
-            for prompt in prompts
+            for prompt in map(_text, prompts)
         ]
 
-    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
         """Candidates by the policy's log-probabilities, best mean first; what it does not say is unlikely."""
         generations = []
-        for prompt, texts in zip(prompts, candidates, strict=True):
+        for prompt, texts in zip(map(_text, prompts), candidates, strict=True):
             known = dict(self._policy(prompt))
             found = [_candidate(text, known.get(text, _UNLIKELY)) for text in texts]
             generations.append(_generation(prompt, sorted(found, key=lambda one: one.mean_logprob, reverse=True)))
@@ -76,9 +85,18 @@ def trial_policy(role: Role, format: PromptFormat) -> Policy:  # noqa: A002 - th
     return policy
 
 
+def _text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else prompt.text
+
+
+def _tokens(text: str) -> int:
+    return len(text.split()) + 1
+
+
 def _candidate(text: str, logprob: float) -> Candidate:
-    return Candidate(text=text, logprob=logprob, tokens=len(text.split()) + 1)
+    tokens = _tokens(text)
+    return Candidate(text=text, logprob=logprob, tokens=tokens, token_logprobs=(logprob / tokens,) * tokens)
 
 
 def _generation(prompt: str, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(prompt.split()) + 1, truncated_tokens=0)
+    return Generation(candidates=tuple(candidates), prompt_tokens=_tokens(prompt), truncated_tokens=0)

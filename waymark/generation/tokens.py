@@ -7,22 +7,13 @@ see the same pieces.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from waymark.errors import CheckpointError
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One prompt as a model reads it."""
-
-    ids: list[int]
-    """End token included."""
-    truncated: int
-    """How many tokens were cut."""
+from waymark.generation import Encoded, Prompt
 
 
 class Tokens:
@@ -44,15 +35,23 @@ class Tokens:
         self._tokenizer = tokenizer
         self.end = end
 
-    def prompt(self, text: str, limit: int) -> Encoded:
-        """At most `limit` tokens: the text's first ones and the end token."""
+    def prompts(self, prompts: Sequence[Prompt], limit: int) -> list[Encoded]:
+        """Each with at most `limit` tokens: the text's first ones and the end token. What is encoded stays."""
+        return [self._prompt(prompt, limit) if isinstance(prompt, str) else prompt for prompt in prompts]
+
+    def _prompt(self, text: str, limit: int) -> Encoded:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         kept = ids[: limit - 1]
-        return Encoded(ids=[*kept, self.end], truncated=len(ids) - len(kept))
+        return Encoded(text=text, ids=[*kept, self.end], truncated=len(ids) - len(kept))
 
     def target(self, text: str) -> list[int]:
         """An answer's tokens, without the end token."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def pieces(self, text: str) -> list[str]:
+        """What each token adds to an answer, the end token nothing: joined they are the answer."""
+        ends = [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
+        return [text[start:end] for start, end in pairwise([0, *ends])] + [""]
 
     def text(self, ids: Sequence[int]) -> str:
         """An answer's tokens as text, special ones left out."""

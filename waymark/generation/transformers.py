@@ -17,8 +17,8 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from waymark.errors import CheckpointError, EngineUnavailable
-from waymark.generation import Candidate, Generation
-from waymark.generation.tokens import Encoded, Tokens, read_tokenizer
+from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation.tokens import Tokens, read_tokenizer
 from waymark.process import available_cores
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -107,8 +107,16 @@ class TransformersGenerator:
         """What it computes in, e.g. `float32`."""
         return self._dtype
 
+    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+        """Tokenise ahead; may run beside the other methods."""
+        return self._tokens.prompts(prompts, self._limit)
+
+    def pieces(self, answer: str) -> list[str]:
+        """What each token adds to an answer."""
+        return self._tokens.pieces(answer)
+
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[str], *, n: int = 1) -> list[Generation]:
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more."""
         if not prompts:
             return []
@@ -130,15 +138,15 @@ class TransformersGenerator:
             # The search keeps scores of its own, normalised and rounded in its own ways: score the answers again.
             logprobs = self._logprobs(read, number, rows)
             found = [
-                Candidate(self._tokens.text(row), logprob, len(row))
-                for row, logprob in zip(rows, logprobs, strict=True)
+                Candidate(self._tokens.text(row), sum(each), len(row))
+                for row, each in zip(rows, logprobs, strict=True)
             ]
             found.sort(key=lambda one: one.logprob, reverse=True)
             generations.append(_generation(prompt, found))
         return generations
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
         """Each prompt's own candidates, best mean first. Each prompt is read once."""
         if not prompts:
             return []
@@ -148,7 +156,8 @@ class TransformersGenerator:
             rows = [[*self._tokens.target(text), self._end] for text in texts]
             logprobs = self._logprobs(read, number, rows)
             found = [
-                Candidate(text, logprob, len(row)) for text, row, logprob in zip(texts, rows, logprobs, strict=True)
+                Candidate(text, sum(each), len(row), tuple(each))
+                for text, row, each in zip(texts, rows, logprobs, strict=True)
             ]
             found.sort(key=lambda one: one.mean_logprob, reverse=True)
             generations.append(_generation(prompt, found))
@@ -158,18 +167,18 @@ class TransformersGenerator:
         """Free the weights. Idempotent."""
         self._model = None
 
-    def _read(self, prompts: Sequence[str]) -> _Read:
+    def _read(self, prompts: Sequence[Prompt]) -> _Read:
         """Tokenise and encode."""
-        encoded = [self._tokens.prompt(prompt, self._limit) for prompt in prompts]
+        encoded = self._tokens.prompts(prompts, self._limit)
         ids = _padded([one.ids for one in encoded], self._pad).to(self._device)
         lengths = torch.tensor([len(one.ids) for one in encoded], device=self._device)
         mask = (torch.arange(ids.shape[1], device=self._device) < lengths[:, None]).long()
         hidden = self._model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         return _Read(prompts=encoded, hidden=hidden, mask=mask)
 
-    def _logprobs(self, read: _Read, number: int, rows: list[list[int]]) -> list[float]:
-        """Sums of the log-probabilities of answers (token ids) to one prompt of a batch."""
-        found: list[float] = []
+    def _logprobs(self, read: _Read, number: int, rows: list[list[int]]) -> list[list[float]]:
+        """The log-probabilities of the tokens of answers (token ids) to one prompt of a batch."""
+        found: list[list[float]] = []
         for first in range(0, len(rows), _SCORE_BATCH):
             chunk = rows[first : first + _SCORE_BATCH]
             labels = _padded(chunk, self._pad).to(self._device)
@@ -180,7 +189,7 @@ class TransformersGenerator:
                 decoder_input_ids=inputs,
             ).logits
             tokens = logits.float().log_softmax(-1).gather(-1, labels[..., None])[..., 0]
-            found += [float(tokens[row, : len(ids)].sum()) for row, ids in enumerate(chunk)]
+            found += [tokens[row, : len(ids)].tolist() for row, ids in enumerate(chunk)]
         return found
 
     def _until_end(self, ids: list[int]) -> list[int]:

@@ -2,5 +2,5 @@
 
     settings -> models (verified, loaded) -> create_app -> run.serve
 
-`problems` and `run` serve the env-runner as well.
+`problems`, `auth` and `run` serve the env-runner as well.
 """

@@ -1,7 +1,8 @@
-"""Errors as RFC 9457 problem documents with a request id: one place, for every service.
+"""What stands in front of every service: request ids, keys, the limit on bodies, and errors as problem documents.
 
-`install(app)` gives an app the request id (taken from `X-Request-ID` or made, sent back in the same header), the
-limit on bodies and the error documents. No answer holds a traceback; the log does, beside the request id.
+`install(app)` gives an app all four. The request id is taken from `X-Request-ID` or made, and sent back in the same
+header; an error becomes an RFC 9457 problem document with that id. No answer holds a traceback; the log does, beside
+the request id.
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ from waymark.errors import (
     NotFound,
     QueueFull,
     ServiceUnavailable,
+    Unauthorized,
     WaymarkError,
 )
-
-RETRY_SECONDS: Final = 1
-"""What `Retry-After` says when a service is full, starting or draining."""
+from waymark.serving.auth import Keys, RequireKey
 
 _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -40,21 +40,29 @@ _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
     NotFound: HTTPStatus.NOT_FOUND,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     JobStoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_KINDS: Final = {404: "NotFound", 405: "MethodNotAllowed", 413: "InputTooLarge", 500: "InternalError"}
+_KINDS: Final = {
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    413: "InputTooLarge",
+    415: "UnsupportedMediaType",
+    500: "InternalError",
+}
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_RETRY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _log = logging.getLogger("waymark")
 
 
-def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:
-    """Give an app request ids, the limit on bodies, and problem documents for every error."""
+def install(app: FastAPI, *, max_body_bytes: int = 4_000_000, keys: Keys | None = None) -> None:
+    """Give an app request ids, the keys that it asks for, the limit on bodies, and problem documents for errors."""
     app.add_exception_handler(WaymarkError, _on_waymark_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_middleware(_BodyLimit, limit=max_body_bytes)
+    if keys is not None:
+        app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(_Requests)
 
 
@@ -82,26 +90,33 @@ def problem_response(
         request_id=request_id,
         errors=errors,
     )
-    retry = {"Retry-After": str(RETRY_SECONDS)} if status in _RETRY else {}
-    return Response(
-        problem.model_dump_json(), status, headers={**retry, **(headers or {})}, media_type="application/problem+json"
-    )
+    return Response(problem.model_dump_json(), status, headers=headers, media_type="application/problem+json")
+
+
+def error_response(scope: Scope, error: WaymarkError) -> Response:
+    """An error of ours as the problem document that the request gets."""
+    known = (status for kind in type(error).__mro__ if (status := _STATUS.get(kind)))
+    status = next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("request %s failed: %s", _request_id(scope), error)
+    errors = () if error.field is None else (FieldProblem(field=error.field, message=error.message),)
+    headers = {}
+    if isinstance(error, ServiceUnavailable | JobStoreUnavailable):
+        headers["Retry-After"] = str(getattr(error, "retry_seconds", 1))
+    elif isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem_response(status, error.kind, str(error), _request_id(scope), errors=errors, headers=headers)
 
 
 async def _on_waymark_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, WaymarkError)
-    known = (status for kind in type(error).__mro__ if (status := _STATUS.get(kind)))
-    status = next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("request %s failed: %s", _request_id(request.scope), error)
-    errors = () if error.field is None else (FieldProblem(field=error.field, message=error.message),)
-    return problem_response(status, error.kind, str(error), _request_id(request.scope), errors=errors)
+    return error_response(request.scope, error)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = tuple(
-        FieldProblem(field="", message=f"The body is not valid JSON at character {one['loc'][-1]}")
+        FieldProblem(field="", message=f"The body is not valid JSON: {one['ctx']['error']}")
         if one["type"] == "json_invalid"
         else FieldProblem(field=".".join(str(part) for part in one["loc"][1:]), message=one["msg"])
         for one in error.errors()
@@ -132,7 +147,7 @@ def _request_id(scope: Scope) -> str:
 
 
 class _Requests:
-    """Gives every request its id, and answers 500 where the app fails."""
+    """Gives every request its id, and answers what fails in front of the app or in it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -155,6 +170,8 @@ class _Requests:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except WaymarkError as error:
+            await error_response(scope, error)(scope, receive, send_with_id)
         except Exception:
             _log.exception("request %s failed", request_id)
             if started:
@@ -188,10 +205,9 @@ class _BodyLimit:
             if len(body) > self._limit:
                 too_large, more = True, False
         if too_large:
-            detail = f"The body is over the limit of {self._limit} bytes. Send fewer items or fewer turns."
-            response = problem_response(413, "InputTooLarge", detail, _request_id(scope))
-            await response(scope, receive, send)
-            return
+            raise InputTooLarge(
+                f"The body is over the limit of {self._limit} bytes.", remedy="Send fewer items or fewer turns."
+            )
         replayed = False
 
         async def replay() -> Message:

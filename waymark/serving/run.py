@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,8 +23,6 @@ from waymark.errors import InvalidInput, PortInUse, WaymarkError
 CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
-_GRACE_SECONDS = 10
-"""How long requests that are being answered may take after SIGTERM."""
 
 
 @contextmanager
@@ -65,8 +63,14 @@ def _in_use(host: str, port: int) -> PortInUse:
     )
 
 
-def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what waits and leave with 0. Raises PortInUse."""
+def serve(
+    app: FastAPI, bound: socket.socket, *, grace_seconds: float = 10.0, drain: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGINT or SIGTERM; then admit nothing more, answer what runs and waits, and leave with 0.
+
+    `drain` is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is
+    given up. A second SIGINT gives up at once. Raises PortInUse.
+    """
     try:
         bound.listen(_BACKLOG)
     except OSError as error:  # another process bound the port as well, and listened first
@@ -76,12 +80,31 @@ def serve(app: FastAPI, bound: socket.socket) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").addFilter(_is_no_health_check)
     config = uvicorn.Config(
-        app, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="on"
+        app,
+        http="httptools",
+        loop="uvloop",
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
+        lifespan="on",
     )
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    uvicorn.Server(config).run(sockets=[bound])
+    _Server(config, drain).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """Tells the app of a signal at once, not when the server comes to shutting down."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop admitting, then stop."""
+        self._drain()
+        super().handle_exit(sig, frame)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waymark.contracts import Role
@@ -31,15 +31,29 @@ class ListenSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True)
 
     host: str = "127.0.0.1"
+    api_keys: SecretStr = SecretStr("")
+    """Keys that callers must show one of, between commas. None here and none in a file: nobody is asked."""
+    api_keys_file: Path | None = None
+    """A file with more keys, one a line."""
     allow_remote: bool = False
-    """Listen beyond loopback. Nobody is asked for a key yet: only on a network that you trust."""
+    """Listen beyond loopback without asking for a key: only on a network that you trust."""
+
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether callers must show a key."""
+        return bool(self.api_keys.get_secret_value().strip(", ")) or self.api_keys_file is not None
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @model_validator(mode="after")
     def _stay_on_loopback(self) -> Self:
-        if not (self.allow_remote or _is_loopback(self.host)):
+        if not (self.allow_remote or self.asks_for_key or _is_loopback(self.host)):
             raise ValueError(
                 f"WAYMARK_HOST={self.host} listens beyond loopback, where anybody could ask; "
-                "set WAYMARK_ALLOW_REMOTE=1 on a network that you trust"
+                "set WAYMARK_API_KEYS, or WAYMARK_ALLOW_REMOTE=1 on a network that you trust"
             )
         return self
 
@@ -60,9 +74,28 @@ class ServiceSettings(ListenSettings):
     """`default=checkpoints/executor,flat=checkpoints/flat`; null: those that ship."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Requests that share one run of the model."""
+    max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 2_048
+    """Input tokens that share one run, padding included; more pays on a GPU, on a CPU it is slower."""
+    max_wait_ms: Annotated[float, Field(ge=0, le=1_000)] = 5.0
+    """How long work may wait for company once the model could take it. At an idle model it never waits."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 256
-    """Requests that may wait; over it, 429."""
+    """Requests that may wait, for all models together; over it, 429."""
+    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 65_536
+    """Tokens that may wait; over it, 429."""
+    max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
+    """Requests in one list; over it, 413. Never more than may wait."""
+    max_turns: Annotated[int, Field(ge=0, le=1_000)] = 1_000
+    """Turns of one state; over it, 422."""
+    max_alternatives: Annotated[int, Field(ge=1, le=16)] = 16
+    """`n` of one request; over it, 422."""
+    max_candidates: Annotated[int, Field(ge=1, le=256)] = 256
+    """`valid_actions` of one request; over it, 422."""
+    max_input_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 8_192
+    """Tokens of one prompt; over it, 413. What is over the checkpoint's own limit is cut, and the answer says so."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 4_000_000
+    """Over it, 413."""
+    grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 10.0
+    """How long what runs and waits may take after SIGTERM."""
 
     @field_validator("checkpoints", mode="before")
     @classmethod
@@ -95,7 +128,8 @@ def read(kind: type[_Settings]) -> _Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "WAYMARK_" + str(first["loc"][0]).upper() if first["loc"] else None
-        value = f"{variable}={first['input']}: " if variable else ""
+        secret = isinstance(first["input"], SecretStr) or variable == "WAYMARK_API_KEYS"
+        value = f"{variable}={'…' if secret else first['input']}: " if variable else ""
         raise InvalidInput(f"{value}{first['msg'].removeprefix('Value error, ')}.", field=variable) from error
 
 

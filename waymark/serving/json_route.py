@@ -1,0 +1,115 @@
+"""Routes that are documented like any other and cost little: one pydantic pass in, one out.
+
+FastAPI parses a body to Python, validates that, validates the answer and encodes it again. `JsonRoute` hands the bytes
+to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from the endpoint's signature as always. An
+endpoint takes the body's model and a `DeadlineMs`, and returns a model or a list of them.
+
+A request that the app's `state.desk` has no room for is refused before its body is looked at, and a caller that hangs
+up cancels its endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Annotated, Any, Final, get_type_hints
+
+from fastapi import Header
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import Field, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waymark.contracts import DEADLINE_HEADER
+
+_Deadline = Annotated[int, Field(ge=1, le=600_000)]
+DeadlineMs = Annotated[
+    _Deadline | None, Header(alias=DEADLINE_HEADER, description="Give up with 504 after this many milliseconds.")
+]
+"""The deadline of a request, in its header."""
+
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Nobody reads it; logs and metrics do."""
+_deadlines: Final[TypeAdapter[int]] = TypeAdapter(_Deadline)
+
+
+class JsonRoute(APIRoute):
+    """A route from one JSON body to one JSON answer."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that Starlette calls."""
+        hints = get_type_hints(self.endpoint, include_extras=True)
+        answers: TypeAdapter[Any] = TypeAdapter(hints.pop("return"))
+        requests: TypeAdapter[Any] = TypeAdapter(next(iter(hints.values())))
+
+        async def handle(request: Request) -> Response:
+            request.app.state.desk.check()
+            deadline_ms = _deadline(request)
+            body = _validated(requests, request, await request.body())
+            try:
+                async with cancelled_when_gone(request):
+                    answer = await self.endpoint(body, deadline_ms)
+            except ClientGone:
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
+            return Response(answers.dump_json(answer), media_type="application/json")
+
+        return handle
+
+
+class ClientGone(Exception):
+    """Who asked has hung up."""
+
+
+@contextlib.asynccontextmanager
+async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
+    """Run the body of the context, whose request has been read; raise ClientGone in it when the client hangs up."""
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGone from None
+    finally:
+        watcher.cancel()
+
+
+def _validated(requests: TypeAdapter[Any], request: Request, body: bytes) -> Any:
+    """The body as its model. Raises RequestValidationError, and HTTPException when it does not say that it is JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Browsers send other kinds across origins without asking.
+        raise HTTPException(415, f"The body is {kind or 'of no stated type'}. Send `Content-Type: application/json`.")
+    try:
+        return requests.validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from error
+
+
+def _deadline(request: Request) -> int | None:
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return None
+    try:
+        return _deadlines.validate_strings(text)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("header", DEADLINE_HEADER)} for one in error.errors(include_url=False)]
+        ) from error

@@ -1,0 +1,47 @@
+"""What a service admits, from its settings: checked before any work is done for a request, and shown in `/info`.
+
+A body's bytes are counted while it is read (`problems`), a prompt's tokens once they are known and what waits by the
+batcher.
+"""
+
+from __future__ import annotations
+
+from waymark.contracts import ActionRequest, DecisionRequest, ServiceLimits
+from waymark.errors import InputTooLarge, InvalidInput
+from waymark.serving.settings import ServiceSettings
+
+
+def limits_of(settings: ServiceSettings) -> ServiceLimits:
+    """The limits that settings set."""
+    return ServiceLimits(
+        items=min(settings.max_items, settings.max_queue),
+        turns=settings.max_turns,
+        alternatives=settings.max_alternatives,
+        candidates=settings.max_candidates,
+        input_tokens=settings.max_input_tokens,
+        body_bytes=settings.max_body_bytes,
+        queue=settings.max_queue,
+        queue_tokens=settings.max_queue_tokens,
+    )
+
+
+def check_items(count: int, limits: ServiceLimits) -> None:
+    """Raise InputTooLarge for a list that is too long."""
+    if count > limits.items:
+        raise InputTooLarge(
+            f"The list has {count} requests, over the limit of {limits.items}.", remedy="Send several lists.", field=""
+        )
+
+
+def check(request: DecisionRequest, limits: ServiceLimits) -> None:
+    """Raise InvalidInput that names the first field over its limit."""
+    valid = request.valid_actions if isinstance(request, ActionRequest) else None
+    for field, found, limit in (
+        ("n", request.n, limits.alternatives),
+        ("state.turns", len(request.state.turns), limits.turns),
+        ("valid_actions", len(valid or ()), limits.candidates),
+    ):
+        if found > limit:
+            raise InvalidInput(
+                f"{field} is {found}, over the limit of {limit}.", remedy="/info lists them.", field=field
+            )
