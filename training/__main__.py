@@ -6,14 +6,14 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from training.annotate import annotate_by_rule, describe, read_annotations, write_annotations
+from training.annotate import annotate_by_rule, describe, first_of_each_task, read_annotations, write_annotations
 from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
 from training.trajectories import collect, plan, read_table, write_table
 from waymark.contracts import Role
@@ -28,6 +28,7 @@ console = Console(stderr=True)
 
 DATA = Path("data/trajectories.parquet")
 ANNOTATIONS = Path("data/annotations.parquet")
+LLM = Path("build/llm")
 RUNS = Path("build/runs")
 RECIPE = Path("training/recipes/small.json")
 
@@ -71,11 +72,68 @@ def trajectories(
 
 
 @app.command()
-def annotate(data: Path = DATA, output: Path = ANNOTATIONS) -> None:
-    """Split oracle paths into sub-goals by rule."""
-    annotations = [annotate_by_rule(trajectory) for trajectory in read_table(data)]
-    write_annotations(annotations, output)
-    console.print(describe(annotations))
+def annotate(
+    annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or a model behind --url.")] = "rule",
+    data: Path = DATA,
+    output: Annotated[Path | None, typer.Option(help="Default: data/annotations.parquet, llm: build/llm/…")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many paths of a task.", min=1)] = None,
+    url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
+    model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
+    key: Annotated[str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Sent as a bearer token.")] = "",
+    parameters: Annotated[
+        str, typer.Option(help="JSON object: more fields of each request, e.g. max_tokens.")
+    ] = '{"temperature": 0}',
+    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
+    attempts: Annotated[int, typer.Option(help="Tries for one request.", min=1)] = 6,
+    timeout: Annotated[float, typer.Option(help="Seconds for one try.", min=0.1)] = 300.0,
+    prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.")] = None,
+    completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of answers: what is there is not asked again.")] = LLM / "cache",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
+) -> None:
+    """Split oracle paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
+    paths = read_table(data) if limit is None else first_of_each_task(read_table(data), limit)
+    if annotator == "rule":
+        annotations = [annotate_by_rule(trajectory) for trajectory in paths]
+        write_annotations(annotations, output or ANNOTATIONS)
+        console.print(describe(annotations))
+        return
+    from training.llm.chat import Limits
+    from training.llm.command import annotate_with_llm, endpoint_from, prices_from, print_prompts
+
+    if dry_run:
+        print_prompts(Console(), paths)
+        return
+    failed = annotate_with_llm(
+        paths,
+        endpoint_from(url, model, key, parameters),
+        Limits(concurrency, attempts, timeout),
+        cache=cache,
+        output=output or LLM / "annotations.parquet",
+        prices=prices_from(prompt_price, completion_price),
+        console=console,
+        bar=_bar(),
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def compare(
+    left: Annotated[Path, typer.Argument(help="A table of annotations.")],
+    right: Annotated[Path, typer.Argument(help="Another, of the same paths.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """Compare two annotators: sub-goals a path, lengths, verbs, and how far they agree, by task."""
+    from training.compare import compare as compare_annotations
+
+    report = compare_annotations(read_annotations(left), read_annotations(right))
+    out = Console()
+    if as_json:
+        out.print_json(data=report.facts())
+        return
+    out.print(report.table())
+    for line in report.notes():
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

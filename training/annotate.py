@@ -33,6 +33,17 @@ def annotate_by_rule(trajectory: Trajectory) -> Annotation:
     return Annotation(trajectory.task_id, trajectory.variation, "rule", annotate(trajectory.task, steps))
 
 
+def first_of_each_task(trajectories: Iterable[Trajectory], limit: int) -> list[Trajectory]:
+    """At most so many trajectories of a task, the first ones."""
+    counts: Counter[str] = Counter()
+    chosen = []
+    for trajectory in trajectories:
+        counts[trajectory.task_id] += 1
+        if counts[trajectory.task_id] <= limit:
+            chosen.append(trajectory)
+    return chosen
+
+
 def write_annotations(annotations: Iterable[Annotation], table: Path) -> int:
     """Write them as a Parquet table; returns how many."""
     rows = [asdict(annotation) for annotation in annotations]

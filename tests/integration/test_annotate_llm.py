@@ -1,0 +1,303 @@
+"""`python -m training annotate --annotator llm` as a process, against a real server that speaks chat completions.
+
+The server behaves by the task that it is asked about: well, or badly in one of the ways in which endpoints do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests.oracle import one_of_each_task, trajectories
+from training.annotate import annotate_by_rule, read_annotations, write_annotations
+from training.trajectories import Trajectory
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-very-secret"
+_SECONDS = 120
+HTTP_FAILURES = {
+    "busy once": (429, "slow down"),
+    "failing once": (500, "oh"),
+    "failing": (503, "the backend is down"),
+    "refusing": (400, "this model's context is too short"),
+    "not json": (200, "<html>gateway</html>"),
+}
+
+
+class ChatServer:
+    """A model that names every two actions `do(N)`. `behaviours` says for which tasks it does something else."""
+
+    def __init__(self) -> None:
+        self.behaviours: dict[str, str] = {}
+        self.asked: Counter[str] = Counter()
+        """How often each task was asked about, repairs included."""
+        self.answered = threading.Semaphore(0)
+        """Released with every good answer."""
+        self.stop_after: int | None = None
+        """After so many good answers the server is silent."""
+        app = Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=0)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def __enter__(self) -> ChatServer:
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}/v1"
+
+    async def _complete(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return JSONResponse({"error": {"message": "Incorrect API key"}}, 401)
+        body = await request.json()
+        assert body["model"] == "test-model"
+        messages = [one["content"] for one in body["messages"] if one["role"] == "user"]
+        task = next(one for one in reversed(messages) if one.startswith("Task: ")).partition("\n")[0]
+        task = task.removeprefix("Task: ")
+        repairing = not messages[-1].startswith("Task: ")
+        actions = re.findall(r"'([^']*)'", messages[-1].partition("\n")[2])
+        self.asked[task] += 1
+        if self.stop_after is not None and sum(self.asked.values()) > self.stop_after:
+            await asyncio.sleep(_SECONDS)
+        behaviour = self.behaviours.get(task, "good")
+        if behaviour == "hanging":
+            await asyncio.sleep(_SECONDS)
+        if behaviour in HTTP_FAILURES and (self.asked[task] == 1 or not behaviour.endswith("once")):
+            status, text = HTTP_FAILURES[behaviour]
+            return PlainTextResponse(text, status, {"retry-after": "0"})
+        if behaviour == "malformed" or (behaviour == "malformed once" and not repairing):
+            return self._said("Here are the sub-goals: navigate, pick up, done!")
+        if behaviour == "truncated" or (behaviour == "truncated once" and not repairing):
+            half = written_out(actions)[: len(written_out(actions)) // 2]
+            return self._said("" if behaviour == "truncated" else half, finish_reason="length")
+        if behaviour == "forgetful" and not repairing:
+            return self._said(written_out([*actions[:2], *actions[5:]]))
+        return self._said(written_out(actions))
+
+    def _said(self, text: str, finish_reason: str = "stop") -> JSONResponse:
+        self.answered.release()
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+        return JSONResponse({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+
+def written_out(actions: Sequence[str]) -> str:
+    pieces = (actions[at : at + 2] for at in range(0, len(actions), 2))
+    return "\n".join(
+        f"{number}- do({number}): {{" + ", ".join(f"'{one}'" for one in piece) + "}"
+        for number, piece in enumerate(pieces, start=1)
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer() as running:
+        yield running
+
+
+def start(server: ChatServer, folder: Path, data: Path, *arguments: str, key: str = KEY) -> subprocess.Popen[str]:
+    """The command, in a folder of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "NO_PROXY": "127.0.0.1",
+        "WAYMARK_LLM_URL": server.url,
+        "WAYMARK_LLM_MODEL": "test-model",
+        "WAYMARK_LLM_KEY": key,
+    }
+    command = [sys.executable, "-m", "training", "annotate", "--annotator", "llm", "--data", str(data), *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(server: ChatServer, folder: Path, data: Path, *arguments: str, key: str = KEY) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    process = start(server, folder, data, *arguments, key=key)
+    out, err = process.communicate(timeout=_SECONDS)
+    return process.returncode, out, err
+
+
+def table_of(chosen: Sequence[Trajectory], folder: Path) -> Path:
+    path = folder / "trajectories.parquet"
+    pq.write_table(pa.Table.from_pylist([asdict(one) for one in chosen]), path)
+    manifest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_suffix(".manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def result(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The table that was written, and its manifest."""
+    table = folder / "build" / "llm" / "annotations.parquet"
+    return table, json.loads(table.with_suffix(".manifest.json").read_text())
+
+
+GOOD = ("good", "busy once", "failing once", "malformed once", "truncated once", "forgetful")
+BAD = {
+    "failing": "the backend is down",
+    "refusing": "context is too short",
+    "hanging": "did not answer within 2 seconds",
+    "not json": "no chat completion: <html>",
+    "malformed": "holds no sub-goals",
+    "truncated": "Raise max_tokens",
+}
+
+
+def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_reason(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    chosen = [one for one in one_of_each_task() if len(one.steps) > 8][: len(GOOD) + len(BAD)]
+    of_behaviour = dict(zip([*GOOD, *BAD], chosen, strict=True))
+    server.behaviours = {path.task: behaviour for behaviour, path in of_behaviour.items()}
+    data = table_of(chosen, tmp_path)
+    limits = ("--attempts", "2", "--timeout", "2", "--concurrency", "8")
+    prices = ("--prompt-price", "2", "--completion-price", "50")
+    code, _, err = run(server, tmp_path, data, *limits, *prices)
+    table, manifest = result(tmp_path)
+
+    assert code == 1
+    annotations = read_annotations(table)
+    for behaviour in GOOD:
+        path = of_behaviour[behaviour]
+        annotation = annotations[path.task_id, path.variation]
+        segments = annotation.segments
+        assert annotation.annotator == "llm:test-model"
+        assert [one.start for one in segments] == [0, *(one.stop for one in segments[:-1])]
+        assert segments[-1].stop == len(path.steps)
+        assert segments[-1].subgoal == "complete_task()"
+        assert segments[0].stop == 2
+    assert len(annotations) == len(GOOD)
+
+    reasons = {(one["task_id"], one["variation"]): one["reason"] for one in manifest["failed"]}
+    for behaviour, reason in BAD.items():
+        path = of_behaviour[behaviour]
+        assert reason in reasons[path.task_id, path.variation]
+        assert reason in err
+    assert len(reasons) == len(BAD)
+    kept = [name for one in manifest["failed"] for name in one["answers"]]
+    assert len(kept) == 6  # three answers of the malformed path, three of the truncated one
+    assert all((tmp_path / "build" / "llm" / "cache" / name).exists() for name in kept)
+
+    asked = manifest["usage"]["asked"]
+    assert (
+        asked["prompt"] == 100 * asked["answers"] == 100 * (len(GOOD) + 3 + 6)
+    )  # each "once" but the HTTP ones asks twice
+    assert manifest["cost"]["asked"] == pytest.approx(asked["answers"] * (100 * 2 + 10 * 50) / 1e6)
+    assert KEY not in err + json.dumps(manifest)
+
+    server.behaviours, server.asked = {}, Counter()
+    code, _, _ = run(server, tmp_path, data, *limits)
+    assert code == 0
+    assert sum(server.asked.values()) == len(BAD)
+    assert len(read_annotations(table)) == len(chosen)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_ended_goes_on_without_paying_twice(
+    end: signal.Signals, server: ChatServer, tmp_path: Path
+) -> None:
+    chosen = [one for one in trajectories() if one.task_id in ("4-2", "7-1", "6-2")][:30]
+    tasks = {one.task_id for one in chosen}
+    data = table_of(chosen, tmp_path)
+    server.stop_after = 10
+    process = start(server, tmp_path, data)
+    for _ in range(10):
+        assert server.answered.acquire(timeout=_SECONDS)
+    kept = tmp_path / "build" / "llm" / "cache"
+    while len(list(kept.glob("*.json"))) < 10:
+        assert process.poll() is None
+    process.send_signal(end)
+    _, err = process.communicate(timeout=_SECONDS)
+    if end == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on there" in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "build" / "llm" / "annotations.parquet").exists()
+
+    server.stop_after, server.asked = None, Counter()
+    code, _, err = run(server, tmp_path, data)
+    assert code == 0, err
+    table, manifest = result(tmp_path)
+    distinct = manifest["usage"]["asked"]["answers"] + 10
+    assert sum(server.asked.values()) == distinct - 10
+    assert len(read_annotations(table)) == len(chosen)
+    assert len(list((kept / "examples").glob("*.json"))) == len(tasks)
+
+    first = table.read_bytes()
+    server.asked = Counter()
+    assert run(server, tmp_path, data)[0] == 0
+    assert sum(server.asked.values()) == 0
+    assert table.read_bytes() == first
+
+
+def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: ChatServer, tmp_path: Path) -> None:
+    code, _, err = run(server, tmp_path, table_of(one_of_each_task(), tmp_path), key="sk-wrong-key")
+    assert code != 0
+    assert "answered 401" in err
+    assert "Check the key" in err
+    assert "sk-wrong-key" not in err
+    assert not (tmp_path / "build" / "llm" / "annotations.parquet").exists()
+
+
+def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: ChatServer, tmp_path: Path) -> None:
+    data = table_of(trajectories()[:40], tmp_path)
+    code, out, _ = run(server, tmp_path, data, "--dry-run", "--limit", "2")
+    assert code == 0
+    assert "- use OBJ on OBJ: use a tool" in out
+    assert "1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}" in out
+    assert f"Task: {trajectories()[1].task}" in out
+    assert trajectories()[2].task_id == trajectories()[0].task_id
+    assert f"variation {trajectories()[2].variation};" not in out
+    assert sum(server.asked.values()) == 0
+    assert not (tmp_path / "build").exists()
+
+
+def test_two_annotators_are_compared_as_a_table_and_as_json(server: ChatServer, tmp_path: Path) -> None:
+    chosen = [one for one in trajectories() if one.task_id in ("4-2", "7-1")][:4]
+    assert run(server, tmp_path, table_of(chosen, tmp_path))[0] == 0
+    write_annotations(map(annotate_by_rule, chosen), tmp_path / "rule.parquet")
+    arguments = [sys.executable, "-m", "training", "compare", "rule.parquet", "build/llm/annotations.parquet"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+    def output(*flags: str) -> str:
+        command = [*arguments, *flags]
+        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True).stdout
+
+    facts = json.loads(output("--json"))
+    assert (facts["left"], facts["right"]) == ("rule", "llm:test-model")
+    assert facts["overall"]["paths"] == 4
+    assert list(facts["overall"]["right"]["verbs"]) == ["do"]
+    assert 0 < facts["overall"]["boundary_f1"] < 1
+    table = output()
+    assert "rule | llm:test-model" in table
+    assert "same name" in table

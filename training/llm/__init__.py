@@ -1,0 +1,7 @@
+"""The LLM annotator: sub-goals of oracle paths, named by any model behind an OpenAI-compatible chat endpoint.
+
+prompts     what the model is told and shown, and how its answer is read
+alignment   which of the path's actions an answer covers, by edit distance
+chat        one endpoint: retries, limits, and a disk cache that makes a rerun free
+annotator   all paths: the second example of each task type, repair calls, failures, the manifest
+"""

@@ -1,0 +1,110 @@
+"""Which sub-goal of an answer each action of the path belongs to, by edit distance.
+
+A model that copies a path drops actions, invents some and misspells others. The answer's actions are aligned to
+the path's in two passes, each with the fewest insertions and deletions:
+
+1. equal actions are paired. Equal means the same action of the grammar: `take cup` is `pick up cup`.
+2. between two such pairs, what is left is paired by its verb alone: `pick up pot` stands for `pick up metal pot`.
+
+What the answer has beyond that is dropped. An action of the path that stays alone goes to the sub-goal before it;
+a run of them is for the model to name.
+
+Why not difflib: it takes the longest common block first, which is no minimal edit, and its blocks go astray on
+paths that repeat themselves (`wait1`, `use thermometer on …`). Why not plain Levenshtein: its substitutions pair
+anything with anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+
+from rapidfuzz.distance import Indel
+
+from training.llm.prompts import Named
+from waymark.actions import Action, parse
+from waymark.errors import UnparsableAction
+from waymark.subgoals import COMPLETE, Segment
+
+
+class Alignment:
+    """The path's actions and the sub-goals that own them so far; answers are taken in one after another.
+
+    `extra` counts actions of answers that are none of the path, `joined` those that `segments` adds to the
+    sub-goal before them because the model left them out alone.
+    """
+
+    def __init__(self, actions: Sequence[str]) -> None:
+        self._actions = [_understood(action) for action in actions]
+        self._owners: list[tuple[int, str] | None] = [None] * len(actions)
+        self._answers = 0
+        self.extra = 0
+
+    def take(self, answer: Sequence[Named]) -> None:
+        """Give the actions that have no owner yet to the sub-goals of an answer."""
+        open_positions = [index for index, owner in enumerate(self._owners) if owner is None]
+        given = [(number, named.subgoal, action) for number, named in enumerate(answer) for action in named.actions]
+        said = [_understood(action) for _, _, action in given]
+        pairs = list(_pairs(said, [self._actions[index] for index in open_positions]))
+        for ours, theirs in pairs:
+            number, subgoal, _ = given[ours]
+            self._owners[open_positions[theirs]] = (self._answers + number, subgoal)
+        self._answers += len(answer)
+        self.extra += len(given) - len(pairs)
+
+    def missing(self) -> list[range]:
+        """Runs of actions that the model has to name: two and more in a row, or all there are."""
+        runs = []
+        for empty, group in groupby(range(len(self._owners)), key=lambda index: self._owners[index] is None):
+            positions = list(group)
+            if empty and (len(positions) > 1 or len(positions) == len(self._owners)):
+                runs.append(range(positions[0], positions[-1] + 1))
+        return runs
+
+    @property
+    def joined(self) -> int:
+        """How many actions stand alone without a sub-goal of their own."""
+        return sum(owner is None for owner in self._owners)
+
+    def segments(self) -> list[Segment]:
+        """The path's sub-goals, without gaps; `complete_task()` follows as an empty segment.
+
+        An action without an owner goes to the sub-goal before it, at the path's start to the one after it.
+        """
+        first = next(owner for owner in self._owners if owner is not None)
+        filled = []
+        for owner in self._owners:
+            first = owner or first
+            filled.append(first)
+        segments, at = [], 0
+        for (_, subgoal), group in groupby(filled):
+            stop = at + len(list(group))
+            segments.append(Segment(subgoal, at, stop))
+            at = stop
+        return [*segments, Segment(COMPLETE, at, at)]
+
+
+def _pairs(said: Sequence[Action], path: Sequence[Action]) -> Iterator[tuple[int, int]]:
+    """Positions in the answer and in the path that stand for the same action, in order."""
+    equal = [(-1, -1), *_common(said, path), (len(said), len(path))]
+    for (ours, theirs), (next_ours, next_theirs) in pairwise(equal):
+        between, gap = said[ours + 1 : next_ours], path[theirs + 1 : next_theirs]
+        for left, right in _common([one.verb for one in between], [one.verb for one in gap]):
+            yield ours + 1 + left, theirs + 1 + right
+        if next_ours < len(said):
+            yield next_ours, next_theirs
+
+
+def _common(left: Sequence[object], right: Sequence[object]) -> Iterator[tuple[int, int]]:
+    """Positions of a longest common subsequence: the pairs that the fewest insertions and deletions leave."""
+    for block in Indel.editops(left, right).as_matching_blocks():
+        yield from zip(range(block.a, block.a + block.size), range(block.b, block.b + block.size), strict=True)
+
+
+def _understood(text: str) -> Action:
+    """The action that a text stands for; one that the grammar does not know stands for itself."""
+    words = " ".join(text.lower().split())
+    try:
+        return parse(words)
+    except UnparsableAction:
+        return Action(words.partition(" ")[0], (words,))

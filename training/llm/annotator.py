@@ -1,0 +1,224 @@
+"""All paths through one chat model: a second example for each task type, repair calls, failures that stop nothing.
+
+The first path of a task type that the model annotates well becomes the second example of all its others. It is
+kept, so that whatever is annotated later is shown the same one. A path whose answers cannot be used, or whose
+requests fail for good, is a `Failure` with its reason; its answers are set aside, so that a rerun asks again for
+it and for nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+
+from training.annotate import Annotation
+from training.llm import prompts
+from training.llm.alignment import Alignment
+from training.llm.chat import Answer, ChatModel, DiskCache, Tokens
+from training.llm.prompts import Message, Named, WorkedExample
+from training.trajectories import Trajectory
+from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
+
+REPAIRS: Final = 2
+"""How often the model is asked again about actions that it left out."""
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A path's sub-goals, and what it took to align them."""
+
+    annotation: Annotation
+    extra: int
+    """Actions of the answers that are none of the path's, dropped."""
+    joined: int
+    """Single actions that the answers left out, given to the sub-goal before them."""
+    repairs: int
+    """Further calls about runs of actions that an answer left out."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A path that has no annotation, why, and the files in the cache folder that hold the model's answers."""
+
+    task_id: str
+    variation: int
+    reason: str
+    answers: list[str]
+
+
+Outcome = Annotated | Failure
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a million tokens cost, in whatever currency."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, tokens: Tokens) -> float:
+        """What some answers cost."""
+        return (tokens.prompt * self.prompt + tokens.completion * self.completion) / 1e6
+
+
+class KeptExample(BaseModel):
+    """The second example of a task type, and the path that it was made from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task_id: str
+    variation: int
+    example: WorkedExample
+
+
+class LLMAnnotator:
+    """Annotates paths with one chat model, one task type's examples shared by all its paths."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self._opening = prompts.opening()
+        self._examples = DiskCache(model.answers.folder / "examples", KeptExample)
+        self.name = f"llm:{model.endpoint.model}"
+
+    async def annotate(self, trajectories: Sequence[Trajectory], done: Callable[[Outcome], None]) -> None:
+        """Annotate all of them, as many at once as the model's limits allow; `done` is told of each.
+
+        Raises EndpointUnusable as soon as it is clear that no request can succeed.
+        """
+        by_task: dict[str, list[Trajectory]] = defaultdict(list)
+        for trajectory in trajectories:
+            by_task[trajectory.task_id].append(trajectory)
+        unusable: list[EndpointUnusable] = []
+        async with anyio.create_task_group() as group:
+
+            async def one(trajectory: Trajectory, example: KeptExample | None) -> Outcome | None:
+                try:
+                    outcome = await self._outcome(trajectory, example)
+                except EndpointUnusable as error:
+                    unusable.append(error)
+                    group.cancel_scope.cancel()
+                    return None
+                done(outcome)
+                return outcome
+
+            async def all_of(task_id: str) -> None:
+                example = self._examples.get(self._example_key(task_id))
+                waiting = from_the_middle(by_task[task_id])
+                while waiting and not example:
+                    trajectory = waiting.pop(0)
+                    outcome = await one(trajectory, None)
+                    if isinstance(outcome, Annotated):
+                        example = self._keep_example(trajectory, outcome.annotation)
+                for trajectory in waiting:
+                    group.start_soon(one, trajectory, example)
+
+            for task_id in by_task:
+                group.start_soon(all_of, task_id)
+        if unusable:
+            raise unusable[0]
+
+    def _conversation(self, trajectory: Trajectory, example: KeptExample | None) -> list[Message]:
+        """What the model is sent for a path. The path that the example was made from is asked without it."""
+        own = example and (example.task_id, example.variation) == (trajectory.task_id, trajectory.variation)
+        second = prompts.shown(example.example) if example and not own else []
+        return [*self._opening, *second, question(trajectory)]
+
+    async def _outcome(self, trajectory: Trajectory, example: KeptExample | None) -> Outcome:
+        keys: list[str] = []
+        try:
+            return await self._annotate(trajectory, example, keys)
+        except EndpointUnusable:
+            raise
+        except (AnnotationFailed, ServiceError) as error:
+            aside = [self._model.answers.set_aside(key) for key in keys]
+            return Failure(trajectory.task_id, trajectory.variation, str(error), aside)
+
+    async def _annotate(self, trajectory: Trajectory, example: KeptExample | None, keys: list[str]) -> Annotated:
+        actions = [step.action for step in trajectory.steps]
+        messages = self._conversation(trajectory, example)
+        alignment = Alignment(actions)
+        answer = await self._ask(messages, keys)
+        alignment.take(prompts.read(answer.text))
+        while (runs := alignment.missing()) and len(keys) <= REPAIRS:
+            again = prompts.repair([actions[run.start : run.stop] for run in runs])
+            messages = [*messages, {"role": "assistant", "content": answer.text}, again]
+            answer = await self._ask(messages, keys)
+            alignment.take(prompts.read(answer.text))
+        if runs:
+            raise AnnotationFailed(_reason(sum(map(len, runs)), len(actions), answer))
+        annotation = Annotation(trajectory.task_id, trajectory.variation, self.name, alignment.segments())
+        return Annotated(annotation, alignment.extra, alignment.joined, len(keys) - 1)
+
+    async def _ask(self, messages: Sequence[Message], keys: list[str]) -> Answer:
+        key, answer = await self._model.ask(messages)
+        keys.append(key)
+        return answer
+
+    def _keep_example(self, trajectory: Trajectory, annotation: Annotation) -> KeptExample:
+        named = tuple(
+            Named(
+                subgoal=segment.subgoal,
+                actions=tuple(step.action for step in trajectory.steps[segment.start : segment.stop]),
+            )
+            for segment in annotation.segments
+            if segment.stop > segment.start
+        )
+        example = WorkedExample(task=trajectory.task, named=named)
+        kept = KeptExample(task_id=trajectory.task_id, variation=trajectory.variation, example=example)
+        self._examples.put(self._example_key(trajectory.task_id), kept)
+        return kept
+
+    def _example_key(self, task_id: str) -> str:
+        return self._model.key({"example of": task_id, "opening": prompts.as_json(self._opening)})
+
+
+def question(trajectory: Trajectory) -> Message:
+    """The turn that asks for a path's sub-goals."""
+    return prompts.asked(trajectory.task, [step.action for step in trajectory.steps])
+
+
+def from_the_middle(paths: Sequence[Trajectory]) -> list[Trajectory]:
+    """Paths by how close their length is to the median: the first is the most typical one, and makes the example."""
+    median = sorted(len(path.steps) for path in paths)[len(paths) // 2]
+    return sorted(paths, key=lambda path: abs(len(path.steps) - median))
+
+
+def _reason(missing: int, actions: int, answer: Answer) -> str:
+    """Why a path failed, from what is missing after the last answer."""
+    if not prompts.read(answer.text):
+        said = "The model's answer holds no sub-goals in the form asked for"
+    else:
+        said = f"The model's answers leave {missing} of {actions} actions in no sub-goal"
+    if answer.finish_reason == "length":
+        return f"{said}; the last one was cut off at its token limit. Raise max_tokens in --parameters."
+    return f"{said} (finish_reason {answer.finish_reason})."
+
+
+def manifest(
+    table: Path, annotator: LLMAnnotator, model: ChatModel, outcomes: Sequence[Outcome], prices: Prices | None
+) -> dict[str, Any]:
+    """What stands beside a table of annotations: where it came from, what failed and why, what it took."""
+    annotated = [one for one in outcomes if isinstance(one, Annotated)]
+    return {
+        "file": table.name,
+        "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
+        "annotator": annotator.name,
+        "endpoint": model.endpoint.address,
+        "parameters": dict(model.endpoint.parameters),
+        "paths": len(annotated),
+        "extra_actions": sum(one.extra for one in annotated),
+        "joined_actions": sum(one.joined for one in annotated),
+        "repair_calls": sum(one.repairs for one in annotated),
+        "usage": asdict(model.usage),
+        "cost": {"asked": prices.cost(model.usage.asked), "cached": prices.cost(model.usage.cached)}
+        if prices
+        else None,
+        "failed": [asdict(one) for one in outcomes if isinstance(one, Failure)],
+    }

@@ -1,0 +1,144 @@
+"""What `python -m training annotate --annotator llm` does, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import anyio
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from training.annotate import describe, write_annotations
+from training.llm import prompts
+from training.llm.annotator import (
+    Annotated,
+    Failure,
+    LLMAnnotator,
+    Outcome,
+    Prices,
+    from_the_middle,
+    manifest,
+    question,
+)
+from training.llm.chat import ChatModel, Endpoint, Limits, Tokens
+from training.llm.prompts import Message
+from training.trajectories import Trajectory
+from waymark.errors import InvalidInput
+
+_LISTED = 10
+"""Failures that are printed; the manifest has them all."""
+
+
+def endpoint_from(url: str, model: str, key: str, parameters: str) -> Endpoint:
+    """The endpoint that the command line and the environment name. Raises InvalidInput."""
+    try:
+        fields = TypeAdapter(dict[str, JsonValue]).validate_json(parameters)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"--parameters {parameters!r} is no JSON object.",
+            remedy="""For example: --parameters '{"temperature": 0, "max_tokens": 4096}'.""",
+            field="parameters",
+        ) from error
+    return Endpoint(url, model, key.strip(), fields)
+
+
+def prices_from(prompt: float | None, completion: float | None) -> Prices | None:
+    """Both prices, or none: there are no prices that we know by ourselves. Raises InvalidInput for one alone."""
+    if prompt is None and completion is None:
+        return None
+    if prompt is None or completion is None:
+        raise InvalidInput("One of two prices is missing.", remedy="Give --prompt-price and --completion-price.")
+    return Prices(prompt, completion)
+
+
+def print_prompts(console: Console, trajectories: Sequence[Trajectory]) -> None:
+    """What would be asked, in full; calls nothing."""
+
+    def show(heading: str, messages: Sequence[Message]) -> None:
+        console.rule(heading)
+        for message in messages:
+            console.print(f"[{message['role']}]\n{message['content']}\n", markup=False, highlight=False, soft_wrap=True)
+
+    show("every conversation begins with", prompts.opening())
+    for task_id, group in groupby(sorted(trajectories, key=lambda one: one.task_id), key=lambda one: one.task_id):
+        first, *others = from_the_middle(list(group))
+        show(f"{task_id} variation {first.variation}; its sub-goals become the second example below", [question(first)])
+        for one in others:
+            show(f"{task_id} variation {one.variation}; after the second example", [question(one)])
+
+
+def annotate_with_llm(
+    trajectories: Sequence[Trajectory],
+    endpoint: Endpoint,
+    limits: Limits,
+    *,
+    cache: Path,
+    output: Path,
+    prices: Prices | None,
+    console: Console,
+    bar: Progress,
+) -> int:
+    """Annotate paths, write the table and its manifest, and report; returns how many paths failed.
+
+    Raises EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
+    """
+    outcomes: dict[tuple[str, int], Outcome] = {}
+
+    async def run() -> tuple[ChatModel, LLMAnnotator]:
+        async with ChatModel(endpoint, cache, limits) as model:
+            annotator = LLMAnnotator(model)
+            shown = bar.add_task(annotator.name, total=len(trajectories))
+
+            def done(outcome: Outcome) -> None:
+                one = outcome.annotation if isinstance(outcome, Annotated) else outcome
+                outcomes[one.task_id, one.variation] = outcome
+                failed = sum(isinstance(each, Failure) for each in outcomes.values())
+                description = f"{annotator.name} · {failed} failed, {model.usage.retries} tries again"
+                bar.update(shown, advance=1, description=description)
+
+            await annotator.annotate(trajectories, done)
+        return model, annotator
+
+    try:
+        with bar:
+            model, annotator = anyio.run(run)
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped. Answers so far are kept in {cache}; the same command goes on there.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
+    ordered = [outcomes[one.task_id, one.variation] for one in trajectories]
+    annotations = [one.annotation for one in ordered if isinstance(one, Annotated)]
+    failures = [one for one in ordered if isinstance(one, Failure)]
+    write_annotations(annotations, output)
+    facts = manifest(output, annotator, model, ordered, prices)
+    output.with_suffix(".manifest.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+    console.print(describe(annotations), highlight=False, soft_wrap=True)
+    for name, tokens in (("asked now", model.usage.asked), ("from the cache", model.usage.cached)):
+        console.print(f"{name}: {_in_words(tokens, prices)}", highlight=False, soft_wrap=True)
+    for one in failures[:_LISTED]:
+        console.print(
+            f"{one.task_id} variation {one.variation}: {one.reason}", markup=False, highlight=False, soft_wrap=True
+        )
+    if failures:
+        console.print(
+            f"{len(failures)} of {len(ordered)} paths have no annotation; the manifest beside {output} lists them. "
+            "The same command asks again for these alone.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return len(failures)
+
+
+def _in_words(tokens: Tokens, prices: Prices | None) -> str:
+    text = f"{tokens.answers} answers, {tokens.prompt} prompt and {tokens.completion} completion tokens"
+    if tokens.unmetered:
+        text += f" (the endpoint counted none for {tokens.unmetered} of them)"
+    return f"{text}, cost {prices.cost(tokens):.4f}" if prices else text
