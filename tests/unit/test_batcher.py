@@ -155,8 +155,8 @@ async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
     generator.gate.set()
     await asyncio.gather(busy, oldest, others)
     assert generator.batches[1:] == [["eee", "aaaa", "dddd"], ["b"], ["cccccccccc"]]
-    assert tally.padded == [7, 12, 1, 10]
     batcher.close()
+    assert tally.padded == [7, 12, 1, 10]
 
 
 async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated, room: Room, tally: Tally) -> None:
@@ -202,11 +202,15 @@ async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(
     room = Room(max_requests=9, max_tokens=10)
     batcher = make(generator, room, tally)
     await running(batcher, generator)
-    overrated = asyncio.create_task(batcher.submit([Work(write=lambda: Query("aaaa"), tokens=10)]))
+    known = threading.Event()
+    overrated = asyncio.create_task(
+        batcher.submit([Work(write=lambda: Query("aaaa" if known.wait() else ""), tokens=10)])
+    )
     await asyncio.sleep(0)
     assert (room.requests, room.tokens) == (1, 10)
     with pytest.raises(QueueFull):
         await ask(batcher, "b")
+    known.set()
     await tokenised(room, 4)
     fitting = asyncio.create_task(batcher.submit([Work.of(Query("cccccc"))]))
     await asyncio.sleep(0)
