@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
 import pytest
 
-from waymark.contracts import ActionResponse, Problem, Role, ServiceInfo, SubgoalResponse
-from waymark.generation import Generation, Prompt
-from waymark.generation.scripted import ScriptedGenerator
+from tests.serving import JSON, STATE, Asking, Stuck, asking, asking_generators, problem, says
+from waymark.contracts import ActionResponse, ServiceInfo, SubgoalResponse
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
-from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
 
-STATE = {"task": "Your task is to boil water.", "look": "This room is called the kitchen.", "current_subgoal": "x()"}
 FRESH = {"task": "Your task is to boil water.", "look": "This room is called the kitchen."}
-
-JSON = {"content-type": "application/json"}
-
-Say = Callable[[str], Sequence[tuple[str, float]]]
-Asking = AbstractAsyncContextManager[httpx.AsyncClient]
-
-
-def says(*texts: str) -> Say:
-    """A policy that answers every prompt with these texts, best first."""
-    return lambda _: [(text, -1.0 - rank) for rank, text in enumerate(texts)]
-
-
-@asynccontextmanager
-async def asking(service: Service, settings: ServiceSettings | None = None, **policies: Say) -> AsyncIterator[Any]:
-    """A client of a running service whose named models answer by these policies."""
-    generators = {name: ScriptedGenerator(policy) for name, policy in policies.items()}
-    async with asking_generators(service, settings, **generators) as client:
-        yield client
-
-
-@asynccontextmanager
-async def asking_generators(
-    service: Service, settings: ServiceSettings | None = None, **generators: ScriptedGenerator
-) -> AsyncIterator[httpx.AsyncClient]:
-    roles: dict[str, Role] = {"first": "first", "flat": "flat"}
-    default: Role = "controller" if service == "controller" else "executor"
-    models = {name: scripted_model(name, roles.get(name, default), generator) for name, generator in generators.items()}
-    app = create_app(service, models, settings or ServiceSettings())
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
-        yield client
-
-
-def problem(response: httpx.Response, status: int, kind: str) -> Problem:
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/problem+json"
-    found = Problem.model_validate_json(response.content)
-    assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
-    assert response.headers["x-request-id"] == found.request_id
-    return found
 
 
 async def test_the_controller_names_a_subgoal_in_the_notation_of_subgoals() -> None:
@@ -208,19 +164,6 @@ async def test_a_bug_is_answered_without_its_traceback() -> None:
         assert (await client.get("/health/ready")).status_code == 200
     problem(response, 500, "internal-error")
     assert "secret detail" not in response.text
-
-
-class Stuck(ScriptedGenerator):
-    """Answers when it is released."""
-
-    def __init__(self) -> None:
-        super().__init__(says("look around"))
-        self.entered, self.released = threading.Event(), threading.Event()
-
-    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
-        self.entered.set()
-        self.released.wait()
-        return super().generate(prompts, n=n)
 
 
 async def test_a_full_queue_is_429_and_a_passed_deadline_504() -> None:

@@ -212,7 +212,7 @@ async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(
         await ask(batcher, "b")
     known.set()
     await tokenised(room, 4)
-    fitting = asyncio.create_task(batcher.submit([Work.of(Query("cccccc"))]))
+    fitting = asyncio.create_task(batcher.submit([Work(write=lambda: Query("cccccc"), tokens=6)]))
     await asyncio.sleep(0)
     with pytest.raises(QueueFull):
         room.check()

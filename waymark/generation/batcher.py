@@ -27,6 +27,8 @@ from waymark.generation import Encoded, Generation, Generator
 Loss = Literal["full", "deadline", "gone", "closing"]
 """Why work was not answered: refused for want of room, too late, its caller went away, or the service ends."""
 
+CHARACTERS_A_TOKEN = 4
+"""Of ordinary text, to say how much room a prompt takes before it is tokenised."""
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _MEMORY = 0.8
@@ -59,14 +61,14 @@ class Work:
     write: Callable[[], Query]
     """Called once, in the tokenising thread. What it raises reaches the caller."""
     tokens: int
-    """How many the prompt may have, at most: the room that it takes until it is tokenised."""
+    """About how many the prompt has: the room that it takes until it is tokenised."""
     field: str = "prompt"
     """Where the prompt stands in the request, for errors."""
 
     @classmethod
     def of(cls, query: Query) -> Work:
         """A query that is written already."""
-        return cls(write=lambda: query, tokens=len(query.prompt))
+        return cls(write=lambda: query, tokens=len(query.prompt) // CHARACTERS_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,6 @@ class Batcher:
         closing, and what writing the work or the generator raises.
         """
         tickets: list[_Ticket] = []
-        loss: Loss = "gone"
         try:
             tickets = self._admit(works, within)
             async with asyncio.timeout(within):
@@ -234,11 +235,10 @@ class Batcher:
             self._observer.lost("closing", len(works))
             raise
         except (TimeoutError, DeadlineExceeded) as error:
-            loss = "deadline"
-            self._observer.lost(loss, len(works))
+            self._observer.lost("deadline", len(works))
             raise _too_late(within) from error
         except asyncio.CancelledError:
-            self._observer.lost(loss, len(works))
+            self._observer.lost("gone", len(works))
             raise
         finally:
             with self._lock:

@@ -22,7 +22,7 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput, UnparsableAction, WaymarkError
 from waymark.generation import Candidate
-from waymark.generation.batcher import Answer, Query, Work
+from waymark.generation.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
 from waymark.serving.models import ServedModel
 
 _NOTHING_SAID = "(no answer)"
@@ -64,7 +64,8 @@ class Question:
     def work(self) -> Work:
         """What a batcher is given."""
         limit = self.model.info.max_input_tokens
-        return Work(write=self._write, tokens=min(limit, _characters(self.request.state)), field=f"{self.path}state")
+        tokens = min(limit, _characters(self.request.state) // CHARACTERS_A_TOKEN)
+        return Work(write=self._write, tokens=tokens, field=f"{self.path}state")
 
     def _write(self) -> Query:
         """What the model reads. Raises InvalidInput that names the field."""
@@ -167,6 +168,6 @@ def _meant(model: ServedModel, candidates: Sequence[Candidate]) -> list[Decision
 
 
 def _characters(state: AgentState) -> int:
-    """About how many characters a prompt can show of a state: no token is shorter than one."""
+    """How long the texts of a state are."""
     turns = sum(len(turn.action) + len(turn.observation) for turn in state.turns)
     return len(state.task) + len(state.look) + len(state.inventory) + len(state.observation) + turns

@@ -1,0 +1,87 @@
+"""The model services in this process, on scripted engines, for tests that ask them over ASGI."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from waymark.contracts import Problem, Role
+from waymark.generation import Generation, Prompt
+from waymark.generation.scripted import ScriptedGenerator
+from waymark.serving.app import create_app
+from waymark.serving.models import scripted_model
+from waymark.serving.settings import Service, ServiceSettings
+
+STATE: dict[str, Any] = {
+    "task": "Your task is to boil water.",
+    "look": "This room is called the kitchen.",
+    "current_subgoal": "x()",
+}
+JSON = {"content-type": "application/json"}
+
+Say = Callable[[str], Sequence[tuple[str, float]]]
+Asking = AbstractAsyncContextManager[httpx.AsyncClient]
+
+
+def says(*texts: str) -> Say:
+    """A policy that answers every prompt with these texts, best first."""
+    return lambda _: [(text, -1.0 - rank) for rank, text in enumerate(texts)]
+
+
+class Stuck(ScriptedGenerator):
+    """Answers when it is released; remembers the prompts of each batch."""
+
+    def __init__(self, say: Say = says("look around")) -> None:  # noqa: B008 - it holds nothing
+        super().__init__(say)
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.batches: list[list[str]] = []
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
+        self.batches.append([prompt if isinstance(prompt, str) else prompt.text for prompt in prompts])
+        self.entered.set()
+        self.released.wait()
+        return super().generate(prompts, n=n)
+
+
+def service_app(service: Service, settings: ServiceSettings | None = None, **generators: ScriptedGenerator) -> FastAPI:
+    """A service whose named models are these generators."""
+    roles: dict[str, Role] = {"first": "first", "flat": "flat"}
+    default: Role = "controller" if service == "controller" else "executor"
+    models = {name: scripted_model(name, roles.get(name, default), generator) for name, generator in generators.items()}
+    return create_app(service, models, settings or ServiceSettings())
+
+
+@asynccontextmanager
+async def asking_generators(
+    service: Service, settings: ServiceSettings | None = None, **generators: ScriptedGenerator
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that service while it runs."""
+    app = service_app(service, settings, **generators)
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+        yield client
+
+
+@asynccontextmanager
+async def asking(
+    service: Service, settings: ServiceSettings | None = None, **policies: Say
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running service whose named models answer by these policies."""
+    generators = {name: ScriptedGenerator(policy) for name, policy in policies.items()}
+    async with asking_generators(service, settings, **generators) as client:
+        yield client
+
+
+def problem(response: httpx.Response, status: int, kind: str) -> Problem:
+    """The problem document of an answer, which must be of that status and kind."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    found = Problem.model_validate_json(response.content)
+    assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
+    assert response.headers["x-request-id"] == found.request_id
+    return found
