@@ -49,6 +49,7 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from waymark.serving import tracing
 
 _Answer = TypeVar("_Answer")
 
@@ -106,7 +107,7 @@ class _Send:
 
     def options(self) -> dict[str, Any]:
         """As httpx takes them."""
-        headers = {} if self.content is None else {"content-type": "application/json"}
+        headers = tracing.outgoing() | ({} if self.content is None else {"content-type": "application/json"})
         return {
             "method": self.method,
             "url": self.path,
