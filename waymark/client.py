@@ -21,6 +21,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -29,10 +30,10 @@ from httpx_sse import ServerSentEvent, aconnect_sse, connect_sse
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from waymark.contracts import (
+    DEADLINE_HEADER,
     ActionRequest,
     ActionResponse,
     AgentState,
-    DecisionRequest,
     EpisodeResult,
     EvaluationRequest,
     EvaluationStatus,
@@ -49,7 +50,6 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
-from waymark.serving import tracing
 
 _Answer = TypeVar("_Answer")
 
@@ -80,20 +80,12 @@ class _Call(Generic[_Answer]):
     again: bool = True
     """Whether asking twice is harmless."""
 
-    def content(self, seconds: float) -> bytes | None:
-        """The body as JSON; decisions that nobody will wait for are told to end in time."""
-        if self.body is None:
-            return None
+    @cached_property
+    def content(self) -> bytes | None:
+        """The body as JSON."""
         if isinstance(self.body, BaseModel):
-            return _within(self.body, seconds).model_dump_json().encode()
-        return b"[%s]" % b",".join(_within(one, seconds).model_dump_json().encode() for one in self.body)
-
-
-def _within(body: BaseModel, seconds: float) -> BaseModel:
-    if not isinstance(body, DecisionRequest):
-        return body
-    limit = body.deadline_ms or _LONGEST_DEADLINE_MS
-    return body.model_copy(update={"deadline_ms": max(1, min(limit, round(seconds * 1000)))})
+            return self.body.model_dump_json().encode()
+        return None if self.body is None else b"[%s]" % b",".join(one.model_dump_json().encode() for one in self.body)
 
 
 @dataclass(frozen=True)
@@ -106,8 +98,10 @@ class _Send:
     timeout: float
 
     def options(self) -> dict[str, Any]:
-        """As httpx takes them."""
-        headers = tracing.outgoing() | ({} if self.content is None else {"content-type": "application/json"})
+        """As httpx takes them. The service is told how long it is waited for."""
+        headers = {DEADLINE_HEADER: str(max(1, min(_LONGEST_DEADLINE_MS, round(self.timeout * 1000))))}
+        if self.content is not None:
+            headers["content-type"] = "application/json"
         return {
             "method": self.method,
             "url": self.path,
@@ -141,7 +135,7 @@ class _Wire:
         pause = _FIRST_PAUSE
         while True:
             left = max(0.001, deadline - time.monotonic())
-            outcome = yield _Send(call.method, call.path, call.content(left), left)
+            outcome = yield _Send(call.method, call.path, call.content, left)
             assert outcome is not None
             failure = self.failure(outcome)
             if failure is None:

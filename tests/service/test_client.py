@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -91,7 +90,7 @@ class Service:
         return outcome
 
     def deadlines(self) -> list[int]:
-        return [json.loads(request.content)["deadline_ms"] for request in self.asked]
+        return [int(request.headers["x-waymark-deadline-ms"]) for request in self.asked]
 
 
 def answer() -> httpx.Response:

@@ -23,13 +23,14 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import metrics, observe, problems
+from waymark.serving import openai, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
 from waymark.serving.json_route import DeadlineMs, JsonRoute
+from waymark.serving.mcp import McpEndpoint
 from waymark.serving.models import Models
-from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.settings import Service, ServiceSettings, is_loopback
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -50,23 +51,24 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
 
     Its `state.desk` answers requests; `desk.drain` makes it refuse new ones. Raises InvalidInput about keys.
     """
-    requests = metrics.Requests()
-    counted = metrics.Models(requests.registry)
-    desk = Desk(service, models, settings, observe=counted.observer)
-    counted.watch(desk.room)
+    desk = Desk(service, models, settings)
+    tools = McpEndpoint(desk, loopback=is_loopback(settings.host))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         desk.open()
-        yield
+        async with tools.running():
+            yield
         await desk.close()
 
-    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
+    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan)
     app.state.desk = desk
     problems.install(app, max_body_bytes=settings.max_body_bytes, keys=open_keys(settings))
     app.include_router(_about(desk, settings))
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
-    observe.install(app, requests)
+    tools.install(app)
+    openai.install(app, desk)
+    openapi.install(app, service)
     return app
 
 

@@ -12,7 +12,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.load import Engine
-from waymark.serving import logs
 
 Service = Literal["controller", "executor"]
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -38,8 +37,6 @@ class ListenSettings(BaseSettings):
     """A file with more keys, one a line."""
     allow_remote: bool = False
     """Listen beyond loopback without asking for a key: only on a network that you trust."""
-    log: logs.Form = "text"
-    """`json`: one document a line, for machines."""
 
     @property
     def asks_for_key(self) -> bool:
@@ -53,7 +50,7 @@ class ListenSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _stay_on_loopback(self) -> Self:
-        if not (self.allow_remote or self.asks_for_key or _is_loopback(self.host)):
+        if not (self.allow_remote or self.asks_for_key or is_loopback(self.host)):
             raise ValueError(
                 f"WAYMARK_HOST={self.host} listens beyond loopback, where anybody could ask; "
                 "set WAYMARK_API_KEYS, or WAYMARK_ALLOW_REMOTE=1 on a network that you trust"
@@ -136,7 +133,8 @@ def read(kind: type[_Settings]) -> _Settings:
         raise InvalidInput(f"{value}{first['msg'].removeprefix('Value error, ')}.", field=variable) from error
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,0 +1,142 @@
+"""A service as a tool of other agents: the Model Context Protocol at `/mcp`, over streamable HTTP without sessions.
+
+One tool a service, `next_subgoal` or `next_action`; its schemas are those of the HTTP contracts. Each request stands
+alone, so any replica may answer it. What is wrong with a call is told to the calling model as a tool's error, in the
+words of our own errors, so that it can mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from mcp.server.lowlevel import Server
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
+from pydantic import ValidationError
+from starlette.applications import Starlette
+
+from waymark import __version__
+from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
+from waymark.errors import WaymarkError
+from waymark.serving.decisions import Decided, action_response, subgoal_response
+from waymark.serving.desk import Desk
+from waymark.serving.settings import Service
+
+PATH: Final = "/mcp"
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+_REQUESTS: Final[dict[Service, type[DecisionRequest]]] = {"controller": SubgoalRequest, "executor": ActionRequest}
+_ANSWERS: Final[dict[Service, Callable[[Decided], Contract]]] = {
+    "controller": subgoal_response,
+    "executor": action_response,
+}
+_TOOLS: Final[dict[Service, Tool]] = {
+    "controller": Tool(
+        name="next_subgoal",
+        title="Next sub-goal",
+        description=(
+            "Names what an agent in a text world should reach next, e.g. navigate_to(kitchen) or "
+            "pick_up(thermometer). Give the task, what `look around` says now, and what is known of the episode so "
+            "far; complete_task() means that the agent believes to be done. It is a small model trained on "
+            "ScienceWorld: it changes nothing and costs milliseconds. Ask again when the sub-goal has ended."
+        ),
+        input_schema=SubgoalRequest.model_json_schema(),
+        output_schema=SubgoalResponse.model_json_schema(mode="serialization"),
+        annotations=_HINTS,
+    ),
+    "executor": Tool(
+        name="next_action",
+        title="Next action",
+        description=(
+            "Picks the next action towards the state's current_subgoal in a text world, e.g. teleport to kitchen or "
+            "pick up thermometer. `action` is null exactly when the sub-goal has ended: then ask for the next one. "
+            "With valid_actions the answer is one of them. It is a small model trained on ScienceWorld: it changes "
+            "nothing and costs milliseconds."
+        ),
+        input_schema=ActionRequest.model_json_schema(),
+        output_schema=ActionResponse.model_json_schema(mode="serialization"),
+        annotations=_HINTS,
+    ),
+}
+
+
+class McpEndpoint:
+    """The endpoint of one service.
+
+    `loopback` says that the service listens on this machine alone: then only pages and names of this machine may ask,
+    lest a web page reaches it by rebinding a name (DNS). Beyond loopback the service's keys guard it.
+    """
+
+    def __init__(self, desk: Desk, *, loopback: bool) -> None:
+        service = desk.service
+        tool, request, answer = _TOOLS[service], _REQUESTS[service], _ANSWERS[service]
+
+        async def tools(_: Any, __: PaginatedRequestParams | None) -> ListToolsResult:
+            return ListToolsResult(tools=[tool])
+
+        async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
+            if params.name != tool.name:
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {params.name!r}; it has {tool.name}.")
+            try:
+                decided = await desk.decide([request.model_validate(params.arguments or {})])
+            except ValidationError as error:
+                return _failed(_wrong(error))
+            except WaymarkError as error:
+                return _failed(str(error))
+            found = answer(decided[0])
+            return CallToolResult(
+                content=[TextContent(text=found.model_dump_json())], structured_content=found.model_dump(mode="json")
+            )
+
+        self._server: Server[Any] = Server(
+            f"waymark-{service}",
+            version=__version__,
+            title=f"Waymark {service}",
+            instructions=tool.description,
+            on_list_tools=tools,
+            on_call_tool=call,
+        )
+        self._app = self._server.streamable_http_app(
+            streamable_http_path=PATH,
+            stateless_http=True,
+            json_response=True,
+            transport_security=_security(loopback=loopback),
+        )
+
+    def install(self, app: Starlette) -> None:
+        """Answer at `/mcp` of an app, while `running`."""
+        app.router.routes.extend(self._app.routes)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """What the app's lifespan must hold open; once."""
+        return self._server.session_manager.run()
+
+
+def _security(*, loopback: bool) -> TransportSecuritySettings:
+    hosts = [each for name in _LOOPBACK for each in (name, f"{name}:*")]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=loopback,
+        allowed_hosts=hosts,
+        allowed_origins=[f"http://{host}" for host in hosts],
+    )
+
+
+def _failed(message: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=message)], is_error=True)
+
+
+def _wrong(error: ValidationError) -> str:
+    """What is wrong with which argument."""
+    return "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()) + "."

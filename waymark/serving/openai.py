@@ -1,0 +1,435 @@
+"""OpenAI's completions over our models: `/v1/models` and `/v1/completions`, for clients that speak nothing else.
+
+A prompt is text as the checkpoint's own prompt format writes it (`waymark.prompts`; `/info` names the format), the
+completion is what the model writes, unread. Models decode deterministically: greedily, or with a beam of `best_of`.
+What would need sampling or a look inside the prompt is refused by name rather than ignored. Without `max_tokens` an
+answer is as long as the checkpoint allows, not 16 tokens. A stream has one chunk a choice, since an answer is shorter
+than a round trip.
+
+Errors have OpenAI's shape and statuses, translated from our problem documents in one place (`_OpenAIErrors`), so
+that whatever refuses a request (keys, limits, the queue) need not know of it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from itertools import accumulate
+from typing import Annotated, Any, Final, Literal, Self
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waymark.contracts import Contract, Problem
+from waymark.errors import InvalidInput, NotFound
+from waymark.generation import Candidate
+from waymark.generation.batcher import Answer, Query, Work
+from waymark.serving import limits
+from waymark.serving.desk import Desk
+from waymark.serving.json_route import CLIENT_CLOSED_REQUEST, ClientGone, DeadlineMs, cancelled_when_gone
+from waymark.serving.models import ServedModel
+
+_COMPLETIONS: Final = "/v1/completions"
+_MODELS: Final = "/v1/models"
+_PROBLEM: Final = b"application/problem+json"
+_REFUSALS: Final = (400, 401, 404, 413, 429, 500, 503, 504)
+_LONGEST_PROMPT: Final = 1_000_000
+
+
+# --- what crosses the wire ----------------------------------------------------------------------------------------
+
+Prompt = Annotated[str, Field(max_length=_LONGEST_PROMPT)]
+
+
+class StreamOptions(Contract):
+    """How a stream ends."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool = False
+    """Send the usage in a last chunk without choices."""
+
+
+class CompletionRequest(Contract):
+    """`POST /v1/completions`."""
+
+    model: str
+    """Name of a loaded checkpoint, as `/v1/models` lists them."""
+    prompt: Prompt | Annotated[tuple[Prompt, ...], Field(min_length=1)]
+    """Text in the checkpoint's prompt format, or several."""
+    n: Annotated[int, Field(ge=1, le=16)] = 1
+    """Answers to each prompt, best first."""
+    best_of: Annotated[int, Field(ge=1, le=16)] | None = None
+    """Width of the beam that finds them; null: `n`, and 1 is greedy."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Cut answers after so many tokens; null: the checkpoint's own limit."""
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    """0: the log-probability of each token; 1: and, decoding greedily, that it was the likeliest."""
+    stop: str | Annotated[tuple[str, ...], Field(max_length=4)] | None = None
+    """End answers before any of these."""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    """0 or nothing: models here do not sample."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Without effect, since nothing is sampled."""
+    seed: int | None = None
+    """Without effect, since nothing is sampled."""
+    user: str | None = None
+    """Without effect."""
+    echo: bool = False
+    """Only false."""
+    suffix: str | None = None
+    """Only null."""
+    frequency_penalty: float | None = None
+    """Only 0."""
+    presence_penalty: float | None = None
+    """Only 0."""
+    logit_bias: dict[str, float] | None = None
+    """Only empty."""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _refuse_token_numbers(cls, value: object) -> object:
+        if isinstance(value, list) and any(isinstance(one, int | list) for one in value):
+            raise ValueError("token numbers are not understood; send text")
+        return value
+
+    @field_validator("temperature", "echo", "suffix", "frequency_penalty", "presence_penalty", "logit_bias")
+    @classmethod
+    def _refuse_what_is_not_served(cls, value: object) -> object:
+        if value:
+            raise ValueError("not served here: models decode deterministically; leave it out, or give 0 or nothing")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.width < self.n:
+            raise ValueError("best_of must be at least n")
+        if self.logprobs and (self.logprobs > 1 or self.width > 1):
+            raise ValueError(
+                "only the chosen tokens' log-probabilities are known: give logprobs=0, or 1 when n and best_of are 1"
+            )
+        return self
+
+    @property
+    def width(self) -> int:
+        """Of the beam."""
+        return self.best_of or self.n
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All prompts."""
+        return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """All texts that end an answer."""
+        return (self.stop,) if isinstance(self.stop, str) else self.stop or ()
+
+
+class LogProbs(Contract):
+    """The tokens of one choice; all lists have their length. The end token is the empty text."""
+
+    tokens: tuple[str, ...]
+    token_logprobs: tuple[float, ...]
+    """Natural."""
+    top_logprobs: tuple[dict[str, float], ...] | None
+    text_offset: tuple[int, ...]
+    """In characters, from the start of the choice's text."""
+
+
+class Choice(Contract):
+    """One answer; those to one prompt follow each other, best first."""
+
+    index: int
+    text: str
+    logprobs: LogProbs | None = None
+    finish_reason: Literal["stop", "length"]
+
+
+class CompletionUsage(Contract):
+    """Tokens of one request, all prompts and answers together."""
+
+    prompt_tokens: int
+    """What the model read, after truncation."""
+    completion_tokens: int
+    """What it wrote for all `best_of` answers, end tokens included."""
+    total_tokens: int
+    truncated_tokens: int = 0
+    """What was cut from prompts because it was over the checkpoint's limit. OpenAI has no such field."""
+
+
+class Completion(Contract):
+    """Answer of `POST /v1/completions`, and one chunk of a stream."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    """Unix seconds."""
+    model: str
+    system_fingerprint: str | None = None
+    """The checkpoint's hash."""
+    choices: tuple[Choice, ...]
+    usage: CompletionUsage | None = None
+
+
+class ModelCard(Contract):
+    """One loaded checkpoint."""
+
+    id: str
+    """The name that requests use."""
+    object: Literal["model"] = "model"
+    created: int
+    """When it was loaded, Unix seconds."""
+    owned_by: str = "waymark"
+    root: str
+    """The checkpoint's own name."""
+    max_model_len: int
+    """Tokens of a prompt that it reads."""
+
+
+class ModelList(Contract):
+    """Answer of `GET /v1/models`."""
+
+    object: Literal["list"] = "list"
+    data: tuple[ModelCard, ...]
+
+
+class ErrorDetail(Contract):
+    """What is wrong."""
+
+    message: str
+    type: str
+    """`invalid_request_error`, `rate_limit_error` or `server_error`."""
+    param: str | None
+    """Path of the field that is wrong."""
+    code: str | None
+
+
+class ErrorBody(Contract):
+    """OpenAI's form of an error."""
+
+    error: ErrorDetail
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def install(app: FastAPI, desk: Desk) -> None:
+    """Give an app the routes, and their errors' shape. After all else that may refuse a request."""
+    app.include_router(_routes(desk))
+    app.add_middleware(_OpenAIErrors)
+
+
+def _routes(desk: Desk) -> APIRouter:
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorBody, "description": HTTPStatus(status).phrase} for status in _REFUSALS
+    }
+    router = APIRouter(tags=["openai"], responses=refusals)
+    loaded = int(time.time())
+
+    def card(model: ServedModel) -> ModelCard:
+        info = model.info
+        return ModelCard(id=info.model, created=loaded, root=info.checkpoint, max_model_len=info.max_input_tokens)
+
+    def find(name: str) -> ServedModel:
+        if name not in desk.models:
+            raise NotFound(f"No model {name!r} is loaded.", remedy=f"Loaded: {', '.join(desk.models)}.", field="model")
+        return desk.models[name]
+
+    @router.get(_MODELS)
+    async def list_models() -> ModelList:
+        """The loaded checkpoints."""
+        return ModelList(data=tuple(card(model) for model in desk.models.values()))
+
+    @router.get(_MODELS + "/{model}")
+    async def one_model(model: str) -> ModelCard:
+        """One loaded checkpoint."""
+        return card(find(model))
+
+    @router.post(_COMPLETIONS, response_model=Completion)
+    async def completions(request: Request, body: CompletionRequest, deadline_ms: DeadlineMs = None) -> Any:
+        """What a model writes after a prompt in its own format, as the official `openai` client asks for it."""
+        desk.check()
+        _check(body, desk)
+        try:
+            async with cancelled_when_gone(request):
+                completion = await _complete(body, find(body.model), desk, deadline_ms)
+        except ClientGone:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        if not body.stream:
+            return completion
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        return StreamingResponse(_chunks(completion, usage=usage), media_type="text/event-stream")
+
+    return router
+
+
+def _check(request: CompletionRequest, desk: Desk) -> None:
+    """Raise InvalidInput for what is over the service's limits."""
+    limits.check_items(len(request.prompts), desk.limits)
+    if request.width > desk.limits.alternatives:
+        field = "best_of" if request.best_of else "n"
+        raise InvalidInput(
+            f"{field} is {request.width}, over the limit of {desk.limits.alternatives}.",
+            remedy="/info lists the limits.",
+            field=field,
+        )
+
+
+async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, deadline_ms: int | None) -> Completion:
+    name = model.info.model
+    answers = await desk.ask(
+        name, [Work.of(Query(prompt, n=request.width)) for prompt in request.prompts], deadline_ms=deadline_ms
+    )
+    found = [answer.generation.candidates[: request.n] for answer in answers]
+    if request.logprobs is not None:  # generating tells how likely a whole answer is, scoring each of its tokens
+        works = [
+            Work.of(Query(prompt, candidates=tuple(one.text for one in candidates)))
+            for prompt, candidates in zip(request.prompts, found, strict=True)
+        ]
+        scored = await desk.ask(name, works, deadline_ms=deadline_ms)
+        found = [_in_order(candidates, answer) for candidates, answer in zip(found, scored, strict=True)]
+    generations = [answer.generation for answer in answers]
+    read = sum(one.prompt_tokens for one in generations)
+    wrote = sum(one.tokens for generation in generations for one in generation.candidates)
+    return Completion(
+        id=f"cmpl-{secrets.token_hex(12)}",
+        created=int(time.time()),
+        model=name,
+        system_fingerprint=model.info.sha256 or None,
+        choices=tuple(
+            _choice(index, one, request, model)
+            for index, one in enumerate(one for candidates in found for one in candidates)
+        ),
+        usage=CompletionUsage(
+            prompt_tokens=read,
+            completion_tokens=wrote,
+            total_tokens=read + wrote,
+            truncated_tokens=sum(one.truncated_tokens for one in generations),
+        ),
+    )
+
+
+def _in_order(found: Sequence[Candidate], scored: Answer) -> tuple[Candidate, ...]:
+    """Candidates as they were scored, in the order in which they were found."""
+    known = {one.text: one for one in scored.generation.candidates}
+    return tuple(known[one.text] for one in found)
+
+
+def _choice(index: int, candidate: Candidate, request: CompletionRequest, model: ServedModel) -> Choice:
+    text = candidate.text
+    pieces = model.generator.pieces(text)
+    # A model that stops because it may write no more has as many tokens as one whose end token comes last.
+    finish: Literal["stop", "length"] = "length" if candidate.tokens >= model.info.max_new_tokens else "stop"
+    if request.max_tokens is not None and len(pieces) > request.max_tokens:
+        pieces = pieces[: request.max_tokens]
+        text, finish = "".join(pieces), "length"
+    ends = [place for stop in request.stops if stop and (place := text.find(stop)) >= 0]
+    if ends:
+        text, finish = text[: min(ends)], "stop"
+        pieces = _within(pieces, len(text))
+    logprobs = (
+        None if request.logprobs is None else _logprobs(pieces, candidate.token_logprobs, top=request.logprobs > 0)
+    )
+    return Choice(index=index, text=text, finish_reason=finish, logprobs=logprobs)
+
+
+def _within(pieces: Sequence[str], characters: int) -> list[str]:
+    """The pieces that begin within so many characters."""
+    starts = accumulate(map(len, pieces), initial=0)
+    return [piece for piece, start in zip(pieces, starts, strict=False) if start < characters]
+
+
+def _logprobs(pieces: Sequence[str], logprobs: Sequence[float], *, top: bool) -> LogProbs:
+    likely = tuple(logprobs[: len(pieces)])
+    return LogProbs(
+        tokens=tuple(pieces),
+        token_logprobs=likely,
+        top_logprobs=tuple({piece: each} for piece, each in zip(pieces, likely, strict=True)) if top else None,
+        text_offset=tuple(accumulate(map(len, pieces), initial=0))[: len(pieces)],
+    )
+
+
+def _chunks(completion: Completion, *, usage: bool) -> Iterator[str]:
+    for choice in completion.choices:
+        yield _event(completion.model_copy(update={"choices": (choice,), "usage": None}))
+    if usage:
+        yield _event(completion.model_copy(update={"choices": ()}))
+    yield "data: [DONE]\n\n"
+
+
+def _event(chunk: Completion) -> str:
+    return f"data: {chunk.model_dump_json()}\n\n"
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+_CODES: Final = {
+    400: "invalid_value",
+    401: "invalid_api_key",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+    503: "service_unavailable",
+    504: "timeout",
+}
+
+
+def error_of(problem: Problem) -> tuple[int, ErrorBody]:
+    """A problem as OpenAI states it: the status that its clients know for it, and the body."""
+    param = problem.errors[0].field if problem.errors else None
+    status, code = problem.status, _CODES.get(problem.status)
+    if status == 422:
+        status, code = 400, _CODES[400]
+    if status == 404 and param == "model":
+        code = "model_not_found"
+    if status == 413 and param is not None and param.startswith("prompt"):
+        status, code = 400, "context_length_exceeded"
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    kind = "rate_limit_error" if status == 429 else kind
+    return status, ErrorBody(error=ErrorDetail(message=problem.detail, type=kind, param=param or None, code=code))
+
+
+class _OpenAIErrors:
+    """Restates the problem documents of these routes. The outermost middleware: it sees every refusal."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not (path in (_COMPLETIONS, _MODELS) or path.startswith(_MODELS + "/")):
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = b""
+
+        async def restate(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                kind = Headers(raw=message["headers"]).get("content-type", "")
+                start = message if kind.encode().startswith(_PROBLEM) else None
+                if start is None:
+                    await send(message)
+                return
+            if start is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                status, error = error_of(Problem.model_validate_json(body))
+                content = error.model_dump_json().encode()
+                start["status"] = status
+                headers = MutableHeaders(scope=start)
+                headers["content-type"] = "application/json"
+                headers["content-length"] = str(len(content))
+                await send(start)
+                await send({"type": "http.response.body", "body": content})
+
+        await self._app(scope, receive, restate)
