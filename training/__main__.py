@@ -76,7 +76,7 @@ def annotate(
     annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or a model behind --url.")] = "rule",
     data: Path = DATA,
     output: Annotated[Path | None, typer.Option(help="Default: data/annotations.parquet, llm: build/llm/…")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most this many paths of a task.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="With llm: at most this many paths of a task.", min=1)] = None,
     url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
     model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
     key: Annotated[str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Sent as a bearer token.")] = "",
@@ -92,7 +92,7 @@ def annotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
 ) -> None:
     """Split oracle paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
-    paths = read_table(data) if limit is None else first_of_each_task(read_table(data), limit)
+    paths = read_table(data)
     if annotator == "rule":
         annotations = [annotate_by_rule(trajectory) for trajectory in paths]
         write_annotations(annotations, output or ANNOTATIONS)
@@ -101,8 +101,10 @@ def annotate(
     from training.llm.chat import Limits
     from training.llm.command import annotate_with_llm, endpoint_from, prices_from, print_prompts
 
+    if limit is not None:
+        paths = first_of_each_task(paths, limit)
     if dry_run:
-        print_prompts(Console(), paths)
+        print_prompts(Console(emoji=False), paths)
         return
     failed = annotate_with_llm(
         paths,

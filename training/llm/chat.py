@@ -42,6 +42,8 @@ _Kept = TypeVar("_Kept", bound=BaseModel)
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds. An endpoint that asks for a longer one is not asked again in this run."""
+_LONGEST_BACK_OFF: Final = 60.0
+"""Seconds. Our own pauses grow up to this."""
 _CONNECT_SECONDS: Final = 10.0
 _UNUSABLE: Final = {401: "the key", 402: "the account", 403: "the key", 404: "the address or the model"}
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
@@ -304,7 +306,7 @@ class ChatModel:
         failure = state.outcome.exception() if state.outcome else None
         if isinstance(failure, _Again) and failure.pause is not None:
             return failure.pause
-        return float(wait_random_exponential(multiplier=self.limits.first_pause, max=LONGEST_PAUSE / 10)(state))
+        return float(wait_random_exponential(multiplier=self.limits.first_pause, max=_LONGEST_BACK_OFF)(state))
 
     def _count_retry(self, _: RetryCallState) -> None:
         self.usage.retries += 1
