@@ -50,6 +50,7 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from waymark.serving import tracing
 
 _Answer = TypeVar("_Answer")
 
@@ -99,7 +100,8 @@ class _Send:
 
     def options(self) -> dict[str, Any]:
         """As httpx takes them. The service is told how long it is waited for."""
-        headers = {DEADLINE_HEADER: str(max(1, min(_LONGEST_DEADLINE_MS, round(self.timeout * 1000))))}
+        headers = tracing.outgoing()
+        headers[DEADLINE_HEADER] = str(max(1, min(_LONGEST_DEADLINE_MS, round(self.timeout * 1000))))
         if self.content is not None:
             headers["content-type"] = "application/json"
         return {

@@ -7,7 +7,6 @@ stderr that says what to do.
 from __future__ import annotations
 
 import asyncio
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
+from waymark.serving import observe
 from waymark.serving.run import bind, exit_clearly, serve
 from waymark.serving.settings import read
 
@@ -30,11 +30,10 @@ def main() -> None:
     die_with_parent()
     with exit_clearly("env-runner" if part == "app" else part):
         settings = read(Settings)
+        observe.start("env-runner" if part == "app" else part, settings)
         if part == "app":
             _serve(settings)
         else:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-            logging.getLogger("httpx").setLevel(logging.WARNING)
             asyncio.run(worker.serve(settings))
 
 

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -39,7 +40,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
-from waymark.serving import openapi, problems
+from waymark.serving import metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
 
 FOLLOW_SECONDS = 0.25
@@ -78,7 +79,7 @@ def create_app(
         stopping.set()
         await keeping_up
 
-    app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan)
+    app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
     problems.install(app, keys=open_keys(settings))
 
     @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED)
@@ -160,8 +161,23 @@ def create_app(
         return store.status(evaluation_id)
 
     _add_probes(app, settings, store)
+    requests = metrics.Requests()
+    requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
+    observe.install(app, requests)
     openapi.install(app, "env-runner")
     return app
+
+
+def _count_episodes(store: JobStore) -> Mapping[str, int]:
+    """The episodes of all evaluations that are not cancelled, by state; none while Redis does not answer."""
+    counts: Counter[str] = Counter(waiting=0, running=0, finished=0, errored=0)
+    with suppress(JobStoreUnavailable):
+        for one in store.statuses():
+            if one.state != "cancelled":
+                waiting = one.episodes - one.finished - one.running
+                succeeded = one.finished - one.errored
+                counts.update(waiting=waiting, running=one.running, finished=succeeded, errored=one.errored)
+    return counts
 
 
 def _add_probes(app: FastAPI, settings: Settings, store: JobStore) -> None:

@@ -25,6 +25,7 @@ from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec
 from waymark.environment import Environment
 from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailable, ServiceError, WaymarkError
+from waymark.serving import tracing
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
@@ -175,7 +176,8 @@ class Worker:
         if lease.exhausted:
             await asyncio.to_thread(self._store.bury, lease, _abandoned(lease.spec))
             return
-        result = await self._play(lease, slot)
+        with tracing.span("episode", task=lease.spec.task, variation=lease.spec.variation, episode=lease.spec.id):
+            result = await self._play(lease, slot)
         if result.stopped == "cancelled":
             await asyncio.to_thread(self._store.release, lease, counted=False)
         elif result.error and result.error.kind in RETRYABLE - {EnvironmentFault.__name__}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from waymark.process import die_with_parent
+from waymark.serving import observe
 from waymark.serving.app import create_app
 from waymark.serving.models import open_models
 from waymark.serving.run import bind, exit_clearly, serve
@@ -14,6 +15,7 @@ def main() -> None:
     die_with_parent()
     with exit_clearly("executor"):
         settings = read_settings()
+        observe.start("executor", settings)
         bound = bind(settings.host, settings.port_of("executor"))
         app = create_app("executor", open_models("executor", settings), settings)
         serve(app, bound, grace_seconds=settings.grace_seconds, drain=app.state.desk.drain)

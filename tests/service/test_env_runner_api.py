@@ -224,3 +224,22 @@ async def test_it_is_ready_only_while_redis_answers(http: httpx.AsyncClient, tmp
         assert (await other.get("/health/live")).status_code == 200
         answer = await other.get("/health/ready")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:waymark:job-store-unavailable")
+
+
+async def test_metrics_count_episodes_by_state(
+    client: EvaluationClient, http: httpx.AsyncClient, store: JobStore
+) -> None:
+    def states(text: str) -> dict[str, float]:
+        lines = [line for line in text.splitlines() if line.startswith("waymark_episodes{")]
+        return {line.split('"')[1]: float(line.split()[1]) for line in lines}
+
+    before = states((await http.get("/metrics")).text)
+    await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
+    play(store)
+    after = states((await http.get("/metrics")).text)
+    assert {state: after[state] - before[state] for state in after} == {
+        "waiting": 1,
+        "running": 0,
+        "finished": 1,
+        "errored": 0,
+    }

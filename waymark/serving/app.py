@@ -23,7 +23,7 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import openai, openapi, problems
+from waymark.serving import metrics, observe, openai, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
@@ -51,7 +51,10 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
 
     Its `state.desk` answers requests; `desk.drain` makes it refuse new ones. Raises InvalidInput about keys.
     """
-    desk = Desk(service, models, settings)
+    requests = metrics.Requests()
+    counted = metrics.Models(requests.registry)
+    desk = Desk(service, models, settings, observe=counted.observer)
+    counted.watch(desk.room)
     tools = McpEndpoint(desk, loopback=is_loopback(settings.host))
 
     @asynccontextmanager
@@ -61,7 +64,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
             yield
         await desk.close()
 
-    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan)
+    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
     app.state.desk = desk
     problems.install(app, max_body_bytes=settings.max_body_bytes, keys=open_keys(settings))
     app.include_router(_about(desk, settings))
@@ -69,6 +72,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
     tools.install(app)
     openai.install(app, desk)
     openapi.install(app, service)
+    observe.install(app, requests)
     return app
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from waymark.contracts import DecisionRequest
 from waymark.errors import InvalidInput, ServiceUnavailable
 from waymark.generation.batcher import Answer, Batcher, Observer, Room, Work
-from waymark.serving import limits
+from waymark.serving import limits, tracing
 from waymark.serving.decisions import Decided, Question
 from waymark.serving.models import Models, ServedModel
 from waymark.serving.settings import Service, ServiceSettings
@@ -83,7 +83,10 @@ class Desk:
         """What one model says. Raises what `Batcher.submit` does."""
         self.check_ready()
         within = None if deadline_ms is None else deadline_ms / 1000
-        return await self._batchers[name].submit(works, within=within)
+        answers = await self._batchers[name].submit(works, within=within)
+        first = answers[0]
+        tracing.note(queue_ms=first.queue_ms, tokenise_ms=first.tokenise_ms, model_ms=first.model_ms)
+        return answers
 
     async def decide(
         self, requests: Sequence[DecisionRequest], *, listed: bool = False, deadline_ms: int | None = None

@@ -32,6 +32,7 @@ from waymark.errors import (
     Unauthorized,
     WaymarkError,
 )
+from waymark.serving import observe
 from waymark.serving.auth import Keys, RequireKey
 
 _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
@@ -159,6 +160,7 @@ class _Requests:
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        observe.identify(request_id)
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""From a built app to a process that serves it: the socket, the exit codes, the log.
+"""From a built app to a process that serves it: the socket and the exit codes.
 
 Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
 stderr that says what to do.
@@ -7,7 +7,6 @@ stderr that says what to do.
 from __future__ import annotations
 
 import errno
-import logging
 import signal
 import socket
 import sys
@@ -76,14 +75,12 @@ def serve(
     except OSError as error:  # another process bound the port as well, and listened first
         host, port, *_ = bound.getsockname()
         raise _in_use(host, port) from error
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.access").addFilter(_is_no_health_check)
     config = uvicorn.Config(
         app,
         http="httptools",
         loop="uvloop",
         log_config=None,
+        access_log=False,  # `observe` writes it
         server_header=False,
         timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
         lifespan="on",
@@ -109,7 +106,3 @@ class _Server(uvicorn.Server):
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
-
-
-def _is_no_health_check(record: logging.LogRecord) -> bool:
-    return "/health/" not in record.getMessage()

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.load import Engine
+from waymark.serving import logs
 
 Service = Literal["controller", "executor"]
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -37,6 +38,8 @@ class ListenSettings(BaseSettings):
     """A file with more keys, one a line."""
     allow_remote: bool = False
     """Listen beyond loopback without asking for a key: only on a network that you trust."""
+    log: logs.Form = "text"
+    """`json`: one document a line, for machines."""
 
     @property
     def asks_for_key(self) -> bool:
