@@ -1,13 +1,16 @@
-"""The model services in this process, on scripted engines, for tests that ask them over ASGI."""
+"""The model services in this process, on scripted engines: over ASGI, or on a real socket."""
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
 from waymark.contracts import Problem, Role
@@ -85,3 +88,19 @@ def problem(response: httpx.Response, status: int, kind: str) -> Problem:
     assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
     assert response.headers["x-request-id"] == found.request_id
     return found
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The URL of an app that listens on a real socket, in a thread of this process."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="httptools", loop="uvloop", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

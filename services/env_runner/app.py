@@ -79,7 +79,13 @@ def create_app(
         stopping.set()
         await keeping_up
 
-    app = FastAPI(title="Waymark env-runner", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
+    app = FastAPI(
+        title="Waymark env-runner",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=observe.TELEMETRY,
+        responses=problems.describe(401, 404, 413, 422, 503),
+    )
     problems.install(app, keys=open_keys(settings))
 
     @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED)

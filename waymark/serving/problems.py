@@ -128,6 +128,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # how FastAPI says that a body is not even text
+        return problem_response(422, "InvalidInput", "The body is not valid JSON.", _request_id(request.scope))
     path, method = request.url.path, request.method
     detail = {
         404: f"There is nothing at {path}; /docs lists what there is.",
