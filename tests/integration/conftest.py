@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commands import Command
-from waymark.stack import EmbeddedRedis
+from waymark.client import SyncControllerClient
+from waymark.stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +38,28 @@ def waymark(tmp_path: Path) -> Iterator[Callable[..., Command]]:
         command.process.communicate()
         for process in command.parts():
             os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All services as processes, on the scripted engine and world."""
+    options = StackOptions(runs=tmp_path_factory.mktemp("stack"), engine="scripted", environment="scripted", slots=1)
+    with Stack(options) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a controller on the scripted engine that asks for a key, and one of its keys."""
+    key = "secret"
+    port = str(free_ports()["controller"])
+    settings = {"WAYMARK_PORT": port, "WAYMARK_ENGINE": "scripted", "WAYMARK_API_KEYS": f"other,{key}"}
+    command = [sys.executable, "-m", "services.controller"]
+    part = Part("controller", command, {**os.environ, **settings}, tmp_path_factory.mktemp("guarded") / "log")
+    url = f"http://{HOST}:{port}"
+    with SyncControllerClient(url) as client:
+        while not client.ready():
+            part.check()
+            time.sleep(0.05)
+    yield url, key
+    part.stop()
