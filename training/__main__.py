@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
@@ -154,14 +154,14 @@ def datasets(
     annotations: Path = ANNOTATIONS,
 ) -> None:
     """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
-    from training.finetune import Recipe
+    from training.recipe import read_recipe
     from training.statistics import describe as count
     from training.statistics import duplicates, lengths_table, open_tokenizer, tasks_table
     from training.tokenizer import train_tokenizer
 
     name = prompt_format if history else without_history(prompt_format)
     corpora = _corpora(_role(role), name, data, annotations, sampling, seed)
-    settings = Recipe(**json.loads(recipe.read_text()))
+    settings = read_recipe(recipe)
     source = tokenizer or settings.base
     texts = (text for example in corpora["train"] for text in (example.prompt, example.target))
     pieces = open_tokenizer(source) if source else train_tokenizer(texts, settings.vocabulary)
@@ -196,29 +196,61 @@ def finetune(
     role: str,
     run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
     prompt_format: Annotated[str, typer.Option("--format", help="seed or compact.")] = "compact",
-    recipe: Annotated[Path, typer.Option(help="JSON file with fields of training.finetune.Recipe.")] = RECIPE,
-    base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: from scratch.")] = "",
-    steps: Annotated[int | None, typer.Option(help="Override the recipe's steps.")] = None,
-    seed: int = 0,
+    recipe: Annotated[Path, typer.Option(help="JSON file with fields of training.recipe.Recipe.")] = RECIPE,
+    base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
+    steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.")] = None,
+    save_minutes: Annotated[float, typer.Option(help="Save the state so often, besides at evaluations.")] = 5.0,
+    wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
     data: Path = DATA,
     annotations: Path = ANNOTATIONS,
 ) -> None:
-    """Fine-tune one role's model; selected on dev, resumable."""
-    from training.finetune import Recipe, Run
+    """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
+    from training.metrics import require_wandb
+    from training.origin import Origin, claim, require_same_purpose
+    from training.recipe import read_recipe, require_fitting_data
 
-    settings = Recipe(**json.loads(recipe.read_text()))
-    settings = replace(settings, base=base or settings.base, seed=seed, steps=steps or settings.steps)
+    folder = run or RUNS / role
+    changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0, "seed": seed}
+    overrides = {name: value for name, value in changed.items() if value is not None}
+    settings = read_recipe(recipe, **overrides)
+    require_same_purpose(folder, _role(role), prompt_format)
+    if wandb:
+        require_wandb()
     corpora = _corpora(_role(role), prompt_format, data, annotations)
-    trainer = Run(run or RUNS / role, settings, corpora["train"], corpora["dev"])
-    sizes = f"{len(corpora['train'])} examples, {len(corpora['dev'])} for dev"
-    console.print(f"{role}: {sizes}, {trainer.parameters / 1e6:.2f} M parameters")
-    with _bar() as bar:
-        task = bar.add_task(role, total=settings.steps, completed=trainer.step)
-        for metrics in trainer.train():
-            shown = " ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name not in ("step", "time"))
-            bar.update(task, completed=trainer.step, description=f"{role} {shown}")
-            if "dev_loss" in metrics:
-                console.print(f"step {trainer.step}: {shown}")
+    require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
+
+    from training.finetune import Run
+
+    trainer = Run(folder, settings, corpora["train"], corpora["dev"], save_minutes=save_minutes, wandb=wandb)
+    bar = _bar()
+    bar.disable = not trainer.main
+    if trainer.main:
+        options = "".join(f" --{name} {value}" for name, value in overrides.items() if name != "epochs")
+        claim(
+            folder,
+            Origin(
+                role=_role(role),
+                prompt_format=prompt_format,
+                data_sha256=json.loads(data.with_suffix(".manifest.json").read_text())["sha256"],
+                command=f"python -m training finetune {role} --format {prompt_format} --recipe {recipe}{options}",
+            ),
+        )
+        sizes = f"{len(corpora['train'])} examples, {len(corpora['dev'])} for dev"
+        trained = f"{trainer.trained_parameters / 1e6:.2f} of {trainer.parameters / 1e6:.2f} M parameters"
+        console.print(f"{role}: {sizes}, {trained}" + (f"; resumed at step {trainer.step}" if trainer.step else ""))
+    with bar:
+        task = bar.add_task(role, total=trainer.steps, completed=trainer.step)
+        try:
+            for metrics in trainer.train():
+                named = ("loss", "examples_per_second", "dev_loss", "dev_exact_match")
+                shown = " ".join(f"{name} {metrics[name]:.3f}" for name in named if name in metrics)
+                bar.update(task, completed=trainer.step, description=f"{role} {shown}")
+                if "dev_loss" in metrics:
+                    bar.console.print(f"step {trainer.step}: {shown}")
+        except KeyboardInterrupt as interrupt:
+            console.print(f"Stopped at step {trainer.step}; the same command goes on from the last saved state.")
+            raise typer.Exit(130) from interrupt
 
 
 @app.command()
@@ -231,19 +263,19 @@ def export(
 ) -> None:
     """Make a checkpoint that the services load out of a run's best weights: card, safetensors, CTranslate2 int8."""
     from training.export import export as export_run
+    from training.origin import read_origin, require_same_purpose
 
-    manifest = json.loads(data.with_suffix(".manifest.json").read_text())
     source = run or RUNS / role
-    recipe = json.loads((source / "recipe.json").read_text())
-    base = f" --base {recipe['base']}" if recipe["base"] else ""
+    require_same_purpose(source, _role(role), prompt_format)
+    origin = read_origin(source)
+    manifest = json.loads(data.with_suffix(".manifest.json").read_text())
     card = export_run(
         source,
         output or Path("checkpoints") / role,
         role=_role(role),
         prompt_format=prompt_format,
-        command=f"python -m training finetune {role} --format {prompt_format}{base} --steps {recipe['steps']} "
-        f"--seed {recipe['seed']}",
-        data_sha256=manifest["sha256"],
+        command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
+        data_sha256=origin.data_sha256 if origin else manifest["sha256"],
     )
     console.print(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {card.training.dev}")
 

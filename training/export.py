@@ -12,20 +12,28 @@ from safetensors import safe_open
 
 from waymark.checkpoint import CheckpointCard, Training, load, write_card
 from waymark.contracts import Role
-from waymark.generation.ctranslate2 import convert_to_ctranslate2
+from waymark.errors import InvalidInput
+from waymark.generation.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
 
-_SHIPPED = ("config.json", "model.safetensors", "tokenizer.json")
+_SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+"""The last only for causal models: vLLM asks for it."""
 
 
 def export(
     run: Path, output: Path, *, role: Role, prompt_format: str, command: str, data_sha256: str
 ) -> CheckpointCard:
-    """Write the best checkpoint of a run as `output`, int8 CTranslate2 weights beside it, and verify it.
+    """Write the best checkpoint of a run as `output` and verify it; int8 CTranslate2 weights beside it, if it can.
 
-    Replaces what is at `output` only once everything is written. Raises FileNotFoundError for a run without
+    Replaces what is at `output` only once everything is written. Raises InvalidInput for a run without
     a best checkpoint, CheckpointError if the result does not verify.
     """
     best = run / "best"
+    if not best.is_dir():
+        raise InvalidInput(
+            f"{run} holds no run that was evaluated.",
+            remedy=f"Train it first: python -m training finetune {role} --run {run}",
+            field="run",
+        )
     recipe = json.loads((run / "recipe.json").read_text())
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     chosen = max((row for row in metrics if "dev_exact_match" in row), key=lambda row: row["dev_exact_match"])
@@ -33,12 +41,15 @@ def export(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     for name in _SHIPPED:
-        shutil.copyfile(best / name, staging / name)
-    convert_to_ctranslate2(best, staging / "ctranslate2", quantization="int8")
+        if (best / name).exists():
+            shutil.copyfile(best / name, staging / name)
+    if json.loads((best / "config.json").read_text())["model_type"] in CONVERTIBLE:
+        convert_to_ctranslate2(best, staging / "ctranslate2", quantization="int8")
     card = CheckpointCard(
         name=f"waymark-{output.name}",
         role=role,
-        architecture="seq2seq",
+        # Runs from before there was a choice trained encoder-decoders.
+        architecture=recipe.get("architecture", "seq2seq"),
         prompt_format=prompt_format,
         parameters=_parameters(best / "model.safetensors"),
         max_input_tokens=recipe["max_input_tokens"],

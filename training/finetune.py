@@ -1,9 +1,15 @@
-"""Fine-tuning of encoder-decoder models on one role's dataset, from scratch or from a pretrained folder or hub name.
+"""Fine-tuning of one role's model: a loop that may be killed at any time and goes on where it was.
 
-One loop for a CPU and a GPU: AdamW, linear warm-up and cosine decay, bf16 autocast, gradient accumulation,
-batches of similar length drawn with a sampling temperature over task types, consistent renaming. The run
-folder holds the last state (resumed from after a kill), the best checkpoint by dev and a log of metrics.
+One loop for a CPU, a GPU and many: AdamW, linear warm-up and cosine decay, bf16 autocast, gradient accumulation,
+batches of similar length. `accelerate launch` spreads an update's forward passes over devices; a recipe means the
+same on one and on many. The run folder holds the last state, the best checkpoint by dev and the metrics.
 Selection is on dev variations, never on test.
+
+    recipe.json      all that decides the run besides its data
+    tokenizer.json
+    state.pt         weights, optimizer and step (with sharded weights a folder, state/, that accelerate writes)
+    best/            the best checkpoint by dev: config.json, model.safetensors (bf16), tokenizer.json
+    metrics.jsonl    a row every 50 steps and after each evaluation; the same in tensorboard/
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,57 +25,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, broadcast_object_list
 from tokenizers import Tokenizer
-from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast
 
+from training.batches import Batches, Pair, Tensors
 from training.datasets import Example
-from training.renaming import Renamer
-from training.tokenizer import END, PAD, train_tokenizer
+from training.metrics import Metrics
+from training.model import end_token, open_model, open_tokenizer, pad_token, plain_copy
+from training.recipe import Recipe, require_same_model
+from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 
-_IGNORED = -100
-_ROUND = 16
-_NEIGHBOURS = (1, 17, 2, 18)
-"""T5's buckets of relative position: the word before, after, two before, two after."""
-_NEIGHBOUR_BIAS = 6.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides a run besides its data."""
-
-    base: str = ""
-    """Folder or hub name of a pretrained model, e.g. `google/flan-t5-large`; empty: from scratch."""
-    vocabulary: int = 2048
-    width: int = 256
-    feedforward: int = 512
-    heads: int = 8
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    steps: int = 4000
-    batch: int = 64
-    """Examples that one forward pass sees."""
-    accumulate: int = 1
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    weight_decay: float = 0.01
-    dropout: float = 0.05
-    max_input_tokens: int = 512
-    max_new_tokens: int = 40
-    temperature: float = 2.0
-    """Task types are drawn with probability count^(1/temperature); 1: as they come."""
-    rename: float = 0.3
-    """Share of examples whose names are replaced consistently."""
-    drills: int = 0
-    """Batches of copying drills before each batch of examples: the instruction alone, renamed. Models from
-    scratch learn names as labels without them."""
-    evaluate_every: int = 500
-    evaluated: int = 600
-    """Dev examples that are looked at, evenly spread over dev."""
-    patience: int = 0
-    """Stop after this many evaluations without a better dev score; 0: never."""
-    seed: int = 0
+_REPORT_EVERY = 50
+_DEV_BATCH = 64
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 @dataclass(frozen=True)
@@ -81,231 +52,251 @@ class DevScores:
 
 
 class Run:
-    """One fine-tuning run in a folder. `train` may be killed at any time; a new Run in the same folder resumes."""
+    """One fine-tuning run in a folder. `train` may be killed at any time; a new Run in the same folder resumes.
 
-    def __init__(self, folder: Path, recipe: Recipe, train: Sequence[Example], dev: Sequence[Example]) -> None:
+    `save_minutes` is how much work a kill may cost. Raises InvalidInput and CheckpointError before anything is
+    trained when recipe, folder, base model and devices do not fit together.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        *,
+        save_minutes: float = 5.0,
+        wandb: str = "",
+    ) -> None:
         self.folder = folder
         self.recipe = recipe
-        self._train = train
+        self.steps = recipe.steps_for(len(train))
+        self._save_seconds = 60 * save_minutes
         self._dev = dev[:: max(1, len(dev) // recipe.evaluated)]
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._accelerator = _accelerator(recipe)
+        self._devices = self._accelerator.num_processes
+        require_same_model(recipe, folder)
         torch.manual_seed(recipe.seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-        self.tokenizer = self._tokenizer()
-        # transformers' annotations of its own classes contradict what they do, hence Any.
-        self.model: Any = self._model().to(self._device)
-        self._pad: int = self.model.config.pad_token_id
-        self._tokens = Tokens(self.tokenizer, self.model.config.eos_token_id)
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-6
-        )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate)
+        with self._accelerator.main_process_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.tokenizer = self._tokenizer(train)
+            model = open_model(recipe, self.tokenizer)
+        if self.main:
+            (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+        if recipe.recompute:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        self._batches = Batches(train, recipe)
+        self._tensors = Tensors(Tokens(self.tokenizer, end_token(model)), recipe, pad_token(model))
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+        """How many weights the model has, shared ones once."""
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.trained_parameters = sum(weight.numel() for weight in trained)
+        optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-6)
+        self.model, self._optimizer = self._accelerator.prepare(model, optimizer)
         self.step = 0
         self.best = DevScores(loss=math.inf, exact_match=-1.0)
         self._stale = 0
         self._resume()
+        self._metrics = Metrics(folder, recipe, step=self.step, wandb=wandb) if self.main else None
 
     @property
-    def parameters(self) -> int:
-        """How many weights the model has, shared ones once."""
-        return sum(weight.numel() for weight in self.model.parameters())
+    def main(self) -> bool:
+        """Whether this process is the one that writes and reports."""
+        return bool(self._accelerator.is_main_process)
 
     def train(self) -> Iterator[dict[str, float]]:
-        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation."""
-        batches = self._batches(start=self.step)
-        began, seen, loss_sum = time.monotonic(), 0, 0.0
-        while self.step < self.recipe.steps:
-            self.model.train()
-            for _ in range(self.recipe.accumulate):
-                batch = next(batches)
-                with torch.autocast(self._device.type, dtype=torch.bfloat16):
-                    loss = self.model(**self._tensors(batch)).loss / self.recipe.accumulate
-                loss.backward()
-                loss_sum += float(loss.detach())
-                seen += len(batch)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self._optimizer.step()
-            self._schedule.step()
-            self._optimizer.zero_grad(set_to_none=True)
+        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation.
+
+        After an update, and always after an evaluation, the state is saved when the last one is too old.
+        """
+        began, seen, losses = time.monotonic(), 0, torch.zeros((), device=self._accelerator.device)
+        saved = time.monotonic()
+        while self.step < self.steps and not self._stalled:
+            loss, examples = self._update()
+            losses += loss
+            seen += examples
             self.step += 1
-            if self.step % 50 == 0:
-                yield self._log(loss=loss_sum / 50, examples_per_second=seen / (time.monotonic() - began))
-                began, seen, loss_sum = time.monotonic(), 0, 0.0
-            if self.step % self.recipe.evaluate_every == 0 or self.step == self.recipe.steps:
-                scores = self.evaluate(self._dev)
-                better = scores.exact_match > self.best.exact_match
-                self._stale = 0 if better else self._stale + 1
-                if better:
-                    self.best = scores
-                    self.save(self.folder / "best")
+            if self.step % _REPORT_EVERY == 0:
+                mean = float(self._accelerator.reduce(losses, "mean")) / _REPORT_EVERY
+                speed = seen * self._devices / (time.monotonic() - began)
+                yield self._log(loss=mean, examples_per_second=speed, learning_rate=self._rate(self.step - 1))
+                began, seen = time.monotonic(), 0
+                losses.zero_()
+            if self.step % self.recipe.evaluate_every == 0 or self.step == self.steps:
+                yield self._select()
+                saved, began, seen = time.monotonic(), time.monotonic(), 0
+                losses.zero_()
+            elif self._agree(time.monotonic() - saved >= self._save_seconds):
                 self._save_state()
-                yield self._log(dev_loss=scores.loss, dev_exact_match=scores.exact_match)
-                if self.recipe.patience and self._stale >= self.recipe.patience:
-                    return
-                began, seen, loss_sum = time.monotonic(), 0, 0.0
+                saved = time.monotonic()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def evaluate(self, corpus: Sequence[Example]) -> DevScores:
         """Teacher-forced loss and greedy exact match; the whole answer counts, end token included."""
         self.model.eval()
-        losses, hits = 0.0, 0
         ordered = sorted(corpus, key=lambda example: len(example.prompt))
-        with torch.inference_mode(), torch.autocast(self._device.type, dtype=torch.bfloat16):
-            for start in range(0, len(ordered), 64):
-                batch = [(example.prompt, example.target) for example in ordered[start : start + 64]]
-                tensors = self._tensors(batch)
-                output = self.model(**tensors)
-                losses += float(output.loss) * len(batch)
-                # An answer is right token by token under teacher forcing exactly when greedy search gives it.
-                wanted = tensors["labels"]
-                right = (output.logits.argmax(-1) == wanted) | (wanted == _IGNORED)
-                hits += int(right.all(dim=1).sum())
-        return DevScores(loss=losses / len(corpus), exact_match=hits / len(corpus))
+        batches = [ordered[at : at + _DEV_BATCH] for at in range(0, len(ordered), _DEV_BATCH)]
+        sums = torch.zeros(2, device=self._accelerator.device)
+        with torch.no_grad():
+            # Devices that shard a model pass forward together, so each takes as many batches; some count for none.
+            for first in range(0, len(batches), self._devices):
+                number = first + self._accelerator.process_index
+                batch = batches[min(number, len(batches) - 1)]
+                inputs = self._inputs([(example.prompt, example.target) for example in batch])
+                output = self.model(**inputs)
+                if number < len(batches):
+                    sums[0] += output.loss * len(batch)
+                    sums[1] += self._tensors.right(output.logits, inputs["labels"]).sum()
+        loss, hits = self._accelerator.reduce(sums, "sum").tolist()
+        return DevScores(loss=loss / len(corpus), exact_match=hits / len(corpus))
 
     def save(self, folder: Path) -> None:
-        """Write config.json, model.safetensors (bf16) and tokenizer.json: what serving reads."""
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        half = self.model.__class__(self.model.config).to(torch.bfloat16)
-        half.load_state_dict(weights)
-        half.save_pretrained(folder)
-        (folder / "generation_config.json").unlink(missing_ok=True)
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        """Write config.json, model.safetensors (bf16) and the tokenizer: what serving reads. Replaces the folder."""
+        weights = self._accelerator.get_state_dict(self.model)
+        if not self.main:
+            return
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        model = plain_copy(self._accelerator.unwrap_model(self.model), self.recipe, weights)
+        model.save_pretrained(partial)
+        (partial / "generation_config.json").unlink(missing_ok=True)
+        if self.recipe.architecture == "causal":  # vLLM finds the tokenizer by its tokenizer_config.json
+            end = self.tokenizer.id_to_token(model.config.eos_token_id)
+            named: Any = PreTrainedTokenizerFast
+            named(tokenizer_object=self.tokenizer, eos_token=end).save_pretrained(str(partial))
+        self.tokenizer.save(str(partial / "tokenizer.json"))
+        _replace(partial, folder)
 
-    def _tokenizer(self) -> Tokenizer:
+    @property
+    def _stalled(self) -> bool:
+        return 0 < self.recipe.patience <= self._stale
+
+    def _update(self) -> tuple[torch.Tensor, int]:
+        """One update of the weights; the mean loss, and how many examples this device saw."""
+        # Dropout follows from the seed and the step too, so that a resumed run is the one that was interrupted.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 1_009 + self._accelerator.process_index)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(self.step)
+        self.model.train()
+        total, seen = torch.zeros((), device=self._accelerator.device), 0
+        first = self.step * self.recipe.accumulate + self._accelerator.process_index
+        for number in range(first, (self.step + 1) * self.recipe.accumulate, self._devices):
+            batch = self._batches[number]
+            with self._accelerator.accumulate(self.model):
+                loss = self.model(**self._inputs(batch)).loss
+                self._accelerator.backward(loss)
+                if self._accelerator.sync_gradients:
+                    self._accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+                self._optimizer.step()
+                self._optimizer.zero_grad(set_to_none=True)
+            total += loss.detach() * self._devices / self.recipe.accumulate
+            seen += len(batch)
+        return total, seen
+
+    def _select(self) -> dict[str, float]:
+        """Evaluate on dev, keep the weights if they are the best so far, and save the state."""
+        scores = self.evaluate(self._dev)
+        better = scores.exact_match > self.best.exact_match
+        self._stale = 0 if better else self._stale + 1
+        if better:
+            self.best = scores
+            self.save(self.folder / "best")
+        row = self._log(dev_loss=scores.loss, dev_exact_match=scores.exact_match)
+        self._save_state()
+        return row
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of an update."""
+        recipe = self.recipe
+        if step < recipe.warmup:
+            return recipe.learning_rate * (step + 1) / recipe.warmup
+        progress = (step - recipe.warmup) / max(1, self.steps - recipe.warmup)
+        return recipe.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+    def _inputs(self, batch: Sequence[Pair]) -> dict[str, Any]:
+        device = self._accelerator.device
+        tensors = self._tensors(batch)
+        placed = {key: one.to(device) if isinstance(one, torch.Tensor) else one for key, one in tensors.items()}
+        return {**placed, "use_cache": False}
+
+    def _agree(self, wish: bool) -> bool:
+        """The main process's wish, everywhere: clocks differ, and a sharded state is saved by all together."""
+        if self._accelerator.distributed_type not in _SHARDED:
+            return wish
+        wishes = [wish]
+        broadcast_object_list(wishes)
+        return wishes[0]
+
+    def _log(self, **values: float) -> dict[str, float]:
+        return {"step": self.step} if self._metrics is None else self._metrics.log(self.step, **values)
+
+    def _tokenizer(self, train: Sequence[Example]) -> Tokenizer:
         kept = self.folder / "tokenizer.json"
         if kept.exists():
             return Tokenizer.from_file(str(kept))
-        base = self.recipe.base
-        if (Path(base) / "tokenizer.json").exists():
-            tokenizer = Tokenizer.from_file(str(Path(base) / "tokenizer.json"))
-        elif base:
-            tokenizer = AutoTokenizer.from_pretrained(base).backend_tokenizer
-        else:
-            texts = (text for example in self._train for text in (example.prompt, example.target))
-            tokenizer = train_tokenizer(texts, self.recipe.vocabulary)
+        texts = (text for example in train for text in (example.prompt, example.target))
+        tokenizer = open_tokenizer(self.recipe, texts)
         tokenizer.save(str(kept))
         return tokenizer
 
-    def _model(self) -> Any:
-        recipe = self.recipe
-        if recipe.base:
-            model = AutoModelForSeq2SeqLM.from_pretrained(recipe.base, dtype=torch.float32, use_safetensors=True)
-            model.config.dropout_rate = recipe.dropout
-            return model
-        config: Any = T5Config
-        model = T5ForConditionalGeneration(
-            config(
-                vocab_size=self.tokenizer.get_vocab_size(),
-                d_model=recipe.width,
-                d_ff=recipe.feedforward,
-                d_kv=recipe.width // recipe.heads,
-                num_heads=recipe.heads,
-                num_layers=recipe.encoder_layers,
-                num_decoder_layers=recipe.decoder_layers,
-                dropout_rate=recipe.dropout,
-                feed_forward_proj="gated-gelu",
-                tie_word_embeddings=True,
-                pad_token_id=self.tokenizer.token_to_id(PAD),
-                eos_token_id=self.tokenizer.token_to_id(END),
-                decoder_start_token_id=self.tokenizer.token_to_id(PAD),
-            )
-        )
-
-        _begin_copying(model)
-        return model
-
-    def _rate(self, step: int) -> float:
-        recipe = self.recipe
-        if step < recipe.warmup:
-            return (step + 1) / recipe.warmup
-        progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    def _batches(self, start: int) -> Iterator[list[tuple[str, str]]]:
-        """Endless batches of similar length; the seed and the step decide what comes, also after a resume."""
-        recipe = self.recipe
-        by_task: dict[str, list[Example]] = {}
-        for example in self._train:
-            by_task.setdefault(example.task_id, []).append(example)
-        tasks = sorted(by_task)
-        weights = [len(by_task[task]) ** (1 / recipe.temperature) for task in tasks]
-        rename = Renamer(self._train, share=recipe.rename, seed=recipe.seed + start)
-        draw = random.Random(recipe.seed * 1_000_003 + start)
-        drillable = [example for example in self._train if rename.drill(example)] if recipe.drills else []
-        while True:
-            chosen = [draw.choice(by_task[task]) for task in draw.choices(tasks, weights, k=recipe.batch * 32)]
-            pairs = sorted((rename(example) for example in chosen), key=lambda pair: len(pair[0]))
-            batches = [pairs[at : at + recipe.batch] for at in range(0, len(pairs), recipe.batch)]
-            draw.shuffle(batches)
-            for batch in batches:
-                for _ in range(recipe.drills):
-                    drills = map(rename.drill, draw.choices(drillable, k=recipe.batch))
-                    yield [drill for drill in drills if drill]
-                yield batch
-
-    def _tensors(self, batch: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-        """Prompts and answers as rectangles of token ids, cut where serving cuts them."""
-        recipe = self.recipe
-        sources = [self._tokens.prompt(prompt, recipe.max_input_tokens).ids for prompt, _ in batch]
-        targets = [self._tokens.prompt(target, recipe.max_new_tokens).ids for _, target in batch]
-        ids = _rectangle(sources, self._pad)
-        return {
-            "input_ids": ids.to(self._device),
-            "attention_mask": ids.ne(self._pad).long().to(self._device),
-            "labels": _rectangle(targets, _IGNORED).to(self._device),
-        }
-
-    def _log(self, **metrics: float) -> dict[str, float]:
-        row = {"step": self.step, "time": time.time(), **metrics}
-        with (self.folder / "metrics.jsonl").open("a") as out:
-            out.write(json.dumps(row) + "\n")
-        return row
-
     def _save_state(self) -> None:
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "step": self.step,
-            "best": asdict(self.best),
-            "stale": self._stale,
-        }
-        partial = self.folder / "state.pt.partial"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / "state.pt")
+        """Replace the last state, whole or not at all."""
+        progress = {"step": self.step, "best": asdict(self.best), "stale": self._stale}
+        if self._accelerator.distributed_type in _SHARDED:
+            partial = self.folder / "state.partial"
+            self._accelerator.save_state(str(partial))
+            if self.main:
+                (partial / "progress.json").write_text(json.dumps(progress))
+                _replace(partial, self.folder / "state")
+            self._accelerator.wait_for_everyone()
+        elif self.main:
+            model = self._accelerator.unwrap_model(self.model)
+            every = model.named_parameters(remove_duplicate=False)
+            frozen = {name for name, weight in every if not weight.requires_grad}
+            weights = {name: one for name, one in model.state_dict().items() if name not in frozen}
+            partial = self.folder / "state.pt.partial"
+            torch.save({"model": weights, "optimizer": self._optimizer.state_dict(), **progress}, partial)
+            os.replace(partial, self.folder / "state.pt")
 
     def _resume(self) -> None:
-        path = self.folder / "state.pt"
-        if not path.exists():
-            return
-        state = torch.load(path, map_location=self._device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self.step = state["step"]
-        self.best = DevScores(**state["best"])
-        self._stale = state["stale"]
+        if self._accelerator.distributed_type in _SHARDED:
+            folder = self.folder / "state"
+            if not folder.exists():
+                return
+            self._accelerator.load_state(str(folder))
+            progress = json.loads((folder / "progress.json").read_text())
+        else:
+            path = self.folder / "state.pt"
+            if not path.exists():
+                return
+            progress = torch.load(path, map_location=self._accelerator.device, weights_only=True)
+            model = self._accelerator.unwrap_model(self.model)
+            # Adapters are saved without the frozen weights of their base.
+            model.load_state_dict(progress["model"], strict=not self.recipe.lora_rank)
+            self._optimizer.load_state_dict(progress["optimizer"])
+        self.step = progress["step"]
+        self.best = DevScores(**progress["best"])
+        self._stale = progress["stale"]
 
 
-def _begin_copying(model: Any) -> None:
-    """Start a fresh T5 as one that copies: four encoder heads look at the neighbours, cross-attention passes words on.
+def _accelerator(recipe: Recipe) -> Accelerator:
+    """This process's part in the run: one of one, or what `accelerate launch` has set up."""
+    accelerator = Accelerator(mixed_precision="bf16")
+    if recipe.accumulate % accelerator.num_processes:
+        raise InvalidInput(
+            f"The recipe accumulates {recipe.accumulate} forward passes, which {accelerator.num_processes} devices "
+            "cannot share evenly.",
+            remedy="Choose accumulate as a multiple of the devices; batch × accumulate is what an update sees.",
+            field="accumulate",
+        )
+    accelerator.gradient_accumulation_steps = recipe.accumulate // accelerator.num_processes
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch
+    return accelerator
 
-    A word is copied by finding the one after the word written last, so the encoder must mark each word with its
-    neighbour, and the decoder must hand the word that it finds to the (tied) output. From a random start both are
-    learnt late: a relative bias grows by at most the learning rate a step. Measured in docs/log.md.
-    """
-    with torch.no_grad():
-        bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
-        for head, bucket in zip(range(bias.shape[1]), _NEIGHBOURS, strict=False):
-            bias[bucket, head] += _NEIGHBOUR_BIAS
-        for block in model.decoder.block:
-            attention = block.layer[1].EncDecAttention
-            torch.nn.init.eye_(attention.v.weight)
-            torch.nn.init.eye_(attention.o.weight)
 
-
-def _rectangle(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Token ids, rows x width, padded on the right to a round width: few shapes, so kernels are made once."""
-    width = -(-max(len(row) for row in rows) // _ROUND) * _ROUND
-    return torch.tensor([[*row, *([value] * (width - len(row)))] for row in rows])
+def _replace(partial: Path, folder: Path) -> None:
+    """Put a complete folder where an older one may stand."""
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

@@ -152,27 +152,35 @@ def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
 # --- conversion ------------------------------------------------------------------------------------------
 
 
+CONVERTIBLE = ("t5", "llama")
+"""Model types, as `config.json` names them, that `convert_to_ctranslate2` converts."""
+
+
 def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8") -> None:
-    """Convert a T5 checkpoint folder (config.json, model.safetensors, tokenizer.json) into `output`.
+    """Convert a checkpoint folder (config.json, model.safetensors, tokenizer.json), T5 or Llama, into `output`.
 
     `quantization` is CTranslate2's name of the stored type, e.g. `int8` or `float32`. `output` is created
-    and may exist. Raises CheckpointError when the model is no T5 or its tokenizer does not fit it.
+    and may exist. Raises CheckpointError when the model is of another type or its tokenizer does not fit it.
     """
-    from ctranslate2.converters.transformers import T5Loader
+    from ctranslate2.converters.transformers import LlamaLoader, T5Loader
 
-    from waymark.generation.transformers import load_seq2seq
+    from waymark.generation.transformers import load_causal, load_seq2seq
 
-    model = load_seq2seq(str(folder), dtype="float32")
-    config = model.config
-    if config.model_type != "t5":
+    model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    if model_type not in CONVERTIBLE:
         raise CheckpointError(
-            f"{folder} holds a {config.model_type} model, of which this version converts none.",
+            f"{folder} holds a {model_type} model, of which this version converts none.",
             remedy="Serve it with WAYMARK_ENGINE=transformers.",
         )
-    # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
-    # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
-    config.tie_word_embeddings = config.scale_decoder_outputs
-    spec = T5Loader()(model, _vocabulary(folder, config))
+    if model_type == "llama":
+        model = load_causal(str(folder), dtype="float32")
+        spec = LlamaLoader()(model, _vocabulary(folder, model.config))
+    else:
+        model = load_seq2seq(str(folder), dtype="float32")
+        # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
+        # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
+        model.config.tie_word_embeddings = model.config.scale_decoder_outputs
+        spec = T5Loader()(model, _vocabulary(folder, model.config))
     spec.validate()
     spec.optimize(quantization=quantization)
     output.mkdir(parents=True, exist_ok=True)
@@ -185,6 +193,7 @@ class _Vocabulary:
 
     tokens: tuple[str, ...]
     pad_token: str
+    bos_token: str
     eos_token: str
     unk_token: str
 
@@ -204,9 +213,11 @@ def _vocabulary(folder: Path, config: Any) -> _Vocabulary:
         )
     tokens = tuple(tokenizer.id_to_token(number) or unused(number) for number in range(config.vocab_size))
     pad = tokens[config.pad_token_id]
+    begin = getattr(config, "bos_token_id", None)
     return _Vocabulary(
         tokens=tokens,
         pad_token=pad,
+        bos_token=pad if begin is None else tokens[begin],
         eos_token=tokens[config.eos_token_id],
         unk_token="<unk>" if "<unk>" in tokens else pad,
     )

@@ -17,9 +17,11 @@ from waymark.generation import Encoded, Prompt
 
 
 class Tokens:
-    """The tokenizer of a sequence-to-sequence checkpoint: T5's convention, text then one end token.
+    """A checkpoint's tokenizer. T5's convention, for all architectures: a text, then one end token.
 
-    Raises CheckpointError when the tokenizer would frame a text in any other way.
+    A causal model reads prompt and end token, and goes on with the answer and another end token. Where its tokenizer
+    opens texts with a begin token (Llama's does), so does a prompt. Raises CheckpointError when the tokenizer would
+    frame a text in any other way.
     """
 
     def __init__(self, tokenizer: Tokenizer, end: int) -> None:
@@ -27,22 +29,26 @@ class Tokens:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         plain = tokenizer.encode("look around", add_special_tokens=False).ids
-        if tokenizer.encode("look around").ids not in (plain, [*plain, end]):
+        framed = tokenizer.encode("look around").ids
+        if framed[-1:] == [end]:
+            framed.pop()
+        self._begin = framed[: len(framed) - len(plain)]
+        if framed != [*self._begin, *plain] or len(self._begin) > 1:
             raise CheckpointError(
-                "The tokenizer adds tokens other than one end token.",
+                "The tokenizer adds tokens other than one begin token and one end token.",
                 remedy="Use a tokenizer.json whose post-processor is `$A </s>`.",
             )
         self._tokenizer = tokenizer
         self.end = end
 
     def prompts(self, prompts: Sequence[Prompt], limit: int) -> list[Encoded]:
-        """Each with at most `limit` tokens: the text's first ones and the end token. What is encoded stays."""
+        """Each with at most `limit` tokens: begin, the text's first ones, end. What is encoded stays."""
         return [self._prompt(prompt, limit) if isinstance(prompt, str) else prompt for prompt in prompts]
 
     def _prompt(self, text: str, limit: int) -> Encoded:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        kept = ids[: limit - 1]
-        return Encoded(text=text, ids=[*kept, self.end], truncated=len(ids) - len(kept))
+        kept = ids[: limit - 1 - len(self._begin)]
+        return Encoded(text=text, ids=[*self._begin, *kept, self.end], truncated=len(ids) - len(kept))
 
     def target(self, text: str) -> list[int]:
         """An answer's tokens, without the end token."""

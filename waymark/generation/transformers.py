@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from waymark.errors import CheckpointError, EngineUnavailable
@@ -30,8 +30,17 @@ def load_seq2seq(model: str, *, dtype: str) -> Any:
 
     Raises CheckpointError when it is unreadable or has no safetensors.
     """
+    return _load(AutoModelForSeq2SeqLM, model, dtype, "an encoder-decoder")
+
+
+def load_causal(model: str, *, dtype: str) -> Any:
+    """A frozen decoder-only model, as `load_seq2seq`."""
+    return _load(AutoModelForCausalLM, model, dtype, "a causal model")
+
+
+def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
     try:
-        loaded: Any = AutoModelForSeq2SeqLM.from_pretrained(
+        loaded = auto.from_pretrained(
             model,
             dtype=dtype,
             use_safetensors=True,
@@ -42,7 +51,7 @@ def load_seq2seq(model: str, *, dtype: str) -> Any:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"Cannot load the model {model}: {reason}",
-            remedy="It must be an encoder-decoder with config.json and model.safetensors.",
+            remedy=f"It must be {kind} with config.json and model.safetensors.",
         ) from error
     return loaded.requires_grad_(False).eval()
 

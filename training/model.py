@@ -1,0 +1,202 @@
+"""Models to train: pretrained or from scratch, encoder-decoder or decoder only, whole or by adapters.
+
+Two kinds of architecture share one framing of text (`waymark.generation.tokens`): a prompt, one end token, the
+answer, one end token. An encoder-decoder reads the first half and writes the second; a causal model goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from training.recipe import Recipe
+from training.tokenizer import END, PAD, train_tokenizer
+from waymark.errors import CheckpointError, InvalidInput
+
+_NEIGHBOURS = (1, 17, 2, 18)
+"""T5's buckets of relative position: the word before, after, two before, two after."""
+_NEIGHBOUR_BIAS = 6.0
+
+
+def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
+    """The base model's tokenizer, or one learnt from prompts and targets. Raises CheckpointError."""
+    if not recipe.base:
+        return train_tokenizer(texts, recipe.vocabulary)
+    kept = Path(recipe.base) / "tokenizer.json"
+    if kept.exists():
+        return Tokenizer.from_file(str(kept))
+    try:
+        return AutoTokenizer.from_pretrained(recipe.base, trust_remote_code=False).backend_tokenizer
+    except (OSError, ValueError) as error:
+        raise _unloadable(recipe.base, error) from error
+
+
+def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+    """The recipe's model in float32 on the CPU, with adapters where it asks for them.
+
+    Raises InvalidInput when the base is of another architecture or too short for the recipe's prompts,
+    CheckpointError when it cannot be loaded or its tokenizer does not fit.
+    """
+    # transformers' annotations of its own classes contradict what they do, hence Any.
+    if not recipe.base:
+        return _fresh_causal(recipe, tokenizer) if recipe.architecture == "causal" else _fresh_t5(recipe, tokenizer)
+    model = _pretrained(recipe)
+    if tokenizer.get_vocab_size() > model.get_input_embeddings().num_embeddings:
+        raise CheckpointError(
+            f"The tokenizer of {recipe.base} has more tokens than the model has embeddings.",
+            remedy="Keep the tokenizer that the model was trained with.",
+        )
+    return _with_adapters(model, recipe) if recipe.lora_rank else model
+
+
+def end_token(model: Any) -> int:
+    """The token that ends a prompt and an answer; the first where a model has several."""
+    end = model.config.eos_token_id
+    return int(end[0] if isinstance(end, list) else end)
+
+
+def pad_token(model: Any) -> int:
+    """What fills a batch up. Masked everywhere, so any token will do where a model has none."""
+    pad = model.config.pad_token_id
+    return end_token(model) if pad is None else int(pad)
+
+
+def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any:
+    """A copy of a model on the CPU in bf16, adapters merged; `weights` is its whole state, wherever that lay."""
+    base = model.get_base_model() if recipe.lora_rank else model
+    with torch.device("meta"):
+        copy = type(base)(base.config)
+        if recipe.lora_rank:
+            copy = _with_adapters(copy, recipe)
+    copy.to_empty(device="cpu")
+    base_of_copy = copy.get_base_model() if recipe.lora_rank else copy
+    base_of_copy.tie_weights()
+    copy.load_state_dict(weights)
+    if recipe.lora_rank:
+        copy = copy.merge_and_unload()
+    # Whoever serves it should not have to choose among several ends, or to make up a padding.
+    copy.config.eos_token_id, copy.config.pad_token_id = end_token(model), pad_token(model)
+    return copy.to(torch.bfloat16)
+
+
+def _pretrained(recipe: Recipe) -> Any:
+    try:
+        config: Any = AutoConfig.from_pretrained(recipe.base, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unloadable(recipe.base, error) from error
+    found = "seq2seq" if config.is_encoder_decoder else "causal"
+    if found != recipe.architecture:
+        raise InvalidInput(
+            f"{recipe.base} is a {found} model; the recipe says {recipe.architecture}.",
+            remedy=f'Put "architecture": "{found}" into the recipe.',
+            field="architecture",
+        )
+    positions = getattr(config, "max_position_embeddings", None)
+    needed = recipe.max_input_tokens + (recipe.max_new_tokens if found == "causal" else 0)
+    if positions is not None and positions < needed:
+        raise InvalidInput(
+            f"{recipe.base} reads {positions} tokens; the recipe needs {needed} for prompt and answer.",
+            remedy="Lower max_input_tokens.",
+            field="max_input_tokens",
+        )
+    for name in ("dropout_rate", "attention_dropout"):  # T5's name, and that of Llama and its kin
+        if hasattr(config, name):
+            setattr(config, name, recipe.dropout)
+    auto: Any = AutoModelForCausalLM if found == "causal" else AutoModelForSeq2SeqLM
+    try:
+        model = auto.from_pretrained(
+            recipe.base, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unloadable(recipe.base, error) from error
+    return model
+
+
+def _unloadable(base: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"Cannot load the base model {base}: {str(error).strip().splitlines()[0]}",
+        remedy="Name a folder with config.json, model.safetensors and tokenizer.json, or a model on the hub.",
+    )
+
+
+def _with_adapters(model: Any, recipe: Recipe) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.dropout, target_modules="all-linear"
+    )
+    return get_peft_model(model, settings)
+
+
+def _fresh_t5(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+    config: Any = T5Config
+    model = T5ForConditionalGeneration(
+        config(
+            vocab_size=tokenizer.get_vocab_size(),
+            d_model=recipe.width,
+            d_ff=recipe.feedforward,
+            d_kv=recipe.width // recipe.heads,
+            num_heads=recipe.heads,
+            num_layers=recipe.encoder_layers,
+            num_decoder_layers=recipe.decoder_layers,
+            dropout_rate=recipe.dropout,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.token_to_id(PAD),
+            eos_token_id=tokenizer.token_to_id(END),
+            decoder_start_token_id=tokenizer.token_to_id(PAD),
+        )
+    )
+    _begin_copying(model)
+    return model
+
+
+def _fresh_causal(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+    config: Any = LlamaConfig
+    return LlamaForCausalLM(
+        config(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=recipe.width,
+            intermediate_size=recipe.feedforward,
+            num_attention_heads=recipe.heads,
+            num_hidden_layers=recipe.decoder_layers,
+            max_position_embeddings=recipe.max_input_tokens + recipe.max_new_tokens,
+            attention_dropout=recipe.dropout,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.token_to_id(PAD),
+            bos_token_id=None,
+            eos_token_id=tokenizer.token_to_id(END),
+        )
+    )
+
+
+def _begin_copying(model: Any) -> None:
+    """Start a fresh T5 as one that copies: four encoder heads look at the neighbours, cross-attention passes words on.
+
+    A word is copied by finding the one after the word written last, so the encoder must mark each word with its
+    neighbour, and the decoder must hand the word that it finds to the (tied) output. From a random start both are
+    learnt late: a relative bias grows by at most the learning rate a step. Measured in docs/log.md.
+    """
+    with torch.no_grad():
+        bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        for head, bucket in zip(range(bias.shape[1]), _NEIGHBOURS, strict=False):
+            bias[bucket, head] += _NEIGHBOUR_BIAS
+        for block in model.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            torch.nn.init.eye_(attention.v.weight)
+            torch.nn.init.eye_(attention.o.weight)

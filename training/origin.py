@@ -1,0 +1,47 @@
+"""Where a run came from: `origin.json` in its folder, so that it is resumed and exported as what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from waymark.contracts import Role
+from waymark.errors import InvalidInput
+
+
+class Origin(BaseModel):
+    """What a run was trained for, on what, and by which command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    prompt_format: str
+    data_sha256: str
+    """Of the trajectories."""
+    command: str
+    """Makes the run again."""
+
+
+def read_origin(run: Path) -> Origin | None:
+    """The origin of a run; None for one that recorded none."""
+    path = run / "origin.json"
+    return Origin.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def claim(run: Path, origin: Origin) -> None:
+    """Note what a run folder is for. Raises InvalidInput when it holds a run of another role or format."""
+    require_same_purpose(run, origin.role, origin.prompt_format)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "origin.json").write_text(origin.model_dump_json(indent=1) + "\n")
+
+
+def require_same_purpose(run: Path, role: Role, prompt_format: str) -> None:
+    """Raise InvalidInput when a run was trained for another role or in another prompt format."""
+    begun = read_origin(run)
+    if begun is not None and (begun.role, begun.prompt_format) != (role, prompt_format):
+        raise InvalidInput(
+            f"{run} is a run of role {begun.role} in format {begun.prompt_format}, not of {role} in {prompt_format}.",
+            remedy="Give another --run folder, or the role and --format that it was begun with.",
+            field="run",
+        )

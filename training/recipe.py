@@ -1,0 +1,197 @@
+"""Recipes: all that decides a fine-tuning run besides its data, as a JSON file, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from training.datasets import Example
+from waymark.errors import InvalidInput
+
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+RENAMABLE = ("compact", "compact-nohistory")
+"""Prompt formats whose examples renaming and drills understand."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+class Recipe:
+    """All that decides a run besides its data. The same recipe gives the same run on one device or many."""
+
+    architecture: Literal["seq2seq", "causal"] = "seq2seq"
+    """Encoder-decoder (T5) or decoder only (Llama); a pretrained `base` must be of the same kind."""
+    base: str = ""
+    """Folder or hub name of a pretrained model, e.g. `google/flan-t5-large`; empty: from scratch."""
+    lora_rank: Natural = 0
+    """Train low-rank adapters of this rank on all linear layers of `base`, merged when saved; 0: train all weights."""
+    lora_alpha: Positive = 32
+    """Adapters are scaled by alpha / rank."""
+    vocabulary: Positive = 2048
+    """From scratch only, like the next five: pieces of the tokenizer."""
+    width: Positive = 256
+    feedforward: Positive = 512
+    heads: Positive = 8
+    encoder_layers: Natural = 4
+    """Unused by causal models."""
+    decoder_layers: Positive = 2
+    steps: Positive = 4000
+    """Updates of the weights."""
+    epochs: Annotated[float, Field(ge=0)] = 0.0
+    """If not 0, it replaces `steps`: as many as draw each training example so often, on average."""
+    batch: Positive = 64
+    """Examples that one forward pass sees."""
+    accumulate: Positive = 1
+    """Forward passes of an update, all devices together: each of N devices does accumulate / N of them."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Natural = 200
+    """Steps of linear warm-up; a cosine down to a twentieth follows."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    recompute: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    max_input_tokens: Positive = 512
+    max_new_tokens: Positive = 40
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    """Task types are drawn with probability count^(1/temperature); 1: as they come."""
+    rename: Share = 0.3
+    """Share of examples whose names are replaced consistently."""
+    drills: Natural = 0
+    """Batches of copying drills before each batch of examples: the instruction alone, renamed. Models from
+    scratch learn names as labels without them."""
+    evaluate_every: Positive = 500
+    evaluated: Positive = 600
+    """Dev examples that are looked at, evenly spread over dev."""
+    patience: Natural = 0
+    """Stop after this many evaluations without a better dev score; 0: never."""
+    seed: Natural = 0
+
+    def steps_for(self, examples: int) -> int:
+        """Updates of a run on so many training examples."""
+        return math.ceil(self.epochs * examples / (self.batch * self.accumulate)) if self.epochs else self.steps
+
+
+_MODEL = (
+    "architecture base lora_rank lora_alpha vocabulary width feedforward heads encoder_layers decoder_layers".split()
+)
+"""Fields that decide which weights there are: a run cannot be resumed with others."""
+
+
+def make_recipe(values: dict[str, Any], source: str = "the recipe") -> Recipe:
+    """A recipe from its fields; `source` names where they come from. Raises InvalidInput at the first wrong one."""
+    known = [one.name for one in fields(Recipe)]
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise InvalidInput(
+                f"{source} has a field {name!r}, which recipes do not know.",
+                remedy=f"Did you mean {near[0]!r}?" if near else f"Fields are {', '.join(known)}.",
+                field=name,
+            )
+    try:
+        recipe = Recipe(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise InvalidInput(
+            f"{source} has {name} = {values[name]!r}: {first['msg']}.", remedy="Correct that field.", field=name
+        ) from error
+    if not recipe.base and recipe.width % (2 * recipe.heads):
+        raise InvalidInput(
+            f"{source} has width {recipe.width} and {recipe.heads} heads.",
+            remedy="Each head needs the same even share of the width.",
+            field="heads",
+        )
+    if not recipe.base and recipe.architecture == "seq2seq" and not recipe.encoder_layers:
+        raise InvalidInput(f"{source} has no encoder layers.", remedy="Give at least one.", field="encoder_layers")
+    if recipe.lora_rank and not recipe.base:
+        raise InvalidInput(
+            f"{source} asks for LoRA on a model from scratch, which has nothing to adapt.",
+            remedy="Name a base, or set lora_rank to 0.",
+            field="lora_rank",
+        )
+    if recipe.base:
+        _require_base(recipe.base)
+    return recipe
+
+
+def read_recipe(path: Path, **changed: Any) -> Recipe:
+    """A recipe file, with some of its fields changed. Raises InvalidInput, never a parser's own error."""
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot read the recipe {path}: {error.strerror}.",
+            remedy="Recipes that come with Waymark are in training/recipes/.",
+            field="recipe",
+        ) from error
+    except ValueError as error:
+        raise InvalidInput(
+            f"The recipe {path} is no JSON: {error}.", remedy="Mend it there.", field="recipe"
+        ) from error
+    if not isinstance(values, dict):
+        raise InvalidInput(f"The recipe {path} is no JSON object.", remedy="Write fields and values.", field="recipe")
+    return make_recipe(values | changed, str(path))
+
+
+def require_same_model(recipe: Recipe, folder: Path) -> None:
+    """Raise InvalidInput when the run in `folder` was begun with other weights than this recipe's."""
+    path = folder / "recipe.json"
+    if not (folder / "state.pt").exists() and not (folder / "state").exists():
+        return
+    # Fields that the recipe of an older run lacks had their defaults.
+    begun, now = asdict(Recipe()) | json.loads(path.read_text()), asdict(recipe)
+    for name in _MODEL:
+        if begun[name] != now[name]:
+            raise InvalidInput(
+                f"The run in {folder} was begun with {name} = {begun[name]!r}; this recipe says {now[name]!r}.",
+                remedy="Resume it with its own recipe.json, or give another --run folder.",
+                field=name,
+            )
+
+
+def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Example], dev: Sequence[Example]) -> None:
+    """Raise InvalidInput when a recipe cannot be followed on these examples in this prompt format."""
+    if (recipe.rename or recipe.drills) and prompt_format not in RENAMABLE:
+        raise InvalidInput(
+            f"The recipe renames (rename {recipe.rename}, drills {recipe.drills}), which needs the prompt format "
+            f"{' or '.join(RENAMABLE)}, not {prompt_format!r}.",
+            remedy="Set rename and drills to 0, as training/recipes/flan-t5-large-executor.json does.",
+            field="rename" if recipe.rename else "drills",
+        )
+    if len(train) < recipe.batch:
+        raise InvalidInput(
+            f"There are {len(train)} training examples, fewer than one batch of {recipe.batch}.",
+            remedy="Record more trajectories of split train, or set a smaller batch.",
+            field="batch",
+        )
+    if not dev:
+        raise InvalidInput(
+            "There are no dev examples to select by.",
+            remedy="Record trajectories of split dev: python -m training trajectories --split dev.",
+            field="data",
+        )
+
+
+def _require_base(base: str) -> None:
+    """A path must be a model's folder; a hub name (`owner/name` or `name`) is looked up when it is loaded."""
+    folder = Path(base)
+    if folder.is_dir():
+        for name in ("config.json", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise InvalidInput(
+                    f"The base folder {base} has no {name}.",
+                    remedy="It needs config.json, model.safetensors and tokenizer.json.",
+                    field="base",
+                )
+    elif base.startswith((".", "/", "~")) or base.count("/") > 1:
+        raise InvalidInput(f"There is no base folder {base}.", remedy="Check the path.", field="base")
