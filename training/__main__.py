@@ -17,7 +17,8 @@ from training.annotate import annotate_by_rule, describe, first_of_each_task, re
 from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
 from training.trajectories import collect, plan, read_table, write_table
 from waymark.contracts import Role
-from waymark.errors import WaymarkError
+from waymark.errors import InvalidInput, WaymarkError
+from waymark.generation.load import Engine
 from waymark.process import available_cores
 from waymark.prompts import get_format
 from waymark.prompts.history import without_history
@@ -147,47 +148,36 @@ def datasets(
     sampling: Annotated[Sampling, typer.Option(help="published: train variations of 3-3, 9-*, 10-* limited.")] = "all",
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     tokenizer: Annotated[
-        str, typer.Option(help="Counts tokens: file, folder or hub name; default: the recipe's base, or one learnt.")
+        str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
     ] = "",
     recipe: Annotated[Path, typer.Option(help="Its limits tell what is cut.")] = RECIPE,
     data: Path = DATA,
     annotations: Path = ANNOTATIONS,
 ) -> None:
     """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
+    from training.model import open_tokenizer
     from training.recipe import read_recipe
     from training.statistics import describe as count
-    from training.statistics import duplicates, lengths_table, open_tokenizer, tasks_table
-    from training.tokenizer import train_tokenizer
+    from training.statistics import shown
 
+    settings = read_recipe(recipe, **({"base": tokenizer} if tokenizer else {}))
     name = prompt_format if history else without_history(prompt_format)
     corpora = _corpora(_role(role), name, data, annotations, sampling, seed)
-    settings = read_recipe(recipe)
-    source = tokenizer or settings.base
-    texts = (text for example in corpora["train"] for text in (example.prompt, example.target))
-    pieces = open_tokenizer(source) if source else train_tokenizer(texts, settings.vocabulary)
+    pieces = open_tokenizer(settings, (text for one in corpora["train"] for text in (one.prompt, one.target)))
     limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
-    splits = {split: count(corpus, pieces, **limits) for split, corpus in corpora.items()}
-    repeated = duplicates(corpora["train"], corpora["dev"])
-    folder = output or Path("build/datasets") / f"{role}-{name}"
+    found = count(corpora, pieces, **limits)
     about = {
         "role": role,
         "prompt_format": name,
         "data_sha256": json.loads(data.with_suffix(".manifest.json").read_text())["sha256"],
         "sampling": sampling,
         "seed": seed,
-        "tokenizer": source or f"learnt, {pieces.get_vocab_size()} pieces",
+        "tokenizer": settings.base or f"learnt, {pieces.get_vocab_size()} pieces",
         **limits,
-        "splits": {split: asdict(one) for split, one in splits.items()},
-        "duplicates": asdict(repeated),
     }
-    write_dataset(folder, corpora, about)
-    console.print(tasks_table(splits), lengths_table(splits))
-    for split, one in splits.items():
-        console.print(f"{split} answers: " + ", ".join(f"{verb} {number}" for verb, number in one.verbs.items()))
-    console.print(
-        f"{repeated.dev_prompts_in_train} dev prompts stand in train too, {repeated.dev_examples_in_train} with their "
-        f"answer; {repeated.within_train} train examples repeat another. No variation stands in another's split."
-    )
+    folder = output or Path("build/datasets") / f"{role}-{name}"
+    write_dataset(folder, corpora, about | asdict(found))
+    console.print(*shown(found), sep="\n")
     console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
 
 
@@ -202,6 +192,7 @@ def finetune(
     seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.")] = None,
     save_minutes: Annotated[float, typer.Option(help="Save the state so often, besides at evaluations.")] = 5.0,
     wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
+    sampling: Annotated[Sampling, typer.Option(help="As for datasets, drawn by the recipe's seed.")] = "all",
     data: Path = DATA,
     annotations: Path = ANNOTATIONS,
 ) -> None:
@@ -217,7 +208,7 @@ def finetune(
     require_same_purpose(folder, _role(role), prompt_format)
     if wandb:
         require_wandb()
-    corpora = _corpora(_role(role), prompt_format, data, annotations)
+    corpora = _corpora(_role(role), prompt_format, data, annotations, sampling, settings.seed)
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
 
     from training.finetune import Run
@@ -227,6 +218,7 @@ def finetune(
     bar.disable = not trainer.main
     if trainer.main:
         options = "".join(f" --{name} {value}" for name, value in overrides.items() if name != "epochs")
+        options += f" --sampling {sampling}" if sampling != "all" else ""
         claim(
             folder,
             Origin(
@@ -278,6 +270,41 @@ def export(
         data_sha256=origin.data_sha256 if origin else manifest["sha256"],
     )
     console.print(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {card.training.dev}")
+
+
+@app.command()
+def score(
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")] = None,
+    prompt_format: Annotated[str, typer.Option("--format", help="Of runs that recorded none.")] = "compact",
+    engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    data: Path = DATA,
+    annotations: Path = ANNOTATIONS,
+) -> None:
+    """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
+    from training.score import opened, table
+    from training.score import score as score_all
+
+    every = [one for one in read_table(data) if find_task(one.task_id).split_of(one.variation) == "dev"]
+    if not every:
+        raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
+    sources = checkpoints or sorted(path.parent for path in Path("checkpoints").glob("*/card.json"))
+    run_role = _role(role) if role else None
+    with opened(sources, engine, role=run_role, prompt_format=prompt_format) as contestants, _bar() as bar:
+        task = bar.add_task("")
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        scores = score_all(contestants, every, read_annotations(annotations), told)
+    if as_json:
+        data_sha256 = json.loads(data.with_suffix(".manifest.json").read_text())["sha256"]
+        typer.echo(json.dumps({"data_sha256": data_sha256, "scores": [asdict(one) for one in scores]}))
+    else:
+        Console().print(table(scores))
 
 
 def _corpora(

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich import box
 from rich.table import Table
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from training.datasets import Example
-from waymark.generation.tokens import read_tokenizer
 from waymark.tasks import TASKS, Split
 
 _BATCH = 1024
@@ -81,15 +78,28 @@ class Duplicates:
     """Task id to its dev examples whose prompt stands in train."""
 
 
-def open_tokenizer(source: str) -> Tokenizer:
-    """The tokenizer of a `tokenizer.json`, of a folder that has one, or of a model on the hub."""
-    path = Path(source)
-    if path.is_dir():
-        path /= "tokenizer.json"
-    return read_tokenizer(path) if path.is_file() else AutoTokenizer.from_pretrained(source).backend_tokenizer
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """All that is counted of a dataset."""
+
+    splits: dict[Split, SplitStatistics]
+    duplicates: Duplicates
 
 
 def describe(
+    corpora: Mapping[Split, Sequence[Example]], tokenizer: Tokenizer, *, max_input_tokens: int, max_new_tokens: int
+) -> DatasetStatistics:
+    """Count a dataset with its train and dev splits, against the limits of a recipe."""
+    return DatasetStatistics(
+        splits={
+            split: describe_split(corpus, tokenizer, max_input_tokens=max_input_tokens, max_new_tokens=max_new_tokens)
+            for split, corpus in corpora.items()
+        },
+        duplicates=duplicates(corpora["train"], corpora["dev"]),
+    )
+
+
+def describe_split(
     corpus: Sequence[Example], tokenizer: Tokenizer, *, max_input_tokens: int, max_new_tokens: int
 ) -> SplitStatistics:
     """Count one split."""
@@ -133,7 +143,22 @@ def duplicates(train: Sequence[Example], dev: Sequence[Example]) -> Duplicates:
     )
 
 
-def lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
+def shown(found: DatasetStatistics) -> list[Table | str]:
+    """The same for people: examples by task type, lengths, answers by verb, and what repeats."""
+    repeated = found.duplicates
+    return [
+        _tasks_table(found.splits),
+        _lengths_table(found.splits),
+        *(
+            f"{split} answers: " + ", ".join(f"{verb} {count:,}" for verb, count in one.verbs.items())
+            for split, one in found.splits.items()
+        ),
+        f"{repeated.dev_prompts_in_train:,} dev prompts stand in train too, {repeated.dev_examples_in_train:,} with "
+        f"their answer; {repeated.within_train:,} train examples repeat another.",
+    ]
+
+
+def _lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
     """Lengths and truncation, a column a split."""
     rows: dict[str, Callable[[SplitStatistics], str]] = {
         "examples": lambda one: f"{one.examples:,}",
@@ -149,7 +174,7 @@ def lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
     return table
 
 
-def tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
+def _tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
     """The examples of each task type: how many in each split, how long in the first, how many cut in all."""
     table = _table("task", *splits, "prompt", "cut")
     for task in TASKS:

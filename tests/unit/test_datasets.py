@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.datasets import PUBLISHED_LIMITS, Example, check_splits, decisions, examples, sample, write_dataset
 from training.renaming import Renamer
-from training.statistics import Lengths, describe, duplicates
+from training.statistics import Lengths, describe_split, duplicates
 from training.trajectories import Trajectory, shorten
 from waymark.errors import InvalidInput
 from waymark.prompts.compact import COMPACT
@@ -117,7 +117,7 @@ def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
         Example("1-1", 1, "a b c d e", "open", ""),
         Example("4-2", 0, "a", "END_SG()", ""),
     ]
-    found = describe(corpus, words, max_input_tokens=4, max_new_tokens=2)
+    found = describe_split(corpus, words, max_input_tokens=4, max_new_tokens=2)
     assert (found.examples, found.variations) == (3, 3)
     assert found.prompt == Lengths(median=4, p95=4, longest=6)
     assert (found.truncated, found.truncated_tokens, found.unwritable) == (1, 2, 1)

@@ -1,0 +1,70 @@
+"""Exact matches summed up: by task type, over task types and overall, with intervals over variations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from waymark.scores import MIN_RESAMPLED_TASKS, MIN_VARIATIONS, RESAMPLES
+
+Interval = tuple[float, float]
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Right decisions among some, 0 to 1, and its 95% bootstrap interval; None where variations are too few for one."""
+
+    exact_match: float
+    ci95: Interval | None
+    decisions: int
+    variations: int
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Exact matches on a dataset."""
+
+    task_mean: Share
+    """Mean over task types of each type's share."""
+    overall: Share
+    """Over all decisions, so that long paths weigh more."""
+    tasks: dict[str, Share]
+    """By task id."""
+
+
+def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
+    """Sum up which decisions were right, by task id and variation; there must be one.
+
+    Intervals resample variations within their task. As in `waymark.scores`, a task type with few variations has no
+    interval and keeps its share in the overall ones.
+    """
+    random = np.random.default_rng(_SEED)
+    hits, counts, means = np.zeros(RESAMPLES), np.zeros(RESAMPLES), np.zeros(RESAMPLES)
+    tasks: dict[str, Share] = {}
+    for task, variations in right.items():
+        won = np.array([sum(one) for one in variations.values()])
+        asked = np.array([len(one) for one in variations.values()])
+        enough = len(won) >= MIN_VARIATIONS
+        drawn = random.integers(len(won), size=(RESAMPLES, len(won))) if enough else np.arange(len(won))[None]
+        won_then, asked_then = won[drawn].sum(axis=1), asked[drawn].sum(axis=1)
+        hits, counts, means = hits + won_then, counts + asked_then, means + won_then / asked_then
+        interval = _interval(won_then / asked_then) if enough else None
+        tasks[task] = Share(float(won.sum() / asked.sum()), interval, int(asked.sum()), len(won))
+    every = tasks.values()
+    sure = sum(one.ci95 is not None for one in every) >= MIN_RESAMPLED_TASKS * len(tasks)
+    decisions, played = sum(one.decisions for one in every), sum(one.variations for one in every)
+    mean = sum(one.exact_match for one in every) / len(tasks)
+    overall = sum(one.exact_match * one.decisions for one in every) / decisions
+    return Matches(
+        task_mean=Share(mean, _interval(means / len(tasks)) if sure else None, decisions, played),
+        overall=Share(overall, _interval(hits / counts) if sure else None, decisions, played),
+        tasks=tasks,
+    )
+
+
+def _interval(resampled: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return float(low), float(high)
