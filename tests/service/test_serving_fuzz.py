@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -75,10 +76,11 @@ def runner_url(controller_url: str, executor_url: str, tmp_path_factory: pytest.
 def fuzz(url: str) -> None:
     """Send what every operation's schema allows, and what it does not, and hold the answers to the document."""
 
-    def call(case: Case) -> None:
+    def call(case: Case[Any]) -> None:
         case.call_and_validate(checks=CHECKS, timeout=TIMEOUT)
 
     for operation in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
+        assert isinstance(operation, Ok)
         cases = [operation.ok().as_strategy(generation_mode=mode) for mode in GenerationMode]
         small(given(st.one_of(cases))(call))()
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -28,12 +28,16 @@ _log = logging.getLogger("waymark")
 class Keys:
     """The keys of a service. Only their hashes are kept, so that all have one length to be compared in."""
 
-    def __init__(self, keys: Iterable[str] = (), file: Path | None = None) -> None:
+    def __init__(
+        self, keys: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Raises InvalidInput when the file cannot be read or names no key."""
         self._given = [_digest(key) for key in keys]
         self._file = file
-        self._changed: float | None = None
-        self._looked = time.monotonic()
+        self._changed: tuple[int, int] | None = None
+        """When the file was written last, and its size: two changes within one tick of its clock differ in that."""
+        self._clock = clock
+        self._looked = clock()
         self._from_file = [] if file is None else self._read(file)
 
     def accept(self, key: str) -> bool:
@@ -45,19 +49,19 @@ class Keys:
 
     def _look_again(self) -> None:
         """Read the file again if it has changed. A file that is gone or empty changes nothing: that is a mistake."""
-        now = time.monotonic()
+        now = self._clock()
         if self._file is None or now - self._looked < _CHECK_SECONDS:
             return
         self._looked = now
         try:
-            if self._file.stat().st_mtime != self._changed:
+            if _version(self._file) != self._changed:
                 self._from_file = self._read(self._file)
         except (OSError, InvalidInput) as error:
             _log.error("The keys stay as they are: %s", error)
 
     def _read(self, file: Path) -> list[bytes]:
         try:
-            self._changed = file.stat().st_mtime
+            self._changed = _version(file)
             lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
         except OSError as error:
             raise InvalidInput(
@@ -95,6 +99,11 @@ class RequireKey:
                     remedy="Send `Authorization: Bearer KEY`; the clients of this package take WAYMARK_API_KEY.",
                 )
         await self._app(scope, receive, send)
+
+
+def _version(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _digest(key: str) -> bytes:

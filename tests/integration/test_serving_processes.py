@@ -1,0 +1,175 @@
+"""Services as processes: stopped, restarted and overrun, while callers go on asking."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+
+from waymark.client import ExecutorClient
+from waymark.contracts import AgentState
+
+pytestmark = pytest.mark.anyio
+SECONDS = 60
+ROOT = Path(__file__).parents[2]
+
+
+class Echo:
+    """An executor that answers each state with its sub-goal, `seconds` a batch."""
+
+    def __init__(self, seconds: float, **settings: object) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._seconds = seconds
+        self._settings = {f"WAYMARK_{name}": str(value) for name, value in settings.items()}
+        self.start()
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.echo_service", str(self._seconds)],
+            cwd=ROOT,
+            env={**environment, "PYTHONPATH": str(ROOT), "WAYMARK_PORT": str(self.port), **self._settings},
+            stderr=subprocess.DEVNULL,
+        )
+
+    def wait_until_ready(self) -> None:
+        give_up = time.monotonic() + SECONDS
+        while time.monotonic() < give_up:
+            try:
+                if httpx.get(f"{self.url}/health/ready", trust_env=False).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        pytest.fail("it was never ready")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS)
+
+
+@pytest.fixture
+def echo() -> Iterator[type[Echo]]:
+    """Starts echo services; ends those that a failed test leaves."""
+    started: list[Echo] = []
+
+    class Tracked(Echo):
+        def __init__(self, seconds: float, **settings: object) -> None:
+            super().__init__(seconds, **settings)
+            started.append(self)
+            self.wait_until_ready()
+
+    yield Tracked
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+class InTurn(httpx.AsyncBaseTransport):
+    """A load balancer without health checks: one replica after the other."""
+
+    def __init__(self, *urls: str) -> None:
+        self._urls = [httpx.URL(url) for url in urls]
+        self._turn = count()
+        self._network = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        chosen = self._urls[next(self._turn) % len(self._urls)]
+        request.url = request.url.copy_with(host=chosen.host, port=chosen.port)
+        return await self._network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._network.aclose()
+
+
+def state(number: int) -> AgentState:
+    return AgentState(task="Go.", look="This room is called the hall.", current_subgoal=f"go({number})")
+
+
+async def ask_all(client: ExecutorClient, numbers: range, *, callers: int, answers: Counter[str | None]) -> None:
+    """Each number once, by several callers at once."""
+    waiting = iter(numbers)
+
+    async def call() -> None:
+        for number in waiting:
+            answer = await client.action(state(number))
+            assert answer.action == f"go {number}"
+            answers[answer.action] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(call())
+
+
+async def test_a_terminated_service_answers_what_runs_and_waits_and_leaves_with_0(echo: type[Echo]) -> None:
+    service = echo(0.2, MAX_BATCH=4)
+    async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
+        body = [{"state": state(number).model_dump()} for number in range(16)]
+        asked = [asyncio.create_task(client.post("/v1/action", json=one)) for one in body]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        code = await asyncio.to_thread(service.stop)
+        answers = [(await each).json()["action"] for each in asked]
+        assert answers == [f"go {number}" for number in range(16)]
+        assert code == 0
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/health/ready")
+
+
+async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -> None:
+    service = echo(0.3, MAX_BATCH=1, GRACE_SECONDS=0.5)
+    async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
+        body = [{"state": state(number).model_dump()} for number in range(200)]
+        asked = [asyncio.create_task(client.post("/v1/action", json=one)) for one in body]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert await asyncio.to_thread(service.stop) == 0
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    answered = [one for one in outcomes if isinstance(one, httpx.Response) and one.is_success]
+    assert 0 < len(answered) < len(outcomes)
+
+
+async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo]) -> None:
+    replicas = [echo(0.005), echo(0.005)]
+    transport = InTurn(*(each.url for each in replicas))
+    answers: Counter[str | None] = Counter()
+
+    def restart() -> None:
+        for replica in replicas:
+            assert replica.stop() == 0
+            replica.start()
+            replica.wait_until_ready()
+
+    async with ExecutorClient("http://executor", transport=transport, timeout=SECONDS, retry_seconds=SECONDS) as client:
+        restarting = asyncio.create_task(asyncio.to_thread(restart))
+        asked = 0
+        while not restarting.done():
+            await ask_all(client, range(asked, asked + 10), callers=5, answers=answers)
+            asked += 10
+            await asyncio.sleep(0.05)  # leaves the machine to the replicas that start
+        await restarting
+    assert answers == Counter(f"go {number}" for number in range(asked))
+
+
+async def test_thousands_of_requests_beyond_its_room_each_get_their_own_answer_once(echo: type[Echo]) -> None:
+    service = echo(0.01, MAX_QUEUE=16, MAX_BATCH=8)
+    answers: Counter[str | None] = Counter()
+    async with ExecutorClient(service.url, timeout=SECONDS, retry_seconds=SECONDS) as client:
+        await ask_all(client, range(2_000), callers=48, answers=answers)
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
+        metrics = (await http.get("/metrics")).text
+    assert answers == Counter(f"go {number}" for number in range(2_000))
+    refused = next(
+        line for line in metrics.splitlines() if line.startswith('waymark_rejected_total{reason="queue_full"}')
+    )
+    assert float(refused.split()[-1]) > 0

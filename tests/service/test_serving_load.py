@@ -1,0 +1,145 @@
+"""A service under more load than it can take: nothing is lost, nothing is mixed up, nothing is done for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.serving import STATE, Stuck, asking_generators, problem, served, service_app
+from waymark.client import ExecutorClient
+from waymark.contracts import AgentState
+from waymark.generation.scripted import ScriptedGenerator
+from waymark.serving.desk import Desk
+from waymark.serving.settings import ServiceSettings
+
+pytestmark = pytest.mark.anyio
+SECONDS = 30
+
+
+def echo(prompt: str) -> list[tuple[str, float]]:
+    """Every state's own answer: its sub-goal, which opens the prompt of an executor."""
+    return [(prompt.partition(" | ")[0], -1.0)]
+
+
+def state(number: int) -> dict[str, Any]:
+    return {**STATE, "current_subgoal": f"go({number})"}
+
+
+async def waiting_are(desk: Desk, requests: int) -> None:
+    """Go on when so many requests wait."""
+    with anyio.fail_after(SECONDS):
+        while desk.room.requests != requests:  # noqa: ASYNC110 - it happens in another thread
+            await anyio.sleep(0.005)
+
+
+async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once() -> None:
+    generator = ScriptedGenerator(echo)
+    app = service_app("executor", ServiceSettings(max_queue=24), default=generator)
+    client = ExecutorClient("http://executor", transport=httpx.ASGITransport(app), retry_seconds=SECONDS)
+    answers: Counter[str | None] = Counter()
+
+    async def call(numbers: range) -> None:
+        for number in numbers:
+            answer = await client.action(AgentState(**state(number)))
+            assert answer.action == f"go {number}"
+            answers[answer.action] += 1
+
+    async with app.router.lifespan_context(app), client, asyncio.TaskGroup() as callers:
+        for first in range(32):
+            callers.create_task(call(range(first, 3_000, 32)))
+    assert answers == Counter(f"go {number}" for number in range(3_000))
+
+
+async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_admitted() -> None:
+    stuck = Stuck(echo)
+    settings = ServiceSettings(max_queue=20, max_batch=8)
+    async with asking_generators("executor", settings, default=stuck) as client:
+        async with asyncio.TaskGroup() as callers:
+            first = callers.create_task(client.post("/v1/action", json={"state": state(0)}))
+            await asyncio.to_thread(stuck.entered.wait)
+            rest = [callers.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(1, 101)]
+            refused = await asyncio.gather(*rest[20:])  # while the model has answered nobody
+            for response in refused:
+                problem(response, 429, "queue-full")
+                assert int(response.headers["retry-after"]) >= 1
+            stuck.released.set()
+        answered = [task.result().json()["action"] for task in (first, *rest[:20])]
+    assert answered == [f"go {number}" for number in range(21)]
+    assert sum(len(batch) for batch in stuck.batches) == 21
+
+
+async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
+    stuck = Stuck(echo)
+    async with asking_generators("executor", default=stuck) as client:
+        busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+        await asyncio.to_thread(stuck.entered.wait)
+        late = [client.post("/v1/action", json={"state": state(n), "deadline_ms": 5}) for n in range(1, 10)]
+        for response in await asyncio.gather(*late):
+            problem(response, 504, "deadline-exceeded")
+        stuck.released.set()
+        assert (await busy).status_code == 200
+        assert (await client.post("/v1/action", json={"state": state(99)})).json()["action"] == "go 99"
+    assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 99"]
+
+
+async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
+    stuck = Stuck(echo)
+    app = service_app("executor", ServiceSettings(max_queue=3), default=stuck)
+    desk: Desk = app.state.desk
+    with served(app) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as client:
+            busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+            await asyncio.to_thread(stuck.entered.wait)
+            leaving = [await asyncio.to_thread(send, url, state(n)) for n in (1, 2, 3)]
+            await waiting_are(desk, 3)
+            problem(await client.post("/v1/action", json={"state": state(4)}), 429, "queue-full")
+            for connection in leaving:
+                connection.close()
+            await waiting_are(desk, 0)
+            staying = asyncio.create_task(client.post("/v1/action", json={"state": state(5)}))
+            await waiting_are(desk, 1)
+            stuck.released.set()
+            assert [(await each).json()["action"] for each in (busy, staying)] == ["go 0", "go 5"]
+    assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
+
+
+async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
+    stuck = Stuck(echo)
+    app = service_app("executor", default=stuck)
+    desk: Desk = app.state.desk
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+    ):
+        running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+        await asyncio.to_thread(stuck.entered.wait)
+        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
+        await waiting_are(desk, 1)
+        desk.drain()
+        problem(await client.get("/health/ready"), 503, "service-unavailable")
+        refused = await client.post("/v1/action", json={"state": state(2)})
+        problem(refused, 503, "service-unavailable")
+        assert refused.headers["retry-after"] == "1"
+        assert (await client.get("/health/live")).status_code == 200
+        stuck.released.set()
+        assert [(await each).json()["action"] for each in (running, waiting)] == ["go 0", "go 1"]
+
+
+def send(url: str, one: dict[str, Any]) -> socket.socket:
+    """A request on a connection of its own, whose answer is not waited for."""
+    address = httpx.URL(url)
+    body = json.dumps({"state": one}).encode()
+    assert address.port is not None
+    connection = socket.create_connection((address.host, address.port))
+    connection.sendall(
+        b"POST /v1/action HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    return connection
