@@ -1,0 +1,102 @@
+"""Offline scores: what counts as right, whose sub-goals an executor is given, and how shares are summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import one_of_each_task, rule_annotations
+from training.datasets import examples
+from training.matches import matches
+from training.score import Contestant, opened, score
+from training.trajectories import Trajectory
+from waymark.contracts import Role
+from waymark.errors import InvalidInput
+from waymark.generation.scripted import ScriptedGenerator
+from waymark.prompts import get_format
+
+FORMAT = get_format("compact")
+CHOSEN = [one for one in one_of_each_task() if one.task_id in ("1-1", "4-2", "7-1")]
+
+
+def unheard(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def contestant(role: Role, answer: Callable[[str], str]) -> Contestant:
+    generator = ScriptedGenerator(lambda prompt: [(answer(prompt), -1.0)])
+    return Contestant(role, role, FORMAT, generator, {})
+
+
+def oracle(role: Role, paths: list[Trajectory] = CHOSEN) -> Contestant:
+    """Answers what the dataset says, and nothing to any other prompt."""
+    corpus = examples(paths, rule_annotations(paths), role, FORMAT)
+    known = {example.prompt: example.target for example in corpus}
+    return contestant(role, lambda prompt: known.get(prompt, ""))
+
+
+def detoured(trajectory: Trajectory) -> Trajectory:
+    """The same path with its first sub-goal taken for a detour."""
+    first = rule_annotations([trajectory])[trajectory.key].segments[0]
+    steps = [replace(step, detour=place < first.stop) for place, step in enumerate(trajectory.steps)]
+    return replace(trajectory, steps=steps)
+
+
+@pytest.mark.parametrize("role", ["controller", "first", "flat"])
+def test_who_answers_as_the_oracle_did_is_always_right(role: Role) -> None:
+    (found,) = score([oracle(role)], CHOSEN, rule_annotations(CHOSEN), unheard)
+    assert found.matches.overall.exact_match == found.matches.task_mean.exact_match == 1.0
+    assert set(found.matches.tasks) == {"1-1", "4-2", "7-1"}
+    assert found.subgoals is None
+
+
+@pytest.mark.parametrize("paths", [CHOSEN, [detoured(one) for one in CHOSEN]])
+def test_predicted_subgoals_that_are_the_oracles_change_nothing(paths: list[Trajectory]) -> None:
+    agents = [oracle("executor", paths), oracle("controller", paths)]
+    controller, given, predicted = score(agents, paths, rule_annotations(paths), unheard)
+    assert controller.matches.overall.exact_match == 1.0
+    assert (given.subgoals, predicted.subgoals) == ("oracle", "predicted")
+    assert predicted.controller == "controller"
+    assert given.matches == predicted.matches
+
+
+def test_an_executor_reads_what_the_controller_answered() -> None:
+    read: list[str] = []
+
+    def act(prompt: str) -> str:
+        read.append(prompt)
+        return "end"
+
+    agents = [contestant("executor", act), contestant("controller", lambda prompt: "find wumpus")]
+    _, given, predicted = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
+    assert sum(prompt.startswith("find wumpus |") for prompt in read) == predicted.matches.overall.decisions
+    assert given.matches.overall == predicted.matches.overall  # `end` is as right as before
+    assert 0 < given.matches.overall.exact_match < 1
+
+
+def test_long_paths_weigh_more_overall_but_not_in_the_mean_over_tasks() -> None:
+    found = matches({"1-1": {14: [True] * 9}, "4-2": {150: [False]}})
+    assert found.overall.exact_match == 0.9
+    assert found.task_mean.exact_match == 0.5
+    assert (found.overall.decisions, found.overall.variations) == (10, 2)
+
+
+def test_intervals_resample_whole_variations_and_need_three() -> None:
+    alike = matches({"1-1": {number: [True, False] for number in range(3)}})
+    assert alike.overall.ci95 == alike.tasks["1-1"].ci95 == (0.5, 0.5)
+    unlike = matches({"1-1": {0: [True, True], 1: [False, False], 2: [True, False]}})
+    assert unlike.overall.ci95 is not None
+    low, high = unlike.overall.ci95
+    assert low < 0.5 < high
+    assert matches({"1-1": {0: [True], 1: [False]}}).overall.ci95 is None
+
+
+def test_a_run_must_say_its_role(tmp_path: Path) -> None:
+    run = tmp_path / "attempt"
+    (run / "best").mkdir(parents=True)
+    with pytest.raises(InvalidInput, match="does not say its role") as refused, opened([run], "ctranslate2"):
+        pass
+    assert refused.value.field == "role"
