@@ -7,14 +7,17 @@ words of our own errors, so that it can mend it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -26,6 +29,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from waymark import __version__
 from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
@@ -35,6 +39,7 @@ from waymark.serving.desk import Desk
 from waymark.serving.settings import Service
 
 PATH: Final = "/mcp"
+_log: Final = logging.getLogger("waymark")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _REQUESTS: Final[dict[Service, type[DecisionRequest]]] = {"controller": SubgoalRequest, "executor": ActionRequest}
@@ -95,12 +100,15 @@ class McpEndpoint:
                 return _failed(_wrong(error))
             except WaymarkError as error:
                 return _failed(str(error))
+            except Exception as error:
+                _log.exception("a call of %s failed", tool.name)
+                raise MCPError(INTERNAL_ERROR, "The service failed at this call; its log says more.") from error
             found = answer(decided[0])
             return CallToolResult(
                 content=[TextContent(text=found.model_dump_json())], structured_content=found.model_dump(mode="json")
             )
 
-        self._server: Server[Any] = Server(
+        server: Server[Any] = Server(
             f"waymark-{service}",
             version=__version__,
             title=f"Waymark {service}",
@@ -108,20 +116,21 @@ class McpEndpoint:
             on_list_tools=tools,
             on_call_tool=call,
         )
-        self._app = self._server.streamable_http_app(
-            streamable_http_path=PATH,
-            stateless_http=True,
+        self._requests = StreamableHTTPSessionManager(
+            server,
+            stateless=True,
             json_response=True,
-            transport_security=_security(loopback=loopback),
+            security_settings=_security(loopback=loopback),
+            max_request_body_size=desk.limits.body_bytes,
         )
 
     def install(self, app: Starlette) -> None:
-        """Answer at `/mcp` of an app, while `running`."""
-        app.router.routes.extend(self._app.routes)
+        """Answer at `/mcp` of an app, while `running`. Without sessions there is no stream to GET."""
+        app.router.routes.append(Route(PATH, StreamableHTTPASGIApp(self._requests), methods=["POST"]))
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What the app's lifespan must hold open; once."""
-        return self._server.session_manager.run()
+        return self._requests.run()
 
 
 def _security(*, loopback: bool) -> TransportSecuritySettings:

@@ -284,7 +284,7 @@ def _check(request: CompletionRequest, desk: Desk) -> None:
 
 
 async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, deadline_ms: int | None) -> Completion:
-    name = model.info.model
+    name, began = model.info.model, time.monotonic()
     answers = await desk.ask(
         name, [Work.of(Query(prompt, n=request.width)) for prompt in request.prompts], deadline_ms=deadline_ms
     )
@@ -294,7 +294,8 @@ async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, 
             Work.of(Query(prompt, candidates=tuple(one.text for one in candidates)))
             for prompt, candidates in zip(request.prompts, found, strict=True)
         ]
-        scored = await desk.ask(name, works, deadline_ms=deadline_ms)
+        left = None if deadline_ms is None else max(1, deadline_ms - round((time.monotonic() - began) * 1000))
+        scored = await desk.ask(name, works, deadline_ms=left)
         found = [_in_order(candidates, answer) for candidates, answer in zip(found, scored, strict=True)]
     generations = [answer.generation for answer in answers]
     read = sum(one.prompt_tokens for one in generations)

@@ -15,6 +15,7 @@ from waymark.serving.openai import error_of
 
 _JSON = "application/json"
 _PROBLEM_JSON = "application/problem+json"
+_PROBLEM = "#/components/schemas/Problem"
 _ERRORS = "#/components/schemas/ErrorBody"
 _Node = dict[str, Any]
 
@@ -66,12 +67,11 @@ def _describe_errors(operation: _Node) -> None:
     if theirs:
         responses.pop("422", None)
     for status in [status for status in responses if status.startswith(("4", "5"))]:
-        problem = examples.PROBLEMS[422 if status == "400" else int(status)]
-        if theirs:
-            content = {_JSON: {"schema": {"$ref": _ERRORS}, "example": to_jsonable_python(error_of(problem)[1])}}
-        else:
-            ref = {"$ref": "#/components/schemas/Problem"}
-            content = {_PROBLEM_JSON: {"schema": ref, "example": to_jsonable_python(problem)}}
+        problem = examples.PROBLEMS.get(422 if status == "400" else int(status))
+        media: _Node = {"schema": {"$ref": _ERRORS if theirs else _PROBLEM}}
+        if problem is not None:
+            media["example"] = to_jsonable_python(error_of(problem)[1] if theirs else problem)
+        content = {_JSON if theirs else _PROBLEM_JSON: media}
         responses[status] = {"description": HTTPStatus(int(status)).phrase, "content": content}
 
 
