@@ -21,6 +21,12 @@ def one_of_each_task() -> list[Trajectory]:
     return list({one.task_id: one for one in reversed(trajectories())}.values())
 
 
+def of_different_tasks(task_id: str, count: int) -> list[Trajectory]:
+    """The first trajectories of a task type whose instructions differ."""
+    every = {one.task: one for one in reversed(trajectories()) if one.task_id == task_id}
+    return sorted(every.values(), key=lambda one: one.variation)[:count]
+
+
 def rule_annotations(chosen: list[Trajectory]) -> dict[tuple[str, int], Annotation]:
     """The rule annotator's sub-goals of some trajectories."""
     return {(one.task_id, one.variation): annotate_by_rule(one) for one in chosen}

@@ -30,13 +30,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from tests.oracle import one_of_each_task, trajectories
-from training.annotate import annotate_by_rule, first_of_each_task, read_annotations, write_annotations
+from tests.oracle import of_different_tasks, one_of_each_task
+from training.annotate import annotate_by_rule, read_annotations, write_annotations
 from training.trajectories import Trajectory
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-very-secret"
-_SECONDS = 120
+_SECONDS = 300
 HTTP_FAILURES = {
     "busy once": (429, "slow down"),
     "failing once": (500, "oh"),
@@ -221,7 +221,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
 
 
 def test_a_run_that_was_ended_goes_on_without_paying_twice(server: ChatServer, tmp_path: Path) -> None:
-    chosen = [one for one in first_of_each_task(trajectories(), 8) if one.task_id in ("4-2", "7-1", "6-2")]
+    chosen = [one for task_id in ("2-1", "2-2", "3-3") for one in of_different_tasks(task_id, 8)]
     data = table_of(chosen, tmp_path)
     cache = tmp_path / "build" / "llm" / "cache"
     for answers, end in ((5, signal.SIGINT), (10, signal.SIGKILL)):
@@ -265,20 +265,21 @@ def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: ChatServer,
 
 
 def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: ChatServer, tmp_path: Path) -> None:
-    data = table_of(trajectories()[:40], tmp_path)
+    first, second, third = of_different_tasks("2-1", 3)
+    data = table_of([first, second, third], tmp_path)
     code, out, _ = run(server, tmp_path, data, "--dry-run", "--limit", "2")
     assert code == 0
     assert "- use OBJ on OBJ: use a tool" in out
     assert "1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}" in out
-    assert f"Task: {trajectories()[1].task}" in out
-    assert trajectories()[2].task_id == trajectories()[0].task_id
-    assert f"variation {trajectories()[2].variation};" not in out
+    assert f"Task: {first.task}\n" in out
+    assert f"Task: {second.task}\n" in out
+    assert f"Task: {third.task}\n" not in out
     assert sum(server.asked.values()) == 0
     assert not (tmp_path / "build").exists()
 
 
 def test_two_annotators_are_compared_as_a_table_and_as_json(server: ChatServer, tmp_path: Path) -> None:
-    chosen = [one for one in trajectories() if one.task_id == "2-1"][:4]
+    chosen = of_different_tasks("2-1", 4)
     assert run(server, tmp_path, table_of(chosen, tmp_path))[0] == 0
     write_annotations(map(annotate_by_rule, chosen), tmp_path / "rule.parquet")
     arguments = [sys.executable, "-m", "training", "compare", "rule.parquet", "build/llm/annotations.parquet"]

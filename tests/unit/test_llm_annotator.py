@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracle import one_of_each_task, rule_annotations, trajectories
-from training.annotate import Annotation, annotate_by_rule
+from tests.oracle import of_different_tasks, one_of_each_task, rule_annotations
+from training.annotate import Annotation, annotate_by_rule, read_annotations, write_annotations
 from training.compare import compare
 from training.llm import prompts
 from training.llm.alignment import Alignment
@@ -166,6 +166,14 @@ def test_the_rule_annotators_subgoals_come_through_an_answer_unchanged() -> None
         alignment = Alignment(actions)
         alignment.take(prompts.read(prompts.written(answer)))
         assert alignment.segments() == segments
+
+
+def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_names() -> None:
+    alignment = Alignment(["wait", "look around", "look around", "wait", "wait", "look around"])
+    alignment.take([Named(subgoal="a()", actions=("look around", "wait"))])
+    assert alignment.missing() == [range(4, 6)]
+    alignment.take([Named(subgoal="b()", actions=("wait", "look around"))])
+    assert alignment.missing() == []
 
 
 @given(st.data())
@@ -321,7 +329,7 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
             await LLMAnnotator(model).annotate(paths[:chosen], outcomes.append)
         return outcomes
 
-    paths = [one for one in trajectories() if one.task_id in ("4-2", "7-1")][:6]
+    paths = of_different_tasks("2-1", 6)
     outcomes = await run(4)
     assert all(isinstance(one, Annotated) and one.annotation.annotator == "llm:large" for one in outcomes)
     assert [len(messages) for messages in conversations] == [4, 6, 6, 6]
@@ -334,8 +342,8 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
 
 @pytest.mark.anyio
 async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path: Path) -> None:
-    paths = [one for one in trajectories() if one.task_id == "4-2"][:3]
-    broken = min(paths, key=lambda one: one.variation)
+    paths = of_different_tasks("2-1", 3)
+    broken = paths[0]
     mended = False
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -366,6 +374,30 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
     assert asked == 1
 
 
+@pytest.mark.anyio
+async def test_an_answer_is_kept_when_the_repair_call_after_it_fails(tmp_path: Path) -> None:
+    (path,) = of_different_tasks("2-1", 1)
+    actions = tuple(step.action for step in path.steps)
+    first = completion(prompts.written([Named(subgoal="half(it)", actions=actions[:-2])]))
+    rest = completion(prompts.written([Named(subgoal="rest(it)", actions=actions[-2:])]))
+    handle, seen = answering(first, httpx.Response(500), rest)
+    outcomes: list[Outcome] = []
+    for _ in range(2):
+        async with chat(handle, tmp_path, Limits(attempts=1)) as model:
+            await LLMAnnotator(model).annotate([path], outcomes.append)
+    failure, annotated = outcomes
+    assert isinstance(failure, Failure)
+    assert "answered 500" in failure.reason
+    assert isinstance(annotated, Annotated)
+    assert [one.subgoal for one in annotated.annotation.segments] == ["half(it)", "rest(it)", COMPLETE]
+    assert len(seen) == 3
+
+
+def test_a_run_without_any_annotation_writes_a_table_that_reads_back_empty(tmp_path: Path) -> None:
+    assert write_annotations([], tmp_path / "none.parquet") == 0
+    assert read_annotations(tmp_path / "none.parquet") == {}
+
+
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
@@ -377,17 +409,18 @@ def annotation(variation: int, *pieces: tuple[str, int], annotator: str = "one")
     return Annotation("4-2", variation, annotator, [*segments, Segment(COMPLETE, at, at)])
 
 
+def by_key(annotations: tuple[Annotation, ...]) -> dict[tuple[str, int], Annotation]:
+    return {(one.task_id, one.variation): one for one in annotations}
+
+
 def test_agreement_counts_cuts_verbs_and_names() -> None:
-    left = {
-        ("4-2", 0): annotation(0, ("go(a)", 2), ("take(b)", 1), ("go(c)", 2)),
-        ("4-2", 1): annotation(1, ("x()", 1)),
-    }
-    right = {
-        ("4-2", 0): annotation(0, ("go(a)", 2), ("go(d)", 3), annotator="two"),
-        ("4-2", 1): annotation(1, ("x()", 2), annotator="two"),
-        ("4-2", 2): annotation(2, ("x()", 1), annotator="two"),
-    }
-    facts = compare(left, right).facts()
+    left = (annotation(0, ("go(a)", 2), ("take(b)", 1), ("go(c)", 2)), annotation(1, ("x()", 1)))
+    right = (
+        annotation(0, ("go(a)", 2), ("go(d)", 3), annotator="two"),
+        annotation(1, ("x()", 2), annotator="two"),
+        annotation(2, ("x()", 1), annotator="two"),
+    )
+    facts = compare(by_key(left), by_key(right)).facts()
     agreed = facts["tasks"]["4-2"]
     assert (facts["left"], facts["right"]) == ("one", "two")
     assert agreed["left"]["subgoals_per_path"] == 3

@@ -16,7 +16,7 @@ anything with anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 
 from rapidfuzz.distance import Indel
@@ -25,6 +25,9 @@ from training.llm.prompts import Named
 from waymark.actions import Action, parse
 from waymark.errors import UnparsableAction
 from waymark.subgoals import COMPLETE, Segment
+
+Owner = tuple[int, str]
+"""A sub-goal and a number that tells it from others of the same name."""
 
 
 class Alignment:
@@ -36,19 +39,19 @@ class Alignment:
 
     def __init__(self, actions: Sequence[str]) -> None:
         self._actions = [_understood(action) for action in actions]
-        self._owners: list[tuple[int, str] | None] = [None] * len(actions)
+        self._owners: list[Owner | None] = [None] * len(actions)
         self._answers = 0
         self.extra = 0
 
     def take(self, answer: Sequence[Named]) -> None:
-        """Give the actions that have no owner yet to the sub-goals of an answer."""
-        open_positions = [index for index, owner in enumerate(self._owners) if owner is None]
+        """Give the actions that are missing to the sub-goals of an answer; at first, all are."""
+        asked = [index for run in self.missing() for index in run]
         given = [(number, named.subgoal, action) for number, named in enumerate(answer) for action in named.actions]
         said = [_understood(action) for _, _, action in given]
-        pairs = list(_pairs(said, [self._actions[index] for index in open_positions]))
+        pairs = list(_pairs(said, [self._actions[index] for index in asked]))
         for ours, theirs in pairs:
             number, subgoal, _ = given[ours]
-            self._owners[open_positions[theirs]] = (self._answers + number, subgoal)
+            self._owners[asked[theirs]] = (self._answers + number, subgoal)
         self._answers += len(answer)
         self.extra += len(given) - len(pairs)
 
@@ -67,21 +70,22 @@ class Alignment:
         return sum(owner is None for owner in self._owners)
 
     def segments(self) -> list[Segment]:
-        """The path's sub-goals, without gaps; `complete_task()` follows as an empty segment.
+        """The path's sub-goals, without gaps.
 
         An action without an owner goes to the sub-goal before it, at the path's start to the one after it.
         """
-        first = next(owner for owner in self._owners if owner is not None)
-        filled = []
-        for owner in self._owners:
-            first = owner or first
-            filled.append(first)
-        segments, at = [], 0
-        for (_, subgoal), group in groupby(filled):
-            stop = at + len(list(group))
-            segments.append(Segment(subgoal, at, stop))
-            at = stop
-        return [*segments, Segment(COMPLETE, at, at)]
+        before = next(owner for owner in self._owners if owner is not None)
+        return segments([before := owner or before for owner in self._owners])
+
+
+def segments(owners: Iterable[Owner]) -> list[Segment]:
+    """Neighbouring actions of one owner as a segment; `complete_task()` follows as an empty one."""
+    found, at = [], 0
+    for (_, subgoal), group in groupby(owners):
+        stop = at + len(list(group))
+        found.append(Segment(subgoal, at, stop))
+        at = stop
+    return [*found, Segment(COMPLETE, at, at)]
 
 
 def _pairs(said: Sequence[Action], path: Sequence[Action]) -> Iterator[tuple[int, int]]:

@@ -45,7 +45,7 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Failure:
-    """A path that has no annotation, why, and the files in the cache folder that hold the model's answers."""
+    """A path that has no annotation, why, and the files in the cache folder that hold answers of no use."""
 
     task_id: str
     variation: int
@@ -136,7 +136,9 @@ class LLMAnnotator:
             return await self._annotate(trajectory, example, keys)
         except EndpointUnusable:
             raise
-        except (AnnotationFailed, ServiceError) as error:
+        except ServiceError as error:
+            return Failure(trajectory.task_id, trajectory.variation, str(error), [])
+        except AnnotationFailed as error:
             aside = [self._model.answers.set_aside(key) for key in keys]
             return Failure(trajectory.task_id, trajectory.variation, str(error), aside)
 
