@@ -11,6 +11,7 @@ import sys
 from contextvars import ContextVar
 from typing import Literal, TextIO
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from waymark.serving import tracing
@@ -33,13 +34,17 @@ def handler(form: Form, stream: TextIO) -> logging.Handler:
     """Writes records to a stream in one form or the other."""
     made = logging.StreamHandler(stream)
     made.addFilter(_add_context)
-    renamed = {"levelname": "level", "name": "logger"}
-    made.setFormatter(
-        _Text(_TEXT)
-        if form == "text"
-        else JsonFormatter(("levelname", "name", "message"), timestamp="time", rename_fields=renamed)
-    )
+    made.setFormatter(_Text(_TEXT) if form == "text" else _json())
     return made
+
+
+def _json() -> logging.Formatter:
+    return JsonFormatter(
+        ("levelname", "name", "message"),
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+        reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, the message once more
+    )
 
 
 def access(method: str, path: str, status: int, seconds: float) -> None:
