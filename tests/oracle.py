@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from training.annotate import Annotation, annotate_by_rule
-from training.trajectories import Trajectory, read_table
+from training.trajectories import PathKey, Trajectory, read_table
 
 TABLE = Path(__file__).parents[1] / "data" / "trajectories.parquet"
 
@@ -27,6 +27,6 @@ def of_different_tasks(task_id: str, count: int) -> list[Trajectory]:
     return sorted(every.values(), key=lambda one: one.variation)[:count]
 
 
-def rule_annotations(chosen: list[Trajectory]) -> dict[tuple[str, int], Annotation]:
+def rule_annotations(chosen: list[Trajectory]) -> dict[PathKey, Annotation]:
     """The rule annotator's sub-goals of some trajectories."""
-    return {(one.task_id, one.variation): annotate_by_rule(one) for one in chosen}
+    return {one.key: annotate_by_rule(one) for one in chosen}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.trajectories import Trajectory
+from training.trajectories import PathKey, Trajectory
 from waymark.subgoals import PathStep, Segment, annotate
 
 
@@ -25,12 +25,20 @@ class Annotation:
     variation: int
     annotator: str
     segments: list[Segment]
+    take: int = 0
+    """Of the trajectory."""
+
+    @property
+    def key(self) -> PathKey:
+        """The trajectory's."""
+        return self.task_id, self.variation, self.take
 
 
 def annotate_by_rule(trajectory: Trajectory) -> Annotation:
     """The rule annotator's answer for one trajectory."""
-    steps = [PathStep(step.action, step.observation) for step in trajectory.steps]
-    return Annotation(trajectory.task_id, trajectory.variation, "rule", annotate(trajectory.task, steps))
+    steps = [PathStep(step.action, step.observation, step.detour) for step in trajectory.steps]
+    segments = annotate(trajectory.task, steps)
+    return Annotation(trajectory.task_id, trajectory.variation, "rule", segments, trajectory.take)
 
 
 def first_of_each_task(trajectories: Iterable[Trajectory], limit: int) -> list[Trajectory]:
@@ -52,14 +60,11 @@ def write_annotations(annotations: Iterable[Annotation], table: Path) -> int:
     return len(rows)
 
 
-def read_annotations(table: Path) -> dict[tuple[str, int], Annotation]:
-    """Annotations by task id and variation."""
-    return {
-        (row["task_id"], row["variation"]): Annotation(
-            **{**row, "segments": [Segment(**segment) for segment in row["segments"]]}
-        )
-        for row in pq.read_table(table).to_pylist()
-    }
+def read_annotations(table: Path) -> dict[PathKey, Annotation]:
+    """Annotations by the key of their trajectory."""
+    rows = pq.read_table(table).to_pylist()
+    read = (Annotation(**{**row, "segments": [Segment(**segment) for segment in row["segments"]]}) for row in rows)
+    return {annotation.key: annotation for annotation in read}
 
 
 def describe(annotations: Iterable[Annotation]) -> str:

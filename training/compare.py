@@ -14,10 +14,10 @@ from typing import Any
 from rich.table import Table
 
 from training.annotate import Annotation
+from training.trajectories import PathKey
 from waymark.subgoals import Segment
 from waymark.tasks import TASKS
 
-Key = tuple[str, int]
 _VERBS_SHOWN = 12
 
 
@@ -97,9 +97,9 @@ class Comparison:
     right: str
     overall: Agreement
     by_task: dict[str, Agreement]
-    only_left: list[Key]
-    only_right: list[Key]
-    of_other_length: list[Key]
+    only_left: list[PathKey]
+    only_right: list[PathKey]
+    of_other_length: list[PathKey]
 
     def facts(self) -> dict[str, Any]:
         """The whole report as JSON."""
@@ -148,7 +148,7 @@ class Comparison:
         return lines
 
 
-def compare(left: Mapping[Key, Annotation], right: Mapping[Key, Annotation]) -> Comparison:
+def compare(left: Mapping[PathKey, Annotation], right: Mapping[PathKey, Annotation]) -> Comparison:
     """Compare what two annotators made of the paths that both have."""
     by_task: dict[str, Agreement] = defaultdict(Agreement)
     overall, of_other_length = Agreement(), []
@@ -186,5 +186,5 @@ def _verb(subgoal: str) -> str:
     return subgoal.partition("(")[0]
 
 
-def _annotators(annotations: Mapping[Key, Annotation]) -> str:
+def _annotators(annotations: Mapping[PathKey, Annotation]) -> str:
     return ", ".join(sorted({one.annotator for one in annotations.values()})) or "nobody"

@@ -25,11 +25,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.annotate import Annotation
-from training.trajectories import Trajectory
+from training.trajectories import PathKey, Trajectory
 from waymark import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
 from waymark.prompts import PromptFormat
+from waymark.subgoals import Segment
 from waymark.tasks import Split, find_task
 
 MANIFEST = "manifest.json"
@@ -70,32 +71,39 @@ class Decision:
 
 
 def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Iterator[Decision]:
-    """All decisions of one role along a path, in order."""
-    hierarchical = role != "flat"
+    """All decisions of one role along a path, in order. Detours are history, never decisions."""
     state = fold.start(trajectory.task, trajectory.look, trajectory.inventory)
     for segment in annotation.segments:
-        if role == "controller" or (role == "first" and segment.start == 0):
+        steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
+        if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
             yield Decision(state, segment.subgoal)
-        if hierarchical:
+        if role != "flat":
             state = fold.with_subgoal(state, segment.subgoal)
-        for step in trajectory.steps[segment.start : segment.stop]:
-            if role in ("executor", "flat"):
+        for step in steps:
+            if role in ("executor", "flat") and not detour:
                 yield Decision(state, step.action)
             state = fold.after_step(state, step.action, step.observation, step.look, step.inventory, step.score)
-        if role == "executor" and segment.stop > segment.start:
+        if role == "executor" and steps and not detour:
             yield Decision(state, None)
+        if role != "flat":
+            state = fold.with_subgoal_ended(state)
+
+
+def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
+    """Whether a part of a path was thrown in on purpose: nobody is asked there."""
+    return any(step.detour for step in trajectory.steps[segment.start : segment.stop])
 
 
 def examples(
     trajectories: Iterable[Trajectory],
-    annotations: dict[tuple[str, int], Annotation],
+    annotations: dict[PathKey, Annotation],
     role: Role,
     prompt_format: PromptFormat,
 ) -> list[Example]:
     """The dataset of one role. Raises KeyError for a trajectory that was not annotated."""
     made: list[Example] = []
     for trajectory in trajectories:
-        annotation = annotations[trajectory.task_id, trajectory.variation]
+        annotation = annotations[trajectory.key]
         for decision in decisions(trajectory, annotation, role):
             state = decision.state
             made.append(

@@ -1,4 +1,7 @@
-"""Consistent renaming: examples whose names are changed throughout, so that models learn to copy instead of recite."""
+"""Consistent renaming: examples whose names and numbers are changed throughout.
+
+Names change so that models learn to copy instead of recite; numbers, so that they learn to compare.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
     "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change".split()
 )
+_NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
+"""Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
+_HIGHEST = {3: 100, 4: 600}
 _SYLLABLES = (
     "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
 )
@@ -54,7 +60,17 @@ class Renamer:
 
     def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
         names = {word: self._name(word) for word in _nameable(example)}
-        return _replace(prompt, names), _replace(example.target, names)
+        return _replace(self._renumbered(prompt), names), _replace(example.target, names)
+
+    def _renumbered(self, prompt: str) -> str:
+        """Other readings in the same order: which is greater stays, how great it is does not."""
+        for digits, pattern in _NUMBERS.items():
+            told = sorted(set(pattern.findall(prompt)))
+            if len(told) > 1:
+                drawn = sorted(self._random.sample(range(_HIGHEST[digits]), len(told)))
+                new = {old: " ".join(str(value).zfill(digits)) for old, value in zip(told, drawn, strict=True)}
+                prompt = pattern.sub(lambda found, new=new: new[found.group(0)], prompt)  # type: ignore[misc]
+        return prompt
 
     def _name(self, word: str) -> str:
         if len(word) == 1:

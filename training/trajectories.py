@@ -1,9 +1,10 @@
 """Oracle trajectories: the simulator's own solutions, made direct, replayed and recorded.
 
-A path is kept only if its replay reaches 100. Three forms are tried, the best that solves is kept: `plain`
-(shortened, and things called as the simulator's answers call them), `shortened`, and `gold` as it was given.
-What solves in none is listed in the manifest as failed. Finished variations are appended to a parts file at
-once, so a killed run resumes where it stopped.
+A path is kept only if its replay reaches 100. Four forms are tried, the best that solves is kept: `direct` (what
+the oracle does, by a way that an agent can find by looking: `training.direct`), `plain` (shortened, and things
+called as the simulator's answers call them), `shortened`, and `gold` as it was given. Further takes of a direct
+path hold detours. What solves in none is listed in the manifest as failed. Finished variations are appended to a
+parts file at once, so a killed run resumes where it stopped.
 
 What shortening does (`easy` allows `teleport to`, which every published agent may use too): walks become one
 teleport, doors that are open stay untouched, actions on oneself that do nothing go, and everything after the
@@ -20,16 +21,20 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import random
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.direct import DIRECT, Solved, Unsolved, Walk
+from waymark.environment import Step
 from waymark.errors import EnvironmentFault
 from waymark.tasks import TASKS, Split, TaskType, find_task
 
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from waymark.environment.scienceworld import ScienceWorldSlot
 
 SOLVED = 100
+DETOURS = 0.15
+"""How likely a detour is before each action of a further take."""
 _DROPPED = ("look around", "close door ")
 _WATCHING = "look at inclined plane"
 _WATCHED = 5
@@ -49,7 +56,10 @@ _ANSWERS = {
 }
 _IDLE = ("pick up ", "open ", "pour ")
 
-PathForm = Literal["plain", "shortened", "gold"]
+PathForm = Literal["direct", "plain", "shortened", "gold"]
+FORMS: tuple[PathForm, ...] = get_args(PathForm)
+PathKey = tuple[str, int, int]
+"""Task id, variation, take."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class RecordedStep:
     moves: int
     goals: list[str]
     """The simulator's goals that this action met, e.g. `activate heater (stove)`."""
+    detour: bool = False
+    """Thrown in on purpose: history to recover from, no answer to learn."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,13 @@ class Trajectory:
     look: str
     inventory: str
     steps: list[RecordedStep]
+    take: int = 0
+    """0: the path itself; from 1: with detours."""
+
+    @property
+    def key(self) -> PathKey:
+        """What tells it from all other trajectories."""
+        return self.task_id, self.variation, self.take
 
     @property
     def score(self) -> int:
@@ -96,6 +115,8 @@ class Wanted:
     task_id: str
     variation: int
     simplifications: str
+    takes: int = 0
+    """How many takes with detours are wanted beside the path itself."""
 
 
 def spread(task: TaskType, split: Split, limit: int) -> list[int]:
@@ -105,13 +126,18 @@ def spread(task: TaskType, split: Split, limit: int) -> list[int]:
     return [every[(index * len(every)) // count] for index in range(count)]
 
 
-def plan(split: Split, limit: int, limits: dict[str, int], simplifications: str) -> list[Wanted]:
-    """What to record: every task's first, then every task's second, so that a stopped run is balanced."""
-    chosen = [
-        (rank, Wanted(task.id, variation, simplifications))
-        for task in TASKS
-        for rank, variation in enumerate(spread(task, split, limits.get(task.id, limit)))
-    ]
+def plan(split: Split, limit: int, limits: dict[str, int], simplifications: str, takes: int = 0) -> list[Wanted]:
+    """What to record: every task's first, then every task's second, so that a stopped run is balanced.
+
+    `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each.
+    """
+    chosen = []
+    for task in TASKS:
+        variations = spread(task, split, limits.get(task.id, limit))
+        each = -(-takes // len(variations)) if variations else 0
+        chosen += [
+            (rank, Wanted(task.id, variation, simplifications, each)) for rank, variation in enumerate(variations)
+        ]
     return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]
 
 
@@ -178,48 +204,98 @@ def plain_action(action: str, answer: str, seen: str) -> str:
     return renamed.lower()
 
 
+class _Recorder:
+    """A simulator that keeps what each understood action led to."""
+
+    def __init__(self, slot: ScienceWorldSlot, wanted: Wanted) -> None:
+        self._slot = slot
+        self._wanted = wanted
+        self._met: set[str] = set()
+        self.opening = slot.reset(wanted.task_id, wanted.variation, wanted.simplifications)
+        self.steps: list[RecordedStep] = []
+
+    def step(self, action: str) -> Step:
+        """Take one action."""
+        step = self._slot.step(action)
+        if step.known:
+            now = set(self._slot.completed_goals()) - {""}
+            goals = sorted(now - self._met)
+            self._met |= now
+            self.steps.append(
+                RecordedStep(action, step.observation, step.look, step.inventory, step.score, step.moves, goals)
+            )
+        return step
+
+    def trajectory(self, form: PathForm, steps: Sequence[RecordedStep], take: int = 0) -> Trajectory:
+        """What was recorded."""
+        task, wanted = find_task(self._wanted.task_id), self._wanted
+        return Trajectory(
+            task_id=task.id,
+            variation=wanted.variation,
+            split=task.split_of(wanted.variation),
+            simplifications=wanted.simplifications,
+            form=form,
+            gold_actions=0,
+            task=self.opening.task,
+            look=self.opening.look,
+            inventory=self.opening.inventory,
+            steps=list(steps),
+            take=take,
+        )
+
+
 def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, bool]:
     """Play a path from the start and record it up to the step that reaches 100, or to its end.
 
     The flag tells whether the simulator understood every action, and none in more than one way.
     """
-    task = find_task(wanted.task_id)
-    opening = slot.reset(wanted.task_id, wanted.variation, wanted.simplifications)
-    steps: list[RecordedStep] = []
-    met: set[str] = set()
+    recorder = _Recorder(slot, wanted)
     clear = True
     for action in actions:
-        step = slot.step(action)
+        step = recorder.step(action)
         clear = clear and step.known and not step.ambiguous
-        if not step.known:
-            continue
-        now = set(slot.completed_goals())
-        steps.append(
-            RecordedStep(
-                action, step.observation, step.look, step.inventory, step.score, step.moves, sorted(now - met - {""})
-            )
-        )
-        met |= now
-        if step.score >= SOLVED or step.score < 0:
+        if step.known and (step.score >= SOLVED or step.score < 0):
             break
-    trajectory = Trajectory(
-        task_id=task.id,
-        variation=wanted.variation,
-        split=task.split_of(wanted.variation),
-        simplifications=wanted.simplifications,
-        form="gold",
-        gold_actions=0,
-        task=opening.task,
-        look=opening.look,
-        inventory=opening.inventory,
-        steps=steps,
+    return recorder.trajectory("gold", recorder.steps), clear
+
+
+def directly(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], take: int = 0) -> Trajectory | None:
+    """The direct path of a variation; None where there is none. Takes from 1 on hold detours, drawn from the take."""
+    play = DIRECT.get(wanted.task_id)
+    if play is None:
+        return None
+    recorder = _Recorder(slot, wanted)
+    walk = Walk(
+        recorder,
+        recorder.opening,
+        oracle,
+        detours=DETOURS if take else 0.0,
+        chance=random.Random(f"{wanted.task_id} {wanted.variation} {take}"),
     )
-    return trajectory, clear
+    with suppress(Solved, Unsolved):
+        play(walk)
+    if not walk.solved:
+        return None
+    marked = [replace(step, detour=taken.detour) for step, taken in zip(recorder.steps, walk.taken, strict=True)]
+    return recorder.trajectory("direct", marked, take)
 
 
-def record(slot: ScienceWorldSlot, wanted: Wanted) -> Trajectory:
-    """The best trajectory of one variation: plain if that solves clearly, else shortened, else as given."""
+def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
+    """The best trajectory of one variation, and of a direct one so many takes with detours as solve too."""
     gold = slot.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
+    best = _as_the_oracle(slot, wanted, gold)
+    recorded = [best]
+    direct = directly(slot, wanted, [step.action for step in best.steps])
+    if direct is not None:
+        more = (
+            directly(slot, wanted, [step.action for step in best.steps], take) for take in range(1, wanted.takes + 1)
+        )
+        recorded = [direct, *(one for one in more if one is not None)]
+    return [replace(one, gold_actions=len(gold)) for one in recorded]
+
+
+def _as_the_oracle(slot: ScienceWorldSlot, wanted: Wanted, gold: Sequence[str]) -> Trajectory:
+    """The oracle's own way: plain if that solves clearly, else shortened, else as given."""
     form: PathForm = "shortened"
     trajectory, _ = replay(slot, wanted, shorten(gold))
     if trajectory.score < SOLVED:
@@ -228,15 +304,15 @@ def record(slot: ScienceWorldSlot, wanted: Wanted) -> Trajectory:
     named, clear = replay(slot, wanted, plain(trajectory))
     if named.score >= SOLVED and clear:
         form, trajectory = "plain", named
-    return replace(trajectory, form=form, gold_actions=len(gold))
+    return replace(trajectory, form=form)
 
 
 _pool_slots: list[ScienceWorldSlot] = []
 """The one JVM of a pool process, kept between calls."""
 
 
-def _record_in_worker(wanted: Wanted) -> Trajectory | str:
-    """One variation in a pool process. A fault comes back as text."""
+def _record_in_worker(wanted: Wanted) -> list[Trajectory] | str:
+    """One variation's takes in a pool process. A fault comes back as text."""
     from waymark.environment.scienceworld import ScienceWorldSlot
 
     try:
@@ -270,8 +346,8 @@ def collect(wanted: Sequence[Wanted], parts: Path, processes: int) -> Iterator[t
         tickets = [(one, pool.apply_async(_record_in_worker, (one,))) for one in missing]
         for count, (one, ticket) in enumerate(tickets, start=total - len(missing) + 1):
             result = ticket.get()
-            row = asdict(result) if isinstance(result, Trajectory) else {**asdict(one), "fault": result}
-            out.write(json.dumps(row) + "\n")
+            rows = [{**asdict(one), "fault": result}] if isinstance(result, str) else [asdict(take) for take in result]
+            out.write("".join(json.dumps(row) + "\n" for row in rows))
             out.flush()
             yield count, total
 
@@ -291,7 +367,7 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
     """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned."""
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
-    rows = sorted(read_parts(parts), key=lambda row: (row["task_id"], row["variation"]))
+    rows = sorted(read_parts(parts), key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
     solved = [row for row in rows if _is_solved(row)]
     failed = [
         {
@@ -311,7 +387,7 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
         "recorded": datetime.now(UTC).date().isoformat(),
         "trajectories": len(solved),
         "steps": sum(len(row["steps"]) for row in solved),
-        "by_form": {form: sum(row["form"] == form for row in solved) for form in ("plain", "shortened", "gold")},
+        "by_form": {form: sum(row["form"] == form for row in solved) for form in FORMS},
         "gold_actions": sum(row["gold_actions"] for row in solved),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in TASKS},

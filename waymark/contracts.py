@@ -62,6 +62,9 @@ class AgentState(Contract):
     """All sub-goals given before the current one, oldest first."""
     current_subgoal: Phrase | None = None
     """The last sub-goal given."""
+    subgoal_step: Annotated[int, Field(ge=1)] | None = None
+    """The `step` at which the current sub-goal was given: what was done since is `step - subgoal_step` actions.
+    Null: not known, or the sub-goal has ended."""
 
 
 # --- controller and executor -----------------------------------------------------------------------------

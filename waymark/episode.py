@@ -311,6 +311,7 @@ class _Play:
 
     def _ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
         """Record that the executor ended its sub-goal; nothing happened in the environment."""
+        self._state = state.with_subgoal_ended(self._state)
         self._subgoal_ended = True
         self._ended_in_a_row += 1
         return self._record(

@@ -6,7 +6,7 @@ code, so history, score units and the alignment of look and inventory with their
 - `look`, `inventory` and `observation` are those after the last action;
 - `turns` keeps every turn; `recent` cuts it to what a service reads;
 - the current sub-goal is the last one given, the completed ones are all before it;
-- an ended sub-goal is no turn: it leaves the state as it is until the next sub-goal is given.
+- an ended sub-goal is no turn: it stays the current one until the next is given, which may be the same again.
 """
 
 from __future__ import annotations
@@ -51,13 +51,20 @@ def after_step(state: AgentState, action: str, observation: str, look: str, inve
 
 
 def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
-    """The state once a sub-goal is given. Giving the current one again changes nothing."""
+    """The state once a sub-goal is given. Giving the current one again changes nothing unless it had ended."""
     if subgoal == state.current_subgoal:
-        return state
+        return state if state.subgoal_step else state.model_copy(update={"subgoal_step": state.step})
     completed = state.completed_subgoals
     if state.current_subgoal is not None:
         completed = (*completed, state.current_subgoal)
-    return state.model_copy(update={"current_subgoal": subgoal, "completed_subgoals": completed})
+    return state.model_copy(
+        update={"current_subgoal": subgoal, "completed_subgoals": completed, "subgoal_step": state.step}
+    )
+
+
+def with_subgoal_ended(state: AgentState) -> AgentState:
+    """The state once the executor has said that its sub-goal has ended."""
+    return state.model_copy(update={"subgoal_step": None})
 
 
 def recent(state: AgentState, turns: int) -> AgentState:

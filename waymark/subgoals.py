@@ -24,6 +24,8 @@ class PathStep:
 
     action: str
     observation: str
+    detour: bool = False
+    """Thrown in on purpose; a segment of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class _Path:
     at: int
 
     def action(self, offset: int = 0) -> str:
-        index = self.at + offset
-        return self.steps[index].action if index < len(self.steps) else ""
+        """The action so far ahead; nothing past the end or past a detour."""
+        ahead = self.steps[self.at : self.at + offset + 1]
+        return ahead[offset].action if len(ahead) > offset and not any(step.detour for step in ahead[1:]) else ""
 
     def run(self, *beginnings: str, offset: int = 0) -> int:
         """How many actions from `offset` on start with one of the beginnings."""
@@ -55,6 +58,9 @@ class _Path:
         return count
 
 
+_HEATERS = ("stove", "blast furnace", "oven")
+_LONGEST_WAIT = 5
+"""Longer waits are several sub-goals, so that somebody looks up in between."""
 _Rule = Callable[[_Path], tuple[str, int] | None]
 
 
@@ -63,7 +69,7 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
     segments: list[Segment] = []
     at = 0
     while at < len(steps):
-        path = _Path(task, steps, at)
+        path = _Path(task, [steps[at]], 0) if steps[at].detour else _Path(task, steps, at)
         subgoal, length = next(found for rule in _RULES if (found := rule(path)))
         segments.append(Segment(subgoal, at, at + length))
         at += length
@@ -101,11 +107,14 @@ def _water(path: _Path) -> tuple[str, int] | None:
 
 
 def _heat(path: _Path) -> tuple[str, int] | None:
-    """Something put on a device that is then switched on."""
+    """Something put on a device, which is switched on unless it is on already."""
     found = re.match(r"move (.+) to (.+)$", path.action())
-    if not found or path.action(1) != f"activate {found.group(2)}":
+    if not found:
         return None
-    return _call("heat", _bare(found.group(1)), found.group(2)), 2
+    switched = path.action(1) == f"activate {found.group(2)}"
+    if not switched and found.group(2) not in _HEATERS:
+        return None
+    return _call("heat", _bare(found.group(1)), found.group(2)), 2 if switched else 1
 
 
 def _cool(path: _Path) -> tuple[str, int] | None:
@@ -155,13 +164,24 @@ def _search(path: _Path) -> tuple[str, int] | None:
 
 
 def _wait(path: _Path) -> tuple[str, int] | None:
-    """Waits of one kind in a row, counted."""
+    """Waits: for what comes into focus next, for something heated or cooled to change, or a few ticks.
+
+    The last wait of a path ends with the episode, so how long it was meant to be is not known: it counts as full.
+    """
     kind = path.action()
     if not kind.startswith("wait"):
         return None
-    length = 0
+    length = 1
     while path.action(length) == kind:
         length += 1
+    after = path.action(length)
+    if after.startswith("focus on "):
+        return _call("wait_for", after.removeprefix("focus on ")), length
+    treated = re.match(r"pick up (.+)", after)
+    if treated and length <= 3 * _LONGEST_WAIT:
+        return _call("wait_for_change", treated.group(1)), length
+    if length >= _LONGEST_WAIT or not after:
+        return _call(kind, str(_LONGEST_WAIT)), min(length, _LONGEST_WAIT)
     return _call(kind, str(length)), length
 
 

@@ -187,7 +187,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
     annotations = read_annotations(table)
     for behaviour in GOOD:
         path = of_behaviour[behaviour]
-        annotation = annotations[path.task_id, path.variation]
+        annotation = annotations[path.key]
         segments = annotation.segments
         assert annotation.annotator == "llm:test-model"
         assert [one.start for one in segments] == [0, *(one.stop for one in segments[:-1])]

@@ -37,7 +37,7 @@ async def test_the_dataset_input_and_the_served_prompt_are_the_same_bytes(role: 
     model = replace(scripted_model("default", role, ScriptedGenerator(record)), format=prompt_format)
     service: Service = "controller" if role in ("controller", "first") else "executor"
     app = create_app(service, {"default": model}, ServiceSettings())
-    states = [decision.state for one in chosen for decision in decisions(one, named[one.task_id, one.variation], role)]
+    states = [decision.state for one in chosen for decision in decisions(one, named[one.key], role)]
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         if service == "controller":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
 
 def test_the_executor_acts_through_each_subgoal_and_then_ends_it() -> None:
     trajectory = next(one for one in trajectories() if one.task_id == "4-2")
-    named = rule_annotations([trajectory])["4-2", trajectory.variation]
+    named = rule_annotations([trajectory])[trajectory.key]
     answers = [decision.answer for decision in decisions(trajectory, named, "executor")]
     assert [answer for answer in answers if answer] == [step.action for step in trajectory.steps]
     assert answers.count(None) == len(named.segments) - 1
@@ -37,16 +38,26 @@ def test_the_executor_acts_through_each_subgoal_and_then_ends_it() -> None:
 
 def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
     trajectory = next(one for one in trajectories() if one.task_id == "1-1")
-    named = rule_annotations([trajectory])["1-1", trajectory.variation]
+    named = rule_annotations([trajectory])[trajectory.key]
     found = list(decisions(trajectory, named, "controller"))
     assert [decision.answer for decision in found] == [segment.subgoal for segment in named.segments]
     assert found[-1].answer == COMPLETE
     assert [decision.state.current_subgoal for decision in found] == [None, *(one.answer for one in found[:-1])]
 
 
+def test_detours_are_history_and_never_an_answer() -> None:
+    trajectory = next(one for one in trajectories() if one.take and any(step.detour for step in one.steps))
+    named = rule_annotations([trajectory])[trajectory.key]
+    acted = [decision for decision in decisions(trajectory, named, "executor") if decision.answer]
+    assert [decision.answer for decision in acted] == [step.action for step in trajectory.steps if not step.detour]
+    assert len(acted[-1].state.turns) == len(trajectory.steps) - 1
+    subgoals = [decision.answer for decision in decisions(trajectory, named, "controller")]
+    assert len(subgoals) == len(named.segments) - sum(step.detour for step in trajectory.steps)
+
+
 def test_the_flat_dataset_knows_no_subgoals() -> None:
     for trajectory in one_of_each_task():
-        named = rule_annotations([trajectory])[trajectory.task_id, trajectory.variation]
+        named = rule_annotations([trajectory])[trajectory.key]
         for decision in decisions(trajectory, named, "flat"):
             assert decision.state.current_subgoal is None
             assert decision.answer is not None
@@ -56,7 +67,7 @@ def test_the_first_dataset_holds_the_first_decision_of_each_path() -> None:
     chosen = one_of_each_task()
     named = rule_annotations(chosen)
     for trajectory in chosen:
-        annotation = named[trajectory.task_id, trajectory.variation]
+        annotation = named[trajectory.key]
         first = list(decisions(trajectory, annotation, "first"))
         assert first == list(decisions(trajectory, annotation, "controller"))[:1]
 
@@ -147,9 +158,19 @@ def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
             (*prompt.split(" "), *target.split(" ")),
             strict=True,
         ):
-            assert mapping.setdefault(old, new) == new
+            assert old.isdigit() or mapping.setdefault(old, new) == new
         renamed += target != example.target
     assert renamed > len(corpus) / 10
+
+
+def test_other_readings_stand_in_the_same_order() -> None:
+    prompt = "tin | read a : 0 3 0 down ; b : 0 1 5 down ; c : 0 3 0 down | room hall : tin , thermometer 10"
+    example = Example("9-1", 0, prompt, "focus_on tin", "tin")
+    for seed in range(20):
+        renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
+        first, second, third = (int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed))
+        assert first == third > second
+        assert renamed.endswith("thermometer 10")
 
 
 def test_renaming_leaves_what_must_be_inferred() -> None:

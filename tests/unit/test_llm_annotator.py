@@ -341,6 +341,29 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
 
 
 @pytest.mark.anyio
+async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator(tmp_path: Path) -> None:
+    (path,) = of_different_tasks("2-1", 1)
+    stray = replace(path.steps[0], action="teleport to hallway", detour=True)
+    strayed = replace(path, steps=[path.steps[0], stray, stray, *path.steps[1:]], take=1)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        question = json.loads(request.content)["messages"][-1]["content"]
+        assert "hallway" not in question
+        actions = prompts.read("all(): " + question.partition("Actions: ")[2])[0].actions
+        return completion(prompts.written([Named(subgoal="all(it)", actions=actions)]))
+
+    outcomes: list[Outcome] = []
+    async with chat(handle, tmp_path) as model:
+        await LLMAnnotator(model).annotate([path, strayed], outcomes.append)
+    found = {one.key: one.annotation.segments for one in outcomes if isinstance(one, Annotated)}
+    assert [one.stop for one in found[path.key]] == [len(path.steps)] * 2
+    by_rule = annotate_by_rule(strayed).segments[1].subgoal
+    pieces = [("all(it)", 1), (by_rule, 2), (by_rule, 3), ("all(it)", len(strayed.steps))]
+    assert [(one.subgoal, one.stop) for one in found[strayed.key][:-1]] == pieces
+    assert model.usage.asked.answers == 1  # without the detours the two paths are the same
+
+
+@pytest.mark.anyio
 async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path: Path) -> None:
     paths = of_different_tasks("2-1", 3)
     broken = paths[0]
@@ -409,10 +432,6 @@ def annotation(variation: int, *pieces: tuple[str, int], annotator: str = "one")
     return Annotation("4-2", variation, annotator, [*segments, Segment(COMPLETE, at, at)])
 
 
-def by_key(annotations: tuple[Annotation, ...]) -> dict[tuple[str, int], Annotation]:
-    return {(one.task_id, one.variation): one for one in annotations}
-
-
 def test_agreement_counts_cuts_verbs_and_names() -> None:
     left = (annotation(0, ("go(a)", 2), ("take(b)", 1), ("go(c)", 2)), annotation(1, ("x()", 1)))
     right = (
@@ -420,7 +439,7 @@ def test_agreement_counts_cuts_verbs_and_names() -> None:
         annotation(1, ("x()", 2), annotator="two"),
         annotation(2, ("x()", 1), annotator="two"),
     )
-    facts = compare(by_key(left), by_key(right)).facts()
+    facts = compare({one.key: one for one in left}, {one.key: one for one in right}).facts()
     agreed = facts["tasks"]["4-2"]
     assert (facts["left"], facts["right"]) == ("one", "two")
     assert agreed["left"]["subgoals_per_path"] == 3
@@ -429,8 +448,8 @@ def test_agreement_counts_cuts_verbs_and_names() -> None:
     assert agreed["boundary_f1"] == pytest.approx(2 / 3)
     assert agreed["same_verb"] == 0.8
     assert agreed["same_name"] == 0.4
-    assert facts["of_other_length"] == [("4-2", 1)]
-    assert facts["only_right"] == [("4-2", 2)]
+    assert facts["of_other_length"] == [left[1].key]
+    assert facts["only_right"] == [right[2].key]
     assert facts["only_left"] == []
 
 

@@ -39,7 +39,32 @@ SCENE = (
 
 
 def test_the_executor_reads_its_subgoal_and_the_scene() -> None:
-    assert COMPACT.render("executor", midway()) == f"move tin cup , stove | did teleport to kitchen | {SCENE}"
+    assert COMPACT.render("executor", midway()) == f"move tin cup , stove | before teleport to kitchen | {SCENE}"
+
+
+def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
+    state = fold.after_step(midway(), "activate stove", "It is on.", LOOK, INVENTORY, 3)
+    prompt = COMPACT.render("executor", state)
+    assert prompt.startswith("move tin cup , stove | before teleport to kitchen | did activate stove | answer it is on")
+    unknown = COMPACT.render("executor", fold.with_subgoal_ended(state))
+    assert unknown.startswith("move tin cup , stove | did teleport to kitchen ; activate stove | answer")
+
+
+def test_readings_stay_in_sight_digit_by_digit() -> None:
+    state = fold.start("Is it above 50.0 degrees celsius?", LOOK, "")
+    for action, answer in (
+        ("use thermometer on tin", "the thermometer measures a temperature of 235 degrees celsius"),
+        ("look at inclined plane a", "an inclined plane A, with: a block approximately 5% down the plane"),
+        ("use thermometer on tin", "the thermometer measures a temperature of -3 degrees celsius"),
+        ("wait1", "You decide to wait for 1 iterations."),
+    ):
+        state = fold.after_step(state, action, answer, LOOK, "", 0)
+    prompt = COMPACT.render("controller", state)
+    assert prompt.startswith("is it above 0 0 5 0 degrees")
+    assert (
+        "| read use thermometer on tin : thermometer measures temperature of - 0 0 0 3 degrees ; "
+        "look at inclined plane a : inclined plane a , with : block 0 0 5 down |"
+    ) in prompt
 
 
 def test_the_controller_reads_the_task_and_the_subgoals_so_far() -> None:
@@ -65,7 +90,7 @@ def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
     chosen = one_of_each_task()
     named = rule_annotations(chosen)
     for trajectory in chosen:
-        for decision in decisions(trajectory, named[trajectory.task_id, trajectory.variation], role):
+        for decision in decisions(trajectory, named[trajectory.key], role):
             expected = decision.answer.lower() if decision.answer else None
             assert COMPACT.parse(role, COMPACT.target(role, decision.answer)) == expected
 

@@ -40,6 +40,16 @@ def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
     assert list(tracked.values()) == fresh
 
 
+def test_a_detour_is_a_segment_of_its_own() -> None:
+    steps = [
+        PathStep("teleport to hallway", "", detour=True),
+        PathStep("teleport to kitchen", ""),
+        PathStep("wait1", "", detour=True),
+    ]
+    found = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
+    assert found == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
+
+
 @pytest.mark.parametrize(
     ("actions", "expected"),
     [
@@ -51,7 +61,11 @@ def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
         ),
         (["move metal pot to stove", "activate stove"], [("heat(metal pot, stove)", 2)]),
         (["open freezer", "move metal pot to freezer"], [("cool(metal pot, freezer)", 2)]),
-        (["wait1", "wait1", "wait1", "focus on ice"], [("wait1(3)", 3), ("focus_on(ice)", 1)]),
+        (["wait1", "wait1", "wait1", "focus on ice"], [("wait_for(ice)", 3), ("focus_on(ice)", 1)]),
+        (["wait1", "wait1", "pick up pot"], [("wait_for_change(pot)", 2), ("pick_up(pot)", 1)]),
+        (["wait1", "wait1", "open oven"], [("wait1(2)", 2), ("open(oven)", 1)]),
+        (["wait1"] * 7, [("wait1(5)", 5), ("wait1(5)", 2)]),
+        (["move metal pot to blast furnace", "wait1"], [("heat(metal pot, blast furnace)", 1), ("wait1(5)", 1)]),
         (["use thermometer on tin"], [("measure_temperature(tin)", 1)]),
         (["examine tin", "use thermometer on tin", "examine tin"], [("monitor_temperature(tin, boil)", 3)]),
         (

@@ -1,9 +1,11 @@
 """All paths through one chat model: a second example for each task type, repair calls, failures that stop nothing.
 
 The first path of a task type that the model annotates well becomes the second example of all its others. It is
-kept, so that whatever is annotated later is shown the same one. A path whose answers cannot be used, or whose
-requests fail for good, is a `Failure` with its reason; its answers are set aside, so that a rerun asks again for
-it and for nothing else.
+kept, so that whatever is annotated later is shown the same one. Detours of a path are not shown: nobody learns what
+to do there, so they keep the sub-goals that the rule annotator gives them.
+
+A path whose answers cannot be used, or whose requests fail for good, is a `Failure` with its reason; answers that
+cannot be used are set aside, so that a rerun asks again for them and for nothing else.
 """
 
 from __future__ import annotations
@@ -16,15 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from pydantic import BaseModel, ConfigDict
 
-from training.annotate import Annotation
-from training.llm import prompts
-from training.llm.alignment import Alignment
+from training.annotate import Annotation, annotate_by_rule
+from training.llm import alignment, prompts
 from training.llm.chat import Answer, ChatModel, DiskCache, Tokens
 from training.llm.prompts import Message, Named, WorkedExample
-from training.trajectories import Trajectory
+from training.trajectories import PathKey, Trajectory
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
+from waymark.subgoals import Segment
 
 REPAIRS: Final = 2
 """How often the model is asked again about actions that it left out."""
@@ -42,6 +43,11 @@ class Annotated:
     repairs: int
     """Further calls about runs of actions that an answer left out."""
 
+    @property
+    def key(self) -> PathKey:
+        """The trajectory's."""
+        return self.annotation.key
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -49,8 +55,14 @@ class Failure:
 
     task_id: str
     variation: int
+    take: int
     reason: str
     answers: list[str]
+
+    @property
+    def key(self) -> PathKey:
+        """The trajectory's."""
+        return self.task_id, self.variation, self.take
 
 
 Outcome = Annotated | Failure
@@ -68,23 +80,13 @@ class Prices:
         return (tokens.prompt * self.prompt + tokens.completion * self.completion) / 1e6
 
 
-class KeptExample(BaseModel):
-    """The second example of a task type, and the path that it was made from."""
-
-    model_config = ConfigDict(frozen=True)
-
-    task_id: str
-    variation: int
-    example: WorkedExample
-
-
 class LLMAnnotator:
     """Annotates paths with one chat model, one task type's examples shared by all its paths."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
         self._opening = prompts.opening()
-        self._examples = DiskCache(model.answers.folder / "examples", KeptExample)
+        self._examples = DiskCache(model.answers.folder / "examples", WorkedExample)
         self.name = f"llm:{model.endpoint.model}"
 
     async def annotate(self, trajectories: Sequence[Trajectory], done: Callable[[Outcome], None]) -> None:
@@ -98,7 +100,7 @@ class LLMAnnotator:
         unusable: list[EndpointUnusable] = []
         async with anyio.create_task_group() as group:
 
-            async def one(trajectory: Trajectory, example: KeptExample | None) -> Outcome | None:
+            async def one(trajectory: Trajectory, example: WorkedExample | None) -> Outcome | None:
                 try:
                     outcome = await self._outcome(trajectory, example)
                 except EndpointUnusable as error:
@@ -124,58 +126,58 @@ class LLMAnnotator:
         if unusable:
             raise unusable[0]
 
-    def _conversation(self, trajectory: Trajectory, example: KeptExample | None) -> list[Message]:
+    def _conversation(self, trajectory: Trajectory, example: WorkedExample | None) -> list[Message]:
         """What the model is sent for a path. The path that the example was made from is asked without it."""
-        own = example and (example.task_id, example.variation) == (trajectory.task_id, trajectory.variation)
-        second = prompts.shown(example.example) if example and not own else []
-        return [*self._opening, *second, question(trajectory)]
+        asked = question(trajectory)
+        second = prompts.shown(example) if example else []
+        return [*self._opening, *(second if asked not in second else []), asked]
 
-    async def _outcome(self, trajectory: Trajectory, example: KeptExample | None) -> Outcome:
+    async def _outcome(self, trajectory: Trajectory, example: WorkedExample | None) -> Outcome:
         keys: list[str] = []
         try:
             return await self._annotate(trajectory, example, keys)
         except EndpointUnusable:
             raise
         except ServiceError as error:
-            return Failure(trajectory.task_id, trajectory.variation, str(error), [])
+            return Failure(*trajectory.key, str(error), [])
         except AnnotationFailed as error:
             aside = [self._model.answers.set_aside(key) for key in keys]
-            return Failure(trajectory.task_id, trajectory.variation, str(error), aside)
+            return Failure(*trajectory.key, str(error), aside)
 
-    async def _annotate(self, trajectory: Trajectory, example: KeptExample | None, keys: list[str]) -> Annotated:
-        actions = [step.action for step in trajectory.steps]
+    async def _annotate(self, trajectory: Trajectory, example: WorkedExample | None, keys: list[str]) -> Annotated:
+        actions = shown_actions(trajectory)
         messages = self._conversation(trajectory, example)
-        alignment = Alignment(actions)
+        found = alignment.Alignment(actions)
         answer = await self._ask(messages, keys)
-        alignment.take(prompts.read(answer.text))
-        while (runs := alignment.missing()) and len(keys) <= REPAIRS:
+        found.take(prompts.read(answer.text))
+        while (runs := found.missing()) and len(keys) <= REPAIRS:
             again = prompts.repair([actions[run.start : run.stop] for run in runs])
             messages = [*messages, {"role": "assistant", "content": answer.text}, again]
             answer = await self._ask(messages, keys)
-            alignment.take(prompts.read(answer.text))
+            found.take(prompts.read(answer.text))
         if runs:
             raise AnnotationFailed(_reason(sum(map(len, runs)), len(actions), answer))
-        annotation = Annotation(trajectory.task_id, trajectory.variation, self.name, alignment.segments())
-        return Annotated(annotation, alignment.extra, alignment.joined, len(keys) - 1)
+        segments = with_detours(trajectory, found.segments())
+        annotation = Annotation(trajectory.task_id, trajectory.variation, self.name, segments, trajectory.take)
+        return Annotated(annotation, found.extra, found.joined, len(keys) - 1)
 
     async def _ask(self, messages: Sequence[Message], keys: list[str]) -> Answer:
         key, answer = await self._model.ask(messages)
         keys.append(key)
         return answer
 
-    def _keep_example(self, trajectory: Trajectory, annotation: Annotation) -> KeptExample:
+    def _keep_example(self, trajectory: Trajectory, annotation: Annotation) -> WorkedExample:
         named = tuple(
             Named(
                 subgoal=segment.subgoal,
                 actions=tuple(step.action for step in trajectory.steps[segment.start : segment.stop]),
             )
             for segment in annotation.segments
-            if segment.stop > segment.start
+            if segment.stop > segment.start and not trajectory.steps[segment.start].detour
         )
         example = WorkedExample(task=trajectory.task, named=named)
-        kept = KeptExample(task_id=trajectory.task_id, variation=trajectory.variation, example=example)
-        self._examples.put(self._example_key(trajectory.task_id), kept)
-        return kept
+        self._examples.put(self._example_key(trajectory.task_id), example)
+        return example
 
     def _example_key(self, task_id: str) -> str:
         return self._model.key({"example of": task_id, "opening": prompts.as_json(self._opening)})
@@ -183,7 +185,21 @@ class LLMAnnotator:
 
 def question(trajectory: Trajectory) -> Message:
     """The turn that asks for a path's sub-goals."""
-    return prompts.asked(trajectory.task, [step.action for step in trajectory.steps])
+    return prompts.asked(trajectory.task, shown_actions(trajectory))
+
+
+def shown_actions(trajectory: Trajectory) -> list[str]:
+    """What the model is asked to name: a path without its detours."""
+    return [step.action for step in trajectory.steps if not step.detour]
+
+
+def with_detours(trajectory: Trajectory, segments: Sequence[Segment]) -> list[Segment]:
+    """Segments of the shown actions as segments of the path, each detour one of its own."""
+    owners = iter([(number, one.subgoal) for number, one in enumerate(segments) for _ in range(one.start, one.stop)])
+    by_rule = {one.start: one.subgoal for one in annotate_by_rule(trajectory).segments}
+    return alignment.segments(
+        (-1 - index, by_rule[index]) if step.detour else next(owners) for index, step in enumerate(trajectory.steps)
+    )
 
 
 def from_the_middle(paths: Sequence[Trajectory]) -> list[Trajectory]:

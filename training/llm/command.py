@@ -26,7 +26,7 @@ from training.llm.annotator import (
 )
 from training.llm.chat import ChatModel, Endpoint, Limits, Tokens
 from training.llm.prompts import Message
-from training.trajectories import Trajectory
+from training.trajectories import PathKey, Trajectory
 from waymark.errors import InvalidInput
 
 _LISTED = 10
@@ -64,11 +64,11 @@ def print_prompts(console: Console, trajectories: Sequence[Trajectory]) -> None:
             console.print(f"[{message['role']}]\n{message['content']}\n", markup=False, highlight=False, soft_wrap=True)
 
     show("every conversation begins with", prompts.opening())
-    for task_id, group in groupby(sorted(trajectories, key=lambda one: one.task_id), key=lambda one: one.task_id):
+    for _, group in groupby(sorted(trajectories, key=lambda one: one.task_id), key=lambda one: one.task_id):
         first, *others = from_the_middle(list(group))
-        show(f"{task_id} variation {first.variation}; its sub-goals become the second example below", [question(first)])
+        show(f"{_name(*first.key)}; its sub-goals become the second example below", [question(first)])
         for one in others:
-            show(f"{task_id} variation {one.variation}; after the second example", [question(one)])
+            show(f"{_name(*one.key)}; after the second example", [question(one)])
 
 
 def annotate_with_llm(
@@ -86,7 +86,7 @@ def annotate_with_llm(
 
     Raises EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
     """
-    outcomes: dict[tuple[str, int], Outcome] = {}
+    outcomes: dict[PathKey, Outcome] = {}
 
     async def run() -> tuple[ChatModel, LLMAnnotator]:
         async with ChatModel(endpoint, cache, limits) as model:
@@ -94,8 +94,7 @@ def annotate_with_llm(
             shown = bar.add_task(annotator.name, total=len(trajectories))
 
             def done(outcome: Outcome) -> None:
-                one = outcome.annotation if isinstance(outcome, Annotated) else outcome
-                outcomes[one.task_id, one.variation] = outcome
+                outcomes[outcome.key] = outcome
                 failed = sum(isinstance(each, Failure) for each in outcomes.values())
                 description = f"{annotator.name} · {failed} failed, {model.usage.retries} tries again"
                 bar.update(shown, advance=1, description=description)
@@ -113,7 +112,7 @@ def annotate_with_llm(
             soft_wrap=True,
         )
         raise
-    ordered = [outcomes[one.task_id, one.variation] for one in trajectories]
+    ordered = [outcomes[one.key] for one in trajectories]
     annotations = [one.annotation for one in ordered if isinstance(one, Annotated)]
     failures = [one for one in ordered if isinstance(one, Failure)]
     write_annotations(annotations, output)
@@ -124,9 +123,7 @@ def annotate_with_llm(
     for name, tokens in (("asked now", model.usage.asked), ("from the cache", model.usage.cached)):
         console.print(f"{name}: {_in_words(tokens, prices)}", highlight=False, soft_wrap=True)
     for one in failures[:_LISTED]:
-        console.print(
-            f"{one.task_id} variation {one.variation}: {one.reason}", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"{_name(*one.key)}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
     if failures:
         console.print(
             f"{len(failures)} of {len(ordered)} paths have no annotation; the manifest beside {output} lists them. "
@@ -135,6 +132,10 @@ def annotate_with_llm(
             soft_wrap=True,
         )
     return len(failures)
+
+
+def _name(task_id: str, variation: int, take: int) -> str:
+    return f"{task_id} variation {variation}" + (f", take {take}" if take else "")
 
 
 def _in_words(tokens: Tokens, prices: Prices | None) -> str:

@@ -4,12 +4,14 @@ Everything is lower-case words between single spaces, so that a name looks the s
 model can copy it word for word. The look is stripped of what every room has (air, articles, empty surfaces,
 open doors), which leaves about a fifth of the text. What each role reads, in this order:
 
-    executor            sub-goal, last actions, last answer, room, inventory
-    flat                task, rooms seen, last actions, last answer, room, inventory, score
+    executor            sub-goal, actions before it, actions since it was given, last answer, room, inventory
+    flat                task, rooms seen, last actions, readings, last answer, room, inventory, score
     controller, first   the same with the sub-goals given so far before the last actions
 
 The executor does not read the task: its sub-goal names everything, which keeps its prompts short and its
-skills apart from the task types.
+skills apart from the task types. What was done since the sub-goal was given stands apart, since that is what
+tells whether it has ended. Readings are what instruments, planes and recipes said: what an answer depends on
+stays in sight. Numbers to compare are written digit by digit at equal length.
 
 Decisions: a sub-goal `move(apple, red box)` is written `move apple , red box`, an action is the environment's
 own string, and the end of a sub-goal is `end`.
@@ -18,16 +20,23 @@ own string, and the end of a sub-goal is `end`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waymark.contracts import AgentState, Role
+from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.state import canonical, room_of
 
 _END = "end"
-_EXECUTOR_TURNS = 6
-_OTHER_TURNS = 10
+_HISTORY = 40
+"""How far back readings are looked for."""
+_TURNS_BEFORE = 3
+_TURNS_SINCE = 8
+_TURNS: dict[Role, int] = {"flat": 10, "controller": 5, "first": 5}
 _SUBGOALS = 12
+_READINGS = 3
+_READING_WORDS = 24
+_READS = ("read ", "use thermometer on ", "look at inclined plane")
 _ANSWER_WORDS = 40
 _TASK_WORDS = 90
 
@@ -45,7 +54,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r", which is turned (on|off)", r" \1"),
         (r", which is (on|off|activated|deactivated)", r" \1"),
         (r", currently reading a temperature of (-?\d+) degrees celsius", r" \1"),
-        (r"(-?\d+) degrees celsius", r"\1 degrees"),
+        (r"(\d+)\.0 degrees celsius", r"\1 degrees celsius"),
         (r"approximately (\d+)% down the plane", r"\1 down"),
         (r"\b(?:a substance called|in the [a-z]+ stage(?= with))\b", ""),
         # Articles, but not the letter that names an unknown substance, plant or plane.
@@ -55,26 +64,32 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"'", " "),
     )
 )
+_NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 _NOISE = {"agent", "air", "ground"}
 
 
 @dataclass(frozen=True)
 class _Compact:
     name: str = "compact"
-    history_turns: int = _OTHER_TURNS
+    history_turns: int = _HISTORY
 
     def render(self, role: Role, state: AgentState) -> str:
         scene = [
-            "answer " + " ".join(_plain(state.observation).split()[:_ANSWER_WORDS]) if _news(state) else "",
+            _answer(state, role),
             f"room {room_of(state.look) or ''} : {_things(state.look)}",
             f"have {_things(state.inventory)}",
         ]
         if role == "executor":
             given = _words_of_subgoal(state.current_subgoal or "")
-            return _join([given, _actions(state, _EXECUTOR_TURNS), *scene])
+            since = _since(state)
+            before = state.turns[: len(state.turns) - len(since)]
+            return _join(
+                [given, _actions("before", before, _TURNS_BEFORE), _actions("did", since, _TURNS_SINCE), *scene]
+            )
         task = " ".join(_plain(state.task).removeprefix("your task is to ").split()[:_TASK_WORDS])
         seen = "seen " + " , ".join(room.lower() for room in state.visited_rooms)
-        parts = [task, seen, _actions(state, _OTHER_TURNS), *scene, f"score {state.score}"]
+        acted = _actions("did", state.turns, _TURNS[role])
+        parts = [task, seen, acted, _readings(state), *scene, f"score {state.score}"]
         if role != "flat":
             parts.insert(2, _subgoals(state))
         return _join(parts)
@@ -105,7 +120,14 @@ def _plain(text: str) -> str:
     text = canonical(text.lower())
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    return " ".join(text.split())
+    return " ".join(_NUMBER.sub(_digits, text).split())
+
+
+def _digits(found: re.Match[str]) -> str:
+    """`85 degrees` as `0 0 8 5 degrees`, `5 down` as `0 0 5 down`: numbers that are compared align."""
+    sign, number, unit = found.groups()
+    width = 4 if unit == "degrees" else 3
+    return " ".join([*(["-"] if sign else []), *number.zfill(width), unit])
 
 
 def _things(text: str) -> str:
@@ -128,9 +150,33 @@ def _news(state: AgentState) -> bool:
     return bool(answer) and answer not in (state.look.strip(), state.inventory.strip())
 
 
-def _actions(state: AgentState, turns: int) -> str:
-    recent = state.turns[max(0, len(state.turns) - turns) :]
-    return "did " + " ; ".join(turn.action.lower() for turn in recent) if recent else ""
+def _answer(state: AgentState, role: Role) -> str:
+    """The last answer, where it is no reading that stands elsewhere."""
+    read = role != "executor" and state.turns and state.turns[-1].action.startswith(_READS)
+    return "answer " + " ".join(_plain(state.observation).split()[:_ANSWER_WORDS]) if _news(state) and not read else ""
+
+
+def _actions(heading: str, turns: Sequence[Turn], most: int) -> str:
+    recent = turns[max(0, len(turns) - most) :]
+    return f"{heading} " + " ; ".join(turn.action.lower() for turn in recent) if recent else ""
+
+
+def _since(state: AgentState) -> Sequence[Turn]:
+    """The turns since the current sub-goal was given; all where that is not known."""
+    if state.subgoal_step is None:
+        return state.turns
+    return state.turns[max(0, len(state.turns) - max(0, state.step - state.subgoal_step)) :]
+
+
+def _readings(state: AgentState) -> str:
+    """What instruments said, each question with its latest answer, in the order in which they were first asked."""
+    said: dict[str, str] = {}
+    for turn in state.turns[max(0, len(state.turns) - _HISTORY) :]:
+        action = turn.action.lower()
+        if action.startswith(_READS):
+            said[action] = " ".join(_plain(turn.observation).split()[:_READING_WORDS])
+    latest = list(said.items())[-_READINGS:]
+    return "read " + " ; ".join(f"{action} : {answer}" for action, answer in latest) if latest else ""
 
 
 def _subgoals(state: AgentState) -> str:
