@@ -1,0 +1,175 @@
+"""What HTTP, batching and contracts cost on top of the engine: throughput under load, latency at idle.
+
+    python -m benchmarks.serving_overhead [--seconds 10] [--rounds 3] [--threads 0] [--json FILE]
+
+Both sides answer the same recorded states with the same checkpoint, threads and batch limits, in turn, so that a busy
+machine troubles both. The engine is handed rendered prompts, 64 at a time, sorted and cut into batches as the service
+does it; the service gets the states over HTTP from 64 callers. At idle one caller asks for one state after the other,
+and the engine answers each prompt alone.
+
+Targets: at least 0.9 of the engine's throughput, at most 3 ms added to its median latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.services import machine, running
+from waymark import checkpoint
+from waymark.generation import Generator
+from waymark.generation.load import open_generator
+from waymark.loadtest import session, target
+from waymark.loadtest.results import Stage
+from waymark.loadtest.states import RecordedState, sample
+from waymark.prompts import get_format
+from waymark.serving.settings import ServiceSettings
+
+CONCURRENCY = 64
+THROUGHPUT_TARGET = 0.9
+ADDED_MS_TARGET = 3.0
+_FOLDER = Path("checkpoints/executor")
+_SEED = 0
+_NO_END = 1_000_000_000
+
+
+class Report(BaseModel):
+    """What was measured; throughput in requests a second, latency in milliseconds, medians of the rounds."""
+
+    machine: str
+    engine: str
+    threads: int
+    seconds: float
+    rounds: int
+    engine_throughput: float
+    service_throughput: float
+    throughput_ratio: float
+    """Median of the rounds' ratios."""
+    engine_ms: float
+    service_ms: float
+    added_ms: float
+
+
+def batches(prompts: Sequence[str], generator: Generator, settings: ServiceSettings) -> Iterator[list[str]]:
+    """Prompts by length, cut where the batcher would cut them."""
+    batch: list[str] = []
+    for one in sorted(generator.encode(prompts), key=lambda each: len(each.ids)):
+        over = len(batch) == settings.max_batch or len(one.ids) * (len(batch) + 1) > settings.max_batch_tokens
+        if batch and over:
+            yield batch
+            batch = []
+        batch.append(one.text)
+    yield batch
+
+
+def engine_throughput(generator: Generator, prompts: Sequence[str], settings: ServiceSettings, seconds: float) -> float:
+    """Requests a second of the engine alone, tokenising included."""
+    source = cycle(prompts)
+    answered = 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for batch in batches(list(islice(source, CONCURRENCY)), generator, settings):
+            answered += len(generator.generate(batch))
+    return answered / (time.perf_counter() - began)
+
+
+def engine_latency(generator: Generator, prompts: Sequence[str]) -> list[float]:
+    """Milliseconds of each prompt alone."""
+    found = []
+    for prompt in prompts:
+        began = time.perf_counter()
+        generator.generate([prompt])
+        found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+async def service_stage(url: str, states: Sequence[RecordedState], concurrency: int, load: session.Plan) -> Stage:
+    """One closed loop against the service."""
+    async with target.connect(key=None, timeout=60) as http:
+        found = await target.find(http, url, api="auto", model=None)
+        bodies = target.write_requests(found, states, seed=_SEED)
+        await target.probe(http, found, bodies)
+        send = target.sender(http, found, bodies, run=f"overhead-{concurrency}")
+        async for stage in session.measure(send, load, run="overhead", seed=_SEED, stop=asyncio.Event()):
+            if stage.answered != stage.sent:
+                raise SystemExit(f"Not every request was answered: {stage.refused} {stage.errors}")
+            return stage
+    raise AssertionError
+
+
+def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
+    """Both sides in turn."""
+    settings = ServiceSettings()
+    states = [one for one in sample() if one.asked == "executor"]
+    found = checkpoint.load(_FOLDER, "executor")
+    render = get_format(found.card.prompt_format).render
+    prompts = [render("executor", one.state) for one in states]
+    generator = open_generator("ctranslate2", found, threads=threads)
+    engine_latency(generator, prompts[:20])
+    engine, service, alone, asked = [], [], [], []
+    with running("services.executor", {"THREADS": str(threads)}, log) as process:
+        load = session.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
+        idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
+        for _ in range(rounds):
+            engine.append(engine_throughput(generator, prompts, settings, seconds))
+            service.append(asyncio.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
+            alone.append(statistics.median(engine_latency(generator, prompts)))
+            asked.append(asyncio.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
+    return Report(
+        machine=machine(),
+        engine=f"{generator.engine} {generator.dtype}",
+        threads=threads,
+        seconds=seconds,
+        rounds=rounds,
+        engine_throughput=statistics.median(engine),
+        service_throughput=statistics.median(service),
+        throughput_ratio=statistics.median(ours / theirs for ours, theirs in zip(service, engine, strict=True)),
+        engine_ms=statistics.median(alone),
+        service_ms=statistics.median(asked),
+        added_ms=statistics.median(ours - theirs for ours, theirs in zip(asked, alone, strict=True)),
+    )
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
+    threads: Annotated[int, typer.Option(help="Of the engine, on both sides; 0: all cores.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+) -> None:
+    """Measure and print both sides, then the ratio."""
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        report = measure(seconds, rounds, threads, Path(scratch) / "executor.log")
+    table = Table("", "engine", "service", "", "target", title=f"{report.machine}; {report.engine}")
+    table.add_row(
+        f"requests/s, {CONCURRENCY} at once",
+        f"{report.engine_throughput:.0f}",
+        f"{report.service_throughput:.0f}",
+        f"ratio {report.throughput_ratio:.2f}",
+        f">= {THROUGHPUT_TARGET}",
+    )
+    table.add_row(
+        "median ms, one at a time",
+        f"{report.engine_ms:.2f}",
+        f"{report.service_ms:.2f}",
+        f"added {report.added_ms:.2f}",
+        f"<= {ADDED_MS_TARGET}",
+    )
+    console.print(table)
+    if json is not None:
+        json.write_text(report.model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,296 @@
+"""What holds over a long time: every request is answered once, and overload changes neither goodput nor memory.
+
+    python -m benchmarks.soak answers  [--requests 100000] [--json FILE]
+    python -m benchmarks.soak overload [--minutes 10] [--threads N] [--json FILE]
+
+`answers` asks an executor without weights, whose queue is too small for its callers, for as many different states, and
+asks again whatever is refused. Each answer is compared with what that very state must get, and the service's own count
+with ours: none lost, none of somebody else, none answered twice.
+
+`overload` finds what the default executor answers in a second when 64 callers wait for it, then sends twice as much,
+whether or not it keeps up. Targets: goodput at least 90% of that peak, everything else refused with 429 within 50 ms,
+memory flat (at most 5% more in the last tenth of the time than in the second).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.services import Service, machine, running
+from waymark.contracts import ActionRequest, AgentState
+from waymark.generation.scripted import trial_policy
+from waymark.loadtest import session, target
+from waymark.loadtest.results import Stage
+from waymark.loadtest.states import sample
+from waymark.process import available_cores
+from waymark.prompts import get_format
+
+GOODPUT_TARGET = 0.9
+REFUSAL_MS_TARGET = 50.0
+GROWTH_TARGET = 0.05
+_CALLERS = 96
+_QUEUE = 64
+_PEAK_CONCURRENCY = 64
+_PEAK_SECONDS = 20.0
+_OVERLOAD = 2.0
+_MEMORY_EVERY = 1.0
+_TENTHS = 10
+_PAUSE = 0.05
+"""Before a refused request is sent again, in seconds, twice that at most."""
+_NO_END = 1_000_000_000
+_SEED = 0
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+Json = Annotated[Path | None, typer.Option(help="Where to write the report.")]
+
+
+# --- every request answered once -------------------------------------------------------------------------------------
+
+
+class Answers(BaseModel):
+    """What became of many requests. All is well when `answered` and `service_answered` equal `requests`."""
+
+    machine: str
+    requests: int
+    seconds: float
+    answered: int
+    """Different requests that got their own answer."""
+    wrong: int
+    """Answers that belong to another state or another request."""
+    failed: dict[str, int]
+    """What else came, by status or error."""
+    refused: int
+    """429s on the way, each followed by another try."""
+    service_answered: int
+    """Requests that the service's engine has run, by its own count."""
+
+    @property
+    def holds(self) -> bool:
+        """None lost, none twice."""
+        return self.answered == self.service_answered == self.requests and not self.wrong
+
+
+def _states(count: int) -> Iterator[AgentState]:
+    """Recorded states, each made different by its sub-goal."""
+    recorded = [one.state for one in sample() if one.asked == "executor"]
+    for number in range(count):
+        yield recorded[number % len(recorded)].model_copy(update={"current_subgoal": f"go({number})"})
+
+
+async def _ask_all(url: str, count: int, tell: Callable[[int], None]) -> Answers:
+    compact = get_format("compact")
+    policy = trial_policy("executor", compact)
+    answered: set[int] = set()
+    outcomes: Counter[str] = Counter()
+    numbered = enumerate(_states(count))
+
+    async def call(http: aiohttp.ClientSession) -> None:
+        for number, state in numbered:
+            expected = compact.parse("executor", policy(compact.render("executor", state))[0][0])
+            outcome = await _ask_until_admitted(http, f"{url}/v1/action", number, state, expected, outcomes)
+            outcomes[outcome] += 1
+            if outcome == "answered":
+                answered.add(number)
+            tell(number)
+
+    began = asyncio.get_running_loop().time()
+    async with target.connect(key=None, timeout=60) as http:
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(_CALLERS):
+                callers.create_task(call(http))
+        seconds = asyncio.get_running_loop().time() - began
+        async with http.get(f"{url}/metrics") as response:
+            metrics = await response.text()
+    return Answers(
+        machine=machine(),
+        requests=count,
+        seconds=seconds,
+        answered=len(answered),
+        wrong=outcomes.pop("wrong", 0),
+        refused=outcomes.pop("refused", 0),
+        service_answered=_run_by_engine(metrics),
+        failed={name: times for name, times in outcomes.items() if name != "answered"},
+    )
+
+
+async def _ask_until_admitted(
+    http: aiohttp.ClientSession, url: str, number: int, state: AgentState, expected: str | None, outcomes: Counter[str]
+) -> str:
+    headers = {"Content-Type": "application/json", "X-Request-ID": f"soak-{number}"}
+    body = ActionRequest(state=state).model_dump_json().encode()
+    while True:
+        try:
+            async with http.post(url, data=body, headers=headers) as response:
+                answer = await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return type(error).__name__
+        if response.status == 429:
+            outcomes["refused"] += 1
+            await asyncio.sleep(_PAUSE * random.uniform(1, 2))
+            continue
+        if not response.ok:
+            return str(response.status)
+        own = response.headers["X-Request-ID"] == headers["X-Request-ID"]
+        return "answered" if own and answer["action"] == expected else "wrong"
+
+
+def _run_by_engine(metrics: str) -> int:
+    samples = (one for family in text_string_to_metric_families(metrics) for one in family.samples)
+    return round(sum(one.value for one in samples if one.name == "waymark_batch_requests_sum"))
+
+
+@app.command()
+def answers(requests: Annotated[int, typer.Option(help="How many.")] = 100_000, json: Json = None) -> None:
+    """Every request is answered once, by its own answer."""
+    console = Console(highlight=False)
+    settings = {"ENGINE": "scripted", "MAX_QUEUE": str(_QUEUE)}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running("services.executor", settings, Path(scratch) / "executor.log") as service,
+        console.status("asking") as status,
+    ):
+        report = asyncio.run(_ask_all(service.url, requests, lambda done: status.update(f"asking {done:,}")))
+    table = Table("requests", "answered once", "by the engine", "wrong", "failed", "refused, then answered", "a second")
+    rate = f"{report.requests / report.seconds:.0f}"
+    counts = (report.requests, report.answered, report.service_answered, report.wrong)
+    table.add_row(*(f"{one:,}" for one in counts), str(report.failed or 0), f"{report.refused:,}", rate)
+    console.print(table)
+    _finish(console, report, json, holds=report.holds)
+
+
+# --- overload --------------------------------------------------------------------------------------------------------
+
+
+class Overload(BaseModel):
+    """What a service does when it is sent twice what it can answer."""
+
+    machine: str
+    threads: int
+    minutes: float
+    peak: float
+    """Answers a second to 64 callers that wait for them."""
+    rate: float
+    """Requests a second that were sent afterwards."""
+    goodput: float
+    goodput_ratio: float
+    refused: dict[str, int]
+    errors: dict[str, int]
+    refused_ms_p50: float | None
+    refused_ms_p99: float | None
+    refused_ms_max: float | None
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+    memory_mb: tuple[float, ...]
+    """Medians of the tenths of the time."""
+    memory_growth: float
+    """Of the last tenth over the second: the first one warms up."""
+
+    @property
+    def holds(self) -> bool:
+        """All targets are met."""
+        return (
+            self.goodput_ratio >= GOODPUT_TARGET
+            and set(self.refused) <= {"429"}
+            and not self.errors
+            and (self.refused_ms_max or 0.0) <= REFUSAL_MS_TARGET
+            and self.memory_growth <= GROWTH_TARGET
+        )
+
+
+async def _overload(service: Service, minutes: float, threads: int, tell: Callable[[str], None]) -> Overload:
+    states = [one for one in sample() if one.asked == "executor"]
+    async with target.connect(key=None, timeout=60) as http:
+        found = await target.find(http, service.url, api="auto", model=None)
+        bodies = target.write_requests(found, states, seed=_SEED)
+        await target.probe(http, found, bodies)
+        send = target.sender(http, found, bodies, run="soak")
+
+        async def stage(plan: session.Plan) -> Stage:
+            measured = session.measure(send, plan, run="soak", seed=_SEED, stop=asyncio.Event())
+            (only,) = [each async for each in measured]
+            return only
+
+        tell(f"finding the peak: {_PEAK_CONCURRENCY} callers, {_PEAK_SECONDS:.0f} s")
+        closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=_PEAK_SECONDS, requests=_NO_END)
+        peak = (await stage(closed)).throughput
+        tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
+        memory: list[float] = []
+
+        async def watch() -> None:
+            while True:
+                memory.append(service.memory_mb)
+                await asyncio.sleep(_MEMORY_EVERY)
+
+        watching = asyncio.create_task(watch())
+        over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
+        watching.cancel()
+    tenths = [memory[len(memory) * tenth // _TENTHS :][: max(1, len(memory) // _TENTHS)] for tenth in range(_TENTHS)]
+    medians = tuple(statistics.median(tenth) for tenth in tenths)
+    return Overload(
+        machine=machine(),
+        threads=threads,
+        minutes=minutes,
+        peak=peak,
+        rate=_OVERLOAD * peak,
+        goodput=over.throughput,
+        goodput_ratio=over.throughput / peak,
+        refused=over.refused,
+        errors=over.errors,
+        refused_ms_p50=over.refused_ms.p50,
+        refused_ms_p99=over.refused_ms.p99,
+        refused_ms_max=over.refused_ms.max,
+        latency_ms_p50=over.latency_ms.p50,
+        latency_ms_p99=over.latency_ms.p99,
+        memory_mb=medians,
+        memory_growth=medians[-1] / medians[1] - 1,
+    )
+
+
+@app.command()
+def overload(
+    minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
+    threads: Annotated[int, typer.Option(help="Of the engine; 0: half the cores, the rest is for asking.")] = 0,
+    json: Json = None,
+) -> None:
+    """Twice what a service can answer."""
+    console = Console(highlight=False)
+    threads = threads or max(1, available_cores() // 2)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running("services.executor", {"THREADS": str(threads)}, Path(scratch) / "executor.log") as service,
+    ):
+        report = asyncio.run(_overload(service, minutes, threads, console.print))
+    table = Table("", "measured", "target", title=report.machine)
+    table.add_row("goodput, share of the peak", f"{report.goodput_ratio:.2f}", f">= {GOODPUT_TARGET}")
+    table.add_row("slowest 429, ms", f"{report.refused_ms_max or 0:.1f}", f"<= {REFUSAL_MS_TARGET:.0f}")
+    table.add_row("other refusals and errors", f"{report.refused} {report.errors}", "429 alone")
+    table.add_row(
+        "memory, MB, second to last tenth", f"{report.memory_mb[1]:.0f} to {report.memory_mb[-1]:.0f}", "flat"
+    )
+    console.print(table)
+    _finish(console, report, json, holds=report.holds)
+
+
+def _finish(console: Console, report: BaseModel, json: Path | None, *, holds: bool) -> None:
+    if json is not None:
+        json.write_text(report.model_dump_json(indent=2))
+    console.print("holds" if holds else "does not hold")
+    raise typer.Exit(0 if holds else 1)
+
+
+if __name__ == "__main__":
+    app()
