@@ -110,7 +110,7 @@ _LIMITS: Final = ServiceLimits(
     input_tokens=8_192,
     body_bytes=4_000_000,
     queue=256,
-    queue_tokens=65_536,
+    queue_tokens=131_072,
 )
 _SUBGOAL: Final = SubgoalResponse(
     subgoal="navigate_to(living room)",

@@ -38,7 +38,7 @@ from waymark.serving.decisions import Decided, action_response, subgoal_response
 from waymark.serving.desk import Desk
 from waymark.serving.settings import Service
 
-PATH: Final = "/mcp"
+_PATH: Final = "/mcp"
 _log: Final = logging.getLogger("waymark")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
@@ -126,7 +126,7 @@ class McpEndpoint:
 
     def install(self, app: Starlette) -> None:
         """Answer at `/mcp` of an app, while `running`. Without sessions there is no stream to GET."""
-        app.router.routes.append(Route(PATH, StreamableHTTPASGIApp(self._requests), methods=["POST"]))
+        app.router.routes.append(Route(_PATH, StreamableHTTPASGIApp(self._requests), methods=["POST"]))
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What the app's lifespan must hold open; once."""
