@@ -32,6 +32,8 @@ ANNOTATIONS = Path("data/annotations.parquet")
 LLM = Path("build/llm")
 RUNS = Path("build/runs")
 RECIPE = Path("training/recipes/small.json")
+HELD_OUT = 3
+"""Variations of each task that are recorded of a split that is not trained on."""
 
 
 def _bar() -> Progress:
@@ -51,6 +53,7 @@ def trajectories(
     split: Annotated[list[str] | None, typer.Option(help="train, dev or test; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many variations of a task, spread over its split.")] = 80,
     limits: Annotated[str, typer.Option(help="Other limits by task.")] = "10-1=12,10-2=12",
+    takes: Annotated[int, typer.Option(help="Takes with detours for each task's train variations together.")] = 70,
     simplifications: Annotated[str, typer.Option(help="As ScienceWorld writes them.")] = "easy",
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
     output: Path = DATA,
@@ -61,13 +64,17 @@ def trajectories(
     for one in split or ["train", "dev"]:
         if one not in SPLITS:
             raise typer.BadParameter(f"{one!r} is no split; splits are {', '.join(SPLITS)}.")
-        wanted += plan(one, limit if one == "train" else 3, by_task if one == "train" else {}, simplifications)
+        if one == "train":
+            wanted += plan(one, limit, by_task, simplifications, takes)
+        else:
+            wanted += plan(one, HELD_OUT, {}, simplifications)
     parts = Path("build/trajectories/parts.jsonl")
     with _bar() as bar:
         task = bar.add_task("oracle paths", total=len(wanted))
         for done, total in collect(wanted, parts, processes or available_cores()):
             bar.update(task, completed=done, total=total)
-    manifest = write_table(parts, output)
+    settings = {"simplifications": simplifications, "limit": limit, "limits": by_task, "takes": takes}
+    manifest = write_table(parts, output, settings)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")
 

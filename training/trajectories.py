@@ -23,7 +23,7 @@ import json
 import multiprocessing
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -363,8 +363,11 @@ def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def write_table(parts: Path, table: Path) -> dict[str, Any]:
-    """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned."""
+def write_table(parts: Path, table: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned.
+
+    `settings` are what the paths were recorded with; the manifest repeats them.
+    """
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
     rows = sorted(read_parts(parts), key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
@@ -384,11 +387,12 @@ def write_table(parts: Path, table: Path) -> dict[str, Any]:
         "file": table.name,
         "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
         "environment": ENVIRONMENT_VERSION,
+        "settings": {**settings, "detours": DETOURS},
         "recorded": datetime.now(UTC).date().isoformat(),
         "trajectories": len(solved),
         "steps": sum(len(row["steps"]) for row in solved),
         "by_form": {form: sum(row["form"] == form for row in solved) for form in FORMS},
-        "gold_actions": sum(row["gold_actions"] for row in solved),
+        "gold_actions": sum(row["gold_actions"] for row in solved if not row.get("take")),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in TASKS},
         "failed": failed,

@@ -87,7 +87,7 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     with parts.open("a") as cut:
         cut.write('{"task_id": "4-2", "variation": 1, "simpl')  # killed while writing
     assert list(collect(wanted, parts, processes=1)) == [(1, 2), (2, 2)]
-    manifest = write_table(parts, tmp_path / "table.parquet")
+    manifest = write_table(parts, tmp_path / "table.parquet", {"limit": 2})
     recorded = read_table(tmp_path / "table.parquet")
     assert manifest["trajectories"] == len(recorded) == 2
     assert all(trajectory.score == 100 and trajectory.form == "plain" for trajectory in recorded)

@@ -1,0 +1,111 @@
+"""Direct oracle paths: an agent that looks before it acts, in a house small enough to see through."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from tests.oracle import trajectories
+from training.direct import ROOMS, Solved, Unsolved, Walk
+from waymark.environment import Opening, Step
+
+
+class House:
+    """Rooms with things; one cupboard in the kitchen that is shut. Focusing on the treasure solves."""
+
+    def __init__(self, treasure_in: str, *, shut_in: bool = False) -> None:
+        self.room = "hallway"
+        self.treasure_in = treasure_in
+        self.shut = shut_in
+        self.actions: list[str] = []
+
+    @property
+    def look(self) -> str:
+        lines = [f"This room is called the {self.room}. In it, you see:"]
+        if self.room == "kitchen":
+            lines.append(f"\ta cupboard. The cupboard door is {'closed' if self.shut else 'open'}.")
+        if self.room == self.treasure_in and not self.shut:
+            lines.append("\ta treasure")
+        return "\n".join(lines)
+
+    def step(self, action: str) -> Step:
+        self.actions.append(action)
+        known, score = True, 0
+        if found := re.match(r"teleport to (.+)", action):
+            self.room = found.group(1)
+        elif action == "open cupboard" and self.room == "kitchen":
+            self.shut = False
+        elif action == "focus on treasure" and "treasure" in self.look:
+            score = 100
+        elif action != "wait1":
+            known = False
+        return Step(
+            observation="",
+            look=self.look,
+            inventory="In your inventory, you see:",
+            score=score,
+            moves=len(self.actions),
+            completed=score == 100,
+            known=known,
+            ambiguous=False,
+        )
+
+
+def walk(house: House, detours: float = 0.0) -> Walk:
+    opening = Opening(task="Find the treasure.", look=house.look, inventory="")
+    return Walk(house, opening, oracle=["focus on treasure"], detours=detours, chance=random.Random(3))
+
+
+def test_rooms_are_searched_in_order_until_the_thing_is_seen() -> None:
+    house = House("art studio")
+    walk(house).find("treasure")
+    assert house.actions == [f"teleport to {room}" for room in ROOMS[: ROOMS.index("art studio") + 1]]
+
+
+def test_what_is_shut_is_opened_before_the_next_room_is_searched() -> None:
+    house = House("kitchen", shut_in=True)
+    walk(house).find("treasure")
+    assert house.actions == ["teleport to kitchen", "open cupboard"]
+
+
+def test_what_is_nowhere_is_given_up() -> None:
+    with pytest.raises(Unsolved, match="nowhere"):
+        walk(House("attic")).find("treasure")
+
+
+def test_an_action_that_is_not_known_ends_the_path_and_is_not_part_of_it() -> None:
+    path = walk(House("kitchen"))
+    with pytest.raises(Unsolved, match="not known"):
+        path.act("juggle")
+    assert path.taken == []
+
+
+def test_detours_are_marked_and_the_way_back_is_not() -> None:
+    house = House("art studio")
+    path = walk(house, detours=0.5)
+    path.find("treasure")
+    path.go("art studio")
+    with pytest.raises(Solved):
+        path.act("focus on treasure")
+    assert path.solved
+    assert any(taken.detour for taken in path.taken)
+    direct = [taken.action for taken in path.taken if not taken.detour]
+    assert direct[0] == "teleport to kitchen"
+    assert direct[-1] == "focus on treasure"
+
+
+def test_direct_paths_focus_only_on_what_is_in_sight() -> None:
+    looked = 0
+    for trajectory in trajectories():
+        if trajectory.form != "direct":
+            continue
+        seen = trajectory.look + trajectory.inventory
+        for step in trajectory.steps:
+            thing = re.sub(r" in .*", "", step.action.removeprefix("focus on "))
+            if step.action.startswith("focus on ") and "inclined plane" not in thing:
+                assert thing.split()[-1] in seen.lower(), (trajectory.key, step.action)
+                looked += 1
+            seen = step.look + step.inventory
+    assert looked > 1000
