@@ -46,23 +46,21 @@ def from_run(folder: Path) -> tuple[RecordedState, ...]:
     run = RunFolder(folder)
     run.evaluation()
     words = {one.task: one.state.task for one in sample()}
-    found = tuple(one for result in run.results() for one in recorded(result, words[result.task]))
+    found = tuple(one for result in run.results() for one in _moments(result, words[result.task]))
     if not found:
         raise InvalidInput(f"The run in {folder} holds no turns.", remedy="Name one with finished episodes.")
     return found
 
 
-def recorded(result: EpisodeResult, task: str, opening: AgentState | None = None) -> Iterator[RecordedState]:
-    """The moments of one episode, in order; without its opening state, those after the first action."""
-    state = opening or fold.start(task, "", "")
-    known = opening is not None
+def _moments(result: EpisodeResult, task: str) -> Iterator[RecordedState]:
+    """The moments of one episode after its first action, in order."""
+    state = fold.start(task, "", "")
     for turn in result.trajectory:
-        if turn.controller_called and known:
+        if turn.controller_called and state.turns:
             yield RecordedState(task=result.task, asked="controller", state=fold.recent(state, _HISTORY))
         if turn.subgoal is not None:
             state = fold.with_subgoal(state, turn.subgoal)
-        if known:
+        if state.turns:
             yield RecordedState(task=result.task, asked="executor", state=fold.recent(state, _HISTORY))
         if turn.action is not None:
             state = fold.after_step(state, turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-            known = True
