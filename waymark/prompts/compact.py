@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
@@ -123,6 +124,12 @@ def _plain(text: str) -> str:
     return " ".join(_NUMBER.sub(_digits, text).split())
 
 
+# Rooms say the same lines step after step, and rewriting them is most of what rendering costs.
+_plain_again = lru_cache(maxsize=4_096)(_plain)
+_SHORT = 500
+"""Characters of a line that is worth keeping, so that what is kept stays small."""
+
+
 def _digits(found: re.Match[str]) -> str:
     """`85 degrees` as `0 0 8 5 degrees`, `5 down` as `0 0 5 down`: numbers that are compared align."""
     sign, number, unit = found.groups()
@@ -138,7 +145,7 @@ def _things(text: str) -> str:
     for line in lines:
         if line.strip().lower().startswith("a door to") and "open" in line:
             continue
-        thing = _plain(line).strip(" ,:")
+        thing = (_plain_again(line) if len(line) <= _SHORT else _plain(line)).strip(" ,:")
         if thing and thing not in _NOISE:
             things.append(thing)
     return " , ".join(things)
