@@ -34,7 +34,7 @@ from training.batches import Batches, Pair, Tensors
 from training.datasets import Example
 from training.metrics import Metrics
 from training.model import end_token, open_model, open_tokenizer, pad_token, plain_copy
-from training.recipe import Recipe, require_same_model
+from training.recipe import Recipe, has_state, require_same_model
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 
@@ -105,27 +105,26 @@ class Run:
         return bool(self._accelerator.is_main_process)
 
     def train(self) -> Iterator[dict[str, float]]:
-        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation.
-
-        After an update, and always after an evaluation, the state is saved when the last one is too old.
-        """
-        began, seen, losses = time.monotonic(), 0, torch.zeros((), device=self._accelerator.device)
-        saved = time.monotonic()
+        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation."""
+        saved = began = time.monotonic()
+        losses: list[torch.Tensor] = []
+        seen = 0
         while self.step < self.steps and not self._stalled:
             loss, examples = self._update()
-            losses += loss
+            losses.append(loss)
             seen += examples
             self.step += 1
             if self.step % _REPORT_EVERY == 0:
-                mean = float(self._accelerator.reduce(losses, "mean")) / _REPORT_EVERY
+                mean = float(self._accelerator.reduce(torch.stack(losses).mean(), "mean"))
                 speed = seen * self._devices / (time.monotonic() - began)
                 yield self._log(loss=mean, examples_per_second=speed, learning_rate=self._rate(self.step - 1))
                 began, seen = time.monotonic(), 0
-                losses.zero_()
+                losses.clear()
             if self.step % self.recipe.evaluate_every == 0 or self.step == self.steps:
                 yield self._select()
-                saved, began, seen = time.monotonic(), time.monotonic(), 0
-                losses.zero_()
+                saved = began = time.monotonic()
+                seen = 0
+                losses.clear()
             elif self._agree(time.monotonic() - saved >= self._save_seconds):
                 self._save_state()
                 saved = time.monotonic()
@@ -233,7 +232,7 @@ class Run:
 
     def _tokenizer(self, train: Sequence[Example]) -> Tokenizer:
         kept = self.folder / "tokenizer.json"
-        if kept.exists():
+        if has_state(self.folder) or not self.main:  # the main process comes first
             return Tokenizer.from_file(str(kept))
         texts = (text for example in train for text in (example.prompt, example.target))
         tokenizer = open_tokenizer(self.recipe, texts)

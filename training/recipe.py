@@ -143,13 +143,17 @@ def read_recipe(path: Path, **changed: Any) -> Recipe:
     return make_recipe(values | changed, str(path))
 
 
+def has_state(folder: Path) -> bool:
+    """Whether a run folder holds a state to resume from: a file, or a folder where weights are sharded."""
+    return (folder / "state.pt").exists() or (folder / "state").exists()
+
+
 def require_same_model(recipe: Recipe, folder: Path) -> None:
     """Raise InvalidInput when the run in `folder` was begun with other weights than this recipe's."""
-    path = folder / "recipe.json"
-    if not (folder / "state.pt").exists() and not (folder / "state").exists():
+    if not has_state(folder):
         return
     # Fields that the recipe of an older run lacks had their defaults.
-    begun, now = asdict(Recipe()) | json.loads(path.read_text()), asdict(recipe)
+    begun, now = asdict(Recipe()) | json.loads((folder / "recipe.json").read_text()), asdict(recipe)
     for name in _MODEL:
         if begun[name] != now[name]:
             raise InvalidInput(

@@ -1,10 +1,8 @@
-"""The offline part for real, small: record paths in a JVM, fine-tune, resume, export, and serve what came out."""
+"""The offline part for real, small: record paths in a JVM, fine-tune, export, and serve what came out."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,8 @@ import pytest
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import Example, examples
 from training.export import export
-from training.finetune import Recipe, Run
+from training.finetune import Run
+from training.recipe import Recipe
 from training.trajectories import Wanted, collect, read_table, write_table
 from waymark.checkpoint import load
 from waymark.generation.load import open_generator
@@ -40,16 +39,6 @@ def corpus() -> list[Example]:
     return examples(chosen, rule_annotations(chosen), "executor", COMPACT)
 
 
-def test_a_stopped_run_resumes_at_its_last_evaluation(corpus: list[Example], tmp_path: Path) -> None:
-    first = Run(tmp_path, TINY, corpus, corpus)
-    next(metrics for metrics in first.train() if "dev_loss" in metrics)
-    second = Run(tmp_path, TINY, corpus, corpus)
-    assert second.step == first.step == 20
-    losses = [metrics["dev_loss"] for metrics in second.train() if "dev_loss" in metrics]
-    assert second.step == TINY.steps
-    assert losses[-1] < first.best.loss
-
-
 def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path / "run", TINY, corpus, corpus)
     for _ in run.train():
@@ -68,16 +57,6 @@ def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Exa
         for engine in ("ctranslate2", "transformers")
     }
     assert answers["ctranslate2"] == answers["transformers"]
-
-
-def test_fine_tuning_starts_from_any_pretrained_folder(corpus: list[Example], tmp_path: Path) -> None:
-    """The same path that `--base google/flan-t5-large` takes, with a model made on the spot."""
-    base = Run(tmp_path / "base", TINY, corpus, corpus)
-    base.save(tmp_path / "pretrained")
-    tuned = Run(tmp_path / "tuned", replace(TINY, base=str(tmp_path / "pretrained")), corpus, corpus)
-    assert tuned.parameters == base.parameters
-    assert tuned.evaluate(corpus[:50]).loss == pytest.approx(base.evaluate(corpus[:50]).loss, rel=0.02)
-    assert len(list(islice(tuned.train(), 1))) == 1
 
 
 def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Recipes: what is wrong with one is said before anything is loaded, and what ships is right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.datasets import Example
+from training.origin import Origin, claim, read_origin
+from training.recipe import Recipe, make_recipe, read_recipe, require_fitting_data, require_same_model
+from waymark.errors import InvalidInput
+
+RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))
+EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 40
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "told"),
+    [
+        ({"learningrate": 1}, "learningrate", "Did you mean 'learning_rate'?"),
+        ({"steps": "3000"}, "steps", "valid integer"),
+        ({"batch": 0}, "batch", "greater than 0"),
+        ({"dropout": 1.0}, "dropout", "less than 1"),
+        ({"architecture": "encoder"}, "architecture", "'seq2seq' or 'causal'"),
+        ({"width": 100, "heads": 8}, "heads", "share of the width"),
+        ({"encoder_layers": 0}, "encoder_layers", "at least one"),
+        ({"lora_rank": 8}, "lora_rank", "nothing to adapt"),
+        ({"base": "./absent"}, "base", "no base folder ./absent"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_wrong_about_it(values: dict[str, Any], field: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told) as raised:
+        make_recipe(values)
+    assert raised.value.field == field
+
+
+def test_a_base_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"has no config\.json"):
+        make_recipe({"base": str(tmp_path)})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", None])
+def test_a_file_that_is_no_recipe_is_refused(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InvalidInput) as raised:
+        read_recipe(path)
+    assert str(path) in raised.value.message
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_that_ship_are_recipes(path: Path) -> None:
+    recipe = read_recipe(path, seed=3)
+    assert recipe.seed == 3
+    assert asdict(recipe) | json.loads(path.read_text()) == asdict(recipe)
+
+
+def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
+    published = read_recipe(next(path for path in RECIPES if path.stem == "flan-t5-large-executor"))
+    assert (published.batch, published.accumulate) == (8, 4)
+    assert published.steps_for(3200) == 30 * 3200 / 32
+    assert replace(published, epochs=0.0, steps=7).steps_for(3200) == 7
+
+
+def test_data_that_a_recipe_cannot_be_followed_on_is_refused() -> None:
+    plain = Recipe(batch=32, rename=0.0)
+    require_fitting_data(plain, "seed", EXAMPLES, EXAMPLES)
+    require_fitting_data(replace(plain, rename=0.5, drills=1), "compact", EXAMPLES, EXAMPLES)
+    for recipe, train, dev, field in [
+        (replace(plain, rename=0.5), EXAMPLES, EXAMPLES, "rename"),
+        (replace(plain, drills=1), EXAMPLES, EXAMPLES, "drills"),
+        (plain, EXAMPLES[:31], EXAMPLES, "batch"),
+        (plain, EXAMPLES, [], "data"),
+    ]:
+        with pytest.raises(InvalidInput) as raised:
+            require_fitting_data(recipe, "seed", train, dev)
+        assert raised.value.field == field
+
+
+def test_a_begun_run_keeps_its_weights_but_may_change_its_course(tmp_path: Path) -> None:
+    begun = Recipe(width=64)
+    (tmp_path / "recipe.json").write_text(json.dumps({"width": 64}))  # as a version with fewer fields wrote it
+    require_same_model(Recipe(width=128), tmp_path)  # nothing was saved yet
+    (tmp_path / "state.pt").touch()
+    require_same_model(replace(begun, steps=9, rename=0.9), tmp_path)
+    with pytest.raises(InvalidInput, match="begun with width = 64") as raised:
+        require_same_model(Recipe(width=128), tmp_path)
+    assert raised.value.field == "width"
+
+
+def test_a_run_folder_belongs_to_one_role_and_format(tmp_path: Path) -> None:
+    origin = Origin(role="executor", prompt_format="compact", data_sha256="0", command="x")
+    assert read_origin(tmp_path) is None
+    claim(tmp_path, origin)
+    claim(tmp_path, origin.model_copy(update={"data_sha256": "1"}))
+    assert read_origin(tmp_path) == origin.model_copy(update={"data_sha256": "1"})
+    for other in ({"role": "flat"}, {"prompt_format": "seed"}):
+        with pytest.raises(InvalidInput, match="run of role executor in format compact"):
+            claim(tmp_path, origin.model_copy(update=other))
