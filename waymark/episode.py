@@ -6,7 +6,11 @@ that many episodes share one event loop.
 
 Choices that the publication leaves open, or that keep the loop from going in circles:
 
-- After an ended sub-goal the controller is asked for three, and the first that differs from it is taken.
+- After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
+  (look and inventory) before is taken: giving it again would lead where it led then. Likewise an action that was
+  taken in this scene for this sub-goal is not taken again if the executor has another. Waiting and measuring are
+  meant to be repeated, and are.
+- A sub-goal whose action the environment does not know, and nothing repairs, has ended.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode
   itself, so points are still open then: the controller's next best sub-goal is taken; if it has none,
   the loop waits one move (`wait1`) and asks again.
@@ -18,7 +22,8 @@ Choices that the publication leaves open, or that keep the loop from going in ci
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 from anyio import to_thread
@@ -51,8 +56,18 @@ from waymark.subgoals import COMPLETE
 SOLVED = 100
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
-SUBGOAL_ALTERNATIVES = 3
+SUBGOAL_ALTERNATIVES = 5
 ACTION_ALTERNATIVES = 5
+REPEATABLE = (
+    "wait",
+    "water(",
+    "use thermometer",
+    "monitor_temperature(",
+    "measure_temperature(",
+    "look ",
+    "time_slide(",
+)
+"""What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
 STUCK_AFTER = 3
 """So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
 DISTINCT_ACTIONS = 2
@@ -73,6 +88,9 @@ RETRYABLE: frozenset[str] = frozenset(
     )
 )
 """Kinds of episode errors that another attempt may not meet again."""
+
+_Scene = tuple[str, str]
+"""Look and inventory: what an agent can tell two moments by."""
 
 _FAULTS = (EnvironmentFault, ServiceError, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
@@ -151,14 +169,16 @@ async def run_episode(
         return play.result("error", EpisodeError(kind=fault.kind, message=str(fault)))
 
 
-def choose_subgoal(alternatives: Sequence[str], ended: str | None) -> str | None:
+def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Collection[str] = ()) -> str | None:
     """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
 
+    `given` are those that were given in this very scene before: they are taken only if there is nothing else.
     None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended.
     """
-    for subgoal in alternatives:
-        if subgoal not in (COMPLETE, ended):
-            return subgoal
+    others = [subgoal for subgoal in alternatives if subgoal not in (COMPLETE, ended)]
+    fresh = [subgoal for subgoal in others if subgoal not in given or subgoal.startswith(REPEATABLE)]
+    if others:
+        return (fresh or others)[0]
     return None if COMPLETE in alternatives else ended
 
 
@@ -209,6 +229,8 @@ class _Play:
         self._turns: list[TurnRecord] = []
         self._subgoal_ended = False
         self._ended_in_a_row = 0
+        self._given: dict[_Scene, set[str]] = defaultdict(set)
+        self._taken: dict[tuple[_Scene, str | None], set[str]] = defaultdict(set)
         self._completed = False
         self._model_calls = 0
         self._tokens = 0
@@ -236,6 +258,7 @@ class _Play:
         if subgoal is None:
             step = await to_thread.run_sync(self._environment.step, WAITING)
             return self._acted(step, WAITING, subgoal=COMPLETE, controller_called=True)
+        self._given[self._scene()].add(subgoal)
         self._state = state.with_subgoal(self._state, subgoal)
         self._subgoal_ended = False
         return await self._execute(controller_called=True)
@@ -246,17 +269,23 @@ class _Play:
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         proposed = None if answer.action is None else _phrase(answer.action)
         action = proposed
+        taken = self._taken[self._scene(), self._state.current_subgoal]
         if action is None and stuck:
             action = next((_phrase(one.action) for one in answer.alternatives if one.action is not None), None)
+        elif action in taken and not action.startswith(REPEATABLE):
+            answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
+            others = (None if one.action is None else _phrase(one.action) for one in answer.alternatives)
+            action = next((one for one in others if one not in taken), action)
         if action is None:
             return self._ended(logprob, controller_called=controller_called)
+        taken.add(action)
         step = await to_thread.run_sync(self._environment.step, action)
         replacement = None
         if not step.known and self._spec.agent.repair:
             replacement = await self._repair(action)
         if replacement is not None:
             step = await to_thread.run_sync(self._environment.step, replacement)
-        return self._acted(
+        turn = self._acted(
             step,
             replacement or action,
             subgoal=self._state.current_subgoal,
@@ -265,19 +294,26 @@ class _Play:
             logprob=logprob,
             repaired=replacement is not None,
         )
+        if not step.known and self._controller is not None:
+            self._state = state.with_subgoal_ended(self._state)
+            self._subgoal_ended = True
+        return turn
 
     async def _repair(self, unknown: str) -> str | None:
         """A valid action in place of one that the environment does not know, or None: nothing fits."""
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
         alternatives = [one.action for one in answer.alternatives if one.action is not None]
         valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
-        chosen = repair.first_valid(alternatives, valid)
+        chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen
         candidates = repair.shortlist(unknown, alternatives, valid)
         if not candidates:
             return None
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
+
+    def _scene(self) -> _Scene:
+        return self._state.look, self._state.inventory
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
@@ -289,7 +325,8 @@ class _Play:
         if ended is None and answer.subgoal == COMPLETE:
             answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
         alternatives = (answer.subgoal, *(one.subgoal for one in answer.alternatives))
-        return choose_subgoal([_phrase(subgoal) for subgoal in alternatives], ended)
+        given = self._given[self._scene()] if ended is not None else ()
+        return choose_subgoal([_phrase(subgoal) for subgoal in alternatives], ended, given)
 
     async def _ask_controller(self, controller: Controller, *, n: int) -> SubgoalResponse:
         visible = state.recent(self._state, self._history_turns)

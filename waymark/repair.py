@@ -1,9 +1,10 @@
 """What to do instead of an action that the environment does not know: pure choices, no model and no environment.
 
 First the executor's own alternatives, if one of them is valid; else a shortlist of valid actions for the executor
-to weigh. String similarity alone made scores worse, so here it only shortens the list. `focus on` is
-treated with suspicion, because a wrong focus ends an episode at -100: it is shortlisted only when the
-executor named its object.
+to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
+similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
+because a wrong focus ends an episode at -100: it is shortlisted only when the executor named its object, or all
+words of it (`ice` for `ice cream`).
 """
 
 from __future__ import annotations
@@ -23,28 +24,32 @@ _FOCUS = "FOCUS"
 _UNTELLING = frozenset(("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance"))
 
 
-def first_valid(alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
-    """The first alternative that is valid, as the environment writes it; `examine x` equals `look at x`."""
-    known = {_reading(action): action for action in valid}
+def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
+    """The first alternative of the proposal's verb that is valid, as the environment writes it.
+
+    `examine x` equals `look at x`.
+    """
+    known = {_reading(action): action for action in valid if _reading(action).verb == _reading(proposal).verb}
     return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
 
 
 def shortlist(proposal: str, alternatives: Sequence[str], valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
     """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
 
-    Alike is the same verb first, then more shared words, then fewer other ones; what shares nothing is left out.
-    `alternatives` are the executor's n-best, which say what objects it has in mind.
+    Alike is the same verb, then more shared words, then fewer other ones. `alternatives` are the executor's n-best,
+    which say what objects it has in mind.
     """
     verb, words = _reading(proposal).verb, _words(proposal)
     objects = {arg for text in (proposal, *alternatives) for arg in _reading(text).args}
     ranked = []
     for action in valid:
         reading = _reading(action)
-        if reading.verb == _FOCUS and not objects.issuperset(reading.args):
+        if reading.verb != verb:
+            continue
+        if verb == _FOCUS and not (objects.issuperset(reading.args) or words <= _words(action)):
             continue
         shared, other = words & _words(action), words ^ _words(action)
-        if shared or reading.verb == verb:
-            ranked.append(((reading.verb == verb, len(shared), -len(other)), action))
+        ranked.append(((len(shared), -len(other)), action))
     ranked.sort(key=lambda entry: entry[0], reverse=True)
     return [action for _, action in ranked[:limit]]
 

@@ -168,8 +168,35 @@ async def test_at_every_step_the_controller_is_asked_before_every_executor_call(
 async def test_an_ended_subgoal_is_followed_by_one_that_differs() -> None:
     controller = Controller([["a"], ["a", "b", "c"]])
     result = await play(acting("wait1", None, *SOLUTION), controller)
-    assert [n for _, n in controller.asked] == [1, 3]
+    assert [n for _, n in controller.asked] == [1, 5]
     assert [turn.subgoal for turn in result.trajectory][:3] == ["a", "a", "b"]
+
+
+async def test_a_subgoal_that_led_nowhere_is_not_given_again_in_the_same_scene() -> None:
+    controller = Controller([["a"], ["b", "a"], ["a", "b", "c"]])
+    executor = acting("look around", None, None, *SOLUTION)
+    result = await play(executor, controller)
+    assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["a", "b", "c"]
+
+
+async def test_waiting_may_be_given_again_and_again() -> None:
+    controller = Controller([["wait1(5)"], ["b"], ["wait1(5)", "c"]])
+    result = await play(acting("look around", None, None, *SOLUTION), controller)
+    assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["wait1(5)", "b", "wait1(5)"]
+
+
+async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
+    executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
+    result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
+    assert actions_of(result) == ["pick up moon", "pick up picture"]
+
+
+async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
+    controller = Controller([["a"], ["b"]])
+    executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])
+    result = await play(executor, controller, turns=2)
+    assert [turn.subgoal for turn in result.trajectory] == ["a", "b"]
+    assert controller.asked[1][0].subgoal_step is None
 
 
 async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
@@ -216,10 +243,10 @@ async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> N
 
 
 async def test_an_unknown_action_is_repaired_in_its_own_turn_by_the_first_valid_alternative() -> None:
-    executor = Executor([["focus on pictur"], ["focus on pictur", "take picture", "focus on picture"], ["wait1"]])
+    executor = Executor([["take pictur"], ["take pictur", "focus on picture", "take picture"], ["wait1"]])
     result = await play(executor, turns=2)
     repaired = result.trajectory[0]
-    assert (repaired.action, repaired.proposed) == ("pick up picture", "focus on pictur")
+    assert (repaired.action, repaired.proposed) == ("pick up picture", "take pictur")
     assert repaired.repaired
     assert repaired.known
     assert (result.repaired, result.turns, result.actions, result.model_calls) == (1, 2, 2, 3)
