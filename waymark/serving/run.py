@@ -22,6 +22,7 @@ from waymark.errors import InvalidInput, PortInUse, WaymarkError
 CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
+_SWITCH_SECONDS = 0.0005
 
 
 @contextmanager
@@ -82,9 +83,13 @@ def serve(
         log_config=None,
         access_log=False,  # `observe` writes it
         server_header=False,
+        proxy_headers=False,  # nothing asks for a caller's address
         timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
         lifespan="on",
     )
+    # The model's thread comes back from native code and needs the interpreter at once, for its next batch; by default
+    # a busy event loop lets go of it after 5 ms only.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)

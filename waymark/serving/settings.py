@@ -83,7 +83,7 @@ class ServiceSettings(ListenSettings):
     """How long work may wait for company once the model could take it. At an idle model it never waits."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Requests that may wait, for all models together; over it, 429."""
-    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 65_536
+    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
     """Tokens that may wait; over it, 429."""
     max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
     """Requests in one list; over it, 413. Never more than may wait."""

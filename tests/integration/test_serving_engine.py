@@ -1,0 +1,64 @@
+"""The executor that ships, behind its service: batches of everything at once, and what is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from waymark.contracts import ActionResponse
+from waymark.loadtest.states import sample
+from waymark.serving.app import create_app
+from waymark.serving.models import open_models
+from waymark.serving.settings import ServiceSettings
+
+pytestmark = pytest.mark.anyio
+VALID = ["look around", "inventory", "open door to kitchen", "wait1"]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    settings = ServiceSettings(threads=1, max_batch_tokens=512)
+    app = create_app("executor", open_models("executor", settings), settings)
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+        yield client
+
+
+async def ask(client: httpx.AsyncClient, request: dict[str, Any]) -> ActionResponse:
+    response = await client.post("/v1/action", json=request)
+    return ActionResponse.model_validate_json(response.raise_for_status().content)
+
+
+def logprobs(answer: ActionResponse) -> dict[str | None, float]:
+    return {one.action: one.logprob for one in answer.alternatives}
+
+
+async def test_greedy_n_best_and_scoring_at_once_answer_as_each_alone(client: httpx.AsyncClient) -> None:
+    states = [one.state.model_dump() for one in sample() if one.asked == "executor"][::12]
+    kinds: list[dict[str, Any]] = [{}, {"n": 3}, {"valid_actions": VALID}, {"model": "flat"}]
+    requests = [{"state": state, **kinds[place % len(kinds)]} for place, state in enumerate(states)]
+    alone = [await ask(client, request) for request in requests]
+    together = await asyncio.gather(*(ask(client, request) for request in requests))
+    assert [one.action for one in together] == [one.action for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        shared = logprobs(one).keys() & logprobs(other).keys()  # the last of an n-best may be a tie
+        assert one.action in shared
+        assert [logprobs(one)[each] for each in shared] == pytest.approx(
+            [logprobs(other)[each] for each in shared], abs=0.05
+        )
+
+
+async def test_what_is_cut_from_a_prompt_is_told(client: httpx.AsyncClient) -> None:
+    things = ", ".join(f"a thing numbered {number}" for number in range(400))
+    state = {
+        "task": "Go.",
+        "look": f"This room is called the hall. In it, you see: {things}",
+        "current_subgoal": "go()",
+    }
+    usage = (await ask(client, {"state": state})).usage
+    assert usage.truncated_tokens > 0
+    assert usage.prompt_tokens == 512
