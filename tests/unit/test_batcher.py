@@ -282,6 +282,26 @@ async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
     assert text(await ask(batcher, "good")) == ["good 0"]
 
 
+async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_nothing(room: Room) -> None:
+    class Forgetful(ScriptedGenerator):
+        def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
+            return [one for one in super().generate(prompts, n=n) if one.candidates[0].text != "forgotten"]
+
+    class Failing(Observer):
+        def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+            raise RuntimeError("a fault of the metrics")
+
+    forgetful = Forgetful(lambda prompt: [(prompt, -1.0)])
+    limits = {"max_batch": 9, "max_batch_tokens": 99, "max_input_tokens": 99}
+    batcher = Batcher(forgetful, room, observer=Failing(), **limits)
+    batcher.start()
+    with pytest.raises(ValueError, match="zip"):
+        await ask(batcher, "forgotten")
+    assert text(await ask(batcher, "one")) == ["one"]
+    assert text(await ask(batcher, "two")) == ["two"]
+    batcher.close()
+
+
 async def test_closing_gives_up_what_waits_and_answers_what_runs(
     batcher: Batcher, generator: Gated, room: Room
 ) -> None:

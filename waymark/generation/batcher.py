@@ -12,6 +12,7 @@ what is not in the model by then never gets there.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -31,6 +32,7 @@ CHARACTERS_A_TOKEN = 4
 """Of ordinary text, to say how much room a prompt takes before it is tokenised."""
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
+_log = logging.getLogger("waymark")
 _MEMORY = 0.8
 """Weight of the past in the running mean of the time that a piece of work takes."""
 
@@ -342,7 +344,11 @@ class Batcher:
 
     def _serve(self) -> None:
         while batch := self._next_batch():
-            self._answer(batch)
+            try:
+                self._answer(batch)
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the callers; others come
+                _log.error("A batch of %d failed: %r", len(batch), error)
+                _settle_soon([(ticket, error) for ticket in batch])
 
     def _next_batch(self) -> list[_Ticket]:
         """What the model does next; waits for it. Empty when closing."""
@@ -383,14 +389,10 @@ class Batcher:
         started = time.monotonic()
         queries = [ticket.query for ticket in batch if ticket.query is not None]
         prompts = [ticket.encoded for ticket in batch if ticket.encoded is not None]
-        try:
-            if queries[0].candidates is None:
-                generations = self._generator.generate(prompts, n=queries[0].n)
-            else:
-                generations = self._generator.score(prompts, [query.candidates or () for query in queries])
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
-            _settle_soon([(ticket, error) for ticket in batch])
-            return
+        if queries[0].candidates is None:
+            generations = self._generator.generate(prompts, n=queries[0].n)
+        else:
+            generations = self._generator.score(prompts, [query.candidates or () for query in queries])
         seconds = time.monotonic() - started
         answers = [
             Answer(
