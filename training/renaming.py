@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from training.datasets import Example
 
 _WORD = re.compile(r"[a-z]+")
+_LONG_WORD = re.compile(r"\b[a-z]{3,}\b")
+_REAL, _BLENDED = 0.35, 0.35
+"""Shares of new names: words of the corpus; the start of one with the end of another, which meets every piece of the
+vocabulary; the rest is syllables."""
 _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
     "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change".split()
@@ -35,7 +39,7 @@ class Renamer:
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
         self._share = share
         self._random = random.Random(seed)
-        self._names = sorted({word for example in corpus for word in _nameable(example)})
+        self._words = sorted({word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR)
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as a renamer made with this seed would."""
@@ -75,8 +79,12 @@ class Renamer:
     def _name(self, word: str) -> str:
         if len(word) == 1:
             return self._random.choice("abcdefghijklmnopqrstuvwxyz")
-        if self._random.random() < 0.5:
-            return self._random.choice(self._names)
+        kind = self._random.random()
+        if kind < _REAL or not self._words:
+            return self._random.choice(self._words or [word])
+        if kind < _REAL + _BLENDED:
+            start, end = self._random.choices(self._words, k=2)
+            return start[: self._random.randint(2, len(start))] + end[-self._random.randint(1, len(end) - 1) :]
         return "".join(self._random.choices(_SYLLABLES, k=self._random.randint(2, 3)))
 
 
