@@ -39,7 +39,9 @@ class Renamer:
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
         self._share = share
         self._random = random.Random(seed)
-        self._words = sorted({word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR)
+        self._words: list[str] = sorted(
+            {word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR
+        )
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as a renamer made with this seed would."""

@@ -147,8 +147,7 @@ class TransformersGenerator:
             # The search keeps scores of its own, normalised and rounded in its own ways: score the answers again.
             logprobs = self._logprobs(read, number, rows)
             found = [
-                Candidate(self._tokens.text(row), sum(each), len(row))
-                for row, each in zip(rows, logprobs, strict=True)
+                Candidate(self._tokens.text(row), sum(each), len(row)) for row, each in zip(rows, logprobs, strict=True)
             ]
             found.sort(key=lambda one: one.logprob, reverse=True)
             generations.append(_generation(prompt, found))
