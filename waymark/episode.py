@@ -21,6 +21,7 @@ Choices that the publication leaves open, or that keep the loop from going in ci
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -90,7 +91,8 @@ RETRYABLE: frozenset[str] = frozenset(
 """Kinds of episode errors that another attempt may not meet again."""
 
 _Scene = tuple[str, str]
-"""Look and inventory: what an agent can tell two moments by."""
+"""Look and inventory, what instruments read left out: what an agent can tell two moments by."""
+_READING = re.compile(r"-?\d+ degrees|\d+ ticks")
 
 _FAULTS = (EnvironmentFault, ServiceError, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
@@ -313,7 +315,7 @@ class _Play:
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
 
     def _scene(self) -> _Scene:
-        return self._state.look, self._state.inventory
+        return _READING.sub("", self._state.look), _READING.sub("", self._state.inventory)
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
