@@ -345,10 +345,13 @@ class Batcher:
     def _serve(self) -> None:
         while batch := self._next_batch():
             try:
-                self._answer(batch)
-            except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the callers; others come
-                _log.error("A batch of %d failed: %r", len(batch), error)
+                answers = self._answers(batch)
+            except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
                 _settle_soon([(ticket, error) for ticket in batch])
+                continue
+            _settle_soon(list(zip(batch, answers, strict=True)))
+            self._room.served(len(batch), answers[0].model_ms / 1000)
+            self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
 
     def _next_batch(self) -> list[_Ticket]:
         """What the model does next; waits for it. Empty when closing."""
@@ -385,7 +388,8 @@ class Batcher:
             batch.append(ticket)
         return sorted(batch, key=lambda one: one.length)
 
-    def _answer(self, batch: Sequence[_Ticket]) -> None:
+    def _answers(self, batch: Sequence[_Ticket]) -> list[Answer]:
+        """Run the batch. Raises what the engine does, and ValueError where it forgets an answer."""
         started = time.monotonic()
         queries = [ticket.query for ticket in batch if ticket.query is not None]
         prompts = [ticket.encoded for ticket in batch if ticket.encoded is not None]
@@ -394,7 +398,7 @@ class Batcher:
         else:
             generations = self._generator.score(prompts, [query.candidates or () for query in queries])
         seconds = time.monotonic() - started
-        answers = [
+        return [
             Answer(
                 query=query,
                 generation=generation,
@@ -404,9 +408,12 @@ class Batcher:
             )
             for ticket, query, generation in zip(batch, queries, generations, strict=True)
         ]
-        _settle_soon(list(zip(batch, answers, strict=True)))
-        self._room.served(len(batch), seconds)
-        self._observer.ran(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+
+    def _tell(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+        try:
+            self._observer.ran(answers, padded_tokens)
+        except Exception:  # the model's thread has others to serve
+            _log.exception("The observer of a batch failed")
 
 
 def _settle_soon(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
