@@ -412,7 +412,7 @@ class Batcher:
     def _tell(self, answers: Sequence[Answer], padded_tokens: int) -> None:
         try:
             self._observer.ran(answers, padded_tokens)
-        except Exception:  # the model's thread has others to serve
+        except Exception:  # noqa: BLE001 - the model's thread has others to serve
             _log.exception("The observer of a batch failed")
 
 
