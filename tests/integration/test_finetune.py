@@ -1,0 +1,323 @@
+"""Fine-tuning for real, small: both architectures, whole and by adapters, killed, resumed and on two devices.
+
+The pretrained models are made on the spot with the classes that a hub name would load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import ctranslate2
+import pyarrow.parquet as pq
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from tokenizers import processors
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+
+from tests.oracle import TABLE, one_of_each_task, rule_annotations
+from training.__main__ import app
+from training.annotate import annotate_by_rule, write_annotations
+from training.datasets import Example, examples
+from training.export import export
+from training.finetune import Run
+from training.model import open_model
+from training.recipe import Recipe
+from training.tokenizer import train_tokenizer
+from training.trajectories import read_table
+from waymark.checkpoint import load
+from waymark.errors import CheckpointError, InvalidInput
+from waymark.generation.ctranslate2 import convert_to_ctranslate2
+from waymark.generation.tokens import Tokens, read_tokenizer
+from waymark.prompts.compact import COMPACT
+
+ROOT = Path(__file__).parents[2]
+ACCELERATE = ROOT / "training" / "recipes" / "accelerate"
+TINY = Recipe(
+    vocabulary=300,
+    width=16,
+    feedforward=32,
+    heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    steps=4,
+    batch=4,
+    learning_rate=5e-3,
+    warmup=2,
+    dropout=0.1,
+    max_input_tokens=48,
+    max_new_tokens=12,
+    evaluate_every=2,
+    evaluated=20,
+)
+_SECONDS = 600
+Architecture = Literal["seq2seq", "causal"]
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Example]:
+    chosen = one_of_each_task()[:4]
+    return examples(chosen, rule_annotations(chosen), "executor", COMPACT)
+
+
+@pytest.fixture(scope="module")
+def pretrained(corpus: list[Example], tmp_path_factory: pytest.TempPathFactory) -> dict[Architecture, Path]:
+    """A T5 shaped as flan-t5 is (untied, more embeddings than tokens) and a Llama whose texts open with a token."""
+    tokenizer = train_tokenizer((text for one in corpus for text in (one.prompt, one.target)), 300)
+    size = tokenizer.get_vocab_size()
+    torch.manual_seed(0)
+    t5: Any = T5Config
+    flan = T5ForConditionalGeneration(
+        t5(
+            vocab_size=size + 28,
+            d_model=16,
+            d_kv=8,
+            d_ff=32,
+            num_heads=2,
+            num_layers=1,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+        )
+    )
+    folders: dict[Architecture, Path] = {
+        "seq2seq": tmp_path_factory.mktemp("flan"),
+        "causal": tmp_path_factory.mktemp("llama"),
+    }
+    flan.save_pretrained(folders["seq2seq"])
+    tokenizer.save(str(folders["seq2seq"] / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<s>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", size)])
+    config: Any = LlamaConfig
+    llama = LlamaForCausalLM(
+        config(
+            vocab_size=size + 1,
+            hidden_size=16,
+            intermediate_size=32,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_hidden_layers=1,
+            max_position_embeddings=64,
+            bos_token_id=size,
+            eos_token_id=[1, 2],
+            rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        )
+    )
+    llama.save_pretrained(folders["causal"])
+    tokenizer.save(str(folders["causal"] / "tokenizer.json"))
+    return folders
+
+
+def _finish(run: Run) -> list[dict[str, float]]:
+    return list(run.train())
+
+
+@pytest.mark.parametrize("rank", [0, 4], ids=["whole", "lora"])
+@pytest.mark.parametrize("architecture", ["seq2seq", "causal"])
+def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
+    architecture: Architecture, rank: int, pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
+) -> None:
+    recipe = replace(
+        TINY, architecture=architecture, base=str(pretrained[architecture]), lora_rank=rank, recompute=bool(rank)
+    )
+    run = Run(tmp_path / "run", recipe, corpus, corpus)
+    assert (run.trained_parameters < run.parameters / 2) == bool(rank)
+    before = run.evaluate(corpus).loss
+    next(run.train())
+    run = Run(tmp_path / "run", recipe, corpus, corpus)
+    assert run.step == 2
+    _finish(run)
+    assert run.step == 4
+    uninterrupted = Run(tmp_path / "uninterrupted", recipe, corpus, corpus)
+    _finish(uninterrupted)
+    assert run.evaluate(corpus) == uninterrupted.evaluate(corpus)
+    assert run.evaluate(corpus).loss < before
+    run.save(tmp_path / "run" / "best")  # the last weights, whichever were best
+    card = export(
+        tmp_path / "run", tmp_path / "out", role="executor", prompt_format="compact", command="x", data_sha256="0"
+    )
+    assert card.architecture == architecture
+    assert "ctranslate2/model.bin" in load(tmp_path / "out", "executor").card.files
+    plain = Run(tmp_path / "plain", replace(recipe, base=str(tmp_path / "out"), lora_rank=0), corpus, corpus)
+    assert card.parameters == plain.parameters
+    assert plain.evaluate(corpus).loss == pytest.approx(run.evaluate(corpus).loss, rel=0.01)
+
+
+def test_a_causal_model_reads_a_prompt_alike_alone_and_in_a_batch(
+    pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
+) -> None:
+    recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]))
+    run = Run(tmp_path, recipe, corpus, corpus)
+    shortest, longest = (pick(corpus, key=lambda one: len(one.prompt)) for pick in (min, max))
+    alone = [run.evaluate([one]).loss for one in (shortest, longest)]
+    tokens = [len(Tokens(run.tokenizer, 1).target(one.target)) + 1 for one in (shortest, longest)]
+    together = run.evaluate([shortest, longest]).loss
+    assert together == pytest.approx(sum(a * b for a, b in zip(alone, tokens, strict=True)) / sum(tokens), rel=0.01)
+
+
+def test_an_exported_causal_model_goes_on_alike_on_ctranslate2(
+    pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
+) -> None:
+    recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]), steps=2)
+    _finish(Run(tmp_path / "run", recipe, corpus, corpus))
+    export(tmp_path / "run", tmp_path / "out", role="executor", prompt_format="compact", command="x", data_sha256="0")
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    convert_to_ctranslate2(tmp_path / "out", tmp_path / "exact", quantization="float32")
+    generator = ctranslate2.Generator(str(tmp_path / "exact"))
+    tokens = Tokens(read_tokenizer(tmp_path / "out" / "tokenizer.json"), model.config.eos_token_id)
+    lengths = set()
+    for example in corpus[::20]:
+        ids = tokens.prompts([example.prompt], recipe.max_input_tokens)[0].ids
+        wanted = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)[0, len(ids) :].tolist()
+        found = generator.generate_batch([tokens.names(ids)], max_length=12, include_prompt_in_result=False)
+        assert found[0].sequences_ids[0] == [token for token in wanted if token != tokens.end]
+        lengths.add(len(wanted))
+    assert max(lengths) > 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"architecture": "causal"}, "is a seq2seq model"),
+        ({"architecture": "causal", "base": "causal", "max_input_tokens": 100}, "reads 64 tokens"),
+    ],
+)
+def test_a_base_that_does_not_fit_the_recipe_is_refused(
+    changed: dict[str, Any], told: str, pretrained: dict[Architecture, Path], tmp_path: Path
+) -> None:
+    folder = pretrained[changed.get("base", "seq2seq")]
+    with pytest.raises(InvalidInput, match=told):
+        open_model(replace(TINY, **changed | {"base": str(folder)}), read_tokenizer(folder / "tokenizer.json"))
+
+
+def test_a_base_without_weights_is_refused(pretrained: dict[Architecture, Path], tmp_path: Path) -> None:
+    folder = pretrained["seq2seq"]
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(CheckpointError, match="Cannot load the base model"):
+        open_model(replace(TINY, base=str(tmp_path)), read_tokenizer(folder / "tokenizer.json"))
+
+
+# --- as processes ----------------------------------------------------------------------------------------------------
+
+
+COURSE = replace(TINY, steps=24, evaluate_every=8, accumulate=2, dropout=0.0)
+
+
+class Training:
+    """`finetune` as a process, on a few recorded paths and a recipe of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        table = pq.read_table(TABLE)
+        splits = table["split"].to_pylist()
+        train, dev = ([row for row, one in enumerate(splits) if one == split][:4] for split in ("train", "dev"))
+        self.data = folder / "data.parquet"
+        pq.write_table(table.take(train + dev), self.data)
+        manifest = {"sha256": hashlib.sha256(self.data.read_bytes()).hexdigest()}
+        self.data.with_suffix(".manifest.json").write_text(json.dumps(manifest))
+        write_annotations([annotate_by_rule(one) for one in read_table(self.data)], folder / "annotations.parquet")
+
+    def arguments(self, run: str, recipe: Recipe) -> list[str]:
+        """Those of `python -m training`."""
+        path = self.folder / "recipe.json"
+        path.write_text(json.dumps(asdict(recipe)))
+        named = {"run": run, "recipe": path, "data": self.data, "annotations": self.folder / "annotations.parquet"}
+        return ["finetune", "executor", *(f"--{name}={value}" for name, value in named.items())]
+
+    def start(self, run: str, recipe: Recipe, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """`finetune executor` into the folder `run`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *launcher, "training", *self.arguments(run, recipe), *options],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, run: str, recipe: Recipe, launcher: tuple[str, ...] = ()) -> list[dict[str, float]]:
+        """The dev scores of a whole run."""
+        process = self.start(run, recipe, launcher=launcher)
+        try:
+            told, _ = process.communicate(timeout=_SECONDS)
+        finally:
+            with suppress(ProcessLookupError):  # a launcher's own processes would outlive it
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == 0, told
+        rows = [json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()]
+        return [{name: row[name] for name in ("step", "dev_loss")} for row in rows if "dev_loss" in row]
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    return Training(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def whole(training: Training) -> list[dict[str, float]]:
+    """The dev scores of a run that nothing interrupts."""
+    return training.finish("whole", COURSE)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, whole: list[dict[str, float]]) -> None:
+    process = training.start("killed", COURSE, "--save-minutes", "0")
+    state = training.folder / "killed" / "state.pt"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert 0 < torch.load(state, weights_only=True)["step"] < COURSE.steps
+    assert training.finish("killed", COURSE) == whole
+    assert list((training.folder / "killed" / "tensorboard").iterdir())
+
+
+def test_two_devices_train_as_one_does(training: Training, whole: list[dict[str, float]]) -> None:
+    launcher = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--module")
+    scores = training.finish("two", COURSE, launcher=launcher)
+    assert [row["step"] for row in scores] == [row["step"] for row in whole] == [8, 16, 24]
+    for shared, alone in zip(scores, whole, strict=True):
+        assert shared["dev_loss"] == pytest.approx(alone["dev_loss"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "told"),
+    [
+        ({"batch": 5000}, (), "fewer than one batch of 5000"),
+        ({"rename": 0.5}, ("--format", "seed", "--run", "new"), "The recipe renames"),
+        ({"width": 32}, (), "was begun with width = 16"),
+        ({}, ("--format", "seed"), "is a run of role executor in format compact"),
+        ({}, ("--wandb", "x"), "pip install wandb"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(
+    changed: dict[str, Any],
+    options: tuple[str, ...],
+    told: str,
+    training: Training,
+    whole: list[dict[str, float]],
+) -> None:
+    arguments = training.arguments(str(training.folder / "whole"), replace(COURSE, **changed))
+    with pytest.raises(InvalidInput, match=told):
+        app([*arguments, *options], standalone_mode=False)
+
+
+@pytest.mark.parametrize("path", sorted(ACCELERATE.glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_reads_the_configurations_that_ship(path: Path) -> None:
+    config = load_config_from_file(str(path))
+    assert (config.mixed_precision, config.num_processes) == ("bf16", 4)
