@@ -10,7 +10,8 @@ Choices that the publication leaves open, or that keep the loop from going in ci
   (look and inventory) before is taken: giving it again would lead where it led then. Likewise an action that was
   taken in this scene for this sub-goal is not taken again if the executor has another. Waiting and measuring are
   meant to be repeated, and are.
-- A sub-goal whose action the environment does not know, and nothing repairs, has ended.
+- What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
+  environment does not know, and nothing repairs, has ended.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode
   itself, so points are still open then: the controller's next best sub-goal is taken; if it has none,
   the loop waits one move (`wait1`) and asks again.
@@ -52,7 +53,7 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from waymark.subgoals import COMPLETE
+from waymark.subgoals import COMPLETE, spelled
 
 SOLVED = 100
 WAITING = "wait1"
@@ -305,6 +306,9 @@ class _Play:
         """A valid action in place of one that the environment does not know, or None: nothing fits."""
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
         alternatives = [one.action for one in answer.alternatives if one.action is not None]
+        meant = spelled(self._state.current_subgoal) if self._controller and self._state.current_subgoal else None
+        if meant is not None:
+            alternatives.insert(0, meant)
         valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:

@@ -209,6 +209,35 @@ _VERBS: tuple[tuple[str, str, str], ...] = (
     ("dunk ", "dunk", r"(.+) (?:into|in) (.+)"),
     ("use ", "use", r"(.+?) on (.+)"),
 )
+_SPELLED = {
+    "focus_on": "focus on {}",
+    "pick_up": "pick up {}",
+    "drop": "put down {}",
+    "open": "open {}",
+    "read": "read {}",
+    "mix": "mix {}",
+    "activate": "activate {}",
+    "navigate_to": "teleport to {}",
+    "measure_temperature": "use thermometer on {}",
+    "move": "move {} to {}",
+    "pour": "pour {} into {}",
+    "use": "use {} on {}",
+}
+"""Sub-goals that one action reaches, and that action."""
+
+
+def spelled(subgoal: str) -> str | None:
+    """The action that a sub-goal of one action says itself; None for those that take several.
+
+    >>> spelled("move(apple, red box)")
+    'move apple to red box'
+    """
+    name, _, rest = subgoal.partition("(")
+    arguments = rest.removesuffix(")").split(", ")
+    form = _SPELLED.get(name)
+    return form.format(*arguments) if form and form.count("{}") == len(arguments) and all(arguments) else None
+
+
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)
 
 

@@ -191,6 +191,13 @@ async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> No
     assert actions_of(result) == ["pick up moon", "pick up picture"]
 
 
+async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
+    controller = Controller([["pick_up(picture)"]])
+    executor = Executor([["pick up pictonk"], ["pick up pictonk", "pick up thermometer"]])
+    result = await play(executor, controller, turns=1)
+    assert (result.trajectory[0].action, result.trajectory[0].repaired) == ("pick up picture", True)
+
+
 async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
     controller = Controller([["a"], ["b"]])
     executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, spelled
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -82,3 +82,18 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
 )
 def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expected: list[tuple[str, int]]) -> None:
     assert segments("Your task is to boil tin.", *actions) == expected
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "action"),
+    [
+        ("focus_on(ice cream)", "focus on ice cream"),
+        ("move(red apple, blue box)", "move red apple to blue box"),
+        ("heat(metal pot, stove)", None),
+        ("move(red apple)", None),
+        ("open()", None),
+        ("complete_task()", None),
+    ],
+)
+def test_a_subgoal_of_one_action_says_it(subgoal: str, action: str | None) -> None:
+    assert spelled(subgoal) == action
