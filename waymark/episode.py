@@ -10,6 +10,8 @@ Choices that the publication leaves open, or that keep the loop from going in ci
   (look and inventory) before is taken: giving it again would lead where it led then. Likewise an action that was
   taken in this scene for this sub-goal is not taken again if the executor has another. Waiting and measuring are
   meant to be repeated, and are.
+- A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
+  controller's several that does not is taken, if there is one.
 - What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
   environment does not know, and nothing repairs, has ended.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode
@@ -53,7 +55,7 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from waymark.subgoals import COMPLETE, spelled
+from waymark.subgoals import COMPLETE, is_told, spelled
 
 SOLVED = 100
 WAITING = "wait1"
@@ -328,11 +330,12 @@ class _Play:
     async def _next_subgoal(self, controller: Controller) -> str | None:
         ended = self._state.current_subgoal if self._subgoal_ended else None
         answer = await self._ask_controller(controller, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        if ended is None and answer.subgoal == COMPLETE:
+        if ended is None and (answer.subgoal == COMPLETE or not is_told(answer.subgoal, self._state)):
             answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
-        alternatives = (answer.subgoal, *(one.subgoal for one in answer.alternatives))
+        alternatives = [_phrase(subgoal) for subgoal in (answer.subgoal, *(one.subgoal for one in answer.alternatives))]
+        told = [subgoal for subgoal in alternatives if is_told(subgoal, self._state)]
         given = self._given[self._scene()] if ended is not None else ()
-        return choose_subgoal([_phrase(subgoal) for subgoal in alternatives], ended, given)
+        return choose_subgoal(told or alternatives, ended, given)
 
     async def _ask_controller(self, controller: Controller, *, n: int) -> SubgoalResponse:
         visible = state.recent(self._state, self._history_turns)

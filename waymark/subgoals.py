@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from waymark.contracts import AgentState
+
 COMPLETE = "complete_task()"
 
 
@@ -236,6 +238,23 @@ def spelled(subgoal: str) -> str | None:
     arguments = rest.removesuffix(")").split(", ")
     form = _SPELLED.get(name)
     return form.format(*arguments) if form and form.count("{}") == len(arguments) and all(arguments) else None
+
+
+_WORD = re.compile(r"[a-z]+")
+_TOLD_ANYWHERE = frozenset(
+    "kitchen workshop living room art studio bathroom bedroom greenhouse foundry outside hallway "
+    "water melt boil freeze change and containing in on to with a".split()
+)
+"""Words that a sub-goal may use whatever is in sight: rooms, and its own grammar."""
+
+
+def is_told(subgoal: str, state: AgentState) -> bool:
+    """Whether a sub-goal names only what the task says or the agent has seen; what it waits for is still to come."""
+    name, _, rest = subgoal.lower().partition("(")
+    if name.startswith("wait"):
+        return True
+    seen = " ".join([state.task, state.look, state.inventory, *(turn.observation for turn in state.turns)])
+    return _TOLD_ANYWHERE.union(_WORD.findall(seen.lower())).issuperset(_WORD.findall(rest))
 
 
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)

@@ -6,7 +6,8 @@ import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, spelled
+from waymark.contracts import AgentState, Turn
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, is_told, spelled
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -97,3 +98,13 @@ def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expect
 )
 def test_a_subgoal_of_one_action_says_it(subgoal: str, action: str | None) -> None:
     assert spelled(subgoal) == action
+
+
+def test_a_subgoal_is_told_when_its_names_are_in_the_task_or_in_sight() -> None:
+    state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot", inventory="an orange")
+    for told in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
+        assert is_told(told, state)
+    for unheard in ("focus_on(leaf)", "pick_up(metal pottle)"):
+        assert not is_told(unheard, state)
+    read = state.model_copy(update={"turns": (Turn(action="read recipe", observation="Mix flour, water."),)})
+    assert is_told("move(flour, metal pot)", read)
