@@ -306,12 +306,12 @@ class _Play:
 
     async def _repair(self, unknown: str) -> str | None:
         """A valid action in place of one that the environment does not know, or None: nothing fits."""
+        valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
+        meant = spelled(self._state.current_subgoal) if self._controller and self._state.current_subgoal else None
+        if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
+            return said
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
         alternatives = [one.action for one in answer.alternatives if one.action is not None]
-        meant = spelled(self._state.current_subgoal) if self._controller and self._state.current_subgoal else None
-        if meant is not None:
-            alternatives.insert(0, meant)
-        valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen
