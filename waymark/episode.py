@@ -9,7 +9,7 @@ Choices that the publication leaves open, or that keep the loop from going in ci
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Likewise an action that was
   taken in this scene for this sub-goal is not taken again if the executor has another. Waiting and measuring are
-  meant to be repeated, and are.
+  meant to be repeated: such a sub-goal may be given three times. A counted wait ends when it is counted.
 - A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
@@ -26,8 +26,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from anyio import to_thread
@@ -72,6 +72,8 @@ REPEATABLE = (
     "time_slide(",
 )
 """What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
+REPEATS = 3
+"""How often such a sub-goal may be given in one scene."""
 STUCK_AFTER = 3
 """So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
 DISTINCT_ACTIONS = 2
@@ -95,6 +97,7 @@ RETRYABLE: frozenset[str] = frozenset(
 
 _Scene = tuple[str, str]
 """Look and inventory, what instruments read left out: what an agent can tell two moments by."""
+_COUNTED = re.compile(r"wait1?\((\d{1,3})\)")
 _READING = re.compile(r"-?\d+ degrees|\d+ ticks")
 
 _FAULTS = (EnvironmentFault, ServiceError, InvalidInput)
@@ -174,14 +177,21 @@ async def run_episode(
         return play.result("error", EpisodeError(kind=fault.kind, message=str(fault)))
 
 
-def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Collection[str] = ()) -> str | None:
+def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
     """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
 
-    `given` are those that were given in this very scene before: they are taken only if there is nothing else.
+    `given` says how often each was given in this very scene before; those given too often are taken only if there
+    is nothing else. One that is meant to be repeated may also be the one that has just ended.
     None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended.
     """
-    others = [subgoal for subgoal in alternatives if subgoal not in (COMPLETE, ended)]
-    fresh = [subgoal for subgoal in others if subgoal not in given or subgoal.startswith(REPEATABLE)]
+    others = [
+        subgoal
+        for subgoal in alternatives
+        if subgoal != COMPLETE and (subgoal != ended or subgoal.startswith(REPEATABLE))
+    ]
+    fresh = [
+        subgoal for subgoal in others if given.get(subgoal, 0) < (REPEATS if subgoal.startswith(REPEATABLE) else 1)
+    ]
     if others:
         return (fresh or others)[0]
     return None if COMPLETE in alternatives else ended
@@ -234,7 +244,7 @@ class _Play:
         self._turns: list[TurnRecord] = []
         self._subgoal_ended = False
         self._ended_in_a_row = 0
-        self._given: dict[_Scene, set[str]] = defaultdict(set)
+        self._given: dict[_Scene, Counter[str]] = defaultdict(Counter)
         self._taken: dict[tuple[_Scene, str | None], set[str]] = defaultdict(set)
         self._completed = False
         self._model_calls = 0
@@ -257,13 +267,16 @@ class _Play:
     async def turn(self) -> TurnRecord:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         self._turn_began = time.monotonic()
+        if self._counted_out():
+            self._state = state.with_subgoal_ended(self._state)
+            self._subgoal_ended = True
         if self._controller is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
         subgoal = await self._next_subgoal(self._controller)
         if subgoal is None:
             step = await to_thread.run_sync(self._environment.step, WAITING)
             return self._acted(step, WAITING, subgoal=COMPLETE, controller_called=True)
-        self._given[self._scene()].add(subgoal)
+        self._given[self._scene()][subgoal] += 1
         self._state = state.with_subgoal(self._state, subgoal)
         self._subgoal_ended = False
         return await self._execute(controller_called=True)
@@ -323,6 +336,12 @@ class _Play:
     def _scene(self) -> _Scene:
         return _READING.sub("", self._state.look), _READING.sub("", self._state.inventory)
 
+    def _counted_out(self) -> bool:
+        """Whether the current sub-goal is a wait for a number of actions, and has had them."""
+        given, since = self._state.current_subgoal, self._state.subgoal_step
+        counted = _COUNTED.fullmatch(given) if given and since and self._controller else None
+        return bool(counted and since and self._state.step - since >= int(counted.group(1)))
+
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
         return every_step or self._subgoal_ended or self._state.current_subgoal is None
@@ -334,7 +353,7 @@ class _Play:
             answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
         alternatives = [_phrase(subgoal) for subgoal in (answer.subgoal, *(one.subgoal for one in answer.alternatives))]
         told = [subgoal for subgoal in alternatives if is_told(subgoal, self._state)]
-        given = self._given[self._scene()] if ended is not None else ()
+        given = self._given[self._scene()] if ended is not None else Counter[str]()
         return choose_subgoal(told or alternatives, ended, given)
 
     async def _ask_controller(self, controller: Controller, *, n: int) -> SubgoalResponse:

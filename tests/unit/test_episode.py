@@ -185,6 +185,18 @@ async def test_waiting_may_be_given_again_and_again() -> None:
     assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["wait1(5)", "b", "wait1(5)"]
 
 
+async def test_waiting_in_vain_gives_way_after_three_times() -> None:
+    controller = Controller([["wait1(1)", "b"]])
+    result = await play(acting(*["wait1"] * 4), controller, turns=4)
+    assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "b"]
+
+
+async def test_a_counted_wait_ends_when_it_is_counted() -> None:
+    controller = Controller([["wait1(2)"], ["b"]])
+    result = await play(acting(*["wait1"] * 3), controller, turns=3)
+    assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
+
+
 async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
     executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
     result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
@@ -233,7 +245,7 @@ async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> N
     ],
 )
 def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
-    assert choose_subgoal(alternatives, ended) == chosen
+    assert choose_subgoal(alternatives, ended, {}) == chosen
 
 
 async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> None:
