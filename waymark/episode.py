@@ -12,6 +12,8 @@ Choices that the publication leaves open, or that keep the loop from going in ci
   meant to be repeated: such a sub-goal may be given three times. A counted wait ends when it is counted.
 - A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
+- A wrong focus, or the wrong box, ends an episode at -100. So such a sub-goal is only followed if the controller's
+  probability for it, times the 100 points to be had, is at least the score that is at stake.
 - What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
   environment does not know, and nothing repairs, has ended.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode
@@ -24,6 +26,7 @@ Choices that the publication leaves open, or that keep the loop from going in ci
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter, defaultdict
@@ -182,7 +185,7 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
 
     `given` says how often each was given in this very scene before; those given too often are taken only if there
     is nothing else. One that is meant to be repeated may also be the one that has just ended.
-    None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended.
+    None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended, or nothing.
     """
     others = [
         subgoal
@@ -194,7 +197,13 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
     ]
     if others:
         return (fresh or others)[0]
-    return None if COMPLETE in alternatives else ended
+    return None if COMPLETE in alternatives or not alternatives else ended
+
+
+def is_worth_it(subgoal: str, probability: float, score: int) -> bool:
+    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score (0 to 100) on it."""
+    final = subgoal.startswith("focus_on(") or (subgoal.startswith("move(") and subgoal.endswith(" box)"))
+    return not final or probability * SOLVED >= score
 
 
 def stop_reason(turns: Sequence[TurnRecord], limits: Limits) -> Stopped | None:
@@ -351,7 +360,11 @@ class _Play:
         answer = await self._ask_controller(controller, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
         if ended is None and (answer.subgoal == COMPLETE or not is_told(answer.subgoal, self._state)):
             answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
-        alternatives = [_phrase(subgoal) for subgoal in (answer.subgoal, *(one.subgoal for one in answer.alternatives))]
+        alternatives = [
+            _phrase(one.subgoal)
+            for one in answer.alternatives
+            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), self._state.score)
+        ]
         told = [subgoal for subgoal in alternatives if is_told(subgoal, self._state)]
         given = self._given[self._scene()] if ended is not None else Counter[str]()
         return choose_subgoal(told or alternatives, ended, given)

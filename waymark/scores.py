@@ -38,6 +38,8 @@ class TaskScore(Contract):
     last_nonnegative_mean: float
     success_rate: float
     """Share of episodes that reached 100, 0 to 1."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the mean; None where variations are too few to resample."""
 
 
 class ErrorKind(Contract):
@@ -109,6 +111,7 @@ def evaluation_json(
             "success_rate": summary.success_rate,
             "groups": dict(summary.groups),
             "tasks": {task.id: task.mean for task in summary.tasks},
+            "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
         },
         "episodes": [
             result.model_dump(mode="json", include=_EPISODE_FIELDS)
@@ -145,6 +148,7 @@ def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
         raw_mean=sum(result.raw_score for result in finished) / len(played),
         last_nonnegative_mean=sum(result.last_nonnegative_score for result in finished) / len(played),
         success_rate=sum(result.success for result in finished) / len(played),
+        ci95=_interval([[result.score if result.error is None else 0 for result in played]]),
     )
 
 

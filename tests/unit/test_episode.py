@@ -19,7 +19,7 @@ from waymark.contracts import (
 )
 from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import RETRYABLE, choose_subgoal, run_episode, stop_reason
+from waymark.episode import RETRYABLE, choose_subgoal, is_worth_it, run_episode, stop_reason
 from waymark.errors import EnvironmentFault, ExecutorUnavailable, InvalidInput
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +195,22 @@ async def test_a_counted_wait_ends_when_it_is_counted() -> None:
     controller = Controller([["wait1(2)"], ["b"]])
     result = await play(acting(*["wait1"] * 3), controller, turns=3)
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "probability", "score", "worth"),
+    [
+        ("focus_on(red box)", 0.6, 50, True),
+        ("focus_on(red box)", 0.6, 92, False),
+        ("move(tin, blue box)", 0.4, 85, False),
+        ("move(tin, metal pot)", 0.1, 85, True),
+        ("focus_on(wolf)", 0.0, 0, True),
+    ],
+)
+def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
+    subgoal: str, probability: float, score: int, worth: bool
+) -> None:
+    assert is_worth_it(subgoal, probability, score) is worth
 
 
 async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
