@@ -69,7 +69,7 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     manifest = write_table(parts, tmp_path / "table.parquet", {"limit": 2})
     recorded = read_table(tmp_path / "table.parquet")
     assert manifest["trajectories"] == len(recorded) == 2
-    assert all(trajectory.score == 100 and trajectory.form == "plain" for trajectory in recorded)
+    assert all(trajectory.score == 100 and trajectory.form == "direct" for trajectory in recorded)
     (tmp_path / "table.manifest.json").write_text(json.dumps(manifest | {"sha256": "0"}))
     with pytest.raises(ValueError, match="rebuild it"):
         read_table(tmp_path / "table.parquet")
