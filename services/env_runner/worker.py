@@ -142,8 +142,12 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 self._serving = [group.create_task(self._serve(slot)) for slot in self._slots]
-        except* WaymarkError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            # Not `except*`: what that raises comes out wrapped in a group again on Python 3.11.2.
+            known, unknown = errors.split(WaymarkError)
+            if known is None or unknown is not None:
+                raise
+            raise known.exceptions[0] from None
         finally:
             await asyncio.gather(*(slot.discard() for slot in self._slots))
             self._keeper.close()
