@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from waymark.environment import Opening, Step
+from waymark.episode import SOLVED
 from waymark.state import room_of
 
-SOLVED = 100
 ROOMS = (
     *("kitchen", "workshop", "living room", "art studio", "bathroom"),
     *("bedroom", "greenhouse", "foundry", "outside", "hallway"),
@@ -256,12 +256,12 @@ def _furnace(walk: Walk, carried: str) -> None:
     if not walk.has(carried):
         walk.act(f"pick up {carried}")
     walk.go("foundry")
-    if re.search("blast furnace door is closed", walk.look):
+    if "blast furnace door is closed" in walk.look:
         walk.act("open blast furnace")
         walk.go("foundry")
     walk.act(f"move {carried} to blast furnace")
     walk.go("foundry")
-    if not re.search("blast furnace, which is turned on", walk.look):
+    if "blast furnace, which is turned on" not in walk.look:
         walk.act("activate blast furnace")
 
 
@@ -270,7 +270,7 @@ def _freeze(walk: Walk, carried: str, until: Callable[[], bool] = lambda: False)
     if not walk.has(carried):
         walk.act(f"pick up {carried}")
     walk.go("workshop")
-    if re.search("ultra low temperature freezer door is closed", walk.look):
+    if "ultra low temperature freezer door is closed" in walk.look:
         walk.act("open ultra low temperature freezer")
         walk.go("workshop")
     walk.act(f"move {carried} to ultra low temperature freezer")
@@ -295,9 +295,7 @@ def _temperature(walk: Walk) -> None:
     walk.go(room)
     carried = _vessel(walk, thing) or thing
     walk.act(f"use thermometer on {thing}")
-    while not walk.has(carried):
-        walk.go(room)
-        walk.act(f"pick up {carried}")
+    walk.fetch(carried, room)
     walk.go(boxes)
     walk.act(f"move {carried} to {box}")
 
@@ -316,9 +314,7 @@ def _melting_point(walk: Walk) -> None:
     walk.open_all(thing)
     walk.act(f"focus on {thing}")
     carried = (_vessel(walk, thing) or thing) if freezing else thing
-    while not walk.has(carried):
-        walk.go(room)
-        walk.act(f"pick up {carried}")
+    walk.fetch(carried, room)
     walk.go("kitchen")
     if freezing:
         _freezing_point(walk, thing, carried, boxes, box)

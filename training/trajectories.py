@@ -35,13 +35,13 @@ import pyarrow.parquet as pq
 
 from training.direct import DIRECT, Solved, Unsolved, Walk
 from waymark.environment import Step
+from waymark.episode import SOLVED
 from waymark.errors import EnvironmentFault
 from waymark.tasks import TASKS, Split, TaskType, find_task
 
 if TYPE_CHECKING:
     from waymark.environment.scienceworld import ScienceWorldSlot
 
-SOLVED = 100
 DETOURS = 0.15
 """How likely a detour is before each action of a further take."""
 _DROPPED = ("look around", "close door ")

@@ -58,7 +58,7 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from waymark.subgoals import COMPLETE, is_told, spelled
+from waymark.subgoals import COMPLETE, spelled, told
 
 SOLVED = 100
 WAITING = "wait1"
@@ -251,7 +251,6 @@ class _Play:
         self._history_turns = history_turns
         self._state: AgentState
         self._turns: list[TurnRecord] = []
-        self._subgoal_ended = False
         self._ended_in_a_row = 0
         self._given: dict[_Scene, Counter[str]] = defaultdict(Counter)
         self._taken: dict[tuple[_Scene, str | None], set[str]] = defaultdict(set)
@@ -278,7 +277,6 @@ class _Play:
         self._turn_began = time.monotonic()
         if self._counted_out():
             self._state = state.with_subgoal_ended(self._state)
-            self._subgoal_ended = True
         if self._controller is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
         subgoal = await self._next_subgoal(self._controller)
@@ -287,7 +285,6 @@ class _Play:
             return self._acted(step, WAITING, subgoal=COMPLETE, controller_called=True)
         self._given[self._scene()][subgoal] += 1
         self._state = state.with_subgoal(self._state, subgoal)
-        self._subgoal_ended = False
         return await self._execute(controller_called=True)
 
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
@@ -323,7 +320,6 @@ class _Play:
         )
         if not step.known and self._controller is not None:
             self._state = state.with_subgoal_ended(self._state)
-            self._subgoal_ended = True
         return turn
 
     async def _repair(self, unknown: str) -> str | None:
@@ -353,21 +349,20 @@ class _Play:
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
-        return every_step or self._subgoal_ended or self._state.current_subgoal is None
+        return every_step or self._state.subgoal_step is None
 
     async def _next_subgoal(self, controller: Controller) -> str | None:
-        ended = self._state.current_subgoal if self._subgoal_ended else None
+        ended = self._state.current_subgoal if self._state.subgoal_step is None else None
         answer = await self._ask_controller(controller, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        if ended is None and (answer.subgoal == COMPLETE or not is_told(answer.subgoal, self._state)):
+        if ended is None and (answer.subgoal == COMPLETE or not told([answer.subgoal], self._state)):
             answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
         alternatives = [
             _phrase(one.subgoal)
             for one in answer.alternatives
             if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), self._state.score)
         ]
-        told = [subgoal for subgoal in alternatives if is_told(subgoal, self._state)]
         given = self._given[self._scene()] if ended is not None else Counter[str]()
-        return choose_subgoal(told or alternatives, ended, given)
+        return choose_subgoal(told(alternatives, self._state) or alternatives, ended, given)
 
     async def _ask_controller(self, controller: Controller, *, n: int) -> SubgoalResponse:
         visible = state.recent(self._state, self._history_turns)
@@ -390,7 +385,6 @@ class _Play:
     def _ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
         """Record that the executor ended its sub-goal; nothing happened in the environment."""
         self._state = state.with_subgoal_ended(self._state)
-        self._subgoal_ended = True
         self._ended_in_a_row += 1
         return self._record(
             TurnRecord(

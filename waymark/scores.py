@@ -148,7 +148,7 @@ def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
         raw_mean=sum(result.raw_score for result in finished) / len(played),
         last_nonnegative_mean=sum(result.last_nonnegative_score for result in finished) / len(played),
         success_rate=sum(result.success for result in finished) / len(played),
-        ci95=_interval([[result.score if result.error is None else 0 for result in played]]),
+        ci95=_interval([[result.score for result in played]]),
     )
 
 

@@ -48,9 +48,8 @@ class _Path:
     at: int
 
     def action(self, offset: int = 0) -> str:
-        """The action so far ahead; nothing past the end or past a detour."""
-        ahead = self.steps[self.at : self.at + offset + 1]
-        return ahead[offset].action if len(ahead) > offset and not any(step.detour for step in ahead[1:]) else ""
+        index = self.at + offset
+        return self.steps[index].action if index < len(self.steps) else ""
 
     def run(self, *beginnings: str, offset: int = 0) -> int:
         """How many actions from `offset` on start with one of the beginnings."""
@@ -71,7 +70,10 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
     segments: list[Segment] = []
     at = 0
     while at < len(steps):
-        path = _Path(task, [steps[at]], 0) if steps[at].detour else _Path(task, steps, at)
+        stop = next(
+            (index for index in range(at + 1, len(steps)) if steps[at].detour or steps[index].detour), len(steps)
+        )
+        path = _Path(task, steps[:stop], at)
         subgoal, length = next(found for rule in _RULES if (found := rule(path)))
         segments.append(Segment(subgoal, at, at + length))
         at += length
@@ -248,13 +250,12 @@ _TOLD_ANYWHERE = frozenset(
 """Words that a sub-goal may use whatever is in sight: rooms, and its own grammar."""
 
 
-def is_told(subgoal: str, state: AgentState) -> bool:
-    """Whether a sub-goal names only what the task says or the agent has seen; what it waits for is still to come."""
-    name, _, rest = subgoal.lower().partition("(")
-    if name.startswith("wait"):
-        return True
+def told(subgoals: Sequence[str], state: AgentState) -> list[str]:
+    """Those sub-goals that name only what the task says or the agent has seen; what one waits for is still to come."""
     seen = " ".join([state.task, state.look, state.inventory, *(turn.observation for turn in state.turns)])
-    return _TOLD_ANYWHERE.union(_WORD.findall(seen.lower())).issuperset(_WORD.findall(rest))
+    words = _TOLD_ANYWHERE.union(_WORD.findall(seen.lower()))
+    named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
+    return [one for one, name, _, rest in named if name.startswith("wait") or words.issuperset(_WORD.findall(rest))]
 
 
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)

@@ -7,7 +7,7 @@ import pytest
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.contracts import AgentState, Turn
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, is_told, spelled
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, spelled, told
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -102,9 +102,9 @@ def test_a_subgoal_of_one_action_says_it(subgoal: str, action: str | None) -> No
 
 def test_a_subgoal_is_told_when_its_names_are_in_the_task_or_in_sight() -> None:
     state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot", inventory="an orange")
-    for told in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
-        assert is_told(told, state)
+    for subgoal in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
+        assert told([subgoal], state)
     for unheard in ("focus_on(leaf)", "pick_up(metal pottle)"):
-        assert not is_told(unheard, state)
+        assert not told([unheard], state)
     read = state.model_copy(update={"turns": (Turn(action="read recipe", observation="Mix flour, water."),)})
-    assert is_told("move(flour, metal pot)", read)
+    assert told(["move(flour, metal pot)"], read)
