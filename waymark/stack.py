@@ -119,7 +119,7 @@ class EmbeddedRedis:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self.part = Part("Redis", [_find_redis(), *arguments], os.environ, self._log)
-        _wait([self.part], self._answers, "Redis")
+        wait_until_ready([self.part], self._answers, "Redis")
         return self
 
     def stop(self) -> None:
@@ -228,7 +228,7 @@ class Stack:
         self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
         self._spawn("worker", ["services.env_runner", "worker"], settings)
         for service in PORTS:
-            _wait(self._parts, lambda service=service: _is_ready(self.url(service)), service)  # type: ignore[misc]
+            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service)  # type: ignore[misc]
 
     def _start_redis(self) -> str:
         """The address of the Redis to use: the one that the user names, else one of our own."""
@@ -282,7 +282,8 @@ class _undisturbed:  # noqa: N801 - reads as a statement
             signal.signal(number, handler)
 
 
-def _wait(parts: Sequence[Part], ready: Callable[[], bool], name: str) -> None:
+def wait_until_ready(parts: Sequence[Part], ready: Callable[[], bool], name: str) -> None:
+    """Return once `ready` says so. Raises StackError if a part ends before that, or START_SECONDS pass."""
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         for part in parts:
@@ -293,7 +294,8 @@ def _wait(parts: Sequence[Part], ready: Callable[[], bool], name: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Whether the service at `url` answers that it takes work."""
     with suppress(httpx.HTTPError):
         return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
     return False
