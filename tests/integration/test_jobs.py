@@ -164,7 +164,7 @@ def test_a_lost_stream_is_recovered_from_the_manifest(store: JobStore, redis_url
     specs = submit(store, "lost")
     held = lease(store)
     store.commit(held, result(held.spec))
-    store._redis.delete("waymark:episodes")
+    store._redis.delete("waymark:evaluation:lost:queue")
     assert store.lease("alice", wait_seconds=0.01) is None
     assert store.reconcile() == len(specs) - 1
     assert [lease(store).spec for _ in specs[1:]] == specs[1:]
