@@ -321,6 +321,20 @@ class TurnRecord(Contract):
     seconds: float = 0.0
 
 
+class Versions(Contract):
+    """What produced a result."""
+
+    waymark: str
+    """Of this package."""
+    commit: str | None
+    """Of the checkout that played it; null outside of one."""
+    environment: str
+    """With its version, e.g. `scienceworld 1.2.3`."""
+    controller: CheckpointInfo | None
+    """Null for the flat agent."""
+    executor: CheckpointInfo
+
+
 class EpisodeError(Contract):
     """Why an episode could not be finished."""
 
@@ -330,42 +344,55 @@ class EpisodeError(Contract):
 
 
 class EpisodeResult(Contract):
-    """One finished episode."""
+    """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
     id: str
+    """Derived from evaluation, task, variation, seed and agent."""
     evaluation: str
     task: str
+    """Task id, e.g. `1-1`."""
     variation: int
     seed: int
     score: Annotated[int, Field(ge=0, le=100)]
     """max(0, raw_score); 0 for an episode that errored."""
     raw_score: Score
+    """As it stood at the end; -100 after a wrong focus."""
     last_nonnegative_score: Annotated[int, Field(ge=0, le=100)]
+    """The last score before it went negative."""
     success: bool
     """The score is 100."""
     moves: int
+    """As the simulator counts them."""
     actions: int
     """Actions executed in the environment, free and unknown ones included."""
     turns: int
+    """Of the loop: actions, and ended sub-goals."""
     model_calls: int
+    """Of controller and executor together."""
     tokens: int = 0
     """Prompt and completion tokens of all model calls."""
+    prompt_tokens: int = 0
+    """What the models read."""
+    completion_tokens: int = 0
+    """What they wrote."""
     repaired: int
+    """Actions that were replaced because the environment did not know them."""
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None
+    """Null for an episode that was played to its end."""
     seconds: float
+    """Wall time of play."""
+    agent: AgentConfig | None = None
+    """Who played it; null in a light result."""
+    versions: Versions | None = None
+    """What it was played with, as the worker found it; null in a light result."""
     trajectory: tuple[TurnRecord, ...] = ()
+    """Every turn, in order; empty in a light result."""
 
-
-class Versions(Contract):
-    """What produced a result."""
-
-    waymark: str
-    commit: str | None
-    environment: str
-    controller: CheckpointInfo | None
-    executor: CheckpointInfo
+    def light(self) -> EpisodeResult:
+        """Without its turns and what all of an evaluation share."""
+        return self.model_copy(update={"agent": None, "versions": None, "trajectory": ()})
 
 
 class EvaluationStatus(Contract):

@@ -256,7 +256,7 @@ class _Play:
         self._taken: dict[tuple[_Scene, str | None], set[str]] = defaultdict(set)
         self._completed = False
         self._model_calls = 0
-        self._tokens = 0
+        self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
     async def open(self) -> None:
@@ -380,7 +380,8 @@ class _Play:
 
     def _count(self, usage: Usage) -> None:
         self._model_calls += 1
-        self._tokens += usage.prompt_tokens + usage.completion_tokens
+        self._prompt_tokens += usage.prompt_tokens
+        self._completion_tokens += usage.completion_tokens
 
     def _ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
         """Record that the executor ended its sub-goal; nothing happened in the environment."""
@@ -461,11 +462,14 @@ class _Play:
             actions=sum(turn.action is not None for turn in turns),
             turns=len(turns),
             model_calls=self._model_calls,
-            tokens=self._tokens,
+            tokens=self._prompt_tokens + self._completion_tokens,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
             repaired=sum(turn.repaired for turn in turns),
             stopped=stopped,
             error=error,
             seconds=time.monotonic() - self._began,
+            agent=spec.agent,
             trajectory=tuple(turns),
         )
 

@@ -7,13 +7,12 @@ stderr that says what to do.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-from pathlib import Path
 
 from services.env_runner import worker
 from services.env_runner.app import create_app
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
@@ -43,16 +42,7 @@ def _serve(settings: Settings) -> None:
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    serve(create_app(settings, store, controller, executor, commit=_commit()), bound)
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this runs from; None outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    serve(create_app(settings, store, controller, executor, Provenance.here(settings.environment)), bound)
 
 
 if __name__ == "__main__":

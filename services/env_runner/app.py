@@ -20,24 +20,19 @@ from fastapi import FastAPI, Header, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner.environments import environment_version
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.results import ResultWriter
 from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.client import ENDED, ControllerClient, ExecutorClient
 from waymark.contracts import (
-    AgentConfig,
-    CheckpointInfo,
     Contract,
     EpisodeResult,
     EvaluationRequest,
     EvaluationStatus,
-    Role,
-    ServiceInfo,
-    Versions,
 )
-from waymark.errors import InvalidInput, JobStoreUnavailable
+from waymark.errors import JobStoreUnavailable
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.serving import metrics, observe, openapi, problems
@@ -64,9 +59,13 @@ class Health(Contract):
 
 
 def create_app(
-    settings: Settings, store: JobStore, controller: ControllerClient, executor: ExecutorClient, *, commit: str | None
+    settings: Settings,
+    store: JobStore,
+    controller: ControllerClient,
+    executor: ExecutorClient,
+    provenance: Provenance,
 ) -> FastAPI:
-    """The app over its collaborators; `commit` is the source's, for the record."""
+    """The app over its collaborators; `provenance` is for the record."""
     desk = _Desk(store, ResultWriter(store, settings.runs))
 
     @asynccontextmanager
@@ -98,13 +97,7 @@ def create_app(
             id=name,
             request=request,
             created=now.isoformat(timespec="milliseconds"),
-            versions=_versions(
-                request.agent,
-                await controller.info(),
-                await executor.info(),
-                environment=environment_version(settings.environment),
-                commit=commit,
-            ),
+            versions=provenance.versions(request.agent, await controller.info(), await executor.info()),
             episodes=len(specs),
         )
         await asyncio.to_thread(store.submit, evaluation, specs)
@@ -166,7 +159,7 @@ def create_app(
         store.resume(evaluation_id)
         return store.status(evaluation_id)
 
-    _add_probes(app, settings, store)
+    _add_probes(app, store, provenance)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
@@ -186,7 +179,7 @@ def _count_episodes(store: JobStore) -> Mapping[str, int]:
     return counts
 
 
-def _add_probes(app: FastAPI, settings: Settings, store: JobStore) -> None:
+def _add_probes(app: FastAPI, store: JobStore, provenance: Provenance) -> None:
     @app.get("/health/live")
     def live() -> Health:
         """The process runs."""
@@ -201,9 +194,7 @@ def _add_probes(app: FastAPI, settings: Settings, store: JobStore) -> None:
     @app.get("/info")
     def info() -> RunnerInfo:
         """What this is."""
-        return RunnerInfo(
-            service="env-runner", version=__version__, environment=environment_version(settings.environment)
-        )
+        return RunnerInfo(service="env-runner", version=__version__, environment=provenance.environment)
 
 
 class _Desk:
@@ -257,32 +248,3 @@ class _Desk:
                 await asyncio.to_thread(self._writer.catch_up)
         except (JobStoreUnavailable, OSError) as error:
             _log.error("Results wait to be written: %s", error)
-
-
-def _versions(
-    agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo, *, environment: str, commit: str | None
-) -> Versions:
-    """What an agent will be played with. Raises InvalidInput for a checkpoint that is absent or of another role."""
-    flat = agent.subgoals == "none"
-    return Versions(
-        waymark=__version__,
-        commit=commit,
-        environment=environment,
-        controller=None if flat else _find(controller, agent.controller_model, "controller", "agent.controller_model"),
-        executor=_find(executor, agent.executor_model, "flat" if flat else "executor", "agent.executor_model"),
-    )
-
-
-def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInfo:
-    fitting = [one.model for one in info.checkpoints if one.role == role]
-    remedy = f"Of role {role} it has loaded: {', '.join(fitting) or 'none'}."
-    for one in info.checkpoints:
-        if one.model == name:
-            if one.role != role:
-                raise InvalidInput(
-                    f"Checkpoint {name!r} of the {info.service} was trained as {one.role}, not as {role}.",
-                    remedy=remedy,
-                    field=field,
-                )
-            return one
-    raise InvalidInput(f"The {info.service} has no checkpoint {name!r}.", remedy=remedy, field=field)

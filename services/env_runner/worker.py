@@ -16,15 +16,24 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from services.env_runner.environments import open_environment
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
+from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec
+from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, ServiceInfo, Versions
 from waymark.environment import Environment
 from waymark.episode import RETRYABLE, run_episode
-from waymark.errors import EnvironmentFault, EpisodeAbandoned, JobStoreUnavailable, ServiceError, WaymarkError
+from waymark.errors import (
+    EnvironmentFault,
+    EpisodeAbandoned,
+    InvalidInput,
+    JobStoreUnavailable,
+    ServiceError,
+    WaymarkError,
+)
 from waymark.serving import tracing
 
 LEASE_WAIT_SECONDS = 1.0
@@ -116,6 +125,7 @@ class Worker:
         controller: ControllerClient,
         executor: ExecutorClient,
         open_environment: Callable[[], Environment],
+        provenance: Provenance,
         *,
         slots: int,
         lease_seconds: float,
@@ -126,7 +136,8 @@ class Worker:
         self._slots = [Slot(open_environment) for _ in range(slots)]
         self._keeper = LeaseKeeper(store, period=lease_seconds / RENEWALS_PER_LEASE)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._history_turns = 0
+        self._provenance = provenance
+        self._services: tuple[ServiceInfo, ServiceInfo]
         self._stopping = False
         self._serving: list[asyncio.Task[None]] = []
 
@@ -199,21 +210,26 @@ class Worker:
                 self._controller,
                 self._executor,
                 should_stop=lambda: self._stopping or self._keeper.lost(lease),
-                history_turns=self._history_turns,
+                history_turns=max(info.history_turns for info in self._services),
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break
             await slot.discard()
-        return result
+        return result.model_copy(update={"versions": self._versions(lease.spec)})
+
+    def _versions(self, spec: EpisodeSpec) -> Versions | None:
+        """What an episode is played with; None where the services no longer have its checkpoints."""
+        with suppress(InvalidInput):
+            return self._provenance.versions(spec.agent, *self._services)
+        return None
 
     async def _until_services_answer(self) -> None:
         while not self._stopping:
             try:
-                infos = (await self._controller.info(), await self._executor.info())
+                self._services = (await self._controller.info(), await self._executor.info())
             except ServiceError:
                 await asyncio.sleep(SERVICE_WAIT_SECONDS)
             else:
-                self._history_turns = max(info.history_turns for info in infos)
                 return
 
 
@@ -241,6 +257,7 @@ def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
         stopped="error",
         error=EpisodeError(kind=error.kind, message=str(error)),
         seconds=0.0,
+        agent=spec.agent,
     )
 
 
@@ -256,6 +273,7 @@ async def serve(settings: Settings) -> None:
             controller,
             executor,
             lambda: open_environment(settings.environment),
+            Provenance.here(settings.environment),
             slots=settings.slots,
             lease_seconds=settings.lease_seconds,
         )

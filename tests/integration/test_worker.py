@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.worker import Worker
 from tests.samples import evaluation
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import EvaluationRequest
+from waymark.contracts import AgentConfig, EvaluationRequest
 from waymark.environment import Environment, Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EnvironmentFault, JavaMissing
@@ -70,6 +71,7 @@ async def working(store: JobStore, open_environment: Callable[[], Environment]) 
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
             ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
             open_environment,
+            Provenance("scripted", "abc"),
             slots=1,
             lease_seconds=LEASE_SECONDS,
         )
@@ -114,6 +116,21 @@ async def test_an_episode_that_fails_twice_is_a_result_and_the_next_one_is_playe
     assert played.error is None
 
 
+async def test_a_result_names_who_played_it_with_what_and_what_that_took(store: JobStore) -> None:
+    submit(store, "named")
+    async with working(store, ScriptedEnvironment):
+        await finish(store, "named")
+    (light,) = store.results("named")
+    whole = store.episode("named", light.id)
+    assert whole.agent == AgentConfig()
+    assert whole.versions is not None
+    assert (whole.versions.environment, whole.versions.commit) == ("scripted", "abc")
+    assert whole.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
+    assert whole.model_calls > 0
+    assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
+    assert light == whole.light()
+
+
 async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:
     environment = HeldEnvironment()
     submit(store, "cancelled")
@@ -149,6 +166,7 @@ async def test_an_environment_that_does_not_start_ends_the_worker(store: JobStor
             ControllerClient("http://controller"),
             ExecutorClient("http://executor"),
             no_java,
+            Provenance("scripted", "abc"),
             slots=2,
             lease_seconds=LEASE_SECONDS,
         ).run()

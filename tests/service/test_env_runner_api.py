@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from services.env_runner.app import create_app
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.results import ResultWriter
 from services.env_runner.settings import Settings
 from tests.samples import evaluation, result
@@ -57,7 +58,7 @@ async def app(store: JobStore, tmp_path: Path) -> AsyncIterator[FastAPI]:
         store,
         ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
         ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
-        commit="abc",
+        Provenance("scripted", "abc"),
     )
     async with AsyncExitStack() as running:
         for each in (controller, executor, app):
@@ -218,7 +219,7 @@ async def test_it_is_ready_only_while_redis_answers(http: httpx.AsyncClient, tmp
         JobStore("redis://127.0.0.1:1"),
         ControllerClient("http://controller"),
         ExecutorClient("http://executor"),
-        commit=None,
+        Provenance("scripted", None),
     )
     async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(cut_off)) as other:
         assert (await other.get("/health/live")).status_code == 200

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from services.env_runner.app import create_app as create_runner
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import ActionRequest, SubgoalRequest
@@ -31,7 +32,8 @@ def service(name: Service) -> FastAPI:
 def runner() -> FastAPI:
     """Nothing is connected: only its document is looked at."""
     clients = ControllerClient("http://c"), ExecutorClient("http://e")
-    return create_runner(Settings(), JobStore("unix:///nowhere", lease_seconds=30), *clients, commit=None)
+    provenance = Provenance("scripted", None)
+    return create_runner(Settings(), JobStore("unix:///nowhere", lease_seconds=30), *clients, provenance)
 
 
 APPS = {"controller": lambda: service("controller"), "executor": lambda: service("executor"), "env-runner": runner}

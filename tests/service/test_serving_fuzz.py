@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from services.env_runner.app import create_app as create_runner
 from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.serving import served, service_app
 from waymark.client import ControllerClient, ExecutorClient
@@ -68,7 +69,7 @@ def runner_url(controller_url: str, executor_url: str, tmp_path_factory: pytest.
         store = JobStore(redis.url)
         chosen = Settings(environment="scripted", runs=tmp_path_factory.mktemp("runs"))
         controller, executor = ControllerClient(controller_url), ExecutorClient(executor_url)
-        with served(create_runner(chosen, store, controller, executor, commit=None)) as url:
+        with served(create_runner(chosen, store, controller, executor, Provenance("scripted", None))) as url:
             yield url
         store.close()
 
