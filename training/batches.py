@@ -83,11 +83,13 @@ class Tensors:
 
     def __call__(self, batch: Sequence[Pair]) -> dict[str, Tensor | int]:
         """Inputs of a forward pass with labels; widths are rounded, so that kernels are made once for few shapes."""
-        prompts = [
-            one.ids for one in self.tokens.prompts([prompt for prompt, _ in batch], self.recipe.max_input_tokens)
-        ]
+        read = self.tokens.prompts([prompt for prompt, _ in batch], self.recipe.max_input_tokens)
+        prompts = [prompt.ids for prompt in read]
         limit = self.recipe.max_new_tokens - 1
-        answers = [[*self.tokens.target(target)[:limit], self.tokens.end] for _, target in batch]
+        answers = [
+            [*self.tokens.target(target, prompt)[:limit], self.tokens.end]
+            for (_, target), prompt in zip(batch, read, strict=True)
+        ]
         if self.recipe.architecture == "causal":
             return self._causal(prompts, answers)
         return {

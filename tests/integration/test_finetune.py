@@ -162,9 +162,10 @@ def test_a_causal_model_reads_a_prompt_alike_alone_and_in_a_batch(
     run = Run(tmp_path, recipe, corpus, corpus)
     shortest, longest = (pick(corpus, key=lambda one: len(one.prompt)) for pick in (min, max))
     alone = [run.evaluate([one]).loss for one in (shortest, longest)]
-    tokens = [len(Tokens(run.tokenizer, 1).target(one.target)) + 1 for one in (shortest, longest)]
+    tokens = Tokens(run.tokenizer, 1)
+    weights = [len(tokens.target(one.target, *tokens.prompts([one.prompt], 512))) + 1 for one in (shortest, longest)]
     together = run.evaluate([shortest, longest]).loss
-    assert together == pytest.approx(sum(a * b for a, b in zip(alone, tokens, strict=True)) / sum(tokens), rel=0.01)
+    assert together == pytest.approx(sum(a * b for a, b in zip(alone, weights, strict=True)) / sum(weights), rel=0.01)
 
 
 def test_an_exported_causal_model_goes_on_alike_on_ctranslate2(

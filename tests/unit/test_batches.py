@@ -52,8 +52,9 @@ def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokeniz
     inputs = Tensors(tokens, RECIPE, pad=0)(PAIRS)
     ids, mask, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "attention_mask", "labels"))
     for row, (prompt, target) in enumerate(PAIRS):
-        assert ids[row][mask[row] == 1].tolist() == tokens.prompts([prompt], 20)[0].ids
-        assert labels[row][labels[row] != IGNORED].tolist() == [*tokens.target(target), 1]
+        (read,) = tokens.prompts([prompt], 20)
+        assert ids[row][mask[row] == 1].tolist() == read.ids
+        assert labels[row][labels[row] != IGNORED].tolist() == [*tokens.target(target, read), 1]
 
 
 def test_a_causal_model_is_judged_on_the_answer_that_ends_its_row(tokenizer: Tokenizer) -> None:
@@ -64,8 +65,9 @@ def test_a_causal_model_is_judged_on_the_answer_that_ends_its_row(tokenizer: Tok
     )
     assert inputs["logits_to_keep"] == labels.shape[1]
     for row, (prompt, target) in enumerate(PAIRS):
-        answer = [*tokens.target(target), 1]
-        whole = tokens.prompts([prompt], 20)[0].ids + answer
+        (read,) = tokens.prompts([prompt], 20)
+        answer = [*tokens.target(target, read), 1]
+        whole = read.ids + answer
         assert ids[row][mask[row] == 1].tolist() == ids[row][-len(whole) :].tolist() == whole
         assert places[row][-len(whole) :].tolist() == list(range(len(whole)))
         assert labels[row].tolist() == [IGNORED] * (labels.shape[1] - len(answer)) + answer
@@ -77,11 +79,11 @@ def test_a_prompt_begins_as_its_tokenizer_begins_texts(tokenizer: Tokenizer) -> 
     begin = tokenizer.token_to_id("<s>")
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
     tokens = Tokens(tokenizer, 1)
-    assert tokens.prompts(["focus on apple"], 20)[0].ids == [begin, *tokens.target("focus on apple"), 1]
-    cut = tokens.prompts(["focus on apple " * 20], 10)[0]
+    whole, cut = (*tokens.prompts(["focus on apple"], 20), *tokens.prompts(["focus on apple " * 20], 10))
+    assert whole.ids == [begin, *tokens.target("focus on apple", whole), 1]
     assert (len(cut.ids), cut.ids[0], cut.ids[-1]) == (10, begin, 1)
-    assert cut.truncated == len(tokens.target("focus on apple " * 20)) - 8
-    assert tokens.target("focus on apple")[0] != begin
+    assert cut.truncated == len(tokens.target("focus on apple " * 20, cut)) - 8
+    assert tokens.target("focus on apple", whole)[0] != begin
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> <s> $A", special_tokens=[("<s>", begin)])
     with pytest.raises(CheckpointError, match="one begin token"):
         Tokens(tokenizer, 1)

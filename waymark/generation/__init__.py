@@ -48,6 +48,8 @@ class Encoded:
     """Token numbers after truncation, end token included."""
     truncated: int
     """How many tokens were cut."""
+    unknown: tuple[str, ...] = ()
+    """Its words that the vocabulary lacks and that answers to it may copy, numbered in order of appearance."""
 
 
 Prompt = str | Encoded
@@ -76,8 +78,9 @@ class Generator(Protocol):
         """Tokenise ahead, so that it need not be done while the model waits. May run beside the other methods."""
         ...
 
-    def pieces(self, answer: str) -> list[str]:
-        """What each token adds to an answer, the end token nothing: joined they are the answer. May run beside."""
+    def pieces(self, answer: str, prompt: Prompt) -> list[str]:
+        """What each token adds to an answer to that prompt, the end token nothing: joined they are the answer.
+        May run beside."""
         ...
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:

@@ -79,13 +79,13 @@ class CTranslate2Generator:
         """What it computes in, as CTranslate2 names it, e.g. `int8_float32`: int8 products, the rest float32."""
         return str(self._translator.compute_type)
 
-    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+    def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Tokenise ahead; may run beside the other methods."""
         return self._tokens.prompts(prompts, self._limit)
 
-    def pieces(self, answer: str) -> list[str]:
+    def pieces(self, answer: str, prompt: Prompt) -> list[str]:
         """What each token adds to an answer."""
-        return self._tokens.pieces(answer)
+        return self._tokens.pieces(answer, *self.encode([prompt]))
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more.
@@ -110,7 +110,7 @@ class CTranslate2Generator:
             _generation(
                 one,
                 [
-                    Candidate(self._tokens.text(self._tokens.numbers(names)), score, len(names))
+                    Candidate(self._tokens.text(self._tokens.numbers(names), one), score, len(names))
                     for names, score in zip(result.hypotheses, result.scores, strict=True)
                 ],
             )
@@ -121,7 +121,7 @@ class CTranslate2Generator:
         """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
         encoded = self._tokens.prompts(prompts, self._limit)
         pairs = [
-            (self._tokens.names(one.ids), self._tokens.names(self._tokens.target(text)))
+            (self._tokens.names(one.ids), self._tokens.names(self._tokens.target(text, one)))
             for one, texts in zip(encoded, candidates, strict=True)
             for text in texts
         ]

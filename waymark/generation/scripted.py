@@ -47,7 +47,7 @@ class ScriptedGenerator:
         """Words and the end token, numbered in their order."""
         return [Encoded(text=prompt, ids=list(range(_tokens(prompt))), truncated=0) for prompt in prompts]
 
-    def pieces(self, answer: str) -> list[str]:
+    def pieces(self, answer: str, prompt: Prompt) -> list[str]:  # noqa: ARG002
         """Words, each with the space before it."""
         return [*re.findall(r"\s*\S+", answer), ""]
 

@@ -116,13 +116,13 @@ class TransformersGenerator:
         """What it computes in, e.g. `float32`."""
         return self._dtype
 
-    def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+    def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Tokenise ahead; may run beside the other methods."""
         return self._tokens.prompts(prompts, self._limit)
 
-    def pieces(self, answer: str) -> list[str]:
+    def pieces(self, answer: str, prompt: Prompt) -> list[str]:
         """What each token adds to an answer."""
-        return self._tokens.pieces(answer)
+        return self._tokens.pieces(answer, *self.encode([prompt]))
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
@@ -147,7 +147,8 @@ class TransformersGenerator:
             # The search keeps scores of its own, normalised and rounded in its own ways: score the answers again.
             logprobs = self._logprobs(read, number, rows)
             found = [
-                Candidate(self._tokens.text(row), sum(each), len(row)) for row, each in zip(rows, logprobs, strict=True)
+                Candidate(self._tokens.text(row, prompt), sum(each), len(row))
+                for row, each in zip(rows, logprobs, strict=True)
             ]
             found.sort(key=lambda one: one.logprob, reverse=True)
             generations.append(_generation(prompt, found))
@@ -161,7 +162,7 @@ class TransformersGenerator:
         read = self._read(prompts)
         generations = []
         for number, (prompt, texts) in enumerate(zip(read.prompts, candidates, strict=True)):
-            rows = [[*self._tokens.target(text), self._end] for text in texts]
+            rows = [[*self._tokens.target(text, prompt), self._end] for text in texts]
             logprobs = self._logprobs(read, number, rows)
             found = [
                 Candidate(text, sum(each), len(row), tuple(each))

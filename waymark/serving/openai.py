@@ -34,7 +34,7 @@ from waymark.serving.desk import Desk
 from waymark.serving.json_route import CLIENT_CLOSED_REQUEST, ClientGone, DeadlineMs, cancelled_when_gone
 from waymark.serving.models import ServedModel
 
-_COMPLETIONS: Final = "/v1/completions"
+COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
 _PROBLEM: Final = b"application/problem+json"
 _REFUSALS: Final = (400, 401, 404, 413, 429, 500, 503, 504)
@@ -253,10 +253,9 @@ def _routes(desk: Desk) -> APIRouter:
         """One loaded checkpoint."""
         return card(find(model))
 
-    @router.post(_COMPLETIONS, response_model=Completion)
+    @router.post(COMPLETIONS, response_model=Completion)
     async def completions(request: Request, body: CompletionRequest, deadline_ms: DeadlineMs = None) -> Any:
         """What a model writes after a prompt in its own format, as the official `openai` client asks for it."""
-        desk.check()
         _check(body, desk)
         try:
             async with cancelled_when_gone(request):
@@ -306,8 +305,10 @@ async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, 
         model=name,
         system_fingerprint=model.info.sha256 or None,
         choices=tuple(
-            _choice(index, one, request, model)
-            for index, one in enumerate(one for candidates in found for one in candidates)
+            _choice(index, one, model.generator.pieces(one.text, prompt), request, model)
+            for index, (one, prompt) in enumerate(
+                (one, prompt) for candidates, prompt in zip(found, request.prompts, strict=True) for one in candidates
+            )
         ),
         usage=CompletionUsage(
             prompt_tokens=read,
@@ -324,9 +325,10 @@ def _in_order(found: Sequence[Candidate], scored: Answer) -> tuple[Candidate, ..
     return tuple(known[one.text] for one in found)
 
 
-def _choice(index: int, candidate: Candidate, request: CompletionRequest, model: ServedModel) -> Choice:
+def _choice(
+    index: int, candidate: Candidate, pieces: list[str], request: CompletionRequest, model: ServedModel
+) -> Choice:
     text = candidate.text
-    pieces = model.generator.pieces(text)
     # A model that stops because it may write no more has as many tokens as one whose end token comes last.
     finish: Literal["stop", "length"] = "length" if candidate.tokens >= model.info.max_new_tokens else "stop"
     if request.max_tokens is not None and len(pieces) > request.max_tokens:
@@ -405,7 +407,7 @@ class _OpenAIErrors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not (path in (_COMPLETIONS, _MODELS) or path.startswith(_MODELS + "/")):
+        if scope["type"] != "http" or not (path in (COMPLETIONS, _MODELS) or path.startswith(_MODELS + "/")):
             await self._app(scope, receive, send)
             return
         start: Message | None = None
