@@ -47,9 +47,10 @@ def get_format(name: str) -> PromptFormat:
     from waymark.prompts.compact import COMPACT
     from waymark.prompts.history import WithoutHistory
     from waymark.prompts.seed import SEED
+    from waymark.prompts.transcript import TRANSCRIPT
 
     whole: tuple[PromptFormat, ...] = (SEED, COMPACT)
-    formats = {one.name: one for one in (*whole, *map(WithoutHistory, whole))}
+    formats = {one.name: one for one in (*whole, TRANSCRIPT, *map(WithoutHistory, whole))}
     if name not in formats:
         raise CheckpointError(
             f"Unknown prompt format {name!r}.",

@@ -1,0 +1,182 @@
+"""How our own formats word things: a look, an inventory, an answer, actions, readings, sub-goals.
+
+Everything becomes lower-case words between single spaces, so that a name looks the same wherever it stands and a
+model can copy it word for word. What every room has goes: air, articles, empty surfaces, open doors; about a fifth
+of the text is left. Numbers to compare are written digit by digit at equal length.
+
+Decisions: a sub-goal `move(apple, red box)` is written `move apple , red box`, an action is the environment's own
+string, and the end of a sub-goal is `end`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from waymark.contracts import AgentState, Role, Turn
+from waymark.errors import UnparsableAction
+from waymark.state import canonical, room_of
+
+HISTORY = 40
+"""Turns that are looked back on at most: how far back readings are looked for."""
+READS = ("read ", "use thermometer on ", "look at inclined plane")
+"""Actions whose answers are readings."""
+READING_WORDS = 24
+_END = "end"
+_SUBGOALS = 12
+_READINGS = 3
+_TASK_WORDS = 90
+
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), text)
+    for pattern, text in (
+        (r"\(containing nothing\)|\(n\)", ""),
+        (r"\. on the [a-z ]+ is: nothing\.", ""),
+        (r"\. in the [a-z ]+ is: nothing\.", ""),
+        (r"\. the [a-z ]+ door is closed\.", " closed"),
+        (r"\. the [a-z ]+ door is open\.", " open"),
+        (r" in the [a-z ]+ is: ", " holds "),
+        (r"\.? on the [a-z ]+ (?:is|you see): ", " holds "),
+        (r"\(containing ", "( "),
+        (r", which is turned (on|off)", r" \1"),
+        (r", which is (on|off|activated|deactivated)", r" \1"),
+        (r", currently reading a temperature of (-?\d+) degrees celsius", r" \1"),
+        (r"(\d+)\.0 degrees celsius", r"\1 degrees celsius"),
+        (r"approximately (\d+)% down the plane", r"\1 down"),
+        (r"\b(?:a substance called|in the [a-z]+ stage(?= with))\b", ""),
+        # Articles, but not the letter that names an unknown substance, plant or plane.
+        (r"(?<!substance )(?<!unknown )(?<!plane )\b(?:a|an|the)\b", ""),
+        (r"([(),:;])", r" \1 "),
+        (r"\.(?!\d)", " "),
+        (r"'", " "),
+    )
+)
+_NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
+_NOISE = {"agent", "air", "ground"}
+
+
+class Decisions:
+    """How decisions are written and read, in every format of ours."""
+
+    def target(self, role: Role, decision: str | None) -> str:
+        """The model's output for a decision."""
+        if decision is None:
+            return _END
+        return words_of_subgoal(decision) if role in ("controller", "first") else decision.lower()
+
+    def parse(self, role: Role, text: str) -> str | None:
+        """The inverse of `target`, in lower case."""
+        words = " ".join(text.split())
+        if not words:
+            raise UnparsableAction("The model wrote nothing.", remedy="Ask for more alternatives.")
+        if role in ("controller", "first"):
+            return _subgoal_of_words(words)
+        return None if words == _END else words
+
+
+def join(parts: Sequence[str]) -> str:
+    """Parts of a prompt, those that are empty left out."""
+    return " | ".join(part for part in parts if part)
+
+
+def _rewritten(text: str) -> str:
+    text = canonical(text.lower())
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    return " ".join(_NUMBER.sub(_digits, text).split())
+
+
+# Rooms say the same lines step after step, and rewriting them is most of what rendering costs.
+_plain_again = lru_cache(maxsize=4_096)(_rewritten)
+_SHORT = 500
+"""Characters of a line that is worth keeping, so that what is kept stays small."""
+
+
+def plain(text: str) -> str:
+    """Lower-case words between single spaces, boilerplate gone."""
+    return _plain_again(text) if len(text) <= _SHORT else _rewritten(text)
+
+
+def shortened(text: str, words: int) -> str:
+    """Its first words, in plain."""
+    return " ".join(plain(text).split()[:words])
+
+
+def task(state: AgentState) -> str:
+    """The instruction."""
+    return " ".join(plain(state.task).removeprefix("your task is to ").split()[:_TASK_WORDS])
+
+
+def seen(state: AgentState) -> str:
+    """Every room that was visited."""
+    return "seen " + " , ".join(room.lower() for room in state.visited_rooms)
+
+
+def scene(state: AgentState) -> list[str]:
+    """What is here and what is carried."""
+    return [f"room {room_of(state.look) or ''} : {_things(state.look)}", f"have {_things(state.inventory)}"]
+
+
+def _digits(found: re.Match[str]) -> str:
+    """`85 degrees` as `0 0 8 5 degrees`, `5 down` as `0 0 5 down`: numbers that are compared align."""
+    sign, number, unit = found.groups()
+    width = 4 if unit == "degrees" else 3
+    return " ".join([*(["-"] if sign else []), *number.zfill(width), unit])
+
+
+def _things(text: str) -> str:
+    """A look or an inventory as its things, in order; open doors are left out, closed ones kept."""
+    _, opened, rest = text.partition("you see:")
+    lines = re.split(r"\n|You also see:", rest) if opened else text.splitlines()[1:]
+    things = []
+    for line in lines:
+        if line.strip().lower().startswith("a door to") and "open" in line:
+            continue
+        thing = plain(line).strip(" ,:")
+        if thing and thing not in _NOISE:
+            things.append(thing)
+    return " , ".join(things)
+
+
+def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
+    """The last actions, at most so many."""
+    recent = turns[max(0, len(turns) - most) :]
+    return f"{heading} " + " ; ".join(turn.action.lower() for turn in recent) if recent else ""
+
+
+def since(state: AgentState) -> Sequence[Turn]:
+    """The turns since the current sub-goal was given; all where that is not known."""
+    if state.subgoal_step is None:
+        return state.turns
+    return state.turns[max(0, len(state.turns) - max(0, state.step - state.subgoal_step)) :]
+
+
+def readings(state: AgentState) -> str:
+    """What instruments said, each question with its latest answer, in the order in which they were first asked."""
+    said: dict[str, str] = {}
+    for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
+        action = turn.action.lower()
+        if action.startswith(READS):
+            said[action] = shortened(turn.observation, READING_WORDS)
+    latest = list(said.items())[-_READINGS:]
+    return "read " + " ; ".join(f"{action} : {answer}" for action, answer in latest) if latest else ""
+
+
+def subgoals(state: AgentState) -> str:
+    """The sub-goals given so far, the current one last."""
+    given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
+    return "gave " + " ; ".join(words_of_subgoal(one) for one in given[-_SUBGOALS:]) if given else ""
+
+
+def words_of_subgoal(subgoal: str) -> str:
+    """`move(apple, red box)` -> `move apple , red box`."""
+    verb, _, rest = subgoal.lower().partition("(")
+    arguments = rest.removesuffix(")").split(", ") if rest.removesuffix(")") else []
+    return " ".join([verb, " , ".join(arguments)]).strip()
+
+
+def _subgoal_of_words(words: str) -> str:
+    """The inverse of `words_of_subgoal`."""
+    verb, _, rest = words.partition(" ")
+    return f"{verb}({rest.replace(' , ', ', ')})"
