@@ -6,13 +6,14 @@ import asyncio
 import json
 import socket
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from tests.serving import STATE, Stuck, asking_generators, problem, served, service_app
+from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
 from waymark.client import ExecutorClient
 from waymark.contracts import AgentState
 from waymark.generation.scripted import ScriptedGenerator
@@ -73,6 +74,31 @@ async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_a
         answered = [task.result().json()["action"] for task in (first, *rest[:20])]
     assert answered == [f"go {number}" for number in range(21)]
     assert sum(len(batch) for batch in stuck.batches) == 21
+
+
+async def test_a_full_service_refuses_at_every_door_without_reading_the_body() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        raise AssertionError("somebody reads it")
+        yield b""
+
+    stuck = Stuck(echo)
+    app = service_app("executor", ServiceSettings(max_queue=1), default=stuck)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+    ):
+        busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+        await asyncio.to_thread(stuck.entered.wait)
+        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
+        await waiting_are(app.state.desk, 1)
+        for path in ("/v1/action", "/v1/actions", "/v1/completions"):
+            refused = await client.post(path, content=body(), headers=JSON)
+            assert refused.status_code == 429
+            assert int(refused.headers["retry-after"]) >= 1
+        stuck.released.set()
+        assert [(await each).status_code for each in (busy, waiting)] == [200, 200]
+        counted = (await client.get("/metrics")).text
+    assert 'waymark_request_seconds_count{route="/v1/action",status="429"} 1.0' in counted
 
 
 async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:

@@ -231,6 +231,27 @@ async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
     assert refused.value.retry_seconds == 5
 
 
+async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -> None:
+    room = Room(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
+    room.enter(20, 20)
+    room.served(10, seconds=2.0)
+    with pytest.raises(QueueFull):
+        room.check()
+    for _ in range(18):
+        room.leave(1)
+    room.enter(1, 1)
+    room.enter(1, 1)  # 4 wait, and 5 are answered in a second
+    with pytest.raises(QueueFull):
+        room.enter(2, 2)
+    room.served(1, seconds=98.0)
+    room.leave(1)
+    room.leave(1)
+    room.enter(1, 1)
+    assert room.requests == 3
+    with pytest.raises(QueueFull):
+        room.check()
+
+
 async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(
     generator: Gated, tally: Tally
 ) -> None:
@@ -280,6 +301,38 @@ async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
     with pytest.raises(ValueError, match="a fault of the engine"):
         await ask(batcher, "bad")
     assert text(await ask(batcher, "good")) == ["good 0"]
+
+
+async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batch(
+    batcher: Batcher, generator: Gated, room: Room
+) -> None:
+    busy = await running(batcher, generator)
+    one, bad, two = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
+    await tokenised(room, 9)
+    generator.gate.set()
+    assert text([*await busy, *await one, *await two]) == ["running 0", "one 0", "two 0"]
+    with pytest.raises(ValueError, match="a fault of the engine"):
+        await bad
+    assert generator.batches[1:] == [["one", "bad", "two"], ["one"], ["bad"], ["two"]]
+
+
+async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room: Room) -> None:
+    class Gone(Gated):
+        def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
+            super().generate(prompts, n=n)
+            raise ServiceUnavailable("Nobody answers.")
+
+    generator = Gone()
+    batcher = make(generator, room, Observer())
+    busy = await running(batcher, generator)
+    waiting = [ask(batcher, "one"), ask(batcher, "two")]
+    await tokenised(room, 6)
+    generator.gate.set()
+    for each in (busy, *waiting):
+        with pytest.raises(ServiceUnavailable):
+            await each
+    assert generator.batches[1:] == [["one", "two"]]
+    batcher.close()
 
 
 async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_nothing(room: Room) -> None:

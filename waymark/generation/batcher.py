@@ -5,7 +5,8 @@
     model thread        the oldest that is tokenised, with those nearest to it in length, as one batch
 
 Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
-company, at most `max_wait` seconds since it came. Whoever goes away or passes a deadline gives up the place, and
+company, at most `max_wait` seconds since it came. A batch at which the engine fails is run again one by one, so that
+one request fails nobody else's. Whoever goes away or passes a deadline gives up the place, and
 what is not in the model by then never gets there.
 """
 
@@ -22,7 +23,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
+from waymark.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    InputTooLarge,
+    QueueFull,
+    ServiceError,
+    ServiceUnavailable,
+)
 from waymark.generation import Encoded, Generation, Generator
 
 Loss = Literal["full", "deadline", "gone", "closing"]
@@ -30,11 +38,13 @@ Loss = Literal["full", "deadline", "gone", "closing"]
 
 CHARACTERS_A_TOKEN = 4
 """Of ordinary text, to say how much room a prompt takes before it is tokenised."""
+_NOT_THE_WORK = (ServiceError, EngineUnavailable)
+"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
-_MEMORY = 0.8
-"""Weight of the past in the running mean of the time that a piece of work takes."""
+_MEMORY = 0.9
+"""What the pace of a batch weighs when the next one is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +110,31 @@ class Observer:
 class Room:
     """What may wait in a service, all of its models together: so many requests with so many tokens. Thread-safe.
 
-    An empty room takes any one request, however long.
+    Nor may more wait than is answered within `max_seconds` at the pace so far, so that those who are admitted get
+    their answers while they still want them; but `always` requests may in any case. An empty room takes any one
+    request, however long.
     """
 
-    def __init__(self, max_requests: int, max_tokens: int) -> None:
+    def __init__(self, max_requests: int, max_tokens: int, *, max_seconds: float = math.inf, always: int = 0) -> None:
         self._max_requests = max_requests
         self._max_tokens = max_tokens
+        self._max_seconds = max_seconds
+        self._always = always
         self._lock = threading.Lock()
-        self._seconds_each = 0.0
+        self._served = self._seconds = 0.0
+        """Of late: requests, and how long they took."""
         self.requests = 0
         self.tokens = 0
 
     def check(self) -> None:
         """Raise QueueFull if not even one more request fits: asked before any work is done for it."""
-        if self.requests >= self._max_requests or self.tokens >= self._max_tokens:
+        if self._is_over(self.requests + 1, self.tokens + 1):
             raise self._full()
 
     def enter(self, requests: int, tokens: int) -> None:
         """Take so much room. Raises QueueFull, which estimates from the pace so far when there will be some."""
         with self._lock:
-            over = self.requests + requests > self._max_requests or self.tokens + tokens > self._max_tokens
-            if over and self.requests:
+            if self.requests and self._is_over(self.requests + requests, self.tokens + tokens):
                 raise self._full()
             self.requests += requests
             self.tokens += tokens
@@ -138,15 +152,23 @@ class Room:
 
     def served(self, requests: int, seconds: float) -> None:
         """So many requests took so long together: the pace at which the room empties."""
-        each = seconds / requests
-        self._seconds_each = each if not self._seconds_each else _MEMORY * self._seconds_each + (1 - _MEMORY) * each
+        self._served = _MEMORY * self._served + requests
+        self._seconds = _MEMORY * self._seconds + seconds
+
+    def _is_over(self, requests: int, tokens: int) -> bool:
+        late = requests > self._always and self._wait(requests) > self._max_seconds
+        return late or requests > self._max_requests or tokens > self._max_tokens
+
+    def _wait(self, requests: int) -> float:
+        """Seconds until so many requests are answered, at the pace so far; 0 as long as it is not known."""
+        return requests * self._seconds / self._served if self._served else 0.0
 
     def _full(self) -> QueueFull:
         return QueueFull(
-            f"{self.requests} requests with {self.tokens} tokens wait already, "
-            f"of at most {self._max_requests} with {self._max_tokens}.",
+            f"{self.requests} requests with {self.tokens} tokens wait already, for about "
+            f"{self._wait(self.requests):.1f} s.",
             remedy="Send the request again later.",
-            retry_seconds=max(1, math.ceil(self.requests * self._seconds_each)),
+            retry_seconds=max(1, math.ceil(self._wait(self.requests))),
         )
 
 
@@ -203,6 +225,8 @@ class Batcher:
         self._arrivals: deque[_Ticket] = deque()
         self._waiting: dict[_Ticket, None] = {}
         """All that has a place and is not in the model yet, oldest first."""
+        self._next_expiry = math.inf
+        """No deadline of what waits is earlier."""
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._tokenised = threading.Condition(self._lock)
@@ -278,6 +302,7 @@ class Batcher:
                 raise _closing()
             self._room.enter(len(tickets), sum(ticket.tokens for ticket in tickets))
             self._waiting.update(dict.fromkeys(tickets))
+            self._next_expiry = min(self._next_expiry, expires)
             self._arrivals.extend(tickets)
             self._arrived.notify()
         return tickets
@@ -291,9 +316,12 @@ class Batcher:
     def _drop_expired(self) -> None:
         """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
         now = time.monotonic()
+        if now < self._next_expiry:
+            return
         late = [ticket for ticket in self._waiting if ticket.expires <= now]
         for ticket in late:
             self._leave(ticket)
+        self._next_expiry = min((ticket.expires for ticket in self._waiting), default=math.inf)
         _settle_soon([(ticket, _too_late(None)) for ticket in late])
 
     # --- the tokenising thread ------------------------------------------------------------------------------------
@@ -344,14 +372,27 @@ class Batcher:
 
     def _serve(self) -> None:
         while batch := self._next_batch():
-            try:
-                answers = self._answers(batch)
-            except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
+            error = self._run(batch)
+            if error is None:
+                continue
+            if len(batch) == 1 or isinstance(error, _NOT_THE_WORK):
                 _settle_soon([(ticket, error) for ticket in batch])
                 continue
-            _settle_soon(list(zip(batch, answers, strict=True)))
-            self._room.served(len(batch), answers[0].model_ms / 1000)
-            self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+            _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
+            for ticket in batch:
+                if not ticket.future.done() and (error := self._run([ticket])):
+                    _settle_soon([(ticket, error)])
+
+    def _run(self, batch: Sequence[_Ticket]) -> Exception | None:
+        """Answer a batch, or say what the engine raised at it."""
+        try:
+            answers = self._answers(batch)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
+            return error
+        _settle_soon(list(zip(batch, answers, strict=True)))
+        self._room.served(len(batch), answers[0].model_ms / 1000)
+        self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+        return None
 
     def _next_batch(self) -> list[_Ticket]:
         """What the model does next; waits for it. Empty when closing."""

@@ -1,7 +1,7 @@
 """The controller and the executor, from one factory.
 
-A request's way: keys and limits (`problems`, `auth`), room for it (`desk`), one validation (`json_route`), its prompt
-and batch (`decisions`, `generation.batcher`), and back. Both services differ only in their routes and in what a
+A request's way: its key (`auth`), room for it and its size (`problems`), one validation (`json_route`), its prompt and
+batch (`decisions`, `generation.batcher`), and back. Both services differ only in their routes and in what a
 decision is called.
 """
 
@@ -36,6 +36,11 @@ _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
 
 
+_ASKING: dict[Service, tuple[str, ...]] = {
+    "controller": ("/v1/subgoal", "/v1/subgoals", openai.COMPLETIONS),
+    "executor": ("/v1/action", "/v1/actions", openai.COMPLETIONS),
+}
+"""Routes that ask a model: refused while there is no room."""
 _REFUSALS = (401, 413, 415, 422, 429, 503, 504)
 """What a decision may be answered with instead."""
 
@@ -66,7 +71,13 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
 
     app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
     app.state.desk = desk
-    problems.install(app, max_body_bytes=settings.max_body_bytes, keys=open_keys(settings))
+    problems.install(
+        app,
+        max_body_bytes=settings.max_body_bytes,
+        keys=open_keys(settings),
+        asking=_ASKING[service],
+        admit=desk.check,
+    )
     app.include_router(_about(desk, settings))
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
     tools.install(app)

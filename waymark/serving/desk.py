@@ -30,7 +30,12 @@ class Desk:
         self.service = service
         self.models = models
         self.limits = limits.limits_of(settings)
-        self.room = Room(settings.max_queue, settings.max_queue_tokens)
+        self.room = Room(
+            settings.max_queue,
+            settings.max_queue_tokens,
+            max_seconds=settings.max_queue_seconds,
+            always=self.limits.items,
+        )
         self._batchers = {
             name: Batcher(
                 model.generator,

@@ -4,8 +4,7 @@ FastAPI parses a body to Python, validates that, validates the answer and encode
 to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from the endpoint's signature as always. An
 endpoint takes the body's model and a `DeadlineMs`, and returns a model or a list of them.
 
-A request that the app's `state.desk` has no room for is refused before its body is looked at, and a caller that hangs
-up cancels its endpoint.
+A caller that hangs up cancels its endpoint.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ class JsonRoute(APIRoute):
         requests: TypeAdapter[Any] = TypeAdapter(next(iter(hints.values())))
 
         async def handle(request: Request) -> Response:
-            request.app.state.desk.check()
             deadline_ms = _deadline(request)
             body = _validated(requests, request, await request.body())
             try:

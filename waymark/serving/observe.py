@@ -1,12 +1,14 @@
 """What an operator sees of each request of each service: a count, a duration, a line in the log and a span.
 
 One middleware does the first three; the span is FastAPI's own. Health checks and scrapes are counted, but make no line
-and no span.
+and no span. What a full service refuses makes one line a second, since a line costs as much as the refusal itself.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -17,6 +19,9 @@ from waymark.serving.settings import ListenSettings
 
 _QUIET = ("/health/", metrics.PATH)
 _UNKNOWN_ROUTE = "unknown"
+_REFUSALS_EVERY = 1.0
+"""Seconds between two lines about refusals."""
+_log = logging.getLogger("waymark.access")
 
 
 def start(service: str, settings: ListenSettings) -> None:
@@ -43,6 +48,8 @@ class _Observed:
     def __init__(self, app: ASGIApp, requests: metrics.Requests) -> None:
         self._app = app
         self._requests = requests
+        self._refused = 0
+        self._tell_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +59,16 @@ class _Observed:
             await self._measured(scope, receive, send)
             return
         status, seconds = await self._measured(scope, receive, send)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._tell_of_refusals()
+            return
         logs.access(scope["method"], scope["path"], status, seconds)
+
+    def _tell_of_refusals(self) -> None:
+        self._refused += 1
+        if time.monotonic() >= self._tell_at:
+            _log.warning("%d requests refused with 429 since the last such line", self._refused)
+            self._refused, self._tell_at = 0, time.monotonic() + _REFUSALS_EVERY
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
         """Answer a request; its status and how many seconds it took."""
@@ -84,5 +100,5 @@ TELEMETRY: TelemetryConfig = {"exclude": _is_quiet, "operation_spans": False, "m
 
 def _route(scope: Scope) -> str:
     """The route as it is declared, `/v1/evaluations/{evaluation_id}`: few values, whatever callers ask for."""
-    path = getattr(scope.get("route"), "path", None)
+    path = getattr(scope.get("route"), "path", None) or scope.get("state", {}).get("route")
     return path if isinstance(path, str) else _UNKNOWN_ROUTE

@@ -81,9 +81,11 @@ class ServiceSettings(ListenSettings):
     """Input tokens that share one run, padding included; more pays on a GPU, on a CPU it is slower."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1_000)] = 5.0
     """How long work may wait for company once the model could take it. At an idle model it never waits."""
-    max_queue: Annotated[int, Field(ge=1, le=100_000)] = 256
+    max_queue_seconds: Annotated[float, Field(gt=0, le=3_600)] = 0.5
+    """How long a request may have to wait at the pace of the moment; over it, 429. One list's worth may always."""
+    max_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_024
     """Requests that may wait, for all models together; over it, 429."""
-    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
+    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 262_144
     """Tokens that may wait; over it, 429."""
     max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
     """Requests in one list; over it, 413. Never more than may wait."""
