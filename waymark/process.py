@@ -1,4 +1,4 @@
-"""What a process asks of its operating system: how many cores it may use, and to end when its parent does."""
+"""What a process asks of its operating system: cores, memory of processes, and to end when its parent does."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def available_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def resident_mb(pid: int) -> float | None:
+    """What a process holds in memory now, in MB. None where that is not told: it has ended, or this is no Linux."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return None
 
 
 def _cgroup_quota() -> float | None:

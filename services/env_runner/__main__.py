@@ -11,10 +11,12 @@ import sys
 
 from services.env_runner import worker
 from services.env_runner.app import create_app
+from services.env_runner.environments import open_environment
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
+from waymark.environment import Environment
 from waymark.process import die_with_parent
 from waymark.serving import observe
 from waymark.serving.run import bind, exit_clearly, serve
@@ -33,7 +35,12 @@ def main() -> None:
         if part == "app":
             _serve(settings)
         else:
-            asyncio.run(worker.serve(settings))
+            asyncio.run(worker.serve(settings, lambda: _open(settings)))
+
+
+def _open(settings: Settings) -> Environment:
+    limits = {"memory_mb": settings.simulator_memory_mb, "timeout": settings.simulator_timeout_seconds}
+    return open_environment(settings.environment, **limits)
 
 
 def _serve(settings: Settings) -> None:

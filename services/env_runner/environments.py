@@ -10,15 +10,18 @@ from waymark.environment import Environment
 EnvironmentName = Literal["scienceworld", "scripted"]
 
 
-def open_environment(name: EnvironmentName) -> Environment:
-    """Start one; `scienceworld` takes 3 to 5 s and 1 GB at most. Raises EnvironmentFault, JavaMissing."""
+def open_environment(name: EnvironmentName, *, memory_mb: float, timeout: float) -> Environment:
+    """Start one; `scienceworld` takes 3 to 5 s. Raises EnvironmentFault, JavaMissing.
+
+    A simulator that holds more than `memory_mb`, or takes more than `timeout` seconds for a step, is ended.
+    """
     if name == "scripted":
         from waymark.environment.scripted import ScriptedEnvironment
 
         return ScriptedEnvironment()
     from waymark.environment.scienceworld import ScienceWorldSlot
 
-    return ScienceWorldSlot()
+    return ScienceWorldSlot(memory_mb=memory_mb, timeout=timeout)
 
 
 def environment_version(name: EnvironmentName) -> str:

@@ -31,7 +31,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,9 +79,12 @@ if redis.call('EXISTS', KEYS[3]) == 1 then return ARGV[1] end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[2], ARGV[1]) end
 redis.call('HSET', KEYS[3], 'evaluation', ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
-for i = 5, #ARGV, 2 do
-    redis.call('RPUSH', KEYS[4], ARGV[i])
-    redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1])
+for first = 5, #ARGV, 1000 do
+    local last = math.min(first + 999, #ARGV)
+    local ids = {}
+    for i = first, last, 2 do ids[#ids + 1] = ARGV[i] end
+    redis.call('RPUSH', KEYS[4], unpack(ids))
+    redis.call('HSET', KEYS[5], unpack(ARGV, first, last))
 end
 return ARGV[1]
 """
@@ -221,6 +225,11 @@ class Lease:
     spec: EpisodeSpec
 
     @property
+    def last(self) -> bool:
+        """It is not handed out again: what plays beside it should not be able to take it down."""
+        return self.deliveries == MAX_DELIVERIES
+
+    @property
     def exhausted(self) -> bool:
         """It was handed out too often without a result: bury it instead of playing it."""
         return self.deliveries > MAX_DELIVERIES
@@ -282,7 +291,7 @@ class JobStore:
         A second call with the same id or key does nothing new.
         """
         keys = _Keys(evaluation.id)
-        created = round(datetime.fromisoformat(evaluation.created).timestamp() * 1000)
+        created = _milliseconds(evaluation.created)
         manifest = [text for spec in specs for text in (spec.id, spec.model_dump_json())]
         with self._seam():
             name: str = self._submit(
@@ -291,6 +300,32 @@ class JobStore:
             )
         self.enqueue(name)
         return name
+
+    def restore(self, evaluation: Evaluation, specs: Sequence[EpisodeSpec], results: Iterable[EpisodeResult]) -> None:
+        """Take in an evaluation that this Redis does not know with the results that it has, whole or not at all.
+
+        `resume` then plays the rest. One caller at a time.
+        """
+        keys = _Keys(evaluation.id)
+        counters: Counter[str] = Counter(finished=0, errored=0, score_sum=0)
+        with self._seam(), self._bytes.pipeline(transaction=False) as batch:
+            batch.delete(keys.results, keys.trajectories, keys.events)  # of an attempt that was interrupted
+            for result in results:
+                light, full = _pack(result)
+                batch.hset(keys.results, result.id, light)
+                batch.hset(keys.trajectories, result.id, full)
+                batch.xadd(keys.events, {"result": light})
+                counters.update(finished=1, errored=int(result.error is not None), score_sum=result.score)
+                if len(batch) >= _PAGE:
+                    batch.execute()
+            batch.execute()
+        with self._seam(), self._redis.pipeline(transaction=True) as batch:
+            batch.hset(keys.evaluation, mapping=counters)
+            batch.hset(keys.evaluation, "evaluation", evaluation.model_dump_json())
+            batch.zadd(_EVALUATIONS, {evaluation.id: _milliseconds(evaluation.created)})
+            batch.rpush(keys.manifest, *(spec.id for spec in specs))
+            batch.hset(keys.specs, mapping={spec.id: spec.model_dump_json() for spec in specs})
+            batch.execute()
 
     def submitted(self, key: str) -> str | None:
         """The id of the evaluation that was submitted under this idempotency key, if any."""
@@ -394,8 +429,7 @@ class JobStore:
     def _store(self, lease: Lease, result: EpisodeResult, *, dead: bool) -> bool:
         spec = lease.spec
         keys = _Keys(spec.evaluation)
-        light = result.light().model_dump_json()
-        full = zlib.compress(result.model_dump_json().encode())
+        light, full = _pack(result)
         counted: _Arguments = [result.score, int(result.error is not None)]
         buried: _Arguments = [int(dead), spec.evaluation, spec.model_dump_json()]
         with self._seam():
@@ -432,11 +466,23 @@ class JobStore:
             raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
         return found[0]
 
-    def specs(self, evaluation_id: str) -> list[EpisodeSpec]:
-        """The manifest, in order of play; empty for an unknown evaluation."""
+    def newest(self, count: int, *, before: str | None = None) -> list[EvaluationStatus]:
+        """At most `count` evaluations, the newest first; with `before`, those older than this one. Raises NotFound."""
+        with self._seam():
+            place = -1 if before is None else self._redis.zrevrank(_EVALUATIONS, before)
+            if place is None:
+                raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
+            ids = self._redis.zrevrange(_EVALUATIONS, place + 1, place + count)
+        return self._statuses(ids)
+
+    def specs(self, evaluation_id: str, *, first: int = 0, count: int | None = None) -> list[EpisodeSpec]:
+        """The manifest, in order of play; empty for an unknown evaluation.
+
+        Of it the `count` episodes (None: all) from place `first` on.
+        """
         keys = _Keys(evaluation_id)
         with self._seam():
-            manifest = self._redis.lrange(keys.manifest, 0, -1)
+            manifest = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
             found = self._redis.hmget(keys.specs, manifest) if manifest else []
         return [EpisodeSpec.model_validate_json(text) for text in found]
 
@@ -526,6 +572,15 @@ class _Keys:
 def _fence(lease: Lease) -> _Arguments:
     """What the scripts recognise a lease by: their first four arguments."""
     return [_GROUP, lease.entry, lease.consumer, lease.deliveries]
+
+
+def _pack(result: EpisodeResult) -> tuple[str, bytes]:
+    """A result as the results hold it, and as the trajectories do."""
+    return result.light().model_dump_json(), zlib.compress(result.model_dump_json().encode())
+
+
+def _milliseconds(created: str) -> int:
+    return round(datetime.fromisoformat(created).timestamp() * 1000)
 
 
 def _leased(pending: Mapping[str, int] | Exception) -> int:

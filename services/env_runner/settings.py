@@ -26,3 +26,9 @@ class Settings(ListenSettings):
     """Episodes that a worker plays at once, a simulator for each."""
     lease_seconds: float = Field(30.0, gt=0)
     """An episode whose worker gives no sign of life for this long is given to another."""
+    redis_wait_seconds: float = Field(300.0, ge=0)
+    """How long a worker waits for a Redis that has gone before it gives up."""
+    simulator_memory_mb: float = Field(2_000, gt=0)
+    """A simulator that holds more than this is replaced, and its episode played again."""
+    simulator_timeout_seconds: float = Field(60.0, gt=0)
+    """One that takes longer than this for a step, too."""

@@ -4,21 +4,30 @@ Each slot holds one environment and plays one episode at a time; environments bl
 slot's loading hides behind another's play. A thread of its own renews the leases, whatever the loop is doing,
 and learns from Redis which are lost or cancelled. A fault of the simulator costs its slot, not the worker: the
 episode is played once more in a fresh one. When a service cannot be reached, the episode goes back to the queue.
+When Redis cannot, play goes on, and what it is to be told waits.
+
+An episode that has been handed out as often as is allowed is played alone: whatever it does to the worker, no other
+episode is taken down with it for the third time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import random
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
-from services.env_runner.environments import open_environment
+from anyio import to_thread
+
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
@@ -32,16 +41,22 @@ from waymark.errors import (
     InvalidInput,
     JobStoreUnavailable,
     ServiceError,
+    ServiceRejected,
     WaymarkError,
 )
 from waymark.serving import tracing
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
+REDIS_WAIT_SECONDS = 0.5
+"""Between two attempts, give or take a half."""
 STOP_SECONDS = 2.0
 """How long a turn may still take once the worker is to stop."""
 RENEWALS_PER_LEASE = 10
 """How often a lease is renewed within its period; also bounds how late a cancellation is noticed."""
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
@@ -112,11 +127,48 @@ class Slot:
             await asyncio.to_thread(environment.close)
 
 
+class Floor:
+    """Where episodes play side by side, or one alone."""
+
+    def __init__(self) -> None:
+        self._sharing = 0
+        self._reserved = False
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """A place beside others, as soon as nobody wants it alone."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._reserved)
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._sharing -= 1
+                self._changed.notify_all()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """The whole of it, as soon as those who share it have left."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._reserved)
+            self._reserved = True
+        try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._sharing)
+            yield
+        finally:
+            async with self._changed:
+                self._reserved = False
+                self._changed.notify_all()
+
+
 class Worker:
     """Leases, plays and commits, in as many slots as it is given, until stopped.
 
-    A JobStoreUnavailable ends it, and so does an environment that does not start: whoever started the worker
-    decides what then.
+    Three things end it, and whoever started it decides what then: a Redis that stays away for
+    `redis_wait_seconds`, an environment that does not start, and a service that refuses it.
     """
 
     def __init__(
@@ -129,6 +181,7 @@ class Worker:
         *,
         slots: int,
         lease_seconds: float,
+        redis_wait_seconds: float,
     ) -> None:
         self._store = store
         self._controller = controller
@@ -136,6 +189,8 @@ class Worker:
         self._slots = [Slot(open_environment) for _ in range(slots)]
         self._keeper = LeaseKeeper(store, period=lease_seconds / RENEWALS_PER_LEASE)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._redis_wait = redis_wait_seconds
+        self._floor = Floor()
         self._provenance = provenance
         self._services: tuple[ServiceInfo, ServiceInfo]
         self._stopping = False
@@ -150,9 +205,11 @@ class Worker:
         """Work until stopped; every environment is closed when this returns or raises a WaymarkError."""
         threads = ThreadPoolExecutor(max_workers=3 * len(self._slots) + 1, thread_name_prefix="slot")
         asyncio.get_running_loop().set_default_executor(threads)
+        to_thread.current_default_thread_limiter().total_tokens = len(self._slots)  # the loop's steps
         try:
             async with asyncio.TaskGroup() as group:
-                self._serving = [group.create_task(self._serve(slot)) for slot in self._slots]
+                for number, slot in enumerate(self._slots):
+                    self._serving.append(group.create_task(self._serve(slot, f"{self._consumer}-{number}")))
         except BaseExceptionGroup as errors:
             # Not `except*`: what that raises comes out wrapped in a group again on Python 3.11.2.
             known, unknown = errors.split(WaymarkError)
@@ -163,21 +220,53 @@ class Worker:
             await asyncio.gather(*(slot.discard() for slot in self._slots))
             self._keeper.close()
 
-    async def _serve(self, slot: Slot) -> None:
+    async def _serve(self, slot: Slot, consumer: str) -> None:
         await slot.environment()
         await self._until_services_answer()
         while not self._stopping:
-            lease = await asyncio.to_thread(self._store.lease, self._consumer, wait_seconds=LEASE_WAIT_SECONDS)
-            if lease is None:
-                continue
-            self._keeper.hold(lease)
+            async with self._floor.shared():
+                alone = await self._take(slot, consumer, alone=False)
+            if alone:
+                async with self._floor.alone():
+                    await self._take(slot, consumer, alone=True)
+
+    async def _take(self, slot: Slot, consumer: str, *, alone: bool) -> bool:
+        """Lease an episode, if there is one, and settle it.
+
+        True: it is to be played alone, and was given back so that it waits in the queue until this worker is quiet.
+        """
+        lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS))
+        if lease is None:
+            return False
+        if lease.last and not alone:
+            await self._redis(lambda: self._store.release(lease, counted=False))
+            return True
+        await self._hold(lease, slot)
+        return False
+
+    async def _hold(self, lease: Lease, slot: Slot) -> None:
+        """Settle a lease while it is renewed; if something prevents that, give it back at once."""
+        self._keeper.hold(lease)
+        try:
+            await self._settle(lease, slot)
+        except BaseException as error:
+            with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later
+                self._store.release(lease, counted=not isinstance(error, asyncio.CancelledError))
+            raise
+        finally:
+            self._keeper.drop(lease)
+
+    async def _redis(self, call: Callable[[], _T]) -> _T:
+        """Ask the job store in a thread, and again while Redis does not answer. Raises JobStoreUnavailable."""
+        began = time.monotonic()
+        while True:
             try:
-                await self._settle(lease, slot)
-            except asyncio.CancelledError:
-                self._store.release(lease, counted=False)
-                raise
-            finally:
-                self._keeper.drop(lease)
+                return await asyncio.to_thread(call)
+            except JobStoreUnavailable as error:
+                if self._stopping or time.monotonic() > began + self._redis_wait:
+                    raise
+                _log.warning("Asking again for %.0f s: %s", began + self._redis_wait - time.monotonic(), error)
+            await asyncio.sleep(REDIS_WAIT_SECONDS * random.uniform(0.5, 1.5))
 
     def _cancel(self) -> None:
         for task in self._serving:
@@ -186,20 +275,20 @@ class Worker:
     async def _settle(self, lease: Lease, slot: Slot) -> None:
         """Play a leased episode and commit it, or give it back."""
         if self._stopping:
-            await asyncio.to_thread(self._store.release, lease, counted=False)
+            await self._redis(lambda: self._store.release(lease, counted=False))
             return
         if lease.exhausted:
-            await asyncio.to_thread(self._store.bury, lease, _abandoned(lease.spec))
+            await self._redis(lambda: self._store.bury(lease, _abandoned(lease.spec)))
             return
         with tracing.span("episode", task=lease.spec.task, variation=lease.spec.variation, episode=lease.spec.id):
             result = await self._play(lease, slot)
         if result.stopped == "cancelled":
-            await asyncio.to_thread(self._store.release, lease, counted=False)
+            await self._redis(lambda: self._store.release(lease, counted=False))
         elif result.error and result.error.kind in RETRYABLE - {EnvironmentFault.__name__}:
-            await asyncio.to_thread(self._store.release, lease, counted=True)
+            await self._redis(lambda: self._store.release(lease, counted=True))
             await self._until_services_answer()
         else:
-            await asyncio.to_thread(self._store.commit, lease, result)
+            await self._redis(lambda: self._store.commit(lease, result))
 
     async def _play(self, lease: Lease, slot: Slot) -> EpisodeResult:
         """Play an episode; once more in a fresh environment when the first one faults."""
@@ -227,7 +316,10 @@ class Worker:
         while not self._stopping:
             try:
                 self._services = (await self._controller.info(), await self._executor.info())
-            except ServiceError:
+            except ServiceRejected:
+                raise
+            except ServiceError as error:
+                _log.warning("Waiting for the services: %s", error)
                 await asyncio.sleep(SERVICE_WAIT_SECONDS)
             else:
                 return
@@ -261,9 +353,10 @@ def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
     )
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
+    store.ping()
     async with (
         ControllerClient(settings.controller_url) as controller,
         ExecutorClient(settings.executor_url) as executor,
@@ -272,10 +365,11 @@ async def serve(settings: Settings) -> None:
             store,
             controller,
             executor,
-            lambda: open_environment(settings.environment),
+            open_environment,
             Provenance.here(settings.environment),
             slots=settings.slots,
             lease_seconds=settings.lease_seconds,
+            redis_wait_seconds=settings.redis_wait_seconds,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

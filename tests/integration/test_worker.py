@@ -26,6 +26,7 @@ from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
 LEASE_SECONDS = 2.0
+REDIS_WAIT_SECONDS = 10.0
 
 
 class FaultyEnvironment(ScriptedEnvironment):
@@ -74,6 +75,7 @@ async def working(store: JobStore, open_environment: Callable[[], Environment]) 
             Provenance("scripted", "abc"),
             slots=1,
             lease_seconds=LEASE_SECONDS,
+            redis_wait_seconds=REDIS_WAIT_SECONDS,
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
@@ -169,4 +171,5 @@ async def test_an_environment_that_does_not_start_ends_the_worker(store: JobStor
             Provenance("scripted", "abc"),
             slots=2,
             lease_seconds=LEASE_SECONDS,
+            redis_wait_seconds=REDIS_WAIT_SECONDS,
         ).run()

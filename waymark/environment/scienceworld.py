@@ -27,6 +27,7 @@ from scienceworld.constants import JAR_PATH
 
 from waymark.environment import Opening, Step
 from waymark.errors import EnvironmentFault, InvalidInput, JavaMissing
+from waymark.process import resident_mb
 from waymark.tasks import find_task
 
 ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
@@ -59,11 +60,11 @@ class ScienceWorldSlot:
     """One JVM running ScienceWorld. Implements `waymark.environment.Environment`.
 
     `heap` is Java's -Xmx. `timeout` is how many seconds one call may take before the JVM is taken for
-    hung and killed; gold paths of the Mendelian tasks take 30 s, everything else under 5.
+    hung and killed; gold paths of the Mendelian tasks take 30 s, everything else under 5. `memory_mb` is how much
+    the JVM may hold in memory, its heap and all else, before it is killed too (Linux).
     """
 
-    def __init__(self, *, heap: str = "1g", timeout: float = 60.0) -> None:
-        self._timeout = timeout
+    def __init__(self, *, heap: str = "1g", timeout: float = 60.0, memory_mb: float = 2_000) -> None:
         # The simulator writes a table of object types into its working directory.
         self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-")
         try:
@@ -81,7 +82,7 @@ class ScienceWorldSlot:
                 gateway_parameters=GatewayParameters(port=port, auth_token=secret),
                 java_process=self._process,
             )
-            self._watchdog = _Watchdog(timeout, self._kill)
+            self._watchdog = _Watchdog(self._process.pid, timeout, memory_mb, self._kill)
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
         except (OSError, ValueError, Py4JError) as error:
             raise EnvironmentFault(
@@ -183,8 +184,7 @@ class ScienceWorldSlot:
         try:
             return function()
         except (Py4JError, OSError) as error:
-            overdue = f"did not answer within {self._timeout:g} s and was ended"
-            reason = overdue if self._watchdog.bit else f"failed: {str(error).rstrip('.')}"
+            reason = self._watchdog.reason or f"failed: {str(error).rstrip('.')}"
             self._kill()
             raise EnvironmentFault(
                 f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."
@@ -199,11 +199,17 @@ class ScienceWorldSlot:
 
 
 class _Watchdog:
-    """One thread a slot that ends what does not answer in time; a timer a call would cost a tenth of a step."""
+    """One thread a slot that ends a JVM which does not answer in time or grows too large.
 
-    def __init__(self, timeout: float, end: Callable[[], None]) -> None:
-        self.bit = False
+    A timer a call would cost a tenth of a step.
+    """
+
+    def __init__(self, pid: int, timeout: float, memory_mb: float, end: Callable[[], None]) -> None:
+        self.reason: str | None = None
+        """Why it ended the JVM, if it did."""
+        self._pid = pid
         self._timeout = timeout
+        self._memory_mb = memory_mb
         self._end = end
         self._due: float | None = None
         self._closed = threading.Event()
@@ -225,6 +231,9 @@ class _Watchdog:
         while not self._closed.wait(min(_WATCH_SECONDS, self._timeout / 4)):
             due = self._due
             if due is not None and time.monotonic() > due:
-                self.bit = True
+                self.reason = f"did not answer within {self._timeout:g} s and was ended"
+            elif (resident_mb(self._pid) or 0) > self._memory_mb:
+                self.reason = f"grew past {self._memory_mb:g} MB and was ended"
+            if self.reason:
                 self._end()
                 return
