@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from training.annotate import annotate_by_rule, describe, first_of_each_task, read_annotations, write_annotations
+from training.annotate import (
+    annotate_by_rule,
+    describe,
+    first_of_each_task,
+    read_annotations,
+    training_subgoals,
+    write_annotations,
+)
 from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
 from training.trajectories import collect, plan, read_table, write_table
 from waymark.contracts import Role
@@ -29,6 +36,7 @@ console = Console(stderr=True)
 
 DATA = Path("data/trajectories.parquet")
 ANNOTATIONS = Path("data/annotations.parquet")
+SUBGOALS = Path("waymark/subgoal_sources/training.txt")
 LLM = Path("build/llm")
 RUNS = Path("build/runs")
 RECIPE = Path("training/recipes/small.json")
@@ -106,8 +114,8 @@ def annotate(
         write_annotations(annotations, output or ANNOTATIONS)
         console.print(describe(annotations))
         return
-    from training.llm.chat import Limits
     from training.llm.command import annotate_with_llm, endpoint_from, prices_from, print_prompts
+    from waymark.chat import Limits
 
     if limit is not None:
         paths = first_of_each_task(paths, limit)
@@ -125,6 +133,14 @@ def annotate(
         bar=_bar(),
     )
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def subgoals(annotations: Path = ANNOTATIONS, output: Path = SUBGOALS) -> None:
+    """Write the training sub-goals, each once, that the agent with random ones draws from; they ship with waymark."""
+    named = training_subgoals(read_annotations(annotations).values())
+    output.write_text("".join(f"{one}\n" for one in named), encoding="utf-8")
+    console.print(f"{output}: {len(named)} sub-goals")
 
 
 @app.command()

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.trajectories import PathKey, Trajectory
-from waymark.subgoals import PathStep, Segment, annotate
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate
+from waymark.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ def read_annotations(table: Path) -> dict[PathKey, Annotation]:
     rows = pq.read_table(table).to_pylist()
     read = (Annotation(**{**row, "segments": [Segment(**segment) for segment in row["segments"]]}) for row in rows)
     return {annotation.key: annotation for annotation in read}
+
+
+def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
+    """Every sub-goal of the training variations, each once, sorted: what random sub-goals are drawn from."""
+    trained = (one for one in annotations if find_task(one.task_id).split_of(one.variation) == "train")
+    return sorted({segment.subgoal for one in trained for segment in one.segments} - {COMPLETE})
 
 
 def describe(annotations: Iterable[Annotation]) -> str:

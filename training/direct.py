@@ -23,8 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from waymark.environment import Opening, Step
-from waymark.episode import SOLVED
+from waymark.environment import SOLVED, Opening, Step
 from waymark.state import room_of
 
 ROOMS = (

@@ -22,7 +22,6 @@ import hashlib
 import json
 import multiprocessing
 import random
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -34,9 +33,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.direct import DIRECT, Solved, Unsolved, Walk
-from waymark.environment import Step
-from waymark.episode import SOLVED
+from waymark.environment import SOLVED, Step
 from waymark.errors import EnvironmentFault
+from waymark.subgoal_sources.oracle import clean, plain_action
 from waymark.tasks import TASKS, Split, TaskType, find_task
 
 if TYPE_CHECKING:
@@ -44,16 +43,8 @@ if TYPE_CHECKING:
 
 DETOURS = 0.15
 """How likely a detour is before each action of a further take."""
-_DROPPED = ("look around", "close door ")
 _WATCHING = "look at inclined plane"
 _WATCHED = 5
-_ANSWERS = {
-    "focus": (re.compile(r"^You focus on the (.+)\.$"), "focus on {0}"),
-    "pick": (re.compile(r"^You move the (.+) to the inventory\.$"), "pick up {0}"),
-    "drop": (re.compile(r"^You move the (.+) to the .+\.$"), "drop {0}"),
-    "move": (re.compile(r"^(?:\(.*\))?You move the (.+) to the (.+)\.$"), "move {0} to {1}"),
-    "pour": (re.compile(r"^You pour the contents of the (.+) into the (.+)\.$"), "pour {0} into {1}"),
-}
 _IDLE = ("pick up ", "open ", "pour ")
 
 PathForm = Literal["direct", "plain", "shortened", "gold"]
@@ -141,11 +132,6 @@ def plan(split: Split, limit: int, limits: dict[str, int], simplifications: str,
     return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]
 
 
-def clean(gold: Sequence[str]) -> list[str]:
-    """The gold path without its looks, closed doors and answers to ambiguities (the slot answers those)."""
-    return [action for action in gold if not action.startswith(_DROPPED) and not action.isdigit()]
-
-
 def shorten(gold: Sequence[str]) -> list[str]:
     """A direct path: each walk becomes one teleport to its end; idle and repeated actions go.
 
@@ -183,25 +169,6 @@ def plain(trajectory: Trajectory) -> list[str]:
             path.append(plain_action(step.action, step.observation, seen))
         seen = step.look + step.inventory
     return path
-
-
-def plain_action(action: str, answer: str, seen: str) -> str:
-    """One action with its objects called as the simulator's answer calls them, where what is seen has one such.
-
-    >>> plain_action("focus on baby baby bear", "You focus on the baby bear.", "a baby bear")
-    'focus on baby bear'
-    >>> plain_action("focus on tall tree", "You focus on the tree.", "a tree, a tree")
-    'focus on tall tree'
-    """
-    form = _ANSWERS.get(action.split(" ", 1)[0])
-    found = form[0].match(answer) if form else None
-    unique = found and all(
-        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in found.groups()
-    )
-    renamed = form[1].format(*found.groups()) if form and found and unique else action
-    if renamed.startswith(("activate", "deactivate", "examine", "read", "use")):
-        renamed = re.sub(r" in inventory\b", "", renamed)
-    return renamed.lower()
 
 
 class _Recorder:

@@ -233,18 +233,22 @@ class Problem(Contract):
 
 # --- evaluations -----------------------------------------------------------------------------------------
 
-SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "none"]
+SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
 
 
 class AgentConfig(Contract):
     """How an agent is put together from the two services."""
 
     subgoals: SubgoalSource = "controller"
-    """Where sub-goals come from; `none` is the flat agent."""
+    """Where sub-goals come from: the `controller`; the rule annotator on the simulator's own path (`oracle`); any of
+    the training data, drawn by the seed (`random`); the controller's with other arguments (`semi_random`); a plan asked
+    of a large model at the start (`llm_plan`, where the env-runner knows one). `none` is the flat agent."""
     controller_calls: Literal["on_end", "every_step"] = "on_end"
     """Ask for a sub-goal only when the executor ended the last one, or at every step (as published)."""
     controller_model: str = "default"
+    """Name of a checkpoint that the controller has loaded."""
     executor_model: str = "default"
+    """Name of one that the executor has; of role `flat` for the flat agent."""
     repair: bool = True
     """Replace actions that the environment does not know by valid ones, chosen by the executor."""
 
@@ -266,14 +270,17 @@ class EvaluationRequest(Contract):
     """`POST /v1/evaluations`: a protocol, or tasks and variations of one's own."""
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
+    """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
     tasks: tuple[str, ...] | None = None
     """Task ids or names; null: all 30."""
     variations: tuple[int, ...] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
+    """Who plays."""
     limits: Limits | None = None
     """Null: those of the protocol."""
     simplifications: str = "easy"
+    """Of the simulator, as it names them; `easy` lets an agent teleport."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Drives sampling and random sub-goals; the simulator takes no seed."""
 
@@ -331,8 +338,10 @@ class Versions(Contract):
     environment: str
     """With its version, e.g. `scienceworld 1.2.3`."""
     controller: CheckpointInfo | None
-    """Null for the flat agent."""
+    """Null for an agent that asks none."""
     executor: CheckpointInfo
+    planner: str | None = None
+    """Of `llm_plan`: the model and the address of its endpoint; null for other agents."""
 
 
 class EpisodeError(Contract):
@@ -412,3 +421,32 @@ class EvaluationStatus(Contract):
     running: int
     mean_score: float | None = None
     """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""
+
+
+class EvaluationPage(Contract):
+    """Answer of `GET /v1/evaluations`."""
+
+    items: tuple[EvaluationStatus, ...]
+    """The newest first."""
+    next_cursor: str | None
+    """Ask with it for what follows; null on the last page."""
+
+
+class EpisodeEntry(Contract):
+    """One episode of an evaluation, finished or not."""
+
+    id: str
+    task: str
+    """Task id, e.g. `1-1`."""
+    variation: int
+    result: EpisodeResult | None
+    """Light; null while there is none."""
+
+
+class EpisodePage(Contract):
+    """Answer of `GET /v1/evaluations/{id}/episodes`."""
+
+    items: tuple[EpisodeEntry, ...]
+    """In the order of play."""
+    next_cursor: str | None
+    """Ask with it for what follows; null on the last page."""

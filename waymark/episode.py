@@ -4,21 +4,16 @@ It plays through three ports (environment, controller, executor) and does no inp
 The state is folded by `waymark.state` alone; the environment, which blocks, is called in a worker thread so
 that many episodes share one event loop.
 
-Choices that the publication leaves open, or that keep the loop from going in circles:
+Where sub-goals come from is an option of the agent: `waymark.subgoal_sources` has a source for each, the rules for
+choosing among a controller's several included. The flat agent has none; all else is the same loop. Choices that the
+publication leaves open, or that keep the loop from going in circles:
 
-- After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
-  (look and inventory) before is taken: giving it again would lead where it led then. Likewise an action that was
-  taken in this scene for this sub-goal is not taken again if the executor has another. Waiting and measuring are
-  meant to be repeated: such a sub-goal may be given three times. A counted wait ends when it is counted.
-- A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
-  controller's several that does not is taken, if there is one.
-- A wrong focus, or the wrong box, ends an episode at -100. So such a sub-goal is only followed if the controller's
-  probability for it, times the 100 points to be had, is at least the score that is at stake.
+- An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
+  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted.
 - What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
   environment does not know, and nothing repairs, has ended.
-- `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode
-  itself, so points are still open then: the controller's next best sub-goal is taken; if it has none,
-  the loop waits one move (`wait1`) and asks again.
+- The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
+  asked again.
 - After three sub-goals ended without an action between them, the executor is asked for five
   answers, and the first that is an action is taken.
 - A turn is whatever the loop recorded: an action, or an ended sub-goal. Only actions can cost moves.
@@ -26,11 +21,11 @@ Choices that the publication leaves open, or that keep the loop from going in ci
 
 from __future__ import annotations
 
-import math
+import random
 import re
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from anyio import to_thread
@@ -38,7 +33,6 @@ from anyio import to_thread
 from waymark import repair, state
 from waymark.contracts import (
     ActionResponse,
-    AgentConfig,
     AgentState,
     EpisodeError,
     EpisodeResult,
@@ -48,44 +42,34 @@ from waymark.contracts import (
     TurnRecord,
     Usage,
 )
-from waymark.environment import Environment, Step
+from waymark.environment import SOLVED, Environment, Step
 from waymark.errors import (
     ControllerUnavailable,
     DeadlineExceeded,
     EnvironmentFault,
     ExecutorUnavailable,
     InvalidInput,
+    PlanUnreadable,
     ServiceError,
     ServiceUnavailable,
 )
-from waymark.subgoals import COMPLETE, spelled, told
+from waymark.state import Scene
+from waymark.subgoal_sources import SubgoalSource, oracle
+from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
+from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
+from waymark.subgoal_sources.llm_plan import Planner, ask_plan
+from waymark.subgoal_sources.plan import PlanSource
+from waymark.subgoals import COMPLETE, spelled
 
-SOLVED = 100
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
-SUBGOAL_ALTERNATIVES = 5
 ACTION_ALTERNATIVES = 5
-REPEATABLE = (
-    "wait",
-    "water(",
-    "use thermometer",
-    "monitor_temperature(",
-    "measure_temperature(",
-    "look ",
-    "time_slide(",
-)
-"""What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
-REPEATS = 3
-"""How often such a sub-goal may be given in one scene."""
 STUCK_AFTER = 3
 """So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
 DISTINCT_ACTIONS = 2
 """At most this many distinct actions in a row count as repetition."""
 MAX_HISTORY = 1_000
 """The longest history that a state may carry over the wire."""
-SUBGOAL_SOURCES = ("controller", "none")
-"""What this version plays; the contract names more."""
-
 RETRYABLE: frozenset[str] = frozenset(
     error.__name__
     for error in (
@@ -98,12 +82,9 @@ RETRYABLE: frozenset[str] = frozenset(
 )
 """Kinds of episode errors that another attempt may not meet again."""
 
-_Scene = tuple[str, str]
-"""Look and inventory, what instruments read left out: what an agent can tell two moments by."""
 _COUNTED = re.compile(r"wait1?\((\d{1,3})\)")
-_READING = re.compile(r"-?\d+ degrees|\d+ ticks")
 
-_FAULTS = (EnvironmentFault, ServiceError, InvalidInput)
+_FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
 
 Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
@@ -132,43 +113,28 @@ class Executor(Protocol):
         ...
 
 
-def check_agent(agent: AgentConfig) -> None:
-    """Raise InvalidInput (field `agent.subgoals`) for an agent that this version cannot play."""
-    if agent.subgoals not in SUBGOAL_SOURCES:
-        raise InvalidInput(
-            f"Sub-goals from {agent.subgoals!r} come with a later version.",
-            remedy=f"Use one of {', '.join(SUBGOAL_SOURCES)}.",
-            field="agent.subgoals",
-        )
-
-
 async def run_episode(
     spec: EpisodeSpec,
     environment: Environment,
     controller: Controller | None,
     executor: Executor,
     *,
+    planner: Planner | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
     history_turns: int = MAX_HISTORY,
 ) -> EpisodeResult:
     """Play one episode to its end and return all of it.
 
-    `should_stop` is asked before every turn; `on_turn` sees each turn as soon as it is over; `history_turns`
-    is how many turns the services read (`/info`). A fault of the environment or a service ends the episode as
-    errored, with score 0 and the turns so far; `RETRYABLE` tells whether another attempt may help. After an
-    EnvironmentFault the environment must be replaced. Cancelling waits for the step under way.
+    `controller` and `planner` are needed for agents that ask them alone. `should_stop` is asked before every turn;
+    `on_turn` sees each turn as soon as it is over; `history_turns` is how many turns the services read (`/info`).
+    A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
+    far; `RETRYABLE` tells whether another attempt may help. After an EnvironmentFault the environment must be
+    replaced. Cancelling waits for the step under way.
 
     Raises InvalidInput for an agent that cannot be played at all.
     """
-    check_agent(spec.agent)
-    if controller is None and spec.agent.subgoals != "none":
-        raise InvalidInput(
-            "This agent takes its sub-goals from a controller, and there is none.",
-            remedy="Start the controller, or choose `none` for the flat agent.",
-            field="agent.subgoals",
-        )
-    play = _Play(spec, environment, controller if spec.agent.subgoals != "none" else None, executor, history_turns)
+    play = _Play(spec, environment, controller, executor, planner, history_turns)
     try:
         await play.open()
         while (stopped := play.stopped()) is None:
@@ -178,32 +144,6 @@ async def run_episode(
         return play.result(stopped)
     except _FAULTS as fault:
         return play.result("error", EpisodeError(kind=fault.kind, message=str(fault)))
-
-
-def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
-    """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
-
-    `given` says how often each was given in this very scene before; those given too often are taken only if there
-    is nothing else. One that is meant to be repeated may also be the one that has just ended.
-    None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended, or nothing.
-    """
-    others = [
-        subgoal
-        for subgoal in alternatives
-        if subgoal != COMPLETE and (subgoal != ended or subgoal.startswith(REPEATABLE))
-    ]
-    fresh = [
-        subgoal for subgoal in others if given.get(subgoal, 0) < (REPEATS if subgoal.startswith(REPEATABLE) else 1)
-    ]
-    if others:
-        return (fresh or others)[0]
-    return None if COMPLETE in alternatives or not alternatives else ended
-
-
-def is_worth_it(subgoal: str, probability: float, score: int) -> bool:
-    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score (0 to 100) on it."""
-    final = subgoal.startswith("focus_on(") or (subgoal.startswith("move(") and subgoal.endswith(" box)"))
-    return not final or probability * SOLVED >= score
 
 
 def stop_reason(turns: Sequence[TurnRecord], limits: Limits) -> Stopped | None:
@@ -242,28 +182,65 @@ class _Play:
         environment: Environment,
         controller: Controller | None,
         executor: Executor,
+        planner: Planner | None,
         history_turns: int,
     ) -> None:
         self._spec = spec
         self._environment = environment
         self._controller = controller
         self._executor = executor
+        self._planner = planner
         self._history_turns = history_turns
+        self._check_ports()
+        self._source: SubgoalSource | None
         self._state: AgentState
         self._turns: list[TurnRecord] = []
         self._ended_in_a_row = 0
-        self._given: dict[_Scene, Counter[str]] = defaultdict(Counter)
-        self._taken: dict[tuple[_Scene, str | None], set[str]] = defaultdict(set)
+        self._taken: dict[tuple[Scene, str | None], set[str]] = defaultdict(set)
         self._completed = False
         self._model_calls = 0
         self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
     async def open(self) -> None:
-        """Load the task."""
-        spec = self._spec
-        opening = await to_thread.run_sync(self._environment.reset, spec.task, spec.variation, spec.simplifications)
+        """Load the task, and ask beforehand what is to be known beforehand."""
+        episode = (self._spec.task, self._spec.variation, self._spec.simplifications)
+        known: list[str] = []
+        if self._spec.agent.subgoals == "oracle":
+            known = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
+        opening = await to_thread.run_sync(self._environment.reset, *episode)
         self._state = state.start(opening.task, opening.look, opening.inventory)
+        if self._spec.agent.subgoals == "llm_plan":
+            assert self._planner is not None
+            known = await ask_plan(self._planner, self._state, self._count)
+        self._source = self._open_source(known)
+
+    def _open_source(self, known: Sequence[str]) -> SubgoalSource | None:
+        """Where this agent's sub-goals come from; `known` are those of a plan made beforehand."""
+        spec = self._spec
+        chance = random.Random(f"{spec.seed} {spec.task} {spec.variation}")
+        match spec.agent.subgoals:
+            case "controller":
+                return ControllerSource(self._ask_controller)
+            case "semi_random":
+                return SemiRandomSource(ControllerSource(self._ask_controller), chance)
+            case "random":
+                return RandomSource(chance)
+            case "oracle" | "llm_plan":
+                return PlanSource(known)
+            case "none":
+                return None
+
+    def _check_ports(self) -> None:
+        """Raise InvalidInput if this agent asks a port that there is none of."""
+        agent = self._spec.agent
+        asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
+        if asked.get(agent.subgoals, self) is None:
+            raise InvalidInput(
+                f"This agent takes its sub-goals from {agent.subgoals!r}, and there is nobody to ask.",
+                remedy="Give a controller or a planner, or choose `none` for the flat agent.",
+                field="agent.subgoals",
+            )
 
     def stopped(self) -> Stopped | None:
         """Why the episode is over, or None."""
@@ -277,13 +254,12 @@ class _Play:
         self._turn_began = time.monotonic()
         if self._counted_out():
             self._state = state.with_subgoal_ended(self._state)
-        if self._controller is None or not self._wants_subgoal():
+        if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
-        subgoal = await self._next_subgoal(self._controller)
+        subgoal = await self._source.next(self._state)
         if subgoal is None:
             step = await to_thread.run_sync(self._environment.step, WAITING)
             return self._acted(step, WAITING, subgoal=COMPLETE, controller_called=True)
-        self._given[self._scene()][subgoal] += 1
         self._state = state.with_subgoal(self._state, subgoal)
         return await self._execute(controller_called=True)
 
@@ -291,14 +267,14 @@ class _Play:
         stuck = self._ended_in_a_row >= STUCK_AFTER
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES if stuck else 1)
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        proposed = None if answer.action is None else _phrase(answer.action)
+        proposed = None if answer.action is None else phrase(answer.action)
         action = proposed
-        taken = self._taken[self._scene(), self._state.current_subgoal]
+        taken = self._taken[state.scene(self._state), self._state.current_subgoal]
         if action is None and stuck:
-            action = next((_phrase(one.action) for one in answer.alternatives if one.action is not None), None)
+            action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
         elif action in taken and not action.startswith(REPEATABLE):
             answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
-            others = (None if one.action is None else _phrase(one.action) for one in answer.alternatives)
+            others = (None if one.action is None else phrase(one.action) for one in answer.alternatives)
             action = next((one for one in others if one not in taken), action)
         if action is None:
             return self._ended(logprob, controller_called=controller_called)
@@ -318,14 +294,14 @@ class _Play:
             logprob=logprob,
             repaired=replacement is not None,
         )
-        if not step.known and self._controller is not None:
+        if not step.known:
             self._state = state.with_subgoal_ended(self._state)
         return turn
 
     async def _repair(self, unknown: str) -> str | None:
         """A valid action in place of one that the environment does not know, or None: nothing fits."""
         valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
-        meant = spelled(self._state.current_subgoal) if self._controller and self._state.current_subgoal else None
+        meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
@@ -338,35 +314,20 @@ class _Play:
             return None
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
 
-    def _scene(self) -> _Scene:
-        return _READING.sub("", self._state.look), _READING.sub("", self._state.inventory)
-
     def _counted_out(self) -> bool:
         """Whether the current sub-goal is a wait for a number of actions, and has had them."""
         given, since = self._state.current_subgoal, self._state.subgoal_step
-        counted = _COUNTED.fullmatch(given) if given and since and self._controller else None
+        counted = _COUNTED.fullmatch(given) if given and since else None
         return bool(counted and since and self._state.step - since >= int(counted.group(1)))
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
         return every_step or self._state.subgoal_step is None
 
-    async def _next_subgoal(self, controller: Controller) -> str | None:
-        ended = self._state.current_subgoal if self._state.subgoal_step is None else None
-        answer = await self._ask_controller(controller, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        if ended is None and (answer.subgoal == COMPLETE or not told([answer.subgoal], self._state)):
-            answer = await self._ask_controller(controller, n=SUBGOAL_ALTERNATIVES)
-        alternatives = [
-            _phrase(one.subgoal)
-            for one in answer.alternatives
-            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), self._state.score)
-        ]
-        given = self._given[self._scene()] if ended is not None else Counter[str]()
-        return choose_subgoal(told(alternatives, self._state) or alternatives, ended, given)
-
-    async def _ask_controller(self, controller: Controller, *, n: int) -> SubgoalResponse:
-        visible = state.recent(self._state, self._history_turns)
-        answer = await controller.subgoal(visible, n=n, model=self._spec.agent.controller_model)
+    async def _ask_controller(self, now: AgentState, /, *, n: int) -> SubgoalResponse:
+        assert self._controller is not None
+        visible = state.recent(now, self._history_turns)
+        answer = await self._controller.subgoal(visible, n=n, model=self._spec.agent.controller_model)
         self._count(answer.usage)
         return answer
 
@@ -472,8 +433,3 @@ class _Play:
             agent=spec.agent,
             trajectory=tuple(turns),
         )
-
-
-def _phrase(text: str) -> str:
-    """A model's words as a state can carry them: never blank, never endless. The environment judges the rest."""
-    return text.strip()[:500] or "?"

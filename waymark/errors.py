@@ -18,7 +18,9 @@
     │   ├── Unauthorized          no key, or none that the service knows                     (HTTP 401)
     │   ├── DeadlineExceeded      the answer came too late or not at all                     (HTTP 504)
     │   ├── ServiceRejected       the service answered 4xx: our request was wrong
-    │   └── EndpointUnusable      a model's endpoint cannot be used at all: wrong address, key or name
+    │   ├── EndpointUnusable      a model's endpoint cannot be used at all: wrong address, key or name
+    │   └── PlannerFailed         the endpoint that plans an episode gave no answer
+    ├── PlanUnreadable            a large model's answer holds no plan of sub-goals
     ├── AnnotationFailed          a model's answers cannot be made into one path's sub-goals
     ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
     └── StackError                the local stack could not start, or a part of it died
@@ -125,6 +127,14 @@ class ServiceRejected(ServiceError):
 
 class EndpointUnusable(ServiceError):
     """A model's endpoint cannot be used at all; every other request would fail like this one."""
+
+
+class PlannerFailed(ServiceError):
+    """The endpoint that is asked for an episode's plan gave no answer, however often it was tried."""
+
+
+class PlanUnreadable(WaymarkError):
+    """A large model's answer holds no plan of sub-goals; other episodes go on."""
 
 
 class AnnotationFailed(WaymarkError):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
-from waymark.episode import check_agent
 from waymark.errors import InvalidInput
 from waymark.tasks import TASKS, Split, TaskType, check_variation, find_task
 
@@ -70,9 +69,8 @@ def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec
     """Every episode of an evaluation, all tasks' first variations before their second ones.
 
     That order keeps the results so far balanced over the tasks. Ids are a function of the arguments.
-    Raises InvalidInput (field `tasks`, `variations` or `agent.subgoals`).
+    Raises InvalidInput (field `tasks` or `variations`).
     """
-    check_agent(request.agent)
     protocol = PROTOCOLS[request.protocol]
     limits = request.limits or protocol.limits_of(request.agent)
     ranked = [

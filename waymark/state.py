@@ -15,7 +15,10 @@ import re
 
 from waymark.contracts import AgentState, Turn
 
+Scene = tuple[str, str]
+"""Look and inventory, what instruments read left out: what an agent can tell two moments by."""
 _ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
+_READING = re.compile(r"-?\d+ degrees|\d+ ticks")
 
 
 def room_of(look: str) -> str | None:
@@ -65,6 +68,11 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
 def with_subgoal_ended(state: AgentState) -> AgentState:
     """The state once the executor has said that its sub-goal has ended."""
     return state.model_copy(update={"subgoal_step": None})
+
+
+def scene(state: AgentState) -> Scene:
+    """What the agent sees and carries."""
+    return _READING.sub("", state.look), _READING.sub("", state.inventory)
 
 
 def recent(state: AgentState, turns: int) -> AgentState:

@@ -1,8 +1,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
+from waymark.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -13,14 +15,16 @@ from waymark.contracts import (
     Limits,
     SubgoalAlternative,
     SubgoalResponse,
+    SubgoalSource,
     Timing,
     TurnRecord,
     Usage,
 )
 from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import RETRYABLE, choose_subgoal, is_worth_it, run_episode, stop_reason
-from waymark.errors import EnvironmentFault, ExecutorUnavailable, InvalidInput
+from waymark.episode import RETRYABLE, run_episode, stop_reason
+from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
+from waymark.subgoal_sources.drawn import training_subgoals
 
 pytestmark = pytest.mark.anyio
 
@@ -197,22 +201,6 @@ async def test_a_counted_wait_ends_when_it_is_counted() -> None:
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
 
 
-@pytest.mark.parametrize(
-    ("subgoal", "probability", "score", "worth"),
-    [
-        ("focus_on(red box)", 0.6, 50, True),
-        ("focus_on(red box)", 0.6, 92, False),
-        ("move(tin, blue box)", 0.4, 85, False),
-        ("move(tin, metal pot)", 0.1, 85, True),
-        ("focus_on(wolf)", 0.0, 0, True),
-    ],
-)
-def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
-    subgoal: str, probability: float, score: int, worth: bool
-) -> None:
-    assert is_worth_it(subgoal, probability, score) is worth
-
-
 async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
     executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
     result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
@@ -247,21 +235,6 @@ async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> N
     assert (waiting.subgoal, waiting.action, waiting.proposed) == ("complete_task()", "wait1", None)
     assert controller.asked[2][0].current_subgoal is None
     assert result.trajectory[1].subgoal == "a"
-
-
-@pytest.mark.parametrize(
-    ("alternatives", "ended", "chosen"),
-    [
-        (["a"], None, "a"),
-        (["a", "b"], "a", "b"),
-        (["complete_task()", "a", "b"], "a", "b"),
-        (["a"], "a", "a"),
-        (["a", "complete_task()"], "a", None),
-        (["complete_task()"], None, None),
-    ],
-)
-def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
-    assert choose_subgoal(alternatives, ended, {}) == chosen
 
 
 async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> None:
@@ -394,8 +367,84 @@ async def test_a_bug_is_raised() -> None:
         await run_episode(spec(FLAT), ScriptedEnvironment(), None, acting("wait1"), on_turn=wrong)
 
 
-@pytest.mark.parametrize("agent", [AgentConfig(subgoals="oracle"), AgentConfig()])
-async def test_an_agent_that_cannot_be_played_is_refused(agent: AgentConfig) -> None:
+@pytest.mark.parametrize("source", ["controller", "semi_random", "llm_plan"])
+async def test_an_agent_that_has_nobody_to_ask_is_refused(source: SubgoalSource) -> None:
     with pytest.raises(InvalidInput) as refused:
-        await run_episode(spec(agent), ScriptedEnvironment(), None, acting("wait1"))
+        await run_episode(spec(AgentConfig(subgoals=source)), ScriptedEnvironment(), None, acting("wait1"))
     assert refused.value.field == "agent.subgoals"
+
+
+# --- other sources of sub-goals --------------------------------------------------------------------------
+
+
+class Planner:
+    """Gives one plan, or the error."""
+
+    def __init__(self, answer: str | ServiceError) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def ask(self, messages: Sequence[Message]) -> Answer:
+        self.asked += 1
+        if isinstance(self.answer, ServiceError):
+            raise self.answer
+        return Answer(text=self.answer, prompt_tokens=400, completion_tokens=60)
+
+
+def given(result: EpisodeResult) -> list[str | None]:
+    return [turn.subgoal for turn in result.trajectory]
+
+
+@pytest.mark.parametrize("calls", ["on_end", "every_step"])
+async def test_with_the_oracles_subgoals_an_executor_that_follows_them_solves_the_task(
+    calls: Literal["on_end", "every_step"],
+) -> None:
+    """Each sub-goal says its action, so repair carries it out whatever the executor proposes of that verb."""
+    executor = acting("focus on it", None, "pick up it", None, "teleport to it", None, "move it to it")
+    result = await play(executor, agent=AgentConfig(subgoals="oracle", controller_calls=calls))
+    assert result.success
+    assert list(dict.fromkeys(given(result))) == [
+        "focus_on(picture)",
+        "pick_up(picture)",
+        "navigate_to(kitchen)",
+        "move(picture, red box)",
+    ]
+    assert result.model_calls == 7
+
+
+async def test_a_plan_is_asked_once_and_followed_to_its_end_then_the_agent_waits() -> None:
+    planner = Planner("1. navigate_to(kitchen)\n2. pick_up(cup)")
+    executor = acting("teleport to kitchen", None, "pick up thermometer", None)
+    agent = AgentConfig(subgoals="llm_plan")
+    result = await run_episode(spec(agent, turns=6), ScriptedEnvironment(), None, executor, planner=planner)
+    assert given(result) == [*["navigate_to(kitchen)"] * 2, *["pick_up(cup)"] * 2, *["complete_task()"] * 2]
+    assert actions_of(result)[-2:] == ["wait1", "wait1"]
+    assert (planner.asked, result.model_calls, result.tokens) == (1, 5, 460 + 4 * 12)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [("I would rather not.", "PlanUnreadable"), (DeadlineExceeded("It did not answer."), "PlannerFailed")],
+)
+async def test_an_episode_without_a_plan_errored_and_is_not_played_again(answer: str | ServiceError, kind: str) -> None:
+    agent = AgentConfig(subgoals="llm_plan")
+    result = await run_episode(spec(agent), ScriptedEnvironment(), None, acting("wait1"), planner=Planner(answer))
+    assert result.error is not None
+    assert (result.stopped, result.error.kind, result.turns) == ("error", kind, 0)
+    assert kind not in RETRYABLE
+
+
+async def test_random_subgoals_are_the_same_for_the_same_seed() -> None:
+    def agents() -> AgentConfig:
+        return AgentConfig(subgoals="random")
+
+    once, again = [await play(acting("look around", None), agent=agents(), turns=8) for _ in range(2)]
+    assert given(once) == given(again)
+    assert len(set(given(once))) > 1
+    assert set(given(once)) <= set(training_subgoals())
+
+
+async def test_semi_random_subgoals_are_the_controllers_with_things_in_sight() -> None:
+    controller = Controller([["pick_up(moon)"]])
+    result = await play(acting("look around"), controller, AgentConfig(subgoals="semi_random"), turns=1)
+    assert given(result) in (["pick_up(picture)"], ["pick_up(orange)"])

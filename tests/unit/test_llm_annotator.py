@@ -19,14 +19,15 @@ from training.compare import compare
 from training.llm import prompts
 from training.llm.alignment import Alignment
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
-from training.llm.chat import LONGEST_PAUSE, ChatModel, Endpoint, Limits
+from training.llm.chat import ChatModel
 from training.llm.prompts import BOIL_WATER, MEANINGS, Named
 from waymark.actions import GRAMMAR, parse
+from waymark.chat import LONGEST_PAUSE, Endpoint, Limits, Message
 from waymark.errors import EndpointUnusable, InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.subgoals import COMPLETE, Segment
 
 KEY = "sk-secret"
-HELLO: list[prompts.Message] = [{"role": "user", "content": "hello"}]
+HELLO: list[Message] = [{"role": "user", "content": "hello"}]
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -291,7 +292,7 @@ async def test_no_more_requests_are_under_way_than_allowed_and_equal_ones_are_as
         anyio.create_task_group() as group,
     ):
         for index in range(24):
-            message: prompts.Message = {"role": "user", "content": str(index % 12)}
+            message: Message = {"role": "user", "content": str(index % 12)}
             group.start_soon(model.ask, [message])
     assert (most, asked) == (3, 12)
 
@@ -315,7 +316,7 @@ def test_an_address_is_shown_without_its_password_and_a_key_never() -> None:
 
 @pytest.mark.anyio
 async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(tmp_path: Path) -> None:
-    conversations: list[list[prompts.Message]] = []
+    conversations: list[list[Message]] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
         messages = json.loads(request.content)["messages"]

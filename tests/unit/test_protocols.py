@@ -66,7 +66,6 @@ def test_tasks_variations_and_limits_of_ones_own_replace_the_protocols() -> None
         ({"tasks": []}, "tasks"),
         ({"tasks": ["8-2"], "variations": [10]}, "variations"),
         ({"variations": []}, "variations"),
-        ({"agent": {"subgoals": "oracle"}}, "agent.subgoals"),
     ],
 )
 def test_what_cannot_be_played_is_refused_by_field(request_: dict[str, object], field: str) -> None:

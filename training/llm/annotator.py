@@ -21,9 +21,10 @@ import anyio
 
 from training.annotate import Annotation, annotate_by_rule
 from training.llm import alignment, prompts
-from training.llm.chat import Answer, ChatModel, DiskCache, Tokens
-from training.llm.prompts import Message, Named, WorkedExample
+from training.llm.chat import ChatModel, DiskCache, Tokens
+from training.llm.prompts import Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
+from waymark.chat import Answer, Message, as_json
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
 from waymark.subgoals import Segment
 
@@ -180,7 +181,7 @@ class LLMAnnotator:
         return example
 
     def _example_key(self, task_id: str) -> str:
-        return self._model.key({"example of": task_id, "opening": prompts.as_json(self._opening)})
+        return self._model.key({"example of": task_id, "opening": as_json(self._opening)})
 
 
 def question(trajectory: Trajectory) -> Message:

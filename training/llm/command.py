@@ -24,9 +24,9 @@ from training.llm.annotator import (
     manifest,
     question,
 )
-from training.llm.chat import ChatModel, Endpoint, Limits, Tokens
-from training.llm.prompts import Message
+from training.llm.chat import ChatModel, Tokens
 from training.trajectories import PathKey, Trajectory
+from waymark.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput
 
 _LISTED = 10

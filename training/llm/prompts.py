@@ -12,19 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypedDict
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from waymark.actions import GRAMMAR, Row
+from waymark.chat import Message
 from waymark.subgoals import COMPLETE
-
-
-class Message(TypedDict):
-    """One turn of a conversation, as the chat protocol has it."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Named(BaseModel):
@@ -154,11 +148,6 @@ def asked(task: str, actions: Sequence[str]) -> Message:
 def repair(runs: Iterable[Sequence[str]]) -> Message:
     """The question about runs of actions that an answer left out."""
     return {"role": "user", "content": _REPAIR.format(runs="\n".join(map(_braced, runs)))}
-
-
-def as_json(messages: Iterable[Message]) -> list[JsonValue]:
-    """A conversation as it stands in a request."""
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def written(named: Iterable[Named]) -> str:

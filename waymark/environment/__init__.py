@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+SOLVED: Final = 100
+"""The score of a solved episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class Environment(Protocol):
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
         """Begin an episode. `task_id` as in `waymark.tasks`; `simplifications` comma separated, e.g. `easy`."""
+        ...
+
+    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+        """The actions of the environment's own solution. Slow; ends the episode under way: call `reset` next."""
         ...
 
     def step(self, action: str) -> Step:

@@ -18,6 +18,7 @@ TASK = (
     "Your task is to find a(n) non-living thing. First, focus on the thing. "
     "Then, move it to the red box in the kitchen."
 )
+SOLUTION = ("focus on picture", "pick up picture", "teleport to kitchen", "move picture to red box")
 _UNKNOWN = "No known action matches that input."
 _DOORS = {"hallway": ("kitchen", "outside"), "kitchen": ("hallway",), "outside": ("hallway",)}
 _HELD, _BOX = "inventory", "red box"
@@ -55,6 +56,10 @@ class ScriptedEnvironment:
         self._focused: _Thing | None = None
         self._score = self._moves = 0
         return Opening(task=TASK, look=self._look(), inventory=self._inventory())
+
+    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:  # noqa: ARG002 - one world
+        """The shortest solution."""
+        return list(SOLUTION)
 
     def step(self, action: str) -> Step:
         """Take one action; of several things of one name the first is meant, as reading 0 of the simulator's."""

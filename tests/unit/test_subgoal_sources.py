@@ -1,0 +1,207 @@
+"""Where sub-goals come from: what each source names, given the state, the controller's answers or an oracle path."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from waymark.chat import Answer, Message
+from waymark.contracts import AgentState, Usage
+from waymark.environment.scripted import ScriptedEnvironment
+from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
+from waymark.state import start, with_subgoal, with_subgoal_ended
+from waymark.subgoal_sources import llm_plan, oracle
+from waymark.subgoal_sources.controller import choose_subgoal, is_worth_it
+from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
+from waymark.subgoal_sources.plan import PlanSource
+
+pytestmark = pytest.mark.anyio
+
+LOOK = """This room is called the kitchen. In it, you see:
+	the agent
+	a substance called air
+	a counter. On the counter is: a bowl (containing a red apple, an orange), a drawer.
+	a fridge. The fridge door is closed.
+	a glass jar (containing a substance called sodium chloride)
+	a thermometer, currently reading a temperature of 10 degrees celsius
+You also see:
+	A door to the green house (that is open)
+	A door to the hallway (that is closed)
+"""
+KITCHEN = start("Your task is to boil water.", LOOK, "In your inventory, you see:\n\tan orange\n\ta stopwatch\n")
+THINGS = ["counter", "bowl", "red apple", "orange", "drawer", "fridge", "glass jar", "sodium chloride", "thermometer"]
+
+
+# --- the controller's, by the rules of play ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "probability", "score", "worth"),
+    [
+        ("focus_on(red box)", 0.6, 50, True),
+        ("focus_on(red box)", 0.6, 92, False),
+        ("move(tin, blue box)", 0.4, 85, False),
+        ("move(tin, metal pot)", 0.1, 85, True),
+        ("focus_on(wolf)", 0.0, 0, True),
+    ],
+)
+def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
+    subgoal: str, probability: float, score: int, worth: bool
+) -> None:
+    assert is_worth_it(subgoal, probability, score) is worth
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "ended", "chosen"),
+    [
+        (["a"], None, "a"),
+        (["a", "b"], "a", "b"),
+        (["complete_task()", "a", "b"], "a", "b"),
+        (["a"], "a", "a"),
+        (["a", "complete_task()"], "a", None),
+        (["complete_task()"], None, None),
+    ],
+)
+def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
+    assert choose_subgoal(alternatives, ended, {}) == chosen
+
+
+# --- drawn by lot ------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_sight_is_named_as_it_is_listed() -> None:
+    assert visible_things(KITCHEN) == [*THINGS, "stopwatch"]
+    assert visible_rooms(KITCHEN) == ["kitchen", "greenhouse", "hallway"]
+
+
+def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
+    shipped = training_subgoals()
+    assert len(set(shipped)) == len(shipped) > 100
+    assert "navigate_to(kitchen)" in shipped
+    assert all(one.endswith(")") and "(" in one for one in shipped)
+    assert "complete_task()" not in shipped
+
+
+async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
+    async def drawn(seed: str) -> list[str | None]:
+        source = RandomSource(random.Random(seed))
+        return [await source.next(KITCHEN) for _ in range(20)]
+
+    assert await drawn("0 4-2 1") == await drawn("0 4-2 1")
+    assert await drawn("0 4-2 1") != await drawn("1 4-2 1")
+    assert set(await drawn("0 4-2 1")) <= set(training_subgoals())
+
+
+def test_a_redrawn_subgoal_keeps_its_verb_and_takes_rooms_and_things_in_sight() -> None:
+    chance = random.Random(0)
+    moves = {redrawn("move(lead, red box)", KITCHEN, chance) for _ in range(100)}
+    assert len(moves) > 20
+    for move in moves:
+        assert set(move.removeprefix("move(").removesuffix(")").split(", ")) <= {*THINGS, "stopwatch"}
+    ways = {redrawn("navigate_to(foundry)", KITCHEN, chance) for _ in range(100)}
+    assert ways == {"navigate_to(kitchen)", "navigate_to(greenhouse)", "navigate_to(hallway)"}
+
+
+@pytest.mark.parametrize("subgoal", ["wait1(5)", "open_everything()", "no call at all"])
+def test_a_subgoal_that_names_no_thing_stays(subgoal: str) -> None:
+    assert redrawn(subgoal, KITCHEN, random.Random(0)) == subgoal
+
+
+def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> None:
+    dark = AgentState(task="t", look="It is dark.")
+    assert redrawn("monitor_temperature(lead, boil)", dark, random.Random(0)) == "monitor_temperature(lead, boil)"
+    assert redrawn("monitor_temperature(lead, boil)", KITCHEN, random.Random(0)).endswith(", boil)")
+
+
+# --- plans made beforehand ---------------------------------------------------------------------------------
+
+
+async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> None:
+    source = PlanSource(["wait1(5)", "wait1(5)", "complete_task()"])
+    assert await source.next(KITCHEN) == "wait1(5)"
+    going_on = with_subgoal(KITCHEN, "wait1(5)")
+    assert await source.next(going_on) == "wait1(5)"
+    ended = with_subgoal_ended(going_on)
+    assert [await source.next(ended) for _ in range(3)] == ["wait1(5)", None, None]
+
+
+def test_the_oracles_subgoals_are_those_of_its_path_by_rule() -> None:
+    found = oracle.subgoals(ScriptedEnvironment(), "4-2", 0, "easy")
+    assert found == [
+        "focus_on(picture)",
+        "pick_up(picture)",
+        "navigate_to(kitchen)",
+        "move(picture, red box)",
+        "complete_task()",
+    ]
+
+
+class Planner:
+    """Gives one answer, or the error."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer = answer
+        self.asked: list[Sequence[Message]] = []
+
+    async def ask(self, messages: Sequence[Message]) -> Answer:
+        self.asked.append(messages)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Answer(text=self.answer, finish_reason="stop", prompt_tokens=400, completion_tokens=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("1. navigate_to(kitchen)\n2. pick_up(metal pot)", ["navigate_to(kitchen)", "pick_up(metal pot)"]),
+        (
+            "Here it is:\n1- navigate_to(Kitchen) 2- move( apple ,'red box' )",
+            ["navigate_to(kitchen)", "move(apple, red box)"],
+        ),
+        ("1) **open_everything()**: looks\n 2) `wait1(5)` to see (maybe)", ["open_everything()", "wait1(5)"]),
+        ("<think>1. wait(1)</think>1. read(recipe)\n2. complete_task()", ["read(recipe)"]),
+        ("1. focus_on(cup (containing water))", ["focus_on(cup (containing water))"]),
+        ("<think>1. wait(1) and so on", []),
+        ("go to the kitchen(now), then boil the water", []),
+        ("", []),
+    ],
+)
+def test_numbered_subgoals_are_read_whatever_stands_around_them(text: str, plan: list[str]) -> None:
+    assert llm_plan.read(text) == plan
+
+
+def test_what_the_example_shows_is_read_back_as_it_was_written() -> None:
+    _, plan = llm_plan.EXAMPLE
+    assert llm_plan.read(llm_plan.written(plan)) == list(plan)
+
+
+async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counted() -> None:
+    planner, counted = Planner("1. navigate_to(foundry)"), list[Usage]()
+    assert await llm_plan.ask_plan(planner, KITCHEN, counted.append) == ["navigate_to(foundry)"]
+    ((system, _, example, question),) = planner.asked
+    assert "heat(THING, DEVICE)" in system["content"]
+    assert example["content"].startswith("1. navigate_to(kitchen)\n2. open(cupboard)")
+    for part in ("boil water", "glass jar", "a stopwatch"):
+        assert part in question["content"]
+    assert counted == [Usage(prompt_tokens=400, completion_tokens=60)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        ("I cannot help with that.", PlanUnreadable, "'I cannot help with that.'"),
+        (
+            EndpointUnusable("It answered 401.", remedy="Check the key."),
+            PlannerFailed,
+            "It answered 401. Check the key.",
+        ),
+    ],
+)
+async def test_without_a_plan_there_is_an_error_of_its_own_kind(
+    answer: str | Exception, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=r"No plan|holds no") as raised:
+        await llm_plan.ask_plan(Planner(answer), KITCHEN, lambda _: None)
+    assert says in str(raised.value)

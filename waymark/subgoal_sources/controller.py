@@ -1,0 +1,102 @@
+"""The controller's next sub-goal, chosen among its several by rules that keep small models from going in circles.
+
+- After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
+  (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
+  meant to be repeated: such a sub-goal may be given three times.
+- A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
+  controller's several that does not is taken, if there is one.
+- A wrong focus, or the wrong box, ends an episode at -100. So such a sub-goal is only followed if the controller's
+  probability for it, times the 100 points to be had, is at least the score that is at stake.
+- `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
+  points are still open then: the controller's next best sub-goal is taken, if it has one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
+
+from waymark.contracts import AgentState, SubgoalResponse
+from waymark.environment import SOLVED
+from waymark.state import Scene, scene
+from waymark.subgoals import COMPLETE, told
+
+SUBGOAL_ALTERNATIVES = 5
+REPEATABLE = (
+    "wait",
+    "water(",
+    "use thermometer",
+    "monitor_temperature(",
+    "measure_temperature(",
+    "look ",
+    "time_slide(",
+)
+"""What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
+REPEATS = 3
+"""How often such a sub-goal may be given in one scene."""
+
+
+class Ask(Protocol):
+    """Asks the controller for its `n` best sub-goals. Raises ServiceError."""
+
+    def __call__(self, now: AgentState, /, *, n: int) -> Awaitable[SubgoalResponse]:
+        """Best first."""
+        ...
+
+
+class ControllerSource:
+    """Implements `SubgoalSource` over a controller."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._given: dict[Scene, Counter[str]] = defaultdict(Counter)
+
+    async def next(self, state: AgentState) -> str | None:
+        """The best of the controller's that the rules let pass."""
+        ended = state.current_subgoal if state.subgoal_step is None else None
+        answer = await self._ask(state, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
+        if ended is None and (answer.subgoal == COMPLETE or not told([answer.subgoal], state)):
+            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
+        alternatives = [
+            phrase(one.subgoal)
+            for one in answer.alternatives
+            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), state.score)
+        ]
+        given = self._given[scene(state)]
+        chosen = choose_subgoal(told(alternatives, state) or alternatives, ended, given if ended is not None else {})
+        if chosen is not None:
+            given[chosen] += 1
+        return chosen
+
+
+def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
+    """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
+
+    `given` says how often each was given in this very scene before; those given too often are taken only if there
+    is nothing else. One that is meant to be repeated may also be the one that has just ended.
+    None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended, or nothing.
+    """
+    others = [
+        subgoal
+        for subgoal in alternatives
+        if subgoal != COMPLETE and (subgoal != ended or subgoal.startswith(REPEATABLE))
+    ]
+    fresh = [
+        subgoal for subgoal in others if given.get(subgoal, 0) < (REPEATS if subgoal.startswith(REPEATABLE) else 1)
+    ]
+    if others:
+        return (fresh or others)[0]
+    return None if COMPLETE in alternatives or not alternatives else ended
+
+
+def is_worth_it(subgoal: str, probability: float, score: int) -> bool:
+    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score (0 to 100) on it."""
+    final = subgoal.startswith("focus_on(") or (subgoal.startswith("move(") and subgoal.endswith(" box)"))
+    return not final or probability * SOLVED >= score
+
+
+def phrase(text: str) -> str:
+    """A model's words as a state can carry them: never blank, never endless. The environment judges the rest."""
+    return text.strip()[:500] or "?"
