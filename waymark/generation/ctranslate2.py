@@ -7,7 +7,9 @@ Reads a checkpoint's `tokenizer.json` and its `ctranslate2/` folder; torch is no
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,14 @@ from waymark.generation import Candidate, Encoded, Generation, Prompt
 from waymark.generation.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores
 
-_SCORE_BATCH = 64
+_SMALL_WEIGHTS = 64 * 2**20
+"""Bytes of weights that cores can share: up to this size, each core runs batches of its own (about 50 M parameters in
+int8). A larger model is bound by reading its weights, so all cores work on one wide batch."""
+_BATCH_TOKENS = 512
+"""Input tokens, padding included, of a small model's batch: wider ones leave the core's cache and gain nothing."""
+_WIDE_BATCH_TOKENS = 16_384
+"""Of another model's batch, so that many long prompts, or many candidates to score, fit into memory."""
+_AVX512 = {"avx512f", "avx512cd", "avx512dq", "avx512bw", "avx512vl", "avx512_vbmi2"}
 
 
 class CTranslate2Generator:
@@ -39,12 +48,18 @@ class CTranslate2Generator:
                 remedy=f"Convert them with `python -m training export {checkpoint.card.role}`, "
                 "or serve with WAYMARK_ENGINE=transformers.",
             )
+        device = "cpu" if device == "auto" else device
+        cores = threads or available_cores()
+        small = device == "cpu" and (folder / "model.bin").stat().st_size <= _SMALL_WEIGHTS
+        self._workers = cores if small else 1
+        _choose_instructions()
         try:
             self._translator: Any = ctranslate2.Translator(
                 str(folder),
-                device="cpu" if device == "auto" else device,
+                device=device,
                 compute_type="default" if dtype == "auto" else dtype,
-                intra_threads=threads or available_cores(),
+                inter_threads=self._workers,
+                intra_threads=1 if small else cores,
             )
         except ValueError as error:
             known = ", ".join(sorted(ctranslate2.get_supported_compute_types("cpu")))
@@ -66,6 +81,7 @@ class CTranslate2Generator:
                 remedy="Keep the tokenizer that the model was trained with.",
             )
         self._tokens = Tokens(tokenizer, end)
+        self._batch_tokens = _BATCH_TOKENS if small else _WIDE_BATCH_TOKENS
         self._limit = checkpoint.card.max_input_tokens
         self._max_new_tokens = checkpoint.card.max_new_tokens
 
@@ -105,6 +121,7 @@ class CTranslate2Generator:
             max_input_length=0,
             return_scores=True,
             return_end_token=True,
+            **self._batching([len(one.ids) for one in encoded]),
         )
         return [
             _generation(
@@ -129,8 +146,8 @@ class CTranslate2Generator:
             self._translator.score_batch(
                 [source for source, _ in pairs],
                 [target for _, target in pairs],
-                max_batch_size=_SCORE_BATCH,
                 max_input_length=0,
+                **self._batching([len(source) for source, _ in pairs]),
             )
         )
         scored = []
@@ -143,6 +160,21 @@ class CTranslate2Generator:
     def close(self) -> None:
         """Free the weights. Idempotent."""
         self._translator.unload_model()
+
+    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
+        """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
+        a_worker = -(-sum(lengths) // self._workers)
+        return {"batch_type": "tokens", "max_batch_size": min(self._batch_tokens, a_worker)}
+
+
+def _choose_instructions() -> None:
+    """Use AVX-512 on CPUs that do not slow down for it: those since Ice Lake and Zen 4, which VBMI2 tells apart.
+
+    CTranslate2 goes no further than AVX2 unless it is told before its first model; a choice of the user's stands.
+    """
+    with suppress(OSError):
+        if set(Path("/proc/cpuinfo").read_text().split()) >= _AVX512:
+            os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
 
 
 def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
