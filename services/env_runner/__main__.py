@@ -49,7 +49,7 @@ def _serve(settings: Settings) -> None:
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    serve(create_app(settings, store, controller, executor, Provenance.here(settings.environment)), bound)
+    serve(create_app(settings, store, controller, executor, Provenance.here(settings)), bound)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from services.env_runner.environments import EnvironmentName, environment_version
+from services.env_runner.environments import environment_version
+from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.contracts import AgentConfig, CheckpointInfo, Role, ServiceInfo, Versions
 from waymark.errors import InvalidInput
+from waymark.runs import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +27,67 @@ class Provenance:
     """With its version, e.g. `scienceworld 1.2.3`."""
     commit: str | None
     """Of the checkout that this runs from; None outside of one."""
+    planner: str | None = None
+    """The large model that plans episodes and where it is; None: there is none."""
 
     @classmethod
-    def here(cls, environment: EnvironmentName) -> Self:
-        """Of this process."""
-        return cls(environment_version(environment), _commit())
+    def here(cls, settings: Settings) -> Self:
+        """Of a process with these settings."""
+        planner = settings.planner
+        name = f"{planner.model} at {planner.address}" if planner else None
+        return cls(environment_version(settings.environment), _commit(), name)
 
     def versions(self, agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo) -> Versions:
-        """What an agent is played with. Raises InvalidInput for a checkpoint that is absent or of another role."""
-        flat = agent.subgoals == "none"
-        asked = None if flat else _find(controller, agent.controller_model, "controller", "agent.controller_model")
+        """What an agent is played with.
+
+        Raises InvalidInput for a checkpoint that is absent or of another role, and for a planner that there is not.
+        """
+        asks = agent.subgoals in ("controller", "semi_random")
+        plans = agent.subgoals == "llm_plan"
+        if plans and self.planner is None:
+            raise InvalidInput(
+                "This env-runner knows no large model that could plan.",
+                remedy="Set WAYMARK_PLANNER_URL and WAYMARK_PLANNER_MODEL for it and its workers, or choose another.",
+                field="agent.subgoals",
+            )
+        role: Role = "flat" if agent.subgoals == "none" else "executor"
         return Versions(
             waymark=__version__,
             commit=self.commit,
             environment=self.environment,
-            controller=asked,
-            executor=_find(executor, agent.executor_model, "flat" if flat else "executor", "agent.executor_model"),
+            controller=_find(controller, agent.controller_model, "controller", "agent.controller_model")
+            if asks
+            else None,
+            executor=_find(executor, agent.executor_model, role, "agent.executor_model"),
+            planner=self.planner if plans else None,
         )
+
+
+def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
+    """Raise InvalidInput if an evaluation began with another environment or other checkpoints than it would go on with.
+
+    Another commit may go on with it: each result names the one that played it.
+    """
+    before = evaluation.versions
+    for what, then, here in (
+        ("environment", before.environment, now.environment),
+        ("controller", _name(before.controller), _name(now.controller)),
+        ("executor", _name(before.executor), _name(now.executor)),
+        ("planner", before.planner, now.planner),
+    ):
+        if then != here:
+            raise InvalidInput(
+                f"Evaluation {evaluation.id} began with the {what} {then}; here it would go on with {here}.",
+                remedy="Start the services with what it began with, or begin a new evaluation.",
+                field="evaluation_id",
+            )
+
+
+def _name(model: CheckpointInfo | None) -> str:
+    """A checkpoint and how it is run, in words that differ wherever two of them do."""
+    if model is None:
+        return "none"
+    return f"{model.checkpoint} ({model.sha256[:12]}, {model.prompt_format}, {model.engine} {model.dtype})"
 
 
 def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInfo:

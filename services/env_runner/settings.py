@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, JsonValue, SecretStr
 
 from services.env_runner.environments import EnvironmentName
+from waymark.chat import Endpoint
 from waymark.process import available_cores
 from waymark.serving.settings import ListenSettings
+
+
+def _greedy() -> dict[str, JsonValue]:
+    return {"temperature": 0}
 
 
 class Settings(ListenSettings):
@@ -32,3 +37,21 @@ class Settings(ListenSettings):
     """A simulator that holds more than this is replaced, and its episode played again."""
     simulator_timeout_seconds: float = Field(60.0, gt=0)
     """One that takes longer than this for a step, too."""
+    planner_url: str = ""
+    """Base address of the chat endpoint that plans whole episodes (`llm_plan`), e.g. `…/v1`; empty: there is none."""
+    planner_model: str = ""
+    """As that endpoint calls it."""
+    planner_key: SecretStr = SecretStr("")
+    """Sent to it as a bearer token."""
+    planner_parameters: dict[str, JsonValue] = Field(default_factory=_greedy)
+    """More fields of each request to it, as a JSON object, e.g. max_tokens."""
+    planner_timeout_seconds: float = Field(120.0, gt=0)
+    """How long it may take for one try."""
+
+    @property
+    def planner(self) -> Endpoint | None:
+        """The endpoint that plans, if one is named. Raises InvalidInput for an address or a model that is none."""
+        if not self.planner_url:
+            return None
+        key = self.planner_key.get_secret_value().strip()
+        return Endpoint(self.planner_url, self.planner_model, key, self.planner_parameters, "WAYMARK_PLANNER")

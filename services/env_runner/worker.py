@@ -31,6 +31,7 @@ from anyio import to_thread
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
+from waymark.chat import ChatClient, Limits
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, ServiceInfo, Versions
 from waymark.environment import Environment
@@ -45,9 +46,12 @@ from waymark.errors import (
     WaymarkError,
 )
 from waymark.serving import tracing
+from waymark.subgoal_sources.llm_plan import Planner
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
+PLANNER_ATTEMPTS = 3
+"""Tries for one plan."""
 REDIS_WAIT_SECONDS = 0.5
 """Between two attempts, give or take a half."""
 STOP_SECONDS = 2.0
@@ -179,6 +183,7 @@ class Worker:
         open_environment: Callable[[], Environment],
         provenance: Provenance,
         *,
+        planner: Planner | None = None,
         slots: int,
         lease_seconds: float,
         redis_wait_seconds: float,
@@ -186,6 +191,7 @@ class Worker:
         self._store = store
         self._controller = controller
         self._executor = executor
+        self._planner = planner
         self._slots = [Slot(open_environment) for _ in range(slots)]
         self._keeper = LeaseKeeper(store, period=lease_seconds / RENEWALS_PER_LEASE)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -287,8 +293,8 @@ class Worker:
         elif result.error and result.error.kind in RETRYABLE - {EnvironmentFault.__name__}:
             await self._redis(lambda: self._store.release(lease, counted=True))
             await self._until_services_answer()
-        else:
-            await self._redis(lambda: self._store.commit(lease, result))
+        elif not await self._redis(lambda: self._store.commit(lease, result)):
+            _log.warning("The result of episode %s was dropped: its lease was lost, or it has one.", lease.spec.id)
 
     async def _play(self, lease: Lease, slot: Slot) -> EpisodeResult:
         """Play an episode; once more in a fresh environment when the first one faults."""
@@ -298,6 +304,7 @@ class Worker:
                 await slot.environment(),
                 self._controller,
                 self._executor,
+                planner=self._planner,
                 should_stop=lambda: self._stopping or self._keeper.lost(lease),
                 history_turns=max(info.history_turns for info in self._services),
             )
@@ -353,6 +360,17 @@ def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
     )
 
 
+@asynccontextmanager
+async def _open_planner(settings: Settings) -> AsyncIterator[ChatClient | None]:
+    """The large model that plans episodes, if one is named."""
+    if settings.planner is None:
+        yield None
+        return
+    limits = Limits(concurrency=settings.slots, attempts=PLANNER_ATTEMPTS, timeout=settings.planner_timeout_seconds)
+    async with ChatClient(settings.planner, limits) as planner:
+        yield planner
+
+
 async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
@@ -360,13 +378,15 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
     async with (
         ControllerClient(settings.controller_url) as controller,
         ExecutorClient(settings.executor_url) as executor,
+        _open_planner(settings) as planner,
     ):
         worker = Worker(
             store,
             controller,
             executor,
             open_environment,
-            Provenance.here(settings.environment),
+            Provenance.here(settings),
+            planner=planner,
             slots=settings.slots,
             lease_seconds=settings.lease_seconds,
             redis_wait_seconds=settings.redis_wait_seconds,
