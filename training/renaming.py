@@ -7,19 +7,34 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from training.datasets import Example
 
 _WORD = re.compile(r"[a-z]+")
 _LONG_WORD = re.compile(r"\b[a-z]{3,}\b")
-_REAL, _BLENDED = 0.35, 0.35
-"""Shares of new names: words of the corpus; the start of one with the end of another, which meets every piece of the
-vocabulary; the rest is syllables."""
+_REAL = 0.35
+"""Share of new names that are words of the corpus; the others are made up, so that no vocabulary knows them."""
+_LONGER = 0.12
+"""Share of made-up names that are two words."""
+_BYSTANDERS = 0.06
+"""Share of the things around that nobody has heard of either."""
+_COMMON, _KNOWLEDGE = 0.25, 0.003
+"""A word in more prompts than the first share, or in more answers that were not told it than the second, is no
+bystander: it is how prompts are written, or what a model has to know."""
+_KNOWN_NAMES = ("6-2", "6-3")
+_OF_A_KIND = ("4-1", "4-3", "4-4")
+"""Task types that ask for any living thing, plant or animal: which it is shows by what stands around its name."""
 _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
-    "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change".split()
+    "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
+    "baby juvenile adult egg hatchling seedling tree flower pot".split()
 )
+_TAKEN = ("focus", "pick", "move")
+"""How answers begin that take a thing of the kind."""
+_SCENE = " | room "
+"""Where the `compact` format begins to say what is around."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
 """Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
 _HIGHEST = {3: 100, 4: 600}
@@ -33,7 +48,8 @@ class Renamer:
 
     Test variations hold out substances, plants and components. A model that has learnt `water` as the answer
     boils water whatever it is told; one that has seen the named thing change its name learns to copy it.
-    Only names that the instruction gives are renamed, so nothing that has to be inferred is lost.
+    Names that have to be inferred stay, but where any of a kind will do. Now and then something that merely stands
+    around is renamed too.
     """
 
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
@@ -42,6 +58,7 @@ class Renamer:
         self._words: list[str] = sorted(
             {word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR
         )
+        self._bystanders = _bystanders(corpus)
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as a renamer made with this seed would."""
@@ -65,7 +82,9 @@ class Renamer:
         return self._renamed(instruction, example)
 
     def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
-        names = {word: self._name(word) for word in _nameable(example)}
+        words = set(prompt.split(" "))
+        around = [word for word in sorted(words & self._bystanders) if self._random.random() < _BYSTANDERS]
+        names = {word: self._name(word, words) for word in (*_nameable(example), *around)}
         return _replace(self._renumbered(prompt), names), _replace(example.target, names)
 
     def _renumbered(self, prompt: str) -> str:
@@ -78,23 +97,45 @@ class Renamer:
                 prompt = pattern.sub(lambda found, new=new: new[found.group(0)], prompt)  # type: ignore[misc]
         return prompt
 
-    def _name(self, word: str) -> str:
+    def _name(self, word: str, taken: set[str]) -> str:
         if len(word) == 1:
             return self._random.choice("abcdefghijklmnopqrstuvwxyz")
-        kind = self._random.random()
-        if kind < _REAL or not self._words:
-            return self._random.choice(self._words or [word])
-        if kind < _REAL + _BLENDED:
-            start, end = self._random.choices(self._words, k=2)
-            return start[: self._random.randint(2, len(start))] + end[-self._random.randint(1, len(end) - 1) :]
+        if self._words and self._random.random() < _REAL:
+            name = self._random.choice(self._words)
+            return self._made_up() if name in taken else name
+        if self._random.random() < _LONGER:
+            return f"{self._made_up()} {self._made_up()}"
+        return self._made_up()
+
+    def _made_up(self) -> str:
         return "".join(self._random.choices(_SYLLABLES, k=self._random.randint(2, 3)))
 
 
 def _nameable(example: Example) -> list[str]:
-    """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded."""
+    """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded.
+
+    Where any of a kind will do, what the prompt shows counts as told. Which paints make which is to be known.
+    """
+    if example.task_id in _KNOWN_NAMES:
+        return []
     told = set(_WORD.findall(example.instruction.lower()))
+    if example.task_id in _OF_A_KIND and example.target.startswith(_TAKEN):
+        told.update(example.prompt.split(" "))
     answer = example.target.split()[1:]
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
+
+
+def _bystanders(corpus: Sequence[Example]) -> frozenset[str]:
+    """Words of scenes that no instruction names and that no answer depends on."""
+    shown, told, inferred = Counter[str](), set[str](), Counter[str]()
+    for example in corpus:
+        instruction = set(_WORD.findall(example.instruction.lower()))
+        told |= instruction | {example.target.split(" ", 1)[0]}
+        shown.update(set(_LONG_WORD.findall(example.prompt.partition(_SCENE)[2])))
+        inferred.update(set(example.target.split()[1:]) - instruction)
+    common, knowledge = _COMMON * len(corpus), _KNOWLEDGE * len(corpus)
+    found = {word for word, count in shown.items() if count < common and inferred[word] < knowledge}
+    return frozenset(found - told - _GRAMMAR)
 
 
 def _replace(text: str, names: dict[str, str]) -> str:

@@ -146,21 +146,33 @@ def test_duplicates_between_splits_are_counted_with_and_without_their_answer() -
 
 
 def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
-    chosen = one_of_each_task()
-    corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
-    rename = Renamer(corpus, share=1.0, seed=1)
-    renamed = 0
-    for example in corpus:
-        prompt, target = rename(example)
-        mapping: dict[str, str] = {}
-        for old, new in zip(
-            (*example.prompt.split(" "), *example.target.split(" ")),
-            (*prompt.split(" "), *target.split(" ")),
-            strict=True,
-        ):
-            assert old.isdigit() or mapping.setdefault(old, new) == new
-        renamed += target != example.target
-    assert renamed > len(corpus) / 10
+    example = Example("1-1", 0, "melt tin | room hall : tin , tin cup | have tin", "focus_on tin cup", "melt tin")
+    names = set()
+    for seed in range(40):
+        prompt, target = Renamer([example], share=1.0, seed=seed)(example)
+        same = re.fullmatch(r"melt (.+) \| room hall : \1 , \1 cup \| have \1", prompt)
+        assert same
+        assert target == f"focus_on {same[1]} cup"
+        names.add(same[1])
+    assert len(names) > 20
+    assert any(" " in name for name in names)
+
+
+def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
+    prompt = "find animal | room outside : baby dove , axe | have orange"
+    asked = Example("4-4", 0, prompt, "focus_on baby dove", "find animal")
+    renamed, target = Renamer([asked], share=1.0, seed=0)(asked)
+    assert "dove" not in target
+    assert target.removeprefix("focus_on ") in renamed
+    known = replace(asked, task_id="8-1")
+    assert Renamer([known], share=1.0, seed=0)(known)[1] == known.target
+
+
+def test_bystanders_are_renamed_now_and_then() -> None:
+    corpus = [Example("1-1", 0, f"melt tin | room hall : {thing}", "end", "melt tin") for thing in ("axe", *"bcdefgh")]
+    renamed = {Renamer(corpus, share=1.0, seed=seed)(corpus[0])[0] for seed in range(100)}
+    assert 2 < len(renamed) < 20
+    assert all(prompt.startswith("melt tin | room hall : ") for prompt in renamed)
 
 
 def test_other_readings_stand_in_the_same_order() -> None:

@@ -85,6 +85,13 @@ def test_an_answer_that_repeats_the_look_is_left_out() -> None:
     assert "answer" not in COMPACT.render("flat", state)
 
 
+def test_names_with_hyphens_are_read_and_written_word_by_word() -> None:
+    state = fold.start("Your task is to create yellow-orange paint. It is -3 degrees celsius.", LOOK, "")
+    assert COMPACT.render("flat", state).startswith("create yellow - orange paint it is - 0 0 0 3 degrees |")
+    assert COMPACT.target("controller", "focus_on(yellow-orange paint)") == "focus_on yellow - orange paint"
+    assert COMPACT.parse("controller", "focus_on yellow - orange paint") == "focus_on(yellow-orange paint)"
+
+
 @pytest.mark.parametrize("role", ["controller", "executor", "flat"])
 def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
     chosen = one_of_each_task()

@@ -2,7 +2,7 @@
 
 Everything becomes lower-case words between single spaces, so that a name looks the same wherever it stands and a
 model can copy it word for word. What every room has goes: air, articles, empty surfaces, open doors; about a fifth
-of the text is left. Numbers to compare are written digit by digit at equal length.
+of the text is left. Numbers to compare are written digit by digit at equal length, names with hyphens word by word.
 
 Decisions: a sub-goal `move(apple, red box)` is written `move apple , red box`, an action is the environment's own
 string, and the end of a sub-goal is `end`.
@@ -52,6 +52,8 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"'", " "),
     )
 )
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
+_HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 _NOISE = {"agent", "air", "ground"}
 
@@ -63,11 +65,11 @@ class Decisions:
         """The model's output for a decision."""
         if decision is None:
             return _END
-        return words_of_subgoal(decision) if role in ("controller", "first") else decision.lower()
+        return _apart(words_of_subgoal(decision) if role in ("controller", "first") else decision.lower())
 
     def parse(self, role: Role, text: str) -> str | None:
         """The inverse of `target`, in lower case."""
-        words = " ".join(text.split())
+        words = _HYPHEN_APART.sub("-", " ".join(text.split()))
         if not words:
             raise UnparsableAction("The model wrote nothing.", remedy="Ask for more alternatives.")
         if role in ("controller", "first"):
@@ -77,7 +79,12 @@ class Decisions:
 
 def join(parts: Sequence[str]) -> str:
     """Parts of a prompt, those that are empty left out."""
-    return " | ".join(part for part in parts if part)
+    return _apart(" | ".join(part for part in parts if part))
+
+
+def _apart(text: str) -> str:
+    """`yellow-orange` as `yellow - orange`: what a name is made of can be read, and copied, word by word."""
+    return _HYPHEN.sub(" - ", text)
 
 
 def _rewritten(text: str) -> str:
