@@ -9,8 +9,8 @@ output (`_Wire.ask`): it yields what to send or how long to wait, and is told wh
 it, each in its own way, over one pool of connections.
 
 A call that meets a service which is starting, overloaded or briefly gone is tried again, with jitter, as long as its
-time lasts; decisions change nothing, so asking twice is safe. What the service says is wrong is translated into the
-error tree once, here. All methods raise ServiceError.
+time lasts. Asking twice is safe: decisions change nothing, and an evaluation is submitted under a key. What the service
+says is wrong is translated into the error tree once, here. All methods raise ServiceError.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import asyncio
 import os
 import random
 import time
+import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -34,7 +35,9 @@ from waymark.contracts import (
     ActionRequest,
     ActionResponse,
     AgentState,
+    EpisodePage,
     EpisodeResult,
+    EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
     Problem,
@@ -78,8 +81,8 @@ class _Call(Generic[_Answer]):
     method: str
     path: str
     body: BaseModel | Sequence[BaseModel] | None = None
-    again: bool = True
-    """Whether asking twice is harmless."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def content(self) -> bytes | None:
@@ -93,21 +96,20 @@ class _Call(Generic[_Answer]):
 class _Send:
     """Send this, and wait at most so many seconds for each step of it."""
 
-    method: str
-    path: str
-    content: bytes | None
+    call: _Call[Any]
     timeout: float
 
     def options(self) -> dict[str, Any]:
         """As httpx takes them. The service is told how long it is waited for."""
-        headers = tracing.outgoing()
+        headers = tracing.outgoing() | dict(self.call.headers)
         headers[DEADLINE_HEADER] = str(max(1, min(_LONGEST_DEADLINE_MS, round(self.timeout * 1000))))
-        if self.content is not None:
+        if self.call.content is not None:
             headers["content-type"] = "application/json"
         return {
-            "method": self.method,
-            "url": self.path,
-            "content": self.content,
+            "method": self.call.method,
+            "url": self.call.path,
+            "params": self.call.query,
+            "content": self.call.content,
             "headers": headers,
             "timeout": self.timeout,
         }
@@ -137,14 +139,14 @@ class _Wire:
         pause = _FIRST_PAUSE
         while True:
             left = max(0.001, deadline - time.monotonic())
-            outcome = yield _Send(call.method, call.path, call.content, left)
+            outcome = yield _Send(call, left)
             assert outcome is not None
             failure = self.failure(outcome)
             if failure is None:
                 assert isinstance(outcome, httpx.Response)
                 return self._read(call, outcome)
             wait = _retry_after(outcome) + pause * random.uniform(0.5, 1.5)
-            if not call.again or time.monotonic() + wait > give_up:
+            if time.monotonic() + wait > give_up:
                 raise failure
             yield wait
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -228,8 +230,17 @@ def _actions(requests: Sequence[ActionRequest]) -> _Call[list[ActionResponse]]:
     return _Call(list[ActionResponse], "POST", "/v1/actions", requests)
 
 
-def _submit(request: EvaluationRequest) -> _Call[EvaluationStatus]:
-    return _Call(EvaluationStatus, "POST", _EVALUATIONS, request, again=False)
+def _submit(request: EvaluationRequest, key: str | None) -> _Call[EvaluationStatus]:
+    headers = {"idempotency-key": key or uuid.uuid4().hex}
+    return _Call(EvaluationStatus, "POST", _EVALUATIONS, request, headers=headers)
+
+
+def _page(limit: int, cursor: str | None) -> Mapping[str, str]:
+    return {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+
+
+def _evaluations(limit: int, cursor: str | None) -> _Call[EvaluationPage]:
+    return _Call(EvaluationPage, "GET", _EVALUATIONS, query=_page(limit, cursor))
 
 
 def _status(evaluation_id: str) -> _Call[EvaluationStatus]:
@@ -240,6 +251,10 @@ def _results(evaluation_id: str) -> _Call[list[EpisodeResult]]:
     return _Call(list[EpisodeResult], "GET", f"{_EVALUATIONS}/{evaluation_id}/results")
 
 
+def _episodes(evaluation_id: str, limit: int, cursor: str | None) -> _Call[EpisodePage]:
+    return _Call(EpisodePage, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes", query=_page(limit, cursor))
+
+
 def _episode(evaluation_id: str, episode_id: str) -> _Call[EpisodeResult]:
     return _Call(EpisodeResult, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes/{episode_id}")
 
@@ -248,8 +263,9 @@ def _cancel(evaluation_id: str) -> _Call[EvaluationStatus]:
     return _Call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/cancel")
 
 
-def _resume(evaluation_id: str) -> _Call[EvaluationStatus]:
-    return _Call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/resume")
+def _resume(evaluation_id: str, *, errored: bool) -> _Call[EvaluationStatus]:
+    query = {"errored": "true"} if errored else {}
+    return _Call(EvaluationStatus, "POST", f"{_EVALUATIONS}/{evaluation_id}/resume", query=query)
 
 
 class _Following:
@@ -409,17 +425,25 @@ class EvaluationClient(ServiceClient):
 
     service = "env-runner"
 
-    async def submit(self, request: EvaluationRequest) -> EvaluationStatus:
-        """Have it played. Tried once: asking twice would play it twice."""
-        return await self._ask(_submit(request))
+    async def submit(self, request: EvaluationRequest, *, key: str | None = None) -> EvaluationStatus:
+        """Have it played: once, however often it is submitted under an idempotency key, by default a new one."""
+        return await self._ask(_submit(request, key))
+
+    async def evaluations(self, *, limit: int = 50, cursor: str | None = None) -> EvaluationPage:
+        """What was submitted, the newest first; `cursor` is `next_cursor` of the page before."""
+        return await self._ask(_evaluations(limit, cursor))
 
     async def status(self, evaluation_id: str) -> EvaluationStatus:
         """How far it has come."""
         return await self._ask(_status(evaluation_id))
 
     async def results(self, evaluation_id: str) -> list[EpisodeResult]:
-        """All results so far, without their turns."""
+        """All results so far, light."""
         return await self._ask(_results(evaluation_id))
+
+    async def episodes(self, evaluation_id: str, *, limit: int = 50, cursor: str | None = None) -> EpisodePage:
+        """Its episodes in the order of play, finished or not; `cursor` is `next_cursor` of the page before."""
+        return await self._ask(_episodes(evaluation_id, limit, cursor))
 
     async def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
         """One finished episode with every turn."""
@@ -429,12 +453,12 @@ class EvaluationClient(ServiceClient):
         """Play no more of it."""
         return await self._ask(_cancel(evaluation_id))
 
-    async def resume(self, evaluation_id: str) -> EvaluationStatus:
-        """Play what has no result yet."""
-        return await self._ask(_resume(evaluation_id))
+    async def resume(self, evaluation_id: str, *, errored: bool = False) -> EvaluationStatus:
+        """Play what has no result yet; with `errored`, also what has an error for one."""
+        return await self._ask(_resume(evaluation_id, errored=errored))
 
     async def events(self, evaluation_id: str) -> AsyncIterator[EpisodeResult | EvaluationStatus]:
-        """Every result from the first on (without turns), and the status when it changes, until the evaluation ends.
+        """Every result from the first on (light), and the status when it changes, until the evaluation ends.
 
         A connection that breaks is made again and goes on where it broke.
         """
@@ -567,17 +591,25 @@ class SyncEvaluationClient(SyncServiceClient):
 
     service = EvaluationClient.service
 
-    def submit(self, request: EvaluationRequest) -> EvaluationStatus:
-        """Have it played. Tried once: asking twice would play it twice."""
-        return self._ask(_submit(request))
+    def submit(self, request: EvaluationRequest, *, key: str | None = None) -> EvaluationStatus:
+        """Have it played: once, however often it is submitted under an idempotency key, by default a new one."""
+        return self._ask(_submit(request, key))
+
+    def evaluations(self, *, limit: int = 50, cursor: str | None = None) -> EvaluationPage:
+        """What was submitted, the newest first; `cursor` is `next_cursor` of the page before."""
+        return self._ask(_evaluations(limit, cursor))
 
     def status(self, evaluation_id: str) -> EvaluationStatus:
         """How far it has come."""
         return self._ask(_status(evaluation_id))
 
     def results(self, evaluation_id: str) -> list[EpisodeResult]:
-        """All results so far, without their turns."""
+        """All results so far, light."""
         return self._ask(_results(evaluation_id))
+
+    def episodes(self, evaluation_id: str, *, limit: int = 50, cursor: str | None = None) -> EpisodePage:
+        """Its episodes in the order of play, finished or not; `cursor` is `next_cursor` of the page before."""
+        return self._ask(_episodes(evaluation_id, limit, cursor))
 
     def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
         """One finished episode with every turn."""
@@ -587,12 +619,12 @@ class SyncEvaluationClient(SyncServiceClient):
         """Play no more of it."""
         return self._ask(_cancel(evaluation_id))
 
-    def resume(self, evaluation_id: str) -> EvaluationStatus:
-        """Play what has no result yet."""
-        return self._ask(_resume(evaluation_id))
+    def resume(self, evaluation_id: str, *, errored: bool = False) -> EvaluationStatus:
+        """Play what has no result yet; with `errored`, also what has an error for one."""
+        return self._ask(_resume(evaluation_id, errored=errored))
 
     def events(self, evaluation_id: str) -> Iterator[EpisodeResult | EvaluationStatus]:
-        """Every result from the first on (without turns), and the status when it changes, until the evaluation ends.
+        """Every result from the first on (light), and the status when it changes, until the evaluation ends.
 
         A connection that breaks is made again and goes on where it broke.
         """

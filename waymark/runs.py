@@ -1,11 +1,13 @@
 """A run on disk: one folder an evaluation, whole whatever happens to the processes that fill it.
 
     evaluation.json     what was asked and which versions answered, written first
-    episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished
+    episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished; of an episode
+                        that was played again, as errored ones can be, the last line holds
     logs/               what the services of a local stack wrote
 
-One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash
-is not read, and is cut off before the next line is written.
+One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash or by a full
+disk is not read, and is cut off before the next line is written. So an evaluation whose jobs are gone can be resumed
+from its folder.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput, NotFound
@@ -22,6 +25,10 @@ from waymark.errors import InvalidInput, NotFound
 HEADER = "evaluation.json"
 EPISODES = "episodes.jsonl"
 LOGS = "logs"
+_BLOCK = 65_536
+"""Bytes read at once when looking back for the end of the last whole line."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Evaluation(Contract):
@@ -36,14 +43,24 @@ class Evaluation(Contract):
     """How many it has."""
 
 
+class _Line(BaseModel):
+    """As much of a line as tells whose it is."""
+
+    id: str
+
+
 class RunFolder:
     """The folder of one evaluation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, evaluation: Evaluation) -> set[str]:
-        """Make the folder ready for appending; the ids of the episodes that it already holds."""
+    def exists(self) -> bool:
+        """Whether there is a run."""
+        return (self.path / HEADER).exists()
+
+    def begin(self, evaluation: Evaluation) -> None:
+        """Make the folder ready for appending."""
         self.path.mkdir(parents=True, exist_ok=True)
         header = self.path / HEADER
         if not header.exists():
@@ -52,17 +69,20 @@ class RunFolder:
             draft.replace(header)
         episodes = self.path / EPISODES
         if episodes.exists():
-            content = episodes.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(episodes, whole)
-        return {result.id for result in self.results()}
+            _cut_torn_line(episodes)
 
     def append(self, result: EpisodeResult) -> None:
-        """Add one episode in one write, so that a line is whole or absent."""
+        """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
         line = result.model_dump_json().encode() + b"\n"
         with (self.path / EPISODES).open("ab", buffering=0) as file:
-            file.write(line)
+            before = file.tell()
+            try:
+                written = 0
+                while written < len(line):
+                    written += file.write(line[written:])
+            except OSError:
+                file.truncate(before)
+                raise
 
     def evaluation(self) -> Evaluation:
         """The header. Raises NotFound where there is no run, InvalidInput where its header is not one."""
@@ -77,18 +97,52 @@ class RunFolder:
             ) from error
 
     def results(self) -> Iterator[EpisodeResult]:
-        """All finished episodes with their turns; a torn last line is left out. Raises InvalidInput for others."""
-        path = self.path / EPISODES
-        if not path.exists():
+        """All finished episodes with their turns, each once; a torn last line is left out.
+
+        Raises InvalidInput for any other damage.
+        """
+        places = self._places()
+        if not places:
             return
+        path = self.path / EPISODES
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield EpisodeResult.model_validate_json(line)
-                except ValidationError as error:
-                    raise InvalidInput(
-                        f"Line {number} of {path} is unreadable: {error.errors()[0]['msg']}.",
-                        remedy="It was written by another version of waymark, or damaged.",
-                    ) from error
+            for number, offset in places:
+                file.seek(offset)
+                yield self._read(EpisodeResult, file.readline(), number)
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Number and offset of every episode's last line, in their order."""
+        places: dict[str, tuple[int, int]] = {}
+        path = self.path / EPISODES
+        if path.exists():
+            offset = 0
+            with path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith(b"\n"):
+                        break
+                    episode = self._read(_Line, line, number).id
+                    places.pop(episode, None)
+                    places[episode] = number, offset
+                    offset += len(line)
+        return list(places.values())
+
+    def _read(self, kind: type[_Model], line: bytes, number: int) -> _Model:
+        try:
+            return kind.model_validate_json(line)
+        except ValidationError as error:
+            raise InvalidInput(
+                f"Line {number} of {self.path / EPISODES} is unreadable: {error.errors()[0]['msg']}.",
+                remedy="It was written by another version of waymark, or damaged.",
+            ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        newline = -1
+        while end and newline < 0:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            end = start
+        file.truncate(end + newline + 1)

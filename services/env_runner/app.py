@@ -11,28 +11,35 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, status
+from fastapi import FastAPI, Header, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.env_runner.jobs import JobStore
-from services.env_runner.provenance import Provenance
-from services.env_runner.results import ResultWriter
+from services.env_runner.provenance import Provenance, check_unchanged
+from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.client import ENDED, ControllerClient, ExecutorClient
 from waymark.contracts import (
+    AgentConfig,
     Contract,
+    EpisodeEntry,
+    EpisodePage,
     EpisodeResult,
+    EpisodeSpec,
+    EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    Versions,
 )
-from waymark.errors import JobStoreUnavailable
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound
+from waymark.export import MEDIA_TYPES, Format, encode
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.serving import metrics, observe, openapi, problems
@@ -41,7 +48,34 @@ from waymark.serving.auth import open_keys
 FOLLOW_SECONDS = 0.25
 """How often commits are looked for, to write them and to send them as events."""
 
+_RESULTS_AT_ONCE = 100
+"""How many results an export looks up at once."""
+_IDEMPOTENCY_KEY = "Idempotency-Key"
+
 _log = logging.getLogger(__name__)
+
+_NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
+_EvaluationId = Annotated[str, Path(pattern=_NAME, description="As it was answered when it was submitted.")]
+_EpisodeId = Annotated[str, Path(pattern=_NAME, description="As results and events name it.")]
+_IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=_IDEMPOTENCY_KEY,
+        pattern=r"^[!-~]{1,255}$",
+        description="Any text of one's own, a new one for each evaluation: then it may be sent again.",
+    ),
+]
+_Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
+_EvaluationCursor = Annotated[str | None, Query(pattern=_NAME, description="`next_cursor` of the page before.")]
+_EpisodeCursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,9}$", description="`next_cursor` of the page before.")]
+_LastEventId = Annotated[
+    str, Header(pattern=r"^[0-9]{1,18}(-[0-9]{1,18})?$", description="Go on after the event of this id.")
+]
+
+
+def _text(what: str, *kinds: str) -> dict[int | str, dict[str, Any]]:
+    """A success that is no JSON document, for the OpenAPI document."""
+    return {200: {"description": what, "content": {kind: {"schema": {"type": "string"}} for kind in kinds}}}
 
 
 class RunnerInfo(Contract):
@@ -66,17 +100,18 @@ def create_app(
     provenance: Provenance,
 ) -> FastAPI:
     """The app over its collaborators; `provenance` is for the record."""
-    desk = _Desk(store, ResultWriter(store, settings.runs))
+    desk = _Desk(store, ResultKeeper(store, settings.runs))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for known in await asyncio.to_thread(store.statuses):
-            await desk.follow(known.id)
         stopping = asyncio.Event()
         keeping_up = asyncio.create_task(desk.keep_up(stopping, reconcile_seconds=settings.lease_seconds))
         yield
         stopping.set()
         await keeping_up
+
+    async def versions(agent: AgentConfig) -> Versions:
+        return provenance.versions(agent, await controller.info(), await executor.info())
 
     app = FastAPI(
         title="Waymark env-runner",
@@ -86,85 +121,171 @@ def create_app(
         responses=problems.describe(401, 404, 413, 422, 503),
     )
     problems.install(app, keys=open_keys(settings))
-
-    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED)
-    async def submit(request: EvaluationRequest) -> EvaluationStatus:
-        """Check an evaluation against the protocols and the services' checkpoints, and enqueue its episodes."""
-        now = datetime.now(UTC)
-        name = f"{now:%Y%m%d-%H%M%S}-{request.protocol}-{secrets.token_hex(3)}"
-        specs = episodes(name, request)
-        evaluation = Evaluation(
-            id=name,
-            request=request,
-            created=now.isoformat(timespec="milliseconds"),
-            versions=provenance.versions(request.agent, await controller.info(), await executor.info()),
-            episodes=len(specs),
-        )
-        await asyncio.to_thread(store.submit, evaluation, specs)
-        await desk.follow(name)
-        return await asyncio.to_thread(store.status, name)
-
-    @app.get("/v1/evaluations")
-    def list_evaluations() -> list[EvaluationStatus]:
-        """All evaluations, oldest first."""
-        return store.statuses()
-
-    @app.get("/v1/evaluations/{evaluation_id}")
-    def one_evaluation(evaluation_id: str) -> EvaluationStatus:
-        """How far an evaluation has come."""
-        return store.status(evaluation_id)
-
-    @app.get("/v1/evaluations/{evaluation_id}/results")
-    def results(evaluation_id: str) -> list[EpisodeResult]:
-        """All results so far, without their turns, in the order of play."""
-        return store.results(evaluation_id)
-
-    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}")
-    def episode(evaluation_id: str, episode_id: str) -> EpisodeResult:
-        """One result with every turn."""
-        return store.episode(evaluation_id, episode_id)
-
-    @app.get("/v1/evaluations/{evaluation_id}/export")
-    def export(evaluation_id: str, format: Literal["jsonl"] = "jsonl") -> StreamingResponse:  # noqa: A002 - the query's name
-        """All results so far with every turn, a line each."""
-        ids = [result.id for result in store.results(evaluation_id)]
-
-        def lines() -> Iterator[str]:
-            for one in ids:
-                yield store.episode(evaluation_id, one).model_dump_json() + "\n"
-
-        disposition = {"content-disposition": f'attachment; filename="{evaluation_id}.{format}"'}
-        return StreamingResponse(lines(), media_type="application/jsonl", headers=disposition)
-
-    @app.get("/v1/evaluations/{evaluation_id}/events", response_class=EventSourceResponse)
-    async def events(
-        evaluation_id: str, last_event_id: Annotated[str, Header(pattern=r"^\d+(-\d+)?$")] = "0"
-    ) -> EventSourceResponse:
-        """Server-sent events from the first result on: `episode` for each (without turns), `status` when it changes.
-
-        Ends once the evaluation has. `Last-Event-ID` goes on after the event of that id.
-        """
-        await asyncio.to_thread(store.status, evaluation_id)
-        return EventSourceResponse(desk.events(evaluation_id, last_event_id))
-
-    @app.post("/v1/evaluations/{evaluation_id}/cancel")
-    def cancel(evaluation_id: str) -> EvaluationStatus:
-        """Play no more of it. Episodes under way stop within seconds, without a result."""
-        store.cancel(evaluation_id)
-        return store.status(evaluation_id)
-
-    @app.post("/v1/evaluations/{evaluation_id}/resume")
-    def resume(evaluation_id: str) -> EvaluationStatus:
-        """Play what has no result yet."""
-        store.resume(evaluation_id)
-        return store.status(evaluation_id)
-
+    _add_submission(app, store, desk, versions)
+    _add_control(app, store, desk, versions)
+    _add_reading(app, store, desk)
     _add_probes(app, store, provenance)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
     openapi.install(app, "env-runner")
     return app
+
+
+_Playing = Callable[[AgentConfig], Awaitable[Versions]]
+"""What an agent would be played with now. Raises InvalidInput, ServiceError."""
+
+
+def _add_submission(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playing) -> None:
+    replayed: dict[int | str, dict[str, Any]] = {
+        200: {"model": EvaluationStatus, "description": "Submitted before, under this key"}
+    }
+
+    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed)
+    async def submit(
+        request: EvaluationRequest, response: Response, idempotency_key: _IdempotencyKey = None
+    ) -> EvaluationStatus:
+        """Check an evaluation against the protocols and the services' checkpoints, and enqueue its episodes.
+
+        Sent again with the same `Idempotency-Key`, it is not played twice: the answer is 200 and what became of it.
+        A key is kept as long as its evaluation is; with another body it is refused.
+        """
+        submitted = None
+        if idempotency_key is not None:
+            submitted = await asyncio.to_thread(store.submitted, idempotency_key)
+        if submitted is None:
+            planned = await asyncio.to_thread(_plan, request, await versions(request.agent))
+            submitted = await asyncio.to_thread(store.submit, *planned, key=idempotency_key)
+            if submitted == planned[0].id:
+                await desk.follow(submitted)
+                return await asyncio.to_thread(store.status, submitted)
+        before = await asyncio.to_thread(store.status, submitted)
+        if before.request != request:
+            raise InvalidInput(
+                f"Another evaluation, {submitted}, was submitted under this key.",
+                remedy="Send a key of its own with each evaluation.",
+                field=_IDEMPOTENCY_KEY,
+            )
+        response.status_code = status.HTTP_200_OK
+        return before
+
+
+def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, list[EpisodeSpec]]:
+    """A new evaluation and its episodes. Raises InvalidInput."""
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%d-%H%M%S}-{request.protocol}-{secrets.token_hex(3)}"
+    specs = episodes(name, request)
+    created = now.isoformat(timespec="milliseconds")
+    return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs
+
+
+def _add_control(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playing) -> None:
+    @app.post("/v1/evaluations/{evaluation_id}/cancel")
+    def cancel(evaluation_id: _EvaluationId) -> EvaluationStatus:
+        """Play no more of it. Episodes under way stop within seconds, without a result."""
+        store.cancel(evaluation_id)
+        return store.status(evaluation_id)
+
+    @app.post("/v1/evaluations/{evaluation_id}/resume")
+    async def resume(
+        evaluation_id: _EvaluationId,
+        errored: Annotated[bool, Query(description="Play those again, too, that errored.")] = False,
+    ) -> EvaluationStatus:
+        """Play what has no result yet.
+
+        An evaluation that Redis has lost, but whose run folder is there, comes back with the results in it. It goes on
+        only with the environment and the checkpoints that it began with.
+        """
+        lost = await desk.lost(evaluation_id)
+        if lost is not None:
+            check_unchanged(lost, await versions(lost.request.agent))
+            await desk.restore(evaluation_id)
+        await asyncio.to_thread(store.resume, evaluation_id, errored=errored)
+        await desk.follow(evaluation_id)
+        return await asyncio.to_thread(store.status, evaluation_id)
+
+
+def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
+    @app.get("/v1/evaluations")
+    def list_evaluations(limit: _Limit = 50, cursor: _EvaluationCursor = None) -> EvaluationPage:
+        """Evaluations, the newest first, a page at a time."""
+        try:
+            found = store.newest(limit + 1, before=cursor)
+        except NotFound:
+            raise InvalidInput(
+                f"{cursor!r} is no cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
+            ) from None
+        page = tuple(found[:limit])
+        return EvaluationPage(items=page, next_cursor=page[-1].id if len(found) > limit else None)
+
+    @app.get("/v1/evaluations/{evaluation_id}")
+    def one_evaluation(evaluation_id: _EvaluationId) -> EvaluationStatus:
+        """How far an evaluation has come."""
+        return store.status(evaluation_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/results")
+    def results(evaluation_id: _EvaluationId) -> list[EpisodeResult]:
+        """All results so far, light, in the order of play."""
+        return store.results(evaluation_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/episodes")
+    def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:
+        """Its episodes in the order of play, each with its light result once there is one, a page at a time."""
+        first = int(cursor or 0)
+        found = {result.id: result for result in store.results(evaluation_id, first=first, count=limit)}
+        specs = store.specs(evaluation_id, first=first, count=limit + 1)
+        return EpisodePage(
+            items=tuple(
+                EpisodeEntry(id=spec.id, task=spec.task, variation=spec.variation, result=found.get(spec.id))
+                for spec in specs[:limit]
+            ),
+            next_cursor=str(first + limit) if len(specs) > limit else None,
+        )
+
+    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}")
+    def episode(evaluation_id: _EvaluationId, episode_id: _EpisodeId) -> EpisodeResult:
+        """One result with every turn, and what it was played with."""
+        return store.episode(evaluation_id, episode_id)
+
+    @app.get(
+        "/v1/evaluations/{evaluation_id}/export",
+        response_class=StreamingResponse,
+        responses=_text("The file", *MEDIA_TYPES.values()),
+    )
+    def export(
+        evaluation_id: _EvaluationId,
+        format: Annotated[Format, Query(description="CSV leaves the turns out.")] = "jsonl",  # noqa: A002
+    ) -> StreamingResponse:
+        """All results so far as a file, in the order of play: a line or a row an episode.
+
+        Parquet needs the extra `parquet` where the env-runner runs.
+        """
+        store.status(evaluation_id)
+        file = encode(_whole_results(store, evaluation_id), format)
+        disposition = {"content-disposition": f'attachment; filename="{evaluation_id}.{format}"'}
+        return StreamingResponse(file, media_type=MEDIA_TYPES[format], headers=disposition)
+
+    @app.get(
+        "/v1/evaluations/{evaluation_id}/events",
+        response_class=EventSourceResponse,
+        responses=_text("The events", "text/event-stream"),
+    )
+    async def events(evaluation_id: _EvaluationId, last_event_id: _LastEventId = "0") -> EventSourceResponse:
+        """Server-sent events from the first result on: `episode` for each (light), `status` when it changes.
+
+        Ends once the evaluation has. Only `episode` events have ids, so with `Last-Event-ID` no result is missed and
+        none comes twice; the status is told anew.
+        """
+        await asyncio.to_thread(store.status, evaluation_id)
+        return EventSourceResponse(desk.events(evaluation_id, last_event_id))
+
+
+def _whole_results(store: JobStore, evaluation_id: str) -> Iterator[EpisodeResult]:
+    """All results with their turns, one after another, in the order of play."""
+    for first in range(0, store.evaluation(evaluation_id).episodes, _RESULTS_AT_ONCE):
+        for light in store.results(evaluation_id, first=first, count=_RESULTS_AT_ONCE):
+            with suppress(NotFound):  # taken back meanwhile, to be played again
+                yield store.episode(evaluation_id, light.id)
 
 
 def _count_episodes(store: JobStore) -> Mapping[str, int]:
@@ -200,15 +321,25 @@ def _add_probes(app: FastAPI, store: JobStore, provenance: Provenance) -> None:
 class _Desk:
     """Puts commits on disk and tells of them, in this order: what was told is there whatever dies next."""
 
-    def __init__(self, store: JobStore, writer: ResultWriter) -> None:
+    def __init__(self, store: JobStore, keeper: ResultKeeper) -> None:
         self._store = store
-        self._writer = writer
+        self._keeper = keeper
         self._writing = asyncio.Lock()
+
+    async def lost(self, evaluation_id: str) -> Evaluation | None:
+        """See `ResultKeeper.lost`."""
+        async with self._writing:
+            return await asyncio.to_thread(self._keeper.lost, evaluation_id)
+
+    async def restore(self, evaluation_id: str) -> None:
+        """See `ResultKeeper.restore`."""
+        async with self._writing:
+            await asyncio.to_thread(self._keeper.restore, evaluation_id)
 
     async def follow(self, evaluation_id: str) -> None:
         """Write this evaluation's results from now on."""
         async with self._writing:
-            await asyncio.to_thread(self._writer.follow, evaluation_id)
+            await asyncio.to_thread(self._keeper.follow, evaluation_id)
 
     async def keep_up(self, stopping: asyncio.Event, *, reconcile_seconds: float) -> None:
         """Write until stopped, then once more; now and then look for episodes that were lost."""
@@ -245,6 +376,6 @@ class _Desk:
     async def _write(self) -> None:
         try:
             async with self._writing:
-                await asyncio.to_thread(self._writer.catch_up)
+                await asyncio.to_thread(self._keeper.catch_up)
         except (JobStoreUnavailable, OSError) as error:
             _log.error("Results wait to be written: %s", error)

@@ -21,7 +21,10 @@ from waymark.client import (
 from waymark.contracts import (
     ActionRequest,
     AgentState,
+    EpisodeEntry,
+    EpisodePage,
     EpisodeResult,
+    EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
     SubgoalRequest,
@@ -286,13 +289,41 @@ async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> N
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_an_evaluation_is_submitted_once(blocking: bool) -> None:
-    service = Service(httpx.Response(503))
+async def test_an_evaluation_is_submitted_again_under_the_same_key(blocking: bool) -> None:
+    status = httpx.Response(201, content=STATUS.model_dump_json())
+    service = Service(httpx.Response(503), status, status)
+    transport = httpx.MockTransport(service)
+    for key in (None, "mine"):
+        if blocking:
+            SyncEvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
+        else:
+            await EvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
+    first, again, given = (request.headers["idempotency-key"] for request in service.asked)
+    assert first == again != given == "mine"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_pages_are_asked_for_by_cursor_and_errored_episodes_by_name(blocking: bool) -> None:
+    evaluations = EvaluationPage(items=(STATUS,), next_cursor="e")
+    light = EpisodeEntry(id="a", task="1-1", variation=21, result=result("a"))
+    episodes = EpisodePage(items=(light,), next_cursor=None)
+    answers = (evaluations, evaluations, episodes, STATUS, STATUS)
+    service = Service(*(httpx.Response(200, content=one.model_dump_json()) for one in answers))
     transport = httpx.MockTransport(service)
     if blocking:
-        with pytest.raises(ServiceError):
-            SyncEvaluationClient("http://r", transport=transport).submit(EvaluationRequest())
+        plain = SyncEvaluationClient("http://r", transport=transport)
+        assert plain.evaluations() == plain.evaluations(limit=2, cursor="f") == evaluations
+        assert plain.episodes("e", cursor="50") == episodes
+        assert plain.resume("e") == plain.resume("e", errored=True)
     else:
-        with pytest.raises(ServiceError):
-            await EvaluationClient("http://r", transport=transport).submit(EvaluationRequest())
-    assert len(service.asked) == 1
+        client = EvaluationClient("http://r", transport=transport)
+        assert await client.evaluations() == await client.evaluations(limit=2, cursor="f") == evaluations
+        assert await client.episodes("e", cursor="50") == episodes
+        assert await client.resume("e") == await client.resume("e", errored=True)
+    assert [str(request.url).removeprefix("http://r/v1/evaluations") for request in service.asked] == [
+        "?limit=50",
+        "?limit=2&cursor=f",
+        "/e/episodes?limit=50&cursor=50",
+        "/e/resume",
+        "/e/resume?errored=true",
+    ]

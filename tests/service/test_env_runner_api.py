@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,13 +15,15 @@ from fastapi import FastAPI
 from services.env_runner.app import create_app
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
-from services.env_runner.results import ResultWriter
+from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
-from tests.samples import evaluation, result
+from tests.samples import VERSIONS, evaluation, result
 from waymark.client import ControllerClient, EvaluationClient, ExecutorClient
-from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, EvaluationStatus, TurnRecord
+from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, TurnRecord
+from waymark.errors import ServiceRejected
+from waymark.export import MEDIA_TYPES, encode
 from waymark.protocols import episodes
-from waymark.runs import RunFolder
+from waymark.runs import HEADER, RunFolder
 from waymark.serving.app import create_app as create_service
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
@@ -78,18 +81,25 @@ async def client(app: FastAPI) -> AsyncIterator[EvaluationClient]:
         yield client
 
 
-def play(store: JobStore) -> EpisodeResult:
+def play(store: JobStore, *, error: EpisodeError | None = None) -> EpisodeResult:
     """What a worker does, without playing."""
     lease = store.lease("worker", wait_seconds=0.01)
     assert lease is not None
-    played = of(lease.spec)
+    spec = lease.spec
+    score = 0 if error else 50
+    light = result(
+        spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation, score=score, error=error
+    )
+    played = light.model_copy(update={"agent": spec.agent, "versions": VERSIONS, "trajectory": (TURN,)})
     assert store.commit(lease, played)
     return played
 
 
-def of(spec: EpisodeSpec) -> EpisodeResult:
-    light = result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation)
-    return light.model_copy(update={"trajectory": (TURN,)})
+async def on_disk(folder: Path, results: list[EpisodeResult]) -> None:
+    """Return once exactly these are in the run folder, in this order."""
+    with anyio.fail_after(10):
+        while list(RunFolder(folder).results()) != results:  # noqa: ASYNC110 - the file is what a user waits for
+            await anyio.sleep(0.05)
 
 
 async def test_a_submission_records_what_will_answer(client: EvaluationClient, store: JobStore) -> None:
@@ -100,6 +110,69 @@ async def test_a_submission_records_what_will_answer(client: EvaluationClient, s
     assert status.versions.controller is not None
     assert (status.versions.controller.role, status.versions.executor.role) == ("controller", "executor")
     assert await client.status(status.id) == status
+
+
+async def test_what_is_submitted_again_under_its_key_is_played_once(http: httpx.AsyncClient, store: JobStore) -> None:
+    key = {"Idempotency-Key": secrets.token_hex()}
+    first = await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]}, headers=key)
+    play(store)
+    again = await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"], "seed": 0}, headers=key)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert (again.json()["id"], again.json()["finished"]) == (first.json()["id"], 1)
+    play(store)
+    assert store.lease("worker", wait_seconds=0) is None
+
+
+async def test_a_key_is_refused_with_another_evaluation(http: httpx.AsyncClient, store: JobStore) -> None:
+    key = {"Idempotency-Key": secrets.token_hex()}
+    await http.post("/v1/evaluations", json={"tasks": ["1-1"]}, headers=key)
+    before = store.ids()
+    answer = await http.post("/v1/evaluations", json={"tasks": ["4-2"]}, headers=key)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
+    assert "a key of its own" in answer.json()["detail"]
+    assert store.ids() == before
+
+
+async def test_pages_of_evaluations_begin_with_the_newest_and_stay_apart_while_more_come(
+    client: EvaluationClient,
+) -> None:
+    submitted = [(await client.submit(EvaluationRequest(tasks=("1-1",)))).id for _ in range(3)]
+    page = await client.evaluations(limit=2)
+    assert [one.id for one in page.items] == submitted[:0:-1]
+    newer = await client.submit(EvaluationRequest(tasks=("1-1",)))
+    rest = await client.evaluations(limit=2, cursor=page.next_cursor)
+    assert rest.items[0].id == submitted[0]
+    assert (await client.evaluations(limit=1)).items == (newer,)
+    while rest.next_cursor is not None:
+        rest = await client.evaluations(limit=2, cursor=rest.next_cursor)
+    assert rest.items
+
+
+async def test_pages_of_episodes_follow_the_order_of_play(client: EvaluationClient, store: JobStore) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))
+    played = play(store)
+    page = await client.episodes(status.id, limit=2)
+    assert [(one.task, one.result) for one in page.items] == [("1-1", played.light()), ("4-1", None)]
+    rest = await client.episodes(status.id, limit=2, cursor=page.next_cursor)
+    assert [(one.task, one.result) for one in rest.items] == [("4-2", None)]
+    assert rest.next_cursor is None
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("?limit=0", "limit"),
+        ("?cursor=nobody", "cursor"),
+        ("/a:results", "evaluation_id"),
+        ("/a/episodes?cursor=-1", "cursor"),
+        ("/a/export?format=xlsx", "format"),
+    ],
+)
+async def test_a_wrong_question_is_refused_at_its_field(http: httpx.AsyncClient, path: str, field: str) -> None:
+    answer = await http.get(f"/v1/evaluations{path}")
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
 async def test_a_flat_agent_needs_no_controller(http: httpx.AsyncClient) -> None:
@@ -115,7 +188,9 @@ async def test_a_flat_agent_needs_no_controller(http: httpx.AsyncClient) -> None
     [
         ({"tasks": ["1-9"]}, "tasks", "1-9"),
         ({"tasks": ["1-1"], "variations": [30]}, "variations", "0 to 29"),
-        ({"agent": {"subgoals": "oracle"}}, "agent.subgoals", "oracle"),
+        ({"agent": {"subgoals": "llm_plan"}}, "agent.subgoals", "WAYMARK_PLANNER_URL"),
+        ({"agent": {"subgoals": "semi_random", "controller_model": "large"}}, "agent.controller_model", "default"),
+        ({"agent": {"subgoals": "random", "executor_model": "flat"}}, "agent.executor_model", "trained as flat"),
         ({"agent": {"controller_model": "large"}}, "agent.controller_model", "default"),
         ({"agent": {"executor_model": "large"}}, "agent.executor_model", "default"),
         ({"agent": {"subgoals": "none"}}, "agent.executor_model", "flat"),
@@ -144,8 +219,18 @@ async def test_results_are_served_light_and_episodes_whole(
     light = (await http.get(f"/v1/evaluations/{status.id}/results")).json()
     assert [(one["id"], one["trajectory"]) for one in light] == [(played.id, [])]
     assert await client.episode(status.id, played.id) == played
-    exported = await http.get(f"/v1/evaluations/{status.id}/export", params={"format": "jsonl"})
-    assert EpisodeResult.model_validate_json(exported.text) == played
+
+
+async def test_an_export_is_a_file_in_the_form_that_is_asked_for(
+    http: httpx.AsyncClient, client: EvaluationClient, store: JobStore
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))
+    played = [play(store), play(store)]
+    for form, kind in MEDIA_TYPES.items():
+        answer = await http.get(f"/v1/evaluations/{status.id}/export", params={"format": form})
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.headers["content-disposition"] == f'attachment; filename="{status.id}.{form}"'
+        assert answer.content == b"".join(encode(played, form))
 
 
 async def test_events_tell_every_result_and_end_with_the_evaluation(client: EvaluationClient, store: JobStore) -> None:
@@ -181,17 +266,64 @@ async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: Eval
     assert (await client.status(status.id)).state == "finished"
 
 
+async def test_only_errored_episodes_are_played_again_and_take_the_place_of_their_errors(
+    client: EvaluationClient, store: JobStore, tmp_path: Path
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
+    failed, good = play(store, error=EpisodeError(kind="EnvironmentFault", message="It hung.")), play(store)
+    await on_disk(tmp_path / status.id, [failed, good])
+    assert (await client.resume(status.id, errored=True)).finished == 1
+    better = play(store)
+    assert better.id == failed.id
+    await on_disk(tmp_path / status.id, [good, better])
+    after = await client.status(status.id)
+    assert (after.state, after.finished, after.errored) == ("finished", 2, 0)
+    assert [one.id async for one in client.events(status.id) if isinstance(one, EpisodeResult)] == [good.id, better.id]
+
+
+async def test_an_evaluation_that_redis_has_lost_comes_back_from_its_folder(
+    client: EvaluationClient, store: JobStore, tmp_path: Path
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2", "4-1")))
+    failed, good = play(store, error=EpisodeError(kind="EnvironmentFault", message="It hung.")), play(store)
+    await on_disk(tmp_path / status.id, [failed, good])
+    store._redis.flushall()
+    with pytest.raises(ServiceRejected, match="No evaluation"):
+        await client.status(status.id)
+    back = await client.resume(status.id)
+    assert back.model_copy(update={"state": "queued", "finished": 0, "errored": 0, "mean_score": None}) == status
+    assert (back.state, back.finished, back.errored, back.mean_score) == ("running", 2, 1, 25)
+    last = play(store)
+    assert store.lease("worker", wait_seconds=0) is None
+    assert {one.id async for one in client.events(status.id) if isinstance(one, EpisodeResult)} == {
+        failed.id,
+        good.id,
+        last.id,
+    }
+    assert await client.episode(status.id, good.id) == good
+    await on_disk(tmp_path / status.id, [failed, good, last])
+
+
+async def test_a_lost_evaluation_does_not_go_on_with_other_checkpoints(
+    client: EvaluationClient, store: JobStore, tmp_path: Path
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1",)))
+    store._redis.flushall()
+    folder = RunFolder(tmp_path / status.id)
+    begun = folder.evaluation().model_copy(update={"versions": VERSIONS})
+    (folder.path / HEADER).write_text(begun.model_dump_json())
+    with pytest.raises(ServiceRejected, match="began with the controller none; here it would go on with") as refused:
+        await client.resume(status.id)
+    assert refused.value.field == "evaluation_id"
+
+
 async def test_every_committed_episode_is_written_to_disk_once(
     client: EvaluationClient, store: JobStore, tmp_path: Path
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     played = [play(store), play(store)]
-    folder = RunFolder(tmp_path / status.id)
-    with anyio.fail_after(10):
-        while len(list(folder.results())) < len(played):  # noqa: ASYNC110 - the file is what a user waits for
-            await anyio.sleep(0.05)
-    assert list(folder.results()) == played
-    assert folder.evaluation().request == status.request
+    await on_disk(tmp_path / status.id, played)
+    assert RunFolder(tmp_path / status.id).evaluation().request == status.request
 
 
 async def test_a_restarted_app_writes_what_was_committed_meanwhile(store: JobStore, tmp_path: Path) -> None:
@@ -200,9 +332,7 @@ async def test_a_restarted_app_writes_what_was_committed_meanwhile(store: JobSto
     store.submit(evaluation("restarted", request, episodes=len(specs)), specs)
     played = play(store)
     for _ in range(2):
-        writer = ResultWriter(store, tmp_path)
-        writer.follow("restarted")
-        writer.catch_up()
+        ResultKeeper(store, tmp_path).catch_up()
     assert list(RunFolder(tmp_path / "restarted").results()) == [played]
 
 

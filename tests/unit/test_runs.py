@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,31 @@ def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: 
     with (tmp_path / EPISODES).open("a") as file:
         file.write('{"id": "b", "sco')
     assert list(folder.results()) == [result("a")]
-    assert folder.begin(evaluation()) == {"a"}
+    folder.begin(evaluation())
+    folder.append(result("c"))
+    assert list(folder.results()) == [result("a"), result("c")]
+
+
+def test_of_an_episode_that_was_played_again_the_last_result_holds(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    for one in (result("a", score=0), result("b"), result("a", score=100)):
+        folder.append(one)
+    assert list(folder.results()) == [result("b"), result("a", score=100)]
+
+
+def test_a_line_that_the_disk_has_no_room_for_is_not_there(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result("a"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = (tmp_path / EPISODES).stat().st_size + 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.append(result("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     folder.append(result("c"))
     assert list(folder.results()) == [result("a"), result("c")]
 

@@ -17,7 +17,10 @@ from waymark.contracts import (
     ActionRequest,
     ActionResponse,
     CheckpointInfo,
+    EpisodeEntry,
+    EpisodePage,
     EpisodeResult,
+    EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
     FieldProblem,
@@ -217,12 +220,16 @@ _RESULT: Final = EpisodeResult(
     turns=5,
     model_calls=8,
     tokens=474,
+    prompt_tokens=430,
+    completion_tokens=44,
     repaired=0,
     stopped="completed",
     seconds=0.66,
 )
 _PLAYED: Final = _RESULT.model_copy(
     update={
+        "agent": _ASKED.agent,
+        "versions": _VERSIONS,
         "trajectory": (
             TurnRecord(
                 turn=1,
@@ -252,8 +259,11 @@ _PLAYED: Final = _RESULT.model_copy(
                 moves=1,
                 seconds=0.01,
             ),
-        )
+        ),
     }
+)
+_EPISODES: Final = EpisodePage(
+    items=(EpisodeEntry(id=_EPISODE, task="4-2", variation=225, result=_RESULT),), next_cursor=None
 )
 _EVENTS: Final = (
     f"id: 1795369779000-0\r\nevent: episode\r\ndata: {_RESULT.model_dump_json()}\r\n\r\n"
@@ -312,9 +322,10 @@ ROUTES: Final[Mapping[str, Shown]] = {
         },
         answers={"one episode": _QUEUED},
     ),
-    "GET /v1/evaluations": Shown({"one evaluation": [_FINISHED]}),
+    "GET /v1/evaluations": Shown({"the last page": EvaluationPage(items=(_FINISHED,), next_cursor=None)}),
     "GET /v1/evaluations/{evaluation_id}": Shown({"finished": _FINISHED}),
     "GET /v1/evaluations/{evaluation_id}/results": Shown({"one episode": [_RESULT]}),
+    "GET /v1/evaluations/{evaluation_id}/episodes": Shown({"the last page": _EPISODES}),
     "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}": Shown({"its first two turns": _PLAYED}),
     "GET /v1/evaluations/{evaluation_id}/export": Shown({"one line": _PLAYED.model_dump_json() + "\n"}),
     "GET /v1/evaluations/{evaluation_id}/events": Shown({"a result and the end": _EVENTS}),
@@ -347,6 +358,7 @@ PARAMETERS: Final[Mapping[str, object]] = {
     "evaluation_id": _EVALUATION,
     "episode_id": _EPISODE,
     "model": "default",
+    "Idempotency-Key": "d41a6c0e-9b7f-4f0e-8a55-2f6f3c1b7e90",
     DEADLINE_HEADER: 2_000,
 }
 

@@ -55,7 +55,7 @@ def _describe(operation: _Node, shown: examples.Shown | None) -> None:
             media["examples"] = _named(shown.requests)
     for status, response in operation["responses"].items():
         if status.startswith("2"):
-            for media in response.get("content", {}).values():
+            for media in [*response.get("content", {}).values()][:1]:  # the others say the same in another form
                 media["examples"] = _named(shown.answers) if shown is not None else {}
     _describe_errors(operation)
 

@@ -1,0 +1,68 @@
+"""Results as files: what is read back is what was written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import operator
+import sys
+
+import pytest
+from pyarrow import parquet
+
+from tests.samples import VERSIONS, result
+from waymark.contracts import AgentConfig, EpisodeError, EpisodeResult, TurnRecord
+from waymark.errors import InvalidInput
+from waymark.export import MEDIA_TYPES, Format, encode
+
+TURN = TurnRecord(
+    turn=1,
+    subgoal="wait(1)",
+    controller_called=True,
+    action="wait1",
+    proposed=None,
+    logprob=-0.1,
+    observation="a,\n“b”",
+)
+ERROR = EpisodeError(kind="EnvironmentFault", message='It said "no",\nand died.')
+PLAYED = result("a").model_copy(update={"agent": AgentConfig(), "versions": VERSIONS, "trajectory": (TURN, TURN)})
+RESULTS = [PLAYED, result("b", score=0, error=ERROR)]
+
+
+def test_json_lines_hold_all_there_is() -> None:
+    lines = b"".join(encode(RESULTS, "jsonl")).splitlines()
+    assert [EpisodeResult.model_validate_json(line) for line in lines] == RESULTS
+
+
+def test_parquet_holds_all_there_is_in_groups_of_rows() -> None:
+    results = RESULTS * 60
+    file = parquet.ParquetFile(io.BytesIO(b"".join(encode(results, "parquet"))))
+    assert [EpisodeResult.model_validate(row) for row in file.read().to_pylist()] == results
+    assert file.num_row_groups == 2
+
+
+def test_csv_has_a_row_an_episode_and_a_column_a_value() -> None:
+    played, failed = csv.DictReader(io.StringIO(b"".join(encode(RESULTS, "csv")).decode(), newline=""))
+    assert (played["id"], played["score"], played["success"], played["error.kind"]) == ("a", "50", "false", "")
+    assert played["versions.executor.sha256"] == VERSIONS.executor.sha256
+    assert played["versions.controller.sha256"] == ""
+    assert played["agent.controller_calls"] == "on_end"
+    assert "trajectory" not in played
+    assert (failed["error.message"], failed["agent.subgoals"]) == (ERROR.message, "")
+
+
+@pytest.mark.parametrize("form", MEDIA_TYPES)
+def test_an_export_begins_before_the_last_result_is_read(form: Format) -> None:
+    results = itertools.repeat(PLAYED, 1_000)
+    pieces = encode(results, form)
+    assert next(pieces)
+    assert operator.length_hint(results) > 800
+    assert len(list(pieces)) >= 9
+
+
+def test_parquet_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InvalidInput, match=r"waymark\[parquet\]") as refused:
+        encode(RESULTS, "parquet")
+    assert refused.value.field == "format"

@@ -1,0 +1,158 @@
+"""Results as files that other tools read: a line of JSON, a row of CSV or a row of Parquet an episode.
+
+JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves the turns out; what is nested
+beside them gets a column of its own, e.g. `versions.executor.sha256`. Whatever the format, results pass one after
+another: an evaluation of any size needs no more memory than a hundred of its episodes.
+
+The only import of pyarrow outside of training; it is there with the extra `parquet`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from waymark.contracts import EpisodeResult
+from waymark.errors import InvalidInput
+
+Format = Literal["jsonl", "csv", "parquet"]
+MEDIA_TYPES: Final[Mapping[Format, str]] = {
+    "jsonl": "application/jsonl",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+_ROWS: Final = 100
+"""Of a group in a Parquet file."""
+_TURNS: Final = "trajectory"
+
+
+def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
+    """The pieces of a file in that format. Raises InvalidInput (field `format`), now rather than at the first piece."""
+    if form == "jsonl":
+        return _jsonl(results)
+    if form == "csv":
+        return _csv(results)
+    if find_spec("pyarrow") is None:
+        raise InvalidInput(
+            "Parquet is written by pyarrow, which is not installed here.",
+            remedy="Install the extra that brings it, pip install 'waymark[parquet]', or choose jsonl or csv.",
+            field="format",
+        )
+    return _parquet(results)
+
+
+def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
+    return (result.model_dump_json().encode() + b"\n" for result in results)
+
+
+def _csv(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
+    line = io.StringIO()
+    rows = csv.writer(line, lineterminator="\n")
+    columns = list(_columns(EpisodeResult))
+    rows.writerow(".".join(path) for path in columns)
+    for result in results:
+        row = result.model_dump(mode="json", exclude={_TURNS})
+        rows.writerow(_cell(row, path) for path in columns)
+        yield _drained(line).encode()
+    yield _drained(line).encode()
+
+
+def _drained(text: io.StringIO) -> str:
+    written = text.getvalue()
+    text.seek(0)
+    text.truncate()
+    return written
+
+
+def _columns(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """The path of every value in a model that is no list, in the order of its fields."""
+    for name, field in model.model_fields.items():
+        inner = _inner(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from ((name, *rest) for rest in _columns(inner))
+        elif get_origin(inner) is not tuple:
+            yield (name,)
+
+
+def _cell(row: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    """What stands at a path; nothing below what is null."""
+    value: Any = row
+    for name in path:
+        value = None if value is None else value[name]
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _parquet(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(list(_fields(EpisodeResult)))
+    file = _Pieces()
+    rest = iter(results)
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while rows := [result.model_dump(mode="json") for result in islice(rest, _ROWS)]:
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+            yield file.take()
+    yield file.take()
+
+
+def _fields(model: type[BaseModel]) -> Iterator[Any]:
+    """A model's fields as Arrow's, each of which may be null."""
+    import pyarrow as pa
+
+    return (pa.field(name, _arrow(field.annotation)) for name, field in model.model_fields.items())
+
+
+def _arrow(annotation: Any) -> Any:
+    """The Arrow type of a contract's annotation."""
+    import pyarrow as pa
+
+    inner = _inner(annotation)
+    origin = get_origin(inner)
+    if origin is Literal:
+        return pa.string()
+    if origin is tuple:
+        return pa.list_(_arrow(get_args(inner)[0]))
+    if issubclass(inner, BaseModel):
+        return pa.struct(list(_fields(inner)))
+    return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[inner]
+
+
+def _inner(annotation: Any) -> Any:
+    """An annotation without its constraints and without `| None`."""
+    if get_origin(annotation) is Annotated:
+        return _inner(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        (only,) = (one for one in get_args(annotation) if one is not type(None))
+        return _inner(only)
+    return annotation
+
+
+class _Pieces(io.RawIOBase):
+    """A file that is handed on as it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Keep it until it is taken."""
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
