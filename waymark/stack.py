@@ -282,15 +282,17 @@ class _undisturbed:  # noqa: N801 - reads as a statement
             signal.signal(number, handler)
 
 
-def wait_until_ready(parts: Sequence[Part], ready: Callable[[], bool], name: str) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or START_SECONDS pass."""
-    deadline = time.monotonic() + START_SECONDS
+def wait_until_ready(
+    parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
+) -> None:
+    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass."""
+    deadline = time.monotonic() + seconds
     while not ready():
         for part in parts:
             part.check()
         if time.monotonic() > deadline:
             log = next(part.log for part in parts if part.name == name)
-            raise StackError(f"The {name} was not ready within {START_SECONDS:.0f} s.", remedy=f"Its log is {log}")
+            raise StackError(f"The {name} was not ready within {seconds:.0f} s.", remedy=f"Its log is {log}")
         time.sleep(_POLL_SECONDS)
 
 

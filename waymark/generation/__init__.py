@@ -1,14 +1,14 @@
 """The generation port: text in, ranked text out. One protocol, several engines, one meaning.
 
 Engines know nothing of sub-goals or actions; `waymark.serving` renders prompts and parses answers. Each
-engine lives in a module of its own that alone imports its library: `scripted`, `ctranslate2`, `transformers`.
+engine lives in a module of its own that alone imports its library: `scripted`, `ctranslate2`, `transformers`, `vllm`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +96,13 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """Free what is held. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a generator is, too, when its model runs in another process, which may be gone for a while."""
+
+    def check(self) -> None:
+        """Raise ServiceUnavailable while the model is gone."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 from waymark.checkpoint import Checkpoint
@@ -13,9 +15,18 @@ Engine = Literal["ctranslate2", "transformers", "vllm", "scripted"]
 
 
 def open_generator(
-    engine: str, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0
+    engine: str,
+    checkpoint: Checkpoint,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    vllm_urls: Sequence[str] = (),
+    vllm_python: Path | None = None,
 ) -> Generator:
     """Load a checkpoint's weights. `threads` 0 means all cores that this process may use.
+
+    vLLM is asked at `vllm_urls`; without any, one is started with the interpreter `vllm_python`.
 
     Raises EngineUnavailable when the engine cannot run here, CheckpointError when it cannot run this checkpoint.
     """
@@ -27,9 +38,10 @@ def open_generator(
     if engine not in get_args(Engine):
         raise EngineUnavailable(f"Unknown engine {engine!r}.", remedy=f"Known are {', '.join(get_args(Engine))}.")
     if engine == "vllm":
-        raise EngineUnavailable(
-            "The vllm engine is not part of this version, and vLLM serves no T5.",
-            remedy="Use WAYMARK_ENGINE=ctranslate2 or transformers.",
+        from waymark.generation.vllm import VllmGenerator
+
+        return VllmGenerator(
+            checkpoint, urls=vllm_urls, python=vllm_python, device=device, dtype=dtype, threads=threads
         )
     if card.architecture != "seq2seq":
         raise CheckpointError(

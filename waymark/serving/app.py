@@ -99,6 +99,7 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
     async def ready() -> Health:
         """The models are warm and requests are answered."""
         desk.check_ready()
+        desk.check_models()
         return Health()
 
     @router.get("/info")

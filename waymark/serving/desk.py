@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from waymark.contracts import DecisionRequest
 from waymark.errors import InvalidInput, ServiceUnavailable
+from waymark.generation import Remote
 from waymark.generation.batcher import Answer, Batcher, Observer, Room, Work
 from waymark.serving import limits, tracing
 from waymark.serving.decisions import Decided, Question
@@ -70,6 +71,12 @@ class Desk:
         """Raise ServiceUnavailable while starting or draining."""
         if not self.ready:
             raise ServiceUnavailable(f"The {self.service} is starting or shutting down.", remedy="Try again.")
+
+    def check_models(self) -> None:
+        """Raise ServiceUnavailable while a model that runs elsewhere is gone."""
+        for model in self.models.values():
+            if isinstance(model.generator, Remote):
+                model.generator.check()
 
     def check(self) -> None:
         """Raise ServiceUnavailable or QueueFull at a request that cannot be answered, before it is even read."""

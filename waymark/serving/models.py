@@ -106,7 +106,13 @@ def _open(name: str, found: checkpoint.Checkpoint, settings: ServiceSettings) ->
     card = found.card
     prompt_format = get_format(card.prompt_format)
     generator = open_generator(
-        settings.engine, found, device=settings.device, dtype=settings.dtype, threads=settings.threads
+        settings.engine,
+        found,
+        device=settings.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+        vllm_urls=settings.vllm_url,
+        vllm_python=settings.vllm_python,
     )
     info = CheckpointInfo(
         model=name,

@@ -73,6 +73,10 @@ class ServiceSettings(ListenSettings):
     """What the engine computes in; `auto`: as the weights are stored (ctranslate2), float32 on a CPU (transformers)."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """For the engine; 0: all cores that the process may use."""
+    vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
+    """For the vllm engine: servers that run already, between commas. None: it starts one for each checkpoint."""
+    vllm_python: Path | None = None
+    """For the vllm engine: the interpreter of the environment of vLLM; null: that of `./run vllm`."""
     checkpoints: Annotated[dict[str, Path] | None, NoDecode] = None
     """`default=checkpoints/executor,flat=checkpoints/flat`; null: those that ship."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
@@ -101,6 +105,21 @@ class ServiceSettings(ListenSettings):
     """Over it, 413."""
     grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 10.0
     """How long what runs and waits may take after SIGTERM."""
+
+    @field_validator("vllm_url", mode="before")
+    @classmethod
+    def _parse_urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls = [url.strip() for url in value.split(",") if url.strip()]
+        if not all(url.startswith(("http://", "https://")) for url in urls):
+            raise ValueError("give addresses that begin with http:// or https://, between commas")
+        return urls
+
+    @field_validator("vllm_python", mode="before")
+    @classmethod
+    def _no_python(cls, value: object) -> object:
+        return value or None
 
     @field_validator("checkpoints", mode="before")
     @classmethod

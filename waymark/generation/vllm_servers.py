@@ -1,0 +1,382 @@
+"""vLLM servers of one checkpoint: started here or elsewhere, watched, and asked over HTTP.
+
+Prompts go to the server that has the fewest tokens to read. One that fails is left out, and its prompts go to the
+others; a thread for each server asks every second whether it is well, and takes it in again. A server is well when it
+says so at `/health` and serves the checkpoint under its name: `NAME@HASH`, with the first digits of the card's hash, so
+that answers of other weights are never taken for this checkpoint's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from waymark.checkpoint import Checkpoint
+from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable, StackError
+from waymark.process import available_cores
+from waymark.stack import HOST, Part, wait_until_ready
+
+ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm"
+"""Where `./run vllm` installs vLLM."""
+START_SECONDS = 600.0
+"""How long vLLM may take until it answers: it compiles and measures before that."""
+_CHECK_SECONDS = 1.0
+_RESTART_SECONDS = 10.0
+_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+_HEALTH_SECONDS = 5.0
+_KEEPALIVE_SECONDS = 2.0
+"""A connection that was idle for longer is not used again; vLLM closes it after five seconds."""
+_NAME_DIGITS = 12
+_GREEDY = {
+    "temperature": 0,
+    "repetition_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "return_token_ids": True,
+    "return_tokens_as_token_ids": True,
+}
+"""A server may have defaults of its own: none of them apply."""
+_log = logging.getLogger("waymark")
+
+
+class _Logprobs(BaseModel):
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+
+
+class _Logprob(BaseModel):
+    logprob: float
+
+
+class Choice(BaseModel):
+    """What a server answers to one prompt; the part of it that is read here."""
+
+    index: int
+    token_ids: list[int]
+    logprobs: _Logprobs | None = None
+    prompt_logprobs: list[dict[int, _Logprob] | None] | None = None
+
+    @property
+    def logprob(self) -> float:
+        """Of the whole answer. It was asked for with `logprobs`."""
+        assert self.logprobs is not None
+        return sum(self.logprobs.token_logprobs)
+
+    @property
+    def nexts(self) -> dict[int, float]:
+        """The log-probabilities of the likeliest first tokens. As many as `logprobs` asked for."""
+        assert self.logprobs is not None
+        # A token's name is `token_id:NUMBER`.
+        return {int(name.rpartition(":")[2]): logprob for name, logprob in self.logprobs.top_logprobs[0].items()}
+
+    def last_of_prompt(self, count: int) -> tuple[float, ...]:
+        """The log-probabilities of the prompt's last tokens, asked for with `prompt_logprobs=0`."""
+        assert self.prompt_logprobs is not None
+        return tuple(one.logprob for known in self.prompt_logprobs[-count:] for one in (known or {}).values())
+
+
+class _Completion(BaseModel):
+    choices: list[Choice]
+
+
+class _Model(BaseModel):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(BaseModel):
+    data: list[_Model]
+
+
+def served_name(checkpoint: Checkpoint) -> str:
+    """What a server must call a checkpoint."""
+    return f"{checkpoint.card.name}@{checkpoint.sha256[:_NAME_DIGITS]}"
+
+
+# --- one that is started here -------------------------------------------------------------------------------------
+
+
+class LocalServer:
+    """A vLLM process of our own on loopback, which ends with this process. Start it from a thread that stays."""
+
+    def __init__(self, checkpoint: Checkpoint, python: Path, *, device: str, dtype: str, threads: int) -> None:
+        platform = _platform(python)
+        if device not in ("auto", platform):
+            raise EngineUnavailable(
+                f"WAYMARK_DEVICE is {device!r}, but the vLLM of {python} runs on {platform}.",
+                remedy="Name the Python of a vLLM for that device in WAYMARK_VLLM_PYTHON, or use WAYMARK_DEVICE=auto.",
+            )
+        self.dtype = ("float32" if platform == "cpu" else "bfloat16") if dtype == "auto" else dtype
+        with socket.create_server((HOST, 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://{HOST}:{port}"
+        self.log = Path(tempfile.gettempdir(), f"waymark-vllm-{checkpoint.card.role}-{port}.log")
+        self._command = [
+            str(python),
+            "-P",
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            *("--host", HOST, "--port", str(port)),
+            *server_arguments(checkpoint),
+            *("--dtype", self.dtype, "--uvicorn-log-level", "warning"),
+        ]
+        if platform == "cpu":
+            self._command.append("--enforce-eager")  # compiling takes minutes and a compiler
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self._environment = {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            **kept,
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(threads or available_cores()),
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        self._part: Part | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Start the process, which then takes a minute or so until it answers."""
+        self._started = time.monotonic()
+        self._part = Part("vLLM", self._command, self._environment, self.log)
+        _log.info("vLLM (process %d) starts at %s; its log is %s", self._part.process.pid, self.url, self.log)
+
+    def wait(self) -> None:
+        """Until it answers. Raises EngineUnavailable when it ends instead, or is not there in time."""
+        assert self._part is not None
+        try:
+            wait_until_ready([self._part], self._answers, "vLLM", seconds=START_SECONDS)
+        except StackError as error:
+            self.stop()
+            cause = _cause(self.log)
+            message = f"{error.message} It says: {cause}" if cause else error.message
+            raise EngineUnavailable(message, remedy=f"Its log is {self.log}") from error
+
+    def revive(self) -> None:
+        """Start the process again if it has ended, but not at once if it has just been started."""
+        assert self._part is not None
+        if self._part.process.poll() is not None and time.monotonic() > self._started + _RESTART_SECONDS:
+            _log.error("vLLM at %s has ended and is started again; its log is %s", self.url, self.log)
+            self.start()
+
+    def stop(self) -> None:
+        """End the process. Idempotent."""
+        if self._part is not None:
+            self._part.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health", timeout=_HEALTH_SECONDS, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+
+def server_arguments(checkpoint: Checkpoint) -> list[str]:
+    """What any vLLM server of a checkpoint is started with. Tokens go in and come out, so it needs no tokenizer."""
+    return [
+        *("--model", str(checkpoint.folder.resolve())),
+        *("--served-model-name", served_name(checkpoint)),
+        *("--load-format", "safetensors"),
+        *("--generation-config", "vllm"),
+        "--skip-tokenizer-init",
+        "--enable-prefix-caching",
+    ]
+
+
+def find_python(named: Path | None) -> Path:
+    """The Python of a vLLM environment: the one that is named, else that of `./run vllm`. Raises EngineUnavailable."""
+    python = named or ENVIRONMENT / "bin" / "python"
+    if os.access(python, os.X_OK):
+        return python
+    if named:
+        raise EngineUnavailable(
+            f"WAYMARK_VLLM_PYTHON names {named}, which is no program.",
+            remedy="Name the python of an environment in which vLLM is installed.",
+        )
+    raise EngineUnavailable(
+        "The vllm engine needs vLLM, which has an environment of its own.",
+        remedy="Make it with `./run vllm`, name the python of another in WAYMARK_VLLM_PYTHON, "
+        "or name running servers in WAYMARK_VLLM_URL.",
+    )
+
+
+def _platform(python: Path) -> str:
+    """What the vLLM of an environment runs on: `cpu`, `cuda`, … Raises EngineUnavailable."""
+    code = "from vllm.platforms import current_platform; print(current_platform.device_type)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+        raise EngineUnavailable(
+            f"{python} cannot import vLLM: {reason}.",
+            remedy="Make the environment with `./run vllm`, or name the python of another in WAYMARK_VLLM_PYTHON.",
+        )
+    return done.stdout.split()[-1]
+
+
+def _cause(log: Path) -> str | None:
+    """The first error in a log: the ones after it tell of its consequences."""
+    found = re.search(r"\b\w*Error: .+", log.read_text(errors="replace")) if log.exists() else None
+    return found[0] if found else None
+
+
+# --- all of them --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Server:
+    url: str
+    complaint: str | None = "has not been asked yet"
+    """Why it is not well; None: it is."""
+
+
+class Servers:
+    """The servers of one checkpoint. One thread at a time calls `complete`. Raises EngineUnavailable when none is well.
+
+    `local` is one of our own, started and waited for, in place of `urls`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, urls: Sequence[str], local: LocalServer | None = None) -> None:
+        self.model = served_name(checkpoint)
+        self.max_tokens: int | None = None
+        """Of a prompt and its answer together, as the servers tell."""
+        self._local = local
+        self._servers = [_Server(url.rstrip("/")) for url in ([local.url] if local else urls)]
+        self._client = httpx.Client(
+            timeout=_TIMEOUT, limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS), trust_env=False
+        )
+        self._senders = ThreadPoolExecutor(len(self._servers), thread_name_prefix="vllm")
+        self._closing = threading.Event()
+        self._watchers = [
+            threading.Thread(target=self._watch, args=(server,), name="vllm-health", daemon=True)
+            for server in self._servers
+        ]
+        for server in self._servers:
+            server.complaint = self._examine(server)
+        try:
+            self.check()
+        except ServiceUnavailable as error:
+            self.close()
+            arguments = " ".join(server_arguments(checkpoint))
+            raise EngineUnavailable(error.message, remedy=f"Start one: vllm serve {arguments}") from error
+        for watcher in self._watchers:
+            watcher.start()
+
+    def complete(self, prompts: Sequence[Sequence[int]], **parameters: Any) -> list[Choice]:
+        """The likeliest continuation of each prompt, both in token numbers; `parameters` are vLLM's own.
+
+        Raises ServiceUnavailable when no server is left, ServiceRejected when one refuses the request.
+        """
+        answers: dict[int, Choice] = {}
+        failed: set[_Server] = set()
+        while missing := [number for number in range(len(prompts)) if number not in answers]:
+            shares = self._share(missing, prompts, failed)
+            sent = {
+                server: self._senders.submit(self._post, server, [prompts[number] for number in share], parameters)
+                for server, share in shares.items()
+            }
+            for server, future in sent.items():
+                choices = future.result()
+                if choices is None:
+                    failed.add(server)
+                else:
+                    answers.update(zip(shares[server], choices, strict=True))
+        return [answers[number] for number in range(len(prompts))]
+
+    def check(self) -> None:
+        """Raise ServiceUnavailable while no server is well."""
+        if all(server.complaint for server in self._servers):
+            raise self._gone()
+
+    def close(self) -> None:
+        """Stop watching, and end what was started here. Idempotent."""
+        self._closing.set()
+        for watcher in self._watchers:
+            if watcher.is_alive():
+                watcher.join(2 * _HEALTH_SECONDS)
+        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+        if self._local is not None:
+            self._local.stop()
+
+    def _share(
+        self, numbers: Sequence[int], prompts: Sequence[Sequence[int]], failed: set[_Server]
+    ) -> dict[_Server, list[int]]:
+        """Which server gets which prompts, by the tokens that each has to read. Raises ServiceUnavailable."""
+        in_flight = {one: 0 for one in self._servers if one.complaint is None and one not in failed}
+        if not in_flight:
+            raise self._gone()
+        shares: dict[_Server, list[int]] = {}
+        for number in numbers:
+            least = min(in_flight, key=in_flight.__getitem__)
+            in_flight[least] += len(prompts[number])
+            shares.setdefault(least, []).append(number)
+        return shares
+
+    def _post(
+        self, server: _Server, prompts: Sequence[Sequence[int]], parameters: dict[str, Any]
+    ) -> list[Choice] | None:
+        """The choices for some prompts; None from a server that failed, which is left out from then on."""
+        body = {"model": self.model, "prompt": prompts, **_GREEDY, **parameters}
+        try:
+            response = self._client.post(f"{server.url}/v1/completions", json=body)
+            if response.is_client_error and response.status_code != HTTPStatus.NOT_FOUND:
+                raise ServiceRejected(
+                    f"vLLM at {server.url} refuses a request: {response.text.strip()}",
+                    remedy="Start it as docs/architecture.md says.",
+                )
+            choices = _Completion.model_validate_json(response.raise_for_status().content).choices
+        except httpx.HTTPError as error:
+            server.complaint = f"failed at a request ({str(error) or type(error).__name__})"
+        except ValidationError:
+            server.complaint = "does not answer as vLLM does"
+        else:
+            return sorted(choices, key=lambda choice: choice.index)
+        _log.warning("vLLM at %s %s and is left out until it is well", server.url, server.complaint)
+        return None
+
+    def _watch(self, server: _Server) -> None:
+        """Ask the server how it is, again and again."""
+        while not self._closing.wait(_CHECK_SECONDS):
+            before, server.complaint = server.complaint, self._examine(server)
+            if bool(before) != bool(server.complaint):
+                _log.warning("vLLM at %s %s", server.url, server.complaint or "is well again")
+            if self._local is not None:
+                self._local.revive()
+
+    def _examine(self, server: _Server) -> str | None:
+        """Why a server is not well. One that was not before must also serve this checkpoint."""
+        try:
+            self._client.get(f"{server.url}/health", timeout=_HEALTH_SECONDS).raise_for_status()
+            if server.complaint is None:
+                return None
+            listed = self._client.get(f"{server.url}/v1/models", timeout=_HEALTH_SECONDS).raise_for_status()
+            models = {model.id: model for model in _Models.model_validate_json(listed.content).data}
+        except httpx.HTTPStatusError as error:
+            return f"answers {error.response.status_code} at {error.request.url.path}"
+        except httpx.HTTPError as error:
+            return f"cannot be reached ({str(error) or type(error).__name__})"
+        except ValidationError:
+            return "does not answer as vLLM does"
+        if self.model not in models:
+            return f"serves {', '.join(models)}"
+        self.max_tokens = models[self.model].max_model_len
+        return None
+
+    def _gone(self) -> ServiceUnavailable:
+        complaints = "; ".join(f"{server.url} {server.complaint}" for server in self._servers)
+        return ServiceUnavailable(f"No vLLM server serves {self.model}: {complaints}.", remedy="Try again later.")
