@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -123,9 +124,9 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
         idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
         for _ in range(rounds):
             engine.append(engine_throughput(generator, prompts, settings, seconds))
-            service.append(asyncio.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
+            service.append(uvloop.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
             alone.append(statistics.median(engine_latency(generator, prompts)))
-            asked.append(asyncio.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
+            asked.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
     return Report(
         machine=machine(),
         engine=f"{generator.engine} {generator.dtype}",

@@ -142,12 +142,12 @@ def test_percentiles_are_latencies_that_some_request_had() -> None:
     assert results.quantiles(np.empty(0)).p99 is None
 
 
-async def test_answers_after_the_window_are_no_throughput() -> None:
+async def test_answers_after_the_window_are_no_throughput_and_those_after_a_second_no_goodput() -> None:
     samples = Samples(began=0.0, sent=3, window=2.0)
     for number, ended in enumerate((1.0, 1.5, 2.5)):
         samples.add(number, 0.0, 0.0, ended, 200)
     stage = results.stage(Load(10, None, 2.0, 3), samples, run="r")
-    assert (stage.answered, stage.throughput, stage.latency_ms.max) == (3, 1.0, 2_500)
+    assert (stage.answered, stage.throughput, stage.goodput, stage.latency_ms.max) == (3, 1.0, 0.5, 2_500)
 
 
 async def test_a_ramp_goes_on_until_it_asks_for_far_more_than_is_answered() -> None:

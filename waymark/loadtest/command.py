@@ -6,6 +6,7 @@ import asyncio
 import platform
 import secrets
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -122,7 +124,7 @@ def run_test(
         asked = states.sample() if run is None else states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
-        asyncio.run(_measure(test, url, asked, api=api, model=model, key=key, patience=timeout))
+        uvloop.run(_measure(test, url, asked, api=api, model=model, key=key, patience=timeout))
         if test.target is None:
             raise typer.Exit(INTERRUPTED)
         report = LoadReport(
@@ -236,11 +238,10 @@ class _Shown:
             _tell(f"{self._number}/{self._stages} {stage.name}: {stage.throughput:.1f}/s, {latency}")
 
     async def _refresh(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             if self._load and self._samples:
                 load, samples = self._load, self._samples
-                elapsed = loop.time() - samples.began
+                elapsed = time.monotonic() - samples.began
                 answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
                 refused = sum(samples.counts[each] for each in REFUSALS)
                 failed = samples.counts.total() - answered - refused

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -45,7 +46,7 @@ class Load:
 
 @dataclass(slots=True)
 class Samples:
-    """What has been measured of one stage so far; times are the event loop's, in seconds."""
+    """What has been measured of one stage so far. Times are seconds of the monotonic clock, finer than a loop's own."""
 
     began: float
     sent: int = 0
@@ -98,21 +99,21 @@ async def drive(
 
     async def ask(number: int, due: float) -> None:
         samples.sent += 1
-        started = loop.time()
+        started = time.monotonic()
         outcome = await send(number)
-        samples.add(number, due, started, loop.time(), outcome)
+        samples.add(number, due, started, time.monotonic(), outcome)
 
     async def open_loop() -> None:
         async with asyncio.TaskGroup() as under_way:
             for number, moment in enumerate(schedule(load, seed), start=first):
                 due = samples.began + moment
-                await asyncio.sleep(due - loop.time())
+                await asyncio.sleep(due - time.monotonic())
                 under_way.create_task(ask(number, due))
 
     async def call(numbers: Iterator[int]) -> None:
         for number in numbers:
-            await ask(number, loop.time())
-            if loop.time() >= samples.began + load.seconds:
+            await ask(number, time.monotonic())
+            if time.monotonic() >= samples.began + load.seconds:
                 return
 
     async def closed_loop() -> None:
@@ -132,4 +133,4 @@ async def drive(
         stopping.cancel()
         await asyncio.gather(work, stopping, return_exceptions=True)
     whole = stop.is_set() or samples.sent == load.requests
-    samples.window = loop.time() - samples.began if whole else load.seconds
+    samples.window = time.monotonic() - samples.began if whole else load.seconds

@@ -20,6 +20,8 @@ from waymark.loadtest.drive import Load, Outcome, Samples
 REFUSALS = frozenset({429, 503, 504})
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
 """Fields of `Quantiles`, and what they are called."""
+PATIENCE_MS = 1_000.0
+"""An answer that comes later than this is no goodput: who asked has given up."""
 _SLOWEST = 5
 
 
@@ -64,6 +66,8 @@ class Stage(Contract):
     """Given up when the test was interrupted."""
     throughput: float
     """Answers a second."""
+    goodput: float
+    """The same without those that came more than `PATIENCE_MS` after they were due."""
     latency_ms: Quantiles
     """From when a request was due (open loop) or sent (closed loop) to the last byte of its answer."""
     service_ms: Quantiles
@@ -133,7 +137,8 @@ def stage(load: Load, samples: Samples, *, run: str) -> Stage:
     answered = _where(samples.outcome, is_answer)
     refused = _where(samples.outcome, REFUSALS.__contains__)
     latency = (ended - due) * 1000
-    in_time = ended[answered] <= samples.began + samples.window
+    counted = ended[answered] <= samples.began + samples.window
+    wanted = counted & (latency[answered] <= PATIENCE_MS)
     counts = samples.counts
     slowest = [place for place in np.argsort(-latency, kind="stable") if answered[place]][:_SLOWEST]
     return Stage(
@@ -148,7 +153,8 @@ def stage(load: Load, samples: Samples, *, run: str) -> Stage:
         refused=_named((each, count) for each, count in counts.items() if each in REFUSALS),
         errors=_named((each, count) for each, count in counts.items() if not (is_answer(each) or each in REFUSALS)),
         unanswered=samples.sent - len(samples.outcome),
-        throughput=round(float(in_time.sum()) / samples.window, 3) if samples.window else 0.0,
+        throughput=_rate(counted, samples.window),
+        goodput=_rate(wanted, samples.window),
         latency_ms=quantiles(latency[answered]),
         service_ms=quantiles((ended - started)[answered] * 1000),
         refused_ms=quantiles(latency[refused]),
@@ -183,6 +189,10 @@ def quantiles(values: NDArray[np.float64]) -> Quantiles:
 def is_answer(outcome: Outcome) -> bool:
     """Whether a request was answered with success."""
     return isinstance(outcome, int) and 200 <= outcome < 300
+
+
+def _rate(counted: NDArray[np.bool_], seconds: float) -> float:
+    return round(float(counted.sum()) / seconds, 3) if seconds else 0.0
 
 
 def _where(outcomes: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> NDArray[np.bool_]:

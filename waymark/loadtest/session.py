@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -80,12 +82,14 @@ async def measure(
 
     `run` is what request ids begin with; `watch` is given the samples of each stage when it begins.
     """
+    gc.collect()
+    gc.freeze()  # a full collection halts this process for long enough to be taken for the service's fault
     done: list[Stage] = []
     first = 0
     for load in plan.following(done):
         if stop.is_set():
             return
-        samples = Samples(began=asyncio.get_running_loop().time())
+        samples = Samples(began=time.monotonic())
         watch(load, samples)
         await drive(send, load, samples, stop=stop, first=first, seed=seed)
         done.append(results.stage(load, samples, run=run))

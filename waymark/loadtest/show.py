@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from waymark.loadtest.results import PERCENTILES, Change, LoadReport, Quantiles, Stage
+from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0
 """Of requests that are sent later than they were due: from here on it is said."""
@@ -69,9 +69,10 @@ def _remarks(report: LoadReport) -> Iterator[str]:
     peak = report.peak.throughput if report.peak else 0.0
     overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
     if overload:
-        share, refused = 100 * overload.throughput / peak, overload.refused_ms
+        share, refused = 100 * overload.goodput / peak, overload.refused_ms
         yield (
-            f"Asked for {overload.rate:.1f}/s it answers {share:.0f}% of its peak of {peak:.1f}/s"
+            f"Asked for {overload.rate:.1f}/s it answers {share:.0f}% of its peak of {peak:.1f}/s "
+            f"within {PATIENCE_MS:.0f} ms"
             + (f", and refuses within {refused.p99:.1f} ms (p99)." if refused.p99 is not None else ".")
         )
     for stage in report.stages:

@@ -1,8 +1,9 @@
 """Routes that are documented like any other and cost little: one pydantic pass in, one out.
 
-FastAPI parses a body to Python, validates that, validates the answer and encodes it again. `JsonRoute` hands the bytes
-to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from the endpoint's signature as always. An
-endpoint takes the body's model and a `DeadlineMs`, and returns a model or a list of them.
+FastAPI parses a body to Python, validates that, validates the answer and encodes it again, within what it needs for
+dependencies. `JsonRoute` hands the bytes to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from
+the endpoint's signature as always. An endpoint takes the body's model and a `DeadlineMs`, has no dependencies, and
+returns a model or a list of them.
 
 A caller that hangs up cancels its endpoint.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import cached_property
 from typing import Annotated, Any, Final, get_type_hints
 
 from fastapi import Header
@@ -21,6 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from waymark.contracts import DEADLINE_HEADER
 
@@ -38,23 +41,35 @@ _deadlines: Final[TypeAdapter[int]] = TypeAdapter(_Deadline)
 class JsonRoute(APIRoute):
     """A route from one JSON body to one JSON answer."""
 
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matched."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler that Starlette calls."""
+        """What FastAPI would call in `handle`'s place."""
+        return self._answer
+
+    @cached_property
+    def _answer(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         hints = get_type_hints(self.endpoint, include_extras=True)
         answers: TypeAdapter[Any] = TypeAdapter(hints.pop("return"))
         requests: TypeAdapter[Any] = TypeAdapter(next(iter(hints.values())))
 
-        async def handle(request: Request) -> Response:
+        async def answer(request: Request) -> Response:
             deadline_ms = _deadline(request)
             body = _validated(requests, request, await request.body())
             try:
                 async with cancelled_when_gone(request):
-                    answer = await self.endpoint(body, deadline_ms)
+                    found = await self.endpoint(body, deadline_ms)
             except ClientGone:
                 return Response(status_code=CLIENT_CLOSED_REQUEST)
-            return Response(answers.dump_json(answer), media_type="application/json")
+            return Response(answers.dump_json(found), media_type="application/json")
 
-        return handle
+        return answer
 
 
 class ClientGone(Exception):
