@@ -10,8 +10,9 @@ hypothesis.settings.load_profile("facts")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`./run test --compose`."""
+    """`./run test --compose --vllm`."""
     parser.addoption("--compose", action="store_true", help="also run the container tests; needs a Docker engine")
+    parser.addoption("--vllm", action="store_true", help="also run the tests of vLLM itself; `./run test` installs it")
 
 
 @pytest.fixture
