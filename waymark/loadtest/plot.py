@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from waymark.errors import InvalidInput
-from waymark.loadtest.results import PERCENTILES, LoadReport, Stage
+from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, LoadReport, Stage
 
 _SUFFIXES = (".png", ".svg")
+_SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
+"""Of the percentiles, the darker the rarer."""
 
 
 def check(path: Path) -> None:
@@ -27,29 +29,43 @@ def check(path: Path) -> None:
 
 def draw(report: LoadReport, path: Path) -> None:
     """The open-loop stages over their rate, or where there are none the closed-loop ones over their concurrency."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
     opened = [stage for stage in report.stages if stage.loop == "open"]
     stages = sorted(opened or report.stages, key=_load)
     loads = [_load(stage) for stage in stages]
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure = Figure(figsize=(7, 6.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(loads, [stage.throughput for stage in stages], "o-", label="answered")
-    above.plot(loads, [sum(stage.refused.values()) / (stage.seconds or 1) for stage in stages], "s--", label="refused")
+    above.plot(loads, [stage.throughput for stage in stages], "o-", color="tab:blue", label="answered")
+    above.plot(
+        loads, [stage.goodput for stage in stages], "x-", color="tab:green", label=f"within {PATIENCE_MS:.0f} ms"
+    )
+    refused = [sum(stage.refused.values()) / (stage.seconds or 1) for stage in stages]
+    above.plot(loads, refused, "s--", color="tab:orange", label="refused")
     if opened:
         above.plot(loads, loads, ":", color="grey", label="asked for")
     above.set_ylabel("requests a second")
-    for name, label in PERCENTILES.items():
-        below.plot(loads, [getattr(stage.latency_ms, name) for stage in stages], "o-", label=label)
+    above.set_ylim(bottom=0)
+    for shade, (name, label) in zip(_SHADES, PERCENTILES.items(), strict=True):
+        below.plot(loads, [getattr(stage.latency_ms, name) for stage in stages], "o-", color=shade, label=label)
+    if any(refused):
+        slow = [stage.refused_ms.p99 for stage in stages]
+        below.plot(loads, slow, "s--", color="tab:orange", label="refusals, p99")
     below.set_yscale("log")
-    below.set_ylabel("latency of answers, ms")
+    below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    below.set_ylabel("latency, ms")
     below.set_xlabel("requests due a second" if opened else "requests under way at once")
     for axes in (above, below):
         axes.grid(visible=True, alpha=0.3)
-        axes.legend()
+        axes.legend(fontsize="small")
     target = report.target
-    above.set_title(" · ".join(part for part in (target.service, target.checkpoint, target.engine) if part))
-    figure.savefig(path, dpi=120)
+    named = dict.fromkeys(part for part in (target.service, target.checkpoint, target.engine, report.machine) if part)
+    above.set_title(" · ".join(named), fontsize="medium")
+    # Text stays text, and nothing tells one drawing of a report from another: small files, small differences.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "waymark"}):
+        figure.savefig(path, dpi=100, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _load(stage: Stage) -> float:
