@@ -37,6 +37,8 @@ from waymark.runs import LOGS
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
 """How long a part may take until it is ready."""
+VLLM_START_SECONDS = 1_200.0
+"""The same for services on vLLM, which takes minutes for each checkpoint."""
 STOP_SECONDS = 15.0
 """How long a part may take to stop before it is killed."""
 _POLL_SECONDS = 0.1
@@ -227,8 +229,9 @@ class Stack:
         self._spawn("executor", ["services.executor"], settings | self._served("executor"))
         self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
         self._spawn("worker", ["services.env_runner", "worker"], settings)
+        seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
-            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service)  # type: ignore[misc]
+            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
 
     def _start_redis(self) -> str:
         """The address of the Redis to use: the one that the user names, else one of our own."""
