@@ -73,9 +73,25 @@ _LastEventId = Annotated[
 ]
 
 
-def _text(what: str, *kinds: str) -> dict[int | str, dict[str, Any]]:
+def _answered(what: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
     """A success that is no JSON document, for the OpenAPI document."""
-    return {200: {"description": what, "content": {kind: {"schema": {"type": "string"}} for kind in kinds}}}
+    return {200: {"description": what, "content": {kind: {"schema": schema} for kind in kinds}}}
+
+
+_FILE = _answered("The file", {"type": "string"}, *MEDIA_TYPES.values())
+_EVENTS = _answered(
+    "The events; `data` is an `EpisodeResult` or an `EvaluationStatus`",
+    {
+        "type": "object",
+        "properties": {
+            "event": {"enum": ["episode", "status"]},
+            "id": {"type": "string"},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+        "required": ["event", "data"],
+    },
+    "text/event-stream",
+)
 
 
 class RunnerInfo(Contract):
@@ -250,7 +266,7 @@ def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
     @app.get(
         "/v1/evaluations/{evaluation_id}/export",
         response_class=StreamingResponse,
-        responses=_text("The file", *MEDIA_TYPES.values()),
+        responses=_FILE,
     )
     def export(
         evaluation_id: _EvaluationId,
@@ -268,7 +284,7 @@ def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
     @app.get(
         "/v1/evaluations/{evaluation_id}/events",
         response_class=EventSourceResponse,
-        responses=_text("The events", "text/event-stream"),
+        responses=_EVENTS,
     )
     async def events(evaluation_id: _EvaluationId, last_event_id: _LastEventId = "0") -> EventSourceResponse:
         """Server-sent events from the first result on: `episode` for each (light), `status` when it changes.

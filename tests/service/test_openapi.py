@@ -15,7 +15,7 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import ActionRequest, SubgoalRequest
+from waymark.contracts import ActionRequest, Contract, EvaluationRequest, SubgoalRequest
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import Service, ServiceSettings
@@ -85,8 +85,15 @@ async def test_the_examples_are_answered(name: Service) -> None:
                 assert response.status_code == 200, f"{method} {path}, {words}: {response.text}"
 
 
-@pytest.mark.parametrize("request_type", [SubgoalRequest, ActionRequest])
-def test_every_field_of_a_request_says_what_it_is(request_type: type[SubgoalRequest | ActionRequest]) -> None:
+def test_every_route_of_the_env_runner_and_every_parameter_says_what_it_is() -> None:
+    for method, path, operation in operations(runner()):
+        assert operation.get("description"), f"{method} {path}"
+        for parameter in operation.get("parameters", ()):
+            assert parameter.get("description"), f"{method} {path}: {parameter['name']}"
+
+
+@pytest.mark.parametrize("request_type", [SubgoalRequest, ActionRequest, EvaluationRequest])
+def test_every_field_of_a_request_says_what_it_is(request_type: type[Contract]) -> None:
     schema = request_type.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
         for field, described in model["properties"].items():

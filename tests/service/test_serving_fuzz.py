@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -23,9 +24,10 @@ from services.env_runner.app import create_app as create_runner
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
+from tests.samples import result
 from tests.serving import served, service_app
-from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import AgentState, Role
+from waymark.client import ControllerClient, ExecutorClient, SyncEvaluationClient
+from waymark.contracts import AgentState, EpisodeResult, EvaluationRequest, Role
 from waymark.generation.scripted import ScriptedGenerator, trial_policy
 from waymark.prompts import get_format
 from waymark.stack import EmbeddedRedis
@@ -64,20 +66,35 @@ def executor_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def runner_url(controller_url: str, executor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def runner(
+    controller_url: str, executor_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, EpisodeResult]]:
+    """The address of an env-runner, and the one result of the one evaluation that it has."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
         store = JobStore(redis.url)
         chosen = Settings(environment="scripted", runs=tmp_path_factory.mktemp("runs"))
         controller, executor = ControllerClient(controller_url), ExecutorClient(executor_url)
         with served(create_runner(chosen, store, controller, executor, Provenance("scripted", None))) as url:
-            yield url
+            SyncEvaluationClient(url).submit(EvaluationRequest(tasks=("1-1",)))
+            lease = store.lease("worker", wait_seconds=0)
+            assert lease is not None
+            played = result(lease.spec.id, evaluation=lease.spec.evaluation)
+            assert store.commit(lease, played)
+            yield url, played
         store.close()
 
 
-def fuzz(url: str) -> None:
-    """Send what every operation's schema allows, and what it does not, and hold the answers to the document."""
+def fuzz(url: str, **known: str) -> None:
+    """Send what every operation's schema allows, and what it does not, and hold the answers to the document.
+
+    Every other time parameters of paths are those that are `known`.
+    """
+    turns = itertools.cycle([known, {}])
 
     def call(case: Case[Any]) -> None:
+        case.path_parameters.update(
+            {name: value for name, value in next(turns).items() if name in case.path_parameters}
+        )
         case.call_and_validate(checks=CHECKS, timeout=TIMEOUT)
 
     for operation in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
@@ -94,8 +111,9 @@ def test_the_executor_keeps_to_its_openapi_document(executor_url: str) -> None:
     fuzz(executor_url)
 
 
-def test_the_env_runner_keeps_to_its_openapi_document(runner_url: str) -> None:
-    fuzz(runner_url)
+def test_the_env_runner_keeps_to_its_openapi_document(runner: tuple[str, EpisodeResult]) -> None:
+    url, played = runner
+    fuzz(url, evaluation_id=played.evaluation, episode_id=played.id)
 
 
 # --- states ----------------------------------------------------------------------------------------------------------

@@ -265,10 +265,6 @@ _PLAYED: Final = _RESULT.model_copy(
 _EPISODES: Final = EpisodePage(
     items=(EpisodeEntry(id=_EPISODE, task="4-2", variation=225, result=_RESULT),), next_cursor=None
 )
-_EVENTS: Final = (
-    f"id: 1795369779000-0\r\nevent: episode\r\ndata: {_RESULT.model_dump_json()}\r\n\r\n"
-    f"event: status\r\ndata: {_FINISHED.model_dump_json()}\r\n\r\n"
-)
 
 # --- beside their routes ----------------------------------------------------------------------------------
 
@@ -328,7 +324,12 @@ ROUTES: Final[Mapping[str, Shown]] = {
     "GET /v1/evaluations/{evaluation_id}/episodes": Shown({"the last page": _EPISODES}),
     "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}": Shown({"its first two turns": _PLAYED}),
     "GET /v1/evaluations/{evaluation_id}/export": Shown({"one line": _PLAYED.model_dump_json() + "\n"}),
-    "GET /v1/evaluations/{evaluation_id}/events": Shown({"a result and the end": _EVENTS}),
+    "GET /v1/evaluations/{evaluation_id}/events": Shown(
+        {
+            "a result": {"event": "episode", "id": "1795369779000-0", "data": _RESULT.model_dump_json()},
+            "the end": {"event": "status", "data": _FINISHED.model_dump_json()},
+        }
+    ),
     "POST /v1/evaluations/{evaluation_id}/cancel": Shown({"cancelled": _CANCELLED}),
     "POST /v1/evaluations/{evaluation_id}/resume": Shown({"queued again": _QUEUED}),
 }
