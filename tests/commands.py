@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,13 @@ _SECONDS = 300
 class Command:
     """A running `waymark`, in a folder of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
         environment["WAYMARK_RUNS"] = str(folder / "runs")
         root = str(Path(__file__).parents[2])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        environment |= settings or {}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "waymark", *arguments],
             cwd=folder,

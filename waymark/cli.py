@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,10 @@ from rich.console import Console
 from rich.text import Text
 
 from waymark import report
+from waymark.agents import AGENTS, find_agents, name_of
 from waymark.client import EvaluationClient
-from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, EvaluationStatus
+from waymark.comparison import Run, compare
+from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
 from waymark.generation.load import Engine
 from waymark.loadtest.command import app as loadtest_app
@@ -72,10 +74,23 @@ def main() -> None:
 
 @dataclass
 class _Run:
-    """An evaluation as this process sees it; `status` is None until it was accepted."""
+    """An accepted evaluation as this process sees it."""
 
-    status: EvaluationStatus | None = None
+    status: EvaluationStatus
     results: dict[str, EpisodeResult] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every episode was played to its end."""
+        return len(self.results) == self.status.episodes and not any(one.error for one in self.results.values())
+
+    def folder(self, runs: Path) -> Path:
+        """Where its results are."""
+        return runs / self.status.id
+
+    def outcome(self) -> Run:
+        """What came of it so far."""
+        return Run(self.status.id, self.status.request, self.status.versions, list(self.results.values()))
 
 
 @_app.command(epilog=_EXIT_CODES)
@@ -86,11 +101,12 @@ def evaluate(
     tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2; default: all 30.")] = None,
     variations: Annotated[str | None, typer.Option(help="e.g. 0,1; default: those of the protocol.")] = None,
     agent: Annotated[
-        Literal["hierarchical", "flat"], typer.Option(help="Controller and executor, or the model without sub-goals.")
-    ] = "hierarchical",
-    calls: Annotated[
-        Literal["on_end", "every_step"], typer.Option(help="When the controller is asked for a sub-goal.")
-    ] = "on_end",
+        list[str] | None,
+        typer.Option(
+            help=f"Who plays: {', '.join(AGENTS)}. Several play the same variations and are compared.",
+            show_default="hierarchical",
+        ),
+    ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoints: _CheckpointsOption = CHECKPOINTS,
@@ -104,45 +120,35 @@ def evaluate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
 ) -> None:
-    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones."""
-    run = _Run()
+    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones.
+
+    Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
+    """
+    played: list[_Run] = []
     options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
-    with _told(run, runs, url), _ended_by_signals():
-        flat = agent == "flat"
-        request = EvaluationRequest(
-            protocol=protocol,
-            tasks=_items(tasks),
-            variations=_numbers(variations),
-            agent=AgentConfig(
-                subgoals="none" if flat else "controller",
-                controller_calls=calls,
-                executor_model="flat" if flat else "default",
-                repair=repair,
-            ),
-            seed=seed,
-        )
-        episodes("", request)  # bad input is told before anything starts
+    with _told(played, runs, url), _ended_by_signals():
+        requests = [
+            EvaluationRequest(
+                protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
+            )
+            for one in find_agents(agent or ["hierarchical"], repair=repair)
+        ]
+        episodes("", requests[0])  # bad input is told before anything starts
         with LiveProgress(_err) as progress:
             if url is not None:
-                asyncio.run(_play(run, request, url, progress, None, runs))
+                asyncio.run(_play(played, requests, url, progress, None, runs))
             else:
                 progress.say("starting Redis, controller, executor, env-runner and worker")
                 with Stack(options) as stack:
-                    asyncio.run(_play(run, request, stack.url("env-runner"), progress, stack, runs))
+                    asyncio.run(_play(played, requests, stack.url("env-runner"), progress, stack, runs))
                     progress.say("stopping the services")
-        status = run.status
-        assert status is not None
-        results = list(run.results.values())
-        if json:
-            _out.print_json(data=evaluation_json(status.id, status.request, status.versions, results))
-        else:
-            _out.print(report.render(summarise(results), status.request, status.versions))
+        _show([run.outcome() for run in played], json=json)
         if url is None:
-            _tell(
-                f"Every turn of every episode is in {runs / status.id}; `waymark report {runs / status.id}` shows "
-                "this table again."
-            )
-    if any(result.error for result in results) or len(results) < status.episodes:
+            for run in played:
+                _tell(
+                    f"Every turn is in {run.folder(runs)}; `waymark report {run.folder(runs)}` shows its scores again."
+                )
+    if not all(run.complete for run in played):
         raise typer.Exit(SOME_ERRORED)
 
 
@@ -195,27 +201,68 @@ def show_report(
 ) -> None:
     """Show the table of a run on disk again, finished or not."""
     with _told():
-        folder = RunFolder(run)
-        evaluation = folder.evaluation()
-        results = [result.model_copy(update={"trajectory": ()}) for result in folder.results()]
+        _show([_read(run)], json=json)
+
+
+@_app.command("compare")
+def show_comparison(
+    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/; the others are compared with the first.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+) -> None:
+    """Compare runs of several agents on the variations that all of them have played."""
+    with _told():
+        comparison = compare([_read(run) for run in runs])
         if json:
-            _out.print_json(data=evaluation_json(evaluation.id, evaluation.request, evaluation.versions, results))
-            return
-        _out.print(report.render(summarise(results), evaluation.request, evaluation.versions))
-        if len(results) < evaluation.episodes:
-            _tell(f"{len(results)} of {evaluation.episodes} episodes are there.")
+            _out.print_json(data=comparison.model_dump(mode="json"))
+        else:
+            _out.print(report.render_comparison(comparison))
+
+
+def _read(path: Path) -> Run:
+    """A run on disk; tells how much of it is missing."""
+    folder = RunFolder(path)
+    evaluation = folder.evaluation()
+    results = [result.light() for result in folder.results()]
+    if len(results) < evaluation.episodes:
+        _tell(f"{len(results)} of {evaluation.episodes} episodes are in {path}.")
+    return Run(evaluation.id, evaluation.request, evaluation.versions, results)
+
+
+def _show(runs: Sequence[Run], *, json: bool) -> None:
+    """One run's scores beside the published ones, or several runs compared."""
+    documents = [evaluation_json(run.id, run.request, run.versions, run.results) for run in runs] if json else []
+    if len(runs) > 1:
+        comparison = compare(runs)
+        if json:
+            _out.print_json(data={"evaluations": documents, "comparison": comparison.model_dump(mode="json")})
+        else:
+            _out.print(report.render_comparison(comparison))
+    elif json:
+        _out.print_json(data=documents[0])
+    else:
+        _out.print(report.render(summarise(runs[0].results), runs[0].request, runs[0].versions))
 
 
 async def _play(
-    run: _Run, request: EvaluationRequest, url: str, progress: LiveProgress, stack: Stack | None, runs: Path
+    played: list[_Run],
+    requests: Sequence[EvaluationRequest],
+    url: str,
+    progress: LiveProgress,
+    stack: Stack | None,
+    runs: Path,
 ) -> None:
-    """Submit an evaluation and follow it to its end into `run`. Raises what goes wrong; a dead service by its name."""
+    """Submit evaluations and follow them to their ends into `played`; the stack's logs go to the first one's folder.
+
+    Raises what goes wrong; a dead service by its name.
+    """
     async with EvaluationClient(url) as client:
-        run.status = await client.submit(request)
+        await _submit(played, requests, client)
         if stack is not None:
-            stack.keep_logs(runs / run.status.id)
-        progress.begin(run.status.episodes)
-        following = asyncio.create_task(_follow(run, client, progress))
+            stack.keep_logs(played[0].folder(runs))
+        progress.begin(sum(run.status.episodes for run in played))
+        names = [name_of(run.status.request.agent) if len(played) > 1 else "" for run in played]
+        every = (_follow(run, client, progress, name) for run, name in zip(played, names, strict=True))
+        following = asyncio.gather(*every)
         try:
             while not following.done():
                 await asyncio.wait({following}, timeout=_WATCH_SECONDS)
@@ -231,14 +278,25 @@ async def _play(
             following.cancel()
 
 
-async def _follow(run: _Run, client: EvaluationClient, progress: LiveProgress) -> None:
-    assert run.status is not None
+async def _submit(played: list[_Run], requests: Sequence[EvaluationRequest], client: EvaluationClient) -> None:
+    """Submit all or none: where one is refused, those before it are cancelled."""
+    try:
+        for request in requests:
+            status = await client.submit(request)
+            played.append(_Run(status))
+    except ServiceRejected:
+        while played:
+            await client.cancel(played.pop().status.id)
+        raise
+
+
+async def _follow(run: _Run, client: EvaluationClient, progress: LiveProgress, name: str) -> None:
     async for event in client.events(run.status.id):
         if isinstance(event, EvaluationStatus):
             run.status = event
         else:
             run.results[event.id] = event
-            progress.finished(event)
+            progress.finished(event, name)
 
 
 def _items(text: str | None) -> tuple[str, ...] | None:
@@ -256,36 +314,35 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 
 @contextmanager
-def _told(run: _Run | None = None, runs: Path = Path(), url: str | None = None) -> Iterator[None]:
+def _told(played: Sequence[_Run] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
     """Turn an error or an interruption into one message, where the finished episodes are, and an exit code."""
     try:
         yield
     except WaymarkError as error:
         _tell(str(error), style="bold red")
-        begun = _tell_finished(run, runs, url)
+        begun = _tell_finished(played, runs, url)
         wrong = isinstance(error, InvalidInput | NotFound | ServiceRejected)
         raise typer.Exit(BAD_INPUT if wrong else DIED if begun else CANNOT_START) from error
     except KeyboardInterrupt as interrupt:
         _tell("Interrupted.", style="bold red")
-        _tell_finished(run, runs, url)
+        _tell_finished(played, runs, url)
         raise typer.Exit(INTERRUPTED) from interrupt
 
 
-def _tell_finished(run: _Run | None, runs: Path, url: str | None) -> bool:
-    """Say what there is of an evaluation that did not end as it should; False if it never began."""
-    if run is None or run.status is None:
-        return False
-    if url is None:
-        folder = RunFolder(runs / run.status.id)
-        count = sum(1 for _ in folder.results())
-        _tell(
-            f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
-            f"`waymark report {folder.path}` shows them."
-        )
-    else:
-        evaluation = f"{url}/v1/evaluations/{run.status.id}"
-        _tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
-    return True
+def _tell_finished(played: Sequence[_Run], runs: Path, url: str | None) -> bool:
+    """Say what there is of evaluations that did not end as they should; False if none ever began."""
+    for run in played:
+        if url is None:
+            folder = RunFolder(run.folder(runs))
+            count = sum(1 for _ in folder.results())
+            _tell(
+                f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
+                f"`waymark report {folder.path}` shows them."
+            )
+        elif len(run.results) < run.status.episodes:
+            evaluation = f"{url}/v1/evaluations/{run.status.id}"
+            _tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
+    return bool(played)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class LiveProgress:
             transient=True,
         )
         self._task = self._bar.add_task("", total=None, scores="")
-        self._scores: list[int] = []
+        self._scores: dict[str, list[int]] = {}
         self._episodes = 0
 
     def __enter__(self) -> Self:
@@ -52,14 +52,17 @@ class LiveProgress:
         self._episodes = episodes
         self._bar.update(self._task, description="playing", total=episodes)
 
-    def finished(self, result: EpisodeResult) -> None:
-        """One more episode is over."""
-        self._scores.append(result.score)
+    def finished(self, result: EpisodeResult, agent: str = "") -> None:
+        """One more episode is over; `agent` is named where several play."""
+        scores = self._scores.setdefault(agent, [])
+        scores.append(result.score)
+        done = sum(map(len, self._scores.values()))
         task = find_task(result.task)
         outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
-        last = f"{task.id} {task.name}, variation {result.variation}: {outcome}"
-        mean = sum(self._scores) / len(self._scores)
-        self._bar.update(self._task, completed=len(self._scores), scores=f"mean {mean:.1f} · {last}")
+        who = f"{agent}: " if agent else ""
+        last = f"{who}{task.id} {task.name}, variation {result.variation}: {outcome}"
+        mean = sum(scores) / len(scores)
+        self._bar.update(self._task, completed=done, scores=f"mean {mean:.1f} · {last}")
         if not self._console.is_terminal:
-            line = f"{len(self._scores)}/{self._episodes} {last} (mean so far {mean:.1f})"
+            line = f"{done}/{self._episodes} {last} (mean so far {mean:.1f})"
             self._console.print(line, highlight=False, soft_wrap=True)

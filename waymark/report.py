@@ -1,4 +1,5 @@
-"""The closing table of an evaluation, as rich renderables: ours beside the published figures, and what errored.
+"""The closing table of an evaluation, as rich renderables: ours beside the published figures, and what errored; and
+that of several agents side by side.
 
 Nothing is printed here. The console decides on colour and width; task names give way first when it is narrow.
 """
@@ -14,12 +15,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from waymark.agents import name_of
+from waymark.comparison import AgentScore, Comparison
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.protocols import PROTOCOLS
-from waymark.scores import PUBLISHED_COLUMNS, Summary, TaskScore, published_methods, published_tasks
+from waymark.scores import PUBLISHED_COLUMNS, Effort, Summary, TaskScore, published_methods, published_tasks
 from waymark.tasks import GROUPS, TASKS
 
 _NONE = "–"
+_NOT_AVAILABLE = "n/a"
+_PAIRED = (
+    "Differences are means over task types of the differences on the same variation; their intervals resample "
+    "variations as pairs, within each type that has at least three."
+)
 _SHOWN_EPISODES = 6
 _ROOM_FOR_OURS = 50
 """Columns of a console that our own figures and a readable task name take; published ones get what is left."""
@@ -96,7 +104,7 @@ class _TaskTable:
 
 def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None) -> Text:
     """The score in a sentence, what it was made of, and what made it."""
-    interval = f"{summary.ci95[0]:.1f} to {summary.ci95[1]:.1f}" if summary.ci95 else "n/a, too few variations"
+    interval = _range(summary.ci95) if summary.ci95 else "n/a, too few variations"
     text = Text()
     text.append(f"Score {_points(summary.mean)}", style="bold green")
     text.append(f" of 100, mean over {len(summary.tasks)} task types (95% interval: {interval}).\n")
@@ -105,11 +113,17 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
         f"Raw mean {_points(summary.raw_mean)}, of the last non-negative scores "
         f"{_points(summary.last_nonnegative_mean)}.\n"
     )
+    effort = summary.effort
+    text.append(
+        f"An episode took {effort.actions:.0f} actions, {effort.moves:.0f} moves, {effort.turns:.0f} turns, "
+        f"{effort.model_calls:.0f} model calls, {effort.tokens:,.0f} tokens and {effort.seconds:.1f} s; "
+        f"{effort.repaired:.1f} actions were repaired.\n"
+    )
     agent = request.agent
     text.append(
         f"{PROTOCOLS[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
     )
-    text.append(f" Sub-goals: {agent.subgoals}")
+    text.append(f" Agent: {name_of(agent)}; sub-goals: {agent.subgoals}")
     text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
     text.append(f"; repair {'on' if agent.repair else 'off'}.")
     if versions is not None:
@@ -178,6 +192,86 @@ def _errors(summary: Summary) -> list[RenderableType]:
         where = f"{shown} and {more} more" if more > 0 else shown
         table.add_row(error.kind, str(len(error.episodes)), Text(error.message), where)
     return [table]
+
+
+# --- several agents ----------------------------------------------------------------------------------------
+
+
+def render_comparison(comparison: Comparison) -> Lines:
+    """Agents on the same variations: scores and differences, what an episode took, and the scores by task."""
+    notes = [*comparison.notes, _PAIRED]
+    return Lines(
+        _scores_of(comparison), _effort_of(comparison), _tasks_of(comparison), Text("\n".join(notes), style="dim")
+    )
+
+
+def _scores_of(comparison: Comparison) -> Table:
+    what = f"{comparison.variations} shared variations of {comparison.task_types} task types"
+    table = _plain_table(what, "Agent")
+    against = comparison.agents[0].name
+    for name in ("Score", "95% interval", "Raw", "Last ≥ 0", "Solved", f"− {against}", "95% interval", "+ / = / −"):
+        table.add_column(name, justify="right")
+    differences = {one.agent: one for one in comparison.differences}
+    for agent in comparison.agents:
+        cells = [_NONE] * 3
+        if difference := differences.get(agent.name):
+            cells = [
+                f"{difference.mean:+.1f}",
+                _range(difference.ci95, signed=True) if difference.ci95 else _NOT_AVAILABLE,
+                f"{difference.better} / {difference.equal} / {difference.worse}",
+            ]
+        table.add_row(
+            agent.name,
+            _points(agent.mean),
+            _range(agent.ci95) if agent.ci95 else _NOT_AVAILABLE,
+            _points(agent.raw_mean),
+            _points(agent.last_nonnegative_mean),
+            _percent(agent.success_rate),
+            *cells,
+        )
+    return table
+
+
+def _effort_of(comparison: Comparison) -> Table:
+    table = _plain_table("What an episode took", "Agent")
+    for name in Effort.model_fields:
+        table.add_column(name.replace("_", " ").capitalize(), justify="right")
+    table.add_column("Errors", justify="right")
+    for agent in comparison.agents:
+        effort = agent.effort
+        counts = (effort.moves, effort.actions, effort.turns, effort.model_calls, effort.tokens)
+        table.add_row(
+            agent.name,
+            *(f"{count:,.0f}" for count in counts),
+            f"{effort.repaired:.1f}",
+            f"{effort.seconds:.1f}",
+            _errors_of(agent),
+        )
+    return table
+
+
+def _tasks_of(comparison: Comparison) -> Table:
+    table = _plain_table("By task", "Task", "Name")
+    for agent in comparison.agents:
+        table.add_column(agent.name, justify="right")
+    for task in TASKS:
+        means = [agent.tasks.get(task.id) for agent in comparison.agents]
+        if means[0] is not None:
+            table.add_row(task.id, task.name, *map(_points, means))
+    return table
+
+
+def _errors_of(agent: AgentScore) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in agent.errors.items()) or "0"
+
+
+def _plain_table(title: str, *columns: str) -> Table:
+    return Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+
+
+def _range(interval: tuple[float, float], *, signed: bool = False) -> str:
+    low, high = interval
+    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
 
 
 def _as_protocol(request: EvaluationRequest) -> bool:

@@ -42,6 +42,22 @@ class TaskScore(Contract):
     """Bootstrap interval of the mean; None where variations are too few to resample."""
 
 
+class Effort(Contract):
+    """What an episode took, on average over all episodes."""
+
+    moves: float
+    """Of the simulator."""
+    actions: float
+    turns: float
+    model_calls: float
+    tokens: float
+    """Read and written by all models together."""
+    repaired: float
+    """Actions that were replaced because the environment did not know them."""
+    seconds: float
+    """Wall time of play."""
+
+
 class ErrorKind(Contract):
     """Episodes that errored for the same kind of reason."""
 
@@ -67,6 +83,7 @@ class Summary(Contract):
     groups: dict[Group, float]
     """Mean over the task types of each group that was played."""
     tasks: tuple[TaskScore, ...]
+    effort: Effort
     errors: tuple[ErrorKind, ...]
 
 
@@ -78,7 +95,7 @@ def summarise(results: Iterable[EpisodeResult]) -> Summary:
     return Summary(
         episodes=len(counted),
         mean=_mean(task.mean for task in tasks),
-        ci95=_interval([[result.score for result in played] for played in by_task.values() if played]),
+        ci95=interval([[result.score for result in played] for played in by_task.values() if played]),
         raw_mean=_mean(task.raw_mean for task in tasks),
         last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
         success_rate=_mean(task.success_rate for task in tasks),
@@ -88,6 +105,7 @@ def summarise(results: Iterable[EpisodeResult]) -> Summary:
             if any(task.group == group for task in tasks)
         },
         tasks=tasks,
+        effort=_effort(counted),
         errors=_errors(counted),
     )
 
@@ -112,6 +130,7 @@ def evaluation_json(
             "groups": dict(summary.groups),
             "tasks": {task.id: task.mean for task in summary.tasks},
             "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
+            "effort": summary.effort.model_dump(mode="json"),
         },
         "episodes": [
             result.model_dump(mode="json", include=_EPISODE_FIELDS)
@@ -131,7 +150,9 @@ _EPISODE_FIELDS = {
     "actions",
     "turns",
     "model_calls",
+    "tokens",
     "repaired",
+    "stopped",
     "error",
     "seconds",
 }
@@ -148,12 +169,12 @@ def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
         raw_mean=sum(result.raw_score for result in finished) / len(played),
         last_nonnegative_mean=sum(result.last_nonnegative_score for result in finished) / len(played),
         success_rate=sum(result.success for result in finished) / len(played),
-        ci95=_interval([[result.score for result in played]]),
+        ci95=interval([[result.score for result in played]]),
     )
 
 
-def _interval(scores: Sequence[Sequence[int]]) -> tuple[float, float] | None:
-    """95% bootstrap interval of the mean over task types, given each type's scores.
+def interval(scores: Sequence[Sequence[int]]) -> tuple[float, float] | None:
+    """95% bootstrap interval of the mean over task types, given each type's scores (or differences of scores).
 
     Variations are resampled within their type. A type with too few keeps its mean, which
     makes the interval a little narrow; with many such types there is none.
@@ -169,6 +190,10 @@ def _interval(scores: Sequence[Sequence[int]]) -> tuple[float, float] | None:
         totals += values[drawn].mean(axis=1) if resample else values.mean()
     low, high = np.percentile(totals / len(scores), (2.5, 97.5))
     return float(low), float(high)
+
+
+def _effort(results: Sequence[EpisodeResult]) -> Effort:
+    return Effort(**{name: _mean(getattr(result, name) for result in results) for name in Effort.model_fields})
 
 
 def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,8 @@ def waymark(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     """Starts `waymark` with some arguments; ends it with all of its parts should the test fail."""
     started: list[Command] = []
 
-    def start(*arguments: str) -> Command:
-        started.append(Command(tmp_path, *arguments))
+    def start(*arguments: str, settings: Mapping[str, str] | None = None) -> Command:
+        started.append(Command(tmp_path, *arguments, settings=settings))
         return started[-1]
 
     yield start

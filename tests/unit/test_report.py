@@ -46,6 +46,8 @@ def test_the_table_stands_beside_the_published_figures_and_says_where_they_come_
     shown = text(RESULTS)
     assert "Score 35.0 of 100" in shown
     assert "95% interval: 35.0 to 35.0" in shown
+    assert "An episode took 3 actions, 4 moves, 5 turns, 6 model calls, 0 tokens and 0.5 s" in shown
+    assert "Agent: hierarchical; sub-goals: controller (on_end)" in shown
     for words in ("power-component", "SwiftSage", "65.4", "second-hand", "cannot be compared line by line"):
         assert words in shown
     assert "\x1b" not in shown

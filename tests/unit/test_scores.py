@@ -66,6 +66,14 @@ def test_equal_scores_have_an_interval_without_width() -> None:
     assert summarise([result("1-1", 40, variation=n) for n in range(3)]).ci95 == (40, 40)
 
 
+def test_what_an_episode_took_is_the_mean_over_all_of_them() -> None:
+    long = result("4-2", 0).model_copy(update={"tokens": 300, "model_calls": 10, "seconds": 1.5})
+    effort = summarise([result("1-1", 0), result("1-1", 0, variation=1), long]).effort
+    assert (effort.tokens, effort.repaired) == (100, 1)
+    assert effort.seconds == pytest.approx(2.5 / 3)
+    assert effort.model_calls == pytest.approx(22 / 3)
+
+
 def test_there_is_no_interval_from_too_few_variations() -> None:
     assert summarise([result("1-1", 40), result("1-1", 50, variation=1)]).ci95 is None
     assert summarise([]).ci95 is None
@@ -78,7 +86,7 @@ def test_the_json_document_has_the_documented_shape() -> None:
     assert {"mean", "ci95", "groups", "tasks"} <= set(document["summary"])
     assert document["summary"]["tasks"] == {"1-1": 0, "4-2": 100}
     fields = "task variation score raw_score last_nonnegative_score success moves actions turns model_calls repaired"
-    assert set(document["episodes"][0]) == {*fields.split(), "error", "seconds"}
+    assert set(document["episodes"][0]) == {*fields.split(), "tokens", "stopped", "error", "seconds"}
     assert [episode["task"] for episode in document["episodes"]] == ["1-1", "4-2"]
     assert json.loads(json.dumps(document)) == document
 

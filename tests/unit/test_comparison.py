@@ -1,0 +1,131 @@
+"""Several agents on the same variations: what is compared, what is not, and how sure a difference is."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from tests import samples
+from waymark.agents import AGENTS, find_agents, name_of
+from waymark.comparison import Run, compare
+from waymark.contracts import AgentConfig, EpisodeError, EpisodeResult, EvaluationRequest
+from waymark.errors import InvalidInput
+from waymark.report import render_comparison
+
+DIED = EpisodeError(kind="EnvironmentFault", message="It died.")
+
+
+def results(task: str, scores: Sequence[int], error: EpisodeError | None = None) -> list[EpisodeResult]:
+    return [
+        samples.result(f"{task}_{variation}", task=task, variation=variation, score=score, error=error)
+        for variation, score in enumerate(scores)
+    ]
+
+
+def run(name: str, *played: list[EpisodeResult], agent: str = "hierarchical") -> Run:
+    every = [result for of_task in played for result in of_task]
+    return Run(name, EvaluationRequest(agent=AGENTS[agent]), samples.VERSIONS, every)
+
+
+# --- agents by name ----------------------------------------------------------------------------------------
+
+
+def test_agents_are_found_by_name_in_their_order_each_once() -> None:
+    assert [name_of(agent) for agent in find_agents(["flat,oracle", "hierarchical", "flat"])] == [
+        "flat",
+        "oracle",
+        "hierarchical",
+    ]
+    assert not any(agent.repair for agent in find_agents(["flat,random"], repair=False))
+
+
+@pytest.mark.parametrize("names", [["flat,swift"], [","]])
+def test_an_unknown_agent_is_refused_and_the_known_ones_are_listed(names: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="agent") as refused:
+        find_agents(names)
+    assert "semi_random" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        *((agent, name) for name, agent in AGENTS.items()),
+        (AgentConfig(repair=False), "hierarchical, no repair"),
+        (AgentConfig(subgoals="random", controller_calls="every_step"), "random, every step"),
+        (AgentConfig(executor_model="large"), "hierarchical, executor large"),
+    ],
+)
+def test_an_agent_is_named_by_what_it_is_and_how_it_differs(agent: AgentConfig, name: str) -> None:
+    assert name_of(agent) == name
+
+
+# --- what is compared --------------------------------------------------------------------------------------
+
+
+def test_only_variations_that_all_runs_finished_count() -> None:
+    cancelled = samples.result("4-2_2", task="4-2", variation=2, score=0).model_copy(update={"stopped": "cancelled"})
+    ours = run("ours", results("4-2", [0, 100]), [cancelled], results("1-1", [50]))
+    theirs = run("theirs", results("4-2", [100, 100, 100]), agent="flat")
+    comparison = compare([ours, theirs])
+    assert (comparison.task_types, comparison.variations) == (1, 2)
+    assert [agent.mean for agent in comparison.agents] == [50, 100]
+    assert comparison.notes[:2] == (
+        "hierarchical has 1 more variations, which do not count.",
+        "flat has 1 more variations, which do not count.",
+    )
+
+
+def test_runs_that_share_no_variation_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="share no variation"):
+        compare([run("a", results("4-2", [1])), run("b", results("4-3", [1]))])
+    with pytest.raises(InvalidInput, match="One run alone"):
+        compare([run("a", results("4-2", [1]))])
+
+
+def test_a_difference_is_the_mean_over_task_types_and_an_error_counts_as_zero() -> None:
+    base = run("base", results("4-2", [10, 20]), results("1-1", [40]))
+    other = run("other", results("4-2", [30, 20]), results("1-1", [0], error=DIED), agent="random")
+    comparison = compare([base, other])
+    (difference,) = comparison.differences
+    assert (difference.agent, difference.baseline) == ("random", "hierarchical")
+    assert difference.mean == ((20 + 0) / 2 + (0 - 40)) / 2
+    assert (difference.better, difference.equal, difference.worse) == (1, 1, 1)
+    assert difference.ci95 is None
+    assert comparison.agents[1].errors == {"EnvironmentFault": 1}
+
+
+def test_the_interval_of_a_difference_is_paired() -> None:
+    """Scores that differ by the same on every variation, however much those differ, leave no doubt."""
+    chance = random.Random(0)
+    scores = {task: [chance.randrange(90) for _ in range(10)] for task in ("1-1", "4-2", "7-1")}
+    base = run("base", *(results(task, of_task) for task, of_task in scores.items()))
+    better = run("better", *(results(task, [one + 5 for one in of_task]) for task, of_task in scores.items()))
+    (difference,) = compare([base, better]).differences
+    assert (difference.mean, difference.ci95) == (5, (5, 5))
+    shuffled = run("other", *(results(task, of_task[::-1]) for task, of_task in scores.items()), agent="flat")
+    (difference,) = compare([base, shuffled]).differences
+    assert difference.ci95 is not None
+    assert difference.ci95[0] < difference.mean == 0 < difference.ci95[1]
+
+
+def test_what_else_differs_between_runs_is_said() -> None:
+    base, other = run("a", results("4-2", [1])), run("b", results("4-2", [1]), agent="random")
+    assert compare([base, other]).notes == ()
+    slower = Run("c", other.request.model_copy(update={"protocol": "swiftsage"}), None, other.results)
+    assert compare([base, slower]).notes == ("Not only the agents differ: protocols.",)
+
+
+def test_the_table_shows_each_agent_its_difference_and_what_it_took() -> None:
+    base = run("a", results("4-2", [10, 20, 30]), results("1-1", [40, 40, 40]))
+    other = run("b", results("4-2", [30, 20, 60]), results("1-1", [0, 0, 0], error=DIED), agent="random")
+    console = Console(file=io.StringIO(), width=140)
+    console.print(render_comparison(compare([base, other])))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in ("6 shared variations of 2 task types", "− hierarchical", "-11.7", "2 / 1 / 3", "3 EnvironmentFault"):
+        assert words in shown
+    rows = [line.split() for line in shown.splitlines() if line.split()[:1] == ["4-2"]]
+    assert rows == [["4-2", "find-non-living-thing", "20.0", "36.7"]]

@@ -1,0 +1,177 @@
+"""Several agents on the same variations: their scores, what an episode took them, and how sure the differences are.
+
+Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not),
+so what differs is the agent and not what it was given. Differences are taken against the first run.
+
+The difference of two agents a and b, over task types T with variations V_t:
+
+    d(t, v) = score_a(t, v) - score_b(t, v)
+    D       = mean over t in T of ( mean over v in V_t of d(t, v) )
+
+Its 95% interval is a paired bootstrap: the variations of each type that has at least three are drawn anew, with
+replacement, as pairs, so d(t, v) is what is resampled; a type with fewer keeps its mean; D is computed each time, and
+the interval is what lies between the 2.5th and the 97.5th percentile of 2,000 such D. Where fewer than nine in ten
+types have three variations there is no interval. Luck that both agents share, an easy variation, cancels out; luck of
+play does not: an episode was played once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from waymark.agents import name_of
+from waymark.contracts import AgentConfig, Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.errors import InvalidInput
+from waymark.scores import Effort, Summary, interval, summarise
+from waymark.tasks import TASKS
+
+_Key = tuple[str, int]
+"""Task id and variation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An evaluation and its results; their turns are not needed."""
+
+    id: str
+    request: EvaluationRequest
+    versions: Versions | None
+    results: Sequence[EpisodeResult]
+
+
+class AgentScore(Contract):
+    """One run on the shared variations; means are over task types, in points of 100."""
+
+    name: str
+    """The agent's, with the run's id where several have the same."""
+    run: str
+    agent: AgentConfig
+    mean: float
+    ci95: tuple[float, float] | None
+    raw_mean: float
+    last_nonnegative_mean: float
+    success_rate: float
+    """0 to 1."""
+    tasks: dict[str, float]
+    """Mean by task id."""
+    effort: Effort
+    errors: dict[str, int]
+    """Errored episodes by kind of error."""
+
+
+class Difference(Contract):
+    """How much better one agent is than another: their mean scores' difference, in points of 100."""
+
+    agent: str
+    baseline: str
+    mean: float
+    ci95: tuple[float, float] | None
+    """None where variations are too few to resample."""
+    better: int
+    """Variations on which the agent scores higher."""
+    equal: int
+    worse: int
+
+
+class Comparison(Contract):
+    """Agents on the same variations; the first is what the others are compared with."""
+
+    task_types: int
+    variations: int
+    """All types together."""
+    agents: tuple[AgentScore, ...]
+    differences: tuple[Difference, ...]
+    """One for each agent but the first."""
+    notes: tuple[str, ...]
+    """What besides the agent differs between the runs, and what they do not share."""
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare runs on the variations that all of them have. Raises InvalidInput for fewer than two, or for none."""
+    if len(runs) < 2:
+        raise InvalidInput("One run alone cannot be compared.", remedy="Name two or more.", field="runs")
+    played = [{_key(result): result for result in run.results if result.stopped != "cancelled"} for run in runs]
+    shared = set.intersection(*(set(one) for one in played))
+    if not shared:
+        raise InvalidInput(
+            f"These {len(runs)} runs share no variation.",
+            remedy="Play the same tasks and variations: waymark evaluate takes several agents in one command.",
+            field="runs",
+        )
+    names = _names(runs)
+    common = [[one[key] for key in sorted(shared)] for one in played]
+    summaries = [summarise(results) for results in common]
+    return Comparison(
+        task_types=len({task for task, _ in shared}),
+        variations=len(shared),
+        agents=tuple(map(_agent, names, runs, summaries)),
+        differences=tuple(
+            _difference(names[0], common[0], *other) for other in zip(names[1:], common[1:], strict=True)
+        ),
+        notes=tuple(_notes(runs, names, played, shared)),
+    )
+
+
+def _agent(name: str, run: Run, summary: Summary) -> AgentScore:
+    return AgentScore(
+        name=name,
+        run=run.id,
+        agent=run.request.agent,
+        mean=summary.mean,
+        ci95=summary.ci95,
+        raw_mean=summary.raw_mean,
+        last_nonnegative_mean=summary.last_nonnegative_mean,
+        success_rate=summary.success_rate,
+        tasks={task.id: task.mean for task in summary.tasks},
+        effort=summary.effort,
+        errors={error.kind: len(error.episodes) for error in summary.errors},
+    )
+
+
+def _difference(baseline: str, theirs: Sequence[EpisodeResult], name: str, ours: Sequence[EpisodeResult]) -> Difference:
+    by_task: dict[str, list[int]] = {}
+    for our, their in zip(ours, theirs, strict=True):
+        by_task.setdefault(our.task, []).append(our.score - their.score)
+    every = [difference for of_task in by_task.values() for difference in of_task]
+    return Difference(
+        agent=name,
+        baseline=baseline,
+        mean=sum(sum(of_task) / len(of_task) for of_task in by_task.values()) / len(by_task),
+        ci95=interval([by_task[task.id] for task in TASKS if task.id in by_task]),
+        better=sum(difference > 0 for difference in every),
+        equal=sum(difference == 0 for difference in every),
+        worse=sum(difference < 0 for difference in every),
+    )
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    names = [name_of(run.request.agent) for run in runs]
+    often = Counter(names)
+    return [f"{name} ({run.id})" if often[name] > 1 else name for name, run in zip(names, runs, strict=True)]
+
+
+def _notes(
+    runs: Sequence[Run], names: Sequence[str], played: Sequence[dict[_Key, EpisodeResult]], shared: set[_Key]
+) -> list[str]:
+    notes = [
+        f"{name} has {len(one) - len(shared)} more variations, which do not count."
+        for name, one in zip(names, played, strict=True)
+        if len(one) > len(shared)
+    ]
+    known = [(run.request.agent.subgoals, run.versions) for run in runs if run.versions]
+    differing = {
+        "protocols": {str(run.request.protocol) for run in runs},
+        "limits": {str(run.request.limits) for run in runs},
+        "simplifications": {run.request.simplifications for run in runs},
+        "environments": {versions.environment for _, versions in known},
+        "versions of waymark": {f"{versions.waymark} {versions.commit}" for _, versions in known},
+        "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
+    }
+    different = [what for what, values in differing.items() if len(values) > 1]
+    return [*notes, f"Not only the agents differ: {', '.join(different)}."] if different else notes
+
+
+def _key(result: EpisodeResult) -> _Key:
+    return result.task, result.variation
