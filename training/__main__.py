@@ -62,6 +62,7 @@ def trajectories(
     limit: Annotated[int, typer.Option(help="At most this many variations of a task, spread over its split.")] = 80,
     limits: Annotated[str, typer.Option(help="Other limits by task.")] = "10-1=12,10-2=12",
     takes: Annotated[int, typer.Option(help="Takes with detours for each task's train variations together.")] = 70,
+    misplaced: Annotated[int, typer.Option(help="Takes more whose thing lies elsewhere, where a task has such.")] = 60,
     simplifications: Annotated[str, typer.Option(help="As ScienceWorld writes them.")] = "easy",
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
     output: Path = DATA,
@@ -73,7 +74,7 @@ def trajectories(
         if one not in SPLITS:
             raise typer.BadParameter(f"{one!r} is no split; splits are {', '.join(SPLITS)}.")
         if one == "train":
-            wanted += plan(one, limit, by_task, simplifications, takes)
+            wanted += plan(one, limit, by_task, simplifications, takes, misplaced)
         else:
             wanted += plan(one, HELD_OUT, {}, simplifications)
     parts = Path("build/trajectories/parts.jsonl")
@@ -81,7 +82,8 @@ def trajectories(
         task = bar.add_task("oracle paths", total=len(wanted))
         for done, total in collect(wanted, parts, processes or available_cores()):
             bar.update(task, completed=done, total=total)
-    settings = {"simplifications": simplifications, "limit": limit, "limits": by_task, "takes": takes}
+    settings = {"simplifications": simplifications, "limit": limit, "limits": by_task}
+    settings |= {"takes": takes, "misplaced": misplaced}
     manifest = write_table(parts, output, settings)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")

@@ -11,6 +11,9 @@ says *what* (which box, which animal, which paints), what is seen decides *when*
 - heating is done in the blast furnace, which always works; a stove may turn out to be broken, and is then left;
 - what an answer depends on is measured first, and the reading stays in sight of the agent.
 
+The simulator keeps nearly all that training tasks ask for in the kitchen. So that agents learn to search the other
+rooms, `misplace` carries a thing elsewhere before a path begins.
+
 A path is kept only if it reaches 100. With `detours`, moves that lead nowhere are thrown in (another room,
 something picked up or opened); they are recorded as `detour`, so that what is learnt is the way back.
 """
@@ -216,9 +219,28 @@ def _vessel(walk: Walk, thing: str) -> str | None:
     return None
 
 
+def misplace(walk: Walk, room: str) -> None:
+    """Carry what a task of `MISPLACED` names to a room, close what was opened, and go back. Raises Unsolved."""
+    start = walk.room
+    _, thing = _changed(walk)
+    walk.find(thing)
+    carried = _vessel(walk, thing) or thing
+    walk.act(f"pick up {carried}")
+    for opened in [taken.action for taken in walk.taken if taken.action.startswith("open ")]:
+        walk.act(opened.replace("open ", "close ", 1))
+    walk.go(room)
+    walk.act(f"drop {carried}")
+    walk.go(start)
+
+
+def _changed(walk: Walk) -> tuple[str, ...]:
+    """What is to be done to what in 1-1 to 1-4."""
+    return _words(r"to (boil|melt|freeze|change the state of matter of) ([a-z ]+)\.", walk.task)
+
+
 def _change_of_state(walk: Walk) -> None:
     """1-1 to 1-4: boil, melt, freeze or change what the task names, in a metal pot."""
-    verb, thing = _words(r"to (boil|melt|freeze|change the state of matter of) ([a-z ]+)\.", walk.task)
+    verb, thing = _changed(walk)
     walk.fetch("metal pot", "kitchen")
     liquid = thing == "water"
     if liquid:
@@ -596,6 +618,8 @@ def _without_examining(walk: Walk) -> None:
         walk.act(action)
 
 
+MISPLACED = ("1-1", "1-2", "1-3", "1-4")
+"""Task types whose thing may lie anywhere."""
 DIRECT: dict[str, Callable[[Walk], None]] = {
     **dict.fromkeys(("1-1", "1-2", "1-3", "1-4"), _change_of_state),
     "2-1": _temperature,

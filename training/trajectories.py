@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.direct import DIRECT, Solved, Unsolved, Walk
+from training.direct import DIRECT, MISPLACED, ROOMS, Solved, Unsolved, Walk, misplace
 from waymark.environment import SOLVED, Step
 from waymark.errors import EnvironmentFault
 from waymark.subgoal_sources.oracle import clean, plain_action
@@ -87,6 +87,8 @@ class Trajectory:
     steps: list[RecordedStep]
     take: int = 0
     """0: the path itself; from 1: with detours."""
+    misplaced: str = ""
+    """The room that what the task names was carried to before the first action; empty: it lay where it lies."""
 
     @property
     def key(self) -> PathKey:
@@ -108,6 +110,8 @@ class Wanted:
     simplifications: str
     takes: int = 0
     """How many takes with detours are wanted beside the path itself."""
+    misplaced: int = 0
+    """How many takes more are wanted whose thing lies in another room than the simulator keeps it in."""
 
 
 def spread(task: TaskType, split: Split, limit: int) -> list[int]:
@@ -117,18 +121,21 @@ def spread(task: TaskType, split: Split, limit: int) -> list[int]:
     return [every[(index * len(every)) // count] for index in range(count)]
 
 
-def plan(split: Split, limit: int, limits: dict[str, int], simplifications: str, takes: int = 0) -> list[Wanted]:
+def plan(
+    split: Split, limit: int, limits: dict[str, int], simplifications: str, takes: int = 0, misplaced: int = 0
+) -> list[Wanted]:
     """What to record: every task's first, then every task's second, so that a stopped run is balanced.
 
-    `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each.
+    `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each;
+    `misplaced` the same for takes whose thing lies elsewhere, where a task has such.
     """
     chosen = []
     for task in TASKS:
         variations = spread(task, split, limits.get(task.id, limit))
         each = -(-takes // len(variations)) if variations else 0
-        chosen += [
-            (rank, Wanted(task.id, variation, simplifications, each)) for rank, variation in enumerate(variations)
-        ]
+        moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
+        wanted = (Wanted(task.id, variation, simplifications, each, moved) for variation in variations)
+        chosen += list(enumerate(wanted))
     return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]
 
 
@@ -181,6 +188,12 @@ class _Recorder:
         self.opening = slot.reset(wanted.task_id, wanted.variation, wanted.simplifications)
         self.steps: list[RecordedStep] = []
 
+    def begin_here(self) -> None:
+        """Forget what was recorded: the path begins with what is seen now."""
+        if self.steps:
+            self.opening = replace(self.opening, look=self.steps[-1].look, inventory=self.steps[-1].inventory)
+            self.steps.clear()
+
     def step(self, action: str) -> Step:
         """Take one action."""
         step = self._slot.step(action)
@@ -226,25 +239,29 @@ def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tu
     return recorder.trajectory("gold", recorder.steps), clear
 
 
-def directly(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], take: int = 0) -> Trajectory | None:
+def directly(
+    slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], take: int = 0, *, misplaced: bool = False
+) -> Trajectory | None:
     """The direct path of a variation; None where there is none. Takes from 1 on hold detours, drawn from the take."""
     play = DIRECT.get(wanted.task_id)
     if play is None:
         return None
     recorder = _Recorder(slot, wanted)
-    walk = Walk(
-        recorder,
-        recorder.opening,
-        oracle,
-        detours=DETOURS if take else 0.0,
-        chance=random.Random(f"{wanted.task_id} {wanted.variation} {take}"),
-    )
+    chance = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
+    room = chance.choice(ROOMS) if misplaced else ""
+    if room:
+        try:
+            misplace(Walk(recorder, recorder.opening, oracle), room)
+        except Unsolved:
+            return None
+        recorder.begin_here()
+    walk = Walk(recorder, recorder.opening, oracle, detours=DETOURS if take else 0.0, chance=chance)
     with suppress(Solved, Unsolved):
         play(walk)
     if not walk.solved:
         return None
     marked = [replace(step, detour=taken.detour) for step, taken in zip(recorder.steps, walk.taken, strict=True)]
-    return recorder.trajectory("direct", marked, take)
+    return replace(recorder.trajectory("direct", marked, take), misplaced=room)
 
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
@@ -254,8 +271,10 @@ def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
     recorded = [best]
     direct = directly(slot, wanted, [step.action for step in best.steps])
     if direct is not None:
+        oracle = [step.action for step in best.steps]
         more = (
-            directly(slot, wanted, [step.action for step in best.steps], take) for take in range(1, wanted.takes + 1)
+            directly(slot, wanted, oracle, take, misplaced=take > wanted.takes)
+            for take in range(1, wanted.takes + wanted.misplaced + 1)
         )
         recorded = [direct, *(one for one in more if one is not None)]
     return [replace(one, gold_actions=len(gold)) for one in recorded]

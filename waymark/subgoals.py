@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from waymark.contracts import AgentState
+from waymark.state import room_of
 
 COMPLETE = "complete_task()"
 
@@ -256,6 +257,18 @@ def told(subgoals: Sequence[str], state: AgentState) -> list[str]:
     words = _TOLD_ANYWHERE.union(_WORD.findall(seen.lower()))
     named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
     return [one for one, name, _, rest in named if name.startswith("wait") or words.issuperset(_WORD.findall(rest))]
+
+
+def is_reached(subgoal: str, state: AgentState) -> bool:
+    """Whether nothing is left to do for a sub-goal: the agent is in that room, carries that thing, or has watched a
+    block slide down that plane."""
+    name, _, rest = subgoal.lower().removesuffix(")").partition("(")
+    if name == "navigate_to":
+        return rest == room_of(state.look)
+    if name == "pick_up":
+        carried = rf"^\s*(?:a substance called |an? )?{re.escape(rest)}\b(?! [a-z])"
+        return bool(re.search(carried, state.inventory, re.MULTILINE | re.IGNORECASE))
+    return name == "time_slide" and any(turn.action.lower() == f"look at {rest}" for turn in state.turns)
 
 
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)

@@ -11,11 +11,12 @@ from waymark.chat import Answer, Message
 from waymark.contracts import AgentState, Usage
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
-from waymark.state import start, with_subgoal, with_subgoal_ended
+from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
 from waymark.subgoal_sources import llm_plan, oracle
 from waymark.subgoal_sources.controller import choose_subgoal, is_worth_it
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.subgoal_sources.plan import PlanSource
+from waymark.subgoals import is_reached
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +67,24 @@ def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
 )
 def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
     assert choose_subgoal(alternatives, ended, {}) == chosen
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "reached"),
+    [
+        ("navigate_to(kitchen)", True),
+        ("navigate_to(hallway)", False),
+        ("pick_up(stopwatch)", True),
+        ("pick_up(thermometer)", False),
+        ("pick_up(stop)", False),
+        ("focus_on(stopwatch)", False),
+        ("time_slide(inclined plane a)", True),
+        ("time_slide(inclined plane b)", False),
+    ],
+)
+def test_a_subgoal_whose_end_is_reached_is_known(subgoal: str, reached: bool) -> None:
+    watched = after_step(KITCHEN, "look at inclined plane a", "a block", LOOK, KITCHEN.inventory, 0)
+    assert is_reached(subgoal, watched) is reached
 
 
 # --- drawn by lot ------------------------------------------------------------------------------------------

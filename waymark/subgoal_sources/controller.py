@@ -3,6 +3,8 @@
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
   meant to be repeated: such a sub-goal may be given three times.
+- Nor is one taken whose end is reached: to go where the agent is, to pick up what it carries, to time a slide that
+  it has watched.
 - A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - A wrong focus, or the wrong box, ends an episode at -100. So such a sub-goal is only followed if the controller's
@@ -21,7 +23,7 @@ from typing import Protocol
 from waymark.contracts import AgentState, SubgoalResponse
 from waymark.environment import SOLVED
 from waymark.state import Scene, scene
-from waymark.subgoals import COMPLETE, told
+from waymark.subgoals import COMPLETE, is_reached, told
 
 SUBGOAL_ALTERNATIVES = 5
 REPEATABLE = (
@@ -57,13 +59,15 @@ class ControllerSource:
         """The best of the controller's that the rules let pass."""
         ended = state.current_subgoal if state.subgoal_step is None else None
         answer = await self._ask(state, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        if ended is None and (answer.subgoal == COMPLETE or not told([answer.subgoal], state)):
+        first = answer.subgoal
+        if ended is None and (first == COMPLETE or not told([first], state) or is_reached(first, state)):
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
         alternatives = [
             phrase(one.subgoal)
             for one in answer.alternatives
             if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), state.score)
         ]
+        alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
         given = self._given[scene(state)]
         chosen = choose_subgoal(told(alternatives, state) or alternatives, ended, given if ended is not None else {})
         if chosen is not None:
