@@ -1,12 +1,17 @@
-"""CTranslate2 held to transformers in float32, on small T5 models made on the spot, with a tokenizer of their own."""
+"""Engines held to transformers in float32, on small models made on the spot, with a tokenizer of their own.
+
+tests/parity holds all engines to it on the checkpoints that ship and real states.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -31,6 +36,8 @@ TEXTS = (
 CANDIDATES = ("go to kitchen", "pick up thermometer", "look around", "end", "a")
 LIMIT = 16
 MAX_NEW_TOKENS = 8
+Kind = Literal["scaled", "unscaled", "own head", "causal"]
+"""A T5 with the logits of old, one without, one with a head of its own; or a Llama."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +66,16 @@ def teach(model: Any) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for step in range(60):
         prompt, answer = TEXTS[step % len(TEXTS)], CANDIDATES[step % len(TEXTS)]
-        inputs = torch.tensor([tokens.encode(prompt).ids])
-        model(input_ids=inputs, labels=torch.tensor([tokens.encode(answer).ids])).loss.backward()
+        inputs, labels = tokens.encode(prompt).ids, tokens.encode(answer).ids
+        if not model.config.is_encoder_decoder:
+            inputs, labels = inputs + labels, [-100] * len(inputs) + labels
+        model(input_ids=torch.tensor([inputs]), labels=torch.tensor([labels])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
 
-def make_checkpoint(folder: Path, *, scaled: bool, own_head: bool) -> Checkpoint:
-    """A hardly trained T5 v1.1. `scaled`: logits times d_model ** -0.5, as in T5; `own_head`: lm_head not tied."""
-    torch.manual_seed(3)
-    torch.set_num_threads(1)
+def fresh_t5(*, scaled: bool, own_head: bool) -> Any:
+    """A T5 v1.1. `scaled`: logits times d_model ** -0.5, as in T5; `own_head`: lm_head not tied."""
     config = transformers.T5Config(
         vocab_size=160,  # more rows than the tokenizer has tokens, as real models do
         d_model=32,
@@ -83,18 +90,47 @@ def make_checkpoint(folder: Path, *, scaled: bool, own_head: bool) -> Checkpoint
     model = transformers.T5ForConditionalGeneration(config)
     if own_head:
         model.lm_head.weight = torch.nn.Parameter(torch.randn(160, 32) * 0.3)
+    return model
+
+
+def fresh_llama() -> Any:
+    """A decoder-only model; two heads share keys and values."""
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=160,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,  # vLLM has none smaller
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=1,
+        )
+    )
+
+
+def make_checkpoint(folder: Path, kind: Kind = "scaled") -> Checkpoint:
+    """A hardly trained model with its card, converted in float32."""
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    model = fresh_llama() if kind == "causal" else fresh_t5(scaled=kind == "scaled", own_head=kind == "own head")
     teach(model)
     model.save_pretrained(folder)
     tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "generation_config.json").unlink()
+    parameters = sum(weight.numel() for weight in model.parameters())
     convert_to_ctranslate2(folder, folder / "ctranslate2", quantization="float32")
     training = Training(command="test", commit=None, data_sha256="", seed=3, steps=0, recipe={}, dev={})
     card = CheckpointCard(
         name="tiny",
         role="executor",
-        architecture="seq2seq",
+        architecture="causal" if kind == "causal" else "seq2seq",
         prompt_format="compact",
-        parameters=1,
+        parameters=parameters,
         max_input_tokens=LIMIT,
         max_new_tokens=MAX_NEW_TOKENS,
         created="2026-01-01",
@@ -105,15 +141,22 @@ def make_checkpoint(folder: Path, *, scaled: bool, own_head: bool) -> Checkpoint
     return load(folder, "executor")
 
 
-@pytest.fixture(scope="module", params=["scaled", "unscaled", "own head"])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    checkpoint = make_checkpoint(
-        tmp_path_factory.mktemp("tiny"), scaled=request.param == "scaled", own_head=request.param == "own head"
+@pytest.fixture(
+    scope="module", params=[*(("ctranslate2", kind) for kind in get_args(Kind)), ("vllm", "causal")], ids=str
+)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    engine, kind = request.param
+    if engine == "vllm" and not request.config.getoption("--vllm"):
+        pytest.skip("needs --vllm")
+    checkpoint = make_checkpoint(tmp_path_factory.mktemp("tiny"), kind)
+    python = os.environ.get("WAYMARK_VLLM_PYTHON")
+    fast = open_generator(
+        engine, checkpoint, device="cpu", dtype="float32", threads=1, vllm_python=Path(python) if python else None
     )
-    return Pair(
-        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1),
-        fast=open_generator("ctranslate2", checkpoint, device="cpu", dtype="float32", threads=1),
+    yield Pair(
+        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1), fast=fast
     )
+    fast.close()
 
 
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
@@ -168,8 +211,9 @@ def test_a_long_prompt_is_cut_at_its_end_and_says_so(pair: Pair) -> None:
     assert same_start.candidates == long.candidates
 
 
-def test_int8_stays_int8_and_near_float32(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
+@pytest.mark.parametrize("kind", ["scaled", "causal"])
+def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
+    checkpoint = make_checkpoint(tmp_path, kind)
     convert_to_ctranslate2(tmp_path, tmp_path / "ctranslate2", quantization="int8")
     small = open_generator("ctranslate2", checkpoint)
     assert small.dtype.startswith("int8")
@@ -182,24 +226,25 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_them(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
+    checkpoint = make_checkpoint(tmp_path)
     (tmp_path / "ctranslate2" / "model.bin").unlink()
     with pytest.raises(CheckpointError, match="python -m training export"):
         open_generator("ctranslate2", checkpoint)
 
 
 def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path, scaled=True, own_head=False)
-    with pytest.raises(EngineUnavailable, match="serves no T5"):
-        open_generator("vllm", checkpoint)
+    checkpoint = make_checkpoint(tmp_path)
+    with pytest.raises(EngineUnavailable, match="ctranslate2 or transformers"):
+        open_generator("vllm", checkpoint)  # it is a T5
     with pytest.raises(EngineUnavailable, match="float32"):
         open_generator("ctranslate2", checkpoint, dtype="float3")
     with pytest.raises(EngineUnavailable, match="bfloat16"):
         open_generator("transformers", checkpoint, dtype="float3")
 
 
-def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path, scaled=False, own_head=True)
+@pytest.mark.parametrize("kind", ["own head", "causal"])
+def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path, kind: Kind) -> None:
+    checkpoint = make_checkpoint(tmp_path, kind)
     half = open_generator("transformers", checkpoint, device="cpu", dtype="bfloat16", threads=1)
     exact = open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1)
     assert half.dtype == "bfloat16"

@@ -1,4 +1,4 @@
-"""T5 models on CTranslate2: the default engine on CPUs, and the only import of that library.
+"""T5 and Llama models on CTranslate2: the default engine on CPUs, and the only import of that library.
 
 Reads a checkpoint's `tokenizer.json` and its `ctranslate2/` folder; torch is not needed and not imported.
 `convert_to_ctranslate2` makes that folder and does need the `torch` extra.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ _WIDE_BATCH_TOKENS = 16_384
 _AVX512 = {"avx512f", "avx512cd", "avx512dq", "avx512bw", "avx512vl", "avx512_vbmi2"}
 
 
-class CTranslate2Generator:
-    """A T5 checkpoint on CTranslate2. Implements `waymark.generation.Generator`.
+class CTranslate2Generator(ABC):
+    """A converted checkpoint. Implements `waymark.generation.Generator`, each architecture in its own way.
 
     `device` is `cpu` or `cuda`; `auto` is the CPU, since CUDA's libraries do not come with the package. `dtype` is
     CTranslate2's compute type, `auto` for the one that the weights are stored in. `threads` 0 means all cores
@@ -49,12 +50,14 @@ class CTranslate2Generator:
                 "or serve with WAYMARK_ENGINE=transformers.",
             )
         device = "cpu" if device == "auto" else device
+        if device.startswith("cuda") and not ctranslate2.get_cuda_device_count():
+            raise EngineUnavailable("No CUDA device is visible to CTranslate2.", remedy="Use WAYMARK_DEVICE=cpu.")
         cores = threads or available_cores()
         small = device == "cpu" and (folder / "model.bin").stat().st_size <= _SMALL_WEIGHTS
         self._workers = cores if small else 1
         _choose_instructions()
         try:
-            self._translator: Any = ctranslate2.Translator(
+            self._model = self._library(
                 str(folder),
                 device=device,
                 compute_type="default" if dtype == "auto" else dtype,
@@ -86,6 +89,19 @@ class CTranslate2Generator:
         self._max_new_tokens = checkpoint.card.max_new_tokens
 
     @property
+    @abstractmethod
+    def _library(self) -> Any:
+        """The library's class for this architecture."""
+
+    @abstractmethod
+    def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
+        """For each prompt the best `n` answers, as names of tokens with the end token, and their log-probabilities."""
+
+    @abstractmethod
+    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
+        """The log-probabilities of answers (prompt, token ids without the end), each token's and the end's."""
+
+    @property
     def engine(self) -> str:
         """`ctranslate2`."""
         return "ctranslate2"
@@ -93,7 +109,7 @@ class CTranslate2Generator:
     @property
     def dtype(self) -> str:
         """What it computes in, as CTranslate2 names it, e.g. `int8_float32`: int8 products, the rest float32."""
-        return str(self._translator.compute_type)
+        return str(self._model.compute_type)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Tokenise ahead; may run beside the other methods."""
@@ -109,10 +125,54 @@ class CTranslate2Generator:
         The search ends once the best answer is sure, so that lower ranks may differ from the reference engine's,
         which goes on until none can improve.
         """
-        encoded = self._tokens.prompts(prompts, self._limit)
+        encoded = self.encode(prompts)
+        return [
+            _generation(
+                one,
+                [
+                    Candidate(self._tokens.text(self._tokens.numbers(names), one), score, len(names))
+                    for names, score in zip(answers, scores, strict=True)
+                ],
+            )
+            for one, (answers, scores) in zip(encoded, self._search(encoded, n), strict=True)
+        ]
+
+    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+        """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
+        encoded = self.encode(prompts)
+        logprobs = self._logprobs(
+            [
+                (one, self._tokens.target(text, one))
+                for one, texts in zip(encoded, candidates, strict=True)
+                for text in texts
+            ]
+        )
+        scored = []
+        for one, texts in zip(encoded, candidates, strict=True):
+            rows = [next(logprobs) for _ in texts]
+            found = [Candidate(text, sum(row), len(row), tuple(row)) for text, row in zip(texts, rows, strict=True)]
+            scored.append(_generation(one, sorted(found, key=lambda each: each.mean_logprob, reverse=True)))
+        return scored
+
+    def close(self) -> None:
+        """Free the weights. Idempotent."""
+        self._model.unload_model()
+
+    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
+        """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
+        a_worker = -(-sum(lengths) // self._workers)
+        return {"batch_type": "tokens", "max_batch_size": min(self._batch_tokens, a_worker)}
+
+
+class Seq2SeqGenerator(CTranslate2Generator):
+    """An encoder-decoder: T5, flan-t5."""
+
+    _library = ctranslate2.Translator
+
+    def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
         # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
-        results = self._translator.translate_batch(
-            [self._tokens.names(one.ids) for one in encoded],
+        results = self._model.translate_batch(
+            [self._tokens.names(one.ids) for one in prompts],
             beam_size=n,
             num_hypotheses=n,
             length_penalty=0,
@@ -121,50 +181,61 @@ class CTranslate2Generator:
             max_input_length=0,
             return_scores=True,
             return_end_token=True,
-            **self._batching([len(one.ids) for one in encoded]),
+            **self._batching([len(one.ids) for one in prompts]),
         )
-        return [
-            _generation(
-                one,
-                [
-                    Candidate(self._tokens.text(self._tokens.numbers(names), one), score, len(names))
-                    for names, score in zip(result.hypotheses, result.scores, strict=True)
-                ],
-            )
-            for one, result in zip(encoded, results, strict=True)
-        ]
+        return ((result.hypotheses, result.scores) for result in results)
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
-        encoded = self._tokens.prompts(prompts, self._limit)
-        pairs = [
-            (self._tokens.names(one.ids), self._tokens.names(self._tokens.target(text, one)))
-            for one, texts in zip(encoded, candidates, strict=True)
-            for text in texts
-        ]
-        results = iter(
-            self._translator.score_batch(
-                [source for source, _ in pairs],
-                [target for _, target in pairs],
-                max_input_length=0,
-                **self._batching([len(source) for source, _ in pairs]),
-            )
+    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
+        results = self._model.score_batch(
+            [self._tokens.names(prompt.ids) for prompt, _ in rows],
+            [self._tokens.names(answer) for _, answer in rows],
+            max_input_length=0,
+            **self._batching([len(prompt.ids) for prompt, _ in rows]),
         )
-        scored = []
-        for one, texts in zip(encoded, candidates, strict=True):
-            rows = [next(results).log_probs for _ in texts]
-            found = [Candidate(text, sum(row), len(row), tuple(row)) for text, row in zip(texts, rows, strict=True)]
-            scored.append(_generation(one, sorted(found, key=lambda each: each.mean_logprob, reverse=True)))
-        return scored
+        return (result.log_probs for result in results)
 
-    def close(self) -> None:
-        """Free the weights. Idempotent."""
-        self._translator.unload_model()
 
-    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
-        """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
-        a_worker = -(-sum(lengths) // self._workers)
-        return {"batch_type": "tokens", "max_batch_size": min(self._batch_tokens, a_worker)}
+class CausalGenerator(CTranslate2Generator):
+    """A decoder-only model: Llama and its kin."""
+
+    _library = ctranslate2.Generator
+
+    def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
+        # Of prompts in one batch the library reads at once only what the shortest has, the rest a token a step, and a
+        # beam that ends meanwhile is lost. So only prompts of one length share a batch; workers take them in turn.
+        lengths = [len(one.ids) for one in prompts]
+        pending: dict[int, Any] = {}
+        for length in set(lengths):
+            places = [place for place, one in enumerate(lengths) if one == length]
+            pending |= zip(places, self._begin([prompts[place] for place in places], n), strict=True)
+        found = (pending[place].result() for place in range(len(prompts)))
+        return ((result.sequences, result.scores) for result in found)
+
+    def _begin(self, prompts: Sequence[Encoded], n: int) -> list[Any]:
+        """Promises of the library's results."""
+        promises: list[Any] = self._model.generate_batch(
+            [self._tokens.names(one.ids) for one in prompts],
+            beam_size=n,
+            num_hypotheses=n,
+            length_penalty=0,
+            max_length=self._max_new_tokens,
+            min_length=0,
+            include_prompt_in_result=False,
+            return_scores=True,
+            return_end_token=True,
+            asynchronous=True,
+            **self._batching([len(one.ids) for one in prompts]),
+        )
+        return promises
+
+    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
+        whole = [[*prompt.ids, *answer, self._tokens.end] for prompt, answer in rows]
+        results = self._model.score_batch(
+            [self._tokens.names(ids) for ids in whole],
+            max_input_length=0,
+            **self._batching([len(ids) for ids in whole]),
+        )
+        return (result.log_probs[-len(answer) - 1 :] for result, (_, answer) in zip(results, rows, strict=True))
 
 
 def _choose_instructions() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from waymark.checkpoint import Checkpoint
-from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.errors import EngineUnavailable
 from waymark.generation import Generator
 from waymark.prompts import get_format
 
@@ -43,24 +43,22 @@ def open_generator(
         return VllmGenerator(
             checkpoint, urls=vllm_urls, python=vllm_python, device=device, dtype=dtype, threads=threads
         )
-    if card.architecture != "seq2seq":
-        raise CheckpointError(
-            f"{checkpoint.folder} holds a {card.architecture} model; this version serves seq2seq models.",
-            remedy="Name a seq2seq checkpoint.",
-        )
+    causal = card.architecture == "causal"
     try:
         if engine == "ctranslate2":
-            from waymark.generation.ctranslate2 import CTranslate2Generator
+            from waymark.generation import ctranslate2
 
-            return CTranslate2Generator(checkpoint, device=device, dtype=dtype, threads=threads)
-        from waymark.generation.transformers import TransformersGenerator
+            converted = ctranslate2.CausalGenerator if causal else ctranslate2.Seq2SeqGenerator
+            return converted(checkpoint, device=device, dtype=dtype, threads=threads)
+        from waymark.generation import transformers
     except ModuleNotFoundError as error:
         extra = "waymark" if engine == "ctranslate2" else "waymark[torch]"
         raise EngineUnavailable(
             f"The {engine} engine needs the package {error.name}, which is not installed.",
             remedy=f"Install it: pip install '{extra}'.",
         ) from error
-    return TransformersGenerator(
+    original = transformers.CausalGenerator if causal else transformers.Seq2SeqGenerator
+    return original(
         str(checkpoint.folder),
         max_input_tokens=card.max_input_tokens,
         max_new_tokens=card.max_new_tokens,
