@@ -268,9 +268,7 @@ def test_a_vllm_that_ends_at_once_is_told_with_its_own_first_error_and_its_log(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     python = tmp_path / "python"
-    python.write_text(
-        '#!/bin/sh\ncase "$*" in *current_platform*) echo cpu;; *) echo ValueError: too big; exit 1;; esac\n'
-    )
+    python.write_text('#!/bin/sh\ncase "$*" in *metadata*) echo cpu;; *) echo ValueError: too big; exit 1;; esac\n')
     python.chmod(0o755)
     with pytest.raises(EngineUnavailable, match="ValueError: too big") as raised:
         open_generator("vllm", checkpoint, vllm_python=python)

@@ -8,9 +8,12 @@ that answers of other weights are never taken for this checkpoint's.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +21,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -33,7 +37,7 @@ from waymark.stack import HOST, Part, wait_until_ready
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm"
 """Where `./run vllm` installs vLLM."""
-START_SECONDS = 600.0
+START_SECONDS = 900.0
 """How long vLLM may take until it answers: it compiles and measures before that."""
 _CHECK_SECONDS = 1.0
 _RESTART_SECONDS = 10.0
@@ -42,6 +46,7 @@ _HEALTH_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 2.0
 """A connection that was idle for longer is not used again; vLLM closes it after five seconds."""
 _NAME_DIGITS = 12
+_SERVER = "vllm.entrypoints.openai.api_server"
 _GREEDY = {
     "temperature": 0,
     "repetition_penalty": 1,
@@ -130,7 +135,7 @@ class LocalServer:
             str(python),
             "-P",
             "-m",
-            "vllm.entrypoints.openai.api_server",
+            _SERVER,
             *("--host", HOST, "--port", str(port)),
             *server_arguments(checkpoint),
             *("--dtype", self.dtype, "--uvicorn-log-level", "warning"),
@@ -140,8 +145,8 @@ class LocalServer:
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         self._environment = {
             "VLLM_CPU_KVCACHE_SPACE": "1",
-            **kept,
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            **kept,
             "OMP_NUM_THREADS": str(threads or available_cores()),
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
@@ -161,8 +166,8 @@ class LocalServer:
         try:
             wait_until_ready([self._part], self._answers, "vLLM", seconds=START_SECONDS)
         except StackError as error:
+            cause = _cause(self.log) if self._part.process.poll() is not None else None
             self.stop()
-            cause = _cause(self.log)
             message = f"{error.message} It says: {cause}" if cause else error.message
             raise EngineUnavailable(message, remedy=f"Its log is {self.log}") from error
 
@@ -171,12 +176,15 @@ class LocalServer:
         assert self._part is not None
         if self._part.process.poll() is not None and time.monotonic() > self._started + _RESTART_SECONDS:
             _log.error("vLLM at %s has ended and is started again; its log is %s", self.url, self.log)
+            self.stop()
             self.start()
 
     def stop(self) -> None:
-        """End the process. Idempotent."""
+        """End the process and what it has started, which stays if it does not end in order. Idempotent."""
         if self._part is not None:
             self._part.stop()
+            with suppress(ProcessLookupError):
+                os.killpg(self._part.process.pid, signal.SIGKILL)
 
     def _answers(self) -> bool:
         try:
@@ -187,11 +195,16 @@ class LocalServer:
 
 def server_arguments(checkpoint: Checkpoint) -> list[str]:
     """What any vLLM server of a checkpoint is started with. Tokens go in and come out, so it needs no tokenizer."""
+    card = checkpoint.card
+    # Candidates that are scored may be longer than answers; but no model reads further than its positions.
+    positions = json.loads((checkpoint.folder / "config.json").read_text()).get("max_position_embeddings", math.inf)
+    room = min(card.max_input_tokens + 2 * card.max_new_tokens, positions)
     return [
         *("--model", str(checkpoint.folder.resolve())),
         *("--served-model-name", served_name(checkpoint)),
         *("--load-format", "safetensors"),
         *("--generation-config", "vllm"),
+        *("--max-model-len", str(room)),
         "--skip-tokenizer-init",
         "--enable-prefix-caching",
     ]
@@ -214,24 +227,31 @@ def find_python(named: Path | None) -> Path:
     )
 
 
+_PROBE = """
+from importlib import metadata, util
+if not util.find_spec("vllm"):
+    raise SystemExit("no package vllm")
+print("cpu" if metadata.version("torch").endswith("+cpu") else "cuda")
+"""
+
+
 def _platform(python: Path) -> str:
-    """What the vLLM of an environment runs on: `cpu`, `cuda`, … Raises EngineUnavailable."""
-    code = "from vllm.platforms import current_platform; print(current_platform.device_type)"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=False, env=environment)
+    """What the vLLM of an environment runs on: `cpu` or `cuda`. Raises EngineUnavailable."""
+    done = subprocess.run([python, "-P", "-c", _PROBE], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise EngineUnavailable(
-            f"{python} cannot import vLLM: {reason}.",
+            f"{python} has no vLLM to start: {reason}.",
             remedy="Make the environment with `./run vllm`, or name the python of another in WAYMARK_VLLM_PYTHON.",
         )
-    return done.stdout.split()[-1]
+    return done.stdout.strip()
 
 
 def _cause(log: Path) -> str | None:
     """The first error in a log: the ones after it tell of its consequences."""
-    found = re.search(r"\b\w*Error: .+", log.read_text(errors="replace")) if log.exists() else None
-    return found[0] if found else None
+    text = log.read_text(errors="replace") if log.exists() else ""
+    found = re.search(r"(?:^|[)\]] )(\w*Error: .+)$", text, re.MULTILINE)  # behind the process or the line of code
+    return found[1] if found else None
 
 
 # --- all of them --------------------------------------------------------------------------------------------------
@@ -271,8 +291,8 @@ class Servers:
             self.check()
         except ServiceUnavailable as error:
             self.close()
-            arguments = " ".join(server_arguments(checkpoint))
-            raise EngineUnavailable(error.message, remedy=f"Start one: vllm serve {arguments}") from error
+            command = " ".join(["python -m", _SERVER, *server_arguments(checkpoint)])
+            raise EngineUnavailable(error.message, remedy=f"Start one: {command}") from error
         for watcher in self._watchers:
             watcher.start()
 
