@@ -1,0 +1,78 @@
+"""What figures were taken on: the machine, the libraries, the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from waymark.process import available_cores
+
+_ROOT = Path(__file__).parents[1]
+
+
+class Machine(BaseModel):
+    """Where and with what something was measured."""
+
+    cores: int
+    """That this process may use."""
+    cpu: str
+    system: str
+    python: str
+    libraries: dict[str, str]
+    """Version by package; absent ones are left out."""
+    commit: str | None
+    """With `+` when the checkout has changes of its own; None outside of a checkout."""
+    load: float
+    """Processes that wanted a core during the last minute before: what else went on here."""
+
+    def line(self) -> str:
+        """In one line."""
+        libraries = ", ".join(f"{name} {number}" for name, number in self.libraries.items())
+        return (
+            f"{self.cores} cores of {self.cpu}, load {self.load:.1f} before; {self.system}, Python {self.python}; "
+            f"{libraries}; commit {self.commit or 'unknown'}"
+        )
+
+
+def describe(*packages: str) -> Machine:
+    """This machine now, with the versions of some packages."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return Machine(
+        cores=available_cores(),
+        cpu=_cpu(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        libraries=found,
+        commit=_commit(),
+        load=os.getloadavg()[0],
+    )
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return " ".join(names[0].split()) if names else platform.machine()
+
+
+def _commit() -> str | None:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"],  # noqa: S607 - whichever git is on PATH
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or None

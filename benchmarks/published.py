@@ -1,0 +1,135 @@
+"""The published way of asking and playing, for benchmarks to compare with.
+
+As the publication's evaluation did it (Hashemzadeh et al., CoLLAs 2024): `model.generate` of transformers in float32,
+one prompt at a time with a beam of five; an episode is a loop in one process that asks the controller at every step
+and plays through `ScienceWorldEnv.step`. Only what the models read is ours, so that the same checkpoints can be asked.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from scienceworld import ScienceWorldEnv
+
+from benchmarks.side import Told
+from waymark import checkpoint, state
+from waymark.contracts import AgentState, Limits, TurnRecord
+from waymark.episode import stop_reason
+from waymark.errors import UnparsableAction
+from waymark.generation.tokens import Tokens, read_tokenizer
+from waymark.generation.transformers import load_seq2seq
+from waymark.prompts import get_format
+from waymark.tasks import find_task
+
+BEAMS = 5
+
+
+class PublishedModel:
+    """A checkpoint asked the published way; `beams` 1 is greedy search.
+
+    With `pinned` every answer has the checkpoint's `max_new_tokens`, for random weights, which never end. `dtype` is
+    float32 but on a GPU.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        beams: int = BEAMS,
+        device: str = "cpu",
+        dtype: str = "float32",
+        threads: int = 0,
+        pinned: bool = False,
+    ) -> None:
+        card = checkpoint.load(folder).card
+        self.role = card.role
+        self.format = get_format(card.prompt_format)
+        if threads:
+            torch.set_num_threads(threads)
+        self._model = load_seq2seq(str(folder), dtype=dtype).to(device)
+        self._device = device
+        self._end: int = json.loads((folder / "config.json").read_text())["eos_token_id"]
+        self._tokens = Tokens(read_tokenizer(folder / "tokenizer.json"), self._end)
+        self._limit = card.max_input_tokens
+        self._length = {"max_new_tokens": card.max_new_tokens}
+        if pinned:
+            self._length["min_new_tokens"] = card.max_new_tokens
+        self._beams = beams
+
+    @torch.inference_mode()
+    def answer(self, prompt: str) -> Told:
+        """The best answer to one prompt."""
+        encoded = self._tokens.prompts([prompt], self._limit)[0]
+        rows = self._model.generate(
+            input_ids=torch.tensor([encoded.ids], device=self._device),
+            do_sample=False,
+            num_beams=self._beams,
+            num_return_sequences=self._beams,
+            **self._length,
+        ).tolist()
+        best = rows[0][1:]
+        if self._end in best:
+            best = best[: best.index(self._end) + 1]
+        return Told(text=self._tokens.text(best, encoded), read=len(encoded.ids), written=len(best))
+
+    def decide(self, given: AgentState) -> str | None:
+        """The whole way from a state to a decision. What cannot be read stands for itself."""
+        text = self.answer(self.format.render(self.role, given)).text
+        with suppress(UnparsableAction):
+            return self.format.parse(self.role, text)
+        return text
+
+
+class PublishedLoop:
+    """The published evaluation loop: both models and the simulator in this process, one episode after the other.
+
+    The simulator writes a file where it runs, so enter a scratch folder first.
+    """
+
+    def __init__(self, controller: Path, executor: Path, limits: Limits) -> None:
+        self._controller = PublishedModel(controller)
+        self._executor = PublishedModel(executor)
+        self._limits = limits
+        self._env = ScienceWorldEnv("", envStepLimit=limits.moves)
+
+    def play(self, task: str, variation: int) -> list[TurnRecord]:
+        """One episode: both models at every step, no repair, nothing avoided. An ended sub-goal acts not."""
+        self._env.load(find_task(task).name, variation, "easy")
+        _, infos = self._env.reset()
+        words = infos["taskDesc"].removeprefix("Task Description:").split()
+        given = state.start(" ".join(words), infos["look"], infos["inv"])
+        turns: list[TurnRecord] = []
+        done = False
+        while not done and stop_reason(turns, self._limits) is None:
+            subgoal = self._controller.decide(given)
+            if subgoal is not None:
+                given = state.with_subgoal(given, subgoal)
+            action = self._executor.decide(given)
+            observation, reward = "", 0
+            if action is None:
+                given = state.with_subgoal_ended(given)
+            else:
+                observation, reward, done, infos = self._env.step(action)
+                given = state.after_step(given, action, observation, infos["look"], infos["inv"], infos["score"])
+            turns.append(
+                TurnRecord(
+                    turn=len(turns) + 1,
+                    subgoal=subgoal,
+                    controller_called=True,
+                    action=action,
+                    proposed=action,
+                    logprob=None,
+                    observation=observation,
+                    score=infos["score"],
+                    reward=reward,
+                    moves=infos["moves"],
+                )
+            )
+        return turns
+
+    def close(self) -> None:
+        """End the simulator."""
+        self._env.close()

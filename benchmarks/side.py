@@ -1,0 +1,231 @@
+"""One side of a benchmark of engines, in a process of its own so that its memory is its own.
+
+    python -m benchmarks.side PLAN      PLAN is a `Plan` as JSON
+
+Loads the checkpoint, says on stdout that it is ready, or why not, and then answers every line of stdin (a `Job`) with
+a line (a `Timing`). Nothing is imported but what the side needs.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel
+
+from waymark import checkpoint
+from waymark.contracts import AgentState, Role
+from waymark.errors import UnparsableAction, WaymarkError
+from waymark.generation.load import open_generator
+from waymark.loadtest.states import sample
+from waymark.prompts import PromptFormat, get_format
+
+Way = Literal["published", "greedy", "ctranslate2", "transformers", "vllm"]
+"""`published` and `greedy`: transformers, one prompt at a time, with a beam of five and without; others are engines."""
+
+
+class Plan(BaseModel):
+    """What a side is."""
+
+    way: Way
+    checkpoint: Path
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 0
+    pinned: bool = False
+    """Answers of random weights have the checkpoint's `max_new_tokens`."""
+
+
+class Job(BaseModel):
+    """States to answer, over and over until the time is up, at least once each."""
+
+    decide: bool
+    """From the state to an action; else from the prompt to a text."""
+    first: int
+    """Of the recorded states, in an order that is the same for all sides."""
+    count: int
+    at_once: int
+    """How many wait for their answers together."""
+    seconds: float
+
+
+class Timing(BaseModel):
+    """What became of a job."""
+
+    requests: int
+    seconds: float
+    read: int
+    """Prompt tokens."""
+    written: int
+    """Answer tokens, end tokens included."""
+    memory_mb: float
+    """The most that the process has had resident."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+class Ready(BaseModel):
+    """What a side is once loaded, or why it is not."""
+
+    name: str = ""
+    problem: str | None = None
+
+
+class Side:
+    """A side's process, as its benchmark holds it."""
+
+    def __init__(self, plan: Plan, log: Path) -> None:
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.side", plan.model_dump_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._log = log
+
+    @cached_property
+    def ready(self) -> Ready:
+        """What it is; waits until it has loaded. Sides that are made together load together."""
+        return Ready.model_validate_json(self._line())
+
+    def run(self, job: Job) -> Timing:
+        """Have a job done; blocks."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(job.model_dump_json() + "\n")
+        self._process.stdin.flush()
+        return Timing.model_validate_json(self._line())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"A side of the benchmark ended:\n{self._log.read_text(errors='replace')[-2_000:]}")
+        return line
+
+
+def states() -> list[AgentState]:
+    """The recorded states at which an executor was asked, shuffled."""
+    found = [one.state for one in sample() if one.asked == "executor"]
+    random.Random(0).shuffle(found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A model's best answer."""
+
+    text: str
+    read: int
+    """Prompt tokens."""
+    written: int
+    """Its own tokens, the end token included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A loaded model and how it is asked."""
+
+    name: str
+    role: Role
+    format: PromptFormat
+    answers: Callable[[Sequence[str]], list[Told]]
+    """To prompts that wait together."""
+
+    def decide(self, waiting: Sequence[AgentState]) -> list[Told]:
+        """The whole way from states to decisions. What cannot be read stands for itself."""
+        told = self.answers([self.format.render(self.role, one) for one in waiting])
+        for one in told:
+            with suppress(UnparsableAction):
+                self.format.parse(self.role, one.text)
+        return told
+
+
+def open_asked(plan: Plan) -> Asked:
+    """Load what the plan says. Raises WaymarkError."""
+    found = checkpoint.load(plan.checkpoint)
+    prompt_format = get_format(found.card.prompt_format)
+    if plan.way in ("published", "greedy"):
+        from benchmarks.published import BEAMS, PublishedModel
+
+        beams = BEAMS if plan.way == "published" else 1
+        model = PublishedModel(
+            plan.checkpoint, beams=beams, device=plan.device, dtype=plan.dtype, threads=plan.threads, pinned=plan.pinned
+        )
+        name = f"one at a time, {f'beam {beams}' if beams > 1 else 'greedy'}, {plan.dtype}"
+        return Asked(name, found.card.role, prompt_format, lambda prompts: [model.answer(one) for one in prompts])
+    generator = open_generator(plan.way, found, device=plan.device, dtype=plan.dtype, threads=plan.threads)
+
+    def answers(prompts: Sequence[str]) -> list[Told]:
+        return [
+            Told(one.candidates[0].text, one.prompt_tokens, one.candidates[0].tokens)
+            for one in generator.generate(prompts)
+        ]
+
+    return Asked(f"{generator.engine} {generator.dtype}", found.card.role, prompt_format, answers)
+
+
+def do(job: Job, asked: Asked, given: Sequence[AgentState], prompts: Sequence[str]) -> Timing:
+    """A job's answers, timed; `prompts` are those of the states `given`."""
+    places = [place % len(given) for place in range(job.first, job.first + job.count)]
+    requests = read = written = 0
+    began = time.perf_counter()
+    while not requests or time.perf_counter() - began < job.seconds:
+        for start in range(0, job.count, job.at_once):
+            waiting = places[start : start + job.at_once]
+            told = (
+                asked.decide([given[one] for one in waiting])
+                if job.decide
+                else asked.answers([prompts[one] for one in waiting])
+            )
+            requests += len(told)
+            read += sum(one.read for one in told)
+            written += sum(one.written for one in told)
+    seconds = time.perf_counter() - began
+    return Timing(requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb())
+
+
+def _most_memory_mb() -> float:
+    """The peak of this process alone; what `getrusage` says includes the parent's before `exec`. Linux only."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def main() -> None:
+    """Load, then do one job after the other until there are none."""
+    plan = Plan.model_validate_json(sys.argv[1])
+    try:
+        asked = open_asked(plan)
+    except WaymarkError as error:
+        sys.stdout.write(Ready(problem=str(error)).model_dump_json() + "\n")
+        return
+    given = states()
+    prompts = [asked.format.render(asked.role, one) for one in given]
+    asked.decide(given[:1])  # the first answer is slow
+    sys.stdout.write(Ready(name=asked.name).model_dump_json() + "\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        sys.stdout.write(do(Job.model_validate_json(line), asked, given, prompts).model_dump_json() + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
