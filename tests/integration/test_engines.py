@@ -5,7 +5,6 @@ tests/parity holds all engines to it on the checkpoints that ship and real state
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -149,14 +148,12 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if engine == "vllm" and not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     checkpoint = make_checkpoint(tmp_path_factory.mktemp("tiny"), kind)
-    python = os.environ.get("WAYMARK_VLLM_PYTHON")
-    fast = open_generator(
-        engine, checkpoint, device="cpu", dtype="float32", threads=1, vllm_python=Path(python) if python else None
+    made = Pair(
+        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1),
+        fast=open_generator(engine, checkpoint, device="cpu", dtype="float32", threads=1),
     )
-    yield Pair(
-        reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1), fast=fast
-    )
-    fast.close()
+    yield made
+    made.fast.close()
 
 
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
