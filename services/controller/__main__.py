@@ -17,8 +17,9 @@ def main() -> None:
         settings = read_settings()
         observe.start("controller", settings)
         bound = bind(settings.host, settings.port_of("controller"))
-        app = create_app("controller", open_models("controller", settings), settings)
-        serve(app, bound, grace_seconds=settings.grace_seconds, drain=app.state.desk.drain)
+        app = create_app("controller", open_models("controller", settings), settings, warm=False)
+        desk = app.state.desk
+        serve(app, bound, grace_seconds=settings.grace_seconds, begin=desk.warm_up, drain=desk.drain)
 
 
 if __name__ == "__main__":

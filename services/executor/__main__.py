@@ -17,8 +17,9 @@ def main() -> None:
         settings = read_settings()
         observe.start("executor", settings)
         bound = bind(settings.host, settings.port_of("executor"))
-        app = create_app("executor", open_models("executor", settings), settings)
-        serve(app, bound, grace_seconds=settings.grace_seconds, drain=app.state.desk.drain)
+        app = create_app("executor", open_models("executor", settings), settings, warm=False)
+        desk = app.state.desk
+        serve(app, bound, grace_seconds=settings.grace_seconds, begin=desk.warm_up, drain=desk.drain)
 
 
 if __name__ == "__main__":

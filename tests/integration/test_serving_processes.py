@@ -45,15 +45,16 @@ class Echo:
             stderr=subprocess.DEVNULL,
         )
 
-    def wait_until_ready(self) -> None:
+    def wait_until(self, health: str) -> None:
         give_up = time.monotonic() + SECONDS
         while time.monotonic() < give_up:
             try:
-                if httpx.get(f"{self.url}/health/ready", trust_env=False).is_success:
+                if httpx.get(f"{self.url}/health/{health}", trust_env=False).is_success:
                     return
             except httpx.TransportError:
-                time.sleep(0.05)
-        pytest.fail("it was never ready")
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"it was never {health}")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -66,10 +67,11 @@ def echo() -> Iterator[type[Echo]]:
     started: list[Echo] = []
 
     class Tracked(Echo):
-        def __init__(self, seconds: float, **settings: object) -> None:
+        def __init__(self, seconds: float, *, wait: bool = True, **settings: object) -> None:
             super().__init__(seconds, **settings)
             started.append(self)
-            self.wait_until_ready()
+            if wait:
+                self.wait_until("ready")
 
     yield Tracked
     for each in started:
@@ -113,6 +115,25 @@ async def ask_all(client: ExecutorClient, numbers: range, *, callers: int, answe
             group.create_task(call())
 
 
+async def test_while_its_models_warm_up_the_port_is_open_it_lives_and_answers_503(echo: type[Echo]) -> None:
+    service = echo(5.0, wait=False)
+    service.wait_until("live")
+    async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
+        asked = [
+            await client.get("/health/ready"),
+            await client.post("/v1/action", json={"state": state(0).model_dump()}),
+        ]
+        assert [each.status_code for each in asked] == [503, 503]
+        assert [each.headers["retry-after"] for each in asked] == ["1", "1"]
+        service.wait_until("ready")
+        answer = await client.post("/v1/action", json={"state": state(1).model_dump()})
+        assert answer.json()["action"] == "go 1"
+
+
+async def test_a_service_whose_models_do_not_warm_up_ends_as_one_that_cannot_run(echo: type[Echo]) -> None:
+    assert await asyncio.to_thread(echo(-1.0, wait=False).process.wait, SECONDS) == 2
+
+
 async def test_a_terminated_service_answers_what_runs_and_waits_and_leaves_with_0(echo: type[Echo]) -> None:
     service = echo(0.2, MAX_BATCH=4)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
@@ -148,7 +169,7 @@ async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo])
         for replica in replicas:
             assert replica.stop() == 0
             replica.start()
-            replica.wait_until_ready()
+            replica.wait_until("ready")
 
     async with ExecutorClient("http://executor", transport=transport, timeout=SECONDS, retry_seconds=SECONDS) as client:
         restarting = asyncio.create_task(asyncio.to_thread(restart))

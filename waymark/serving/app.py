@@ -51,10 +51,11 @@ class Health(Contract):
     status: Literal["ok"] = "ok"
 
 
-def create_app(service: Service, models: Models, settings: ServiceSettings) -> FastAPI:
+def create_app(service: Service, models: Models, settings: ServiceSettings, *, warm: bool = True) -> FastAPI:
     """The app of a service over its loaded models, which it owns: they are closed when it shuts down.
 
-    Its `state.desk` answers requests; `desk.drain` makes it refuse new ones. Raises InvalidInput about keys.
+    Its `state.desk` answers requests; `desk.drain` makes it refuse new ones. With models that are not `warm` it
+    answers 503 until `desk.warm_up` is done, which somebody has to call. Raises InvalidInput about keys.
     """
     requests = metrics.Requests()
     counted = metrics.Models(requests.registry)
@@ -64,7 +65,8 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        desk.open()
+        if warm:
+            desk.open()
         async with tools.running():
             yield
         await desk.close()
@@ -78,8 +80,8 @@ def create_app(service: Service, models: Models, settings: ServiceSettings) -> F
         asking=_ASKING[service],
         admit=desk.check,
     )
-    app.include_router(_about(desk, settings))
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
+    app.include_router(_about(desk, settings))
     tools.install(app)
     openai.install(app, desk)
     openapi.install(app, service)

@@ -11,7 +11,7 @@ from waymark.generation import Remote
 from waymark.generation.batcher import Answer, Batcher, Observer, Room, Work
 from waymark.serving import limits, tracing
 from waymark.serving.decisions import Decided, Question
-from waymark.serving.models import Models, ServedModel
+from waymark.serving.models import Models, ServedModel, warm_up
 from waymark.serving.settings import Service, ServiceSettings
 
 
@@ -51,15 +51,22 @@ class Desk:
         }
         self.ready = False
         """Whether new requests are answered: not before `open`, not from `drain` on."""
+        self._draining = False
+
+    def warm_up(self) -> None:
+        """Have each model answer once, then open. Blocks; in any thread. Raises what an engine does."""
+        warm_up(self.models)
+        self.open()
 
     def open(self) -> None:
         """Begin to answer."""
         for batcher in self._batchers.values():
             batcher.start()
-        self.ready = True
+        self.ready = not self._draining
 
     def drain(self) -> None:
         """Admit nothing more; what runs and waits is answered. May be called from a signal handler."""
+        self._draining = True
         self.ready = False
 
     async def close(self) -> None:

@@ -40,7 +40,7 @@ Models = Mapping[str, ServedModel]
 
 
 def open_models(service: Service, settings: ServiceSettings) -> dict[str, ServedModel]:
-    """Verify, load and warm up what a service is told to serve.
+    """Verify and load what a service is told to serve.
 
     All are verified before any is loaded. Raises CheckpointError, EngineUnavailable, InvalidInput.
     """
@@ -52,10 +52,13 @@ def open_models(service: Service, settings: ServiceSettings) -> dict[str, Served
     if settings.engine == "scripted":
         return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in folders}
     verified = {name: _verify(service, name, folder) for name, folder in folders.items()}
-    models = {name: _open(name, found, settings) for name, found in verified.items()}
+    return {name: _open(name, found, settings) for name, found in verified.items()}
+
+
+def warm_up(models: Models) -> None:
+    """Have each model answer once, since its first answer is slow. Raises what an engine does."""
     for model in models.values():
-        model.generator.generate([model.format.render(model.role, _WARM_UP)])  # the first answer is slow
-    return models
+        model.generator.generate([model.format.render(model.role, _WARM_UP)])
 
 
 def scripted_model(name: str, role: Role, generator: Generator | None = None) -> ServedModel:

@@ -6,11 +6,14 @@ stderr that says what to do.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +27,7 @@ CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
+_LOOK_SECONDS = 0.05
 
 
 @contextmanager
@@ -65,12 +69,18 @@ def _in_use(host: str, port: int) -> PortInUse:
 
 
 def serve(
-    app: FastAPI, bound: socket.socket, *, grace_seconds: float = 10.0, drain: Callable[[], None] = lambda: None
+    app: FastAPI,
+    bound: socket.socket,
+    *,
+    grace_seconds: float = 10.0,
+    begin: Callable[[], None] = lambda: None,
+    drain: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then admit nothing more, answer what runs and waits, and leave with 0.
 
-    `drain` is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is
-    given up. A second SIGINT gives up at once. Raises PortInUse.
+    `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
+    is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
+    up. A second SIGINT gives up at once. Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -98,15 +108,41 @@ def serve(
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    _Server(config, drain).run(sockets=[bound])
+    server = _Server(config, begin, drain)
+    server.run(sockets=[bound])
+    if server.failure is not None:
+        raise server.failure
 
 
 class _Server(uvicorn.Server):
-    """Tells the app of a signal at once, not when the server comes to shutting down."""
+    """Begins beside the open port, and tells the app of a signal at once, not when it comes to shutting down."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None]) -> None:
         super().__init__(config)
+        self.failure: Exception | None = None
+        self._begin = begin
+        self._beginning = threading.Thread(target=self._begin_or_stop, name="begin", daemon=True)
         self._drain = drain
+
+    def _begin_or_stop(self) -> None:
+        try:
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
+            self.failure = error
+            self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer, then begin."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._beginning.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what has begun come to its end within the grace: it may still use what is closed now."""
+        give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
+        while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:
+            await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop admitting, then stop."""
