@@ -29,6 +29,8 @@ class Settings(ListenSettings):
     environment: EnvironmentName = "scienceworld"
     slots: int = Field(default_factory=available_cores, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
+    metrics_port: int = Field(0, ge=0, le=65_535)
+    """Where Prometheus finds the counts of a worker; 0: nowhere."""
     lease_seconds: float = Field(30.0, gt=0)
     """An episode whose worker gives no sign of life for this long is given to another."""
     redis_wait_seconds: float = Field(300.0, ge=0)

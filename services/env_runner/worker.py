@@ -29,6 +29,7 @@ from typing import TypeVar
 from anyio import to_thread
 
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
+from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.chat import ChatClient, Limits
@@ -184,6 +185,7 @@ class Worker:
         provenance: Provenance,
         *,
         planner: Planner | None = None,
+        metrics: WorkerMetrics | None = None,
         slots: int,
         lease_seconds: float,
         redis_wait_seconds: float,
@@ -192,6 +194,7 @@ class Worker:
         self._controller = controller
         self._executor = executor
         self._planner = planner
+        self._metrics = metrics or WorkerMetrics(slots)
         self._slots = [Slot(open_environment) for _ in range(slots)]
         self._keeper = LeaseKeeper(store, period=lease_seconds / RENEWALS_PER_LEASE)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -254,7 +257,8 @@ class Worker:
         """Settle a lease while it is renewed; if something prevents that, give it back at once."""
         self._keeper.hold(lease)
         try:
-            await self._settle(lease, slot)
+            with self._metrics.playing():
+                await self._settle(lease, slot)
         except BaseException as error:
             with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later
                 self._store.release(lease, counted=not isinstance(error, asyncio.CancelledError))
@@ -291,9 +295,12 @@ class Worker:
         if result.stopped == "cancelled":
             await self._redis(lambda: self._store.release(lease, counted=False))
         elif result.error and result.error.kind in RETRYABLE - {EnvironmentFault.__name__}:
+            self._metrics.retried("service")
             await self._redis(lambda: self._store.release(lease, counted=True))
             await self._until_services_answer()
-        elif not await self._redis(lambda: self._store.commit(lease, result)):
+        elif await self._redis(lambda: self._store.commit(lease, result)):
+            self._metrics.committed(result)
+        else:
             _log.warning("The result of episode %s was dropped: its lease was lost, or it has one.", lease.spec.id)
 
     async def _play(self, lease: Lease, slot: Slot) -> EpisodeResult:
@@ -310,6 +317,7 @@ class Worker:
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break
+            self._metrics.retried("environment")
             await slot.discard()
         return result.model_copy(update={"versions": self._versions(lease.spec)})
 
@@ -375,6 +383,8 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
     """Run a worker until SIGTERM or SIGINT."""
     store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
     store.ping()
+    metrics = WorkerMetrics(settings.slots)
+    metrics.listen(settings.host, settings.metrics_port)
     async with (
         ControllerClient(settings.controller_url) as controller,
         ExecutorClient(settings.executor_url) as executor,
@@ -387,6 +397,7 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
             open_environment,
             Provenance.here(settings),
             planner=planner,
+            metrics=metrics,
             slots=settings.slots,
             lease_seconds=settings.lease_seconds,
             redis_wait_seconds=settings.redis_wait_seconds,

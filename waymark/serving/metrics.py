@@ -23,6 +23,14 @@
     waymark_episodes{state}                    episodes of evaluations that are not cancelled: waiting, running,
                                                finished, errored; the sum over all that Redis knows
 
+    worker, where WAYMARK_METRICS_PORT names a port (`services.env_runner.metrics`)
+    waymark_worker_slots, waymark_worker_slots_in_use   episodes that it can play at once, and that it plays now
+    waymark_worker_episodes_total{stopped}     episodes that it committed, by how they stopped (`error`: not finished)
+    waymark_worker_actions_total               actions executed in them
+    waymark_worker_model_calls_total           questions to controller and executor for them
+    waymark_worker_retries_total{reason}       episodes that were to be played again: after a fault of the simulator
+                                               (environment), or because a service did not answer (service)
+
 `{model}` is the name that requests use. Each app has a registry of its own, so several live in one process.
 """
 

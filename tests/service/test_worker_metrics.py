@@ -1,0 +1,54 @@
+"""What a worker tells Prometheus, on a port of its own."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from services.env_runner.metrics import WorkerMetrics
+from waymark.contracts import EpisodeResult
+from waymark.errors import PortInUse
+from waymark.stack import HOST, free_ports
+
+RESULT = EpisodeResult(
+    id="e",
+    evaluation="v",
+    task="1-1",
+    variation=0,
+    seed=0,
+    score=100,
+    raw_score=100,
+    last_nonnegative_score=100,
+    success=True,
+    moves=7,
+    actions=9,
+    turns=12,
+    model_calls=15,
+    repaired=0,
+    stopped="completed",
+    seconds=1.0,
+)
+
+
+def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> None:
+    metrics, port = WorkerMetrics(slots=2), free_ports()["executor"]
+    metrics.listen(HOST, 0)
+    metrics.listen(HOST, port)
+    with pytest.raises(PortInUse, match=str(port)):
+        WorkerMetrics(slots=2).listen(HOST, port)
+    metrics.committed(RESULT)
+    metrics.committed(RESULT.model_copy(update={"stopped": "error", "actions": 1}))
+    metrics.retried("service")
+    with metrics.playing():
+        told = httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
+    for line in (
+        "waymark_worker_slots 2.0",
+        "waymark_worker_slots_in_use 1.0",
+        'waymark_worker_episodes_total{stopped="completed"} 1.0',
+        'waymark_worker_episodes_total{stopped="error"} 1.0',
+        "waymark_worker_actions_total 10.0",
+        "waymark_worker_model_calls_total 30.0",
+        'waymark_worker_retries_total{reason="service"} 1.0',
+        'waymark_worker_retries_total{reason="environment"} 0.0',
+    ):
+        assert line in told.splitlines()
