@@ -32,7 +32,7 @@ class WorkerMetrics:
         )
         self._actions = counter("waymark_worker_actions", "Actions executed in them.")
         self._model_calls = counter("waymark_worker_model_calls", "Questions to controller and executor for them.")
-        self._retries = counter("waymark_worker_retries", "Episodes that were to be played again, by why.", "reason")
+        self._retries = counter("waymark_worker_retries", "Faults of what an episode needs, by what it was.", "reason")
         for reason in ("environment", "service"):
             self._retries.labels(reason)
 
@@ -49,7 +49,7 @@ class WorkerMetrics:
         self._model_calls.inc(result.model_calls)
 
     def retried(self, reason: str) -> None:
-        """An episode is played again, here (`environment`) or by whoever leases it (`service`)."""
+        """Of an episode its simulator failed (`environment`), or a service did not answer (`service`)."""
         self._retries.labels(reason).inc()
 
     def listen(self, host: str, port: int) -> None:

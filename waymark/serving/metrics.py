@@ -28,8 +28,8 @@
     waymark_worker_episodes_total{stopped}     episodes that it committed, by how they stopped (`error`: not finished)
     waymark_worker_actions_total               actions executed in them
     waymark_worker_model_calls_total           questions to controller and executor for them
-    waymark_worker_retries_total{reason}       episodes that were to be played again: after a fault of the simulator
-                                               (environment), or because a service did not answer (service)
+    waymark_worker_retries_total{reason}       faults of a simulator, which is replaced and its episode played once more
+                                               (environment); episodes given back for want of a service (service)
 
 `{model}` is the name that requests use. Each app has a registry of its own, so several live in one process.
 """

@@ -140,7 +140,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let what has begun come to its end within the grace: it may still use what is closed now."""
         give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
-        while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:
+        while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         await super().shutdown(sockets)
 
