@@ -202,11 +202,13 @@ def verdicts(found: Sequence[Row], on_gpu_shape: bool) -> list[Verdict]:
 def show(report: Report, console: Console) -> None:
     """Print the tables and what was reached."""
     table = Table("", "at once", "requests/s", "read/s", "written/s", "× published", "× greedy", "memory MB")
+    for column in table.columns:
+        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for row in report.rows:
         table.add_row(
-            row.side if row.side == row.what else f"{row.side} ({row.what})",
+            row.side,
             str(row.at_once),
             f"{row.requests:.1f}",
             f"{row.read:.0f}",
@@ -217,8 +219,8 @@ def show(report: Report, console: Console) -> None:
         )
     console.print(table)
     for side, reason in report.skipped.items():
-        console.print(f"{side} was skipped: {reason}")
-    console.print(report.machine.line())
+        console.print(f"{side} was skipped: {reason}", soft_wrap=True)
+    console.print(report.machine.line(), soft_wrap=True)
     for one in report.verdicts:
         console.print(f"ratio {one.value:.1f} {one.what} (target {'<=' if one.at_most else '>='} {one.target:g})")
 

@@ -213,7 +213,7 @@ def show(found: Report, console: Console) -> None:
             str(one.errored),
         )
     console.print(table)
-    console.print(found.machine.line())
+    console.print(found.machine.line(), soft_wrap=True)
     console.print(f"ratio {found.turns_ratio:.1f} turns a second, {found.side} to {found.baseline}")
     console.print(
         f"ratio {found.ratio:.2f} episodes an hour, {found.side} to {found.baseline} (target >= {found.target:g})"
