@@ -1,6 +1,6 @@
 """The episode loop: sub-goal -> action -> environment step -> turn, until a limit or the end.
 
-It plays through three ports (environment, controller, executor) and does no input or output of its own.
+It plays through its ports (environment, controller, executor, planner) and does no input or output of its own.
 The state is folded by `waymark.state` alone; the environment, which blocks, is called in a worker thread so
 that many episodes share one event loop.
 
