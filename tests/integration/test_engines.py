@@ -97,12 +97,11 @@ def fresh_llama() -> Any:
     return transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
             vocab_size=160,
-            hidden_size=32,
+            hidden_size=128,  # heads of 32, the smallest that vLLM knows
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            head_dim=32,  # vLLM has none smaller
             max_position_embeddings=64,
             tie_word_embeddings=True,
             pad_token_id=0,
