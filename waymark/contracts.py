@@ -178,7 +178,7 @@ class CheckpointInfo(Contract):
 
 
 class ServiceLimits(Contract):
-    """What a service admits; over it 413 or 422 that names the field, over the last two 429."""
+    """What a service admits; over it 413 or 422 that names the field, over the last three 429."""
 
     items: int
     """Requests in one list."""
@@ -195,6 +195,8 @@ class ServiceLimits(Contract):
     """Requests that may wait."""
     queue_tokens: int
     """Tokens that may wait."""
+    queue_seconds: float
+    """How long a request may have to wait, at the pace of the moment."""
 
 
 class ServiceInfo(Contract):

@@ -146,6 +146,7 @@ async def test_info_shows_every_limit() -> None:
         max_body_bytes=6_000,
         max_queue=7,
         max_queue_tokens=8,
+        max_queue_seconds=9.5,
     )
     async with asking("executor", settings, default=says("look around")) as client:
         info = ServiceInfo.model_validate_json((await client.get("/info")).content)
@@ -158,6 +159,7 @@ async def test_info_shows_every_limit() -> None:
         "body_bytes": 6_000,
         "queue": 7,
         "queue_tokens": 8,
+        "queue_seconds": 9.5,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -76,7 +77,9 @@ async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_a
     assert sum(len(batch) for batch in stuck.batches) == 21
 
 
-async def test_a_full_service_refuses_at_every_door_without_reading_the_body() -> None:
+async def test_a_full_service_refuses_at_every_door_without_reading_the_body(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "waymark.access")
+
     async def body() -> AsyncIterator[bytes]:
         raise AssertionError("somebody reads it")
         yield b""
@@ -99,6 +102,10 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body() -
         assert [(await each).status_code for each in (busy, waiting)] == [200, 200]
         counted = (await client.get("/metrics")).text
     assert 'waymark_request_seconds_count{route="/v1/action",status="429"} 1.0' in counted
+    lines = [one.getMessage() for one in caplog.records if one.name == "waymark.access"]
+    refusals = [line for line in lines if "429" in line]
+    assert refusals[0] == "requests refused with 429 since the last such line: 1"
+    assert not any("/v1" in line for line in refusals)
 
 
 async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:

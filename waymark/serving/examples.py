@@ -112,8 +112,9 @@ _LIMITS: Final = ServiceLimits(
     candidates=256,
     input_tokens=8_192,
     body_bytes=4_000_000,
-    queue=256,
-    queue_tokens=131_072,
+    queue=1_024,
+    queue_tokens=262_144,
+    queue_seconds=0.5,
 )
 _SUBGOAL: Final = SubgoalResponse(
     subgoal="navigate_to(living room)",
@@ -340,7 +341,7 @@ INFO: Final[Mapping[str, object]] = {
         checkpoints=(_CONTROLLER,),
         history_turns=10,
         max_batch=32,
-        max_queue=256,
+        max_queue=1_024,
         limits=_LIMITS,
     ),
     "executor": ServiceInfo(
@@ -349,7 +350,7 @@ INFO: Final[Mapping[str, object]] = {
         checkpoints=(_EXECUTOR,),
         history_turns=10,
         max_batch=32,
-        max_queue=256,
+        max_queue=1_024,
         limits=_LIMITS,
     ),
     "env-runner": {"service": "env-runner", "version": __version__, "environment": "scienceworld 1.2.3"},
@@ -386,7 +387,11 @@ PROBLEMS: Final[Mapping[int, Problem]] = {
             415, "unsupported-media-type", "The body is of no stated type. Send `Content-Type: application/json`."
         ),
         _problem(422, "invalid-input", "state.look: Field required.", "state.look", "Field required"),
-        _problem(429, "queue-full", "256 requests wait already. Send the request again later."),
+        _problem(
+            429,
+            "queue-full",
+            "152 requests with 18103 tokens wait already, for about 0.5 s. Send the request again later.",
+        ),
         _problem(500, "internal-error", "The service failed at this request; its log says more under the request id."),
         _problem(503, "service-unavailable", "The controller is starting or shutting down. Try again."),
         _problem(504, "deadline-exceeded", "No answer within the deadline of 50 ms. Allow more time."),

@@ -22,6 +22,7 @@ def limits_of(settings: ServiceSettings) -> ServiceLimits:
         body_bytes=settings.max_body_bytes,
         queue=settings.max_queue,
         queue_tokens=settings.max_queue_tokens,
+        queue_seconds=settings.max_queue_seconds,
     )
 
 

@@ -67,7 +67,7 @@ class _Observed:
     def _tell_of_refusals(self) -> None:
         self._refused += 1
         if time.monotonic() >= self._tell_at:
-            _log.warning("%d requests refused with 429 since the last such line", self._refused)
+            _log.warning("requests refused with 429 since the last such line: %d", self._refused)
             self._refused, self._tell_at = 0, time.monotonic() + _REFUSALS_EVERY
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:

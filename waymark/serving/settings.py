@@ -81,8 +81,9 @@ class ServiceSettings(ListenSettings):
     """`default=checkpoints/executor,flat=checkpoints/flat`; null: those that ship."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Requests that share one run of the model."""
-    max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 2_048
-    """Input tokens that share one run, padding included; more pays on a GPU, on a CPU it is slower."""
+    max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4_096
+    """Input tokens that share one run, padding included. Enough for every core to get several of the small batches that
+    ctranslate2 makes of it; more pays on a GPU."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1_000)] = 5.0
     """How long work may wait for company once the model could take it. At an idle model it never waits."""
     max_queue_seconds: Annotated[float, Field(gt=0, le=3_600)] = 0.5
