@@ -14,6 +14,7 @@ from tests.samples import evaluation
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest
 from waymark.errors import JobStoreUnavailable, NotFound
 from waymark.protocols import episodes
+from waymark.tasks import TASKS
 
 LEASE_SECONDS = 0.5
 
@@ -168,6 +169,49 @@ def test_a_lost_stream_is_recovered_from_the_manifest(store: JobStore, redis_url
     assert store.lease("alice", wait_seconds=0.01) is None
     assert store.reconcile() == len(specs) - 1
     assert [lease(store).spec for _ in specs[1:]] == specs[1:]
+
+
+def test_evaluations_take_turns(store: JobStore) -> None:
+    first, second = submit(store, "long"), submit(store, "short", tasks=("1-1",))
+    leased = [lease(store).spec for _ in range(len(first) + len(second))]
+    assert [spec.evaluation for spec in leased] == ["long", "short", "long", "long"]
+
+
+def test_a_second_submission_under_a_key_is_the_first(store: JobStore) -> None:
+    request = EvaluationRequest(tasks=("1-1",))
+    for name in ("keyed", "keyed-again"):
+        specs = episodes(name, request)
+        assert store.submit(evaluation(name, request, episodes=1), specs, key="paper-table-2") == "keyed"
+    assert store.submitted("paper-table-2") == "keyed"
+    with pytest.raises(NotFound):
+        store.status("keyed-again")
+    assert lease(store).spec.evaluation == "keyed"
+    assert store.lease("alice", wait_seconds=0) is None
+
+
+def test_only_what_errored_is_played_again(store: JobStore) -> None:
+    submit(store, "errored")
+    good, bad, _waiting = lease(store), lease(store), lease(store)
+    store.commit(good, result(good.spec, score=80))
+    store.commit(bad, result(bad.spec, score=0, error=EpisodeError(kind="EnvironmentFault", message="x")))
+    assert store.resume("errored", errored=True) == 1
+    status = store.status("errored")
+    assert (status.finished, status.errored, status.mean_score) == (1, 0, 80)
+    again = lease(store, "bob")
+    assert again.spec == bad.spec
+    store.commit(again, result(again.spec, score=40))
+    assert store.status("errored").mean_score == 60
+    assert [event.result.score for event in store.events({"errored": "0"})] == [80, 40]
+    assert store.episode("errored", bad.spec.id).score == 40
+
+
+def test_an_abandoned_episode_is_found_behind_many_that_are_played(store: JobStore) -> None:
+    submit(store, "many", tasks=tuple(task.id for task in TASKS))
+    held = [lease(store, f"worker-{number}") for number in range(25)]
+    abandon()
+    for one in held[:-1]:
+        assert store.renew(one)
+    assert lease(store, "another").spec == held[-1].spec
 
 
 def test_an_unknown_evaluation_is_not_found(store: JobStore) -> None:
