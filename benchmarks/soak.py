@@ -323,7 +323,7 @@ def overload(
 def _finish(console: Console, report: BaseModel, json: Path | None, said: str, *, holds: bool) -> None:
     if json is not None:
         json.write_text(report.model_dump_json(indent=2))
-    console.print(f"{said}: {'holds' if holds else 'does not hold'}.")
+    console.print(f"{said}: {'holds' if holds else 'does not hold'}.", soft_wrap=True)
     raise typer.Exit(0 if holds else 1)
 
 
