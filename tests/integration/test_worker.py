@@ -12,7 +12,7 @@ import pytest
 
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
-from services.env_runner.worker import Worker
+from services.env_runner.worker import Floor, Worker
 from tests.samples import evaluation
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest
@@ -173,3 +173,32 @@ async def test_an_environment_that_does_not_start_ends_the_worker(store: JobStor
             lease_seconds=LEASE_SECONDS,
             redis_wait_seconds=REDIS_WAIT_SECONDS,
         ).run()
+
+
+async def test_who_wants_the_floor_alone_waits_for_others_and_others_wait_then() -> None:
+    floor = Floor()
+    seen: list[str] = []
+    leave = anyio.Event()
+
+    async def share_first() -> None:
+        async with floor.shared():
+            seen.append("first")
+            await leave.wait()
+            seen.append("first leaves")
+
+    async def take_alone() -> None:
+        async with floor.alone():
+            seen.append("alone")
+            await anyio.wait_all_tasks_blocked()
+            seen.append("alone leaves")
+
+    async def share_second() -> None:
+        async with floor.shared():
+            seen.append("second")
+
+    async with anyio.create_task_group() as tasks:
+        for each in (share_first, take_alone, share_second):
+            tasks.start_soon(each)
+            await anyio.wait_all_tasks_blocked()
+        leave.set()
+    assert seen == ["first", "first leaves", "alone", "alone leaves", "second"]
