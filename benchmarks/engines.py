@@ -1,6 +1,7 @@
 """How fast each engine is: against the published way of asking, and a whole decision against a published one.
 
     python -m benchmarks.engines [--rounds 5] [--seconds 1] [--threads 0] [--json FILE]
+    python -m benchmarks.engines --checkpoint FOLDER                      other weights; vLLM runs causal ones alone
     python -m benchmarks.engines --device cuda --shape flan-t5-large      random weights in bf16, on a GPU
 
 Every side is a process of its own, so that its memory is, and all answer the same states of real play in turn, so that
@@ -36,6 +37,7 @@ from benchmarks.machine import Machine, describe
 from benchmarks.side import Job, Plan, Side, Timing, states
 from waymark.stack import CHECKPOINTS
 
+EXECUTOR = CHECKPOINTS / "executor"
 AT_ONCE = (1, 8, 32, 128)
 TARGET_AT = 32
 ROUND = 32
@@ -83,6 +85,7 @@ class Report(BaseModel):
     threads: int
     rounds: int
     shape: str
+    """`shipped` where the weights are trained ones."""
     rows: list[Row]
     skipped: dict[str, str]
     """Why, by side."""
@@ -101,11 +104,10 @@ class _Measured:
         self.timings.setdefault(at_once, []).append(self.side.run(job))
 
 
-def plans(shape: str, device: str, threads: int, scratch: Path) -> dict[str, Plan]:
+def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) -> dict[str, Plan]:
     """The sides by name. Makes the random weights that some of them need."""
     from benchmarks.random_weights import SHAPES, make_checkpoint, shape_of
 
-    shipped = CHECKPOINTS / "executor"
     if shape != "shipped":
         made = scratch / "random"
         make_checkpoint(made, SHAPES[shape], states(), "bfloat16")
@@ -118,8 +120,9 @@ def plans(shape: str, device: str, threads: int, scratch: Path) -> dict[str, Pla
         }
         return {name: half.model_copy(update={"way": way}) for name, way in ways.items()}
     made = scratch / "seed"
-    make_checkpoint(made, shape_of(shipped), states(), None)
-    one = Plan(way="published", checkpoint=shipped, device=device, threads=threads)
+    make_checkpoint(made, shape_of(EXECUTOR), states(), None)
+    one = Plan(way="published", checkpoint=folder, device=device, threads=threads)
+    decision = one.model_copy(update={"checkpoint": EXECUTOR, "way": "ctranslate2", "dtype": "int8"})
     return {
         PUBLISHED: one,
         GREEDY: one.model_copy(update={"way": "greedy"}),
@@ -128,7 +131,7 @@ def plans(shape: str, device: str, threads: int, scratch: Path) -> dict[str, Pla
         FAST: one.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
         "vllm float32": one.model_copy(update={"way": "vllm"}),
         PUBLISHED_DECISION: one.model_copy(update={"checkpoint": made, "pinned": True}),
-        DECISION: one.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
+        DECISION: decision,
     }
 
 
@@ -237,6 +240,9 @@ def main(
     shape: Annotated[
         Literal["shipped", "flan-t5-large", "tiny"], typer.Option(help="`shipped` weights, or random ones in bf16.")
     ] = "shipped",
+    checkpoint: Annotated[
+        Path, typer.Option(help="What all engines run, instead of the shipped executor.", show_default=False)
+    ] = EXECUTOR,
     json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
 ) -> None:
     """Measure all sides and print them, then the ratios."""
@@ -245,7 +251,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as running, Progress(console=console) as progress:
         sides = {
             name: running.enter_context(Side(plan, Path(scratch) / f"{name}.log"))
-            for name, plan in plans(shape, device, threads, Path(scratch)).items()
+            for name, plan in plans(checkpoint, shape, device, threads, Path(scratch)).items()
         }
         skipped = {name: side.ready.problem for name, side in sides.items() if side.ready.problem is not None}
         measured = measure(

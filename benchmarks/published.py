@@ -20,7 +20,7 @@ from waymark.contracts import AgentState, Limits, TurnRecord
 from waymark.episode import stop_reason
 from waymark.errors import UnparsableAction
 from waymark.generation.tokens import Tokens, read_tokenizer
-from waymark.generation.transformers import load_seq2seq
+from waymark.generation.transformers import load_causal, load_seq2seq
 from waymark.prompts import get_format
 from waymark.tasks import find_task
 
@@ -49,7 +49,9 @@ class PublishedModel:
         self.format = get_format(card.prompt_format)
         if threads:
             torch.set_num_threads(threads)
-        self._model = load_seq2seq(str(folder), dtype=dtype).to(device)
+        self._causal = card.architecture == "causal"
+        load = load_causal if self._causal else load_seq2seq
+        self._model = load(str(folder), dtype=dtype).to(device)
         self._device = device
         self._end: int = json.loads((folder / "config.json").read_text())["eos_token_id"]
         self._tokens = Tokens(read_tokenizer(folder / "tokenizer.json"), self._end)
@@ -63,14 +65,16 @@ class PublishedModel:
     def answer(self, prompt: str) -> Told:
         """The best answer to one prompt."""
         encoded = self._tokens.prompts([prompt], self._limit)[0]
+        ids = torch.tensor([encoded.ids], device=self._device)
         rows = self._model.generate(
-            input_ids=torch.tensor([encoded.ids], device=self._device),
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
             do_sample=False,
             num_beams=self._beams,
             num_return_sequences=self._beams,
             **self._length,
         ).tolist()
-        best = rows[0][1:]
+        best = rows[0][len(encoded.ids) if self._causal else 1 :]
         if self._end in best:
             best = best[: best.index(self._end) + 1]
         return Told(text=self._tokens.text(best, encoded), read=len(encoded.ids), written=len(best))
