@@ -140,10 +140,10 @@ def make_checkpoint(folder: Path, kind: Kind = "scaled") -> Checkpoint:
 
 
 @pytest.fixture(
-    scope="module", params=[*(("ctranslate2", kind) for kind in get_args(Kind)), ("vllm", "causal")], ids=str
+    scope="module", params=[*((kind, "ctranslate2") for kind in get_args(Kind)), ("causal", "vllm")], ids=" on ".join
 )
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    engine, kind = request.param
+    kind, engine = request.param
     if engine == "vllm" and not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     checkpoint = make_checkpoint(tmp_path_factory.mktemp("tiny"), kind)
