@@ -141,6 +141,17 @@ def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
     slot.close()
 
 
+def test_a_jvm_that_grows_too_large_is_ended_and_says_so() -> None:
+    slot = ScienceWorldSlot()
+    slot.reset("4-2", 0, "easy")
+    slot._watchdog._memory_mb = 1
+    with pytest.raises(EnvironmentFault, match="grew past 1 MB"):
+        for _ in range(1_000):
+            slot.step("look around")
+    assert gone(slot._process.pid)
+    slot.close()
+
+
 def test_the_jvm_dies_with_a_parent_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
