@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -21,12 +22,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from waymark import report
+from waymark import export, report
 from waymark.agents import AGENTS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
+from waymark.export import MEDIA_TYPES
 from waymark.generation.load import Engine
 from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
@@ -41,6 +43,8 @@ _EXIT_CODES = (
     "4 a service died mid-run; 130 interrupted."
 )
 _WATCH_SECONDS = 0.3
+_RESUME_SECONDS = 600.0
+_ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 
 _app = typer.Typer(
     help=f"Small hierarchical language agents on ScienceWorld.\n\n{_EXIT_CODES}",
@@ -64,6 +68,11 @@ _CheckpointsOption = Annotated[
     Path,
     typer.Option(help="Folder with controller/, executor/, flat/; default: those that ship.", show_default=False),
 ]
+_UrlOption = Annotated[
+    str | None,
+    typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),
+]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 _RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder for results and logs.")]
 
 
@@ -114,11 +123,8 @@ def evaluate(
     environment: _EnvironmentOption = "scienceworld",
     slots: _SlotsOption = None,
     runs: _RunsOption = Path("runs"),
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+    url: _UrlOption = None,
+    json: _JsonOption = False,
 ) -> None:
     """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones.
 
@@ -134,22 +140,38 @@ def evaluate(
             for one in find_agents(agent or ["hierarchical"], repair=repair)
         ]
         episodes("", requests[0])  # bad input is told before anything starts
-        with LiveProgress(_err) as progress:
-            if url is not None:
-                asyncio.run(_play(played, requests, url, progress, None, runs))
-            else:
-                progress.say("starting Redis, controller, executor, env-runner and worker")
-                with Stack(options) as stack:
-                    asyncio.run(_play(played, requests, stack.url("env-runner"), progress, stack, runs))
-                    progress.say("stopping the services")
-        _show([run.outcome() for run in played], json=json)
+        _play_to_the_end(played, partial(_submit, requests), options, url, json=json)
+
+
+@_app.command(epilog=_EXIT_CODES)
+def resume(
+    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/ of evaluations that were interrupted.")],
+    errored: Annotated[bool, typer.Option("--errored", help="Play those episodes again, too, that errored.")] = False,
+    checkpoints: _CheckpointsOption = CHECKPOINTS,
+    slots: _SlotsOption = None,
+    url: _UrlOption = None,
+    json: _JsonOption = False,
+) -> None:
+    """Go on with an evaluation where it was interrupted: what is finished stays, the rest is played as it was asked.
+
+    Several, of one command, go on side by side. They need the checkpoints that they began with.
+    """
+    played: list[_Run] = []
+    folder = runs[0].absolute().parent
+    with _told(played, folder, url), _ended_by_signals():
+        apart = [run for run in runs if run.absolute().parent != folder]
+        if apart:
+            raise InvalidInput(
+                f"{apart[0]} and {runs[0]} are not in one folder.", remedy="Resume them one by one.", field="runs"
+            )
+        options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
         if url is None:
-            for run in played:
-                _tell(
-                    f"Every turn is in {run.folder(runs)}; `waymark report {run.folder(runs)}` shows its scores again."
-                )
-    if not all(run.complete for run in played):
-        raise typer.Exit(SOME_ERRORED)
+            versions = RunFolder(runs[0]).evaluation().versions
+            options = replace(
+                options, engine=versions.executor.engine, environment=versions.environment.partition(" ")[0]
+            )
+        names = [run.absolute().name for run in runs]
+        _play_to_the_end(played, partial(_resume, names, errored), options, url, json=json)
 
 
 @_app.command(epilog=_EXIT_CODES)
@@ -197,17 +219,33 @@ def worker(environment: _EnvironmentOption = "scienceworld", slots: _SlotsOption
 @_app.command("report")
 def show_report(
     run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+    json: _JsonOption = False,
 ) -> None:
     """Show the table of a run on disk again, finished or not."""
     with _told():
         _show([_read(run)], json=json)
 
 
+@_app.command("export")
+def export_run(
+    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    file: Annotated[Path, typer.Argument(help=f"What to write; ends in {_ENDINGS}.")],
+) -> None:
+    """Write the results of a run to a file, a row an episode: every turn as .jsonl or .parquet, none as .csv."""
+    with _told():
+        form = next((one for one in MEDIA_TYPES if file.suffix == f".{one}"), None)
+        if form is None:
+            raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
+        folder = RunFolder(run)
+        evaluation = folder.evaluation()
+        export.write(export.encode(folder.results(), form), file)
+        _tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
+
+
 @_app.command("compare")
 def show_comparison(
     runs: Annotated[list[Path], typer.Argument(help="Folders under runs/; the others are compared with the first.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")] = False,
+    json: _JsonOption = False,
 ) -> None:
     """Compare runs of several agents on the variations that all of them have played."""
     with _told():
@@ -243,26 +281,50 @@ def _show(runs: Sequence[Run], *, json: bool) -> None:
         _out.print(report.render(summarise(runs[0].results), runs[0].request, runs[0].versions))
 
 
+_Begin = Callable[[list[_Run], EvaluationClient], Awaitable[None]]
+"""Has evaluations played, and notes each as soon as it is."""
+
+
+def _play_to_the_end(played: list[_Run], begin: _Begin, options: StackOptions, url: str | None, *, json: bool) -> None:
+    """Have evaluations played, on a stack for the purpose or on the env-runner at `url`, and show what came of them.
+
+    Raises typer.Exit if they are not all complete, WaymarkError.
+    """
+    runs = options.runs
+    with LiveProgress(_err) as progress:
+        if url is not None:
+            asyncio.run(_play(played, begin, url, progress, None, runs))
+        else:
+            progress.say("starting Redis, controller, executor, env-runner and worker")
+            with Stack(options) as stack:
+                asyncio.run(_play(played, begin, stack.url("env-runner"), progress, stack, runs))
+                progress.say("stopping the services")
+    _show([run.outcome() for run in played], json=json)
+    if url is None:
+        for run in played:
+            _tell(f"Every turn is in {run.folder(runs)}; `waymark report {run.folder(runs)}` shows its scores again.")
+    if not all(run.complete for run in played):
+        raise typer.Exit(SOME_ERRORED)
+
+
 async def _play(
     played: list[_Run],
-    requests: Sequence[EvaluationRequest],
+    begin: _Begin,
     url: str,
     progress: LiveProgress,
     stack: Stack | None,
     runs: Path,
 ) -> None:
-    """Submit evaluations and follow them to their ends into `played`; the stack's logs go to the first one's folder.
+    """Begin evaluations and follow them to their ends into `played`; the stack's logs go to the first one's folder.
 
     Raises what goes wrong; a dead service by its name.
     """
     async with EvaluationClient(url) as client:
-        await _submit(played, requests, client)
+        await begin(played, client)
         if stack is not None:
             stack.keep_logs(played[0].folder(runs))
         progress.begin(sum(run.status.episodes for run in played))
-        names = [name_of(run.status.request.agent) if len(played) > 1 else "" for run in played]
-        every = (_follow(run, client, progress, name) for run, name in zip(played, names, strict=True))
-        following = asyncio.gather(*every)
+        following = asyncio.create_task(_follow_all(played, client, progress))
         try:
             while not following.done():
                 await asyncio.wait({following}, timeout=_WATCH_SECONDS)
@@ -278,7 +340,7 @@ async def _play(
             following.cancel()
 
 
-async def _submit(played: list[_Run], requests: Sequence[EvaluationRequest], client: EvaluationClient) -> None:
+async def _submit(requests: Sequence[EvaluationRequest], played: list[_Run], client: EvaluationClient) -> None:
     """Submit all or none: where one is refused, those before it are cancelled."""
     try:
         for request in requests:
@@ -288,6 +350,18 @@ async def _submit(played: list[_Run], requests: Sequence[EvaluationRequest], cli
         while played:
             await client.cancel(played.pop().status.id)
         raise
+
+
+async def _resume(names: Sequence[str], errored: bool, played: list[_Run], client: EvaluationClient) -> None:
+    """Have evaluations go on; one that Redis does not know is read from its folder first, which may take a while."""
+    async with EvaluationClient(client.base_url, timeout=_RESUME_SECONDS) as patient:
+        for name in names:
+            played.append(_Run(await patient.resume(name, errored=errored)))  # noqa: PERF401 - each as soon as it is
+
+
+async def _follow_all(played: Sequence[_Run], client: EvaluationClient, progress: LiveProgress) -> None:
+    names = [name_of(run.status.request.agent) if len(played) > 1 else "" for run in played]
+    await asyncio.gather(*(_follow(run, client, progress, name) for run, name in zip(played, names, strict=True)))
 
 
 async def _follow(run: _Run, client: EvaluationClient, progress: LiveProgress, name: str) -> None:
@@ -337,7 +411,7 @@ def _tell_finished(played: Sequence[_Run], runs: Path, url: str | None) -> bool:
             count = sum(1 for _ in folder.results())
             _tell(
                 f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
-                f"`waymark report {folder.path}` shows them."
+                f"`waymark report {folder.path}` shows them, `waymark resume {folder.path}` goes on."
             )
         elif len(run.results) < run.status.episodes:
             evaluation = f"{url}/v1/evaluations/{run.status.id}"

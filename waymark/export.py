@@ -12,8 +12,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -46,6 +48,23 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
             field="format",
         )
     return _parquet(results)
+
+
+def write(pieces: Iterable[bytes], path: Path) -> None:
+    """Make a file of pieces, whole or not at all. Raises InvalidInput (field `file`) where it cannot be written."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        with draft.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        draft.replace(path)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be written: {error.strerror}.", remedy="Make room, or name another place.", field="file"
+        ) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:

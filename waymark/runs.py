@@ -3,7 +3,7 @@
     evaluation.json     what was asked and which versions answered, written first
     episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished; of an episode
                         that was played again, as errored ones can be, the last line holds
-    logs/               what the services of a local stack wrote
+    logs/               what the services of a local stack wrote; logs-2/ and so on when the evaluation was resumed
 
 One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash or by a full
 disk is not read, and is cut off before the next line is written. So an evaluation whose jobs are gone can be resumed

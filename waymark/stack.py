@@ -9,6 +9,7 @@ A stack keeps its logs and Redis' data in a folder of its own under the runs fol
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -188,9 +189,10 @@ class Stack:
             part.check()
 
     def keep_logs(self, folder: Path) -> None:
-        """Move the logs, open as they are, into the folder of the run that they belong to."""
+        """Move the logs, open as they are, into the folder of the run that they belong to, beside those it has."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.logs = self.logs.rename(folder / LOGS)
+        names = (LOGS if number == 1 else f"{LOGS}-{number}" for number in itertools.count(1))
+        self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
         for part in self._parts:
             part.log = self.logs / part.log.name
 

@@ -18,6 +18,8 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from waymark.checkpoint import load
+from waymark.protocols import episodes
+from waymark.runs import EPISODES
 from waymark.stack import CHECKPOINTS
 
 Waymark = Callable[..., Command]
@@ -110,6 +112,39 @@ def test_ctrl_c_leaves_finished_episodes_on_disk_and_no_process(waymark: Waymark
     assert command.parts() == {}
 
 
+def test_an_interrupted_evaluation_goes_on_where_it_was(waymark: Waymark, tmp_path: Path) -> None:
+    command = waymark("evaluate", *SCRIPTED, "--tasks", "1-1,4-1,4-2,5-1", "--variations", "0,1", "--slots", "1")
+    command.read_until("2/8")
+    command.process.kill()
+    await_end(command)
+    run = command.run
+    killed = list(run.results())
+    assert len(killed) < 8
+
+    resumed = waymark("resume", str(run.path), "--slots", "1")
+    resumed.read_until(f"{len(killed) + 2}/8")
+    resumed.process.send_signal(signal.SIGINT)
+    code, _, err = resumed.wait()
+    assert code == 130
+    assert f"waymark resume {run.path}" in err
+    assert resumed.parts() == {}
+
+    code, out, err = waymark("resume", str(run.path), "--json").wait()
+    assert code == 0, err
+    assert len(json.loads(out)["episodes"]) == 8
+    results = list(run.results())
+    assert results[: len(killed)] == killed
+    assert len((run.path / EPISODES).read_bytes().splitlines()) == 8
+    evaluation = run.evaluation()
+    assert {one.id for one in results} == {one.id for one in episodes(evaluation.id, evaluation.request)}
+    played_with = {(one.agent, one.versions and one.versions.executor) for one in results}
+    assert played_with == {(evaluation.request.agent, evaluation.versions.executor)}
+
+    file = tmp_path / "results.csv"
+    assert waymark("export", str(run.path), str(file)).wait()[0] == 0
+    assert len(file.read_text().splitlines()) == 9
+
+
 @pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "redis-server"])
 def test_a_part_that_dies_is_named_and_finished_episodes_are_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
@@ -128,6 +163,11 @@ def test_everything_ends_when_the_command_itself_is_killed(waymark: Waymark, tmp
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
     command.read_until("1/1819")
     command.process.kill()
+    await_end(command)
+
+
+def await_end(command: Command) -> None:
+    """Return once nothing of a command runs any more."""
     deadline = time.monotonic() + 30
     while command.parts() and time.monotonic() < deadline:
         time.sleep(0.1)

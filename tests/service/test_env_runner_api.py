@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
 from services.env_runner.app import create_app
 from services.env_runner.jobs import JobStore
@@ -20,10 +21,11 @@ from services.env_runner.settings import Settings
 from tests.samples import VERSIONS, evaluation, result
 from waymark.client import ControllerClient, EvaluationClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, TurnRecord
-from waymark.errors import ServiceRejected
+from waymark.errors import JobStoreUnavailable, ServiceRejected
 from waymark.export import MEDIA_TYPES, encode
 from waymark.protocols import episodes
 from waymark.runs import HEADER, RunFolder
+from waymark.serving import problems
 from waymark.serving.app import create_app as create_service
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
@@ -231,6 +233,23 @@ async def test_an_export_is_a_file_in_the_form_that_is_asked_for(
         assert answer.headers["content-type"].startswith(kind)
         assert answer.headers["content-disposition"] == f'attachment; filename="{status.id}.{form}"'
         assert answer.content == b"".join(encode(played, form))
+
+
+async def test_a_file_that_breaks_off_is_never_taken_for_whole() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"half of it"
+        raise JobStoreUnavailable("Redis has gone.")
+
+    @app.get("/file")
+    def file() -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as http:
+        with pytest.raises(RuntimeError, match="response already started"):  # a server then cuts the connection
+            await http.get("/file")
 
 
 async def test_events_tell_every_result_and_end_with_the_evaluation(client: EvaluationClient, store: JobStore) -> None:

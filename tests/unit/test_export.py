@@ -6,7 +6,9 @@ import csv
 import io
 import itertools
 import operator
+import resource
 import sys
+from pathlib import Path
 
 import pytest
 from pyarrow import parquet
@@ -14,7 +16,7 @@ from pyarrow import parquet
 from tests.samples import VERSIONS, result
 from waymark.contracts import AgentConfig, EpisodeError, EpisodeResult, TurnRecord
 from waymark.errors import InvalidInput
-from waymark.export import MEDIA_TYPES, Format, encode
+from waymark.export import MEDIA_TYPES, Format, encode, write
 
 TURN = TurnRecord(
     turn=1,
@@ -59,6 +61,20 @@ def test_an_export_begins_before_the_last_result_is_read(form: Format) -> None:
     assert next(pieces)
     assert operator.length_hint(results) > 800
     assert len(list(pieces)) >= 9
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write(encode(RESULTS, "jsonl"), tmp_path / "results.jsonl")
+    assert (tmp_path / "results.jsonl").read_bytes() == b"".join(encode(RESULTS, "jsonl"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(InvalidInput, match="cannot be written: File too large") as refused:
+            write(itertools.repeat(b"more", 100_000), tmp_path / "too-large.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.field == "file"
+    assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
 
 
 def test_parquet_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
