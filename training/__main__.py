@@ -298,6 +298,31 @@ def export(
 
 
 @app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="A model: config.json, model.safetensors, tokenizer.json.")],
+    output: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    role: Annotated[str | None, typer.Option(help="What it was trained for; default: as its card says.")] = None,
+    prompt_format: Annotated[str | None, typer.Option("--format", help="Of its prompts; default: its card's.")] = None,
+    max_input_tokens: Annotated[int, typer.Option(help="Longer prompts are cut; for a model without a card.")] = 1024,
+    max_new_tokens: Annotated[int, typer.Option(help="Of an answer; for a model without a card.")] = 30,
+    quantization: Annotated[str, typer.Option(help="Of the weights for CTranslate2: int8, float32, …")] = "int8",
+) -> None:
+    """Make a checkpoint that the services load out of any fine-tuned T5 or causal model, converted for CTranslate2."""
+    from training.export import convert as convert_folder
+
+    card = convert_folder(
+        folder,
+        output,
+        role=_role(role) if role else None,
+        prompt_format=prompt_format,
+        max_input_tokens=max_input_tokens,
+        max_new_tokens=max_new_tokens,
+        quantization=quantization,
+    )
+    console.print(f"{output}: {card.role}, {card.architecture}, {card.parameters / 1e6:.2f} M parameters")
+
+
+@app.command()
 def score(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")

@@ -1,4 +1,4 @@
-"""Export: from a run folder to a checkpoint that the services load, with its card and its CTranslate2 form."""
+"""Export: from a run, or any model folder, to a checkpoint that the services load, with card and CTranslate2 form."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors import safe_open
-
-from waymark.checkpoint import CheckpointCard, Training, load, write_card
+from waymark.checkpoint import (
+    CARD,
+    WEIGHTS,
+    CheckpointCard,
+    Training,
+    architecture_of,
+    count_parameters,
+    load,
+    write_card,
+)
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
+from waymark.prompts import get_format
 
-_SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_SHIPPED = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 """The last only for causal models: vLLM asks for it."""
 
 
@@ -37,21 +45,13 @@ def export(
     recipe = json.loads((run / "recipe.json").read_text())
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     chosen = max((row for row in metrics if "dev_exact_match" in row), key=lambda row: row["dev_exact_match"])
-    staging = output.with_name(output.name + ".partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    for name in _SHIPPED:
-        if (best / name).exists():
-            shutil.copyfile(best / name, staging / name)
-    if json.loads((best / "config.json").read_text())["model_type"] in CONVERTIBLE:
-        convert_to_ctranslate2(best, staging / "ctranslate2", quantization="int8")
     card = CheckpointCard(
         name=f"waymark-{output.name}",
         role=role,
         # Runs from before there was a choice trained encoder-decoders.
         architecture=recipe.get("architecture", "seq2seq"),
         prompt_format=prompt_format,
-        parameters=_parameters(best / "model.safetensors"),
+        parameters=count_parameters(best / WEIGHTS),
         max_input_tokens=recipe["max_input_tokens"],
         max_new_tokens=recipe["max_new_tokens"],
         created=datetime.now(UTC).date().isoformat(),
@@ -66,23 +66,66 @@ def export(
         ),
         files={},
     )
+    return _publish(best, output, card, "int8")
+
+
+def convert(
+    folder: Path,
+    output: Path,
+    *,
+    role: Role | None,
+    prompt_format: str | None,
+    max_input_tokens: int,
+    max_new_tokens: int,
+    quantization: str,
+) -> CheckpointCard:
+    """Write a model folder (config.json, model.safetensors, tokenizer.json) as a checkpoint, verified, to `output`.
+
+    What it was trained for is said by its card, or by the arguments if it has none. `quantization` is of the weights
+    for CTranslate2. Replaces what is at `output` only once everything is written. Raises InvalidInput, CheckpointError.
+    """
+    if output.resolve() == folder.resolve():
+        raise InvalidInput("Output and model are the same folder.", remedy="Name another one.", field="output")
+    if (folder / CARD).exists():
+        return _publish(folder, output, load(folder, role).card, quantization)
+    if role is None or prompt_format is None:
+        raise InvalidInput(
+            f"{folder} has no {CARD} that says what it was trained for.",
+            remedy="Say it: --role ROLE --format FORMAT.",
+            field="role" if role is None else "format",
+        )
+    card = CheckpointCard(
+        name=folder.resolve().name,
+        role=role,
+        architecture=architecture_of(folder),
+        prompt_format=get_format(prompt_format).name,
+        parameters=count_parameters(folder / WEIGHTS),
+        max_input_tokens=max_input_tokens,
+        max_new_tokens=max_new_tokens,
+        created=datetime.now(UTC).date().isoformat(),
+        training=Training(
+            command="", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={}
+        ),  # not ours: nobody told
+        files={},
+    )
+    return _publish(folder, output, card, quantization)
+
+
+def _publish(source: Path, output: Path, card: CheckpointCard, quantization: str) -> CheckpointCard:
+    """Put a model's files, its converted weights and its card at `output`, all or nothing."""
+    staging = output.with_name(output.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for name in _SHIPPED:
+        if (source / name).exists():
+            shutil.copyfile(source / name, staging / name)
+    if json.loads((source / "config.json").read_text())["model_type"] in CONVERTIBLE:
+        convert_to_ctranslate2(source, staging / "ctranslate2", quantization)
     write_card(staging, card)
-    load(staging, role)
+    verified = load(staging, card.role)
     shutil.rmtree(output, ignore_errors=True)
     staging.rename(output)
-    return card
-
-
-def _parameters(weights: Path) -> int:
-    with safe_open(weights, framework="pt") as tensors:
-        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118 (not a dict)
-    total = 0
-    for shape in shapes:
-        size = 1
-        for extent in shape:
-            size *= extent
-        total += size
-    return total
+    return verified.card
 
 
 def _commit() -> str | None:

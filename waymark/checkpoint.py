@@ -6,22 +6,29 @@
     tokenizer.json      as the `tokenizers` library reads it
     ctranslate2/        the same weights converted for CTranslate2, int8
 
-Loading is verifying: nothing is served that its card does not describe. Pickles are refused outright.
+Loading is verifying: nothing is served that its card does not describe, or whose card contradicts its weights. Pickles
+are refused outright.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from waymark.contracts import Role
 from waymark.errors import CheckpointError
+from waymark.generation.tokens import read_tokenizer
 
 CARD = "card.json"
-_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+WEIGHTS = "model.safetensors"
+_CONFIG = "config.json"
+_TOKENIZER = "tokenizer.json"
+_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 _CTRANSLATE2 = "ctranslate2"
 
 
@@ -93,11 +100,17 @@ def write_card(folder: Path, card: CheckpointCard) -> None:
 def load(folder: Path, role: Role | None = None) -> Checkpoint:
     """Read a checkpoint and verify every file of it against its card.
 
-    Raises CheckpointError when it is missing, truncated, tampered with, foreign or made for another role.
+    Raises CheckpointError when it is missing, truncated, tampered with, foreign, made for another role or not what its
+    card says.
     """
     remedy = f"Restore {folder} (git checkout) or train it again; see training.command in its card."
     path = folder / CARD
     if not path.is_file():
+        if (folder / _CONFIG).is_file():
+            raise CheckpointError(
+                f"{folder} holds a model without a {CARD}, so nothing says what it was trained for.",
+                remedy=f"Write one: python -m training convert {folder} OUTPUT --role ROLE --format FORMAT.",
+            )
         raise CheckpointError(
             f"No checkpoint at {folder}: it has no {CARD}.",
             remedy="Point the setting at a folder that `python -m training export` wrote.",
@@ -113,7 +126,10 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
         ) from error
     found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     found.pop(CARD)
-    pickles = sorted(name for name, file in found.items() if file.suffix in _PICKLES)
+    # CTranslate2 calls its own format model.bin, too.
+    pickles = sorted(
+        name for name, file in found.items() if file.suffix in _PICKLES and file.parent.name != _CTRANSLATE2
+    )
     if pickles:
         raise CheckpointError(
             f"{folder} holds a pickle ({pickles[0]}), which can run code when loaded.",
@@ -131,7 +147,79 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
         raise CheckpointError(
             f"{folder} was trained as {card.role}, not as {role}.", remedy=f"Name a checkpoint of role {role}."
         )
+    _check_model(folder, card)
     return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def count_parameters(weights: Path) -> int:
+    """How many numbers a safetensors file holds. Raises CheckpointError when it is none, or not whole.
+
+    The format: eight bytes with the length of a JSON header, the header, the tensors (huggingface.co/docs/safetensors).
+    """
+    try:
+        with weights.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(min(length, weights.stat().st_size)))
+        header.pop("__metadata__", None)
+        whole = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+        parameters: int = sum(prod(tensor["shape"]) for tensor in header.values())
+    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
+        ) from error
+    if weights.stat().st_size != whole:
+        raise CheckpointError(
+            f"{weights} has {weights.stat().st_size} bytes where its header says {whole}.",
+            remedy="Copy it again, whole.",
+        )
+    return parameters
+
+
+def architecture_of(folder: Path) -> Literal["seq2seq", "causal"]:
+    """What a model folder's config.json says. Raises CheckpointError when it describes no model."""
+    return "seq2seq" if _config(folder).get("is_encoder_decoder") else "causal"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / _CONFIG).read_bytes())
+        int(config["vocab_size"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / _CONFIG} describes no model.", remedy="Name a folder that a model was saved to, whole."
+        ) from error
+    return config
+
+
+def _check_model(folder: Path, card: CheckpointCard) -> None:
+    """Hold the card to what config, weights and tokenizer say of themselves."""
+    remedy = "Keep a card with the files that it was written for; without one, python -m training convert writes one."
+    for name in (_CONFIG, WEIGHTS, _TOKENIZER):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} lacks {name}.", remedy="Copy the whole folder.")
+    architecture, config = architecture_of(folder), _config(folder)
+    if architecture != card.architecture:
+        raise CheckpointError(
+            f"The card of {folder} says {card.architecture}, its config.json {architecture}.", remedy=remedy
+        )
+    parameters = count_parameters(folder / WEIGHTS)
+    if parameters != card.parameters:
+        raise CheckpointError(
+            f"The card of {folder} says {card.parameters} parameters, its weights are {parameters}.", remedy=remedy
+        )
+    tokens = read_tokenizer(folder / _TOKENIZER).get_vocab_size()
+    if tokens > config["vocab_size"]:
+        raise CheckpointError(
+            f"The tokenizer of {folder} has {tokens} tokens, its model {config['vocab_size']}.",
+            remedy="Keep the tokenizer that the model was trained with.",
+        )
+    positions = config.get("max_position_embeddings")
+    if positions is not None and positions < card.max_input_tokens + card.max_new_tokens:
+        raise CheckpointError(
+            f"The card of {folder} says {card.max_input_tokens} tokens of prompt and {card.max_new_tokens} of answer; "
+            f"its model has {positions} positions.",
+            remedy=remedy,
+        )
 
 
 def _sha256(path: Path) -> str:

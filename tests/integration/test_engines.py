@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 
 import pytest
 
+from training.export import convert
 from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
-from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.generation import Generation, Generator
 from waymark.generation.load import open_generator
 
@@ -35,6 +36,7 @@ TEXTS = (
 CANDIDATES = ("go to kitchen", "pick up thermometer", "look around", "end", "a")
 LIMIT = 16
 MAX_NEW_TOKENS = 8
+LIMITS: Any = {"max_input_tokens": LIMIT, "max_new_tokens": MAX_NEW_TOKENS, "quantization": "float32"}
 Kind = Literal["scaled", "unscaled", "own head", "causal"]
 """A T5 with the logits of old, one without, one with a head of its own; or a Llama."""
 
@@ -224,7 +226,7 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
 def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_them(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path)
     (tmp_path / "ctranslate2" / "model.bin").unlink()
-    with pytest.raises(CheckpointError, match="python -m training export"):
+    with pytest.raises(CheckpointError, match="python -m training convert"):
         open_generator("ctranslate2", checkpoint)
 
 
@@ -247,6 +249,43 @@ def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path, kind: Kind) -> No
     assert [one.candidates[0].text for one in half.generate(TEXTS)] == [
         one.candidates[0].text for one in exact.generate(TEXTS)
     ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
+def test_a_gpu_that_is_not_there_is_refused(engine: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="No CUDA device is visible"):
+        open_generator(engine, make_checkpoint(tmp_path), device="cuda")
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
+def test_an_engine_whose_package_is_not_installed_says_what_to_install(engine: str, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path)
+    package = "torch" if engine == "transformers" else engine
+    code = (
+        f"import sys; from pathlib import Path; sys.modules[{package!r}] = None\n"
+        "from waymark.checkpoint import load; from waymark.errors import EngineUnavailable\n"
+        "from waymark.generation.load import open_generator\n"
+        f"try: open_generator({engine!r}, load(Path({str(tmp_path)!r})))\n"
+        "except EngineUnavailable as error: print(error)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert f"needs the package {package}" in ended.stdout
+    assert "pip install" in ended.stdout
+
+
+def test_a_model_from_elsewhere_becomes_a_checkpoint_in_one_step(tmp_path: Path) -> None:
+    made = make_checkpoint(tmp_path / "made")
+    (made.folder / "card.json").unlink()
+    (made.folder / "training_args.bin").write_bytes(b"a pickle that stays behind")
+    with pytest.raises(InvalidInput, match="--role ROLE"):
+        convert(made.folder, tmp_path / "out", role=None, prompt_format=None, **LIMITS)
+    card = convert(made.folder, tmp_path / "out", role="flat", prompt_format="seed", **LIMITS)
+    assert (card.role, card.architecture, card.max_input_tokens) == ("flat", "seq2seq", LIMIT)
+    assert_same(
+        open_generator("ctranslate2", load(tmp_path / "out")).generate(TEXTS),
+        open_generator("transformers", made, dtype="float32").generate(TEXTS),
+    )
 
 
 def test_serving_with_ctranslate2_does_not_import_torch() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.checkpoint import CheckpointCard, Training, write_card
-from waymark.contracts import Role
+from tests.checkpoints import make_folder, write_weights
 from waymark.errors import InvalidInput
 from waymark.serving.settings import ServiceSettings, read_settings
 
@@ -24,29 +23,9 @@ def start(module: str, **settings: str) -> subprocess.CompletedProcess[str]:
         env={**environment, "WAYMARK_PORT": "0", **{f"WAYMARK_{name}": value for name, value in settings.items()}},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
-
-
-def fake_checkpoint(folder: Path, role: Role) -> Path:
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
-    training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
-    card = CheckpointCard(
-        name="fake",
-        role=role,
-        architecture="seq2seq",
-        prompt_format="compact",
-        parameters=1,
-        max_input_tokens=8,
-        max_new_tokens=8,
-        created="2026-01-01",
-        training=training,
-        files={},
-    )
-    write_card(folder, card)
-    return folder
 
 
 def assert_one_line(ended: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -58,13 +37,13 @@ def assert_one_line(ended: subprocess.CompletedProcess[str], code: int, *words: 
 
 
 def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> None:
-    folder = fake_checkpoint(tmp_path / "flat", "flat")
+    folder = make_folder(tmp_path / "flat", "flat")
     assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "flat", "executor")
 
 
 def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
-    folder = fake_checkpoint(tmp_path / "controller", "controller")
-    (folder / "model.safetensors").write_bytes(b"other weights")
+    folder = make_folder(tmp_path / "controller", "controller")
+    write_weights(folder, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+from tests.checkpoints import PARAMETERS, write_weights
 from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
 from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
@@ -28,7 +29,7 @@ PROMPTS = ("go to kitchen", "look around", "pick up a", "a")
 
 
 def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
-    """A checkpoint without weights: those are vLLM's."""
+    """A checkpoint whose weights nobody reads: those that answer are vLLM's."""
     folder.mkdir()
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -37,14 +38,16 @@ def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
     made.decoder = decoders.Metaspace()
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
     made.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(json.dumps({"eos_token_id": END, "model_type": "llama"}))
+    config = {"eos_token_id": END, "vocab_size": len(WORDS), "is_encoder_decoder": architecture == "seq2seq"}
+    (folder / "config.json").write_text(json.dumps(config))
+    write_weights(folder)
     training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
     card = CheckpointCard(
         name="tiny",
         role="executor",
         architecture="causal",
         prompt_format="compact",
-        parameters=1,
+        parameters=PARAMETERS,
         max_input_tokens=16,
         max_new_tokens=6,
         created="2026-01-01",

@@ -19,7 +19,7 @@ from typing import Any
 import ctranslate2
 
 from waymark.checkpoint import Checkpoint
-from waymark.errors import CheckpointError, EngineUnavailable
+from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.generation import Candidate, Encoded, Generation, Prompt
 from waymark.generation.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores
@@ -50,7 +50,7 @@ class CTranslate2Generator(ABC):
         if not (folder / "model.bin").is_file():
             raise CheckpointError(
                 f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert them with `python -m training export {checkpoint.card.role}`, "
+                remedy=f"Convert it with `python -m training convert {checkpoint.folder} OUTPUT`, "
                 "or serve with WAYMARK_ENGINE=transformers.",
             )
         device = "cpu" if device == "auto" else device
@@ -78,7 +78,7 @@ class CTranslate2Generator(ABC):
         except RuntimeError as error:
             raise CheckpointError(
                 f"CTranslate2 cannot load {folder}: {error}.",
-                remedy=f"Convert it again with `python -m training export {checkpoint.card.role}`.",
+                remedy=f"Convert it again with `python -m training convert {checkpoint.folder} OUTPUT`.",
             ) from error
         tokenizer = read_tokenizer(checkpoint.folder / "tokenizer.json")
         end_name = json.loads((folder / "config.json").read_text())["eos_token"]
@@ -300,7 +300,14 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         model.config.tie_word_embeddings = model.config.scale_decoder_outputs
         spec = T5Loader()(model, _vocabulary(folder, model.config))
     spec.validate()
-    spec.optimize(quantization=quantization)
+    try:
+        spec.optimize(quantization=quantization)
+    except ValueError as error:
+        raise InvalidInput(
+            f"CTranslate2 stores no weights as {quantization!r}.",
+            remedy="Use int8, int8_float32, bfloat16 or float32.",
+            field="quantization",
+        ) from error
     output.mkdir(parents=True, exist_ok=True)
     spec.save(str(output))
 
