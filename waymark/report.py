@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waymark.agents import name_of
-from waymark.comparison import AgentScore, Comparison
+from waymark.comparison import Comparison
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.protocols import PROTOCOLS
 from waymark.scores import PUBLISHED_COLUMNS, Effort, Summary, TaskScore, published_methods, published_tasks
@@ -24,6 +24,8 @@ from waymark.tasks import GROUPS, TASKS
 
 _NONE = "–"
 _NOT_AVAILABLE = "n/a"
+_FIGURE = 5
+"""Columns of a console that the widest score takes."""
 _PAIRED = (
     "Differences are means over task types of the differences on the same variation; their intervals resample "
     "variations as pairs, within each type that has at least three."
@@ -198,78 +200,75 @@ def _errors(summary: Summary) -> list[RenderableType]:
 
 
 def render_comparison(comparison: Comparison) -> Lines:
-    """Agents on the same variations: scores and differences, what an episode took, and the scores by task."""
-    notes = [*comparison.notes, _PAIRED]
+    """Agents on the same variations: scores, their differences, what an episode took, and the scores by task."""
+    errors = [
+        f"{agent.name}: {count} episodes errored with {kind}, counted as 0."
+        for agent in comparison.agents
+        for kind, count in agent.errors.items()
+    ]
     return Lines(
-        _scores_of(comparison), _effort_of(comparison), _tasks_of(comparison), Text("\n".join(notes), style="dim")
+        _scores_of(comparison),
+        _differences_of(comparison),
+        _effort_of(comparison),
+        _tasks_of(comparison),
+        Text("\n".join([*errors, *comparison.notes, _PAIRED]), style="dim"),
     )
 
 
 def _scores_of(comparison: Comparison) -> Table:
-    what = f"{comparison.variations} shared variations of {comparison.task_types} task types"
-    table = _plain_table(what, "Agent")
-    against = comparison.agents[0].name
-    for name in ("Score", "95% interval", "Raw", "Last ≥ 0", "Solved", f"− {against}", "95% interval", "+ / = / −"):
-        table.add_column(name, justify="right")
-    differences = {one.agent: one for one in comparison.differences}
+    shared = f"{comparison.variations} shared variations of {comparison.task_types} task types"
+    table = _figures(shared, ("Agent",), ("Score", "95% interval", "Solved", "Raw", "Last ≥ 0"))
     for agent in comparison.agents:
-        cells = [_NONE] * 3
-        if difference := differences.get(agent.name):
-            cells = [
-                f"{difference.mean:+.1f}",
-                _range(difference.ci95, signed=True) if difference.ci95 else _NOT_AVAILABLE,
-                f"{difference.better} / {difference.equal} / {difference.worse}",
-            ]
         table.add_row(
             agent.name,
             _points(agent.mean),
-            _range(agent.ci95) if agent.ci95 else _NOT_AVAILABLE,
+            _range(agent.ci95),
+            _percent(agent.success_rate),
             _points(agent.raw_mean),
             _points(agent.last_nonnegative_mean),
-            _percent(agent.success_rate),
-            *cells,
         )
+    return table
+
+
+def _differences_of(comparison: Comparison) -> Table:
+    against = f"Minus {comparison.agents[0].name}"
+    table = _figures(against, ("Agent",), ("Difference", "95% interval", "Better", "Equal", "Worse"))
+    for one in comparison.differences:
+        counts = (one.better, one.equal, one.worse)
+        table.add_row(one.agent, f"{one.mean:+.1f}", _range(one.ci95, signed=True), *map(str, counts))
     return table
 
 
 def _effort_of(comparison: Comparison) -> Table:
-    table = _plain_table("What an episode took", "Agent")
+    table = _figures("What an episode took", ("Mean",), tuple(agent.name for agent in comparison.agents))
     for name in Effort.model_fields:
-        table.add_column(name.replace("_", " ").capitalize(), justify="right")
-    table.add_column("Errors", justify="right")
-    for agent in comparison.agents:
-        effort = agent.effort
-        counts = (effort.moves, effort.actions, effort.turns, effort.model_calls, effort.tokens)
-        table.add_row(
-            agent.name,
-            *(f"{count:,.0f}" for count in counts),
-            f"{effort.repaired:.1f}",
-            f"{effort.seconds:.1f}",
-            _errors_of(agent),
-        )
+        means = [getattr(agent.effort, name) for agent in comparison.agents]
+        places = 1 if name in {"repaired", "seconds"} else 0
+        table.add_row(name.replace("_", " "), *(f"{mean:,.{places}f}" for mean in means))
+    table.add_row("episodes errored", *(str(sum(agent.errors.values())) for agent in comparison.agents))
     return table
 
 
 def _tasks_of(comparison: Comparison) -> Table:
-    table = _plain_table("By task", "Task", "Name")
-    for agent in comparison.agents:
-        table.add_column(agent.name, justify="right")
+    table = _figures("By task", ("Task", "Name"), tuple(agent.name for agent in comparison.agents))
     for task in TASKS:
         means = [agent.tasks.get(task.id) for agent in comparison.agents]
         if means[0] is not None:
-            table.add_row(task.id, task.name, *map(_points, means))
+            table.add_row(task.id, Text(task.name, no_wrap=True, overflow="ellipsis"), *map(_points, means))
     return table
 
 
-def _errors_of(agent: AgentScore) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in agent.errors.items()) or "0"
+def _figures(title: str, names: Sequence[str], figures: Sequence[str]) -> Table:
+    """An empty table whose figures are never cut."""
+    table = Table(*names, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for figure in figures:
+        table.add_column(figure, justify="right", no_wrap=True, min_width=_FIGURE)
+    return table
 
 
-def _plain_table(title: str, *columns: str) -> Table:
-    return Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left")
-
-
-def _range(interval: tuple[float, float], *, signed: bool = False) -> str:
+def _range(interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return _NOT_AVAILABLE
     low, high = interval
     return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
 
