@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from training.annotate import Annotation
+from training.annotate import training_subgoals as training_subgoals_of
 from waymark.chat import Answer, Message
 from waymark.contracts import AgentState, Usage
 from waymark.environment.scripted import ScriptedEnvironment
@@ -16,7 +18,8 @@ from waymark.subgoal_sources import llm_plan, oracle
 from waymark.subgoal_sources.controller import choose_subgoal, is_worth_it
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import is_reached
+from waymark.subgoals import COMPLETE, Segment, is_reached
+from waymark.tasks import find_task
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +104,16 @@ def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
     assert "navigate_to(kitchen)" in shipped
     assert all(one.endswith(")") and "(" in one for one in shipped)
     assert "complete_task()" not in shipped
+
+
+def test_what_ships_comes_from_training_variations_alone_each_once() -> None:
+    def annotated(variation: int, *subgoals: str) -> Annotation:
+        segments = [Segment(one, at, at + 1) for at, one in enumerate(subgoals)]
+        return Annotation("4-2", variation, "rule", [*segments, Segment(COMPLETE, len(segments), len(segments))])
+
+    train, dev = find_task("4-2").split("train")[0], find_task("4-2").split("dev")[0]
+    every = [annotated(train, "pick_up(axe)", "drop(axe)", "pick_up(axe)"), annotated(dev, "pick_up(moon)")]
+    assert training_subgoals_of(every) == ["drop(axe)", "pick_up(axe)"]
 
 
 async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
