@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.machine import Machine, describe
@@ -119,7 +120,7 @@ async def _results(url: str, request: EvaluationRequest) -> list[EpisodeResult]:
         return [event async for event in client.events(status.id) if isinstance(event, EpisodeResult)]
 
 
-def against_published(chosen: Sequence[TaskType], rounds: int, scratch: Path) -> list[tuple[Played, Played]]:
+def against_published(chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path) -> list[tuple[Played, Played]]:
     """Rounds of the published loop and the stack, in turn."""
     from benchmarks.published import PublishedLoop
 
@@ -129,12 +130,12 @@ def against_published(chosen: Sequence[TaskType], rounds: int, scratch: Path) ->
         try:
             play_published(loop, warm_up[:1])
             evaluate(OURS, stack, warm_up)
-            return [(play_published(loop, chosen), evaluate(OURS, stack, chosen)) for _ in range(rounds)]
+            return [(play_published(loop, chosen), evaluate(OURS, stack, chosen)) for _ in rounds]
         finally:
             loop.close()
 
 
-def one_against_two(chosen: Sequence[TaskType], rounds: int, scratch: Path) -> list[tuple[Played, Played]]:
+def one_against_two(chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path) -> list[tuple[Played, Played]]:
     """Rounds of one worker with one simulator and of two such, in turn."""
     found = []
     with (
@@ -143,7 +144,7 @@ def one_against_two(chosen: Sequence[TaskType], rounds: int, scratch: Path) -> l
         Stack(StackOptions(runs=scratch, slots=1)) as stack,
     ):
         evaluate("warm-up", stack, tasks(1))
-        for _ in range(rounds):
+        for _ in rounds:
             alone = evaluate("one worker", stack, chosen)
             with _second_worker(stack, scratch):
                 evaluate("warm-up", stack, tasks(2))
@@ -199,7 +200,9 @@ def report(machine: Machine, rounds: Sequence[tuple[Played, Played]], target: fl
 
 def show(found: Report, console: Console) -> None:
     """Print the rounds and the ratio."""
-    table = Table("", "episodes", "seconds", "episodes/hour", "turns/s", "mean score", "errored")
+    table = Table("", "episodes", "seconds", "episodes/h", "turns/s", "score", "errored")
+    for column in table.columns:
+        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for one in found.played:
@@ -228,11 +231,12 @@ def main(
 ) -> None:
     """Play on both sides and print the ratio."""
     machine = describe(*_LIBRARIES)
-    with tempfile.TemporaryDirectory() as scratch:
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory() as scratch, Progress(console=console) as progress:
         measure = one_against_two if workers else against_published
-        played = measure(tasks(episodes), rounds, Path(scratch))
+        played = measure(tasks(episodes), progress.track(range(rounds), description="rounds"), Path(scratch))
     found = report(machine, played, WORKERS_TARGET if workers else PUBLISHED_TARGET)
-    show(found, Console(highlight=False))
+    show(found, console)
     if json is not None:
         json.write_text(found.model_dump_json(indent=2))
 
