@@ -10,9 +10,10 @@ hypothesis.settings.load_profile("facts")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`./run test --compose --vllm`."""
+    """`./run test --compose --vllm --states 500`."""
     parser.addoption("--compose", action="store_true", help="also run the container tests; needs a Docker engine")
     parser.addoption("--vllm", action="store_true", help="also run the tests of vLLM itself; `./run test` installs it")
+    parser.addoption("--states", type=int, default=100, help="how many states the parity suite asks about")
 
 
 @pytest.fixture

@@ -280,10 +280,11 @@ class Seq2SeqGenerator(TransformersGenerator):
 
     def _go_on(self, read: _Read, owners: torch.Tensor, cache: Any, ids: torch.Tensor) -> torch.Tensor:
         # What the encoder made stands in the cache; the library asks for it all the same, and looks at its shape.
-        unread = torch.empty((*read.mask[owners].shape, self._model.config.d_model), device=self._device)
+        mask = read.mask[owners]
+        unread = torch.empty(1, device=self._device).expand(*mask.shape, self._model.config.d_model)
         logits: torch.Tensor = self._model(
             encoder_outputs=BaseModelOutput(last_hidden_state=unread),
-            attention_mask=read.mask[owners],
+            attention_mask=mask,
             decoder_input_ids=ids,
             past_key_values=cache,
             use_cache=True,

@@ -1,0 +1,218 @@
+"""Every engine held to transformers in float32, on the executors that ship and on states out of dev episodes.
+
+`./run test tests/parity --states 500 --vllm` is the whole of it; by default 100 states, without vLLM. Tolerances are of
+log-probabilities of whole answers in float32. Quantised and halved weights are only reported, and bounded loosely.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import TABLE, trajectories
+from training.annotate import read_annotations
+from training.datasets import Example, examples
+from waymark.checkpoint import Checkpoint, load, write_card
+from waymark.generation import Candidate, Generation, Generator
+from waymark.generation.ctranslate2 import convert_to_ctranslate2
+from waymark.generation.load import open_generator
+from waymark.prompts import get_format
+
+pytest.importorskip("torch")
+
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+TOLERANCE = 2e-3
+SAME = 0.99
+"""Share of the states with the same greedy text."""
+NEAR = 0.9
+"""The same for int8 and bfloat16."""
+FEW = 12
+"""States that are asked about in costlier ways."""
+CANDIDATES = 6
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One checkpoint on the reference and on another engine, both in float32, and what they are asked."""
+
+    name: str
+    reference: Generator
+    engine: Generator
+    states: list[Example]
+
+    @property
+    def prompts(self) -> list[str]:
+        """Of all states."""
+        return [state.prompt for state in self.states]
+
+    def choices(self) -> list[list[str]]:
+        """Some candidates for each of the few states: the oracle's answer there and those at other states."""
+        answers = list(dict.fromkeys(state.target for state in self.states))
+        return [
+            list(dict.fromkeys([state.target, *answers[at :: len(answers) // CANDIDATES]]))[:CANDIDATES]
+            for at, state in enumerate(self.states[:FEW])
+        ]
+
+
+@cache
+def corpus(prompt_format: str) -> list[Example]:
+    """Every decision of the executor on dev paths."""
+    annotations = read_annotations(TABLE.with_name("annotations.parquet"))
+    dev = [one for one in trajectories() if one.split == "dev"]
+    return examples(dev, annotations, "executor", get_format(prompt_format))
+
+
+def states(prompt_format: str, count: int) -> list[Example]:
+    """So many of them, of all tasks."""
+    every = corpus(prompt_format)
+    return [every[number * len(every) // count] for number in range(count)]
+
+
+def shipped(name: str) -> Checkpoint:
+    """A checkpoint of this repository."""
+    if not (CHECKPOINTS / name).is_dir():
+        pytest.skip(f"checkpoints/{name} does not ship yet")
+    return load(CHECKPOINTS / name, "executor")
+
+
+def exact(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """A copy of it whose weights for CTranslate2 are float32 too."""
+    shutil.copytree(checkpoint.folder, folder, ignore=shutil.ignore_patterns("ctranslate2"))
+    convert_to_ctranslate2(folder, folder / "ctranslate2", quantization="float32")
+    write_card(folder, checkpoint.card)
+    return load(folder)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("executor", "ctranslate2"), ("executor-causal", "ctranslate2"), ("executor-causal", "vllm")],
+    ids=" on ".join,
+)
+def contest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contest]:
+    """The suite is the same for all of these."""
+    name, engine = request.param
+    if engine == "vllm" and not request.config.getoption("--vllm"):
+        pytest.skip("needs --vllm")
+    checkpoint = shipped(name)
+    if engine == "ctranslate2":
+        checkpoint = exact(checkpoint, tmp_path_factory.mktemp("exact") / name)
+    made = Contest(
+        f"{name} on {engine}",
+        open_generator("transformers", checkpoint, device="cpu", dtype="float32"),
+        open_generator(engine, checkpoint, device="cpu", dtype="float32"),
+        states(checkpoint.card.prompt_format, request.config.getoption("--states")),
+    )
+    yield made
+    made.engine.close()
+
+
+def assert_near(found: Sequence[Candidate], expected: Sequence[Candidate]) -> None:
+    """The same texts in the same order, as likely; only what is equally likely may change places."""
+    likely = {one.text: one for one in expected}
+    assert likely.keys() == {one.text for one in found}
+    for one, other in zip(found, expected, strict=True):
+        assert one.logprob == pytest.approx(likely[one.text].logprob, abs=TOLERANCE)
+        assert one.tokens == likely[one.text].tokens
+        assert one.text == other.text or one.mean_logprob == pytest.approx(other.mean_logprob, abs=TOLERANCE)
+
+
+def alike(found: Sequence[Generation], expected: Sequence[Generation]) -> float:
+    """The share of the states whose best answer is the same."""
+    pairs = zip(found, expected, strict=True)
+    return sum(one.candidates[0].text == other.candidates[0].text for one, other in pairs) / len(expected)
+
+
+def test_greedy_answers_are_the_same_and_as_likely(contest: Contest, record: Callable[[str], None]) -> None:
+    found, expected = contest.engine.generate(contest.prompts), contest.reference.generate(contest.prompts)
+    same = [
+        (one.candidates[0], other.candidates[0])
+        for one, other in zip(found, expected, strict=True)
+        if one.candidates[0].text == other.candidates[0].text
+    ]
+    apart = max(abs(one.logprob - other.logprob) for one, other in same)
+    record(f"{contest.name}, float32: {len(same)} of {len(expected)} greedy answers the same, apart by {apart:.1e}")
+    assert len(same) >= SAME * len(expected)
+    assert apart < TOLERANCE
+    assert [one.tokens for one, _ in same] == [other.tokens for _, other in same]
+    assert [one.prompt_tokens for one in found] == [other.prompt_tokens for other in expected]
+
+
+def test_the_best_of_a_beam_is_the_same(contest: Contest) -> None:
+    prompts = contest.prompts[:FEW]
+    found, expected = contest.engine.generate(prompts, n=3), contest.reference.generate(prompts, n=3)
+    for one, other in zip(found, expected, strict=True):
+        assert len(one.candidates) == len(other.candidates) == 3
+        assert_near(one.candidates[:1], other.candidates[:1])
+
+
+def test_candidates_are_ranked_alike(contest: Contest) -> None:
+    prompts, choices = contest.prompts[:FEW], contest.choices()
+    found, expected = contest.engine.score(prompts, choices), contest.reference.score(prompts, choices)
+    for one, other in zip(found, expected, strict=True):
+        assert_near(one.candidates, other.candidates)
+        for ranked in (one, other):
+            means = [candidate.mean_logprob for candidate in ranked.candidates]
+            assert means == sorted(means, reverse=True)
+            assert all(len(each.token_logprobs) == each.tokens for each in ranked.candidates)
+
+
+def test_what_is_scored_is_what_was_generated(contest: Contest) -> None:
+    prompts = contest.prompts[:FEW]
+    greedy = [one.candidates[0] for one in contest.engine.generate(prompts)]
+    scored = contest.engine.score(prompts, [[one.text] for one in greedy])
+    for one, again in zip(greedy, scored, strict=True):
+        assert again.candidates[0].logprob == pytest.approx(one.logprob, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("side", ["reference", "engine"])
+def test_a_batch_of_one_equals_a_batch_of_many(contest: Contest, side: str) -> None:
+    generator: Generator = getattr(contest, side)
+    prompts, choices = contest.prompts[:FEW], contest.choices()
+    for many, single in (
+        (generator.generate(prompts), [generator.generate([one])[0] for one in prompts]),
+        (
+            generator.score(prompts, choices),
+            [generator.score([one], [own])[0] for one, own in zip(prompts, choices, strict=True)],
+        ),
+    ):
+        for one, other in zip(many, single, strict=True):
+            assert_near(one.candidates, other.candidates)
+
+
+def test_a_long_prompt_is_cut_at_the_same_place(contest: Contest) -> None:
+    longest = max(contest.prompts, key=len)
+    long = [" | ".join([longest] * 8), " | ".join([longest] * 9)]
+    found, expected = contest.engine.generate(long), contest.reference.generate(long)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
+        assert_near(one.candidates, other.candidates)
+    assert 0 < found[0].truncated_tokens < found[1].truncated_tokens
+    assert found[0].prompt_tokens == found[1].prompt_tokens
+
+
+@pytest.mark.parametrize("name", ["executor", "executor-causal"])
+def test_int8_and_bfloat16_answer_nearly_alike(
+    name: str, request: pytest.FixtureRequest, record: Callable[[str], None]
+) -> None:
+    checkpoint = shipped(name)
+    asked = states(checkpoint.card.prompt_format, request.config.getoption("--states"))
+    prompts = [state.prompt for state in asked]
+    expected = open_generator("transformers", checkpoint, device="cpu", dtype="float32").generate(prompts)
+    for engine, dtype in (("ctranslate2", "int8"), ("transformers", "bfloat16")):
+        generator = open_generator(engine, checkpoint, device="cpu", dtype=dtype)
+        found = generator.generate(prompts)
+        share = alike(found, expected)
+        right = [
+            sum(one.candidates[0].text == state.target for one, state in zip(every, asked, strict=True)) / len(asked)
+            for every in (found, expected)
+        ]
+        record(
+            f"{name} on {engine}, {generator.dtype}: {share:.1%} of {len(asked)} greedy answers as in float32; "
+            f"exact match on dev {right[0]:.1%}, in float32 {right[1]:.1%}"
+        )
+        assert share >= NEAR
