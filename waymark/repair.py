@@ -36,15 +36,16 @@ def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]
 def shortlist(proposal: str, alternatives: Sequence[str], valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
     """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
 
-    Alike is the same verb, then more shared words, then fewer other ones. `alternatives` are the executor's n-best,
-    which say what objects it has in mind.
+    Alike is the same verb on a thing that shares a word with the proposed one, then more shared words, then fewer other
+    ones: the same with something else altogether is another intention. `alternatives` are the executor's n-best, which
+    say what objects it has in mind.
     """
     verb, words = _reading(proposal).verb, _words(proposal)
     objects = {arg for text in (proposal, *alternatives) for arg in _reading(text).args}
     ranked = []
     for action in valid:
         reading = _reading(action)
-        if reading.verb != verb:
+        if reading.verb != verb or not _alike(_reading(proposal).args, reading.args):
             continue
         if verb == _FOCUS and not (objects.issuperset(reading.args) or words <= _words(action)):
             continue
@@ -64,7 +65,16 @@ def _reading(text: str) -> actions.Action:
     return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
 
 
+def _alike(proposed: Sequence[str], offered: Sequence[str]) -> bool:
+    """Whether what is acted on, the first object, shares a telling word with what was proposed."""
+    return not (proposed and offered) or bool(_telling(proposed[0]) & _telling(offered[0]))
+
+
+def _telling(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", text)) - _UNTELLING
+
+
 @lru_cache(maxsize=10_000)
 def _words(text: str) -> frozenset[str]:
     """The words of an action's objects that tell something."""
-    return frozenset(re.findall(r"[a-z0-9]+", " ".join(_reading(text).args))) - _UNTELLING
+    return _telling(" ".join(_reading(text).args))

@@ -244,17 +244,19 @@ def spelled(subgoal: str) -> str | None:
 
 
 _WORD = re.compile(r"[a-z]+")
-_TOLD_ANYWHERE = frozenset(
+_SAID_ANYWHERE = frozenset(
     "kitchen workshop living room art studio bathroom bedroom greenhouse foundry outside hallway "
     "water melt boil freeze change and containing in on to with a".split()
 )
 """Words that a sub-goal may use whatever is in sight: rooms, and its own grammar."""
 
 
-def told(subgoals: Sequence[str], state: AgentState) -> list[str]:
-    """Those sub-goals that name only what the task says or the agent has seen; what one waits for is still to come."""
-    seen = " ".join([state.task, state.look, state.inventory, *(turn.observation for turn in state.turns)])
-    words = _TOLD_ANYWHERE.union(_WORD.findall(seen.lower()))
+def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
+    """Those sub-goals that name only what is here or carried; what one waits for is still to come.
+
+    So are all of the direct oracle paths, and nearly all of the others (docs/log.md).
+    """
+    words = _SAID_ANYWHERE.union(_WORD.findall(f"{state.look} {state.inventory}".lower()))
     named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
     return [one for one, name, _, rest in named if name.startswith("wait") or words.issuperset(_WORD.findall(rest))]
 

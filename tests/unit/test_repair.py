@@ -36,6 +36,11 @@ def test_the_shortlist_keeps_the_verb_and_ranks_shared_words_first() -> None:
     assert shortlist("move metal pott to stove", [], VALID) == ["move metal pot to stove", "move metal pot to sink"]
 
 
+def test_the_same_with_something_else_is_another_intention() -> None:
+    assert shortlist("pick up paper clip", [], VALID) == []
+    assert shortlist("pick up pot", [], VALID) == ["pick up metal pot"]
+
+
 def test_a_focus_is_shortlisted_only_when_the_executor_named_its_object() -> None:
     proposal = "focus on grey wolf"
     assert shortlist(proposal, [proposal], VALID) == []

@@ -54,7 +54,14 @@ THINGS = ["counter", "bowl", "red apple", "orange", "drawer", "fridge", "glass j
 def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
     subgoal: str, probability: float, score: int, worth: bool
 ) -> None:
-    assert is_worth_it(subgoal, probability, score) is worth
+    choice = "If tin conducts, put it in the blue box. If not, put it in the red box."
+    state = KITCHEN.model_copy(update={"score": score, "task": choice})
+    assert is_worth_it(subgoal, probability, state) is worth
+
+
+def test_the_only_box_there_is_is_no_answer() -> None:
+    state = KITCHEN.model_copy(update={"score": 75, "task": "Find a plant. Move it to the red box in the kitchen."})
+    assert is_worth_it("move(flower pot 1, red box)", 0.5, state)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
-from waymark.contracts import AgentState, Turn
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, spelled, told
+from waymark.contracts import AgentState
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, spelled
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -100,11 +100,11 @@ def test_a_subgoal_of_one_action_says_it(subgoal: str, action: str | None) -> No
     assert spelled(subgoal) == action
 
 
-def test_a_subgoal_is_told_when_its_names_are_in_the_task_or_in_sight() -> None:
-    state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot", inventory="an orange")
+def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
+    state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot, lead", inventory="an orange")
     for subgoal in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
-        assert told([subgoal], state)
-    for unheard in ("focus_on(leaf)", "pick_up(metal pottle)"):
-        assert not told([unheard], state)
-    read = state.model_copy(update={"turns": (Turn(action="read recipe", observation="Mix flour, water."),)})
-    assert told(["move(flour, metal pot)"], read)
+        assert in_sight([subgoal], state)
+    elsewhere = state.model_copy(update={"look": "You see: a table"})
+    for subgoal in ("focus_on(lead)", "pick_up(metal pot)"):
+        assert not in_sight([subgoal], elsewhere)
+    assert in_sight(["pick_up(orange)"], elsewhere)

@@ -5,10 +5,10 @@
   meant to be repeated: such a sub-goal may be given three times.
 - Nor is one taken whose end is reached: to go where the agent is, to pick up what it carries, to time a slide that
   it has watched.
-- A sub-goal that names what neither the task says nor the agent has seen is a name misspelt: the first of the
+- A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
-- A wrong focus, or the wrong box, ends an episode at -100. So such a sub-goal is only followed if the controller's
-  probability for it, times the 100 points to be had, is at least the score that is at stake.
+- A wrong focus, or the wrong one of several boxes, ends an episode at -100. So such a sub-goal is only followed if
+  the controller's probability for it, times the 100 points to be had, is at least the score that is at stake.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
   points are still open then: the controller's next best sub-goal is taken, if it has one.
 """
@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
@@ -23,7 +24,7 @@ from typing import Protocol
 from waymark.contracts import AgentState, SubgoalResponse
 from waymark.environment import SOLVED
 from waymark.state import Scene, scene
-from waymark.subgoals import COMPLETE, is_reached, told
+from waymark.subgoals import COMPLETE, in_sight, is_reached
 
 SUBGOAL_ALTERNATIVES = 5
 REPEATABLE = (
@@ -36,6 +37,7 @@ REPEATABLE = (
     "time_slide(",
 )
 """What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
+_BOX = re.compile(r"\b[a-z]+ box\b")
 REPEATS = 3
 """How often such a sub-goal may be given in one scene."""
 
@@ -60,16 +62,17 @@ class ControllerSource:
         ended = state.current_subgoal if state.subgoal_step is None else None
         answer = await self._ask(state, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
         first = answer.subgoal
-        if ended is None and (first == COMPLETE or not told([first], state) or is_reached(first, state)):
+        if ended is None and (first == COMPLETE or not in_sight([first], state) or is_reached(first, state)):
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
         alternatives = [
             phrase(one.subgoal)
             for one in answer.alternatives
-            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), state.score)
+            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), state)
         ]
         alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
+        alternatives = in_sight(alternatives, state) or alternatives
         given = self._given[scene(state)]
-        chosen = choose_subgoal(told(alternatives, state) or alternatives, ended, given if ended is not None else {})
+        chosen = choose_subgoal(alternatives, ended, given if ended is not None else {})
         if chosen is not None:
             given[chosen] += 1
         return chosen
@@ -95,10 +98,10 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
     return None if COMPLETE in alternatives or not alternatives else ended
 
 
-def is_worth_it(subgoal: str, probability: float, score: int) -> bool:
-    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score (0 to 100) on it."""
-    final = subgoal.startswith("focus_on(") or (subgoal.startswith("move(") and subgoal.endswith(" box)"))
-    return not final or probability * SOLVED >= score
+def is_worth_it(subgoal: str, probability: float, state: AgentState) -> bool:
+    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score on it."""
+    answer = subgoal.startswith("move(") and subgoal.endswith(" box)") and len(set(_BOX.findall(state.task))) > 1
+    return not (answer or subgoal.startswith("focus_on(")) or probability * SOLVED >= state.score
 
 
 def phrase(text: str) -> str:
