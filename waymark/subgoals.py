@@ -262,14 +262,18 @@ def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
 
 
 def is_reached(subgoal: str, state: AgentState) -> bool:
-    """Whether nothing is left to do for a sub-goal: the agent is in that room, carries that thing, or has watched a
-    block slide down that plane."""
+    """Whether nothing is left to do for a sub-goal: the agent is in that room, carries that thing, sees it where it is
+    to be put, or has watched a block slide down that plane."""
     name, _, rest = subgoal.lower().removesuffix(")").partition("(")
     if name == "navigate_to":
         return rest == room_of(state.look)
     if name == "pick_up":
         carried = rf"^\s*(?:a substance called |an? )?{re.escape(rest)}\b(?! [a-z])"
         return bool(re.search(carried, state.inventory, re.MULTILINE | re.IGNORECASE))
+    if name == "move":
+        thing, _, place = rest.partition(", ")
+        holds = rf"\b{re.escape(place)} \(containing [^()]*\b{re.escape(thing)}\b"
+        return bool(re.search(holds, state.look, re.IGNORECASE))
     return name == "time_slide" and any(turn.action.lower() == f"look at {rest}" for turn in state.turns)
 
 

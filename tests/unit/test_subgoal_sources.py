@@ -88,6 +88,8 @@ def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, c
         ("pick_up(thermometer)", False),
         ("pick_up(stop)", False),
         ("focus_on(stopwatch)", False),
+        ("move(sodium chloride, glass jar)", True),
+        ("move(orange, glass jar)", False),
         ("time_slide(inclined plane a)", True),
         ("time_slide(inclined plane b)", False),
     ],

@@ -3,8 +3,8 @@
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
   meant to be repeated: such a sub-goal may be given three times.
-- Nor is one taken whose end is reached: to go where the agent is, to pick up what it carries, to time a slide that
-  it has watched.
+- Nor is one taken whose end is reached: to go where the agent is, to pick up what it carries, to put a thing where it
+  lies, to time a slide that it has watched.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - A wrong focus, or the wrong one of several boxes, ends an episode at -100. So such a sub-goal is only followed if
