@@ -145,9 +145,13 @@ def test_a_jvm_that_grows_too_large_is_ended_and_says_so() -> None:
     slot = ScienceWorldSlot()
     slot.reset("4-2", 0, "easy")
     slot._watchdog._memory_mb = 1
-    with pytest.raises(EnvironmentFault, match="grew past 1 MB"):
+
+    def look_on() -> None:
         for _ in range(1_000):
             slot.step("look around")
+
+    with pytest.raises(EnvironmentFault, match="grew past 1 MB"):
+        look_on()
     assert gone(slot._process.pid)
     slot.close()
 
