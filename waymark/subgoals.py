@@ -254,7 +254,7 @@ _SAID_ANYWHERE = frozenset(
 def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
     """Those sub-goals that name only what is here or carried; what one waits for is still to come.
 
-    So are all of the direct oracle paths, and nearly all of the others (docs/log.md).
+    So are 99% of those along the oracle paths (docs/log.md).
     """
     words = _SAID_ANYWHERE.union(_WORD.findall(f"{state.look} {state.inventory}".lower()))
     named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
