@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,12 +23,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
+from tests.chat_server import ChatServer
 from tests.oracle import of_different_tasks, one_of_each_task
 from training.annotate import annotate_by_rule, read_annotations, write_annotations
 from training.trajectories import Trajectory
@@ -46,34 +43,16 @@ HTTP_FAILURES = {
 }
 
 
-class ChatServer:
+class Annotator(ChatServer):
     """A model that names every two actions `do(N)`. `behaviours` says for which tasks it does something else."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.behaviours: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
         """How often each task was asked about, repairs included."""
         self.stop_after: int | None = None
         """After so many requests the server is silent."""
-        app = Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=0)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> ChatServer:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/v1"
 
     async def _complete(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {KEY}":
@@ -118,12 +97,12 @@ def written_out(actions: Sequence[str]) -> str:
 
 
 @pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with ChatServer() as running:
+def server() -> Iterator[Annotator]:
+    with Annotator() as running:
         yield running
 
 
-def start(server: ChatServer, folder: Path, data: Path, *arguments: str, key: str = KEY) -> subprocess.Popen[str]:
+def start(server: Annotator, folder: Path, data: Path, *arguments: str, key: str = KEY) -> subprocess.Popen[str]:
     """The command, in a folder of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
     environment |= {
@@ -139,7 +118,7 @@ def start(server: ChatServer, folder: Path, data: Path, *arguments: str, key: st
     )
 
 
-def run(server: ChatServer, folder: Path, data: Path, *arguments: str, key: str = KEY) -> tuple[int, str, str]:
+def run(server: Annotator, folder: Path, data: Path, *arguments: str, key: str = KEY) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     process = start(server, folder, data, *arguments, key=key)
     out, err = process.communicate(timeout=_SECONDS)
@@ -172,7 +151,7 @@ BAD = {
 
 
 def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_reason(
-    server: ChatServer, tmp_path: Path
+    server: Annotator, tmp_path: Path
 ) -> None:
     chosen = [one for one in one_of_each_task() if len(one.steps) > 8][: len(GOOD) + len(BAD)]
     of_behaviour = dict(zip([*GOOD, *BAD], chosen, strict=True))
@@ -220,7 +199,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
     assert len(read_annotations(table)) == len(chosen)
 
 
-def test_a_run_that_was_ended_goes_on_without_paying_twice(server: ChatServer, tmp_path: Path) -> None:
+def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tmp_path: Path) -> None:
     chosen = [one for task_id in ("2-1", "2-2", "3-3") for one in of_different_tasks(task_id, 8)]
     data = table_of(chosen, tmp_path)
     cache = tmp_path / "build" / "llm" / "cache"
@@ -255,7 +234,7 @@ def test_a_run_that_was_ended_goes_on_without_paying_twice(server: ChatServer, t
     assert table.read_bytes() == first
 
 
-def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: ChatServer, tmp_path: Path) -> None:
+def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
     code, _, err = run(server, tmp_path, table_of(one_of_each_task(), tmp_path), key="sk-wrong-key")
     assert code != 0
     assert "answered 401" in err
@@ -264,7 +243,7 @@ def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: ChatServer,
     assert not (tmp_path / "build" / "llm" / "annotations.parquet").exists()
 
 
-def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: ChatServer, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: Annotator, tmp_path: Path) -> None:
     first, second, third = of_different_tasks("2-1", 3)
     data = table_of([first, second, third], tmp_path)
     code, out, _ = run(server, tmp_path, data, "--dry-run", "--limit", "2")
@@ -278,7 +257,7 @@ def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: ChatServer, tmp_
     assert not (tmp_path / "build").exists()
 
 
-def test_two_annotators_are_compared_as_a_table_and_as_json(server: ChatServer, tmp_path: Path) -> None:
+def test_two_annotators_are_compared_as_a_table_and_as_json(server: Annotator, tmp_path: Path) -> None:
     chosen = of_different_tasks("2-1", 4)
     assert run(server, tmp_path, table_of(chosen, tmp_path))[0] == 0
     write_annotations(map(annotate_by_rule, chosen), tmp_path / "rule.parquet")

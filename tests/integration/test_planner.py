@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
+from tests.chat_server import ChatServer
 from tests.commands import SCRIPTED, Command
 from waymark.chat import ChatClient, Endpoint, Limits
 from waymark.contracts import ActionResponse, AgentConfig, AgentState, EpisodeResult, EpisodeSpec, Timing, Usage
@@ -30,31 +27,13 @@ PLAN = "1. navigate_to(kitchen)\n2. pick_up(cup)"
 LIMITS = Limits(attempts=2, timeout=0.5, first_pause=0.01)
 
 
-class ChatServer:
+class Planner(ChatServer):
     """A model that answers as `behaviour` says."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.behaviour = "good"
         self.asked: list[dict[str, Any]] = []
-        app = Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=0)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> ChatServer:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/v1"
 
     async def _complete(self, request: Request) -> Response:
         self.asked.append(await request.json())
@@ -74,8 +53,8 @@ class ChatServer:
 
 
 @pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with ChatServer() as running:
+def server() -> Iterator[Planner]:
+    with Planner() as running:
         yield running
 
 
@@ -94,7 +73,7 @@ class Executor:
         )
 
 
-async def play(server: ChatServer, *, key: str = KEY) -> EpisodeResult:
+async def play(server: Planner, *, key: str = KEY) -> EpisodeResult:
     spec = EpisodeSpec(
         id="x",
         evaluation="e",
@@ -111,7 +90,7 @@ async def play(server: ChatServer, *, key: str = KEY) -> EpisodeResult:
 
 
 @pytest.mark.parametrize("behaviour", ["good", "busy once"])
-async def test_a_plan_that_comes_is_followed(server: ChatServer, behaviour: str) -> None:
+async def test_a_plan_that_comes_is_followed(server: Planner, behaviour: str) -> None:
     server.behaviour = behaviour
     result = await play(server)
     assert result.error is None
@@ -134,7 +113,7 @@ async def test_a_plan_that_comes_is_followed(server: ChatServer, behaviour: str)
     ],
 )
 async def test_a_plan_that_does_not_come_is_the_episodes_error(
-    server: ChatServer, behaviour: str, kind: str, says: str, tries: int
+    server: Planner, behaviour: str, kind: str, says: str, tries: int
 ) -> None:
     server.behaviour = behaviour
     result = await play(server)
@@ -144,7 +123,7 @@ async def test_a_plan_that_does_not_come_is_the_episodes_error(
     assert len(server.asked) == tries
 
 
-async def test_a_refused_key_is_told_and_not_shown(server: ChatServer) -> None:
+async def test_a_refused_key_is_told_and_not_shown(server: Planner) -> None:
     result = await play(server, key="sk-wrong")
     assert result.error is not None
     assert result.error.kind == "PlannerFailed"
@@ -153,7 +132,7 @@ async def test_a_refused_key_is_told_and_not_shown(server: ChatServer) -> None:
 
 
 def test_agents_play_the_same_variations_are_compared_and_the_planner_is_asked_once_an_episode(
-    server: ChatServer, waymark: Callable[..., Command], tmp_path: Path
+    server: Planner, waymark: Callable[..., Command], tmp_path: Path
 ) -> None:
     settings = {"WAYMARK_PLANNER_URL": server.url, "WAYMARK_PLANNER_MODEL": "large", "WAYMARK_PLANNER_KEY": KEY}
     agents = ("--agent", "oracle,llm_plan", "--agent", "random")
