@@ -40,14 +40,14 @@ def shortlist(proposal: str, alternatives: Sequence[str], valid: Sequence[str], 
     ones: the same with something else altogether is another intention. `alternatives` are the executor's n-best, which
     say what objects it has in mind.
     """
-    verb, words = _reading(proposal).verb, _words(proposal)
+    proposed, words = _reading(proposal), _words(proposal)
     objects = {arg for text in (proposal, *alternatives) for arg in _reading(text).args}
     ranked = []
     for action in valid:
         reading = _reading(action)
-        if reading.verb != verb or not _alike(_reading(proposal).args, reading.args):
+        if reading.verb != proposed.verb or not _alike(proposed.args, reading.args):
             continue
-        if verb == _FOCUS and not (objects.issuperset(reading.args) or words <= _words(action)):
+        if reading.verb == _FOCUS and not (objects.issuperset(reading.args) or words <= _words(action)):
             continue
         shared, other = words & _words(action), words ^ _words(action)
         ranked.append(((len(shared), -len(other)), action))
