@@ -31,9 +31,8 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from benchmarks.machine import Machine, describe
+from benchmarks.machine import Machine, describe, figures
 from benchmarks.side import Job, Plan, Side, Timing, states
 from waymark.stack import CHECKPOINTS
 
@@ -204,11 +203,7 @@ def verdicts(found: Sequence[Row], on_gpu_shape: bool) -> list[Verdict]:
 
 def show(report: Report, console: Console) -> None:
     """Print the tables and what was reached."""
-    table = Table("", "at once", "requests/s", "read/s", "written/s", "× published", "× greedy", "memory MB")
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = figures("", "at once", "requests/s", "read/s", "written/s", "× published", "× greedy", "memory MB")
     for row in report.rows:
         table.add_row(
             row.side,

@@ -31,9 +31,8 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from benchmarks.machine import Machine, describe
+from benchmarks.machine import Machine, describe, figures
 from waymark.client import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.process import available_cores
@@ -200,11 +199,7 @@ def report(machine: Machine, rounds: Sequence[tuple[Played, Played]], target: fl
 
 def show(found: Report, console: Console) -> None:
     """Print the rounds and the ratio."""
-    table = Table("", "episodes", "seconds", "episodes/h", "turns/s", "score", "errored")
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = figures("", "episodes", "seconds", "episodes/h", "turns/s", "score", "errored")
     for one in found.played:
         table.add_row(
             one.side,

@@ -1,4 +1,4 @@
-"""What figures were taken on: the machine, the libraries, the commit."""
+"""What figures were taken on: the machine, the libraries, the commit; and the table that they stand in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel
+from rich.table import Table
 
 from waymark.process import available_cores
 
@@ -37,6 +38,16 @@ class Machine(BaseModel):
             f"{self.cores} cores of {self.cpu}, load {self.load:.1f} before; {self.system}, Python {self.python}; "
             f"{libraries}; commit {self.commit or 'unknown'}"
         )
+
+
+def figures(*columns: str) -> Table:
+    """An empty table of one line a row: what the first column names, and figures."""
+    table = Table(*columns)
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
 
 
 def describe(*packages: str) -> Machine:
