@@ -180,7 +180,7 @@ def datasets(
     annotations: Path = ANNOTATIONS,
 ) -> None:
     """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
-    from training.model import open_tokenizer
+    from training.model import open_tokenizer, open_tokens
     from training.recipe import read_recipe
     from training.statistics import describe as count
     from training.statistics import shown
@@ -190,7 +190,7 @@ def datasets(
     corpora = _corpora(_role(role), name, data, annotations, sampling, seed)
     pieces = open_tokenizer(settings, (text for one in corpora["train"] for text in (one.prompt, one.target)))
     limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
-    found = count(corpora, pieces, **limits)
+    found = count(corpora, open_tokens(settings, pieces), **limits)
     about = {
         "role": role,
         "prompt_format": name,

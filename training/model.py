@@ -27,6 +27,7 @@ from transformers import (
 from training.recipe import Recipe
 from training.tokenizer import END, PAD, train_tokenizer
 from waymark.errors import CheckpointError, InvalidInput
+from waymark.generation.tokens import Tokens
 
 _NEIGHBOURS = (1, 17, 2, 18)
 """T5's buckets of relative position: the word before, after, two before, two after."""
@@ -44,6 +45,11 @@ def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
         return AutoTokenizer.from_pretrained(recipe.base, trust_remote_code=False).backend_tokenizer
     except (OSError, ValueError) as error:
         raise _unloadable(recipe.base, error) from error
+
+
+def open_tokens(recipe: Recipe, tokenizer: Tokenizer) -> Tokens:
+    """How the recipe's model will read and write text; its weights are not needed. Raises CheckpointError."""
+    return Tokens(tokenizer, _end(_config(recipe)) if recipe.base else tokenizer.get_vocab()[END])
 
 
 def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
@@ -66,8 +72,7 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 
 def end_token(model: Any) -> int:
     """The token that ends a prompt and an answer; the first where a model has several."""
-    end = model.config.eos_token_id
-    return int(end[0] if isinstance(end, list) else end)
+    return _end(model.config)
 
 
 def pad_token(model: Any) -> int:
@@ -94,11 +99,20 @@ def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any
     return copy.to(torch.bfloat16)
 
 
-def _pretrained(recipe: Recipe) -> Any:
+def _config(recipe: Recipe) -> Any:
     try:
-        config: Any = AutoConfig.from_pretrained(recipe.base, trust_remote_code=False)
+        return AutoConfig.from_pretrained(recipe.base, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unloadable(recipe.base, error) from error
+
+
+def _end(config: Any) -> int:
+    end = config.eos_token_id
+    return int(end[0] if isinstance(end, list) else end)
+
+
+def _pretrained(recipe: Recipe) -> Any:
+    config = _config(recipe)
     found = "seq2seq" if config.is_encoder_decoder else "causal"
     if found != recipe.architecture:
         raise InvalidInput(

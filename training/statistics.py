@@ -1,32 +1,32 @@
 """What a dataset is like: lengths in tokens, what truncation would cut, which decisions it holds, what repeats.
 
-Lengths are those that training and serving see: the tokens of a text and one end token. A prompt over the limit
-loses its last tokens, an answer over it cannot be written (`waymark.generation.tokens`).
+Lengths are those of what a model reads and writes, framed, with copy tokens for words that the vocabulary lacks, as
+training and serving have them (`waymark.generation.tokens`). A prompt over the limit loses its last tokens, an answer
+over it cannot be written. Renaming, which training does as it goes, is not counted.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rich import box
 from rich.table import Table
-from tokenizers import Tokenizer
 
 from training.datasets import Example
+from waymark.generation.tokens import Tokens
 from waymark.tasks import TASKS, Split
 
-_BATCH = 1024
 _NAME_WIDTH = 36
 _VERB = re.compile(r"\w*")
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens a text, the end token included."""
+    """Tokens a text, all that frames it included."""
 
     median: int
     p95: int
@@ -60,6 +60,8 @@ class SplitStatistics:
     """What is cut off them, all together."""
     unwritable: int
     """Answers over the limit of new tokens."""
+    copied: int
+    """Answers with a word that is copied from the prompt, since the vocabulary lacks it."""
     verbs: dict[str, int]
     tasks: dict[str, TaskStatistics]
 
@@ -87,12 +89,12 @@ class DatasetStatistics:
 
 
 def describe(
-    corpora: Mapping[Split, Sequence[Example]], tokenizer: Tokenizer, *, max_input_tokens: int, max_new_tokens: int
+    corpora: Mapping[Split, Sequence[Example]], tokens: Tokens, *, max_input_tokens: int, max_new_tokens: int
 ) -> DatasetStatistics:
     """Count a dataset with its train and dev splits, against the limits of a recipe."""
     return DatasetStatistics(
         splits={
-            split: describe_split(corpus, tokenizer, max_input_tokens=max_input_tokens, max_new_tokens=max_new_tokens)
+            split: describe_split(corpus, tokens, max_input_tokens=max_input_tokens, max_new_tokens=max_new_tokens)
             for split, corpus in corpora.items()
         },
         duplicates=duplicates(corpora["train"], corpora["dev"]),
@@ -100,11 +102,17 @@ def describe(
 
 
 def describe_split(
-    corpus: Sequence[Example], tokenizer: Tokenizer, *, max_input_tokens: int, max_new_tokens: int
+    corpus: Sequence[Example], tokens: Tokens, *, max_input_tokens: int, max_new_tokens: int
 ) -> SplitStatistics:
     """Count one split."""
-    prompts = np.fromiter(_lengths([example.prompt for example in corpus], tokenizer), dtype=int)
-    targets = np.fromiter(_lengths([example.target for example in corpus], tokenizer), dtype=int)
+    prompts, cut, targets = np.zeros((3, len(corpus)), dtype=int)
+    copied = 0
+    for place, example in enumerate(corpus):
+        prompt = tokens.prompts([example.prompt], max_input_tokens)[0]
+        cut[place] = prompt.truncated
+        prompts[place] = len(prompt.ids) + prompt.truncated
+        targets[place] = len(tokens.target(example.target, prompt)) + 1
+        copied += not set(prompt.unknown).isdisjoint(example.target.split(" "))
     tasks = {}
     for task in TASKS:
         places = [place for place, example in enumerate(corpus) if example.task_id == task.id]
@@ -114,7 +122,7 @@ def describe_split(
                 examples=len(own),
                 variations=len({example.variation for example in own}),
                 prompt=_summary(prompts[places]),
-                truncated=int((prompts[places] > max_input_tokens).sum()),
+                truncated=int((cut[places] > 0).sum()),
                 verbs=_verbs(own),
             )
     return SplitStatistics(
@@ -122,9 +130,10 @@ def describe_split(
         variations=sum(task.variations for task in tasks.values()),
         prompt=_summary(prompts),
         target=_summary(targets),
-        truncated=int((prompts > max_input_tokens).sum()),
-        truncated_tokens=int(np.maximum(prompts - max_input_tokens, 0).sum()),
+        truncated=int((cut > 0).sum()),
+        truncated_tokens=int(cut.sum()),
         unwritable=int((targets > max_new_tokens).sum()),
+        copied=copied,
         verbs=_verbs(corpus),
         tasks=tasks,
     )
@@ -167,6 +176,7 @@ def _lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
         "answer tokens": lambda one: _shown(one.target),
         "cut prompts": lambda one: f"{one.truncated:,} ({one.truncated / max(1, one.examples):.1%})",
         "unwritable answers": lambda one: f"{one.unwritable:,}",
+        "answers with copied words": lambda one: f"{one.copied:,} ({one.copied / max(1, one.examples):.1%})",
     }
     table = _table("", *splits)
     for name, value in rows.items():
@@ -195,15 +205,6 @@ def _table(first: str, *others: str) -> Table:
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _lengths(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[int]:
-    """Tokens of each text, the end token included, whatever padding or truncation the tokenizer's file asks for."""
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    for start in range(0, len(texts), _BATCH):
-        for one in tokenizer.encode_batch_fast(list(texts[start : start + _BATCH]), add_special_tokens=False):
-            yield len(one.ids) + 1
 
 
 def _summary(lengths: np.ndarray[tuple[int], np.dtype[np.int_]]) -> Lengths:

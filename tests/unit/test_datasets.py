@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
+from training.batches import IGNORED, Tensors
 from training.datasets import PUBLISHED_LIMITS, Example, check_splits, decisions, examples, sample, write_dataset
+from training.recipe import Recipe
 from training.renaming import Renamer
 from training.statistics import Lengths, describe_split, duplicates
+from training.tokenizer import train_tokenizer
 from training.trajectories import Trajectory, shorten
 from waymark.errors import InvalidInput
+from waymark.generation.tokens import Tokens
 from waymark.prompts.compact import COMPACT
 from waymark.subgoals import COMPLETE
 from waymark.tasks import Split, find_task
@@ -122,19 +127,34 @@ def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) ->
 def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
     words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    words.enable_truncation(2)  # as some tokenizer files do
     corpus = [
         Example("1-1", 0, "a b c", "open door", ""),
         Example("1-1", 1, "a b c d e", "open", ""),
         Example("4-2", 0, "a", "END_SG()", ""),
     ]
-    found = describe_split(corpus, words, max_input_tokens=4, max_new_tokens=2)
+    found = describe_split(corpus, Tokens(words, end=1), max_input_tokens=4, max_new_tokens=2)
     assert (found.examples, found.variations) == (3, 3)
     assert found.prompt == Lengths(median=4, p95=4, longest=6)
     assert (found.truncated, found.truncated_tokens, found.unwritable) == (1, 2, 1)
     assert found.verbs == {"open": 2, "END_SG": 1}
     assert found.tasks["1-1"].verbs == {"open": 2}
     assert found.tasks["4-2"].truncated == 0
+
+
+def test_statistics_are_of_what_a_model_is_given() -> None:
+    chosen = [one for one in trajectories() if one.task_id == "4-2"][:2]
+    corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
+    tokens = Tokens(train_tokenizer([corpus[0].prompt] * 9, 250), end=1)
+    found = describe_split(corpus, tokens, max_input_tokens=160, max_new_tokens=40)
+    given = Tensors(tokens, Recipe(max_input_tokens=160), pad=0)([(one.prompt, one.target) for one in corpus])
+    read, written = (given[name] for name in ("attention_mask", "labels"))
+    assert isinstance(read, Tensor)
+    assert isinstance(written, Tensor)
+    assert 0 < found.truncated < len(corpus)
+    assert found.prompt.longest > read.sum(dim=1).max() == 160
+    assert found.prompt.median == read.sum(dim=1).median()
+    assert found.target.longest == (written != IGNORED).sum(dim=1).max()
+    assert found.copied == sum("<copy_" in "".join(tokens.names(row.clamp(min=0).tolist())) for row in written) > 0
 
 
 def test_duplicates_between_splits_are_counted_with_and_without_their_answer() -> None:
