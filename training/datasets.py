@@ -4,7 +4,8 @@ Prompts come from the same fold and the same renderer that serving uses; nothing
 
     controller   at the start of each sub-goal: which sub-goal comes next
     first        only the first of those
-    executor     at each step of a sub-goal: the next action; after its last step: the sub-goal has ended
+    executor     at each step of a sub-goal: the next action; after its last step: the sub-goal has ended (but for
+                 the step that solves the task: nobody is asked after that, and it may have cut the sub-goal short)
     flat         at each step: the next action, no sub-goals in the state
 
 On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev.parquet`, a row an example) and
@@ -28,6 +29,7 @@ from training.annotate import Annotation
 from training.trajectories import PathKey, Trajectory
 from waymark import state as fold
 from waymark.contracts import AgentState, Role
+from waymark.environment import SOLVED
 from waymark.errors import InvalidInput
 from waymark.prompts import PromptFormat
 from waymark.subgoals import Segment
@@ -83,7 +85,7 @@ def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Ite
             if role in ("executor", "flat") and not detour:
                 yield Decision(state, step.action)
             state = fold.after_step(state, step.action, step.observation, step.look, step.inventory, step.score)
-        if role == "executor" and steps and not detour:
+        if role == "executor" and steps and not detour and state.score < SOLVED:
             yield Decision(state, None)
         if role != "flat":
             state = fold.with_subgoal_ended(state)

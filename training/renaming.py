@@ -16,28 +16,40 @@ _WORD = re.compile(r"[a-z]+")
 _LONG_WORD = re.compile(r"\b[a-z]{3,}\b")
 _REAL = 0.35
 """Share of new names that are words of the corpus; the others are made up, so that no vocabulary knows them."""
-_LONGER = 0.12
-"""Share of made-up names that are two words."""
+_LONGER = 0.2
+"""Share of new names that are two words, each a word of the corpus or made up."""
 _BYSTANDERS = 0.06
 """Share of the things around that nobody has heard of either."""
 _COMMON, _KNOWLEDGE = 0.25, 0.003
 """A word in more prompts than the first share, or in more answers that were not told it than the second, is no
 bystander: it is how prompts are written, or what a model has to know."""
 _KNOWN_NAMES = ("6-2", "6-3")
-_OF_A_KIND = ("4-1", "4-3", "4-4")
-"""Task types that ask for any living thing, plant or animal: which it is shows by what stands around its name."""
+"""Task types whose paints have to be known, until the first mixture stands in the prompt: the second is told."""
+_MIXED = "; focus on "
+"""How a `compact` prompt says that something was focused on after something else."""
+_SHOWN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), ("connect",)),
+    **dict.fromkeys(("4-1", "4-3", "4-4"), ("focus", "pick", "move")),
+    "6-1": ("move", "pour"),
+}
+"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any wire, any living
+thing, plant or animal (which it is shows by what stands around its name), what the recipe says."""
+_KINDS = frozenset("wire light bulb battery metal cup".split())
+"""Words that say what sort of a thing it is; shown alone, they are not told."""
 _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
     "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
     "baby juvenile adult egg hatchling seedling tree flower pot".split()
 )
-_TAKEN = ("focus", "pick", "move")
-"""How answers begin that take a thing of the kind."""
 _SCENE = " | room "
 """Where the `compact` format begins to say what is around."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
 """Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
 _HIGHEST = {3: 100, 4: 600}
+_CLOSE, _APART = 0.6, 12
+"""Share of examples whose readings lie within so many of each other on average, as those do that are hard to tell."""
+_POT = re.compile(r"(?<=\bflower pot )\d\b")
+_POTS = "123456789"
 _SYLLABLES = (
     "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
 )
@@ -85,26 +97,42 @@ class Renamer:
         words = set(prompt.split(" "))
         around = [word for word in sorted(words & self._bystanders) if self._random.random() < _BYSTANDERS]
         names = {word: self._name(word, words) for word in (*_nameable(example), *around)}
-        return _replace(self._renumbered(prompt), names), _replace(example.target, names)
+        prompt, target = self._repotted(self._renumbered(prompt), example.target)
+        return _replace(prompt, names), _replace(target, names)
+
+    def _repotted(self, prompt: str, target: str) -> tuple[str, str]:
+        """The same with the flower pots numbered anew."""
+        numbers = dict(zip(_POTS, self._random.sample(_POTS, len(_POTS)), strict=True))
+        return _POT.sub(lambda pot: numbers[pot[0]], prompt), _POT.sub(lambda pot: numbers[pot[0]], target)
 
     def _renumbered(self, prompt: str) -> str:
         """Other readings in the same order: which is greater stays, how great it is does not."""
         for digits, pattern in _NUMBERS.items():
             told = sorted(set(pattern.findall(prompt)))
             if len(told) > 1:
-                drawn = sorted(self._random.sample(range(_HIGHEST[digits]), len(told)))
+                drawn = sorted(self._random.sample(self._range(_HIGHEST[digits], len(told)), len(told)))
                 new = {old: " ".join(str(value).zfill(digits)) for old, value in zip(told, drawn, strict=True)}
                 prompt = pattern.sub(lambda found, new=new: new[found.group(0)], prompt)  # type: ignore[misc]
         return prompt
 
+    def _range(self, highest: int, count: int) -> range:
+        """What the readings are drawn from."""
+        if self._random.random() >= _CLOSE:
+            return range(highest)
+        lowest = self._random.randrange(highest - count * _APART)
+        return range(lowest, lowest + count * _APART)
+
     def _name(self, word: str, taken: set[str]) -> str:
         if len(word) == 1:
             return self._random.choice("abcdefghijklmnopqrstuvwxyz")
+        words = 2 if self._random.random() < _LONGER else 1
+        return " ".join(self._word(taken) for _ in range(words))
+
+    def _word(self, taken: set[str]) -> str:
         if self._words and self._random.random() < _REAL:
-            name = self._random.choice(self._words)
-            return self._made_up() if name in taken else name
-        if self._random.random() < _LONGER:
-            return f"{self._made_up()} {self._made_up()}"
+            word = self._random.choice(self._words)
+            if word not in taken:
+                return word
         return self._made_up()
 
     def _made_up(self) -> str:
@@ -116,11 +144,11 @@ def _nameable(example: Example) -> list[str]:
 
     Where any of a kind will do, what the prompt shows counts as told. Which paints make which is to be known.
     """
-    if example.task_id in _KNOWN_NAMES:
+    if example.task_id in _KNOWN_NAMES and _MIXED not in example.prompt:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
-    if example.task_id in _OF_A_KIND and example.target.startswith(_TAKEN):
-        told.update(example.prompt.split(" "))
+    if example.target.startswith(_SHOWN.get(example.task_id, ("\0",))):
+        told.update(set(example.prompt.split(" ")) - _KINDS)
     answer = example.target.split()[1:]
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 

@@ -9,7 +9,8 @@ choosing among a controller's several included. The flat agent has none; all els
 publication leaves open, or that keep the loop from going in circles:
 
 - An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
-  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted.
+  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted, and
+  every other sub-goal after more actions than any took along an oracle path.
 - What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
   environment does not know, and nothing repairs, has ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
@@ -22,7 +23,6 @@ publication leaves open, or that keep the loop from going in circles:
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phr
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, spelled
+from waymark.subgoals import COMPLETE, most_actions, spelled
 
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
@@ -81,8 +81,6 @@ RETRYABLE: frozenset[str] = frozenset(
     )
 )
 """Kinds of episode errors that another attempt may not meet again."""
-
-_COUNTED = re.compile(r"wait1?\((\d{1,3})\)")
 
 _FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
@@ -252,7 +250,7 @@ class _Play:
     async def turn(self) -> TurnRecord:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         self._turn_began = time.monotonic()
-        if self._counted_out():
+        if self._is_overdue():
             self._state = state.with_subgoal_ended(self._state)
         if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
@@ -309,16 +307,15 @@ class _Play:
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen
-        candidates = repair.shortlist(unknown, alternatives, valid)
+        candidates = repair.shortlist(unknown, valid)
         if not candidates:
             return None
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
 
-    def _counted_out(self) -> bool:
-        """Whether the current sub-goal is a wait for a number of actions, and has had them."""
+    def _is_overdue(self) -> bool:
+        """Whether the current sub-goal has had all the actions that it is given."""
         given, since = self._state.current_subgoal, self._state.subgoal_step
-        counted = _COUNTED.fullmatch(given) if given and since else None
-        return bool(counted and since and self._state.step - since >= int(counted.group(1)))
+        return bool(given and since is not None and self._state.step - since >= most_actions(given))
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"

@@ -3,8 +3,8 @@
 First the executor's own alternatives, if one of them is valid; else a shortlist of valid actions for the executor
 to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
 similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
-because a wrong focus ends an episode at -100: it is shortlisted only when the executor named its object, or all
-words of it (`ice` for `ice cream`).
+because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
+more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SHORTLIST = 64
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS = "FOCUS"
-_UNTELLING = frozenset(("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance"))
+_UNTELLING = frozenset(
+    ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
+)
 
 
 def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
@@ -29,25 +31,28 @@ def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]
 
     `examine x` equals `look at x`.
     """
-    known = {_reading(action): action for action in valid if _reading(action).verb == _reading(proposal).verb}
+    proposed = _reading(proposal)
+    known = {
+        _reading(action): action
+        for action in valid
+        if _reading(action).verb == proposed.verb and (proposed.verb != _FOCUS or _same_thing(proposal, action))
+    }
     return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
 
 
-def shortlist(proposal: str, alternatives: Sequence[str], valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
+def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
     """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
 
     Alike is the same verb on a thing that shares a word with the proposed one, then more shared words, then fewer other
-    ones: the same with something else altogether is another intention. `alternatives` are the executor's n-best, which
-    say what objects it has in mind.
+    ones: the same with something else altogether is another intention.
     """
     proposed, words = _reading(proposal), _words(proposal)
-    objects = {arg for text in (proposal, *alternatives) for arg in _reading(text).args}
     ranked = []
     for action in valid:
         reading = _reading(action)
         if reading.verb != proposed.verb or not _alike(proposed.args, reading.args):
             continue
-        if reading.verb == _FOCUS and not (objects.issuperset(reading.args) or words <= _words(action)):
+        if reading.verb == _FOCUS and not _same_thing(proposal, action):
             continue
         shared, other = words & _words(action), words ^ _words(action)
         ranked.append(((len(shared), -len(other)), action))
@@ -63,6 +68,13 @@ def _reading(text: str) -> actions.Action:
     except UnparsableAction:
         return actions.Action("", (text.lower(),))
     return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
+
+
+def _same_thing(proposal: str, action: str) -> bool:
+    """Whether an action names the proposed thing: its words, then more of them, or just one before."""
+    words, offered = _words(proposal), _words(action)
+    begins = " ".join(_reading(action).args).startswith(" ".join(_reading(proposal).args))
+    return words <= offered and (begins or len(offered - words) <= 1)
 
 
 def _alike(proposed: Sequence[str], offered: Sequence[str]) -> bool:

@@ -243,7 +243,23 @@ def spelled(subgoal: str) -> str | None:
     return form.format(*arguments) if form and form.count("{}") == len(arguments) and all(arguments) else None
 
 
+_COUNTED = re.compile(r"wait1?\((\d{1,3})\)")
+_MOST_ACTIONS = {"monitor_temperature": 50}
+_MOST_ACTIONS_OF_OTHERS = 12
+
+
+def most_actions(subgoal: str) -> int:
+    """How many actions a sub-goal is given: those that it counts, else a few more than any took on an oracle path.
+
+    There, watching a thermometer took up to 46, everything else at most 10.
+    """
+    counted = _COUNTED.fullmatch(subgoal)
+    return int(counted.group(1)) if counted else _MOST_ACTIONS.get(subgoal.partition("(")[0], _MOST_ACTIONS_OF_OTHERS)
+
+
 _WORD = re.compile(r"[a-z]+")
+_TITLE = re.compile(r"instructions to make [a-z ]+")
+"""A recipe names what is still to be made."""
 _SAID_ANYWHERE = frozenset(
     "kitchen workshop living room art studio bathroom bedroom greenhouse foundry outside hallway "
     "water melt boil freeze change and containing in on to with a".split()
@@ -256,7 +272,8 @@ def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
 
     So are 99% of those along the oracle paths (docs/log.md).
     """
-    words = _SAID_ANYWHERE.union(_WORD.findall(f"{state.look} {state.inventory}".lower()))
+    scene = _TITLE.sub("instructions", f"{state.look}\n{state.inventory}".lower())
+    words = _SAID_ANYWHERE.union(_WORD.findall(scene))
     named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
     return [one for one, name, _, rest in named if name.startswith("wait") or words.issuperset(_WORD.findall(rest))]
 

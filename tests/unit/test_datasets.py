@@ -33,12 +33,13 @@ def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
         assert trajectory.score == 100
 
 
-def test_the_executor_acts_through_each_subgoal_and_then_ends_it() -> None:
+def test_the_executor_ends_every_subgoal_but_the_one_that_solves_the_task() -> None:
     trajectory = next(one for one in trajectories() if one.task_id == "4-2")
     named = rule_annotations([trajectory])[trajectory.key]
     answers = [decision.answer for decision in decisions(trajectory, named, "executor")]
     assert [answer for answer in answers if answer] == [step.action for step in trajectory.steps]
-    assert answers.count(None) == len(named.segments) - 1
+    assert answers.count(None) == len(named.segments) - 2
+    assert answers[-1] == trajectory.steps[-1].action
 
 
 def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
@@ -186,6 +187,40 @@ def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
     assert target.removeprefix("focus_on ") in renamed
     known = replace(asked, task_id="8-1")
     assert Renamer([known], share=1.0, seed=0)(known)[1] == known.target
+
+
+@pytest.mark.parametrize(
+    ("task", "prompt", "target", "told"),
+    [
+        ("3-1", "connect it | before go | room hall : red wire , green wire", "connect red wire terminal 1", "red"),
+        ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
+        ("6-3", "make yellow - orange | did mix it ; focus on orange", "focus_on yellow - orange", "yellow"),
+    ],
+)
+def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, told: str) -> None:
+    instruction = prompt.partition(" | ")[0]
+    renamed, answer = Renamer([], share=1.0, seed=0)(Example(task, 0, prompt, target, instruction))
+    assert told not in f"{renamed} {answer}".split()
+    assert set(answer.split()) - set(target.split()) <= set(renamed.split())
+    assert ("wire" in renamed) == ("wire" in prompt)
+
+
+def test_paints_must_be_known_until_the_first_is_mixed() -> None:
+    first = Example("6-3", 0, "make yellow - orange | room hall : cup", "pour red , yellow", "make yellow - orange")
+    assert Renamer([], share=1.0, seed=0)(first) == (first.prompt, first.target)
+
+
+def test_flower_pots_are_numbered_anew_and_apart() -> None:
+    prompt = "find plant | room hall : flower pot 3 ( tree ) , self watering flower pot 1 , cup 3"
+    example = Example("4-3", 0, prompt, "pick_up flower pot 3", "find plant")
+    numbers = set()
+    for seed in range(30):
+        renamed, target = Renamer([example], share=1.0, seed=seed)(example)
+        tree, other = re.findall(r"flower pot (\d)", renamed)
+        assert (target, tree != other) == (f"pick_up flower pot {tree}", True)
+        assert renamed.endswith("cup 3")
+        numbers.add(tree)
+    assert len(numbers) > 5
 
 
 def test_bystanders_are_renamed_now_and_then() -> None:

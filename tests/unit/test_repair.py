@@ -1,3 +1,5 @@
+import pytest
+
 from waymark.repair import SHORTLIST, first_valid, shortlist
 
 VALID = [
@@ -33,26 +35,34 @@ def test_no_valid_alternative_is_none() -> None:
 
 
 def test_the_shortlist_keeps_the_verb_and_ranks_shared_words_first() -> None:
-    assert shortlist("move metal pott to stove", [], VALID) == ["move metal pot to stove", "move metal pot to sink"]
+    assert shortlist("move metal pott to stove", VALID) == ["move metal pot to stove", "move metal pot to sink"]
 
 
 def test_the_same_with_something_else_is_another_intention() -> None:
-    assert shortlist("pick up paper clip", [], VALID) == []
-    assert shortlist("pick up pot", [], VALID) == ["pick up metal pot"]
+    assert shortlist("pick up paper clip", VALID) == []
+    assert shortlist("pick up pot", VALID) == ["pick up metal pot"]
 
 
-def test_a_focus_is_shortlisted_only_when_the_executor_named_its_object() -> None:
-    proposal = "focus on grey wolf"
-    assert shortlist(proposal, [proposal], VALID) == []
-    assert shortlist(proposal, [proposal, "look at baby wolf"], VALID) == ["focus on baby wolf"]
-
-
-def test_a_focus_on_part_of_a_name_may_mean_the_whole() -> None:
-    assert shortlist("focus on wolf", [], VALID) == ["focus on baby wolf"]
+@pytest.mark.parametrize(
+    ("proposed", "offered", "same"),
+    [
+        ("wolf", "baby wolf", True),
+        ("ice", "ice cream", True),
+        ("cherry tree", "cherry tree in flower pot 3", True),
+        ("turtle egg", "egg turtle", True),
+        ("grey wolf", "baby wolf", False),
+        ("jam sandwich", "jam", False),
+        ("smores", "instructions to make smores", False),
+    ],
+)
+def test_a_focus_is_repaired_only_to_the_same_thing(proposed: str, offered: str, same: bool) -> None:
+    proposal, action = f"focus on {proposed}", f"focus on {offered}"
+    assert shortlist(proposal, [action]) == [action] * same
+    assert first_valid(proposal, [action], [action]) == (action if same else None)
 
 
 def test_the_shortlist_is_short_and_holds_nothing_unlike_the_proposal() -> None:
     crowd = [f"pick up cup {number}" for number in range(200)]
-    chosen = shortlist("pick up red cup", [], [*crowd, "open fridge"])
+    chosen = shortlist("pick up red cup", [*crowd, "open fridge"])
     assert len(chosen) == SHORTLIST
-    assert shortlist("eat apple", [], ["open fridge"]) == []
+    assert shortlist("eat apple", ["open fridge"]) == []

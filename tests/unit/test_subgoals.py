@@ -7,7 +7,7 @@ import pytest
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.contracts import AgentState
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, spelled
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, most_actions, spelled
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -108,3 +108,20 @@ def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
     for subgoal in ("focus_on(lead)", "pick_up(metal pot)"):
         assert not in_sight([subgoal], elsewhere)
     assert in_sight(["pick_up(orange)"], elsewhere)
+
+
+def test_what_a_recipe_promises_is_not_in_sight() -> None:
+    carried = "a recipe titled instructions to make jam\nan orange"
+    state = AgentState(task="Your task is to make jam.", look="You see: a cup", inventory=carried)
+    assert in_sight(["focus_on(jam)", "focus_on(orange)", "read(recipe)"], state) == [
+        "focus_on(orange)",
+        "read(recipe)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "most"),
+    [("wait1(3)", 3), ("wait(10)", 10), ("monitor_temperature(lead, boil)", 50), ("open(door)", 12)],
+)
+def test_a_subgoal_is_given_what_it_counts_or_a_little_more_than_oracles_took(subgoal: str, most: int) -> None:
+    assert most_actions(subgoal) == most
