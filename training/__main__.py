@@ -165,6 +165,24 @@ def compare(
 
 
 @app.command()
+def rules(
+    data: Path = DATA,
+    annotations: Path = ANNOTATIONS,
+    as_json: Annotated[bool, typer.Option("--json", help="Every refusal, as one JSON document.")] = False,
+) -> None:
+    """How many of the oracle's sub-goals the agent's rules of play would refuse, by rule."""
+    from training.rules import replay, table
+
+    found = replay(read_table(data), read_annotations(annotations))
+    out = Console()
+    if as_json:
+        out.print_json(data=asdict(found))
+        return
+    out.print(table(found))
+    out.print(f"Of {found.subgoals:,} sub-goals of annotated oracle paths.")
+
+
+@app.command()
 def datasets(
     role: str,
     output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,

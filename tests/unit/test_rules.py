@@ -1,0 +1,47 @@
+"""The rules of play against the oracle: they let pass what it does, and what each refuses is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.oracle import rule_annotations, trajectories
+from training.annotate import Annotation
+from training.rules import replay
+from training.trajectories import RecordedStep, Trajectory
+from waymark.subgoals import COMPLETE, Segment
+
+HALL = "This room is called the hallway. In it, you see: \n\ta picture\n"
+
+
+def path(*subgoals: str) -> tuple[Trajectory, Annotation]:
+    """One action in the hall a sub-goal, each of which changes nothing."""
+    nothing = RecordedStep("look around", HALL, HALL, "In your inventory, you see:\n\tan orange\n", 0, 0, [])
+    like = trajectories()[0]
+    trajectory = replace(like, look=HALL, inventory=nothing.inventory, steps=[nothing] * len(subgoals))
+    segments = [Segment(subgoal, at, at + 1) for at, subgoal in enumerate(subgoals)]
+    end = Segment(COMPLETE, len(subgoals), len(subgoals))
+    return trajectory, Annotation(like.task_id, like.variation, "test", [*segments, end], like.take)
+
+
+def test_the_rules_let_pass_nearly_all_that_the_oracle_does() -> None:
+    chosen = trajectories()[::40]
+    found = replay(chosen, rule_annotations(chosen))
+    assert found.subgoals > 5 * len(chosen)
+    assert len(found.refused) <= 0.03 * found.subgoals
+
+
+def test_each_rule_is_counted_where_it_refuses() -> None:
+    trajectory, annotation = path("focus_on(axe)", "pick_up(orange)", "focus_on(picture)", "focus_on(picture)")
+    found = replay([trajectory], {trajectory.key: annotation})
+    assert found.subgoals == 4
+    assert [(one.step, one.subgoal, one.rule) for one in found.refused] == [
+        (1, "focus_on(axe)", "out of sight"),
+        (2, "pick_up(orange)", "reached already"),
+        (4, "focus_on(picture)", "given here before"),
+    ]
+
+
+def test_what_is_meant_to_be_repeated_is_refused_the_fourth_time_in_a_scene() -> None:
+    trajectory, annotation = path(*["wait1(5)"] * 4)
+    found = replay([trajectory], {trajectory.key: annotation})
+    assert [(one.step, one.rule) for one in found.refused] == [(4, "given here before")]

@@ -1,0 +1,97 @@
+"""The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
+
+The rules are those of `waymark.subgoal_sources.controller` that need no model: what is out of sight, what is reached,
+what was given in this very scene before. A rule that refuses what the oracle does is wrong there, or the annotation is.
+Beginnings of sub-goals alone are looked at, detours and `complete_task()` are not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rich import box
+from rich.table import Table
+
+from training.annotate import Annotation
+from training.datasets import decisions
+from training.trajectories import PathKey, Trajectory
+from waymark.contracts import AgentState
+from waymark.state import Scene, scene
+from waymark.subgoal_sources.controller import choose_subgoal
+from waymark.subgoals import COMPLETE, in_sight, is_reached
+
+Rule = Literal["out of sight", "reached already", "given here before"]
+_SHOWN = 3
+_ANOTHER = "look around()"
+"""What the controller could have said instead."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One sub-goal of an oracle path that a rule would have refused."""
+
+    task_id: str
+    variation: int
+    take: int
+    step: int
+    """Of the path, from 1."""
+    subgoal: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What came of a replay."""
+
+    subgoals: int
+    refused: list[Refusal]
+
+    def of(self, rule: Rule) -> list[Refusal]:
+        """Those of one rule."""
+        return [one for one in self.refused if one.rule == rule]
+
+
+def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Annotation]) -> Refusals:
+    """Ask the rules about each sub-goal of annotated paths. Raises KeyError for a path that was not annotated."""
+    subgoals, refused = 0, []
+    for path in trajectories:
+        given: dict[Scene, Counter[str]] = defaultdict(Counter)
+        for decision in decisions(path, annotations[path.key], "controller"):
+            state, subgoal = decision.state, decision.answer
+            if subgoal is None or subgoal == COMPLETE:
+                continue
+            subgoals += 1
+            here = given[scene(state)]
+            refused += [
+                Refusal(path.task_id, path.variation, path.take, state.step, subgoal, rule)
+                for rule in _against(subgoal, state, here)
+            ]
+            here[subgoal] += 1
+    return Refusals(subgoals, refused)
+
+
+def table(found: Refusals) -> Table:
+    """For people: each rule with what it refuses, and what of that most often."""
+    shown = Table("", "refused", "share", "most often", box=box.SIMPLE)
+    for rule in get_args(Rule):
+        refused = found.of(rule)
+        shown.add_row(rule, f"{len(refused):,}", f"{len(refused) / max(1, found.subgoals):.2%}", _most_often(refused))
+    return shown
+
+
+def _against(subgoal: str, state: AgentState, given: Mapping[str, int]) -> Iterator[Rule]:
+    """The rules that refuse a sub-goal; `given` counts those of this scene."""
+    if not in_sight([subgoal], state):
+        yield "out of sight"
+    if is_reached(subgoal, state):
+        yield "reached already"
+    if choose_subgoal([subgoal, _ANOTHER], state.current_subgoal, given) != subgoal:
+        yield "given here before"
+
+
+def _most_often(refused: Sequence[Refusal]) -> str:
+    counts = Counter(one.subgoal for one in refused)
+    return ", ".join(f"{subgoal} {count}" for subgoal, count in counts.most_common(_SHOWN))
