@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel
+from rich import box
 from rich.table import Table
 
 from waymark.process import available_cores
@@ -41,8 +42,8 @@ class Machine(BaseModel):
 
 
 def figures(*columns: str) -> Table:
-    """An empty table of one line a row: what the first column names, and figures."""
-    table = Table(*columns)
+    """An empty table of one line a row: what the first column names, and figures. Narrow: a terminal has 80 columns."""
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[1:]:

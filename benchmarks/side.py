@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from waymark import checkpoint
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction, WaymarkError
+from waymark.generation import Generator
 from waymark.generation.load import open_generator
 from waymark.loadtest.states import sample
 from waymark.prompts import PromptFormat, get_format
@@ -42,6 +43,8 @@ class Plan(BaseModel):
     threads: int = 0
     pinned: bool = False
     """Answers of random weights have the checkpoint's `max_new_tokens`."""
+    prefix_caching: bool = True
+    """Of vLLM; without, it reads whole a prompt that it has met before."""
 
 
 class Job(BaseModel):
@@ -67,7 +70,7 @@ class Timing(BaseModel):
     written: int
     """Answer tokens, end tokens included."""
     memory_mb: float
-    """The most that the process has had resident."""
+    """The most that the process and those that it started have had resident."""
 
     @property
     def rate(self) -> float:
@@ -149,6 +152,7 @@ class Asked:
     format: PromptFormat
     answers: Callable[[Sequence[str]], list[Told]]
     """To prompts that wait together."""
+    close: Callable[[], None] = lambda: None
 
     def decide(self, waiting: Sequence[AgentState]) -> list[Told]:
         """The whole way from states to decisions. What cannot be read stands for itself."""
@@ -172,7 +176,7 @@ def open_asked(plan: Plan) -> Asked:
         )
         name = f"one at a time, {f'beam {beams}' if beams > 1 else 'greedy'}, {plan.dtype}"
         return Asked(name, found.card.role, prompt_format, lambda prompts: [model.answer(one) for one in prompts])
-    generator = open_generator(plan.way, found, device=plan.device, dtype=plan.dtype, threads=plan.threads)
+    generator = _open_engine(plan, found)
 
     def answers(prompts: Sequence[str]) -> list[Told]:
         return [
@@ -180,7 +184,17 @@ def open_asked(plan: Plan) -> Asked:
             for one in generator.generate(prompts)
         ]
 
-    return Asked(f"{generator.engine} {generator.dtype}", found.card.role, prompt_format, answers)
+    return Asked(f"{generator.engine} {generator.dtype}", found.card.role, prompt_format, answers, generator.close)
+
+
+def _open_engine(plan: Plan, found: checkpoint.Checkpoint) -> Generator:
+    if plan.way == "vllm":
+        from waymark.generation.vllm import VllmGenerator
+
+        return VllmGenerator(
+            found, device=plan.device, dtype=plan.dtype, threads=plan.threads, prefix_caching=plan.prefix_caching
+        )
+    return open_generator(plan.way, found, device=plan.device, dtype=plan.dtype, threads=plan.threads)
 
 
 def do(job: Job, asked: Asked, given: Sequence[AgentState], prompts: Sequence[str]) -> Timing:
@@ -200,13 +214,17 @@ def do(job: Job, asked: Asked, given: Sequence[AgentState], prompts: Sequence[st
             read += sum(one.read for one in told)
             written += sum(one.written for one in told)
     seconds = time.perf_counter() - began
-    return Timing(requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb())
+    return Timing(requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb("self"))
 
 
-def _most_memory_mb() -> float:
-    """The peak of this process alone; what `getrusage` says includes the parent's before `exec`. Linux only."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+def _most_memory_mb(process: str) -> float:
+    """The peak of a process and those that it started, each its own; what `getrusage` says includes the parent's
+    before `exec`. Linux only."""
+    folder = Path("/proc") / process
+    status = (folder / "status").read_text()
+    own = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    started = [child for thread in folder.glob("task/*/children") for child in thread.read_text().split()]
+    return own + sum(_most_memory_mb(child) for child in started)
 
 
 def main() -> None:
@@ -225,6 +243,7 @@ def main() -> None:
     for line in sys.stdin:
         sys.stdout.write(do(Job.model_validate_json(line), asked, given, prompts).model_dump_json() + "\n")
         sys.stdout.flush()
+    asked.close()
 
 
 if __name__ == "__main__":

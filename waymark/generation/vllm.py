@@ -25,7 +25,8 @@ class VllmGenerator:
 
     With `urls` it asks those servers, else it starts one with the vLLM of the environment whose interpreter `python`
     is. `device`, `dtype` and `threads` are for a server that it starts: `device` is what that vLLM was built for,
-    `dtype` as vLLM names it, `auto` for float32 on a CPU and bfloat16 elsewhere. Raises EngineUnavailable.
+    `dtype` as vLLM names it, `auto` for float32 on a CPU and bfloat16 elsewhere. Without `prefix_caching` that server
+    reads every prompt whole. Raises EngineUnavailable.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class VllmGenerator:
         device: str = "auto",
         dtype: str = "auto",
         threads: int = 0,
+        prefix_caching: bool = True,
     ) -> None:
         card = checkpoint.card
         if card.architecture != "causal":
@@ -51,7 +53,14 @@ class VllmGenerator:
         self._max_new_tokens = card.max_new_tokens
         local = None
         if not urls:
-            local = LocalServer(checkpoint, find_python(python), device=device, dtype=dtype, threads=threads)
+            local = LocalServer(
+                checkpoint,
+                find_python(python),
+                device=device,
+                dtype=dtype,
+                threads=threads,
+                prefix_caching=prefix_caching,
+            )
             local.start()
             local.wait()
         self._dtype = local.dtype if local else "as its servers were started"

@@ -119,7 +119,16 @@ def served_name(checkpoint: Checkpoint) -> str:
 class LocalServer:
     """A vLLM process of our own on loopback, which ends with this process. Start it from a thread that stays."""
 
-    def __init__(self, checkpoint: Checkpoint, python: Path, *, device: str, dtype: str, threads: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        python: Path,
+        *,
+        device: str,
+        dtype: str,
+        threads: int,
+        prefix_caching: bool = True,
+    ) -> None:
         platform = _platform(python)
         if device not in ("auto", platform):
             raise EngineUnavailable(
@@ -142,6 +151,8 @@ class LocalServer:
         ]
         if platform == "cpu":
             self._command.append("--enforce-eager")  # compiling takes minutes and a compiler
+        if not prefix_caching:
+            self._command.append("--no-enable-prefix-caching")  # the last of the two counts
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         self._environment = {
             "VLLM_CPU_KVCACHE_SPACE": "1",
