@@ -11,8 +11,8 @@ publication leaves open, or that keep the loop from going in circles:
 - An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
   executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted, and
   every other sub-goal after more actions than any took along an oracle path.
-- What repairs an action first is the sub-goal itself, where it says its one action. A sub-goal whose action the
-  environment does not know, and nothing repairs, has ended.
+- What repairs an action first is the sub-goal itself, where it says its one action. For one sub-goal no repair is made
+  twice in a scene. A sub-goal whose action the environment does not know, and nothing repairs, has ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
   asked again.
 - After three sub-goals ended without an action between them, the executor is asked for five
@@ -25,7 +25,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 from anyio import to_thread
@@ -280,8 +280,9 @@ class _Play:
         step = await to_thread.run_sync(self._environment.step, action)
         replacement = None
         if not step.known and self._spec.agent.repair:
-            replacement = await self._repair(action)
+            replacement = await self._repair(action, taken if self._state.current_subgoal else ())
         if replacement is not None:
+            taken.add(replacement)
             step = await to_thread.run_sync(self._environment.step, replacement)
         turn = self._acted(
             step,
@@ -296,9 +297,10 @@ class _Play:
             self._state = state.with_subgoal_ended(self._state)
         return turn
 
-    async def _repair(self, unknown: str) -> str | None:
-        """A valid action in place of one that the environment does not know, or None: nothing fits."""
-        valid = [action for action in await to_thread.run_sync(self._environment.valid_actions) if action != unknown]
+    async def _repair(self, unknown: str, taken: Collection[str]) -> str | None:
+        """A valid action, none of those taken, in place of one that the environment does not know; None: none fits."""
+        known = await to_thread.run_sync(self._environment.valid_actions)
+        valid = [action for action in known if action != unknown and action not in taken]
         meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said

@@ -222,6 +222,16 @@ async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
     assert controller.asked[1][0].subgoal_step is None
 
 
+async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
+    executor = Executor([["look at pictur"], ["look at picture"]] * 2)
+    executor.answers += [["look at pictur"]]
+    result = await play(executor, Controller([["a"], ["b"]]), turns=3)
+    first, second, third = result.trajectory
+    assert (first.action, first.repaired, first.known) == ("look at picture", True, True)
+    assert (second.action, second.repaired) == ("look at pictur", False)
+    assert third.subgoal == "b"
+
+
 async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
     result = await play(acting(*SOLUTION), Controller([["complete_task()", "complete_task()", "a"]]))
     assert result.trajectory[0].subgoal == "a"
