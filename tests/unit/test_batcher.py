@@ -159,6 +159,19 @@ async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
     assert tally.padded == [7, 12, 1, 10]
 
 
+async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_for_long(
+    generator: Gated, room: Room, tally: Tally
+) -> None:
+    batcher = make(generator, room, tally, max_batch=2)
+    busy = await running(batcher, generator)
+    waiting = ask(batcher, "aa", "bbbb", "cccccccc", "dd", "ee", "ff", "like")
+    await tokenised(room, 24)
+    generator.gate.set()
+    await asyncio.gather(busy, waiting)
+    assert generator.batches[1:] == [["aa", "dd"], ["ee", "bbbb"], ["like", "cccccccc"], ["ff"]]
+    batcher.close()
+
+
 async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated, room: Room, tally: Tally) -> None:
     batcher = make(generator, room, tally, max_batch_tokens=12)
     busy = await running(batcher, generator)

@@ -2,7 +2,7 @@
 
     event loop          submit: a place in the room of what may wait, or QueueFull at once
     tokenising thread   writes and tokenises what waits, while the model runs the batch before
-    model thread        the oldest that is tokenised, with those nearest to it in length, as one batch
+    model thread        the oldest that is tokenised, with those nearest to it in length that came soon after it
 
 Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
 company, at most `max_wait` seconds since it came. A batch at which the engine fails is run again one by one, so that
@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from waymark.errors import (
@@ -45,6 +46,9 @@ _LAST_BATCH_SECONDS = 5.0
 _log = logging.getLogger("waymark")
 _MEMORY = 0.9
 """What the pace of a batch weighs when the next one is done."""
+_CHOICE = 2
+"""Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
+rare length would be chosen late, and get its answer when nobody wants it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,8 @@ class Batcher:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._tokenised = threading.Condition(self._lock)
+        self._free_since = 0.0
+        """When the model could have begun what it does now: its last batch was done, or work came."""
         self._closing = False
         self._threads = [
             threading.Thread(target=self._tokenise, name="tokenise", daemon=True),
@@ -390,7 +396,8 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
             return error
         _settle_soon(list(zip(batch, answers, strict=True)))
-        self._room.served(len(batch), answers[0].model_ms / 1000)
+        began, self._free_since = self._free_since, time.monotonic()
+        self._room.served(len(batch), self._free_since - began)
         self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
         return None
 
@@ -404,6 +411,7 @@ class Batcher:
                 if not ready:
                     idle = True
                     self._tokenised.wait()
+                    self._free_since = time.monotonic()
                     continue
                 batch = self._company(ready)
                 patience = 0.0 if idle else ready[0].admitted + self._max_wait - time.monotonic()
@@ -415,11 +423,15 @@ class Batcher:
         return []
 
     def _company(self, ready: Sequence[_Ticket]) -> list[_Ticket]:
-        """The oldest work and those of its kind that are nearest to it in length, within the limits; by length."""
+        """The oldest work and those of its kind that are nearest to it in length, within the limits; by length.
+
+        Chosen among the oldest alone, so that nobody is passed over for long.
+        """
         oldest = ready[0]
         assert oldest.query is not None
         kind = oldest.query.kind
-        alike = [ticket for ticket in ready if ticket.query is not None and ticket.query.kind == kind]
+        same = (ticket for ticket in ready if ticket.query is not None and ticket.query.kind == kind)
+        alike = list(islice(same, _CHOICE * self._max_batch))
         batch: list[_Ticket] = []
         rows = longest = 0
         for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
