@@ -7,8 +7,10 @@ N devices that take every N-th batch see together what one would.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -27,18 +29,20 @@ IGNORED = -100
 _ROUND = 16
 _CHUNK = 32
 """Batches that are drawn together and sorted by length."""
+_KNOWN = 0.1
+"""Added to every loss before examples are weighed by it, so that none is forgotten."""
 
 
 class Batches:
-    """Batches of similar length, numbered from 0 without end; each batch of examples follows its batches of drills."""
+    """Batches of similar length, numbered from 0 without end; each batch of examples follows its batches of drills.
 
-    def __init__(self, corpus: Sequence[Example], recipe: Recipe) -> None:
+    With `losses`, one for each example, hard examples are drawn more often (`Recipe.hard`).
+    """
+
+    def __init__(self, corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] | None = None) -> None:
         self._recipe = recipe
-        self._by_task: dict[str, list[Example]] = {}
-        for example in corpus:
-            self._by_task.setdefault(example.task_id, []).append(example)
-        self._tasks = sorted(self._by_task)
-        self._weights = [len(self._by_task[task]) ** (1 / recipe.temperature) for task in self._tasks]
+        self._corpus = corpus
+        self._summed = list(accumulate(_weights(corpus, recipe, losses)))
         self._rename = Renamer(corpus, share=recipe.rename, seed=recipe.seed)
         self._drillable = [example for example in corpus if self._rename.drill(example)] if recipe.drills else []
         if recipe.drills and not self._drillable:
@@ -59,8 +63,7 @@ class Batches:
         size = self._recipe.batch
         draw = random.Random(f"{self._recipe.seed} {chunk}")
         self._rename.reseed(draw.getrandbits(64))
-        tasks = draw.choices(self._tasks, self._weights, k=size * _CHUNK)
-        pairs = [self._rename(draw.choice(self._by_task[task])) for task in tasks]
+        pairs = [self._rename(one) for one in draw.choices(self._corpus, cum_weights=self._summed, k=size * _CHUNK)]
         pairs.sort(key=lambda pair: len(pair[0]))
         batches = [pairs[at : at + size] for at in range(0, len(pairs), size)]
         draw.shuffle(batches)
@@ -71,6 +74,14 @@ class Batches:
                 drawn.append([drill for drill in drills if drill])
             drawn.append(batch)
         return drawn
+
+
+def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] | None) -> Iterator[float]:
+    """How often each example is drawn, relative to the others: its task type's share, times how hard it is."""
+    counts = Counter(example.task_id for example in corpus)
+    for place, example in enumerate(corpus):
+        share = counts[example.task_id] ** (1 / recipe.temperature - 1)
+        yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,13 @@ class Tensors:
             "attention_mask": _rectangle([[1] * len(ids) for ids in prompts], 0),
             "labels": _rectangle(answers, IGNORED),
         }
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross-entropy of each answer's tokens, in nats."""
+        if self.recipe.architecture == "causal":
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
+        return each.sum(dim=1) / (labels != IGNORED).sum(dim=1)
 
     def right(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Which answers are right token by token under teacher forcing: those that greedy search would give."""

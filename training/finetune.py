@@ -35,6 +35,7 @@ from training.datasets import Example
 from training.metrics import Metrics
 from training.model import end_token, open_model, open_tokenizer, pad_token, plain_copy
 from training.recipe import Recipe, has_state, require_same_model
+from training.renaming import Renamer
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 
@@ -85,7 +86,6 @@ class Run:
             (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
         if recipe.recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
-        self._batches = Batches(train, recipe)
         self._tensors = Tensors(Tokens(self.tokenizer, end_token(model)), recipe, pad_token(model))
         self.parameters = sum(weight.numel() for weight in model.parameters())
         """How many weights the model has, shared ones once."""
@@ -97,6 +97,7 @@ class Run:
         self.best = DevScores(loss=math.inf, exact_match=-1.0)
         self._stale = 0
         self._resume()
+        self._batches = Batches(train, recipe, self._losses(train) if recipe.hard else None)
         self._metrics = Metrics(folder, recipe, step=self.step, wandb=wandb) if self.main else None
 
     @property
@@ -133,22 +134,42 @@ class Run:
 
     def evaluate(self, corpus: Sequence[Example]) -> DevScores:
         """Teacher-forced loss and greedy exact match; the whole answer counts, end token included."""
-        self.model.eval()
-        ordered = sorted(corpus, key=lambda example: len(example.prompt))
-        batches = [ordered[at : at + _DEV_BATCH] for at in range(0, len(ordered), _DEV_BATCH)]
         sums = torch.zeros(2, device=self._accelerator.device)
+        for places, output, labels in self._read([(one.prompt, one.target) for one in corpus]):
+            sums[0] += output.loss * len(places)
+            sums[1] += self._tensors.right(output.logits, labels).sum()
+        loss, hits = self._accelerator.reduce(sums, "sum").tolist()
+        return DevScores(loss=loss / len(corpus), exact_match=hits / len(corpus))
+
+    def _losses(self, corpus: Sequence[Example]) -> list[float]:
+        """How hard each example, renamed as usual, was for the model that this run began with; kept in its folder."""
+        kept = self.folder / "losses.json"
+        if not kept.exists() or not has_state(self.folder):
+            rename = Renamer(corpus, share=self.recipe.rename, seed=self.recipe.seed)
+            losses = torch.zeros(len(corpus), device=self._accelerator.device)
+            for places, output, labels in self._read([rename(example) for example in corpus]):
+                losses[places] = self._tensors.losses(output.logits, labels)
+            every: list[float] = self._accelerator.reduce(losses, "sum").tolist()
+            if self.main:
+                kept.write_text(json.dumps([round(loss, 4) for loss in every]))
+            self._accelerator.wait_for_everyone()
+        losses_kept: list[float] = json.loads(kept.read_text())
+        return losses_kept
+
+    def _read(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Any, torch.Tensor]]:
+        """Pass pairs forward in batches of like length, on each device its share: their places, output and labels."""
+        self.model.eval()
+        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))
+        batches = [order[at : at + _DEV_BATCH] for at in range(0, len(order), _DEV_BATCH)]
         with torch.no_grad():
             # Devices that shard a model pass forward together, so each takes as many batches; some count for none.
             for first in range(0, len(batches), self._devices):
                 number = first + self._accelerator.process_index
-                batch = batches[min(number, len(batches) - 1)]
-                inputs = self._inputs([(example.prompt, example.target) for example in batch])
+                places = batches[min(number, len(batches) - 1)]
+                inputs = self._inputs([pairs[place] for place in places])
                 output = self.model(**inputs)
                 if number < len(batches):
-                    sums[0] += output.loss * len(batch)
-                    sums[1] += self._tensors.right(output.logits, inputs["labels"]).sum()
-        loss, hits = self._accelerator.reduce(sums, "sum").tolist()
-        return DevScores(loss=loss / len(corpus), exact_match=hits / len(corpus))
+                    yield places, output, inputs["labels"]
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors (bf16) and the tokenizer: what serving reads. Replaces the folder."""

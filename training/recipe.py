@@ -63,6 +63,9 @@ class Recipe:
     max_new_tokens: Positive = 40
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """Task types are drawn with probability count^(1/temperature); 1: as they come."""
+    hard: Annotated[float, Field(ge=0)] = 0.0
+    """Examples are drawn with weight (their loss + 0.1)^hard, the loss measured once, before the first step; 0: all
+    alike. For a run that goes on from a model which knows most of them."""
     rename: Share = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Natural = 0

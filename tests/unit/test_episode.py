@@ -223,12 +223,12 @@ async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
 
 
 async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
-    executor = Executor([["look at pictur"], ["look at picture"]] * 2)
-    executor.answers += [["look at pictur"]]
+    executor = Executor([["teleport to hallwy"], ["teleport to hallway"]] * 2)
+    executor.answers += [["teleport to hallwy"]]
     result = await play(executor, Controller([["a"], ["b"]]), turns=3)
     first, second, third = result.trajectory
-    assert (first.action, first.repaired, first.known) == ("look at picture", True, True)
-    assert (second.action, second.repaired) == ("look at pictur", False)
+    assert (first.action, first.repaired, first.known) == ("teleport to hallway", True, True)
+    assert (second.action, second.repaired) == ("teleport to hallwy", False)
     assert third.subgoal == "b"
 
 
