@@ -8,6 +8,8 @@ Where sub-goals come from is an option of the agent: `waymark.subgoal_sources` h
 choosing among a controller's several included. The flat agent has none; all else is the same loop. Choices that the
 publication leaves open, or that keep the loop from going in circles:
 
+- What stakes the score (`waymark.stakes`) is followed only if it is likely enough: sub-goals, or the actions of an
+  agent without them.
 - An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
   executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted, and
   every other sub-goal after more actions than any took along an oracle path.
@@ -53,6 +55,7 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from waymark.stakes import is_worth_it
 from waymark.state import Scene
 from waymark.subgoal_sources import SubgoalSource, oracle
 from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
@@ -270,10 +273,12 @@ class _Play:
         taken = self._taken[state.scene(self._state), self._state.current_subgoal]
         if action is None and stuck:
             action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
-        elif action in taken and not action.startswith(REPEATABLE):
+        elif action is not None and self._is_unwise(action, logprob, taken):
             answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
-            others = (None if one.action is None else phrase(one.action) for one in answer.alternatives)
-            action = next((one for one in others if one not in taken), action)
+            dared = [one for one in answer.alternatives if one.action is None or self._dares(one.action, one.logprob)]
+            others = [None if one.action is None else phrase(one.action) for one in dared]
+            instead = action if logprob is None or self._dares(action, logprob) else WAITING
+            action = next((one for one in others if one not in taken), instead)
         if action is None:
             return self._ended(logprob, controller_called=controller_called)
         taken.add(action)
@@ -296,6 +301,15 @@ class _Play:
         if not step.known:
             self._state = state.with_subgoal_ended(self._state)
         return turn
+
+    def _is_unwise(self, action: str, logprob: float | None, taken: Collection[str]) -> bool:
+        """Whether another action should be looked for."""
+        again = action in taken and not action.startswith(REPEATABLE)
+        return again or (logprob is not None and not self._dares(action, logprob))
+
+    def _dares(self, action: str, logprob: float) -> bool:
+        """Whether an action may be taken for what it stakes; of sub-goals, their source has judged that."""
+        return self._source is not None or is_worth_it(action, logprob, self._state)
 
     async def _repair(self, unknown: str, taken: Collection[str]) -> str | None:
         """A valid action, none of those taken, in place of one that the environment does not know; None: none fits."""

@@ -66,7 +66,7 @@ class Executor:
             answer = self.answers[min(len(self.asked), len(self.answers) - 1)][:n]
             self.asked.append((state, n))
         alternatives = tuple(
-            ActionAlternative(action=one, ended_subgoal=one is None, logprob=-0.5, mean_logprob=-0.1) for one in answer
+            ActionAlternative(action=one, ended_subgoal=one is None, logprob=-1.0, mean_logprob=-0.1) for one in answer
         )
         return ActionResponse(
             action=answer[0],
@@ -205,6 +205,15 @@ async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> No
     executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
     result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
     assert actions_of(result) == ["pick up moon", "pick up picture"]
+
+
+async def test_the_flat_agent_stakes_its_score_only_where_it_is_sure_enough() -> None:
+    surer = ["focus on orange", "move picture to red box"]
+    result = await play(Executor([*([one] for one in SOLUTION[:3]), ["focus on orange"], surer]))
+    assert result.success
+    assert (result.trajectory[3].proposed, result.trajectory[3].action) == ("focus on orange", surer[1])
+    waiting = await play(Executor([*([one] for one in SOLUTION[:3]), ["focus on orange"]]), turns=4)
+    assert waiting.trajectory[3].action == "wait1"
 
 
 async def test_a_subgoal_that_says_its_action_repairs_it() -> None:

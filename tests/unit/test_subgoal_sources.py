@@ -15,7 +15,7 @@ from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
 from waymark.subgoal_sources import llm_plan, oracle
-from waymark.subgoal_sources.controller import choose_subgoal, is_worth_it
+from waymark.subgoal_sources.controller import choose_subgoal
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.subgoal_sources.plan import PlanSource
 from waymark.subgoals import COMPLETE, Segment, is_reached
@@ -39,29 +39,6 @@ THINGS = ["counter", "bowl", "red apple", "orange", "drawer", "fridge", "glass j
 
 
 # --- the controller's, by the rules of play ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("subgoal", "probability", "score", "worth"),
-    [
-        ("focus_on(red box)", 0.6, 50, True),
-        ("focus_on(red box)", 0.6, 92, False),
-        ("move(tin, blue box)", 0.4, 85, False),
-        ("move(tin, metal pot)", 0.1, 85, True),
-        ("focus_on(wolf)", 0.0, 0, True),
-    ],
-)
-def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
-    subgoal: str, probability: float, score: int, worth: bool
-) -> None:
-    choice = "If tin conducts, put it in the blue box. If not, put it in the red box."
-    state = KITCHEN.model_copy(update={"score": score, "task": choice})
-    assert is_worth_it(subgoal, probability, state) is worth
-
-
-def test_the_only_box_there_is_is_no_answer() -> None:
-    state = KITCHEN.model_copy(update={"score": 75, "task": "Find a plant. Move it to the red box in the kitchen."})
-    assert is_worth_it("move(flower pot 1, red box)", 0.5, state)
 
 
 @pytest.mark.parametrize(

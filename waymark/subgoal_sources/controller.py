@@ -7,22 +7,19 @@
   lies, to time a slide that it has watched.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
-- A wrong focus, or the wrong one of several boxes, ends an episode at -100. So such a sub-goal is only followed if
-  the controller's probability for it, times the 100 points to be had, is at least the score that is at stake.
+- One that stakes the score (`waymark.stakes`) is only followed if it is likely enough.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
   points are still open then: the controller's next best sub-goal is taken, if it has one.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from waymark.contracts import AgentState, SubgoalResponse
-from waymark.environment import SOLVED
+from waymark.stakes import is_worth_it
 from waymark.state import Scene, scene
 from waymark.subgoals import COMPLETE, in_sight, is_reached
 
@@ -37,7 +34,6 @@ REPEATABLE = (
     "time_slide(",
 )
 """What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
-_BOX = re.compile(r"\b[a-z]+ box\b")
 REPEATS = 3
 """How often such a sub-goal may be given in one scene."""
 
@@ -65,9 +61,7 @@ class ControllerSource:
         if ended is None and (first == COMPLETE or not in_sight([first], state) or is_reached(first, state)):
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
         alternatives = [
-            phrase(one.subgoal)
-            for one in answer.alternatives
-            if is_worth_it(one.subgoal, math.exp(min(0.0, one.logprob)), state)
+            phrase(one.subgoal) for one in answer.alternatives if is_worth_it(one.subgoal, one.logprob, state)
         ]
         alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
         alternatives = in_sight(alternatives, state) or alternatives
@@ -96,12 +90,6 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
     if others:
         return (fresh or others)[0]
     return None if COMPLETE in alternatives or not alternatives else ended
-
-
-def is_worth_it(subgoal: str, probability: float, state: AgentState) -> bool:
-    """Whether a sub-goal that may end the episode at -100 is likely enough to stake the score on it."""
-    answer = subgoal.startswith("move(") and subgoal.endswith(" box)") and len(set(_BOX.findall(state.task))) > 1
-    return not (answer or subgoal.startswith("focus_on(")) or probability * SOLVED >= state.score
 
 
 def phrase(text: str) -> str:

@@ -1,0 +1,36 @@
+import math
+
+import pytest
+
+from waymark.contracts import AgentState
+from waymark.stakes import is_worth_it
+
+CHOICE = "If tin conducts, put it in the blue box. If not, put it in the red box."
+
+
+def state(score: int, task: str = CHOICE) -> AgentState:
+    return AgentState(task=task, look="You see: tin", inventory="", score=score)
+
+
+@pytest.mark.parametrize(
+    ("decision", "probability", "score", "worth"),
+    [
+        ("focus_on(red box)", 0.6, 50, True),
+        ("focus_on(red box)", 0.6, 92, False),
+        ("focus on red box", 0.6, 92, False),
+        ("move(tin, blue box)", 0.4, 85, False),
+        ("move tin to blue box", 0.4, 85, False),
+        ("move(tin, metal pot)", 0.1, 85, True),
+        ("pick up tin", 0.1, 85, True),
+        ("focus_on(wolf)", 1e-9, 0, True),
+    ],
+)
+def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
+    decision: str, probability: float, score: int, worth: bool
+) -> None:
+    assert is_worth_it(decision, math.log(probability), state(score)) is worth
+
+
+def test_the_only_box_there_is_is_no_answer() -> None:
+    only = "Your task is to find a plant and move it to the red box."
+    assert is_worth_it("move(flower pot 1, red box)", math.log(0.5), state(75, only))

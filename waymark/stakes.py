@@ -1,0 +1,24 @@
+"""What an agent stakes its score on: a wrong focus, or the wrong one of several boxes, ends an episode at -100."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from waymark.contracts import AgentState
+from waymark.environment import SOLVED
+
+_BOX = re.compile(r"\b[a-z]+ box\b")
+_FOCUS = ("focus_on(", "focus on ")
+_INTO_BOX = re.compile(r"move[( ].* box\)?")
+
+
+def is_worth_it(decision: str, logprob: float, state: AgentState) -> bool:
+    """Whether a sub-goal or an action may be followed: it stakes nothing, or it is likely enough for what it stakes.
+
+    `logprob` is the model's, in nats. Likely enough is where its probability, times the 100 points to be had, is at
+    least the score that is lost otherwise.
+    """
+    answers = _INTO_BOX.fullmatch(decision) and len(set(_BOX.findall(state.task))) > 1
+    stakes = answers or decision.startswith(_FOCUS)
+    return not stakes or math.exp(min(0.0, logprob)) * SOLVED >= state.score
