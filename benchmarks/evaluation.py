@@ -1,17 +1,21 @@
 """How many episodes an hour an evaluation plays: against the published loop, and with two workers against one.
 
-    python -m benchmarks.evaluation [--episodes 6] [--rounds 2] [--json FILE]
-    python -m benchmarks.evaluation --workers [--episodes 12] [--rounds 2]
+    python -m benchmarks.evaluation [--episodes 30] [--rounds 2] [--slots N] [--json FILE]
+    python -m benchmarks.evaluation --workers [--pause SECONDS]
 
-Both sides play the first test variations of some tasks with the shipped checkpoints under the limits of protocol
-`seed`, in turn. The published loop is one process: `ScienceWorldEnv.step`, transformers in float32 with a beam of five,
-one prompt at a time, both models at every step (`benchmarks.published`). The other side is what `waymark evaluate`
-starts and asks: Redis, the services, a worker with a simulator a core. Starting is not counted on either side, nor is
-an episode that each simulator plays before. The sides are different agents with the same weights and end their episodes
-at different moments; so turns a second stand beside episodes an hour.
+Both sides play the same test variations with the shipped checkpoints under the limits of protocol `seed`, in turn: the
+first of each of the 30 task types, or fewer, evenly taken from them. The published loop is one process:
+`ScienceWorldEnv.step`, transformers in float32 with a beam of five, one prompt at a time, both models at every step
+(`benchmarks.published`). The other side is what `waymark evaluate` starts and asks: Redis, the services, a worker with
+its simulators. Starting is not counted on either side, nor is an episode that each simulator plays before; simulators
+get faster for a minute or two as Java compiles them, so the first round is slower than the next on either side. The
+sides are different agents with the same weights and end their episodes at different moments, so turns a second stand
+beside episodes an hour; and CPU time, of all processes of a side, which other work on the machine disturbs least.
 
-`--workers` starts the stack with a worker of one simulator, then a second such worker, and compares the two. Targets:
-10 times the published loop's episodes an hour; two workers at least 1.7 times one where there are cores for both.
+`--workers` starts the stack with a worker of one simulator, then a second such worker, and compares the two. Where
+the cores do not suffice for that, `--pause` takes the scripted world and models without weights instead, and a step
+waits so long without computing, as if each worker's simulator had a machine of its own. Targets: 10 times the published
+loop's episodes an hour; two workers at least 1.7 times one where there are cores for both.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,10 +40,10 @@ from rich.progress import Progress
 from benchmarks.machine import Machine, describe, figures
 from waymark.client import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
-from waymark.process import available_cores
+from waymark.process import children, cpu_seconds, simulators_at_once
 from waymark.protocols import PROTOCOLS
 from waymark.stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
-from waymark.tasks import GROUPS, TASKS, TaskType
+from waymark.tasks import TASKS, TaskType
 
 if TYPE_CHECKING:  # it needs torch, which the other comparison does not
     from benchmarks.published import PublishedLoop
@@ -58,6 +63,8 @@ class Played(BaseModel):
     seconds: float
     mean_score: float
     errored: int
+    cpu_seconds: float
+    """Of all of the side's processes."""
 
     @property
     def an_hour(self) -> float:
@@ -76,17 +83,20 @@ class Report(BaseModel):
     """Of episodes an hour, median of the rounds."""
     turns_ratio: float
     """Of turns a second, likewise."""
+    cpu_ratio: float
+    """Of episodes a second of CPU time, likewise."""
     target: float
 
 
 def tasks(count: int) -> list[TaskType]:
-    """So many tasks, those with short oracle paths first, which is kind to the side that takes longer for a turn."""
-    return sorted(TASKS, key=lambda task: GROUPS.index(task.group))[:count]
+    """So many tasks, evenly taken from all topics."""
+    return [TASKS[place * len(TASKS) // count] for place in range(count)]
 
 
 def play_published(loop: PublishedLoop, chosen: Sequence[TaskType]) -> Played:
     """The first test variation of each task in the published loop."""
-    began = time.perf_counter()
+    pids = [os.getpid(), loop.simulator]
+    computed, began = cpu_seconds(pids), time.perf_counter()
     played = [loop.play(task.id, task.split("test").start) for task in chosen]
     return Played(
         side="published loop",
@@ -95,13 +105,19 @@ def play_published(loop: PublishedLoop, chosen: Sequence[TaskType]) -> Played:
         seconds=time.perf_counter() - began,
         mean_score=statistics.fmean(max(0, turns[-1].score) for turns in played),
         errored=0,
+        cpu_seconds=cpu_seconds(pids) - computed,
     )
 
 
-def evaluate(side: str, stack: Stack, chosen: Sequence[TaskType]) -> Played:
-    """The same as an evaluation of a running stack, from its submission to its last result."""
+def evaluate(side: str, stack: Stack, chosen: Sequence[TaskType], *workers: Part) -> Played:
+    """The same as an evaluation of a running stack, from its submission to its last result.
+
+    `workers` are those that the stack has not started itself.
+    """
     request = EvaluationRequest(protocol="quick", tasks=tuple(task.id for task in chosen), limits=LIMITS)
-    began = time.perf_counter()
+    parts = [*stack.pids.values(), *(worker.process.pid for worker in workers)]
+    pids = [os.getpid(), *parts, *(simulator for part in parts for simulator in children(part))]
+    computed, began = cpu_seconds(pids), time.perf_counter()
     results = asyncio.run(_results(stack.url("env-runner"), request))
     return Played(
         side=side,
@@ -110,6 +126,7 @@ def evaluate(side: str, stack: Stack, chosen: Sequence[TaskType]) -> Played:
         seconds=time.perf_counter() - began,
         mean_score=statistics.fmean(one.score for one in results),
         errored=sum(one.error is not None for one in results),
+        cpu_seconds=cpu_seconds(pids) - computed,
     )
 
 
@@ -119,35 +136,42 @@ async def _results(url: str, request: EvaluationRequest) -> list[EpisodeResult]:
         return [event async for event in client.events(status.id) if isinstance(event, EpisodeResult)]
 
 
-def against_published(chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path) -> list[tuple[Played, Played]]:
+def against_published(
+    chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path, slots: int | None
+) -> list[tuple[Played, Played]]:
     """Rounds of the published loop and the stack, in turn."""
     from benchmarks.published import PublishedLoop
 
-    warm_up = tasks(available_cores())
-    with Stack(StackOptions(runs=scratch)) as stack, chdir(scratch):
+    with Stack(StackOptions(runs=scratch, slots=slots)) as stack, chdir(scratch):
         loop = PublishedLoop(CHECKPOINTS / "controller", CHECKPOINTS / "executor", LIMITS)
         try:
-            play_published(loop, warm_up[:1])
-            evaluate(OURS, stack, warm_up)
+            play_published(loop, tasks(1))
+            evaluate(OURS, stack, tasks(slots or simulators_at_once()))
             return [(play_published(loop, chosen), evaluate(OURS, stack, chosen)) for _ in rounds]
         finally:
             loop.close()
 
 
-def one_against_two(chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path) -> list[tuple[Played, Played]]:
+def one_against_two(
+    chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path, pause: float | None
+) -> list[tuple[Played, Played]]:
     """Rounds of one worker with one simulator and of two such, in turn."""
     found = []
+    options = StackOptions(runs=scratch, slots=0)
+    if pause is not None:
+        options = replace(options, engine="scripted", environment="scripted")
     with (
         EmbeddedRedis(scratch) as redis,
         _environment("WAYMARK_REDIS_URL", redis.url),
-        Stack(StackOptions(runs=scratch, slots=1)) as stack,
+        Stack(options) as stack,
     ):
-        evaluate("warm-up", stack, tasks(1))
         for _ in rounds:
-            alone = evaluate("one worker", stack, chosen)
-            with _second_worker(stack, scratch):
-                evaluate("warm-up", stack, tasks(2))
-                found.append((alone, evaluate("two workers", stack, chosen)))
+            with _worker(stack, scratch, pause) as first:
+                evaluate("warm-up", stack, tasks(1), first)
+                alone = evaluate("one worker", stack, chosen, first)
+                with _worker(stack, scratch, pause) as second:
+                    evaluate("warm-up", stack, tasks(2), first, second)
+                    found.append((alone, evaluate("two workers", stack, chosen, first, second)))
     return found
 
 
@@ -165,8 +189,8 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
-def _second_worker(stack: Stack, scratch: Path) -> Iterator[None]:
-    """Another worker with one simulator, as `waymark worker` starts one on any machine."""
+def _worker(stack: Stack, scratch: Path, pause: float | None) -> Iterator[Part]:
+    """A worker with one simulator, as `waymark worker` starts one on any machine, or one whose steps only wait."""
     settings = {
         **os.environ,
         "WAYMARK_RUNS": str(scratch),
@@ -174,9 +198,10 @@ def _second_worker(stack: Stack, scratch: Path) -> Iterator[None]:
         "WAYMARK_CONTROLLER_URL": stack.url("controller"),
         "WAYMARK_EXECUTOR_URL": stack.url("executor"),
     }
-    part = Part("second worker", [sys.executable, "-m", "waymark", "worker"], settings, scratch / "worker-2.log")
+    module = ["waymark", "worker"] if pause is None else ["benchmarks.waiting_worker", str(pause)]
+    part = Part("worker", [sys.executable, "-m", *module], settings, scratch / "worker.log")
     try:
-        yield
+        yield part
         part.check()
     finally:
         part.stop()
@@ -193,13 +218,16 @@ def report(machine: Machine, rounds: Sequence[tuple[Played, Played]], target: fl
         turns_ratio=statistics.median(
             (ours.turns / ours.seconds) / (theirs.turns / theirs.seconds) for theirs, ours in rounds
         ),
+        cpu_ratio=statistics.median(
+            (ours.episodes / ours.cpu_seconds) / (theirs.episodes / theirs.cpu_seconds) for theirs, ours in rounds
+        ),
         target=target,
     )
 
 
 def show(found: Report, console: Console) -> None:
     """Print the rounds and the ratio."""
-    table = figures("", "episodes", "seconds", "episodes/h", "turns/s", "score", "errored")
+    table = figures("", "episodes", "seconds", "episodes/h", "turns/s", "CPU s", "score", "errored")
     for one in found.played:
         table.add_row(
             one.side,
@@ -207,29 +235,36 @@ def show(found: Report, console: Console) -> None:
             f"{one.seconds:.1f}",
             f"{one.an_hour:.0f}",
             f"{one.turns / one.seconds:.1f}",
+            f"{one.cpu_seconds:.1f}",
             f"{one.mean_score:.1f}",
             str(one.errored),
         )
     console.print(table)
     console.print(found.machine.line(), soft_wrap=True)
     console.print(f"ratio {found.turns_ratio:.1f} turns a second, {found.side} to {found.baseline}")
+    console.print(f"ratio {found.cpu_ratio:.1f} episodes a second of CPU time, {found.side} to {found.baseline}")
     console.print(
         f"ratio {found.ratio:.2f} episodes an hour, {found.side} to {found.baseline} (target >= {found.target:g})"
     )
 
 
 def main(
-    episodes: Annotated[int, typer.Option(help="Of a round, on each side.", min=1, max=len(TASKS))] = 6,
+    episodes: Annotated[int, typer.Option(help="Of a round, on each side.", min=1, max=len(TASKS))] = 30,
     rounds: Annotated[int, typer.Option(help="Times that both sides play.", min=1)] = 2,
+    slots: Annotated[int | None, typer.Option(help="Simulators of the stack; by default its own choice.")] = None,
     workers: Annotated[bool, typer.Option("--workers", help="Compare two workers with one instead.")] = False,
+    pause: Annotated[float | None, typer.Option(help="Seconds that a step of workers' waits, without models.")] = None,
     json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
 ) -> None:
     """Play on both sides and print the ratio."""
     machine = describe(*_LIBRARIES)
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory() as scratch, Progress(console=console) as progress:
-        measure = one_against_two if workers else against_published
-        played = measure(tasks(episodes), progress.track(range(rounds), description="rounds"), Path(scratch))
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
+        scratch, turns = Path(folder), progress.track(range(rounds), description="rounds")
+        if workers:
+            played = one_against_two(tasks(episodes), turns, scratch, pause)
+        else:
+            played = against_published(tasks(episodes), turns, scratch, slots)
     found = report(machine, played, WORKERS_TARGET if workers else PUBLISHED_TARGET)
     show(found, console)
     if json is not None:

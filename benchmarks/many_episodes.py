@@ -35,7 +35,7 @@ from rich.table import Table
 from benchmarks.machine import Machine, describe
 from services.env_runner.jobs import JobStore
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
-from waymark.process import resident_mb
+from waymark.process import cpu_seconds, resident_mb
 from waymark.protocols import episodes
 from waymark.runs import Evaluation, RunFolder
 from waymark.stack import EmbeddedRedis, Part, Stack, StackOptions
@@ -192,12 +192,6 @@ def _answers(taken: Sequence[float]) -> Answers:
     return Answers(count=len(in_order), p50=statistics.median(in_order), p99=p99, max=in_order[-1])
 
 
-def _cpu_seconds(pid: int) -> float:
-    """What a process has computed so far (`man proc_pid_stat`). Linux only."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def _exact(store: JobStore, specs: Sequence[EpisodeSpec], folder: RunFolder) -> bool:
     ids = [spec.id for spec in specs]
     results = store.results(_NAME)
@@ -229,13 +223,13 @@ def measure(count: int, workers: int, console: Console) -> Report:
             pids = {**stack.pids, **{part.name: part.process.pid for part in more}, _REDIS: redis.part.process.pid}
             store = JobStore(redis.url)
             specs = _specs(count)
-            computed = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+            computed = {name: cpu_seconds([pid]) for name, pid in pids.items()}
             empty = resident_mb(pids[_REDIS]) or math.nan
             began = time.monotonic()
             store.submit(_evaluation(count, _versions(http)), specs)
             memory, answers = _watch(http, pids, console, count)
             seconds = time.monotonic() - began
-            spent = {name: _cpu_seconds(pid) - computed[name] for name, pid in pids.items()}
+            spent = {name: cpu_seconds([pid]) - computed[name] for name, pid in pids.items()}
             kept = (resident_mb(pids[_REDIS]) or math.nan) - empty
             exact = _exact(store, specs, RunFolder(options.runs / _NAME))
             store.close()

@@ -134,6 +134,11 @@ class PublishedLoop:
             )
         return turns
 
+    @property
+    def simulator(self) -> int:
+        """The process id of its JVM."""
+        return int(self._env._gateway.java_process.pid)
+
     def close(self) -> None:
         """End the simulator."""
         self._env.close()

@@ -62,7 +62,7 @@ _EnvironmentOption = Annotated[
     EnvironmentName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
 ]
 _SlotsOption = Annotated[
-    int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: one a core.")
+    int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: 3 to 2 cores.")
 ]
 _CheckpointsOption = Annotated[
     Path,

@@ -6,13 +6,14 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _BEHIND = 5
-"""How much nicer than the main thread: when both want a core, it gets three times as much of it."""
+"""How much nicer native threads are: when both want a core, one of Python gets three times as much of it."""
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
@@ -43,17 +44,19 @@ def available_cores() -> int:
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
-def put_main_thread_first() -> None:
-    """Have every other thread that runs now, and those that they start later, give way to the main thread.
+def put_python_first() -> None:
+    """Have all threads of native libraries that run now give way to those that run Python.
 
-    Linux only, where a thread has a priority of its own; elsewhere nothing happens.
+    Those of Python keep one priority among themselves: one that held the interpreter and had to wait for a core would
+    keep the others waiting with it. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
-    for thread in map(int, os.listdir("/proc/self/task")):
-        if thread != os.getpid():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND)
+    python = {thread.native_id for thread in threading.enumerate()}
+    behind = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND
+    for thread in {int(name) for name in os.listdir("/proc/self/task")} - python:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.setpriority(os.PRIO_PROCESS, thread, behind)
 
 
 def simulators_at_once() -> int:

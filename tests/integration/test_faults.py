@@ -19,6 +19,7 @@ import pytest
 
 from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable, until
 from tests.integration.faulty_worker import STEPPING
+from waymark.process import children
 from waymark.stack import EmbeddedRedis
 
 TURNS_TO_A_STEP = 4
@@ -120,8 +121,7 @@ def _jvm(worker: int) -> int:
     found: list[int] = []
 
     def one() -> bool:
-        children = [pid for file in Path(f"/proc/{worker}/task").glob("*/children") for pid in file.read_text().split()]
-        found[:] = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
+        found[:] = [pid for pid in children(worker) if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
         return len(found) == 1
 
     until(one, "the worker has a JVM")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from waymark.errors import PortInUse, StackError
-from waymark.stack import HOST, Part, _claim, free_ports
+from waymark.stack import HOST, EmbeddedRedis, Part, _claim, free_ports
 
 
 def part(log: Path, code: str) -> Part:
@@ -31,7 +31,7 @@ def test_exit_code_3_means_that_the_port_is_in_use(tmp_path: Path) -> None:
         part(tmp_path / "log", "raise SystemExit(3)").check()
 
 
-def testfree_ports_differ() -> None:
+def test_free_ports_differ() -> None:
     assert len(set(free_ports().values())) == 3
 
 
@@ -40,3 +40,9 @@ def test_a_port_in_use_is_named_with_its_service() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUse, match=f"Port {port}, which the executor needs"):
             _claim({"executor": port})
+
+
+def test_a_named_redis_that_is_absent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYMARK_REDIS_SERVER", "/nowhere/redis-server")
+    with pytest.raises(StackError, match="'/nowhere/redis-server' names no program"):
+        EmbeddedRedis(tmp_path).start()
