@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
-from waymark.process import put_main_thread_first
+from waymark.process import put_python_first
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3
@@ -130,7 +130,7 @@ class _Server(uvicorn.Server):
             self._begin()
             # An engine takes all cores it is given. Without a prior claim the event loop gets but its share of one,
             # and requests wait for seconds in their sockets, where no limit sees them.
-            put_main_thread_first()
+            put_python_first()
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
             self.failure = error
             self.should_exit = True
