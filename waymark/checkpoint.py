@@ -16,13 +16,14 @@ import hashlib
 import json
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from waymark.contracts import Role
 from waymark.errors import CheckpointError
 from waymark.generation.tokens import read_tokenizer
+from waymark.prompts import get_format
 
 CARD = "card.json"
 WEIGHTS = "model.safetensors"
@@ -30,6 +31,7 @@ _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 _CTRANSLATE2 = "ctranslate2"
+_Positive = Annotated[int, Field(gt=0)]
 
 
 class Training(BaseModel):
@@ -58,10 +60,10 @@ class CheckpointCard(BaseModel):
     role: Role
     architecture: Literal["seq2seq", "causal"]
     prompt_format: str
-    parameters: int
-    max_input_tokens: int
-    """Longer prompts are cut, and the answer says so."""
-    max_new_tokens: int
+    parameters: _Positive
+    max_input_tokens: Annotated[int, Field(gt=2)]
+    """Longer prompts are cut, and the answer says so. One token opens a prompt and one ends it."""
+    max_new_tokens: _Positive
     created: str
     """ISO 8601 date."""
     training: Training
@@ -120,10 +122,8 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
         card = CheckpointCard.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(
-            f"The card of {folder} is unreadable at {where!r}: {first['msg']}.", remedy=remedy
-        ) from error
+        where = f" at {'.'.join(map(str, first['loc']))!r}" if first["loc"] else ""
+        raise CheckpointError(f"The card of {folder} is unreadable{where}: {first['msg']}.", remedy=remedy) from error
     found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     found.pop(CARD)
     # CTranslate2 calls its own format model.bin, too.
@@ -147,6 +147,10 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
         raise CheckpointError(
             f"{folder} was trained as {card.role}, not as {role}.", remedy=f"Name a checkpoint of role {role}."
         )
+    try:
+        get_format(card.prompt_format)
+    except CheckpointError as error:
+        raise CheckpointError(f"The card of {folder}: {error.message}", remedy=error.remedy) from error
     _check_model(folder, card)
     return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
 

@@ -253,9 +253,11 @@ def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path, kind: Kind) -> No
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
-def test_a_gpu_that_is_not_there_is_refused(engine: str, tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="No CUDA device is visible"):
-        open_generator(engine, make_checkpoint(tmp_path), device="cuda")
+def test_a_device_that_is_not_there_is_refused(engine: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path)
+    for device, words in (("cuda", "No CUDA device is visible"), ("tpu", "refuses device 'tpu'")):
+        with pytest.raises(EngineUnavailable, match=words):
+            open_generator(engine, checkpoint, device=device)
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])

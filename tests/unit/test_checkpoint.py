@@ -141,11 +141,16 @@ def test_a_model_without_a_card_is_told_how_to_get_one(folder: Path) -> None:
         load(folder)
 
 
-@pytest.mark.parametrize(("field", "value"), [("role", "pilot"), ("parameters", "many"), ("surprise", 1)])
+@pytest.mark.parametrize(("field", "value"), [("role", "pilot"), ("max_new_tokens", 0), ("surprise", 1)])
 def test_a_card_with_a_wrong_field_names_the_field(folder: Path, field: str, value: object) -> None:
     card = json.loads((folder / CARD).read_text()) | {field: value}
     (folder / CARD).write_text(json.dumps(card))
     assert repr(field) in refusal(folder)
+
+
+def test_a_card_with_an_unknown_prompt_format_is_refused(folder: Path) -> None:
+    rewritten(folder, prompt_format="ornate")
+    assert refusal(folder) == f"The card of {folder}: Unknown prompt format 'ornate'."
 
 
 def test_a_card_that_is_no_json_is_refused(folder: Path) -> None:

@@ -72,7 +72,7 @@ class CTranslate2Generator(ABC):
         except ValueError as error:
             known = ", ".join(sorted(ctranslate2.get_supported_compute_types("cpu")))
             raise EngineUnavailable(
-                f"CTranslate2 refuses device {device!r} with dtype {dtype!r}: {error}.",
+                f"CTranslate2 refuses device {device!r} with dtype {dtype!r}: {str(error).rstrip('.')}.",
                 remedy=f"Use `auto`; on this CPU it knows {known}.",
             ) from error
         except RuntimeError as error:

@@ -106,7 +106,14 @@ class TransformersGenerator(ABC):
                 f"The transformers engine has no dtype {dtype!r}.", remedy=f"Use auto or {', '.join(_DTYPES)}."
             )
         torch.set_num_threads(threads or available_cores())
-        self._model = self._load(model).to(self._device)
+        loaded = self._load(model)
+        try:
+            self._model = loaded.to(self._device)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise EngineUnavailable(
+                f"PyTorch refuses device {self._device!r}: {reason}.", remedy="Use WAYMARK_DEVICE=auto, cpu or cuda."
+            ) from error
         config = self._model.config
         self._pad, self._end = config.pad_token_id, config.eos_token_id
         self._tokens = Tokens(_tokenizer(model), self._end)

@@ -101,7 +101,6 @@ def _verify(service: Service, name: str, folder: Path) -> checkpoint.Checkpoint:
             f"{folder} was trained as {found.card.role}, which the {service} does not serve.",
             remedy=f"Name a checkpoint of role {' or '.join(ROLES[service])}.",
         )
-    get_format(found.card.prompt_format)
     return found
 
 
