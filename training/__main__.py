@@ -278,7 +278,7 @@ def finetune(
         task = bar.add_task(role, total=trainer.steps, completed=trainer.step)
         try:
             for metrics in trainer.train():
-                named = ("loss", "examples_per_second", "dev_loss", "dev_exact_match")
+                named = ("weighed", "loss", "examples_per_second", "dev_loss", "dev_exact_match")
                 shown = " ".join(f"{name} {metrics[name]:.3f}" for name in named if name in metrics)
                 bar.update(task, completed=trainer.step, description=f"{role} {shown}")
                 if "dev_loss" in metrics:

@@ -41,6 +41,7 @@ from waymark.generation.tokens import Tokens
 
 _REPORT_EVERY = 50
 _DEV_BATCH = 64
+_LOSSES = "losses.json"
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
@@ -97,7 +98,7 @@ class Run:
         self.best = DevScores(loss=math.inf, exact_match=-1.0)
         self._stale = 0
         self._resume()
-        self._batches = Batches(train, recipe, self._losses(train) if recipe.hard else None)
+        self._corpus = train
         self._metrics = Metrics(folder, recipe, step=self.step, wandb=wandb) if self.main else None
 
     @property
@@ -106,12 +107,20 @@ class Run:
         return bool(self._accelerator.is_main_process)
 
     def train(self) -> Iterator[dict[str, float]]:
-        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation."""
+        """Train to the recipe's last step, yielding metrics every 50 steps and after each evaluation.
+
+        While examples are weighed (`Recipe.hard`), the share of them that is done.
+        """
+        batches = Batches(self._corpus, self.recipe)
+        weighed = not self.recipe.hard
         saved = began = time.monotonic()
         losses: list[torch.Tensor] = []
         seen = 0
         while self.step < self.steps and not self._stalled:
-            loss, examples = self._update()
+            if not weighed and self.step >= self.recipe.hard_from:
+                yield from self._weigh()
+                batches, weighed = Batches(self._corpus, self.recipe, self._read_losses()), True
+            loss, examples = self._update(batches)
             losses.append(loss)
             seen += examples
             self.step += 1
@@ -141,20 +150,26 @@ class Run:
         loss, hits = self._accelerator.reduce(sums, "sum").tolist()
         return DevScores(loss=loss / len(corpus), exact_match=hits / len(corpus))
 
-    def _losses(self, corpus: Sequence[Example]) -> list[float]:
-        """How hard each example, renamed as usual, was for the model that this run began with; kept in its folder."""
-        kept = self.folder / "losses.json"
-        if not kept.exists() or not has_state(self.folder):
-            rename = Renamer(corpus, share=self.recipe.rename, seed=self.recipe.seed)
-            losses = torch.zeros(len(corpus), device=self._accelerator.device)
-            for places, output, labels in self._read([rename(example) for example in corpus]):
-                losses[places] = self._tensors.losses(output.logits, labels)
-            every: list[float] = self._accelerator.reduce(losses, "sum").tolist()
-            if self.main:
-                kept.write_text(json.dumps([round(loss, 4) for loss in every]))
-            self._accelerator.wait_for_everyone()
-        losses_kept: list[float] = json.loads(kept.read_text())
-        return losses_kept
+    def _weigh(self) -> Iterator[dict[str, float]]:
+        """Measure how hard each example, renamed as usual, is for the model as it is; once a run."""
+        kept = self.folder / _LOSSES
+        if kept.exists() and has_state(self.folder):
+            return
+        rename = Renamer(self._corpus, share=self.recipe.rename, seed=self.recipe.seed)
+        losses = torch.zeros(len(self._corpus), device=self._accelerator.device)
+        done = 0
+        for places, output, labels in self._read([rename(example) for example in self._corpus]):
+            losses[places] = self._tensors.losses(output.logits, labels)
+            done += len(places) * self._devices
+            yield {"step": self.step, "weighed": min(1.0, done / len(losses))}
+        every = self._accelerator.reduce(losses, "sum").tolist()
+        if self.main:
+            kept.write_text(json.dumps([round(loss, 4) for loss in every]))
+        self._accelerator.wait_for_everyone()
+
+    def _read_losses(self) -> list[float]:
+        losses: list[float] = json.loads((self.folder / _LOSSES).read_text())
+        return losses
 
     def _read(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Any, torch.Tensor]]:
         """Pass pairs forward in batches of like length, on each device its share: their places, output and labels."""
@@ -192,7 +207,7 @@ class Run:
     def _stalled(self) -> bool:
         return 0 < self.recipe.patience <= self._stale
 
-    def _update(self) -> tuple[torch.Tensor, int]:
+    def _update(self, batches: Batches) -> tuple[torch.Tensor, int]:
         """One update of the weights; the mean loss, and how many examples this device saw."""
         # Dropout follows from the seed and the step too, so that a resumed run is the one that was interrupted.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 1_009 + self._accelerator.process_index)
@@ -202,7 +217,7 @@ class Run:
         total, seen = torch.zeros((), device=self._accelerator.device), 0
         first = self.step * self.recipe.accumulate + self._accelerator.process_index
         for number in range(first, (self.step + 1) * self.recipe.accumulate, self._devices):
-            batch = self._batches[number]
+            batch = batches[number]
             with self._accelerator.accumulate(self.model):
                 loss = self.model(**self._inputs(batch)).loss
                 self._accelerator.backward(loss)

@@ -64,8 +64,9 @@ class Recipe:
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """Task types are drawn with probability count^(1/temperature); 1: as they come."""
     hard: Annotated[float, Field(ge=0)] = 0.0
-    """Examples are drawn with weight (their loss + 0.1)^hard, the loss measured once, before the first step; 0: all
-    alike. For a run that goes on from a model which knows most of them."""
+    """Examples are drawn with weight (their loss + 0.1)^hard once most of them are known; 0: all alike."""
+    hard_from: Natural = 0
+    """The step before which their losses are measured, once."""
     rename: Share = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Natural = 0
