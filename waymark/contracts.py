@@ -341,6 +341,8 @@ class Versions(Contract):
     """With its version, e.g. `scienceworld 1.2.3`."""
     controller: CheckpointInfo | None
     """Null for an agent that asks none."""
+    first: CheckpointInfo | None = None
+    """What answers in its place while there are no turns; null where the controller itself does."""
     executor: CheckpointInfo
     planner: str | None = None
     """Of `llm_plan`: the model and the address of its endpoint; null for other agents."""

@@ -129,7 +129,7 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
     text.append(f"; repair {'on' if agent.repair else 'off'}.")
     if versions is not None:
-        models = (versions.controller, versions.executor)
+        models = (versions.controller, versions.first, versions.executor)
         named = ", ".join(
             f"{one.role} {one.checkpoint} ({one.engine} {one.dtype})" for one in models if one is not None
         )

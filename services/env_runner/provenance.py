@@ -58,6 +58,7 @@ class Provenance:
             controller=_find(controller, agent.controller_model, "controller", "agent.controller_model")
             if asks
             else None,
+            first=_first(controller) if asks and agent.controller_model == "default" else None,
             executor=_find(executor, agent.executor_model, role, "agent.executor_model"),
             planner=self.planner if plans else None,
         )
@@ -72,6 +73,7 @@ def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
     for what, then, here in (
         ("environment", before.environment, now.environment),
         ("controller", _name(before.controller), _name(now.controller)),
+        ("first sub-goal's controller", _name(before.first), _name(now.first)),
         ("executor", _name(before.executor), _name(now.executor)),
         ("planner", before.planner, now.planner),
     ):
@@ -88,6 +90,11 @@ def _name(model: CheckpointInfo | None) -> str:
     if model is None:
         return "none"
     return f"{model.checkpoint} ({model.sha256[:12]}, {model.prompt_format}, {model.engine} {model.dtype})"
+
+
+def _first(controller: ServiceInfo) -> CheckpointInfo | None:
+    """The checkpoint that names the first sub-goal for the default one, if there is such."""
+    return next((one for one in controller.checkpoints if one.model == "first"), None)
 
 
 def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInfo:
