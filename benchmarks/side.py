@@ -8,6 +8,7 @@ a line (a `Timing`). Nothing is imported but what the side needs.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from waymark.errors import UnparsableAction, WaymarkError
 from waymark.generation import Generator
 from waymark.generation.load import open_generator
 from waymark.loadtest.states import sample
+from waymark.process import children
 from waymark.prompts import PromptFormat, get_format
 
 Way = Literal["published", "greedy", "ctranslate2", "transformers", "vllm"]
@@ -214,17 +216,17 @@ def do(job: Job, asked: Asked, given: Sequence[AgentState], prompts: Sequence[st
             read += sum(one.read for one in told)
             written += sum(one.written for one in told)
     seconds = time.perf_counter() - began
-    return Timing(requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb("self"))
+    return Timing(
+        requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb(os.getpid())
+    )
 
 
-def _most_memory_mb(process: str) -> float:
+def _most_memory_mb(pid: int) -> float:
     """The peak of a process and those that it started, each its own; what `getrusage` says includes the parent's
     before `exec`. Linux only."""
-    folder = Path("/proc") / process
-    status = (folder / "status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     own = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    started = [child for thread in folder.glob("task/*/children") for child in thread.read_text().split()]
-    return own + sum(_most_memory_mb(child) for child in started)
+    return own + sum(map(_most_memory_mb, children(pid)))
 
 
 def main() -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _BEHIND = 5
 """How much nicer native threads are: when both want a core, one of Python gets three times as much of it."""
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def die_with_parent(environment: Mapping[str, str] = os.environ) -> None:
@@ -38,9 +37,11 @@ def end_with(parent: int) -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity, cut by a container's CPU quota; at least 1."""
+    """Cores that this process may use: its affinity, cut by the CPU quota of a container or a service; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = None
+    with suppress(OSError):
+        quota = cgroup_quota(Path("/proc/self/cgroup").read_text())
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
@@ -83,12 +84,30 @@ def children(pid: int) -> list[int]:
     return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
 
 
-def _cgroup_quota() -> float | None:
-    """The container's CPU quota in cores, if it has one."""
+def cgroup_quota(groups: str, root: Path = _CGROUPS) -> float | None:
+    """The least CPU quota, in cores, of the control groups that `/proc/self/cgroup` lists, and of those above them.
+
+    In a container the list may name groups of the host that are not to be seen; its own are at the root then.
+    """
+    quotas: list[float] = []
+    for line in groups.splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "cpu" if controllers else root
+        group = top / name.strip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(top):
+                quotas += _quota(folder)
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> list[float]:
+    """The quota of one group, in cores, of version 2 or 1; nothing where it has none."""
     with suppress(OSError, ValueError):
-        quota, period = _CGROUP_V2.read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
+        quota, period = (group / "cpu.max").read_text().split()
+        return [] if quota == "max" else [int(quota) / int(period)]
     with suppress(OSError, ValueError):
-        limit = int((_CGROUP_V1 / "cpu.cfs_quota_us").read_text())
-        return None if limit <= 0 else limit / int((_CGROUP_V1 / "cpu.cfs_period_us").read_text())
-    return None
+        limit = int((group / "cpu.cfs_quota_us").read_text())
+        return [] if limit <= 0 else [limit / int((group / "cpu.cfs_period_us").read_text())]
+    return []
