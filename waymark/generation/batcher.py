@@ -46,6 +46,8 @@ _LAST_BATCH_SECONDS = 5.0
 _log = logging.getLogger("waymark")
 _MEMORY = 0.9
 """What the pace of a batch weighs when the next one is done."""
+_SETTLED_AT_ONCE = 4
+"""Answers that the event loop sends before it looks for new requests again."""
 _CHOICE = 2
 """Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
 rare length would be chosen late, and get its answer when nobody wants it any more."""
@@ -477,7 +479,11 @@ def _settle_soon(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None
 
 
 def _settle(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
-    for ticket, outcome in outcomes:
+    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
+    rest = outcomes[_SETTLED_AT_ONCE:]
+    if rest:
+        rest[0][0].future.get_loop().call_soon(_settle, rest)
+    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
         if ticket.future.done():
             continue
         if isinstance(outcome, Exception):
