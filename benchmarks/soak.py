@@ -207,6 +207,8 @@ class Overload(BaseModel):
     refused_ms_max: float | None
     latency_ms_p50: float | None
     latency_ms_p99: float | None
+    late_ms_p99: float | None
+    """How long after they were due requests were sent: this process's own part in what is late."""
     memory_mb: tuple[float, ...]
     """Medians of the tenths of the time."""
     memory_growth: float
@@ -276,6 +278,7 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         refused_ms_max=over.refused_ms.max,
         latency_ms_p50=over.latency_ms.p50,
         latency_ms_p99=over.latency_ms.p99,
+        late_ms_p99=over.late_ms.p99,
         memory_mb=medians,
         memory_growth=medians[-1] / medians[1] - 1,
     )
@@ -305,6 +308,7 @@ def overload(
         f"{report.refused_ms_p50} {report.refused_ms_p99} {report.refused_ms_max}",
         f"<= {REFUSAL_MS_TARGET:.0f}",
     )
+    table.add_row("sent late by the load itself, 99% in ms", f"{report.late_ms_p99}", "")
     table.add_row("all refusals, errors", f"{report.refused} {report.errors}", "429 alone")
     table.add_row(
         "memory, MB, second to last tenth",
