@@ -18,11 +18,14 @@ Each ends with one line that says whether it holds, and with exit code 0 or 1.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +42,7 @@ from waymark.contracts import ActionRequest, AgentState
 from waymark.generation.scripted import trial_policy
 from waymark.loadtest import session, target
 from waymark.loadtest.drive import Samples
-from waymark.loadtest.results import REFUSALS, Stage
+from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Stage, is_answer
 from waymark.loadtest.states import sample
 from waymark.process import available_cores
 from waymark.prompts import get_format
@@ -197,6 +200,10 @@ class Overload(BaseModel):
     goodput: float
     """Answers a second within a second of when they were due."""
     goodput_ratio: float
+    goodput_tenths: tuple[float, ...]
+    """The ratio in each tenth of the time."""
+    stolen_tenths: tuple[float, ...]
+    """Cores that the host of a virtual machine took away meanwhile; 0 on a machine of one's own."""
     answered: int
     refused: dict[str, int]
     errors: dict[str, int]
@@ -248,17 +255,26 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         peak = (await stage(closed)).throughput
         tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
         memory: list[float] = []
+        stolen: list[float] = []
 
         async def watch() -> None:
             while True:
                 memory.append(service.memory_mb)
+                stolen.append(_stolen_seconds())
                 await asyncio.sleep(_MEMORY_EVERY)
 
         watching = asyncio.create_task(watch())
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         watching.cancel()
-    ours = zip(seen[-1].outcome, seen[-1].due, seen[-1].ended, strict=True)
+    began, ours = seen[-1].began, list(zip(seen[-1].outcome, seen[-1].due, seen[-1].ended, strict=True))
     late = sum(outcome in REFUSALS and (ended - due) * 1000 > REFUSAL_MS_TARGET for outcome, due, ended in ours)
+    tenth_seconds = 60 * minutes / _TENTHS
+    wanted = Counter(
+        int((due - began) / tenth_seconds)
+        for outcome, due, ended in ours
+        if is_answer(outcome) and (ended - due) * 1000 <= PATIENCE_MS
+    )
+    marks = [stolen[(len(stolen) - 1) * tenth // _TENTHS] for tenth in range(_TENTHS + 1)]
     tenths = [memory[len(memory) * tenth // _TENTHS :][: max(1, len(memory) // _TENTHS)] for tenth in range(_TENTHS)]
     medians = tuple(statistics.median(tenth) for tenth in tenths)
     return Overload(
@@ -269,6 +285,8 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         rate=_OVERLOAD * peak,
         goodput=over.goodput,
         goodput_ratio=over.goodput / peak,
+        goodput_tenths=tuple(wanted[tenth] / tenth_seconds / peak for tenth in range(_TENTHS)),
+        stolen_tenths=tuple((end - start) / tenth_seconds for start, end in pairwise(marks)),
         answered=over.answered,
         refused=over.refused,
         errors=over.errors,
@@ -282,6 +300,13 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         memory_mb=medians,
         memory_growth=medians[-1] / medians[1] - 1,
     )
+
+
+def _stolen_seconds() -> float:
+    """CPU time that the host kept from this machine so far (`man proc_stat`); 0 elsewhere than on Linux."""
+    with suppress(OSError):
+        return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 @app.command()
@@ -300,6 +325,8 @@ def overload(
         report = uvloop.run(_overload(service, minutes, threads, console.print))
     table = Table("", "measured", "target", title=report.machine)
     table.add_row("goodput, share of the peak", f"{report.goodput_ratio:.2f}", f">= {GOODPUT_TARGET}")
+    table.add_row("the same by tenths of the time", " ".join(f"{one:.2f}" for one in report.goodput_tenths), "")
+    table.add_row("cores stolen by the host, by tenths", " ".join(f"{one:.2f}" for one in report.stolen_tenths), "")
     table.add_row("answered, median and 99% in ms", f"{report.latency_ms_p50} {report.latency_ms_p99}", "")
     refusals = sum(report.refused.values())
     table.add_row(f"429s after {REFUSAL_MS_TARGET:.0f} ms", f"{report.refused_late:,} of {refusals:,}", "0")
