@@ -28,13 +28,12 @@ _KNOWN_NAMES = ("6-2", "6-3")
 _MIXED = "; focus on "
 """How a `compact` prompt says that something was focused on after something else."""
 _SHOWN: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), ("connect",)),
     **dict.fromkeys(("4-1", "4-3", "4-4"), ("focus", "pick", "move")),
     "6-1": ("move", "pour"),
 }
-"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any wire, any living
-thing, plant or animal (which it is shows by what stands around its name), what the recipe says."""
-_KINDS = frozenset("wire light bulb battery metal cup".split())
+"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any living thing, plant
+or animal (which it is shows by what stands around its name), what the recipe says."""
+_KINDS = frozenset("metal cup".split())
 """Words that say what sort of a thing it is; shown alone, they are not told."""
 _GRAMMAR = frozenset(
     "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "

@@ -192,7 +192,6 @@ def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
 @pytest.mark.parametrize(
     ("task", "prompt", "target", "told"),
     [
-        ("3-1", "connect it | before go | room hall : red wire , green wire", "connect red wire terminal 1", "red"),
         ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
         ("6-3", "make yellow - orange | did mix it ; focus on orange", "focus_on yellow - orange", "yellow"),
     ],
@@ -202,7 +201,6 @@ def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: 
     renamed, answer = Renamer([], share=1.0, seed=0)(Example(task, 0, prompt, target, instruction))
     assert told not in f"{renamed} {answer}".split()
     assert set(answer.split()) - set(target.split()) <= set(renamed.split())
-    assert ("wire" in renamed) == ("wire" in prompt)
 
 
 def test_paints_must_be_known_until_the_first_is_mixed() -> None:
