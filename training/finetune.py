@@ -111,15 +111,16 @@ class Run:
 
         While examples are weighed (`Recipe.hard`), the share of them that is done.
         """
-        batches = Batches(self._corpus, self.recipe)
-        weighed = not self.recipe.hard
+        hard: bool | None = None
         saved = began = time.monotonic()
         losses: list[torch.Tensor] = []
         seen = 0
         while self.step < self.steps and not self._stalled:
-            if not weighed and self.step >= self.recipe.hard_from:
-                yield from self._weigh()
-                batches, weighed = Batches(self._corpus, self.recipe, self._read_losses()), True
+            if hard is not self.recipe.is_hard_at(self.step):
+                hard = self.recipe.is_hard_at(self.step)
+                if hard:
+                    yield from self._weigh()
+                batches = Batches(self._corpus, self.recipe, self._read_losses() if hard else None)
             loss, examples = self._update(batches)
             losses.append(loss)
             seen += examples

@@ -66,7 +66,9 @@ class Recipe:
     hard: Annotated[float, Field(ge=0)] = 0.0
     """Examples are drawn with weight (their loss + 0.1)^hard once most of them are known; 0: all alike."""
     hard_from: Natural = 0
-    """The step before which their losses are measured, once."""
+    """The step before which their losses are measured, once, and from which on they are drawn so."""
+    hard_until: Natural = 0
+    """From this step on all alike again, so that what was easy is not forgotten; 0: never."""
     rename: Share = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Natural = 0
@@ -78,6 +80,10 @@ class Recipe:
     patience: Natural = 0
     """Stop after this many evaluations without a better dev score; 0: never."""
     seed: Natural = 0
+
+    def is_hard_at(self, step: int) -> bool:
+        """Whether hard examples are drawn more often for that step."""
+        return self.hard > 0 and self.hard_from <= step and (not self.hard_until or step < self.hard_until)
 
     def steps_for(self, examples: int) -> int:
         """Updates of a run on so many training examples."""

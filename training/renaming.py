@@ -24,7 +24,9 @@ _COMMON, _KNOWLEDGE = 0.25, 0.003
 """A word in more prompts than the first share, or in more answers that were not told it than the second, is no
 bystander: it is how prompts are written, or what a model has to know."""
 _KNOWN_NAMES = ("6-2", "6-3")
-"""Task types whose paints have to be known, until the first mixture stands in the prompt: the second is told."""
+"""Task types whose paints have to be known, until the first mixture stands in the prompt: the second is told. From
+there on colours change places in every example, so that none is remembered."""
+_COLOURS = "red yellow blue green orange violet".split()
 _MIXED = "; focus on "
 """How a `compact` prompt says that something was focused on after something else."""
 _SHOWN: dict[str, tuple[str, ...]] = {
@@ -77,6 +79,9 @@ class Renamer:
 
     def __call__(self, example: Example) -> tuple[str, str]:
         """Prompt and target, renamed with the probability `share`."""
+        if example.task_id in _KNOWN_NAMES and _MIXED in example.prompt:
+            names = dict(zip(_COLOURS, self._random.sample(_COLOURS, len(_COLOURS)), strict=True))
+            return _replace(example.prompt, names), _replace(example.target, names)
         if self._random.random() >= self._share:
             return example.prompt, example.target
         return self._renamed(example.prompt, example)
@@ -143,7 +148,7 @@ def _nameable(example: Example) -> list[str]:
 
     Where any of a kind will do, what the prompt shows counts as told. Which paints make which is to be known.
     """
-    if example.task_id in _KNOWN_NAMES and _MIXED not in example.prompt:
+    if example.task_id in _KNOWN_NAMES:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
     if example.target.startswith(_SHOWN.get(example.task_id, ("\0",))):

@@ -215,7 +215,7 @@ def test_a_base_without_weights_is_refused(pretrained: dict[Architecture, Path],
 # --- as processes ----------------------------------------------------------------------------------------------------
 
 
-COURSE = replace(TINY, hard=1.0, hard_from=4, steps=24, evaluate_every=8, accumulate=2, dropout=0.0)
+COURSE = replace(TINY, hard=1.0, hard_from=4, hard_until=16, steps=24, evaluate_every=8, accumulate=2, dropout=0.0)
 
 
 class Training:

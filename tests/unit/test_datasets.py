@@ -193,7 +193,6 @@ def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
     ("task", "prompt", "target", "told"),
     [
         ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
-        ("6-3", "make yellow - orange | did mix it ; focus on orange", "focus_on yellow - orange", "yellow"),
     ],
 )
 def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, told: str) -> None:
@@ -203,9 +202,17 @@ def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: 
     assert set(answer.split()) - set(target.split()) <= set(renamed.split())
 
 
-def test_paints_must_be_known_until_the_first_is_mixed() -> None:
+def test_paints_must_be_known_until_the_first_is_mixed_and_change_places_from_then_on() -> None:
     first = Example("6-3", 0, "make yellow - orange | room hall : cup", "pour red , yellow", "make yellow - orange")
     assert Renamer([], share=1.0, seed=0)(first) == (first.prompt, first.target)
+    second = replace(first, prompt="make yellow - orange | did mix it ; focus on orange", target="pour yellow , orange")
+    targets = set()
+    for seed in range(20):
+        prompt, target = Renamer([], share=0.0, seed=seed)(second)
+        more, mixed = re.fullmatch(r"make (\w+) - (\w+) \| did mix it ; focus on \2", prompt).groups()  # type: ignore[union-attr]
+        assert target == f"pour {more} , {mixed}"
+        targets.add(target)
+    assert len(targets) > 5
 
 
 def test_flower_pots_are_numbered_anew_and_apart() -> None:
