@@ -208,12 +208,12 @@ async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> No
 
 
 async def test_the_flat_agent_stakes_its_score_only_where_it_is_sure_enough() -> None:
-    surer = ["focus on orange", "move picture to red box"]
-    result = await play(Executor([*([one] for one in SOLUTION[:3]), ["focus on orange"], surer]))
+    executor, waiting = acting(*SOLUTION[:3], "focus on orange"), acting(*SOLUTION[:3], "focus on orange")
+    executor.answers.append(["focus on orange", "move picture to red box"])
+    result = await play(executor)
     assert result.success
-    assert (result.trajectory[3].proposed, result.trajectory[3].action) == ("focus on orange", surer[1])
-    waiting = await play(Executor([*([one] for one in SOLUTION[:3]), ["focus on orange"]]), turns=4)
-    assert waiting.trajectory[3].action == "wait1"
+    assert (result.trajectory[3].proposed, result.trajectory[3].action) == ("focus on orange", SOLUTION[3])
+    assert (await play(waiting, turns=4)).trajectory[3].action == "wait1"
 
 
 async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
