@@ -59,6 +59,11 @@ class Batches:
             self._number, self._chunk = chunk, self._draw(chunk)
         return self._chunk[place]
 
+    def once(self) -> list[Pair]:
+        """Each example once, in the order of the corpus, renamed as in the batches."""
+        self._rename.reseed(self._recipe.seed)
+        return [self._rename(example) for example in self._corpus]
+
     def _draw(self, chunk: int) -> list[list[Pair]]:
         size = self._recipe.batch
         draw = random.Random(f"{self._recipe.seed} {chunk}")
@@ -111,16 +116,18 @@ class Tensors:
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean cross-entropy of each answer's tokens, in nats."""
-        if self.recipe.architecture == "causal":
-            logits, labels = logits[:, :-1], labels[:, 1:]
+        logits, labels = self._aligned(logits, labels)
         each = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
         return each.sum(dim=1) / (labels != IGNORED).sum(dim=1)
 
     def right(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Which answers are right token by token under teacher forcing: those that greedy search would give."""
-        if self.recipe.architecture == "causal":  # the token at a place predicts the next
-            logits, labels = logits[:, :-1], labels[:, 1:]
+        logits, labels = self._aligned(logits, labels)
         return ((logits.argmax(-1) == labels) | (labels == IGNORED)).all(dim=1)
+
+    def _aligned(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Each place's logits beside the label that they predict: in a causal model the next place's."""
+        return (logits[:, :-1], labels[:, 1:]) if self.recipe.architecture == "causal" else (logits, labels)
 
     def _causal(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> dict[str, Tensor | int]:
         """Prompt and answer in a row. Padded on the left, so that all answers end the rows and logits are only made

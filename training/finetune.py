@@ -35,7 +35,6 @@ from training.datasets import Example
 from training.metrics import Metrics
 from training.model import end_token, open_model, open_tokenizer, pad_token, plain_copy
 from training.recipe import Recipe, has_state, require_same_model
-from training.renaming import Renamer
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 
@@ -99,6 +98,7 @@ class Run:
         self._stale = 0
         self._resume()
         self._corpus = train
+        self._batches = Batches(train, recipe)
         self._metrics = Metrics(folder, recipe, step=self.step, wandb=wandb) if self.main else None
 
     @property
@@ -111,7 +111,7 @@ class Run:
 
         While examples are weighed (`Recipe.hard`), the share of them that is done.
         """
-        hard: bool | None = None
+        hard, batches = False, self._batches
         saved = began = time.monotonic()
         losses: list[torch.Tensor] = []
         seen = 0
@@ -120,7 +120,7 @@ class Run:
                 hard = self.recipe.is_hard_at(self.step)
                 if hard:
                     yield from self._weigh()
-                batches = Batches(self._corpus, self.recipe, self._read_losses() if hard else None)
+                batches = Batches(self._corpus, self.recipe, self._read_losses()) if hard else self._batches
             loss, examples = self._update(batches)
             losses.append(loss)
             seen += examples
@@ -156,10 +156,9 @@ class Run:
         kept = self.folder / _LOSSES
         if kept.exists() and has_state(self.folder):
             return
-        rename = Renamer(self._corpus, share=self.recipe.rename, seed=self.recipe.seed)
         losses = torch.zeros(len(self._corpus), device=self._accelerator.device)
         done = 0
-        for places, output, labels in self._read([rename(example) for example in self._corpus]):
+        for places, output, labels in self._read(self._batches.once()):
             losses[places] = self._tensors.losses(output.logits, labels)
             done += len(places) * self._devices
             yield {"step": self.step, "weighed": min(1.0, done / len(losses))}

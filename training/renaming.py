@@ -78,7 +78,7 @@ class Renamer:
         self._random.seed(seed)
 
     def __call__(self, example: Example) -> tuple[str, str]:
-        """Prompt and target, renamed with the probability `share`."""
+        """Prompt and target, renamed with the probability `share`; colours always (`_KNOWN_NAMES`)."""
         if example.task_id in _KNOWN_NAMES and _MIXED in example.prompt:
             names = dict(zip(_COLOURS, self._random.sample(_COLOURS, len(_COLOURS)), strict=True))
             return _replace(example.prompt, names), _replace(example.target, names)
@@ -123,8 +123,9 @@ class Renamer:
         """What the readings are drawn from."""
         if self._random.random() >= _CLOSE:
             return range(highest)
-        lowest = self._random.randrange(highest - count * _APART)
-        return range(lowest, lowest + count * _APART)
+        span = min(highest, count * _APART)
+        lowest = self._random.randrange(highest - span + 1)
+        return range(lowest, lowest + span)
 
     def _name(self, word: str, taken: set[str]) -> str:
         if len(word) == 1:
@@ -151,7 +152,7 @@ def _nameable(example: Example) -> list[str]:
     if example.task_id in _KNOWN_NAMES:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
-    if example.target.startswith(_SHOWN.get(example.task_id, ("\0",))):
+    if example.target.startswith(_SHOWN.get(example.task_id, ())):
         told.update(set(example.prompt.split(" ")) - _KINDS)
     answer = example.target.split()[1:]
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]

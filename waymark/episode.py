@@ -277,7 +277,7 @@ class _Play:
             answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
             dared = [one for one in answer.alternatives if one.action is None or self._dares(one.action, one.logprob)]
             others = [None if one.action is None else phrase(one.action) for one in dared]
-            instead = action if logprob is None or self._dares(action, logprob) else WAITING
+            instead = action if self._dares(action, logprob) else WAITING
             action = next((one for one in others if one not in taken), instead)
         if action is None:
             return self._ended(logprob, controller_called=controller_called)
@@ -305,11 +305,14 @@ class _Play:
     def _is_unwise(self, action: str, logprob: float | None, taken: Collection[str]) -> bool:
         """Whether another action should be looked for."""
         again = action in taken and not action.startswith(REPEATABLE)
-        return again or (logprob is not None and not self._dares(action, logprob))
+        return again or not self._dares(action, logprob)
 
-    def _dares(self, action: str, logprob: float) -> bool:
-        """Whether an action may be taken for what it stakes; of sub-goals, their source has judged that."""
-        return self._source is not None or is_worth_it(action, logprob, self._state)
+    def _dares(self, action: str, logprob: float | None) -> bool:
+        """Whether an action may be taken for what it stakes; of sub-goals, their source has judged that.
+
+        One of which nobody says how likely it is may.
+        """
+        return self._source is not None or logprob is None or is_worth_it(action, logprob, self._state)
 
     async def _repair(self, unknown: str, taken: Collection[str]) -> str | None:
         """A valid action, none of those taken, in place of one that the environment does not know; None: none fits."""

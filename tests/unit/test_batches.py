@@ -1,12 +1,51 @@
+"""Batches: decided by seed and number alone, and tensors that hide from the loss what is no answer."""
+
+from __future__ import annotations
+
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+import torch
+from tokenizers import Tokenizer, processors
 
-from training.batches import Batches
+from training.batches import IGNORED, Batches, Tensors
 from training.datasets import Example
 from training.recipe import Recipe
+from training.tokenizer import train_tokenizer
+from waymark.errors import CheckpointError, InvalidInput
+from waymark.generation.tokens import Tokens
 
-EASY, HARD, OTHER = (Example(task, 0, prompt, "end", "") for task, prompt in (("1-1", "a"), ("1-1", "b"), ("4-2", "c")))
+RECIPE = Recipe(batch=2, drills=1, rename=0.5, max_input_tokens=20, max_new_tokens=8)
+EXAMPLES = [
+    Example("4-2", number, f"focus on {name} | room kitchen {'a b c d ' * number}", f"focus on {name}", f"focus {name}")
+    for number, name in enumerate("apple banana cherry orange lead tin mercury gallium".split())
+]
+PAIRS = [(example.prompt, example.target) for example in EXAMPLES]
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return train_tokenizer((text for pair in PAIRS for text in pair), 200)
+
+
+def test_a_batch_is_decided_by_seed_and_number_alone() -> None:
+    batches = Batches(EXAMPLES, RECIPE)
+    wanted = [batches[number] for number in range(200)]
+    assert [Batches(EXAMPLES, RECIPE)[number] for number in (170, 3, 64)] == [wanted[170], wanted[3], wanted[64]]
+    assert wanted[:64] != wanted[64:128]
+    assert Batches(EXAMPLES, replace(RECIPE, seed=1))[0] != wanted[0]
+
+
+def test_each_batch_of_examples_follows_its_drills() -> None:
+    batches = Batches(EXAMPLES, RECIPE)
+    for number in range(64):
+        assert all((" | " in prompt) == bool(number % 2) for prompt, _ in batches[number])
+
+
+EASY, HARD, OTHER = (
+    Example(task, 0, prompt, "end", "") for task, prompt in (("1-1", "easy"), ("1-1", "hard"), ("4-2", "other"))
+)
 
 
 def drawn(losses: list[float] | None, hard: float) -> Counter[str]:
@@ -16,19 +55,58 @@ def drawn(losses: list[float] | None, hard: float) -> Counter[str]:
 
 
 def test_without_losses_all_examples_are_drawn_alike() -> None:
-    counts = drawn(None, 0.0)
-    assert all(900 < count < 1_250 for count in counts.values())
+    assert all(900 < count < 1_250 for count in drawn(None, 0.0).values())
 
 
 @pytest.mark.parametrize(("hard", "times"), [(0.5, 3.3), (1.0, 11.0)])
 def test_hard_examples_are_drawn_more_often_and_none_is_forgotten(hard: float, times: float) -> None:
     counts = drawn([0.0, 1.0, 0.0], hard)
-    assert counts["b"] / counts["a"] == pytest.approx(times, rel=0.25)
-    assert counts["c"] > 50
+    assert counts["hard"] / counts["easy"] == pytest.approx(times, rel=0.25)
+    assert counts["other"] > 50
 
 
-def test_a_batch_depends_on_its_number_alone() -> None:
-    recipe = Recipe(batch=4, rename=0.0)
-    corpus = [EASY, HARD, OTHER]
-    forward, backward = Batches(corpus, recipe), Batches(corpus, recipe)
-    assert [forward[number] for number in (0, 40)] == [backward[number] for number in (40, 0)][::-1]
+def test_drills_that_cannot_be_made_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="copying drill"):
+        Batches([replace(EXAMPLES[0], target="wait")], RECIPE)
+
+
+def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokenizer: Tokenizer) -> None:
+    tokens = Tokens(tokenizer, 1)
+    inputs = Tensors(tokens, RECIPE, pad=0)(PAIRS)
+    ids, mask, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "attention_mask", "labels"))
+    for row, (prompt, target) in enumerate(PAIRS):
+        (read,) = tokens.prompts([prompt], 20)
+        assert ids[row][mask[row] == 1].tolist() == read.ids
+        assert labels[row][labels[row] != IGNORED].tolist() == [*tokens.target(target, read), 1]
+
+
+def test_a_causal_model_is_judged_on_the_answer_that_ends_its_row(tokenizer: Tokenizer) -> None:
+    tokens = Tokens(tokenizer, 1)
+    inputs = Tensors(tokens, replace(RECIPE, architecture="causal"), pad=1)(PAIRS)
+    ids, mask, places, labels = (
+        torch.as_tensor(inputs[name]) for name in ("input_ids", "attention_mask", "position_ids", "labels")
+    )
+    assert inputs["logits_to_keep"] == labels.shape[1]
+    for row, (prompt, target) in enumerate(PAIRS):
+        (read,) = tokens.prompts([prompt], 20)
+        answer = [*tokens.target(target, read), 1]
+        whole = read.ids + answer
+        assert ids[row][mask[row] == 1].tolist() == ids[row][-len(whole) :].tolist() == whole
+        assert places[row][-len(whole) :].tolist() == list(range(len(whole)))
+        assert labels[row].tolist() == [IGNORED] * (labels.shape[1] - len(answer)) + answer
+        assert labels[row][0] == IGNORED  # the first kept place has no predecessor to predict it
+
+
+def test_a_prompt_begins_as_its_tokenizer_begins_texts(tokenizer: Tokenizer) -> None:
+    tokenizer.add_special_tokens(["<s>"])
+    begin = tokenizer.token_to_id("<s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    tokens = Tokens(tokenizer, 1)
+    whole, cut = (*tokens.prompts(["focus on apple"], 20), *tokens.prompts(["focus on apple " * 20], 10))
+    assert whole.ids == [begin, *tokens.target("focus on apple", whole), 1]
+    assert (len(cut.ids), cut.ids[0], cut.ids[-1]) == (10, begin, 1)
+    assert cut.truncated == len(tokens.target("focus on apple " * 20, cut)) - 8
+    assert tokens.target("focus on apple", whole)[0] != begin
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> <s> $A", special_tokens=[("<s>", begin)])
+    with pytest.raises(CheckpointError, match="one begin token"):
+        Tokens(tokenizer, 1)

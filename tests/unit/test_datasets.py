@@ -245,6 +245,16 @@ def test_other_readings_stand_in_the_same_order() -> None:
         assert renamed.endswith("thermometer 10")
 
 
+def test_many_readings_stay_within_their_scale() -> None:
+    prompt = " ; ".join(f"plane {name} : 0 {number} 0 down" for number, name in enumerate("abcdefghi"))
+    example = Example("9-1", 0, prompt, "focus_on tin", "tin")
+    for seed in range(20):
+        renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
+        values = [int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed)]
+        assert values == sorted(set(values))
+        assert values[-1] < 100
+
+
 def test_renaming_leaves_what_must_be_inferred() -> None:
     example = Example(
         "1-1", 0, "fill metal pot , water | room kitchen : sink", "move metal pot to sink", "fill(metal pot, water)"
