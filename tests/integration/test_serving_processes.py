@@ -156,8 +156,23 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
         await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         assert await asyncio.to_thread(service.stop) == 0
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    answered = [one for one in outcomes if isinstance(one, httpx.Response) and one.is_success]
-    assert 0 < len(answered) < len(outcomes)
+    answers = [one for one in outcomes if isinstance(one, httpx.Response)]
+    assert {one.status_code for one in answers} == {200, 503}
+    assert {one.json()["type"] for one in answers if one.status_code == 503} == {"urn:waymark:service-unavailable"}
+
+
+async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(echo: type[Echo]) -> None:
+    port, body = echo(0.0).port, b"x" * 6_000_000
+
+    def send() -> bytes:
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as caller:
+            caller.sendall(
+                b"POST /v1/action HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            return caller.makefile("rb").readline()
+
+    assert b" 413 " in await asyncio.to_thread(send)
 
 
 async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo]) -> None:

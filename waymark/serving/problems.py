@@ -7,6 +7,7 @@ that id. No answer holds a traceback; the log does, beside the request id.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid
@@ -53,6 +54,8 @@ _KINDS: Final = {
     415: "UnsupportedMediaType",
     500: "InternalError",
 }
+_DROPPED_BYTES: Final = 64_000_000
+"""Of a body over the limit, so much is read and dropped: who sends it all before he reads gets his answer too."""
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _log = logging.getLogger("waymark")
 
@@ -163,6 +166,11 @@ def _request_id(scope: Scope) -> str:
     return found if isinstance(found, str) else "unknown"
 
 
+def _given_up() -> ServiceUnavailable:
+    """What a request hears that is still at work when the service's grace is over."""
+    return ServiceUnavailable("The service is shutting down and gives this up.", remedy="Send the request again.")
+
+
 class _Requests:
     """Gives every request its id, and answers what fails in front of the app or in it."""
 
@@ -190,6 +198,10 @@ class _Requests:
             await self._app(scope, receive, send_with_id)
         except WaymarkError as error:
             await error_response(scope, error)(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not started:
+                await error_response(scope, _given_up())(scope, receive, send_with_id)
+            raise
         except Exception:
             _log.exception("request %s failed", request_id)
             if started:
@@ -215,7 +227,7 @@ class _Admission:
 
 
 class _BodyLimit:
-    """Reads a body before the app does, and no further than the limit."""
+    """Reads a body before the app does, and keeps no more of it than the limit."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -225,21 +237,25 @@ class _BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
+        length = Headers(scope=scope).get("content-length", "")
+        announced = int(length) if length.isdecimal() else 0
+        too_large = announced > self._limit
         body = b""
-        more = not (announced.isdecimal() and int(announced) > self._limit)
-        too_large = not more
-        while more:
+        read, more = 0, announced <= self._limit + _DROPPED_BYTES
+        while more and read <= self._limit + _DROPPED_BYTES:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
-            body += message.get("body", b"")
+            part = message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self._limit:
-                too_large, more = True, False
+            read += len(part)
+            too_large = too_large or read > self._limit
+            body = b"" if too_large else body + part
         if too_large:
             raise InputTooLarge(
-                f"The body is over the limit of {self._limit} bytes.", remedy="Send fewer items or fewer turns."
+                f"The body is over the limit of {self._limit} bytes.",
+                remedy="Send fewer items or fewer turns.",
+                field="",
             )
         replayed = False
 
