@@ -15,8 +15,10 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import ActionRequest, Contract, EvaluationRequest, SubgoalRequest
+from waymark.contracts import ActionRequest, AgentState, Contract, EvaluationRequest, SubgoalRequest
+from waymark.prompts import get_format
 from waymark.serving.app import create_app
+from waymark.serving.examples import SENT_OFF, START
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 
@@ -83,6 +85,13 @@ async def test_the_examples_are_answered(name: Service) -> None:
             for words, example in content.get("examples", {}).items():
                 response = await client.request(method, path, json=example["value"])
                 assert response.status_code == 200, f"{method} {path}, {words}: {response.text}"
+
+
+@pytest.mark.parametrize(("name", "state"), [("controller", START), ("executor", SENT_OFF)])
+def test_a_completion_is_shown_with_a_prompt_that_the_service_understands(name: Service, state: AgentState) -> None:
+    document = service(name).openapi()["paths"]["/v1/completions"]["post"]["requestBody"]
+    prompts = [one["value"]["prompt"] for one in document["content"]["application/json"]["examples"].values()]
+    assert prompts == [get_format("compact").render(name, state)]
 
 
 def test_every_route_of_the_env_runner_and_every_parameter_says_what_it_is() -> None:

@@ -16,6 +16,7 @@ from waymark.contracts import (
     ActionAlternative,
     ActionRequest,
     ActionResponse,
+    AgentState,
     CheckpointInfo,
     EpisodeEntry,
     EpisodePage,
@@ -81,6 +82,15 @@ ARRIVED: Final = state.after_step(
 PAINTING: Final = state.with_subgoal(ARRIVED, "focus_on(finger painting)")
 """The controller has named the thing."""
 
+
+@dataclass(frozen=True)
+class Shown:
+    """What a route is shown with: each example by a few words that tell what is special about it."""
+
+    answers: Mapping[str, object]
+    requests: Mapping[str, object] = field(default_factory=dict)
+
+
 # --- controller and executor ------------------------------------------------------------------------------
 
 _CONTROLLER: Final = CheckpointInfo(
@@ -115,6 +125,15 @@ _LIMITS: Final = ServiceLimits(
     queue=1_024,
     queue_tokens=262_144,
     queue_seconds=0.5,
+)
+_INFO: Final = ServiceInfo(
+    service="controller",
+    version=__version__,
+    checkpoints=(_CONTROLLER,),
+    history_turns=10,
+    max_batch=32,
+    max_queue=1_024,
+    limits=_LIMITS,
 )
 _SUBGOAL: Final = SubgoalResponse(
     subgoal="navigate_to(living room)",
@@ -170,16 +189,22 @@ _CHOSEN: Final = ActionResponse(
 
 # --- OpenAI's completions ---------------------------------------------------------------------------------
 
-_PROMPT: Final = get_format(_CONTROLLER.prompt_format).render("controller", START)
 _CARD: Final = ModelCard(id="default", created=1_795_368_000, root="waymark-controller", max_model_len=512)
-_COMPLETION: Final = Completion(
-    id="cmpl-5d7e1c0b2f9a4e6d8c3b7a10",
-    created=1_795_370_000,
-    model="default",
-    system_fingerprint=_CONTROLLER.sha256,
-    choices=(Choice(index=0, text="navigate_to living room", finish_reason="stop"),),
-    usage=CompletionUsage(prompt_tokens=62, completion_tokens=4, total_tokens=66),
-)
+
+
+def _completion(checkpoint: CheckpointInfo, seen: AgentState, words: str, text: str, usage: CompletionUsage) -> Shown:
+    """A state as the checkpoint's own prompt, and what it writes."""
+    prompt = get_format(checkpoint.prompt_format).render(checkpoint.role, seen)
+    answer = Completion(
+        id="cmpl-5d7e1c0b2f9a4e6d8c3b7a10",
+        created=1_795_370_000,
+        model="default",
+        system_fingerprint=checkpoint.sha256,
+        choices=(Choice(index=0, text=text, finish_reason="stop"),),
+        usage=usage,
+    )
+    return Shown({words: answer}, {words: CompletionRequest(model="default", prompt=prompt, temperature=0)})
+
 
 # --- evaluations ------------------------------------------------------------------------------------------
 
@@ -269,15 +294,6 @@ _EPISODES: Final = EpisodePage(
 
 # --- beside their routes ----------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Shown:
-    """What a route is shown with: each example by a few words that tell what is special about it."""
-
-    answers: Mapping[str, object]
-    requests: Mapping[str, object] = field(default_factory=dict)
-
-
 ROUTES: Final[Mapping[str, Shown]] = {
     "GET /health/live": Shown({"it runs": {"status": "ok"}}),
     "GET /health/ready": Shown({"it answers": {"status": "ok"}}),
@@ -308,10 +324,6 @@ ROUTES: Final[Mapping[str, Shown]] = {
     ),
     "GET /v1/models": Shown({"one checkpoint": ModelList(data=(_CARD,))}),
     "GET /v1/models/{model}": Shown({"the default": _CARD}),
-    "POST /v1/completions": Shown(
-        requests={"the first sub-goal": CompletionRequest(model="default", prompt=_PROMPT, temperature=0)},
-        answers={"the first sub-goal": _COMPLETION},
-    ),
     "POST /v1/evaluations": Shown(
         requests={
             "one episode": _ASKED,
@@ -334,28 +346,34 @@ ROUTES: Final[Mapping[str, Shown]] = {
     "POST /v1/evaluations/{evaluation_id}/cancel": Shown({"cancelled": _CANCELLED}),
     "POST /v1/evaluations/{evaluation_id}/resume": Shown({"queued again": _QUEUED}),
 }
-INFO: Final[Mapping[str, object]] = {
-    "controller": ServiceInfo(
-        service="controller",
-        version=__version__,
-        checkpoints=(_CONTROLLER,),
-        history_turns=10,
-        max_batch=32,
-        max_queue=1_024,
-        limits=_LIMITS,
-    ),
-    "executor": ServiceInfo(
-        service="executor",
-        version=__version__,
-        checkpoints=(_EXECUTOR,),
-        history_turns=10,
-        max_batch=32,
-        max_queue=1_024,
-        limits=_LIMITS,
-    ),
-    "env-runner": {"service": "env-runner", "version": __version__, "environment": "scienceworld 1.2.3"},
+OWN_ROUTES: Final[Mapping[str, Mapping[str, Shown]]] = {
+    "controller": {
+        "GET /info": Shown({"controller": _INFO}),
+        "POST /v1/completions": _completion(
+            _CONTROLLER,
+            START,
+            "the first sub-goal",
+            "navigate_to living room",
+            CompletionUsage(prompt_tokens=64, completion_tokens=4, total_tokens=68),
+        ),
+    },
+    "executor": {
+        "GET /info": Shown({"executor": _INFO.model_copy(update={"service": "executor", "checkpoints": (_EXECUTOR,)})}),
+        "POST /v1/completions": _completion(
+            _EXECUTOR,
+            SENT_OFF,
+            "towards the sub-goal",
+            "teleport to living room",
+            CompletionUsage(prompt_tokens=40, completion_tokens=5, total_tokens=45),
+        ),
+    },
+    "env-runner": {
+        "GET /info": Shown(
+            {"env-runner": {"service": "env-runner", "version": __version__, "environment": "scienceworld 1.2.3"}}
+        )
+    },
 }
-"""`GET /info` differs from service to service."""
+"""Routes that differ from service to service."""
 PARAMETERS: Final[Mapping[str, object]] = {
     "evaluation_id": _EVALUATION,
     "episode_id": _EPISODE,

@@ -28,8 +28,7 @@ def install(app: FastAPI, service: str) -> None:
         if app.openapi_schema is None:
             document = derive()
             for name, operation in _operations(document):
-                shown = examples.Shown({service: examples.INFO[service]}) if name == "GET /info" else None
-                _describe(operation, shown or examples.ROUTES.get(name))
+                _describe(operation, examples.OWN_ROUTES[service].get(name) or examples.ROUTES.get(name))
             schemas = document["components"]["schemas"]
             schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schemas["Problem"].pop("$defs", {}))

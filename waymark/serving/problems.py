@@ -136,7 +136,10 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     errors = tuple(
         FieldProblem(field="", message=f"The body is not valid JSON: {one['ctx']['error']}")
         if one["type"] == "json_invalid"
-        else FieldProblem(field=".".join(str(part) for part in one["loc"][1:]), message=one["msg"])
+        else FieldProblem(
+            field=".".join(str(part) for part in one["loc"][1:]),
+            message=one["msg"].removeprefix("Value error, "),  # a word of pydantic's for our own messages
+        )
         for one in error.errors()
     )
     detail = "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in errors[:3])
