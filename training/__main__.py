@@ -1,10 +1,12 @@
-"""`python -m training trajectories | annotate | datasets | finetune | export`: one command a stage, each resumable."""
+"""`python -m training trajectories | corrections | annotate | datasets | finetune | export`: one command a stage, each
+resumable; corrections only once there is an agent to correct."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
@@ -22,7 +24,7 @@ from training.annotate import (
     write_annotations,
 )
 from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
-from training.trajectories import collect, plan, read_table, write_table
+from training.trajectories import collect, plan, read_manifest, read_parts, read_table, write_table
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, WaymarkError
 from waymark.generation.load import Engine
@@ -39,6 +41,7 @@ ANNOTATIONS = Path("data/annotations.parquet")
 SUBGOALS = Path("waymark/subgoal_sources/training.txt")
 LLM = Path("build/llm")
 RUNS = Path("build/runs")
+CHECKPOINTS = Path("checkpoints")
 RECIPE = Path("training/recipes/small.json")
 HELD_OUT = 3
 """Variations of each task that are recorded of a split that is not trained on."""
@@ -84,9 +87,40 @@ def trajectories(
             bar.update(task, completed=done, total=total)
     settings = {"simplifications": simplifications, "limit": limit, "limits": by_task}
     settings |= {"takes": takes, "misplaced": misplaced}
-    manifest = write_table(parts, output, settings)
+    manifest = write_table(read_parts(parts), output, settings)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")
+
+
+@app.command()
+def corrections(
+    checkpoints: Annotated[Path, typer.Option(help="Holds the agent's: controller and executor.")] = CHECKPOINTS,
+    rollouts: Annotated[int, typer.Option(help="Episodes for each task's train variations together.", min=1)] = 20,
+    misplaced: Annotated[int, typer.Option(help="The same where a thing may be carried elsewhere.", min=1)] = 56,
+    processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
+    data: Path = DATA,
+) -> None:
+    """Let the agent play train variations, and add direct paths from where it goes astray. Resumes."""
+    from training.corrections import FIRST_TAKE, checkpoints_used, correct
+    from training.corrections import plan as plan_corrections
+
+    paths = [one for one in read_table(data) if one.take < FIRST_TAKE]
+    used = checkpoints_used(checkpoints)
+    kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
+    parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
+    with _bar() as bar:
+        task = bar.add_task("episodes", total=None)
+        wanted = plan_corrections(paths, rollouts, misplaced, checkpoints)
+        for done, total in collect(wanted, parts, processes or available_cores(), correct):
+            bar.update(task, completed=done, total=total)
+    before = read_manifest(data)
+    begun = before["settings"].get("corrections", {"added_to": before["sha256"]})
+    added = {"rollouts": rollouts, "misplaced": misplaced, "added_to": begun["added_to"], **used}
+    settings = before["settings"] | {"corrections": added}
+    rows = chain(map(asdict, paths), read_parts(parts))
+    manifest = write_table(rows, data, settings, before["failed"])
+    found = manifest["trajectories"] - len(paths)
+    console.print(f"{found} corrections; annotate them next: python -m training annotate")
 
 
 @app.command()

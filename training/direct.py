@@ -155,11 +155,31 @@ class Walk:
         raise Unsolved(f"{thing} is nowhere to be seen")
 
     def fetch(self, thing: str, room: str) -> None:
-        """Carry a thing that lies in a known room."""
+        """Carry a thing that lies in a known room, unless it was carried elsewhere."""
         while not self.has(thing):
             self.go(room)
-            self.open_all(thing)
+            if not self.open_all(thing):
+                self.find(thing)
             self.act(f"pick up {thing}")
+
+    def did(self, action: str) -> bool:
+        """Whether an action was taken before."""
+        return any(taken.action == action for taken in self.taken)
+
+    def focus(self, thing: str) -> None:
+        """Focus on a thing, unless that was done."""
+        if not self.did(f"focus on {thing}"):
+            self.act(f"focus on {thing}")
+
+    def holds(self, vessel: str, thing: str) -> bool:
+        """Whether a vessel in sight holds a thing."""
+        listed = rf"\b{re.escape(vessel)} \(containing [^()]*\b{re.escape(thing)}\b"
+        return bool(re.search(listed, f"{self.look}\n{self.inventory}", re.IGNORECASE))
+
+    def stray(self, actions: Sequence[str]) -> None:
+        """Follow somebody else, who does not know the way."""
+        for action in actions:
+            self._take(action, detour=True)
 
     def wait_until(self, seen: Callable[[], bool]) -> None:
         """Wait step by step. Raises Unsolved when nothing comes of it."""
@@ -243,18 +263,21 @@ def _change_of_state(walk: Walk) -> None:
     verb, thing = _changed(walk)
     walk.fetch("metal pot", "kitchen")
     liquid = thing == "water"
-    if liquid:
+    if liquid and walk.holds("metal pot", "water"):
+        walk.focus("water")
+    elif liquid:
         walk.go("foundry")
         for action in ("move metal pot to sink", "activate sink", "deactivate sink", "focus on water"):
             walk.go("foundry")
             walk.act(action)
     else:
         walk.find(thing)
-        walk.act(f"focus on {thing}")
+        walk.focus(thing)
         walk.find(thing)
         pours = [action for action in walk.oracle if action.startswith("pour ") and action.endswith("metal pot")]
         liquid = bool(pours)
-        walk.act(pours[0] if pours else f"move {thing} to metal pot")
+        if not walk.holds("metal pot", thing):
+            walk.act(pours[0] if pours else f"move {thing} to metal pot")
     if verb == "freeze" and not liquid:
         _furnace(walk, "metal pot")
         walk.wait_until(lambda: walk.sees(f"liquid {thing}") or walk.sees("substance called water"))
@@ -275,6 +298,7 @@ def _grew(walk: Walk) -> bool:
 def _furnace(walk: Walk, carried: str) -> None:
     """Put a thing into the lit blast furnace."""
     if not walk.has(carried):
+        walk.find(carried)
         walk.act(f"pick up {carried}")
     walk.go("foundry")
     if "blast furnace door is closed" in walk.look:
@@ -289,6 +313,7 @@ def _furnace(walk: Walk, carried: str) -> None:
 def _freeze(walk: Walk, carried: str, until: Callable[[], bool] = lambda: False) -> None:
     """Put a thing into the coldest freezer and wait."""
     if not walk.has(carried):
+        walk.find(carried)
         walk.act(f"pick up {carried}")
     walk.go("workshop")
     if "ultra low temperature freezer door is closed" in walk.look:
@@ -301,7 +326,7 @@ def _freeze(walk: Walk, carried: str, until: Callable[[], bool] = lambda: False)
 
 def _thermometer(walk: Walk) -> None:
     walk.fetch("thermometer", "kitchen")
-    walk.act("focus on thermometer")
+    walk.focus("thermometer")
 
 
 def _temperature(walk: Walk) -> None:
@@ -311,10 +336,12 @@ def _temperature(walk: Walk) -> None:
     box = walk.oracle_object("move ").rpartition(" to ")[2]
     _thermometer(walk)
     walk.go(room)
-    walk.open_all(thing)
-    walk.act(f"focus on {thing}")
-    walk.go(room)
+    if not walk.has(thing):
+        walk.open_all(thing)
+    walk.focus(thing)
     carried = _vessel(walk, thing) or thing
+    if not walk.has(thing):
+        walk.go(room)
     walk.act(f"use thermometer on {thing}")
     walk.fetch(carried, room)
     walk.go(boxes)
@@ -332,8 +359,9 @@ def _melting_point(walk: Walk) -> None:
         return
     _thermometer(walk)
     walk.go(room)
-    walk.open_all(thing)
-    walk.act(f"focus on {thing}")
+    if not walk.has(thing):
+        walk.open_all(thing)
+    walk.focus(thing)
     carried = (_vessel(walk, thing) or thing) if freezing else thing
     walk.fetch(carried, room)
     walk.go("kitchen")
@@ -382,7 +410,7 @@ def _find_and_box(walk: Walk) -> None:
             for line in lines
             if not re.search(rf"agent|substance|ground|bathtub|{box}", line) and re.match(r"an? ", line)
         ]
-        walk.act(f"focus on {things[0]}")
+        walk.focus(things[0])
         walk.go(room)
         walk.act(f"move {things[0]} to {box}")
         return
@@ -393,8 +421,8 @@ def _find_and_box(walk: Walk) -> None:
         )
         if not pots:
             raise Unsolved("no plant in the greenhouse")
-        carried, name = pots[0]
-        walk.act(f"focus on {name}")
+        carried, name = next((pot for pot in pots if walk.did(f"focus on {pot[1]}")), pots[0])
+        walk.focus(name)
         walk.go("greenhouse")
     else:
         walk.go("outside")
@@ -405,8 +433,8 @@ def _find_and_box(walk: Walk) -> None:
         ]
         if not names:
             raise Unsolved("no animal outside")
-        name = carried = names[0]
-        walk.act(f"focus on {name}")
+        name = carried = next((one for one in names if walk.did(f"focus on {one}")), names[0])
+        walk.focus(name)
         walk.go("outside")
     walk.act(f"pick up {carried}")
     if walk.answer.startswith("You move the "):
@@ -482,15 +510,18 @@ def _paint(walk: Walk) -> None:
 
 
 def _mix(walk: Walk, one: str, other: str, goal: str) -> None:
-    """Pour one paint into the other and mix."""
+    """Pour one paint into the other and mix, unless that was done."""
     walk.go("art studio")
+    if walk.sees(f"{goal} paint"):
+        walk.focus(f"{goal} paint")
+        return
     walk.act(f"pour cup containing {one} paint into cup containing {other} paint")
     walk.go("art studio")
     listed = re.search(r"cup \(containing ([a-z-]+ paint), ([a-z-]+ paint)\)", walk.look)
     if not listed:
         raise Unsolved("the paints are not together")
     walk.act(f"mix cup containing {listed.group(1)} and {listed.group(2)}")
-    walk.act(f"focus on {goal} paint")
+    walk.focus(f"{goal} paint")
 
 
 def _recipe(walk: Walk) -> None:
@@ -501,6 +532,8 @@ def _recipe(walk: Walk) -> None:
     walk.act("read recipe")
     ingredients = _words(r"you need to mix ([a-z ,]+)\.", walk.answer)[0].split(", ")
     for thing in ingredients:
+        if walk.holds("metal pot", thing):
+            continue
         if thing == "water":
             if not walk.sees("sink"):
                 walk.go("kitchen")
@@ -532,6 +565,8 @@ def _plant_stages(walk: Walk) -> None:
     walk.go("outside")
     for stage in ("seed", "seedling", "adult", "reproducing"):
         thing = f"{plant} seed" if stage == "seed" else f"{plant} tree in the {stage} stage"
+        if any(taken.action.startswith(f"focus on {thing}") for taken in walk.taken):
+            continue
         pot = rf"(self watering flower pot \d+) \(containing an? {thing}"
         walk.wait_until(lambda pot=pot: bool(re.search(pot, walk.look)))  # type: ignore[misc]
         walk.go("outside")
@@ -547,6 +582,8 @@ def _life_stages(walk: Walk) -> None:
     stages = [re.sub(r"^egg (.+)", r"\1 egg", name.removesuffix(" in outside")) for name in called]
     walk.go("outside")
     for stage in stages:
+        if walk.did(f"focus on {stage}"):
+            continue
         walk.wait_until(lambda stage=stage: walk.sees(stage))  # type: ignore[misc]
         walk.go("outside")
         walk.act(f"focus on {stage}")
@@ -565,7 +602,10 @@ def _planes(walk: Walk) -> None:
     room = walk.oracle_object("teleport to ") if any(a.startswith("teleport") for a in walk.oracle) else walk.room
     walk.go(room)
     walk.fetch("stopwatch", room)
+    timed = _timed(walk, block)
     for plane in planes:
+        if plane in timed:
+            continue
         walk.go(room)
         walk.act(f"move {block} to {plane}")
         walk.act("activate stopwatch")
@@ -574,6 +614,16 @@ def _planes(walk: Walk) -> None:
         walk.act("deactivate stopwatch")
         walk.act("examine stopwatch")
     walk.act(f"focus on {walk.oracle_object('focus on ')}")
+
+
+def _timed(walk: Walk, block: str) -> set[str]:
+    """The planes whose slide was watched to its end before."""
+    timed, plane = set(), ""
+    for taken in walk.taken:
+        plane = taken.action.removeprefix(f"move {block} to ") if taken.action.startswith("move ") else plane
+        if taken.action == "examine stopwatch":
+            timed.add(plane)
+    return timed
 
 
 def _answer_by_name(walk: Walk) -> None:

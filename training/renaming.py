@@ -138,10 +138,12 @@ class Renamer:
             word = self._random.choice(self._words)
             if word not in taken:
                 return word
-        return self._made_up()
+        return made_up(self._random)
 
-    def _made_up(self) -> str:
-        return "".join(self._random.choices(_SYLLABLES, k=self._random.randint(2, 3)))
+
+def made_up(chance: random.Random) -> str:
+    """A word that nobody knows."""
+    return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
 
 
 def _nameable(example: Example) -> list[str]:

@@ -22,7 +22,7 @@ import hashlib
 import json
 import multiprocessing
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -114,6 +114,10 @@ class Wanted:
     """How many takes more are wanted whose thing lies in another room than the simulator keeps it in."""
 
 
+Record = Callable[["ScienceWorldSlot", Wanted], list[Trajectory]]
+"""Makes the trajectories of one variation: a function of a module, which other processes can import."""
+
+
 def spread(task: TaskType, split: Split, limit: int) -> list[int]:
     """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
     every = task.split(split)
@@ -178,7 +182,7 @@ def plain(trajectory: Trajectory) -> list[str]:
     return path
 
 
-class _Recorder:
+class Recorder:
     """A simulator that keeps what each understood action led to."""
 
     def __init__(self, slot: ScienceWorldSlot, wanted: Wanted) -> None:
@@ -229,7 +233,7 @@ def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tu
 
     The flag tells whether the simulator understood every action, and none in more than one way.
     """
-    recorder = _Recorder(slot, wanted)
+    recorder = Recorder(slot, wanted)
     clear = True
     for action in actions:
         step = recorder.step(action)
@@ -246,7 +250,7 @@ def directly(
     play = DIRECT.get(wanted.task_id)
     if play is None:
         return None
-    recorder = _Recorder(slot, wanted)
+    recorder = Recorder(slot, wanted)
     chance = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
     room = chance.choice(ROOMS) if misplaced else ""
     if room:
@@ -297,7 +301,7 @@ _pool_slots: list[ScienceWorldSlot] = []
 """The one JVM of a pool process, kept between calls."""
 
 
-def _record_in_worker(wanted: Wanted) -> list[Trajectory] | str:
+def _record_in_worker(record: Record, wanted: Wanted) -> list[Trajectory] | str:
     """One variation's takes in a pool process. A fault comes back as text."""
     from waymark.environment.scienceworld import ScienceWorldSlot
 
@@ -318,7 +322,9 @@ def _quiet_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def collect(wanted: Sequence[Wanted], parts: Path, processes: int) -> Iterator[tuple[int, int]]:
+def collect(
+    wanted: Sequence[Wanted], parts: Path, processes: int, record: Record = record
+) -> Iterator[tuple[int, int]]:
     """Record what `parts` lacks, appending each as it is done. Yields (done, total) after each."""
     parts.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["task_id"], row["variation"], row["simplifications"]) for row in read_parts(parts)}
@@ -329,17 +335,20 @@ def collect(wanted: Sequence[Wanted], parts: Path, processes: int) -> Iterator[t
     with context.Pool(processes, initializer=_quiet_worker) as pool, parts.open("a") as out:
         if out.tell() and not parts.read_bytes().endswith(b"\n"):
             out.write("\n")  # a kill cut the last line off; what follows it is a line of its own
-        tickets = [(one, pool.apply_async(_record_in_worker, (one,))) for one in missing]
+        tickets = [(one, pool.apply_async(_record_in_worker, (record, one))) for one in missing]
         for count, (one, ticket) in enumerate(tickets, start=total - len(missing) + 1):
             result = ticket.get()
-            rows = [{**asdict(one), "fault": result}] if isinstance(result, str) else [asdict(take) for take in result]
+            key = {"task_id": one.task_id, "variation": one.variation, "simplifications": one.simplifications}
+            rows = [key | {"fault": result}] if isinstance(result, str) else [asdict(take) for take in result]
+            rows = rows or [key | {"steps": None}]
             out.write("".join(json.dumps(row) + "\n" for row in rows))
             out.flush()
             yield count, total
 
 
 def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a parts file; a last line cut off by a kill is dropped."""
+    """Rows of a parts file: a trajectory, what a variation failed of (`fault`), or that there was nothing to record
+    (`steps` null). A last line cut off by a kill is dropped."""
     if not parts.exists():
         return
     for line in parts.read_text().splitlines():
@@ -349,22 +358,29 @@ def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def write_table(parts: Path, table: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Pack the solved trajectories of a parts file into Parquet beside a manifest, which is returned.
+def write_table(
+    rows: Iterable[dict[str, Any]],
+    table: Path,
+    settings: Mapping[str, Any],
+    known_failures: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Pack the solved trajectories among the rows of parts files into Parquet beside a manifest, which is returned.
 
-    `settings` are what the paths were recorded with; the manifest repeats them.
+    `settings` are what the paths were recorded with; the manifest repeats them, and lists what failed after what is
+    known to have failed before.
     """
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
-    rows = sorted(read_parts(parts), key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
-    solved = [row for row in rows if _is_solved(row)]
+    told = (row for row in rows if row.get("steps", []) is not None)
+    every = sorted(told, key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
+    solved = [row for row in every if _is_solved(row)]
     failed = [
         {
             "task_id": row["task_id"],
             "variation": row["variation"],
             "reason": row.get("fault") or f"replay reached {row['steps'][-1]['score'] if row['steps'] else 0}",
         }
-        for row in rows
+        for row in every
         if not _is_solved(row)
     ]
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -381,7 +397,7 @@ def write_table(parts: Path, table: Path, settings: Mapping[str, Any]) -> dict[s
         "gold_actions": sum(row["gold_actions"] for row in solved if not row.get("take")),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in TASKS},
-        "failed": failed,
+        "failed": [*known_failures, *failed],
     }
     table.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -391,13 +407,18 @@ def _is_solved(row: dict[str, Any]) -> bool:
     return "fault" not in row and bool(row["steps"]) and row["steps"][-1]["score"] >= SOLVED
 
 
+def read_manifest(table: Path) -> dict[str, Any]:
+    """What a Parquet table of trajectories was made from and holds."""
+    manifest: dict[str, Any] = json.loads(table.with_suffix(".manifest.json").read_text())
+    return manifest
+
+
 def read_table(table: Path) -> list[Trajectory]:
     """All trajectories of a Parquet table, in memory (about 1 MB a hundred).
 
     Raises FileNotFoundError, and ValueError when the file is not the one that its manifest describes.
     """
-    manifest = json.loads(table.with_suffix(".manifest.json").read_text())
-    if manifest["sha256"] != hashlib.sha256(table.read_bytes()).hexdigest():
+    if read_manifest(table)["sha256"] != hashlib.sha256(table.read_bytes()).hexdigest():
         raise ValueError(f"{table} is not the file its manifest describes; rebuild it: python -m training trajectories")
     return [
         Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})

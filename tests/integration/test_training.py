@@ -12,7 +12,7 @@ from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
-from training.trajectories import Wanted, collect, read_table, write_table
+from training.trajectories import Wanted, collect, read_parts, read_table, write_table
 from waymark.checkpoint import load
 from waymark.generation.load import open_generator
 from waymark.prompts.compact import COMPACT
@@ -66,7 +66,7 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     with parts.open("a") as cut:
         cut.write('{"task_id": "4-2", "variation": 1, "simpl')  # killed while writing
     assert list(collect(wanted, parts, processes=1)) == [(1, 2), (2, 2)]
-    manifest = write_table(parts, tmp_path / "table.parquet", {"limit": 2})
+    manifest = write_table(read_parts(parts), tmp_path / "table.parquet", {"limit": 2})
     recorded = read_table(tmp_path / "table.parquet")
     assert manifest["trajectories"] == len(recorded) == 2
     assert all(trajectory.score == 100 and trajectory.form == "direct" for trajectory in recorded)

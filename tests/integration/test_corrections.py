@@ -1,0 +1,98 @@
+"""Corrections: an agent that goes astray on a training variation, and the direct way on from there, simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import trajectories
+from training.annotate import annotate_by_rule
+from training.corrections import FIRST_TAKE, Corrected, corrections, plan
+from training.datasets import examples
+from training.direct import MISPLACED
+from waymark.contracts import (
+    ActionAlternative,
+    ActionResponse,
+    AgentState,
+    SubgoalAlternative,
+    SubgoalResponse,
+    Timing,
+    Usage,
+)
+from waymark.environment.scienceworld import ScienceWorldSlot
+from waymark.prompts.compact import COMPACT
+
+USAGE, TIMING = Usage(prompt_tokens=0, completion_tokens=0), Timing(queue=0, model=0, total=0)
+ASTRAY = ("teleport to kitchen", "open cupboard", "pick up thermometer", "teleport to outside", "focus on axe")
+
+
+class Follower:
+    """An agent that does what it was told beforehand, and remembers the tasks that it was given."""
+
+    def __init__(self, actions: Sequence[str]) -> None:
+        self._actions = actions
+        self.tasks: set[str] = set()
+
+    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
+        self.tasks.add(state.task)
+        only = SubgoalAlternative(subgoal="follow()", logprob=0.0, mean_logprob=0.0)
+        return SubgoalResponse(subgoal="follow()", alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING)
+
+    async def action(
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
+    ) -> ActionResponse:
+        action = self._actions[len(state.turns)]
+        only = ActionAlternative(action=action, ended_subgoal=False, logprob=0.0, mean_logprob=0.0)
+        return ActionResponse(
+            action=action, ended_subgoal=False, alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING
+        )
+
+
+@pytest.fixture(scope="module")
+def slot() -> Iterator[ScienceWorldSlot]:
+    opened = ScienceWorldSlot()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def planned() -> list[Corrected]:
+    return plan(trajectories(), rollouts=5, misplaced=40, checkpoints=Path("checkpoints"))
+
+
+def test_from_where_an_agent_went_astray_the_direct_way_leads_to_the_goal(
+    slot: ScienceWorldSlot, planned: list[Corrected]
+) -> None:
+    chocolate = next(one for one in planned if (one.task_id, one.variation) == ("1-1", 10))
+    lost = Follower(ASTRAY)
+    found = corrections(slot, replace(chocolate, rollouts=4), lost, lost)
+    assert len({one.key for one in found}) == len(found) == 12
+    assert len({one.misplaced for one in found}) > 1
+    assert len(lost.tasks) > 1  # now and then the thing is called otherwise
+    for one in found:
+        assert (one.score, one.take >= FIRST_TAKE, one.gold_actions) == (100, True, chocolate.gold_actions)
+        followed = [step.action for step in one.steps if step.detour]
+        assert followed == list(ASTRAY[: len(followed)])
+        assert 0 < len(followed) < len(ASTRAY)  # short of what cost the episode
+        learnt = examples([one], {one.key: annotate_by_rule(one)}, "flat", COMPACT)
+        assert len(learnt) == len(one.steps) - len(followed)
+
+
+def test_an_agent_that_solves_the_episode_is_not_corrected(slot: ScienceWorldSlot, planned: list[Corrected]) -> None:
+    found = next(one for one in planned if one.task_id == "4-1")
+    follower = Follower(found.oracle)
+    assert corrections(slot, found, follower, follower) == []
+    assert follower.tasks
+
+
+def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(planned: list[Corrected]) -> None:
+    trained = {(one.task_id, one.variation) for one in trajectories() if one.split == "train"}
+    assert {(one.task_id, one.variation) for one in planned} <= trained
+    tasks = [one.task_id for one in planned]
+    assert len(set(tasks)) == len(set(tasks[: len(set(tasks))])) == 23
+    for task in set(tasks):
+        played = sum(one.rollouts for one in planned if one.task_id == task)
+        assert played >= 40 if task in MISPLACED else played == 5
