@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
+
+import uvloop
 
 from services.env_runner.settings import Settings
 from services.env_runner.worker import serve
@@ -27,4 +28,4 @@ class WaitingEnvironment(ScriptedEnvironment):
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(read(Settings), lambda: WaitingEnvironment(float(sys.argv[1]))))
+    uvloop.run(serve(read(Settings), lambda: WaitingEnvironment(float(sys.argv[1]))))

@@ -22,7 +22,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -99,21 +99,6 @@ class _Send:
     call: _Call[Any]
     timeout: float
 
-    def options(self) -> dict[str, Any]:
-        """As httpx takes them. The service is told how long it is waited for."""
-        headers = tracing.outgoing() | dict(self.call.headers)
-        headers[DEADLINE_HEADER] = str(max(1, min(_LONGEST_DEADLINE_MS, round(self.timeout * 1000))))
-        if self.call.content is not None:
-            headers["content-type"] = "application/json"
-        return {
-            "method": self.call.method,
-            "url": self.call.path,
-            "params": self.call.query,
-            "content": self.call.content,
-            "headers": headers,
-            "timeout": self.timeout,
-        }
-
 
 _Outcome = httpx.Response | httpx.TransportError
 _Asking = Generator[_Send | float, _Outcome | None, _Answer]
@@ -130,6 +115,24 @@ class _Wire:
     base_url: str
     timeout: float
     retry_seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each request."""
+
+    def request(self, step: _Send) -> httpx.Request:
+        """What a step sends. The service is told how long it is waited for."""
+        call = step.call
+        headers = {**self.headers, **tracing.outgoing(), **call.headers}
+        headers[DEADLINE_HEADER] = str(max(1, min(_LONGEST_DEADLINE_MS, round(step.timeout * 1000))))
+        if call.content is not None:
+            headers["content-type"] = "application/json"
+        url = _url(self.base_url, call.path)
+        return httpx.Request(
+            call.method,
+            url.copy_merge_params(call.query) if call.query else url,
+            headers=headers,
+            content=call.content,
+            extensions={"timeout": httpx.Timeout(step.timeout).as_dict()},
+        )
 
     def ask(self, call: _Call[_Answer]) -> _Asking[_Answer]:
         """One call and its typed answer. Raises ServiceError of the right kind."""
@@ -190,6 +193,11 @@ class _Wire:
                 "with something else than expected.",
                 remedy="Check that the address is that of a service of this version.",
             ) from error
+
+
+@lru_cache
+def _url(base_url: str, path: str) -> httpx.URL:
+    return httpx.URL(base_url.rstrip("/") + path)
 
 
 def _retry_after(outcome: _Outcome) -> float:
@@ -331,10 +339,12 @@ class ServiceClient:
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds)
+        headers = _headers(api_key)
+        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds, headers)
         # Proxies from the environment are for the outside world, not for the services of one stack.
+        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False)
         self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=timeout, headers=_headers(api_key), transport=transport, trust_env=False
+            base_url=base_url, timeout=timeout, headers=headers, transport=self._transport, trust_env=False
         )
 
     @property
@@ -361,6 +371,15 @@ class ServiceClient:
         except httpx.HTTPError:
             return False
 
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Straight to the transport: cookies, redirects and the like cost the client a quarter of a worker's time."""
+        response = await self._transport.handle_async_request(request)
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
     async def _ask(self, call: _Call[_Answer]) -> _Answer:
         asking = self._wire.ask(call)
         outcome: _Outcome | None = None
@@ -375,7 +394,7 @@ class ServiceClient:
                 await asyncio.sleep(step)
                 continue
             try:
-                outcome = await self._http.request(**step.options())
+                outcome = await self._send(self._wire.request(step))
             except httpx.TransportError as error:
                 outcome = error
 
@@ -498,9 +517,10 @@ class SyncServiceClient:
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds)
+        headers = _headers(api_key)
+        self._wire = _Wire(self.service, self.unavailable, base_url, timeout, retry_seconds, headers)
         self._http = httpx.Client(
-            base_url=base_url, timeout=timeout, headers=_headers(api_key), transport=transport, trust_env=False
+            base_url=base_url, timeout=timeout, headers=headers, transport=transport, trust_env=False
         )
 
     @property
@@ -541,7 +561,7 @@ class SyncServiceClient:
                 time.sleep(step)
                 continue
             try:
-                outcome = self._http.request(**step.options())
+                outcome = self._http.send(self._wire.request(step))
             except httpx.TransportError as error:
                 outcome = error
 

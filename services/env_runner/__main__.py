@@ -6,8 +6,9 @@ stderr that says what to do.
 
 from __future__ import annotations
 
-import asyncio
 import sys
+
+import uvloop
 
 from services.env_runner import worker
 from services.env_runner.app import create_app
@@ -35,7 +36,7 @@ def main() -> None:
         if part == "app":
             _serve(settings)
         else:
-            asyncio.run(worker.serve(settings, lambda: _open(settings)))
+            uvloop.run(worker.serve(settings, lambda: _open(settings)))
 
 
 def _open(settings: Settings) -> Environment:

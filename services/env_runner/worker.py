@@ -48,6 +48,7 @@ from waymark.errors import (
 )
 from waymark.serving import tracing
 from waymark.subgoal_sources.llm_plan import Planner
+from waymark.transport import AiohttpTransport
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
@@ -386,8 +387,8 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
     metrics = WorkerMetrics(settings.slots)
     metrics.listen(settings.host, settings.metrics_port)
     async with (
-        ControllerClient(settings.controller_url) as controller,
-        ExecutorClient(settings.executor_url) as executor,
+        ControllerClient(settings.controller_url, transport=AiohttpTransport()) as controller,
+        ExecutorClient(settings.executor_url, transport=AiohttpTransport()) as executor,
         _open_planner(settings) as planner,
     ):
         worker = Worker(

@@ -6,12 +6,13 @@ its first step; this process then starts it again, as whatever supervises worker
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import sys
 import time
+
+import uvloop
 
 from services.env_runner.settings import Settings
 from services.env_runner.worker import serve
@@ -55,7 +56,7 @@ def main() -> None:
     with exit_clearly("worker"):
         settings = read(Settings)
         observe.start("worker", settings)
-        asyncio.run(serve(settings, lambda: FaultyEnvironment(seconds, poison)))
+        uvloop.run(serve(settings, lambda: FaultyEnvironment(seconds, poison)))
 
 
 def _supervise() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scienceworld import ScienceWorldEnv
 
 from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import EnvironmentFault, InvalidInput
@@ -112,6 +113,35 @@ def test_what_the_simulator_does_not_have_is_refused(shared: ScienceWorldSlot) -
 def test_the_task_table_equals_the_simulators_splits(shared: ScienceWorldSlot) -> None:
     for task in TASKS:
         assert shared.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
+
+
+PATH = (  # unknown, ambiguous, empty and free inputs among those that change something; the last one ends the episode
+    "look around", "", "open door to kitchen", "go to kitchen", "task", "objects", "go to door", "go to kitchen",
+    "pick up thermometer", "use thermometer on stove", "examine unicorn", "open cupboard", "activate stove", "wait1",
+    "pick up metal pot", "move metal pot to stove", "use thermometer on metal pot", "inventory", "wait",
+    "focus on thermometer", "focus on orange",
+)  # fmt: skip
+
+
+def test_a_step_says_what_scienceworlds_own_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Java numbers objects at random, and the simulator lists things by these numbers: here all have the same.
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2")
+    monkeypatch.chdir(tmp_path)
+    slot, theirs = ScienceWorldSlot(), ScienceWorldEnv("", envStepLimit=1_000)
+    try:
+        slot.reset("1-1", 0, "easy")
+        theirs.load("boil", 0, "easy")
+        theirs.reset()
+        for action in PATH:
+            step = slot.step(action)
+            observation, _, _, told = theirs.step(action)
+            if step.ambiguous:
+                observation, _, _, told = theirs.step("0")
+            assert (step.observation, step.look, step.inventory) == (observation, told["look"], told["inv"]), action
+            assert (step.score, step.moves) == (told["score"], told["moves"]), action
+    finally:
+        theirs.close()
+        slot.close()
 
 
 def test_closing_ends_the_jvm_and_may_be_repeated() -> None:
