@@ -279,11 +279,13 @@ def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
 
 
 def is_reached(subgoal: str, state: AgentState) -> bool:
-    """Whether nothing is left to do for a sub-goal: the agent is in that room, carries that thing, sees it where it is
-    to be put, or has watched a block slide down that plane."""
+    """Whether nothing is left to do for a sub-goal: the agent is in that room, sees that door open, carries that thing,
+    sees it where it is to be put, or has watched a block slide down that plane."""
     name, _, rest = subgoal.lower().removesuffix(")").partition("(")
     if name == "navigate_to":
         return rest == room_of(state.look)
+    if name == "open":
+        return f"the {rest} door is open" in state.look.lower()
     if name == "pick_up":
         carried = rf"^\s*(?:a substance called |an? )?{re.escape(rest)}\b(?! [a-z])"
         return bool(re.search(carried, state.inventory, re.MULTILINE | re.IGNORECASE))

@@ -10,12 +10,12 @@ import pytest
 from training.annotate import Annotation
 from training.annotate import training_subgoals as training_subgoals_of
 from waymark.chat import Answer, Message
-from waymark.contracts import AgentState, Usage
+from waymark.contracts import AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
 from waymark.subgoal_sources import llm_plan, oracle
-from waymark.subgoal_sources.controller import choose_subgoal
+from waymark.subgoal_sources.controller import ControllerSource, choose_subgoal
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.subgoal_sources.plan import PlanSource
 from waymark.subgoals import COMPLETE, Segment, is_reached
@@ -28,6 +28,7 @@ LOOK = """This room is called the kitchen. In it, you see:
 	a substance called air
 	a counter. On the counter is: a bowl (containing a red apple, an orange), a drawer.
 	a fridge. The fridge door is closed.
+	a oven, which is turned off. The oven door is open.
 	a glass jar (containing a substance called sodium chloride)
 	a thermometer, currently reading a temperature of 10 degrees celsius
 You also see:
@@ -35,7 +36,7 @@ You also see:
 	A door to the hallway (that is closed)
 """
 KITCHEN = start("Your task is to boil water.", LOOK, "In your inventory, you see:\n\tan orange\n\ta stopwatch\n")
-THINGS = ["counter", "bowl", "red apple", "orange", "drawer", "fridge", "glass jar", "sodium chloride", "thermometer"]
+THINGS = "counter,bowl,red apple,orange,drawer,fridge,oven,glass jar,sodium chloride,thermometer".split(",")
 
 
 # --- the controller's, by the rules of play ----------------------------------------------------------------
@@ -61,6 +62,8 @@ def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, c
     [
         ("navigate_to(kitchen)", True),
         ("navigate_to(hallway)", False),
+        ("open(fridge)", False),
+        ("open(oven)", True),
         ("pick_up(stopwatch)", True),
         ("pick_up(thermometer)", False),
         ("pick_up(stop)", False),
@@ -74,6 +77,30 @@ def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, c
 def test_a_subgoal_whose_end_is_reached_is_known(subgoal: str, reached: bool) -> None:
     watched = after_step(KITCHEN, "look at inclined plane a", "a block", LOOK, KITCHEN.inventory, 0)
     assert is_reached(subgoal, watched) is reached
+
+
+async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_many() -> None:
+    asked: list[int] = []
+
+    async def ask(now: AgentState, /, *, n: int) -> SubgoalResponse:
+        asked.append(n)
+        named = [f"look_at({thing})" for thing in THINGS[: 2 if n < 10 else 4]]
+        return SubgoalResponse(
+            subgoal=named[0],
+            alternatives=tuple(SubgoalAlternative(subgoal=one, logprob=-1.0, mean_logprob=-1.0) for one in named),
+            model="default",
+            usage=Usage(prompt_tokens=0, completion_tokens=0),
+            timing_ms=Timing(queue=0, model=0, total=0),
+        )
+
+    source, state, given = ControllerSource(ask), KITCHEN, []
+    for _ in range(4):
+        subgoal = await source.next(state)
+        assert subgoal is not None
+        given.append(subgoal)
+        state = with_subgoal_ended(with_subgoal(state, subgoal))
+    assert given == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
+    assert asked == [1, 5, 5, 16, 5, 16]
 
 
 # --- drawn by lot ------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
   meant to be repeated: such a sub-goal may be given three times.
-- Nor is one taken whose end is reached: to go where the agent is, to pick up what it carries, to put a thing where it
-  lies, to time a slide that it has watched.
+- Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
+  put a thing where it lies, to time a slide that it has watched.
+- Where all that it names was given in this scene before, it is asked for many: something else has to be done.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - One that stakes the score (`waymark.stakes`) is only followed if it is likely enough.
@@ -23,7 +24,7 @@ from waymark.stakes import is_worth_it
 from waymark.state import Scene, scene
 from waymark.subgoals import COMPLETE, in_sight, is_reached
 
-SUBGOAL_ALTERNATIVES = 5
+SUBGOAL_ALTERNATIVES, MANY_ALTERNATIVES = 5, 16
 REPEATABLE = (
     "wait",
     "water(",
@@ -60,16 +61,23 @@ class ControllerSource:
         first = answer.subgoal
         if ended is None and (first == COMPLETE or not in_sight([first], state) or is_reached(first, state)):
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
+        given = self._given[scene(state)]
+        chosen = self._choose(answer, state, ended, given)
+        if ended is not None and chosen is not None and is_spent(chosen, given):
+            chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), state, ended, given)
+        if chosen is not None:
+            given[chosen] += 1
+        return chosen
+
+    def _choose(
+        self, answer: SubgoalResponse, state: AgentState, ended: str | None, given: Mapping[str, int]
+    ) -> str | None:
         alternatives = [
             phrase(one.subgoal) for one in answer.alternatives if is_worth_it(one.subgoal, one.logprob, state)
         ]
         alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
         alternatives = in_sight(alternatives, state) or alternatives
-        given = self._given[scene(state)]
-        chosen = choose_subgoal(alternatives, ended, given if ended is not None else {})
-        if chosen is not None:
-            given[chosen] += 1
-        return chosen
+        return choose_subgoal(alternatives, ended, given if ended is not None else {})
 
 
 def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
@@ -84,12 +92,14 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
         for subgoal in alternatives
         if subgoal != COMPLETE and (subgoal != ended or subgoal.startswith(REPEATABLE))
     ]
-    fresh = [
-        subgoal for subgoal in others if given.get(subgoal, 0) < (REPEATS if subgoal.startswith(REPEATABLE) else 1)
-    ]
     if others:
-        return (fresh or others)[0]
+        return next((subgoal for subgoal in others if not is_spent(subgoal, given)), others[0])
     return None if COMPLETE in alternatives or not alternatives else ended
+
+
+def is_spent(subgoal: str, given: Mapping[str, int]) -> bool:
+    """Whether a sub-goal was given in this scene as often as it may be."""
+    return given.get(subgoal, 0) >= (REPEATS if subgoal.startswith(REPEATABLE) else 1)
 
 
 def phrase(text: str) -> str:
