@@ -24,7 +24,7 @@ from training.annotate import (
     write_annotations,
 )
 from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
-from training.trajectories import collect, plan, read_manifest, read_parts, read_table, write_table
+from training.trajectories import collect, plan, read_manifest, read_parts, read_table, rows_of, write_table
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, WaymarkError
 from waymark.generation.load import Engine
@@ -80,14 +80,16 @@ def trajectories(
             wanted += plan(one, limit, by_task, simplifications, takes, misplaced)
         else:
             wanted += plan(one, HELD_OUT, {}, simplifications)
-    parts = Path("build/trajectories/parts.jsonl")
+    # What was recorded by other settings is another's: takes are numbered and drawn by them.
+    named = [simplifications, limit, *(f"{task}={count}" for task, count in by_task.items()), takes, misplaced]
+    parts = Path(f"build/trajectories/{'-'.join(map(str, named))}.jsonl")
     with _bar() as bar:
         task = bar.add_task("oracle paths", total=len(wanted))
         for done, total in collect(wanted, parts, processes or available_cores()):
             bar.update(task, completed=done, total=total)
     settings = {"simplifications": simplifications, "limit": limit, "limits": by_task}
     settings |= {"takes": takes, "misplaced": misplaced}
-    manifest = write_table(read_parts(parts), output, settings)
+    manifest = write_table(rows_of(wanted, read_parts(parts)), output, settings)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")
 

@@ -340,22 +340,27 @@ def collect(
             result = ticket.get()
             key = {"task_id": one.task_id, "variation": one.variation, "simplifications": one.simplifications}
             rows = [key | {"fault": result}] if isinstance(result, str) else [asdict(take) for take in result]
-            rows = rows or [key | {"steps": None}]
-            out.write("".join(json.dumps(row) + "\n" for row in rows))
+            out.write(json.dumps(rows or [key | {"steps": None}]) + "\n")
             out.flush()
             yield count, total
 
 
 def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a parts file: a trajectory, what a variation failed of (`fault`), or that there was nothing to record
-    (`steps` null). A last line cut off by a kill is dropped."""
+    """Rows of a parts file, which has a line a variation, so that a kill leaves none with some of its takes: each a
+    trajectory, what the variation failed of (`fault`), or that there was nothing to record (`steps` null). A line cut
+    off by a kill is dropped."""
     if not parts.exists():
         return
     for line in parts.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
+        with suppress(json.JSONDecodeError):
+            rows = json.loads(line)
+            yield from rows if isinstance(rows, list) else [rows]  # files of earlier versions have a line a row
+
+
+def rows_of(wanted: Iterable[Wanted], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those of some variations alone."""
+    chosen = {(one.task_id, one.variation) for one in wanted}
+    return (row for row in rows if (row["task_id"], row["variation"]) in chosen)
 
 
 def write_table(

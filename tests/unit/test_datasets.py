@@ -19,7 +19,7 @@ from training.recipe import Recipe
 from training.renaming import Renamer
 from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
-from training.trajectories import Trajectory, shorten
+from training.trajectories import Trajectory, Wanted, read_parts, rows_of, shorten
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 from waymark.prompts.compact import COMPACT
@@ -271,3 +271,12 @@ def test_shortened_paths_teleport_and_watch_briefly() -> None:
         "teleport to lab",
         *["look at inclined plane b"] * 5,
     ]
+
+
+def test_a_variation_is_read_with_all_of_its_takes_or_not_at_all_and_only_where_it_is_wanted(tmp_path: Path) -> None:
+    variations = [[{"task_id": "4-2", "variation": number, "take": take} for take in (0, 1)] for number in range(3)]
+    written = "".join(json.dumps(rows) + "\n" for rows in variations)
+    parts = tmp_path / "parts.jsonl"
+    parts.write_text(written[: -len(json.dumps(variations[2][1]))])  # killed while it wrote the last take
+    assert list(read_parts(parts)) == variations[0] + variations[1]
+    assert list(rows_of([Wanted("4-2", 1, "easy"), Wanted("1-1", 0, "easy")], read_parts(parts))) == variations[1]
