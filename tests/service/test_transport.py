@@ -25,7 +25,7 @@ STATE = AgentState(task="Your task is to boil water.", look="This room is called
 
 @asynccontextmanager
 async def controller(
-    answer: Callable[[asyncio.StreamWriter], None], timeout: float = 10.0
+    answer: Callable[[asyncio.StreamWriter], None], seconds: float = 10.0
 ) -> AsyncIterator[ControllerClient]:
     """A client of a service that reads a request and then does this with the connection."""
 
@@ -35,7 +35,7 @@ async def controller(
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with ControllerClient(url, timeout=timeout, retry_seconds=0, transport=AiohttpTransport()) as client:
+    async with ControllerClient(url, timeout=seconds, retry_seconds=0, transport=AiohttpTransport()) as client:
         yield client
     server.close()
 
@@ -71,6 +71,6 @@ async def test_a_connection_breaks_before_its_answer() -> None:
 
 
 async def test_no_answer_comes_in_time() -> None:
-    async with controller(lambda _: None, timeout=0.2) as client:
+    async with controller(lambda _: None, seconds=0.2) as client:
         with pytest.raises(DeadlineExceeded):
             await client.subgoal(STATE)

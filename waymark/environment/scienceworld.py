@@ -34,7 +34,8 @@ from waymark.tasks import find_task
 
 ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
 
-_UNKNOWN = ("No known action matches that input", "Unknown action")
+_UNREAD = "No known action matches that input"
+_UNKNOWN = (_UNREAD, "Unknown action")
 _AMBIGUOUS = "Ambiguous request"
 _FORBIDDEN = "reset task"
 _ANSWERED_IN_FRONT = frozenset({"help", "objects", "task"})
@@ -55,7 +56,7 @@ _COMPILER = tuple(
     )
 )
 """Twice what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
-compiler takes most of a simulator's CPU in its first minute. A third less of that, at no cost later."""
+compiler takes most of a simulator's CPU in its first minute. A quarter less of that."""
 _WATCH_SECONDS = 0.25
 _T = TypeVar("_T")
 
@@ -196,8 +197,7 @@ class ScienceWorldSlot:
         ambiguous = observation.startswith(_AMBIGUOUS)
         if ambiguous:
             observation = self._act("0")
-        known = not observation.startswith(_UNKNOWN)
-        if known:
+        if not observation.startswith(_UNREAD):
             self._valid = None
         return Step(
             observation=observation,
@@ -206,7 +206,7 @@ class ScienceWorldSlot:
             score=self._score,
             moves=int(simulator.getCurIterations()),
             completed=self._completed,
-            known=known,
+            known=not observation.startswith(_UNKNOWN),
             ambiguous=ambiguous,
         )
 
