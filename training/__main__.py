@@ -322,6 +322,8 @@ def finetune(
         except KeyboardInterrupt as interrupt:
             console.print(f"Stopped at step {trainer.step}; the same command goes on from the last saved state.")
             raise typer.Exit(130) from interrupt
+    if trainer.main and trainer.step < trainer.steps:
+        console.print(f"Ended at step {trainer.step}: dev was no better for {settings.patience} evaluations.")
 
 
 @app.command()
