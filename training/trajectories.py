@@ -301,18 +301,20 @@ _pool_slots: list[ScienceWorldSlot] = []
 """The one JVM of a pool process, kept between calls."""
 
 
-def _record_in_worker(record: Record, wanted: Wanted) -> list[Trajectory] | str:
-    """One variation's takes in a pool process. A fault comes back as text."""
+def _record_in_worker(job: tuple[Record, Wanted]) -> list[dict[str, Any]]:
+    """One variation's rows for the parts file, made in a pool process."""
     from waymark.environment.scienceworld import ScienceWorldSlot
 
+    record, wanted = job
+    key = {"task_id": wanted.task_id, "variation": wanted.variation, "simplifications": wanted.simplifications}
     try:
         if not _pool_slots:
             _pool_slots.append(ScienceWorldSlot(timeout=180))
-        return record(_pool_slots[0], wanted)
+        return [asdict(take) for take in record(_pool_slots[0], wanted)] or [key | {"steps": None}]
     except EnvironmentFault as fault:
         while _pool_slots:
             _pool_slots.pop().close()
-        return str(fault)
+        return [key | {"fault": str(fault)}]
 
 
 def _quiet_worker() -> None:
@@ -335,12 +337,9 @@ def collect(
     with context.Pool(processes, initializer=_quiet_worker) as pool, parts.open("a") as out:
         if out.tell() and not parts.read_bytes().endswith(b"\n"):
             out.write("\n")  # a kill cut the last line off; what follows it is a line of its own
-        tickets = [(one, pool.apply_async(_record_in_worker, (record, one))) for one in missing]
-        for count, (one, ticket) in enumerate(tickets, start=total - len(missing) + 1):
-            result = ticket.get()
-            key = {"task_id": one.task_id, "variation": one.variation, "simplifications": one.simplifications}
-            rows = [key | {"fault": result}] if isinstance(result, str) else [asdict(take) for take in result]
-            out.write(json.dumps(rows or [key | {"steps": None}]) + "\n")
+        jobs = [(record, one) for one in missing]
+        for count, rows in enumerate(pool.imap_unordered(_record_in_worker, jobs), start=total - len(missing) + 1):
+            out.write(json.dumps(rows) + "\n")
             out.flush()
             yield count, total
 
