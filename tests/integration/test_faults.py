@@ -66,7 +66,7 @@ def test_a_redis_that_is_gone_for_longer_than_a_lease(
 ) -> None:
     specs = site.submit("gone", 60)
     workers = [site.worker(seconds=0.05), site.worker(seconds=0.05)]
-    until(lambda: site.finished("gone") >= 4, "play is under way")
+    until(lambda: site.finished("gone") >= 4 and site.store.status("gone").running == 4, "both workers play")
     with gone(site.redis):
         time.sleep(OUTAGE_SECONDS)
     assert site.finished("gone") < len(specs)
