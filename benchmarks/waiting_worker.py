@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-import uvloop
-
 from services.env_runner.settings import Settings
-from services.env_runner.worker import serve
+from services.env_runner.worker import run
 from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.serving.settings import read
@@ -28,4 +26,4 @@ class WaitingEnvironment(ScriptedEnvironment):
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(read(Settings), lambda: WaitingEnvironment(float(sys.argv[1]))))
+    run(read(Settings), lambda: WaitingEnvironment(float(sys.argv[1])))

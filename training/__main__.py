@@ -248,7 +248,7 @@ def datasets(
     about = {
         "role": role,
         "prompt_format": name,
-        "data_sha256": json.loads(data.with_suffix(".manifest.json").read_text())["sha256"],
+        "data_sha256": read_manifest(data)["sha256"],
         "sampling": sampling,
         "seed": seed,
         "tokenizer": settings.base or f"learnt, {pieces.get_vocab_size()} pieces",
@@ -303,7 +303,7 @@ def finetune(
             Origin(
                 role=_role(role),
                 prompt_format=prompt_format,
-                data_sha256=json.loads(data.with_suffix(".manifest.json").read_text())["sha256"],
+                data_sha256=read_manifest(data)["sha256"],
                 command=f"python -m training finetune {role} --format {prompt_format} --recipe {recipe}{options}",
             ),
         )
@@ -341,10 +341,10 @@ def export(
     source = run or RUNS / role
     require_same_purpose(source, _role(role), prompt_format)
     origin = read_origin(source)
-    manifest = json.loads(data.with_suffix(".manifest.json").read_text())
+    manifest = read_manifest(data)
     card = export_run(
         source,
-        output or Path("checkpoints") / role,
+        output or CHECKPOINTS / role,
         role=_role(role),
         prompt_format=prompt_format,
         command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
@@ -397,7 +397,7 @@ def score(
     every = [one for one in read_table(data) if find_task(one.task_id).split_of(one.variation) == "dev"]
     if not every:
         raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
-    sources = checkpoints or sorted(path.parent for path in Path("checkpoints").glob("*/card.json"))
+    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.glob("*/card.json"))
     run_role = _role(role) if role else None
     with opened(sources, engine, role=run_role, prompt_format=prompt_format) as contestants, _bar() as bar:
         task = bar.add_task("")
@@ -407,7 +407,7 @@ def score(
 
         scores = score_all(contestants, every, read_annotations(annotations), told)
     if as_json:
-        data_sha256 = json.loads(data.with_suffix(".manifest.json").read_text())["sha256"]
+        data_sha256 = read_manifest(data)["sha256"]
         typer.echo(json.dumps({"data_sha256": data_sha256, "scores": [asdict(one) for one in scores]}))
     else:
         Console().print(table(scores))

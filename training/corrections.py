@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from training.direct import DIRECT, MISPLACED, ROOMS, Solved, Unsolved, Walk, misplace
+from training.direct import DIRECT, MISPLACED, ROOMS, Solved, Unsolved, Walk
 from training.renaming import made_up
-from training.trajectories import Recorder, Trajectory, Wanted
+from training.trajectories import Trajectory, Wanted, begin
 from waymark.checkpoint import load
 from waymark.contracts import (
     ActionRequest,
@@ -140,7 +140,8 @@ def corrections(
 
 
 def _play(environment: _Begun, wanted: Corrected, controller: Controller, executor: Executor) -> list[str]:
-    """What the agent did that was understood, short of what cost it all; empty where it solved the episode."""
+    """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
+    the thing cannot be carried to where it was to lie."""
     spec = EpisodeSpec(
         id="rollout",
         evaluation="corrections",
@@ -151,7 +152,10 @@ def _play(environment: _Begun, wanted: Corrected, controller: Controller, execut
         agent=AgentConfig(),
         limits=_LIMITS,
     )
-    result = anyio.run(run_episode, spec, environment, controller, executor)
+    try:
+        result = anyio.run(run_episode, spec, environment, controller, executor)
+    except Unsolved:
+        return []
     if result.raw_score >= SOLVED:
         return []
     return environment.taken[:-1] if result.raw_score < 0 else environment.taken
@@ -161,9 +165,8 @@ def _from_here(
     slot: ScienceWorldSlot, wanted: Corrected, room: str, actions: Sequence[str], take: int
 ) -> Trajectory | None:
     """The path that follows the agent so far and then goes the direct way; None if that does not solve."""
-    recorder = Recorder(slot, wanted)
     try:
-        _misplace(recorder, wanted, room)
+        recorder = begin(slot, wanted, wanted.oracle, room)
         walk = Walk(recorder, recorder.opening, wanted.oracle)
         with suppress(Solved):
             walk.stray(actions)
@@ -172,15 +175,7 @@ def _from_here(
         return None
     if not walk.solved or walk.taken[-1].detour:
         return None
-    steps = [replace(step, detour=one.detour) for step, one in zip(recorder.steps, walk.taken, strict=True)]
-    path = recorder.trajectory("direct", steps, take)
-    return replace(path, misplaced=room, gold_actions=wanted.gold_actions)
-
-
-def _misplace(recorder: Recorder, wanted: Corrected, room: str) -> None:
-    if room:
-        misplace(Walk(recorder, recorder.opening, wanted.oracle), room)
-        recorder.begin_here()
+    return replace(recorder.walked(walk, take, room), gold_actions=wanted.gold_actions)
 
 
 class _Begun:
@@ -197,10 +192,7 @@ class _Begun:
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
         assert (task_id, variation, simplifications) == astuple(self._wanted)[:3]
-        recorder = Recorder(self._slot, self._wanted)
-        with suppress(Unsolved):
-            _misplace(recorder, self._wanted, self._room)
-        opening = recorder.opening
+        opening = begin(self._slot, self._wanted, self._wanted.oracle, self._room).opening
         named = _NAMED.search(opening.task)
         if named and "unknown" not in named[0] and self._chance.random() < _RENAMED:
             self._name, self._called = next(filter(None, named.groups())), made_up(self._chance)

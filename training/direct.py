@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from waymark.environment import SOLVED, Opening, Step
-from waymark.state import room_of
+from waymark.state import holds, room_of
 
 ROOMS = (
     *("kitchen", "workshop", "living room", "art studio", "bathroom"),
@@ -162,6 +162,12 @@ class Walk:
                 self.find(thing)
             self.act(f"pick up {thing}")
 
+    def carry(self, thing: str) -> None:
+        """Carry a thing, wherever it lies."""
+        if not self.has(thing):
+            self.find(thing)
+            self.act(f"pick up {thing}")
+
     def did(self, action: str) -> bool:
         """Whether an action was taken before."""
         return any(taken.action == action for taken in self.taken)
@@ -173,8 +179,7 @@ class Walk:
 
     def holds(self, vessel: str, thing: str) -> bool:
         """Whether a vessel in sight holds a thing."""
-        listed = rf"\b{re.escape(vessel)} \(containing [^()]*\b{re.escape(thing)}\b"
-        return bool(re.search(listed, f"{self.look}\n{self.inventory}", re.IGNORECASE))
+        return holds(f"{self.look}\n{self.inventory}", vessel, thing)
 
     def stray(self, actions: Sequence[str]) -> None:
         """Follow somebody else, who does not know the way."""
@@ -297,9 +302,7 @@ def _grew(walk: Walk) -> bool:
 
 def _furnace(walk: Walk, carried: str) -> None:
     """Put a thing into the lit blast furnace."""
-    if not walk.has(carried):
-        walk.find(carried)
-        walk.act(f"pick up {carried}")
+    walk.carry(carried)
     walk.go("foundry")
     if "blast furnace door is closed" in walk.look:
         walk.act("open blast furnace")
@@ -312,9 +315,7 @@ def _furnace(walk: Walk, carried: str) -> None:
 
 def _freeze(walk: Walk, carried: str, until: Callable[[], bool] = lambda: False) -> None:
     """Put a thing into the coldest freezer and wait."""
-    if not walk.has(carried):
-        walk.find(carried)
-        walk.act(f"pick up {carried}")
+    walk.carry(carried)
     walk.go("workshop")
     if "ultra low temperature freezer door is closed" in walk.look:
         walk.act("open ultra low temperature freezer")

@@ -227,6 +227,11 @@ class Recorder:
             take=take,
         )
 
+    def walked(self, walk: Walk, take: int, misplaced: str) -> Trajectory:
+        """What a walk in this simulator was recorded as, its detours marked."""
+        steps = [replace(step, detour=taken.detour) for step, taken in zip(self.steps, walk.taken, strict=True)]
+        return replace(self.trajectory("direct", steps, take), misplaced=misplaced)
+
 
 def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, bool]:
     """Play a path from the start and record it up to the step that reaches 100, or to its end.
@@ -250,22 +255,28 @@ def directly(
     play = DIRECT.get(wanted.task_id)
     if play is None:
         return None
-    recorder = Recorder(slot, wanted)
     chance = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
     room = chance.choice(ROOMS) if misplaced else ""
-    if room:
-        try:
-            misplace(Walk(recorder, recorder.opening, oracle), room)
-        except Unsolved:
-            return None
-        recorder.begin_here()
-    walk = Walk(recorder, recorder.opening, oracle, detours=DETOURS if take else 0.0, chance=chance)
-    with suppress(Solved, Unsolved):
-        play(walk)
-    if not walk.solved:
+    try:
+        recorder = begin(slot, wanted, oracle, room)
+        walk = Walk(recorder, recorder.opening, oracle, detours=DETOURS if take else 0.0, chance=chance)
+        with suppress(Solved):
+            play(walk)
+    except Unsolved:
         return None
-    marked = [replace(step, detour=taken.detour) for step, taken in zip(recorder.steps, walk.taken, strict=True)]
-    return replace(recorder.trajectory("direct", marked, take), misplaced=room)
+    return recorder.walked(walk, take, room) if walk.solved else None
+
+
+def begin(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], room: str) -> Recorder:
+    """A recorder at the beginning of an episode, what the task names carried to `room` before, if one is given.
+
+    Raises Unsolved where that cannot be done.
+    """
+    recorder = Recorder(slot, wanted)
+    if room:
+        misplace(Walk(recorder, recorder.opening, oracle), room)
+        recorder.begin_here()
+    return recorder
 
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
@@ -352,8 +363,7 @@ def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
         return
     for line in parts.read_text().splitlines():
         with suppress(json.JSONDecodeError):
-            rows = json.loads(line)
-            yield from rows if isinstance(rows, list) else [rows]  # files of earlier versions have a line a row
+            yield from json.loads(line)
 
 
 def rows_of(wanted: Iterable[Wanted], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -401,7 +411,7 @@ def write_table(
         "gold_actions": sum(row["gold_actions"] for row in solved if not row.get("take")),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in TASKS},
-        "failed": [*known_failures, *failed],
+        "failed": [*known_failures, *(one for one in failed if one not in known_failures)],
     }
     table.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest

@@ -27,6 +27,12 @@ def room_of(look: str) -> str | None:
     return canonical(found.group(1)) if found else None
 
 
+def holds(text: str, vessel: str, thing: str) -> bool:
+    """Whether a look or an inventory lists a vessel with a thing in it."""
+    listed = rf"\b{re.escape(vessel)} \(containing [^()]*\b{re.escape(thing)}\b"
+    return bool(re.search(listed, text, re.IGNORECASE))
+
+
 def canonical(text: str) -> str:
     """The simulator says `green house` here and `greenhouse` there; prompts always say the latter."""
     return text.replace("green house", "greenhouse")

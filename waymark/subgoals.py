@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from waymark.contracts import AgentState
-from waymark.state import room_of
+from waymark.state import holds, room_of
 
 COMPLETE = "complete_task()"
 
@@ -291,8 +291,7 @@ def is_reached(subgoal: str, state: AgentState) -> bool:
         return bool(re.search(carried, state.inventory, re.MULTILINE | re.IGNORECASE))
     if name == "move":
         thing, _, place = rest.partition(", ")
-        holds = rf"\b{re.escape(place)} \(containing [^()]*\b{re.escape(thing)}\b"
-        return bool(re.search(holds, state.look, re.IGNORECASE))
+        return holds(state.look, place, thing)
     return name == "time_slide" and any(turn.action.lower() == f"look at {rest}" for turn in state.turns)
 
 

@@ -13,6 +13,12 @@ from yarl import URL
 _KEEP_ALIVE_SECONDS = 4
 """Less than a server's own 5 s (uvicorn), so that none is closed in the moment of its next use."""
 _CONNECTIONS = 1_000
+"""At once. Over it a request waits for one, and the wait counts as its latency."""
+
+
+def connections() -> aiohttp.TCPConnector:
+    """A pool of connections for very many requests."""
+    return aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -56,7 +62,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            connector=connections(),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),

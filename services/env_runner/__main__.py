@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
-
 from services.env_runner import worker
 from services.env_runner.app import create_app
 from services.env_runner.environments import open_environment
@@ -36,7 +34,7 @@ def main() -> None:
         if part == "app":
             _serve(settings)
         else:
-            uvloop.run(worker.serve(settings, lambda: _open(settings)))
+            worker.run(settings, lambda: _open(settings))
 
 
 def _open(settings: Settings) -> Environment:

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
+import uvloop
 from anyio import to_thread
 
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
@@ -378,6 +379,11 @@ async def _open_planner(settings: Settings) -> AsyncIterator[ChatClient | None]:
     limits = Limits(concurrency=settings.slots, attempts=PLANNER_ATTEMPTS, timeout=settings.planner_timeout_seconds)
     async with ChatClient(settings.planner, limits) as planner:
         yield planner
+
+
+def run(settings: Settings, open_environment: Callable[[], Environment]) -> None:
+    """Serve until the process is told to end, on the faster event loop."""
+    uvloop.run(serve(settings, open_environment))
 
 
 async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:

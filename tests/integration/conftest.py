@@ -13,6 +13,7 @@ import pytest
 
 from tests.commands import Command
 from waymark.client import SyncControllerClient
+from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
 
 
@@ -21,6 +22,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis of the module's own."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
         yield redis.url
+
+
+@pytest.fixture(scope="module")
+def slot() -> Iterator[ScienceWorldSlot]:
+    """One JVM for all tests of the module."""
+    opened = ScienceWorldSlot()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

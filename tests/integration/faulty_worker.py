@@ -12,10 +12,8 @@ import signal
 import sys
 import time
 
-import uvloop
-
 from services.env_runner.settings import Settings
-from services.env_runner.worker import serve
+from services.env_runner.worker import run
 from waymark.environment import Opening, Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.process import end_with
@@ -56,7 +54,7 @@ def main() -> None:
     with exit_clearly("worker"):
         settings = read(Settings)
         observe.start("worker", settings)
-        uvloop.run(serve(settings, lambda: FaultyEnvironment(seconds, poison)))
+        run(settings, lambda: FaultyEnvironment(seconds, poison))
 
 
 def _supervise() -> None:

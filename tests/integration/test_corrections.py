@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,13 +49,6 @@ class Follower:
         return ActionResponse(
             action=action, ended_subgoal=False, alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING
         )
-
-
-@pytest.fixture(scope="module")
-def slot() -> Iterator[ScienceWorldSlot]:
-    opened = ScienceWorldSlot()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A real simulator played through the real loop; only the models are scripted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -48,13 +48,6 @@ class Oracle:
             usage=Usage(prompt_tokens=1, completion_tokens=1),
             timing_ms=Timing(queue=0, model=0, total=0),
         )
-
-
-@pytest.fixture
-def slot() -> Iterator[ScienceWorldSlot]:
-    one = ScienceWorldSlot()
-    yield one
-    one.close()
 
 
 @pytest.mark.anyio

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from waymark import actions
@@ -43,14 +41,6 @@ KITCHEN_ALIASES = [
     ("dunk bowl in sink", "dunk bowl into sink"),
     ("use thermometer with stove", "use thermometer on stove"),
 ]
-
-
-@pytest.fixture(scope="module")
-def slot() -> Iterator[ScienceWorldSlot]:
-    """One JVM for all tests of the module."""
-    slot = ScienceWorldSlot()
-    yield slot
-    slot.close()
 
 
 @pytest.mark.parametrize(("task", "simplifications", "rooms"), SCENES)

@@ -63,7 +63,7 @@ class Environment(Protocol):
         ...
 
     def valid_actions(self) -> list[str]:
-        """Every action that the environment would accept now, `reset task` excluded. Slow: about 0.25 s."""
+        """Every action that the environment would accept now, `reset task` excluded. Slow: a few steps' time."""
         ...
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
 from waymark.loadtest.states import RecordedState
 from waymark.prompts import get_format
+from waymark.transport import connections
 
 Api = Literal["auto", "completions"]
 _Answer = TypeVar("_Answer", bound=BaseModel)
@@ -30,16 +31,12 @@ _FOREIGN_FORMAT = "seed"
 """How to write prompts for a server that names no format: as published."""
 _COMPLETION_TOKENS = 32
 _PROBES = 4
-_CONNECTIONS = 1_000
-"""At once. Over it a request waits for one, and the wait counts as its latency."""
-_KEEP_ALIVE_SECONDS = 4
-"""Less than a server's own 5 s (uvicorn), so that none is closed in the moment of its next use."""
 
 
 def connect(*, key: str | None, timeout: float) -> aiohttp.ClientSession:
     """A pool of connections that gives each request `timeout` seconds, the wait for a connection included."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+        connector=connections(),
         timeout=aiohttp.ClientTimeout(total=timeout),
         headers={"Authorization": f"Bearer {key}"} if key else None,
     )
