@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from training.datasets import Example
 
@@ -23,25 +24,45 @@ _BYSTANDERS = 0.06
 _COMMON, _KNOWLEDGE = 0.25, 0.003
 """A word in more prompts than the first share, or in more answers that were not told it than the second, is no
 bystander: it is how prompts are written, or what a model has to know."""
-_KNOWN_NAMES = ("6-2", "6-3")
-"""Task types whose paints have to be known, until the first mixture stands in the prompt: the second is told. From
-there on colours change places in every example, so that none is remembered."""
-_COLOURS = "red yellow blue green orange violet".split()
-_MIXED = "; focus on "
-"""How a `compact` prompt says that something was focused on after something else."""
+_ALWAYS = ("2-3", "3-4", "9-1", "9-2", "9-3")
+"""Task types where what training variations show of a name (which surface is smooth, which unknown substance conducts)
+is another thing elsewhere: only what is measured counts."""
+_PAINTS = ("6-2", "6-3")
+"""Task types that name a paint of which must be known what it is mixed of, until the first mixture stands in the
+prompt or a sub-goal says it: then all is told."""
+_PRIMARY = ("red", "yellow", "blue")
+_MIXTURES = {
+    "orange": frozenset({"red", "yellow"}),
+    "green": frozenset({"yellow", "blue"}),
+    "violet": frozenset({"red", "blue"}),
+}
+"""What the simulator's paints make. Colours change places so that this stays true: what training variations show of one
+mixture, all are learnt from."""
+_ANY_COLOUR = 0.5
+_MIXED = "; mix "
+"""How a `compact` prompt says that something was mixed after something else."""
 _SHOWN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), ("connect",)),
     **dict.fromkeys(("4-1", "4-3", "4-4"), ("focus", "pick", "move")),
     "6-1": ("move", "pour"),
 }
-"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any living thing, plant
-or animal (which it is shows by what stands around its name), what the recipe says."""
-_KINDS = frozenset("metal cup".split())
+"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: wires and lamps, any
+living thing, plant or animal (which it is shows by what stands around its name), what the recipe says."""
+_HATCHED = ("4-1", "4-4")
+"""Task types that take any animal, where training variations have eggs and others have young."""
+_FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
+_EGG = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
+"""An egg in a scene, and what it is of."""
+_KINDS = frozenset("metal cup wire light bulb battery".split())
 """Words that say what sort of a thing it is; shown alone, they are not told."""
 _GRAMMAR = frozenset(
-    "to on in into with and containing inventory room the of first focus pick move pour wait substance unknown "
-    "terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
-    "baby juvenile adult egg hatchling seedling tree flower pot".split()
+    "a at by nothing thing material to on in into with and containing inventory room the of first focus pick move pour "
+    "wait substance unknown terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
+    "baby juvenile adult egg hatchling seedling tree flower pot stage reproducing solid liquid "
+    "recipe thermometer stopwatch kitchen workshop living art studio bathroom bedroom greenhouse foundry outside "
+    "hallway".split()
 )
+"""Words that stay: those between names, and what is called the same in every variation."""
 _SCENE = " | room "
 """Where the `compact` format begins to say what is around."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
@@ -61,8 +82,9 @@ class Renamer:
 
     Test variations hold out substances, plants and components. A model that has learnt `water` as the answer
     boils water whatever it is told; one that has seen the named thing change its name learns to copy it.
-    Names that have to be inferred stay, but where any of a kind will do. Now and then something that merely stands
-    around is renamed too.
+    Names that have to be inferred stay, but where any of a kind will do. Wherever an instruction is given, its names
+    change, whether this answer repeats them or not: else a word that nobody knows would always be the answer. Now and
+    then something that merely stands around is renamed too.
     """
 
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
@@ -72,17 +94,20 @@ class Renamer:
             {word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR
         )
         self._bystanders = _bystanders(corpus)
+        self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for example in corpus:
+            self._names[example.task_id, example.instruction].update(_nameable(example))
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as a renamer made with this seed would."""
         self._random.seed(seed)
 
     def __call__(self, example: Example) -> tuple[str, str]:
-        """Prompt and target, renamed with the probability `share`; colours always (`_KNOWN_NAMES`)."""
-        if example.task_id in _KNOWN_NAMES and _MIXED in example.prompt:
-            names = dict(zip(_COLOURS, self._random.sample(_COLOURS, len(_COLOURS)), strict=True))
+        """Prompt and target, renamed with the probability `share`, or always (`_ALWAYS`, `_PAINTS`)."""
+        if example.task_id in _PAINTS:
+            names = self._colours(told=_MIXED in example.prompt or _is_subgoal(example.instruction))
             return _replace(example.prompt, names), _replace(example.target, names)
-        if self._random.random() >= self._share:
+        if example.task_id not in _ALWAYS and self._random.random() >= self._share:
             return example.prompt, example.target
         return self._renamed(example.prompt, example)
 
@@ -98,11 +123,32 @@ class Renamer:
         return self._renamed(instruction, example)
 
     def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
+        if example.task_id in _HATCHED:
+            prompt, target = self._hatched(prompt, example.target)
+            example = replace(example, target=target)
         words = set(prompt.split(" "))
-        around = [word for word in sorted(words & self._bystanders) if self._random.random() < _BYSTANDERS]
-        names = {word: self._name(word, words) for word in (*_nameable(example), *around)}
+        told = words & self._names[example.task_id, example.instruction]
+        around = [word for word in sorted(words & self._bystanders - told) if self._random.random() < _BYSTANDERS]
+        names = {word: self._name(word, words) for word in (*sorted(told), *around)}
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
         return _replace(prompt, names), _replace(target, names)
+
+    def _colours(self, *, told: bool) -> dict[str, str]:
+        """Other colours that mix as these do; where what is needed is told, half of the time any names at all."""
+        if told and self._random.random() < _ANY_COLOUR:
+            return {colour: self._name(colour, set()) for colour in (*_PRIMARY, *_MIXTURES)}
+        primary = dict(zip(_PRIMARY, self._random.sample(_PRIMARY, len(_PRIMARY)), strict=True))
+        mixture = {parts: name for name, parts in _MIXTURES.items()}
+        return primary | {
+            name: mixture[frozenset(primary[part] for part in parts)] for name, parts in _MIXTURES.items()
+        }
+
+    def _hatched(self, prompt: str, target: str) -> tuple[str, str]:
+        """The same with each kind of egg at another age throughout."""
+        for animal in sorted(set(_EGG.findall(prompt))):
+            egg, form = re.compile(rf"\b{animal} egg\b"), self._random.choice(_FORMS).format(animal)
+            prompt, target = egg.sub(form, prompt), egg.sub(form, target)
+        return prompt, target
 
     def _repotted(self, prompt: str, target: str) -> tuple[str, str]:
         """The same with the flower pots numbered anew."""
@@ -146,12 +192,16 @@ def made_up(chance: random.Random) -> str:
     return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
 
 
+def _is_subgoal(instruction: str) -> bool:
+    return instruction.endswith(")")
+
+
 def _nameable(example: Example) -> list[str]:
     """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded.
 
     Where any of a kind will do, what the prompt shows counts as told. Which paints make which is to be known.
     """
-    if example.task_id in _KNOWN_NAMES:
+    if example.task_id in _PAINTS:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
     if example.target.startswith(_SHOWN.get(example.task_id, ())):

@@ -1,13 +1,13 @@
 """The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
 
 The rules are those of `waymark.subgoal_sources.controller` that need no model: what is out of sight, what is reached,
-what was given in this very scene before. A rule that refuses what the oracle does is wrong there, or the annotation is.
+what was given before to no avail. A rule that refuses what the oracle does is wrong there, or the annotation is.
 Beginnings of sub-goals alone are looked at, detours and `complete_task()` are not.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -19,11 +19,10 @@ from training.annotate import Annotation
 from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
 from waymark.contracts import AgentState
-from waymark.state import Scene, scene
-from waymark.subgoal_sources.controller import choose_subgoal
+from waymark.subgoal_sources.controller import Given, choose_subgoal
 from waymark.subgoals import COMPLETE, in_sight, is_reached
 
-Rule = Literal["out of sight", "reached already", "given here before"]
+Rule = Literal["out of sight", "reached already", "given before"]
 _SHOWN = 3
 _ANOTHER = "look around()"
 """What the controller could have said instead."""
@@ -58,18 +57,18 @@ def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Ann
     """Ask the rules about each sub-goal of annotated paths. Raises KeyError for a path that was not annotated."""
     subgoals, refused = 0, []
     for path in trajectories:
-        given: dict[Scene, Counter[str]] = defaultdict(Counter)
+        given = Given()
         for decision in decisions(path, annotations[path.key], "controller"):
             state, subgoal = decision.state, decision.answer
             if subgoal is None or subgoal == COMPLETE:
                 continue
             subgoals += 1
-            here = given[scene(state)]
+            before = given.before(state)
             refused += [
                 Refusal(path.task_id, path.variation, path.take, state.step, subgoal, rule)
-                for rule in _against(subgoal, state, here)
+                for rule in _against(subgoal, state, before)
             ]
-            here[subgoal] += 1
+            given.add(subgoal, state)
     return Refusals(subgoals, refused)
 
 
@@ -83,13 +82,13 @@ def table(found: Refusals) -> Table:
 
 
 def _against(subgoal: str, state: AgentState, given: Mapping[str, int]) -> Iterator[Rule]:
-    """The rules that refuse a sub-goal; `given` counts those of this scene."""
+    """The rules that refuse a sub-goal; `given` counts those before it."""
     if not in_sight([subgoal], state):
         yield "out of sight"
     if is_reached(subgoal, state):
         yield "reached already"
     if choose_subgoal([subgoal, _ANOTHER], state.current_subgoal, given) != subgoal:
-        yield "given here before"
+        yield "given before"
 
 
 def _most_often(refused: Sequence[Refusal]) -> str:

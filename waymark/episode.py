@@ -13,8 +13,10 @@ publication leaves open, or that keep the loop from going in circles:
 - An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
   executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted, and
   every other sub-goal after more actions than any took along an oracle path.
-- What repairs an action first is the sub-goal itself, where it says its one action. For one sub-goal no repair is made
-  twice in a scene. A sub-goal whose action the environment does not know, and nothing repairs, has ended.
+- What repairs an action first is the sub-goal itself, where it says its one action; one of the same verb that leaves
+  out what the sub-goal names is repaired before it is taken, since that would be valid and wrong. For one sub-goal no
+  repair is made twice in a scene. A sub-goal whose action the environment does not know, and nothing repairs, has
+  ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
   asked again.
 - After three sub-goals ended without an action between them, the executor is asked for five
@@ -281,12 +283,13 @@ class _Play:
             action = next((one for one in others if one not in taken), instead)
         if action is None:
             return self._ended(logprob, controller_called=controller_called)
+        replacement = self._held_to_subgoal(action, taken)
+        action = replacement or action
         taken.add(action)
         step = await to_thread.run_sync(self._environment.step, action)
-        replacement = None
         if not step.known and self._spec.agent.repair:
             replacement = await self._repair(action, taken if self._state.current_subgoal else ())
-        if replacement is not None:
+        if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await to_thread.run_sync(self._environment.step, replacement)
         turn = self._acted(
@@ -301,6 +304,13 @@ class _Play:
         if not step.known:
             self._state = state.with_subgoal_ended(self._state)
         return turn
+
+    def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
+        """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""
+        meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
+        if meant is None or meant in taken or not self._spec.agent.repair or not repair.leaves_out(action, meant):
+            return None
+        return meant
 
     def _is_unwise(self, action: str, logprob: float | None, taken: Collection[str]) -> bool:
         """Whether another action should be looked for."""

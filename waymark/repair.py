@@ -40,6 +40,11 @@ def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]
     return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
 
 
+def leaves_out(action: str, meant: str) -> bool:
+    """Whether an action of the verb that is meant does not name all that is meant."""
+    return _reading(action).verb == _reading(meant).verb and not _words(meant) <= _words(action)
+
+
 def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
     """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
 

@@ -197,22 +197,65 @@ def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
 )
 def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, told: str) -> None:
     instruction = prompt.partition(" | ")[0]
-    renamed, answer = Renamer([], share=1.0, seed=0)(Example(task, 0, prompt, target, instruction))
+    asked = Example(task, 0, prompt, target, instruction)
+    renamed, answer = Renamer([asked], share=1.0, seed=0)(asked)
     assert told not in f"{renamed} {answer}".split()
     assert set(answer.split()) - set(target.split()) <= set(renamed.split())
 
 
-def test_paints_must_be_known_until_the_first_is_mixed_and_change_places_from_then_on() -> None:
-    first = Example("6-3", 0, "make yellow - orange | room hall : cup", "pour red , yellow", "make yellow - orange")
-    assert Renamer([], share=1.0, seed=0)(first) == (first.prompt, first.target)
-    second = replace(first, prompt="make yellow - orange | did mix it ; focus on orange", target="pour yellow , orange")
+def test_what_an_instruction_names_is_renamed_where_the_answer_does_not_repeat_it() -> None:
+    named = Example("6-1", 0, "make dough | room hall : dough", "focus_on dough", "make dough")
+    other = Example("6-1", 0, "make dough | room hall : recipe", "read recipe", "make dough")
+    prompt, target = Renamer([named, other], share=1.0, seed=0)(other)
+    assert re.fullmatch(r"make (?!dough)\S+( \S+)? \| room hall : recipe", prompt)
+    assert target == "read recipe"
+
+
+def test_wires_of_a_circuit_change_their_colours() -> None:
+    instruction = "build_circuit(battery, lamp)"
+    prompt = "build_circuit battery , lamp | room hall : battery , red wire , lamp"
+    wired = Example("3-3", 0, prompt, "connect battery anode to red wire terminal 1", instruction)
+    renamed, target = Renamer([wired], share=1.0, seed=0)(wired)
+    colour = re.search(r" : \S+(?: \S+)? , (\S+(?: \S+)?) wire", renamed)[1]  # type: ignore[index]
+    assert colour != "red"
+    assert target.endswith(f" anode to {colour} wire terminal 1")
+
+
+def test_any_animal_is_met_at_any_age() -> None:
+    scene = "room outside : axe , blue jay egg , dove egg , wood | have"
+    asked = Example(
+        "4-4", 0, f"find animal | did focus on blue jay egg | {scene}", "pick_up blue jay egg", "find animal"
+    )
+    ages = set()
+    for seed in range(40):
+        prompt, target = Renamer([asked], share=1.0, seed=seed)(asked)
+        taken = target.removeprefix("pick_up ")
+        assert f"did focus on {taken} | room outside : axe , {taken} , " in prompt
+        ages.add(next((age for age in ("egg", "baby", "juvenile") if age in taken.split()), "any"))
+    assert ages == {"egg", "baby", "juvenile", "any"}
+
+
+def test_paints_change_places_so_that_they_still_mix() -> None:
+    first = Example("6-3", 0, "make green - blue | room hall : cup", "pour blue , yellow", "make green - blue")
+    made = {Renamer([], share=0.0, seed=seed)(first) for seed in range(40)}
+    mixtures = {"green": {"blue", "yellow"}, "orange": {"red", "yellow"}, "violet": {"red", "blue"}}
+    assert len(made) == 6
+    for prompt, target in made:
+        mixed, more = re.fullmatch(r"make (\w+) - (\w+) \| room hall : cup", prompt).groups()  # type: ignore[union-attr]
+        poured = target.removeprefix("pour ").split(" , ")
+        assert (set(poured), poured[0]) == (mixtures[mixed], more)
+
+
+def test_once_paints_are_mixed_what_is_needed_is_told_whatever_it_is_called() -> None:
+    asked = "make yellow - orange"
+    second = Example("6-3", 0, f"{asked} | did pour it ; mix it ; focus on orange", "pour yellow , orange", asked)
     targets = set()
-    for seed in range(20):
+    for seed in range(40):
         prompt, target = Renamer([], share=0.0, seed=seed)(second)
-        more, mixed = re.fullmatch(r"make (\w+) - (\w+) \| did mix it ; focus on \2", prompt).groups()  # type: ignore[union-attr]
+        more, mixed = re.fullmatch(r"make (.+) - (.+) \| did pour it ; mix it ; focus on \2", prompt).groups()  # type: ignore[union-attr]
         assert target == f"pour {more} , {mixed}"
         targets.add(target)
-    assert len(targets) > 5
+    assert len(targets) > 15
 
 
 def test_flower_pots_are_numbered_anew_and_apart() -> None:

@@ -223,6 +223,16 @@ async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
     assert (result.trajectory[0].action, result.trajectory[0].repaired) == ("pick up picture", True)
 
 
+async def test_an_action_that_leaves_out_what_its_subgoal_names_gives_way_to_what_the_subgoal_says() -> None:
+    """`pick up thermometer` would be valid, and wrong."""
+    executor, controller = Executor([["pick up thermometer"]]), Controller([["pick_up(picture)"]])
+    result = await play(executor, controller, turns=1)
+    first = result.trajectory[0]
+    assert (first.proposed, first.action, first.repaired) == ("pick up thermometer", "pick up picture", True)
+    unrepaired = await play(Executor([["pick up thermometer"]]), controller, AgentConfig(repair=False), turns=1)
+    assert unrepaired.trajectory[0].action == "pick up thermometer"
+
+
 async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
     controller = Controller([["a"], ["b"]])
     executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])

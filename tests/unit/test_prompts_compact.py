@@ -62,9 +62,33 @@ def test_readings_stay_in_sight_digit_by_digit() -> None:
     prompt = COMPACT.render("controller", state)
     assert prompt.startswith("is it above 0 0 5 0 degrees")
     assert (
-        "| read use thermometer on tin : thermometer measures temperature of - 0 0 0 3 degrees ; "
+        "| read use thermometer on tin : thermometer measures temperature of - 0 0 0 3 degrees below ; "
         "look at inclined plane a : inclined plane a , with : block 0 0 5 down |"
     ) in prompt
+
+
+def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
+    def reads(task: str, *readings: tuple[str, str]) -> list[str]:
+        state = fold.start(task, LOOK, "")
+        for action, answer in readings:
+            state = fold.after_step(state, action, answer, LOOK, "", 0)
+        prompt = COMPACT.render("controller", state)
+        return [reading.rpartition(" : ")[2] for reading in prompt.partition("| read ")[2].split(" | ")[0].split(" ; ")]
+
+    slid = [
+        (f"look at inclined plane {name}", f"it is approximately {much}% down the plane")
+        for name, much in zip("abc", (9, 30, 9), strict=True)
+    ]
+    assert reads("steepest?", *slid) == ["it is 0 0 9 down below", "it is 0 3 0 down above", "it is 0 0 9 down below"]
+    assert reads("steepest?", slid[0], slid[2]) == ["it is 0 0 9 down", "it is 0 0 9 down"]
+    hot, cold = (
+        ("use thermometer on tin", "it is 60 degrees celsius"),
+        ("use thermometer on liquid tin", "it is 55.0 degrees celsius"),
+    )
+    assert reads("Is it above 50.0 degrees celsius?", hot, cold) == [
+        "it is 0 0 6 0 degrees above",
+        "it is 0 0 5 5 degrees above",
+    ]
 
 
 def test_the_controller_reads_the_task_and_the_subgoals_so_far() -> None:

@@ -37,11 +37,22 @@ def test_each_rule_is_counted_where_it_refuses() -> None:
     assert [(one.step, one.subgoal, one.rule) for one in found.refused] == [
         (1, "focus_on(axe)", "out of sight"),
         (2, "pick_up(orange)", "reached already"),
-        (4, "focus_on(picture)", "given here before"),
+        (4, "focus_on(picture)", "given before"),
     ]
+
+
+def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_circles() -> None:
+    """Two sub-goals in turn, each time in another scene: with more and more pictures on the wall."""
+    trajectory, annotation = path(*["navigate_to(kitchen)", "focus_on(picture)"] * 6)
+    scenes = [replace(one, look=HALL + "\ta frame\n" * place) for place, one in enumerate(trajectory.steps)]
+    circling = replace(trajectory, steps=scenes)
+    found = replay([circling], {trajectory.key: annotation})
+    assert [one.step for one in found.refused] == [9, 10, 11, 12]
+    gaining = [replace(one, score=place) for place, one in enumerate(scenes)]
+    assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 
 def test_what_is_meant_to_be_repeated_is_refused_the_fourth_time_in_a_scene() -> None:
     trajectory, annotation = path(*["wait1(5)"] * 4)
     found = replay([trajectory], {trajectory.key: annotation})
-    assert [(one.step, one.rule) for one in found.refused] == [(4, "given here before")]
+    assert [(one.step, one.rule) for one in found.refused] == [(4, "given before")]

@@ -11,7 +11,7 @@ string, and the end of a sub-goal is `end`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from waymark.contracts import AgentState, Role, Turn
@@ -55,6 +55,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
+_READING = re.compile(r"(?P<minus>- )?(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
 _NOISE = {"agent", "air", "ground"}
 
 
@@ -160,14 +161,46 @@ def since(state: AgentState) -> Sequence[Turn]:
 
 
 def readings(state: AgentState) -> str:
-    """What instruments said, each question with its latest answer, in the order in which they were first asked."""
+    """What instruments said, each question with its latest answer, in the order in which they were first asked.
+
+    Each number is told to be `above` or `below` those of its unit that the task names, else those of the other
+    readings: small models see at a glance what they compare poorly.
+    """
     said: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
         action = turn.action.lower()
         if action.startswith(READS):
             said[action] = shortened(turn.observation, READING_WORDS)
     latest = list(said.items())[-_READINGS:]
-    return "read " + " ; ".join(f"{action} : {answer}" for action, answer in latest) if latest else ""
+    if not latest:
+        return ""
+    named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
+    compared = {unit: named.get(unit, values) for unit, values in told.items()}
+    return "read " + " ; ".join(f"{action} : {_placed(answer, compared)}" for action, answer in latest)
+
+
+def _values(text: str) -> dict[str, list[int]]:
+    """The numbers of a plain text, by their unit."""
+    values: dict[str, list[int]] = {}
+    for found in _READING.finditer(text):
+        values.setdefault(found["unit"], []).append(_value(found))
+    return values
+
+
+def _value(found: re.Match[str]) -> int:
+    return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
+
+
+def _placed(answer: str, compared: Mapping[str, Sequence[int]]) -> str:
+    """An answer whose numbers say where they stand among others; nothing where they stand between them."""
+
+    def place(found: re.Match[str]) -> str:
+        value, others = _value(found), [other for other in compared[found["unit"]] if other != _value(found)]
+        if not others or min(others) < value < max(others):
+            return found[0]
+        return f"{found[0]} {'above' if value > max(others) else 'below'}"
+
+    return _READING.sub(place, answer)
 
 
 def subgoals(state: AgentState) -> str:

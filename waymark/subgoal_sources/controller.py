@@ -2,10 +2,11 @@
 
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
-  meant to be repeated: such a sub-goal may be given three times.
+  meant to be repeated: such a sub-goal may be given three times. Any other is given four times at one score, however
+  the scene changes: more often is going in circles.
 - Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
   put a thing where it lies, to time a slide that it has watched.
-- Where all that it names was given in this scene before, it is asked for many: something else has to be done.
+- Where all that it names was given before, it is asked for many: something else has to be done.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - One that stakes the score (`waymark.stakes`) is only followed if it is likely enough.
@@ -37,6 +38,8 @@ REPEATABLE = (
 """What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
 REPEATS = 3
 """How often such a sub-goal may be given in one scene."""
+CIRCLES = 4
+"""How often any other may be given, whatever the scene, while the score stays where it is."""
 
 
 class Ask(Protocol):
@@ -47,12 +50,31 @@ class Ask(Protocol):
         ...
 
 
+class Given:
+    """The sub-goals given in an episode, in which scenes and at which scores."""
+
+    def __init__(self) -> None:
+        self._here: defaultdict[Scene, Counter[str]] = defaultdict(Counter)
+        self._meanwhile: defaultdict[int, Counter[str]] = defaultdict(Counter)
+
+    def add(self, subgoal: str, state: AgentState) -> None:
+        """It is given now."""
+        self._here[scene(state)][subgoal] += 1
+        self._meanwhile[state.score][subgoal] += 1
+
+    def before(self, state: AgentState) -> Counter[str]:
+        """How often each was given in this very scene; one that leads in circles counts once more."""
+        often = (subgoal for subgoal, times in self._meanwhile[state.score].items() if times >= CIRCLES)
+        circling = Counter(subgoal for subgoal in often if not subgoal.startswith(REPEATABLE))
+        return self._here[scene(state)] + circling
+
+
 class ControllerSource:
     """Implements `SubgoalSource` over a controller."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._given: dict[Scene, Counter[str]] = defaultdict(Counter)
+        self._given = Given()
 
     async def next(self, state: AgentState) -> str | None:
         """The best of the controller's that the rules let pass."""
@@ -61,12 +83,12 @@ class ControllerSource:
         first = answer.subgoal
         if ended is None and (first == COMPLETE or not in_sight([first], state) or is_reached(first, state)):
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
-        given = self._given[scene(state)]
+        given = self._given.before(state)
         chosen = self._choose(answer, state, ended, given)
         if ended is not None and chosen is not None and is_spent(chosen, given):
             chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), state, ended, given)
         if chosen is not None:
-            given[chosen] += 1
+            self._given.add(chosen, state)
         return chosen
 
     def _choose(
@@ -83,8 +105,8 @@ class ControllerSource:
 def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
     """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
 
-    `given` says how often each was given in this very scene before; those given too often are taken only if there
-    is nothing else. One that is meant to be repeated may also be the one that has just ended.
+    `given` says how often each was given before (`Given`); those given too often are taken only if there is nothing
+    else. One that is meant to be repeated may also be the one that has just ended.
     None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended, or nothing.
     """
     others = [
@@ -98,7 +120,7 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
 
 
 def is_spent(subgoal: str, given: Mapping[str, int]) -> bool:
-    """Whether a sub-goal was given in this scene as often as it may be."""
+    """Whether a sub-goal was given as often as it may be."""
     return given.get(subgoal, 0) >= (REPEATS if subgoal.startswith(REPEATABLE) else 1)
 
 
