@@ -31,7 +31,7 @@ from waymark.generation.load import Engine
 from waymark.process import available_cores
 from waymark.prompts import get_format
 from waymark.prompts.history import without_history
-from waymark.tasks import SPLITS, Split, find_task
+from waymark.tasks import SPLITS, TASKS, Split, find_task
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(stderr=True)
@@ -67,29 +67,37 @@ def trajectories(
     takes: Annotated[int, typer.Option(help="Takes with detours for each task's train variations together.")] = 70,
     misplaced: Annotated[int, typer.Option(help="Takes more whose thing lies elsewhere, where a task has such.")] = 60,
     simplifications: Annotated[str, typer.Option(help="As ScienceWorld writes them.")] = "easy",
+    tasks: Annotated[str, typer.Option(help="Record only these anew, e.g. 3-1,8-1; of others --output is kept.")] = "",
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
     output: Path = DATA,
 ) -> None:
     """Play oracle paths, keep those whose replay reaches 100, and pack them. Resumes where it was stopped."""
     by_task = {find_task(name).id: int(count) for name, _, count in (one.partition("=") for one in limits.split(","))}
+    chosen = [find_task(name) for name in tasks.split(",")] if tasks else list(TASKS)
+    anew = {task.id for task in chosen}
+    before = read_manifest(output) if tasks else None
+    kept = [asdict(one) for one in read_table(output) if one.task_id not in anew] if before else []
+    failed = [one for one in before["failed"] if one["task_id"] not in anew] if before else []
     wanted = []
     for one in split or ["train", "dev"]:
         if one not in SPLITS:
             raise typer.BadParameter(f"{one!r} is no split; splits are {', '.join(SPLITS)}.")
         if one == "train":
-            wanted += plan(one, limit, by_task, simplifications, takes, misplaced)
+            wanted += plan(one, limit, by_task, simplifications, takes, misplaced, chosen)
         else:
-            wanted += plan(one, HELD_OUT, {}, simplifications)
+            wanted += plan(one, HELD_OUT, {}, simplifications, tasks=chosen)
     # What was recorded by other settings is another's: takes are numbered and drawn by them.
     named = [simplifications, limit, *(f"{task}={count}" for task, count in by_task.items()), takes, misplaced]
-    parts = Path(f"build/trajectories/{'-'.join(map(str, named))}.jsonl")
+    parts = Path(f"build/trajectories/{'-'.join(map(str, named))}{'-' + tasks if tasks else ''}.jsonl")
     with _bar() as bar:
         task = bar.add_task("oracle paths", total=len(wanted))
         for done, total in collect(wanted, parts, processes or available_cores()):
             bar.update(task, completed=done, total=total)
     settings = {"simplifications": simplifications, "limit": limit, "limits": by_task}
     settings |= {"takes": takes, "misplaced": misplaced}
-    manifest = write_table(rows_of(wanted, read_parts(parts)), output, settings)
+    if before:  # what is said of the table is still true of most of it
+        settings = before["settings"] | {f"recorded anew: {tasks}": settings}
+    manifest = write_table(chain(kept, rows_of(wanted, read_parts(parts))), output, settings, failed, before)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")
 
@@ -102,26 +110,28 @@ def corrections(
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
     data: Path = DATA,
 ) -> None:
-    """Let the agent play train variations, and add direct paths from where it goes astray. Resumes."""
-    from training.corrections import FIRST_TAKE, checkpoints_used, correct
+    """Let the agent play train variations, and add direct paths from where it goes astray to those of earlier agents.
+    Resumes."""
+    from training.corrections import checkpoints_used, correct, first_take, numbered
     from training.corrections import plan as plan_corrections
 
-    paths = [one for one in read_table(data) if one.take < FIRST_TAKE]
-    used = checkpoints_used(checkpoints)
+    before, used = read_manifest(data), checkpoints_used(checkpoints)
+    now = {"rollouts": rollouts, "misplaced": misplaced, **used}
+    rounds = before["settings"].get("corrections", [])
+    if rounds and now.items() <= rounds[-1].items():
+        rounds = rounds[:-1]
+    every = [one for one in read_table(data) if one.take < first_take(len(rounds))]
     kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
     parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
     with _bar() as bar:
         task = bar.add_task("episodes", total=None)
-        wanted = plan_corrections(paths, rollouts, misplaced, checkpoints)
+        wanted = plan_corrections(every, rollouts, misplaced, checkpoints)
         for done, total in collect(wanted, parts, processes or available_cores(), correct):
             bar.update(task, completed=done, total=total)
-    before = read_manifest(data)
-    begun = before["settings"].get("corrections", {"added_to": before["sha256"]})
-    added = {"rollouts": rollouts, "misplaced": misplaced, "added_to": begun["added_to"], **used}
-    settings = before["settings"] | {"corrections": added}
-    rows = chain(map(asdict, paths), read_parts(parts))
-    manifest = write_table(rows, data, settings, before["failed"])
-    found = manifest["trajectories"] - len(paths)
+    settings = before["settings"] | {"corrections": [*rounds, now]}
+    rows = chain(map(asdict, every), numbered(read_parts(parts), len(rounds)))
+    manifest = write_table(rows, data, settings, before["failed"], before)
+    found = manifest["trajectories"] - len(every)
     console.print(f"{found} corrections; annotate them next: python -m training annotate")
 
 

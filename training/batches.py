@@ -7,6 +7,7 @@ N devices that take every N-th batch see together what one would.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,19 @@ def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] 
     counts = Counter(example.task_id for example in corpus)
     for place, example in enumerate(corpus):
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
+        if recipe.answers != 1 and is_answer(example):
+            share *= recipe.answers
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
+
+
+_ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
+_CHOICE = re.compile(r"\b[a-z]+ box\b|\binclined planes\b")
+
+
+def is_answer(example: Example) -> bool:
+    """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
+    choices = set(_CHOICE.findall(example.instruction.lower()))
+    return (len(choices) > 1 or "inclined planes" in choices) and bool(_ANSWER.fullmatch(example.target))
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from waymark.environment.scienceworld import ScienceWorldSlot
 
 FIRST_TAKE = 1_000
-"""Takes from here on are corrections."""
+"""Takes from here on are corrections: those of the first agent, from 2,000 on those of the next, and so on."""
 _LIMITS = Limits(moves=100, turns=50, patience=20)
 _LONGEST = 40
 """Actions of the agent's that are followed at most."""
@@ -114,6 +114,16 @@ def plan(trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, chec
 def checkpoints_used(checkpoints: Path) -> dict[str, str]:
     """The hashes of the agent's checkpoints, for the manifest."""
     return {service: load(checkpoints / service).sha256 for service in ("controller", "executor")}
+
+
+def first_take(rounds: int) -> int:
+    """The first take of the agent before which so many others were corrected."""
+    return FIRST_TAKE * (rounds + 1)
+
+
+def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, Any]]:
+    """Rows of a parts file with takes that no earlier agent's corrections have: data of all rounds are learnt from."""
+    return (row | {"take": row["take"] + FIRST_TAKE * rounds} if "take" in row else row for row in rows)
 
 
 def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:

@@ -316,13 +316,18 @@ def _furnace(walk: Walk, carried: str) -> None:
 def _freeze(walk: Walk, carried: str, until: Callable[[], bool] = lambda: False) -> None:
     """Put a thing into the coldest freezer and wait."""
     walk.carry(carried)
+    _into_freezer(walk, carried)
+    walk.wait_until(until)
+
+
+def _into_freezer(walk: Walk, carried: str) -> None:
+    """Put what is carried into the coldest freezer."""
     walk.go("workshop")
     if "ultra low temperature freezer door is closed" in walk.look:
         walk.act("open ultra low temperature freezer")
         walk.go("workshop")
     walk.act(f"move {carried} to ultra low temperature freezer")
     walk.go("workshop")
-    walk.wait_until(until)
 
 
 def _thermometer(walk: Walk) -> None:
@@ -355,9 +360,6 @@ def _melting_point(walk: Walk) -> None:
     (boxes,) = _words(r"boxes are located around the ([a-z ]+)\.", walk.task)
     box = walk.oracle_object("focus on ")
     freezing = any("freezer" in action and action.startswith("move") for action in walk.oracle)
-    if freezing and not thing.startswith("liquid "):
-        _without_examining(walk)
-        return
     _thermometer(walk)
     walk.go(room)
     if not walk.has(thing):
@@ -365,10 +367,10 @@ def _melting_point(walk: Walk) -> None:
     walk.focus(thing)
     carried = (_vessel(walk, thing) or thing) if freezing else thing
     walk.fetch(carried, room)
-    walk.go("kitchen")
     if freezing:
         _freezing_point(walk, thing, carried, boxes, box)
         return
+    walk.go("kitchen")
     walk.act(f"move {thing} to stove")
     walk.go("kitchen")
     walk.act("activate stove")
@@ -387,15 +389,13 @@ def _melting_point(walk: Walk) -> None:
 
 
 def _freezing_point(walk: Walk, thing: str, carried: str, boxes: str, box: str) -> None:
-    """2-3 where the thing is liquid: it melts where it freezes."""
-    if "freezer door is closed" in walk.look:
-        walk.act("open freezer")
-        walk.go("kitchen")
-    walk.act(f"move {carried} to freezer")
-    solid = thing.replace("liquid ", "solid ")
-    while not walk.sees(solid):
+    """2-2, 2-3 where the thing is liquid: it melts where it freezes, soonest in the coldest freezer."""
+    name = thing.removeprefix("liquid ")
+    solids = ("ice",) if name == "water" else (f"solid {name}",)
+    _into_freezer(walk, carried)
+    while not any(walk.sees(solid) for solid in solids):
         walk.act(f"use thermometer on {thing}")
-    walk.act(f"use thermometer on {solid}")
+    walk.act(f"use thermometer on {next(solid for solid in solids if walk.sees(solid))}")
     walk.go(boxes)
     walk.act(f"focus on {box}")
 
@@ -580,7 +580,7 @@ def _plant_stages(walk: Walk) -> None:
 def _life_stages(walk: Walk) -> None:
     """8-1: focus on each stage as soon as it is there."""
     called = [action.removeprefix("focus on ") for action in walk.oracle if action.startswith("focus on ")]
-    stages = [re.sub(r"^egg (.+)", r"\1 egg", name.removesuffix(" in outside")) for name in called]
+    stages = [_as_listed(name.removesuffix(" in outside")) for name in called]
     walk.go("outside")
     for stage in stages:
         if walk.did(f"focus on {stage}"):
@@ -588,6 +588,22 @@ def _life_stages(walk: Walk) -> None:
         walk.wait_until(lambda stage=stage: walk.sees(stage))  # type: ignore[misc]
         walk.go("outside")
         walk.act(f"focus on {stage}")
+
+
+_LISTED_AS = {"common toad": "frog", "moth": "butterfly"}
+"""Animals that are listed by another name than the task's."""
+
+
+def _as_listed(stage: str) -> str:
+    """A stage of an animal as a room lists it.
+
+    >>> _as_listed("egg moth"), _as_listed("caterpillar moth"), _as_listed("hatchling turtle")
+    ('butterfly egg', 'caterpillar', 'hatchling turtle')
+    """
+    for animal, listed in _LISTED_AS.items():
+        stage = stage.replace(animal, listed)
+    stage = re.sub(r"^(egg|pupa) (.+)", r"\2 \1", stage)
+    return re.sub(r"^(tadpole|caterpillar) .+", r"\1", stage)
 
 
 def _planes(walk: Walk) -> None:
@@ -639,34 +655,53 @@ def _answer_by_name(walk: Walk) -> None:
         walk.act(answer)
 
 
-def _first_wires(walk: Walk) -> None:
-    """3-1 to 3-4: the oracle's circuit with the wires that are listed first."""
-    names = re.compile(r"\b[a-z]+ (?:wire|light bulb)\b")
-    used = list(dict.fromkeys(names.findall(" ; ".join(action for action in walk.oracle if "wire" in action))))
-    renamed: dict[str, str] = {}
-
-    def now(found: re.Match[str]) -> str:
-        return renamed.get(found.group(0), found.group(0))
-
+def _circuits(walk: Walk) -> None:
+    """3-1 to 3-4: the oracle's way, with the first wires and the first lamp or motor that are listed, and the circuit
+    laid from the source round to it again: each wire goes on where the last connection ended."""
+    connects = [action for action in walk.oracle if action.startswith("connect ")]
+    if not connects:
+        raise Unsolved("the oracle connects nothing")
+    (source,) = _words(r"connect (.+?) anode ", connects[0])
+    tested = re.search(r"determine if (.+?) is electrically", walk.task)
+    thing = tested[1].lower() if tested else ""
+    lamp = "" if thing else _words(r"turn on the (.+?)(?: by |\.)", walk.task)[0]
+    carried: list[str] = []
     for action in walk.oracle:
         if action.startswith("teleport to "):
             walk.go(action.removeprefix("teleport to "))
-            continue
-        if not renamed and "wire" in action:
-            for kind in ("wire", "light bulb") if "conductive" in walk.task else ("wire",):
-                listed = [name for name in dict.fromkeys(names.findall(walk.look)) if name.endswith(kind)]
-                renamed |= dict(zip([name for name in used if name.endswith(kind)], listed, strict=False))
-        walk.act(names.sub(now, action))
+        elif action.startswith("pick up "):
+            wires = (name for name in _WIRE.findall(walk.look) if name not in carried)
+            carried.append(next(wires, "wire") if action.endswith(" wire") else action.removeprefix("pick up "))
+            walk.act(f"pick up {carried[-1]}")
+        elif action.startswith("drop "):
+            walk.act(f"drop {carried.pop(0)}")
+        elif action == connects[0]:
+            _connect(walk, source, lamp or _words(_LAMP, walk.look)[0], thing)
+        elif not action.startswith("connect "):
+            walk.act(action)
     for _ in range(3):
         walk.act("wait1")
 
 
-def _without_examining(walk: Walk) -> None:
-    """2-2 where the thing is liquid: the oracle's way, each temperature read once."""
-    for action, following in zip(walk.oracle, [*walk.oracle[1:], ""], strict=True):
-        if action.startswith("examine ") and following.startswith("use thermometer on "):
-            continue
-        walk.act(action)
+_WIRE = re.compile(r"\b[a-z]+ wire\b")
+_LAMP = r"\ban? ([a-z]+ (?:light bulb|motor|buzzer)), which is off"
+
+
+def _connect(walk: Walk, source: str, lamp: str, thing: str) -> None:
+    """Lay a circuit from a source through a lamp, and through a thing that is tested, if one is, back to the source."""
+    listed = dict.fromkeys(_WIRE.findall(walk.look))
+    if len(listed) < (3 if thing else 2):
+        raise Unsolved("there are too few wires")
+    first, second, *more = listed
+    walk.act(f"connect {source} anode to {first} terminal 1")
+    walk.act(f"connect {first} terminal 2 to cathode in {lamp}")
+    walk.act(f"connect {second} terminal 1 to anode in {lamp}")
+    last = second
+    if thing:
+        last = more[0]
+        walk.act(f"connect {second} terminal 2 to {thing} terminal 1")
+        walk.act(f"connect {last} terminal 1 to {thing} terminal 2")
+    walk.act(f"connect {last} terminal 2 to {source} cathode")
 
 
 MISPLACED = ("1-1", "1-2", "1-3", "1-4")
@@ -675,7 +710,7 @@ DIRECT: dict[str, Callable[[Walk], None]] = {
     **dict.fromkeys(("1-1", "1-2", "1-3", "1-4"), _change_of_state),
     "2-1": _temperature,
     **dict.fromkeys(("2-2", "2-3"), _melting_point),
-    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), _first_wires),
+    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), _circuits),
     **dict.fromkeys(("4-1", "4-2", "4-3", "4-4"), _find_and_box),
     **dict.fromkeys(("5-1", "5-2"), _grow),
     "6-1": _recipe,

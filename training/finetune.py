@@ -37,6 +37,7 @@ from training.model import end_token, open_model, open_tokenizer, pad_token, pla
 from training.recipe import Recipe, has_state, require_same_model
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
+from waymark.process import keep_freed_memory
 
 _REPORT_EVERY = 50
 _DEV_BATCH = 64
@@ -74,6 +75,7 @@ class Run:
         self.steps = recipe.steps_for(len(train))
         self._save_seconds = 60 * save_minutes
         self._dev = dev[:: max(1, len(dev) // recipe.evaluated)]
+        keep_freed_memory()
         self._accelerator = _accelerator(recipe)
         self._devices = self._accelerator.num_processes
         require_same_model(recipe, folder)

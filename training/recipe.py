@@ -69,6 +69,8 @@ class Recipe:
     """The step before which their losses are measured, once, and from which on they are drawn so."""
     hard_until: Natural = 0
     """From this step on all alike again, so that what was easy is not forgotten; 0: never."""
+    answers: Annotated[float, Field(gt=0)] = 1.0
+    """How often a final answer, one of several boxes or planes, is drawn for each other decision of its task type."""
     rename: Share = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Natural = 0

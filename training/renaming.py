@@ -42,17 +42,21 @@ _ANY_COLOUR = 0.5
 _MIXED = "; mix "
 """How a `compact` prompt says that something was mixed after something else."""
 _SHOWN: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("3-1", "3-2", "3-3", "3-4"), ("connect",)),
     **dict.fromkeys(("4-1", "4-3", "4-4"), ("focus", "pick", "move")),
     "6-1": ("move", "pour"),
 }
-"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: wires and lamps, any
-living thing, plant or animal (which it is shows by what stands around its name), what the recipe says."""
-_HATCHED = ("4-1", "4-4")
-"""Task types that take any animal, where training variations have eggs and others have young."""
+"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any living thing, plant
+or animal (which it is shows by what stands around its name), what the recipe says."""
+_CIRCUITS = ("3-1", "3-2", "3-3", "3-4")
+"""Task types that take whichever wires and lamps the prompt shows; of a source it must be known what it is."""
+_COLOURED = re.compile(r"\b([a-z]+) (?:wire|light bulb)\b")
+_HATCHED = ("4-1", "4-4", "8-1")
+"""Task types that take animals as they are listed, where training variations have eggs and others have young."""
 _FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
 _EGG = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
 """An egg in a scene, and what it is of."""
+_WAITING = "wait_for"
+"""How sub-goals begin whose actions name nothing."""
 _KINDS = frozenset("metal cup wire light bulb battery".split())
 """Words that say what sort of a thing it is; shown alone, they are not told."""
 _GRAMMAR = frozenset(
@@ -200,14 +204,17 @@ def _is_subgoal(instruction: str) -> bool:
 def _nameable(example: Example) -> list[str]:
     """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded.
 
-    Where any of a kind will do, what the prompt shows counts as told. Which paints make which is to be known.
+    Where any of a kind will do, what the prompt shows counts as told. What is waited for is looked for, whatever it is
+    called. Which paints make which is to be known.
     """
     if example.task_id in _PAINTS:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
     if example.target.startswith(_SHOWN.get(example.task_id, ())):
         told.update(set(example.prompt.split(" ")) - _KINDS)
-    answer = example.target.split()[1:]
+    if example.task_id in _CIRCUITS:
+        told.update(_COLOURED.findall(example.prompt))
+    answer = list(told) if example.instruction.startswith(_WAITING) else example.target.split()[1:]
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 
 

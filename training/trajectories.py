@@ -126,15 +126,21 @@ def spread(task: TaskType, split: Split, limit: int) -> list[int]:
 
 
 def plan(
-    split: Split, limit: int, limits: dict[str, int], simplifications: str, takes: int = 0, misplaced: int = 0
+    split: Split,
+    limit: int,
+    limits: dict[str, int],
+    simplifications: str,
+    takes: int = 0,
+    misplaced: int = 0,
+    tasks: Sequence[TaskType] = TASKS,
 ) -> list[Wanted]:
-    """What to record: every task's first, then every task's second, so that a stopped run is balanced.
+    """What to record of these tasks: every task's first, then every task's second, so that a stopped run is balanced.
 
     `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each;
     `misplaced` the same for takes whose thing lies elsewhere, where a task has such.
     """
     chosen = []
-    for task in TASKS:
+    for task in tasks:
         variations = spread(task, split, limits.get(task.id, limit))
         each = -(-takes // len(variations)) if variations else 0
         moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
@@ -377,11 +383,12 @@ def write_table(
     table: Path,
     settings: Mapping[str, Any],
     known_failures: Sequence[dict[str, Any]] = (),
+    grown_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Pack the solved trajectories among the rows of parts files into Parquet beside a manifest, which is returned.
 
     `settings` are what the paths were recorded with; the manifest repeats them, and lists what failed after what is
-    known to have failed before.
+    known to have failed before. `grown_from` is the manifest of the table whose rows are among these, if one is.
     """
     from waymark.environment.scienceworld import ENVIRONMENT_VERSION
 
@@ -402,6 +409,7 @@ def write_table(
     manifest = {
         "file": table.name,
         "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
+        "earlier": [*grown_from.get("earlier", []), grown_from["sha256"]] if grown_from else [],
         "environment": ENVIRONMENT_VERSION,
         "settings": {**settings, "detours": DETOURS},
         "recorded": datetime.now(UTC).date().isoformat(),

@@ -14,6 +14,9 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _BEHIND = 5
 """How much nicer native threads are: when both want a core, one of Python gets three times as much of it."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Of glibc's `mallopt`, see malloc.h."""
+_KEPT_MEMORY = {_TRIM_THRESHOLD: 256 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -58,6 +61,16 @@ def put_python_first() -> None:
     for thread in {int(name) for name in os.listdir("/proc/self/task")} - python:
         with suppress(ProcessLookupError):  # it has ended meanwhile
             os.setpriority(os.PRIO_PROCESS, thread, behind)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what one batch frees for the next: fresh pages from the kernel cost a fifth of a small model's
+    time, in inference and in training. It keeps some MB more. Without glibc nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, size in _KEPT_MEMORY.items():
+            mallopt(option, size)
 
 
 def simulators_at_once() -> int:

@@ -4,7 +4,8 @@ First the executor's own alternatives, if one of them is valid; else a shortlist
 to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
 similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
 because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
-more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`).
+more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`). Nor does a repair choose a
+box: what is put into the wrong one ends it as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SHORTLIST = 64
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS = "FOCUS"
+_BOX = re.compile(r"\b[a-z]+ box\b")
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
@@ -35,7 +37,7 @@ def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]
     known = {
         _reading(action): action
         for action in valid
-        if _reading(action).verb == proposed.verb and (proposed.verb != _FOCUS or _same_thing(proposal, action))
+        if _reading(action).verb == proposed.verb and _stakes_the_same(proposal, action)
     }
     return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
 
@@ -57,7 +59,7 @@ def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> li
         reading = _reading(action)
         if reading.verb != proposed.verb or not _alike(proposed.args, reading.args):
             continue
-        if reading.verb == _FOCUS and not _same_thing(proposal, action):
+        if not _stakes_the_same(proposal, action):
             continue
         shared, other = words & _words(action), words ^ _words(action)
         ranked.append(((len(shared), -len(other)), action))
@@ -73,6 +75,13 @@ def _reading(text: str) -> actions.Action:
     except UnparsableAction:
         return actions.Action("", (text.lower(),))
     return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
+
+
+def _stakes_the_same(proposal: str, action: str) -> bool:
+    """Whether an action answers a task's question as the proposal does, or as little: see `waymark.stakes`."""
+    if not set(_BOX.findall(action.lower())) <= set(_BOX.findall(proposal.lower())):
+        return False
+    return _reading(action).verb != _FOCUS or _same_thing(proposal, action)
 
 
 def _same_thing(proposal: str, action: str) -> bool:

@@ -61,6 +61,7 @@ class _Path:
 
 
 _HEATERS = ("stove", "blast furnace", "oven")
+_ANIMAL_STAGES = re.compile(r"life stages of the (?!.* plant)")
 _LONGEST_WAIT = 5
 """Longer waits are several sub-goals, so that somebody looks up in between."""
 _Rule = Callable[[_Path], tuple[str, int] | None]
@@ -153,13 +154,13 @@ def _time(path: _Path) -> tuple[str, int] | None:
 
 
 def _connect(path: _Path) -> tuple[str, int] | None:
-    """A run of connections makes a circuit from its power source to what is not a wire at its end."""
+    """A run of connections makes a circuit of all that is no wire, in the order in which it is come by."""
     length = path.run("connect ")
     if not length:
         return None
     ends = [_component(end) for index in range(length) for end in path.action(index)[8:].split(" to ")]
     parts = [end for end in ends if not end.endswith("wire")]
-    return (_call("build_circuit", parts[0], parts[-1]) if parts else _call("build_circuit", ends[0], ends[-1])), length
+    return _call("build_circuit", *dict.fromkeys(parts or (ends[0], ends[-1]))), length
 
 
 def _search(path: _Path) -> tuple[str, int] | None:
@@ -171,6 +172,7 @@ def _search(path: _Path) -> tuple[str, int] | None:
 def _wait(path: _Path) -> tuple[str, int] | None:
     """Waits: for what comes into focus next, for something heated or cooled to change, or a few ticks.
 
+    What an animal becomes is not to be known: it is waited until what was focused on last is it no more.
     The last wait of a path ends with the episode, so how long it was meant to be is not known: it counts as full.
     """
     kind = path.action()
@@ -179,7 +181,9 @@ def _wait(path: _Path) -> tuple[str, int] | None:
     length = 1
     while path.action(length) == kind:
         length += 1
-    after = path.action(length)
+    after, before = path.action(length), path.action(-1) if path.at else ""
+    if after.startswith("focus on ") and before.startswith("focus on ") and _ANIMAL_STAGES.search(path.task):
+        return _call("wait_for_change", before.removeprefix("focus on ")), length
     if after.startswith("focus on "):
         return _call("wait_for", after.removeprefix("focus on ")), length
     treated = re.match(r"pick up (.+)", after)

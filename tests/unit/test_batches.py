@@ -9,7 +9,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, processors
 
-from training.batches import IGNORED, Batches, Tensors
+from training.batches import IGNORED, Batches, Tensors, is_answer
 from training.datasets import Example
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
@@ -110,3 +110,14 @@ def test_a_prompt_begins_as_its_tokenizer_begins_texts(tokenizer: Tokenizer) -> 
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> <s> $A", special_tokens=[("<s>", begin)])
     with pytest.raises(CheckpointError, match="one begin token"):
         Tokens(tokenizer, 1)
+
+
+def test_final_answers_are_drawn_as_often_as_the_recipe_says() -> None:
+    asked = "if it is hot, place it in red box, if it is cold, place it in blue box"
+    answer, other = (Example("2-1", 0, "p", target, asked) for target in ("move tin , red box", "pick_up tin"))
+    planes = Example("9-1", 0, "p", "focus_on inclined plane a", "which of two inclined planes (a, b)")
+    boxed = Example("4-2", 0, "p", "move tin , red box", "move it to red box")
+    assert [is_answer(one) for one in (answer, other, planes, boxed)] == [True, False, True, False]
+    batches = Batches([answer, other], Recipe(batch=50, rename=0.0, answers=9.0))
+    drawn = Counter(target for number in range(32) for _, target in batches[number])
+    assert 6 < drawn[answer.target] / drawn[other.target] < 13

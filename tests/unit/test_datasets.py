@@ -221,6 +221,25 @@ def test_wires_of_a_circuit_change_their_colours() -> None:
     assert target.endswith(f" anode to {colour} wire terminal 1")
 
 
+def test_of_a_circuit_only_wires_and_lamps_are_called_otherwise() -> None:
+    asked = "power lamp by renewable source"
+    shown = "room hall : red wire , green light bulb , solar panel"
+    carried = Example("3-2", 0, f"{asked} | {shown}", "pick_up red wire", asked)
+    source = Example("3-2", 0, f"{asked} | {shown}", "pick_up solar panel", asked)
+    renamer = Renamer([carried, source], share=1.0, seed=0)
+    assert renamer(source)[1] == "pick_up solar panel"
+    assert not renamer(carried)[1].startswith("pick_up red")
+
+
+def test_what_is_waited_for_is_called_otherwise_too() -> None:
+    waited = Example(
+        "8-1", 0, "wait_for_change newt egg | room outside : newt egg", "wait1", "wait_for_change(newt egg)"
+    )
+    prompt, target = Renamer([waited], share=1.0, seed=0)(waited)
+    assert target == "wait1"
+    assert "newt" not in prompt
+
+
 def test_any_animal_is_met_at_any_age() -> None:
     scene = "room outside : axe , blue jay egg , dove egg , wood | have"
     asked = Example(

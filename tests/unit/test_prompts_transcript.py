@@ -44,7 +44,7 @@ def test_the_executor_reads_the_record_then_the_scene_then_its_subgoal() -> None
 
 
 def test_the_controller_reads_the_record_then_the_scene_then_the_subgoals_so_far() -> None:
-    reading = "read use thermometer on stove : it measures 0 0 8 5 degrees"
+    reading = "read use thermometer on stove : 0 0 8 5 degrees"
     flat = f"{RECORD} | seen kitchen | {reading} | {SCENE} | score 3"
     assert TRANSCRIPT.render("flat", midway()) == flat
     assert TRANSCRIPT.render("controller", midway()) == f"{flat} | gave navigate_to kitchen ; move tin cup , stove"

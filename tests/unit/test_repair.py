@@ -66,3 +66,11 @@ def test_the_shortlist_is_short_and_holds_nothing_unlike_the_proposal() -> None:
     chosen = shortlist("pick up red cup", [*crowd, "open fridge"])
     assert len(chosen) == SHORTLIST
     assert shortlist("eat apple", ["open fridge"]) == []
+
+
+def test_a_repair_never_chooses_among_boxes() -> None:
+    valid = ["move apple to red box", "move apple to green box", "move apple to table"]
+    assert shortlist("move apple to bx", valid) == ["move apple to table"]
+    assert first_valid("move apple to bx", valid, valid) == "move apple to table"
+    assert shortlist("move appl to red box", valid[:2]) == []
+    assert first_valid("move appl to red box", valid, valid) == "move apple to red box"

@@ -51,6 +51,13 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
     assert found == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
 
 
+def test_what_an_animal_becomes_is_not_to_be_known() -> None:
+    steps = [PathStep(action, "") for action in ("focus on frog egg", "wait1", "wait1", "focus on tadpole")]
+    animal, plant = ("Focus on the 3 life stages of the frog.", "Focus on the life stages of the fern plant.")
+    assert annotate(animal, steps)[1].subgoal == "wait_for_change(frog egg)"
+    assert annotate(plant, steps)[1].subgoal == "wait_for(tadpole)"
+
+
 @pytest.mark.parametrize(
     ("actions", "expected"),
     [
@@ -72,6 +79,17 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
         (
             ["connect battery anode to red wire terminal 1", "connect red wire terminal 2 to anode in motor"],
             [("build_circuit(battery, motor)", 2)],
+        ),
+        (
+            [
+                "connect battery anode to red wire terminal 1",
+                "connect red wire terminal 2 to cathode in red light bulb",
+                "connect blue wire terminal 1 to anode in red light bulb",
+                "connect blue wire terminal 2 to fork terminal 1",
+                "connect grey wire terminal 1 to fork terminal 2",
+                "connect grey wire terminal 2 to battery cathode",
+            ],
+            [("build_circuit(battery, red light bulb, fork)", 6)],
         ),
         (["pour cup containing red paint in jug"], [("pour(cup containing red paint, jug)", 1)]),
         (

@@ -6,7 +6,6 @@ Reads a checkpoint's `tokenizer.json` and its `ctranslate2/` folder; torch is no
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from waymark.checkpoint import Checkpoint
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.generation import Candidate, Encoded, Generation, Prompt
 from waymark.generation.tokens import Tokens, read_tokenizer, unused
-from waymark.process import available_cores
+from waymark.process import available_cores, keep_freed_memory
 
 _SMALL_WEIGHTS = 64 * 2**20
 """Bytes of weights that cores can share: up to this size, each core runs batches of its own (about 50 M parameters in
@@ -31,9 +30,6 @@ _BATCH_TOKENS = 512
 """Input tokens, padding included, of a small model's batch: wider ones leave the core's cache and gain nothing."""
 _WIDE_BATCH_TOKENS = 16_384
 """Of another model's batch, so that many long prompts, or many candidates to score, fit into memory."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Of glibc's `mallopt`, see malloc.h."""
-_KEPT_MEMORY = {_TRIM_THRESHOLD: 256 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
 _AVX512 = {"avx512f", "avx512cd", "avx512dq", "avx512bw", "avx512vl", "avx512_vbmi2"}
 
 
@@ -60,7 +56,7 @@ class CTranslate2Generator(ABC):
         small = device == "cpu" and (folder / "model.bin").stat().st_size <= _SMALL_WEIGHTS
         self._workers = cores if small else 1
         _choose_instructions()
-        _keep_memory()
+        keep_freed_memory()
         try:
             self._model = self._library(
                 str(folder),
@@ -251,16 +247,6 @@ def _choose_instructions() -> None:
     with suppress(OSError):
         if set(Path("/proc/cpuinfo").read_text().split()) >= _AVX512:
             os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
-
-
-def _keep_memory() -> None:
-    """Have glibc keep what one batch frees for the next: fresh pages from the kernel cost a fifth of a small model's
-    time. It keeps a few MB more. Without glibc nothing happens.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, size in _KEPT_MEMORY.items():
-            mallopt(option, size)
 
 
 def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:

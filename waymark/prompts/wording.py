@@ -163,8 +163,9 @@ def since(state: AgentState) -> Sequence[Turn]:
 def readings(state: AgentState) -> str:
     """What instruments said, each question with its latest answer, in the order in which they were first asked.
 
-    Each number is told to be `above` or `below` those of its unit that the task names, else those of the other
-    readings: small models see at a glance what they compare poorly.
+    A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
+    small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
+    that is what an answer copies.
     """
     said: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
@@ -176,7 +177,7 @@ def readings(state: AgentState) -> str:
         return ""
     named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in told.items()}
-    return "read " + " ; ".join(f"{action} : {_placed(answer, compared)}" for action, answer in latest)
+    return "read " + " ; ".join(_placed(action, answer, compared) for action, answer in latest)
 
 
 def _values(text: str) -> dict[str, list[int]]:
@@ -191,16 +192,16 @@ def _value(found: re.Match[str]) -> int:
     return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
 
 
-def _placed(answer: str, compared: Mapping[str, Sequence[int]]) -> str:
-    """An answer whose numbers say where they stand among others; nothing where they stand between them."""
-
-    def place(found: re.Match[str]) -> str:
-        value, others = _value(found), [other for other in compared[found["unit"]] if other != _value(found)]
-        if not others or min(others) < value < max(others):
-            return found[0]
-        return f"{found[0]} {'above' if value > max(others) else 'below'}"
-
-    return _READING.sub(place, answer)
+def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
+    """What was asked and answered: of a reading its number, and where that stands among others, if not between them."""
+    found = _READING.search(answer)
+    if not found:
+        return f"{action} : {answer}"
+    value = _value(found)
+    others = [other for other in compared[found["unit"]] if other != value]
+    if not others or min(others) < value < max(others):
+        return f"{action} : {found[0]}"
+    return f"{action} {'above' if value > max(others) else 'below'} : {found[0]}"
 
 
 def subgoals(state: AgentState) -> str:
