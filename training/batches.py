@@ -89,6 +89,7 @@ def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] 
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
         if recipe.answers != 1 and is_answer(example):
             share *= recipe.answers
+        share *= recipe.often.get(example.target.split(" ", 1)[0], 1.0)
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
 
 

@@ -56,13 +56,14 @@ _LONGEST = 40
 _CUTS = 3
 """Places of one episode from which the direct way goes on."""
 _RENAMED = _MISPLACED = 0.5
-_LEFT_OUT = ("3-1", "3-2", "3-3", "3-4", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2")
-"""Task types without corrections: circuits, whose direct way begins anew instead of going on from a half-built one;
-animals whose lifespan is simply known; and what grows and waits for nobody."""
+_LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2")
+"""Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
+whose lifespan is simply known; and what grows and waits for nobody."""
 _NAMED = re.compile(
     r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
     r"(?:temperature|melting point) of ([a-z ]+?), which|"
-    r"to grow an? ([a-z ]+?)(?: plant from seed)?\."
+    r"to grow an? ([a-z ]+?)(?: plant from seed)?\.|"
+    r"to determine if ([a-z ]+?) is electrically"
 )
 """What a task names that may be called otherwise."""
 

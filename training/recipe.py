@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +71,8 @@ class Recipe:
     """From this step on all alike again, so that what was easy is not forgotten; 0: never."""
     answers: Annotated[float, Field(gt=0)] = 1.0
     """How often a final answer, one of several boxes or planes, is drawn for each other decision of its task type."""
+    often: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
+    """Verbs whose decisions are drawn so many times as often, e.g. `{"connect": 5}`."""
     rename: Share = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Natural = 0

@@ -50,6 +50,9 @@ or animal (which it is shows by what stands around its name), what the recipe sa
 _CIRCUITS = ("3-1", "3-2", "3-3", "3-4")
 """Task types that take whichever wires and lamps the prompt shows; of a source it must be known what it is."""
 _COLOURED = re.compile(r"\b([a-z]+) (?:wire|light bulb)\b")
+_STILL_COLOURS = 0.85
+"""Share of wires and lamps that keep to colours when they are called otherwise."""
+_COLOURS = "red orange yellow green blue violet purple black white brown grey pink".split()
 _HATCHED = ("4-1", "4-4", "8-1")
 """Task types that take animals as they are listed, where training variations have eggs and others have young."""
 _FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
@@ -63,6 +66,7 @@ _GRAMMAR = frozenset(
     "a at by nothing thing material to on in into with and containing inventory room the of first focus pick move pour "
     "wait substance unknown terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
     "baby juvenile adult egg hatchling seedling tree flower pot stage reproducing solid liquid "
+    "battery wire light bulb electric motor buzzer solar panel wind gas nuclear generator "
     "water recipe thermometer stopwatch kitchen workshop living art studio bathroom bedroom greenhouse foundry "
     "outside hallway".split()
 )
@@ -135,8 +139,17 @@ class Renamer:
         told = words & self._names[example.task_id, example.instruction]
         around = [word for word in sorted(words & self._bystanders - told) if self._random.random() < _BYSTANDERS]
         names = {word: self._name(word, words) for word in (*sorted(told), *around)}
+        if example.task_id in _CIRCUITS:
+            names |= self._recoloured(prompt, words)
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
         return _replace(prompt, names), _replace(target, names)
+
+    def _recoloured(self, prompt: str, taken: set[str]) -> dict[str, str]:
+        """Other colours for all wires and lamps, no two alike; now and then other words."""
+        coloured = list(dict.fromkeys(_COLOURED.findall(prompt)))
+        colours = self._random.sample(_COLOURS, min(len(coloured), len(_COLOURS)))
+        new = (colour if self._random.random() < _STILL_COLOURS else self._word(taken) for colour in colours)
+        return dict(zip(coloured, new, strict=False))
 
     def _colours(self, *, told: bool) -> dict[str, str]:
         """Other colours that mix as these do; where what is needed is told, half of the time any names at all."""

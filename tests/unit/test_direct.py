@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.oracle import trajectories
-from training.direct import ROOMS, Solved, Unsolved, Walk
+from training.direct import DIRECT, ROOMS, Solved, Unsolved, Walk
 from waymark.environment import Opening, Step
 
 
@@ -51,6 +51,84 @@ class House:
             known=known,
             ambiguous=False,
         )
+
+
+class Bench:
+    """A workshop with a battery, a lamp, three wires and a fork, whose terminals take one connection each."""
+
+    look = (
+        "This room is called the workshop. In it, you see:\n\ta fork\n\ta green box\n\ta red box\n"
+        "\ta table. On the table is: a battery, a black wire, a blue wire, a red light bulb, which is off, a grey wire."
+    )
+
+    def __init__(self) -> None:
+        self.joined: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def step(self, action: str) -> Step:
+        said, score = "", 0
+        if action.startswith("connect "):
+            one, other = (self.end(end) for end in action.removeprefix("connect ").split(" to "))
+            taken = one in self.joined or other in self.joined
+            said = f"{one[1]} on {one[0]} is {'already' if taken else 'now'} connected to {other[1]} on {other[0]}"
+            self.joined |= {} if taken else {one: other, other: one}
+        elif found := re.match(r"disconnect (.+)", action):
+            said = f"{found[1]} has been disconnected"
+            self.joined = {one: other for one, other in self.joined.items() if found[1] not in (one[0], other[0])}
+        elif action == "move fork to red box" and self.closed():
+            score = 100
+        return Step(said, self.look, "", score, 0, score == 100, known=True, ambiguous=False)
+
+    def end(self, words: str) -> tuple[str, str]:
+        found = re.fullmatch(r"(anode|cathode) in (.+)|(.+) (anode|cathode|terminal [12])", words)
+        assert found, words
+        return (found[2] or found[3], found[1] or found[4])
+
+    def closed(self) -> bool:
+        across = {"anode": "cathode", "cathode": "anode", "terminal 1": "terminal 2", "terminal 2": "terminal 1"}
+        end, passed = ("battery", "anode"), set[str]()
+        while end in self.joined:
+            name, terminal = self.joined[end]
+            if name == "battery":
+                return {"fork", "red light bulb"} <= passed
+            passed.add(name)
+            end = (name, across[terminal])
+        return False
+
+
+@pytest.mark.parametrize(
+    "astray",
+    [
+        [],
+        ["connect battery anode to blue wire terminal 2", "connect blue wire terminal 1 to battery cathode"],
+        [
+            "connect battery anode to black wire terminal 1",
+            "connect black wire terminal 2 to cathode in red light bulb",
+        ],
+    ],
+)
+def test_a_circuit_is_laid_round_whatever_was_laid_before(astray: list[str]) -> None:
+    bench = Bench()
+    task = "determine if fork is electrically conductive. The fork is located around the workshop."
+    walker = Walk(bench, Opening(task, bench.look, ""), ["move fork to red box"])
+    walker.stray(["focus on fork", *astray])
+    with pytest.raises(Solved):
+        DIRECT["3-3"](walker)
+    laid = [one.action for one in walker.taken[1 + len(astray) :]]
+    assert laid[-4:] == ["connect grey wire terminal 2 to battery cathode", "wait1", "wait1", "move fork to red box"]
+
+
+def test_a_circuit_that_is_closed_is_left_as_it_is() -> None:
+    bench = Bench()
+    task = "determine if fork is electrically conductive. The fork is located around the workshop."
+    first = Walk(bench, Opening(task, bench.look, ""), ["move fork to red box"])
+    first.stray(["focus on fork"])
+    with pytest.raises(Solved):
+        DIRECT["3-3"](first)
+    again = Walk(Bench(), Opening(task, bench.look, ""), ["move fork to red box"])
+    again.stray([one.action for one in first.taken[:-3]])
+    with pytest.raises(Solved):
+        DIRECT["3-3"](again)
+    assert [one.action for one in again.taken[-4:-1]] == [first.taken[-4].action, "wait1", "wait1"]
 
 
 def walk(house: House, detours: float = 0.0) -> Walk:
