@@ -455,18 +455,30 @@ def _grow(walk: Walk) -> None:
     for pot in pots:
         _soil(walk, pot)
         walk.go("greenhouse")
-        walk.act(f"move {plant} seed to {pot}")
-    if not fruit:
-        walk.act(f"focus on {plant} seed in {pots[0]}")
+        walk.act(f"move {plant} seed in seed jar to {pot}")
+    if fruit:
+        _bear_fruit(walk, plant, pots)
+    walk.act(f"focus on {plant} seed in {pots[0]}")
     for _ in range(8):
-        if not all(re.search(rf"{pot} \([^)]*water", walk.look) for pot in pots) or fruit:
+        if not re.search(rf"{pots[0]} \([^)]*water", walk.look):
             _water(walk, pots)
-        if fruit and walk.sees("bee hive door is closed"):
-            walk.go("greenhouse")
-            walk.act("open bee hive")
         for _ in range(5):
-            if fruit and re.search(rf"you see: [^)]*\ban? {plant}\b|^\s*an? {plant}$", walk.look, re.MULTILINE):
-                walk.act(f"focus on {plant}")
+            walk.act("wait1")
+    raise Unsolved("nothing grew")
+
+
+def _bear_fruit(walk: Walk, plant: str, pots: Sequence[str]) -> None:
+    """5-2: water until two trees blossom, shut the doors so that no bee flies off, let the bees out, wait for fruit."""
+    fruit = rf"tree you see: [^.]*?\ban? ((?:[a-z]+ )?{plant})\b(?! (?:seed|tree))"
+    for _ in range(8):
+        _water(walk, pots)
+        for _ in range(5):
+            if ripe := re.search(fruit, walk.look):
+                walk.act(f"focus on {ripe[1]}")
+            if walk.look.count("in the reproducing stage") > 1 and walk.sees("bee hive door is closed"):
+                for room in re.findall(r"A door to the ([a-z ]+) \(that is open\)", walk.look):
+                    walk.act(f"close door to {room}")
+                walk.act("open bee hive")
             walk.act("wait1")
     raise Unsolved("nothing grew")
 

@@ -46,7 +46,7 @@ class Training(BaseModel):
     """Of the trajectories it was trained from."""
     seed: int
     steps: int
-    recipe: dict[str, str | int | float | bool]
+    recipe: dict[str, str | int | float | bool | dict[str, float]]
     dev: dict[str, float]
     """Offline scores on dev: name to value, e.g. exact match of actions, 0 to 1."""
 
