@@ -63,7 +63,7 @@ def _role(text: str) -> Role:
 def trajectories(
     split: Annotated[list[str] | None, typer.Option(help="train, dev or test; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many variations of a task, spread over its split.")] = 80,
-    limits: Annotated[str, typer.Option(help="Other limits by task.")] = "10-1=12,10-2=12",
+    limits: Annotated[str, typer.Option(help="Other limits by task, e.g. 3-3=20,10-2=120.")] = "",
     takes: Annotated[int, typer.Option(help="Takes with detours for each task's train variations together.")] = 70,
     misplaced: Annotated[int, typer.Option(help="Takes more whose thing lies elsewhere, where a task has such.")] = 60,
     simplifications: Annotated[str, typer.Option(help="As ScienceWorld writes them.")] = "easy",
@@ -72,7 +72,8 @@ def trajectories(
     output: Path = DATA,
 ) -> None:
     """Play oracle paths, keep those whose replay reaches 100, and pack them. Resumes where it was stopped."""
-    by_task = {find_task(name).id: int(count) for name, _, count in (one.partition("=") for one in limits.split(","))}
+    limited = [one.partition("=") for one in limits.split(",") if one]
+    by_task = {find_task(name).id: int(count) for name, _, count in limited}
     chosen = [find_task(name) for name in tasks.split(",")] if tasks else list(TASKS)
     anew = {task.id for task in chosen}
     before = read_manifest(output) if tasks else None

@@ -468,18 +468,63 @@ def _grow(walk: Walk) -> None:
 
 
 def _bear_fruit(walk: Walk, plant: str, pots: Sequence[str]) -> None:
-    """5-2: water until two trees blossom, shut the doors so that no bee flies off, let the bees out, wait for fruit."""
-    fruit = rf"tree you see: [^.]*?\ban? ((?:[a-z]+ )?{plant})\b(?! (?:seed|tree))"
-    for _ in range(8):
-        _water(walk, pots)
-        for _ in range(5):
-            if ripe := re.search(fruit, walk.look):
-                walk.act(f"focus on {ripe[1]}")
-            if walk.look.count("in the reproducing stage") > 1 and walk.sees("bee hive door is closed"):
-                for room in re.findall(r"A door to the ([a-z ]+) \(that is open\)", walk.look):
-                    walk.act(f"close door to {room}")
-                walk.act("open bee hive")
-            walk.act("wait1")
+    """5-2: focus on what has grown once bees have been at two trees."""
+    fruit = _pollinated(walk, pots, rf"tree you see: [^.]*?\ban? ((?:[a-z]+ )?{plant})\b(?! (?:seed|tree))")
+    walk.act(f"focus on {fruit}")
+
+
+def _pollinated(walk: Walk, pots: Sequence[str], ripe: str) -> str:
+    """Water until two plants blossom, shut the doors so that no bee flies off, let the bees out, and wait for what is
+    ripe then: how it is called."""
+    for number in range(18):
+        if found := re.search(ripe, walk.look, re.IGNORECASE):
+            return " ".join(found[1].split())
+        if walk.sees("bee hive door is closed") and walk.look.count("in the reproducing stage") > 1:
+            for room in re.findall(r"A door to the ([a-z ]+) \(that is open\)", walk.look):
+                walk.act(f"close door to {room}")
+            walk.act("open bee hive")
+        elif number % 2:
+            _pass_time(walk)
+        else:  # time passes as well, at half the moves
+            _water(walk, pots)
+    raise Unsolved("nothing grew")
+
+
+def _pass_time(walk: Walk) -> None:
+    """Five waits: as long as one sub-goal of waiting."""
+    for _ in range(5):
+        walk.act("wait1")
+
+
+def _cross(walk: Walk) -> None:
+    """10-1, 10-2: cross both plants; what their child shows of the trait is dominant."""
+    value, trait, plant = _words(r"whether ([a-z]+) (seed|plant|leaf|flower) [a-z]+ is .* the (.+?) plant\.", walk.task)
+    boxes = _words(r"dominant, focus on the ([a-z ]+)\..*recessive, focus on the ([a-z ]+)\.", walk.task)
+    walk.fetch("seed jar", "greenhouse")
+    walk.go("greenhouse")
+    *parents, child = re.findall(r"flower pot \d+", walk.look)[:3]
+    for pot in parents:
+        walk.act(f"move {plant} seed in seed jar to {pot}")
+    seed = _pollinated(walk, parents, rf"plant you see: [^.]*?\ban? ((?: ?[a-z]+ )* ?{plant} seed)")
+    shown = seed
+    if trait != "seed":
+        walk.act(f"pick up {plant} seed")
+        walk.act(f"move {plant} seed to {child}")
+        shown = _grown(walk, child, "you see: [^.]*flower" if trait == "flower" else "stage with")
+    dominant, recessive = boxes
+    walk.act(f"focus on {dominant if value in shown.split() else recessive}")
+
+
+def _grown(walk: Walk, pot: str, shown: str) -> str:
+    """Water a plant until something of it is shown, and look at it: the answer."""
+    for number in range(9):
+        if re.search(rf"{pot} \([^)]*{shown}", walk.look):
+            walk.act(f"look at {pot}")
+            return walk.answer
+        if number % 2:
+            _pass_time(walk)
+        else:
+            _water(walk, [pot])
     raise Unsolved("nothing grew")
 
 
@@ -656,15 +701,11 @@ def _timed(walk: Walk, block: str) -> set[str]:
 
 
 def _answer_by_name(walk: Walk) -> None:
-    """7-1 to 7-3, 10-1: what is known of animals and of peas answers; the oracle's answers teach it."""
-    answers = [action for action in walk.oracle if action.startswith("focus on ")]
-    if "box" in walk.task:
-        walk.go("greenhouse")
-        answers = answers[-1:]
-    else:
-        walk.go("outside")
-    for answer in answers:
-        walk.act(answer)
+    """7-1 to 7-3: what is known of animals answers; the oracle's answers teach it."""
+    walk.go("outside")
+    for action in walk.oracle:
+        if action.startswith("focus on "):
+            walk.act(action)
 
 
 def _conductivity(walk: Walk) -> None:
@@ -776,9 +817,12 @@ DIRECT: dict[str, Callable[[Walk], None]] = {
     **dict.fromkeys(("5-1", "5-2"), _grow),
     "6-1": _recipe,
     **dict.fromkeys(("6-2", "6-3"), _paint),
-    **dict.fromkeys(("7-1", "7-2", "7-3", "10-1"), _answer_by_name),
+    **dict.fromkeys(("7-1", "7-2", "7-3"), _answer_by_name),
     "8-1": _life_stages,
     "8-2": _plant_stages,
     **dict.fromkeys(("9-1", "9-2", "9-3"), _planes),
+    **dict.fromkeys(("10-1", "10-2"), _cross),
 }
-"""How each family is played. 10-2 keeps the oracle's own way."""
+"""How each family is played."""
+WITHOUT_ORACLE = ("5-2", "10-1", "10-2")
+"""Task types whose direct way asks the oracle nothing. The simulator takes half a minute for a path of theirs."""

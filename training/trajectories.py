@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.direct import DIRECT, MISPLACED, ROOMS, Solved, Unsolved, Walk, misplace
+from training.direct import DIRECT, MISPLACED, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
 from waymark.environment import SOLVED, Step
 from waymark.errors import EnvironmentFault
 from waymark.subgoal_sources.oracle import clean, plain_action
@@ -80,7 +80,7 @@ class Trajectory:
     simplifications: str
     form: PathForm
     gold_actions: int
-    """Length of the simulator's own path, before anything was dropped."""
+    """Length of the simulator's own path, before anything was dropped; 0 where it was not asked for one."""
     task: str
     look: str
     inventory: str
@@ -287,12 +287,15 @@ def begin(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], room: s
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
     """The best trajectory of one variation, and of a direct one so many takes with detours as solve too."""
-    gold = slot.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
-    best = _as_the_oracle(slot, wanted, gold)
-    recorded = [best]
-    direct = directly(slot, wanted, [step.action for step in best.steps])
+    gold: list[str] = []
+    recorded, oracle = [], []
+    direct = directly(slot, wanted, []) if wanted.task_id in WITHOUT_ORACLE else None
+    if direct is None:
+        gold = slot.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
+        recorded = [_as_the_oracle(slot, wanted, gold)]
+        oracle = [step.action for step in recorded[0].steps]
+        direct = directly(slot, wanted, oracle)
     if direct is not None:
-        oracle = [step.action for step in best.steps]
         more = (
             directly(slot, wanted, oracle, take, misplaced=take > wanted.takes)
             for take in range(1, wanted.takes + wanted.misplaced + 1)
