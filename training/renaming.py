@@ -58,6 +58,7 @@ _HATCHED = ("4-1", "4-4", "8-1")
 _FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
 _EGG = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
 """An egg in a scene, and what it is of."""
+_TRAIT = re.compile(r"whether ([a-z]+) (?:plant|seed|leaf|flower) ")
 _WAITING = "wait_for"
 """How sub-goals begin whose actions name nothing."""
 _KINDS = frozenset("metal cup wire light bulb battery".split())
@@ -218,7 +219,7 @@ def _nameable(example: Example) -> list[str]:
     """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded.
 
     Where any of a kind will do, what the prompt shows counts as told. What is waited for is looked for, whatever it is
-    called. Which paints make which is to be known.
+    called; so is the trait that a cross is to show. Which paints make which is to be known.
     """
     if example.task_id in _PAINTS:
         return []
@@ -228,6 +229,7 @@ def _nameable(example: Example) -> list[str]:
     if example.task_id in _CIRCUITS:
         told.update(_COLOURED.findall(example.prompt))
     answer = list(told) if example.instruction.startswith(_WAITING) else example.target.split()[1:]
+    answer += _TRAIT.findall(example.instruction.lower())
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 
 

@@ -170,9 +170,10 @@ def _search(path: _Path) -> tuple[str, int] | None:
 
 
 def _wait(path: _Path) -> tuple[str, int] | None:
-    """Waits: for what comes into focus next, for something heated or cooled to change, or a few ticks.
+    """Waits: from one stage of life to the next, for something heated or cooled to change, or a few ticks.
 
-    What an animal becomes is not to be known: it is waited until what was focused on last is it no more.
+    What an animal becomes is not to be known: it is waited until what was focused on last is it no more. Nor is what an
+    experiment will show: what is waited for is named only where one stage has come into focus already.
     The last wait of a path ends with the episode, so how long it was meant to be is not known: it counts as full.
     """
     kind = path.action()
@@ -182,9 +183,9 @@ def _wait(path: _Path) -> tuple[str, int] | None:
     while path.action(length) == kind:
         length += 1
     after, before = path.action(length), path.action(-1) if path.at else ""
-    if after.startswith("focus on ") and before.startswith("focus on ") and _ANIMAL_STAGES.search(path.task):
-        return _call("wait_for_change", before.removeprefix("focus on ")), length
-    if after.startswith("focus on "):
+    if after.startswith("focus on ") and before.startswith("focus on "):
+        if _ANIMAL_STAGES.search(path.task):
+            return _call("wait_for_change", before.removeprefix("focus on ")), length
         return _call("wait_for", after.removeprefix("focus on ")), length
     treated = re.match(r"pick up (.+)", after)
     if treated and length <= 3 * _LONGEST_WAIT:

@@ -69,7 +69,7 @@ def test_what_an_animal_becomes_is_not_to_be_known() -> None:
         ),
         (["move metal pot to stove", "activate stove"], [("heat(metal pot, stove)", 2)]),
         (["open freezer", "move metal pot to freezer"], [("cool(metal pot, freezer)", 2)]),
-        (["wait1", "wait1", "wait1", "focus on ice"], [("wait_for(ice)", 3), ("focus_on(ice)", 1)]),
+        (["wait1", "wait1", "wait1", "focus on red box"], [("wait1(3)", 3), ("focus_on(red box)", 1)]),
         (["wait1", "wait1", "pick up pot"], [("wait_for_change(pot)", 2), ("pick_up(pot)", 1)]),
         (["wait1", "wait1", "open oven"], [("wait1(2)", 2), ("open(oven)", 1)]),
         (["wait1"] * 7, [("wait1(5)", 5), ("wait1(5)", 2)]),

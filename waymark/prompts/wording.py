@@ -44,7 +44,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r", currently reading a temperature of (-?\d+) degrees celsius", r" \1"),
         (r"(\d+)\.0 degrees celsius", r"\1 degrees celsius"),
         (r"approximately (\d+)% down the plane", r"\1 down"),
-        (r"\b(?:a substance called|in the [a-z]+ stage(?= with))\b", ""),
+        (r"\ba substance called\b", ""),
         # Articles, but not the letter that names an unknown substance, plant or plane.
         (r"(?<!substance )(?<!unknown )(?<!plane )\b(?:a|an|the)\b", ""),
         (r"([(),:;])", r" \1 "),
