@@ -10,7 +10,7 @@ import pytest
 
 from tests.oracle import trajectories
 from training.annotate import annotate_by_rule
-from training.corrections import FIRST_TAKE, Corrected, corrections, plan
+from training.corrections import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
 from training.datasets import examples
 from training.direct import MISPLACED
 from waymark.contracts import (
@@ -89,3 +89,9 @@ def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(
     for task in set(tasks):
         played = sum(one.rollouts for one in planned if one.task_id == task)
         assert played >= 40 if task in MISPLACED else played == 5
+
+
+def test_corrections_of_a_later_agent_stand_beside_those_of_earlier_ones() -> None:
+    first, later = ([*numbered([{"take": FIRST_TAKE + 7}, {"fault": "hung"}], rounds)] for rounds in (0, 1))
+    assert [first[0]["take"] < first_take(1), later[0]["take"] >= first_take(1)] == [True, True]
+    assert later[1] == {"fault": "hung"}

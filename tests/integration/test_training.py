@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.oracle import one_of_each_task, rule_annotations
+from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
-from training.trajectories import Wanted, collect, read_parts, read_table, write_table
+from training.trajectories import Wanted, collect, read_manifest, read_parts, read_table, write_table
 from waymark.checkpoint import load
 from waymark.generation.load import open_generator
 from waymark.prompts.compact import COMPACT
@@ -73,3 +77,17 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     (tmp_path / "table.manifest.json").write_text(json.dumps(manifest | {"sha256": "0"}))
     with pytest.raises(ValueError, match="rebuild it"):
         read_table(tmp_path / "table.parquet")
+
+
+def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> None:
+    table = tmp_path / "table.parquet"
+    kept, old = (next(one for one in trajectories() if one.task_id == task) for task in ("4-2", "7-1"))
+    before = write_table([asdict(kept), asdict(old) | {"variation": 5}], table, {"limit": 9})
+    options = ["--split", "train", "--tasks", "7-1", "--limit", "1", "--takes", "0", "--processes", "1"]
+    command = [sys.executable, "-m", "training", "trajectories", *options, "--output", str(table)]
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    manifest, recorded = read_manifest(table), read_table(table)
+    assert {(one.task_id, one.variation) for one in recorded} == {("4-2", kept.variation), ("7-1", 0)}
+    assert manifest["earlier"] == [before["sha256"]]
+    assert manifest["settings"]["limit"] == 9
+    assert manifest["settings"]["recorded anew: 7-1"]["limit"] == 1
