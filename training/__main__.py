@@ -288,7 +288,7 @@ def finetune(
 ) -> None:
     """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
     from training.metrics import require_wandb
-    from training.origin import Origin, claim, require_same_purpose
+    from training.origin import Origin, claim, read_origin, require_same_purpose
     from training.recipe import read_recipe, require_fitting_data
 
     folder = run or RUNS / role
@@ -306,6 +306,9 @@ def finetune(
     trainer = Run(folder, settings, corpora["train"], corpora["dev"], save_minutes=save_minutes, wandb=wandb)
     bar = _bar()
     bar.disable = not trainer.main
+    data_sha256, origin = read_manifest(data)["sha256"], read_origin(folder)
+    if origin and origin.data_sha256 != data_sha256:
+        trainer.forget_best()
     if trainer.main:
         options = "".join(f" --{name} {value}" for name, value in overrides.items() if name != "epochs")
         options += f" --sampling {sampling}" if sampling != "all" else ""
@@ -314,7 +317,7 @@ def finetune(
             Origin(
                 role=_role(role),
                 prompt_format=prompt_format,
-                data_sha256=read_manifest(data)["sha256"],
+                data_sha256=data_sha256,
                 command=f"python -m training finetune {role} --format {prompt_format} --recipe {recipe}{options}",
             ),
         )

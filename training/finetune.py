@@ -96,8 +96,7 @@ class Run:
         optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-6)
         self.model, self._optimizer = self._accelerator.prepare(model, optimizer)
         self.step = 0
-        self.best = DevScores(loss=math.inf, exact_match=-1.0)
-        self._stale = 0
+        self.forget_best()
         self._resume()
         self._corpus = train
         self._batches = Batches(train, recipe)
@@ -143,6 +142,10 @@ class Run:
                 saved = time.monotonic()
         if self._metrics is not None:
             self._metrics.close()
+
+    def forget_best(self) -> None:
+        """Take the next evaluation for the best so far: what was measured on other data cannot be compared with it."""
+        self.best, self._stale = DevScores(loss=math.inf, exact_match=-1.0), 0
 
     def evaluate(self, corpus: Sequence[Example]) -> DevScores:
         """Teacher-forced loss and greedy exact match; the whole answer counts, end token included."""
