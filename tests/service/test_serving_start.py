@@ -60,6 +60,7 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         ("PORT", "99999", "WAYMARK_PORT=99999"),
         ("ENGINE", "abacus", "ctranslate2"),
         ("CHECKPOINTS", "checkpoints/executor", "name=folder"),
+        ("PART_CORES", "1", "WAYMARK_PART_CORES needs WAYMARK_THREADS"),
     ],
 )
 def test_a_wrong_setting_is_quoted(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str) -> None:

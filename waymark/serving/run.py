@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
-from waymark.process import put_python_first
+from waymark.process import part_cores, put_python_first
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3
@@ -76,6 +76,7 @@ def serve(
     bound: socket.socket,
     *,
     grace_seconds: float = 10.0,
+    engine_cores: int = 0,
     begin: Callable[[], None] = lambda: None,
     drain: Callable[[], None] = lambda: None,
 ) -> None:
@@ -83,7 +84,8 @@ def serve(
 
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
-    up. A second SIGINT gives up at once. Raises PortInUse.
+    up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
+    Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -113,7 +115,7 @@ def serve(
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    server = _Server(config, begin, drain)
+    server = _Server(config, begin, drain, engine_cores)
     server.run(sockets=[bound])
     if server.failure is not None:
         raise server.failure
@@ -122,12 +124,15 @@ def serve(
 class _Server(uvicorn.Server):
     """Begins beside the open port, and tells the app of a signal at once, not when it comes to shutting down."""
 
-    def __init__(self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None], engine_cores: int
+    ) -> None:
         super().__init__(config)
         self.failure: Exception | None = None
         self._begin = begin
         self._beginning = threading.Thread(target=self._begin_or_stop, name="begin", daemon=True)
         self._drain = drain
+        self._engine_cores = engine_cores
 
     def _begin_or_stop(self) -> None:
         try:
@@ -135,6 +140,7 @@ class _Server(uvicorn.Server):
             # An engine takes all cores it is given. Without a prior claim the event loop gets but its share of one,
             # and requests wait for seconds in their sockets, where no limit sees them.
             put_python_first()
+            part_cores(self._engine_cores)
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
             self.failure = error
             self.should_exit = True
