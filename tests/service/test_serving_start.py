@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import make_folder, write_weights
+from tests.checkpoints import T5, make_folder, write_model
 from waymark.errors import InvalidInput
 from waymark.serving.settings import ServiceSettings, read_settings
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> N
 
 def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "controller", "controller")
-    write_weights(folder, 2.0)
+    write_model(folder, T5, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
 
 
