@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
 from waymark.process import part_cores, put_python_first
@@ -94,7 +96,7 @@ def serve(
         raise _in_use(host, port) from error
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         loop="uvloop",
         log_config=None,
         access_log=False,  # `observe` writes it
@@ -119,6 +121,44 @@ def serve(
     server.run(sockets=[bound])
     if server.failure is not None:
         raise server.failure
+
+
+class OneWrite:
+    """A transport that sends what is written in one round of the event loop at once.
+
+    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's own."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this at the end of the round."""
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._parts and not self._transport.is_closing():
+            self._transport.write(b"".join(self._parts))
+        self._parts.clear()
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        """Begin with a connection."""
+        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
 
 
 class _Server(uvicorn.Server):
