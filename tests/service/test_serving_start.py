@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import T5, make_folder, write_model
+from waymark.checkpoint import CARD, CheckpointCard, write_card
 from waymark.errors import InvalidInput
 from waymark.serving.settings import ServiceSettings, read_settings
 
@@ -45,6 +47,13 @@ def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) ->
     folder = make_folder(tmp_path / "controller", "controller")
     write_model(folder, T5, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
+
+
+def test_a_config_that_contradicts_the_weights_ends_it_with_one_line(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "executor", config={**T5, "d_ff": 8})
+    (folder / "config.json").write_text(json.dumps(T5))
+    write_card(folder, CheckpointCard.model_validate_json((folder / CARD).read_bytes()))
+    assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "says d_ff 6, its weights 8")
 
 
 def test_a_port_in_use_ends_it_with_one_line() -> None:

@@ -173,6 +173,13 @@ def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path)
     assert "hold model.layers.0.mlp.down_proj.bias, which" in refusal(folder)
 
 
+def test_a_t5_may_have_a_head_of_its_own_whatever_its_config_says(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model", config={**T5, "tie_word_embeddings": False})
+    (folder / "config.json").write_text(json.dumps(T5))
+    rewritten(folder)
+    load(folder)
+
+
 def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**T5, "model_type": "qwen3", "d_ff": 8}))
     rewritten(folder)
