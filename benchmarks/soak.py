@@ -262,7 +262,7 @@ class Overload(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class Mark:
     """What had been used at a moment; CPU time in seconds since the machine started."""
 
     moment: float
@@ -272,11 +272,11 @@ class _Mark:
 
 
 @dataclass(slots=True)
-class _Watch:
+class Watch:
     """Notes once a second what the service holds and who had the cores. A context."""
 
     service: Service
-    marks: list[_Mark] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     _watching: asyncio.Task[None] = field(init=False)
 
     async def __aenter__(self) -> Self:
@@ -295,7 +295,7 @@ class _Watch:
     def _note(self) -> None:
         busy, stolen = _machine_seconds()
         ours = cpu_seconds([os.getpid(), self.service.process.pid])
-        self.marks.append(_Mark(time.monotonic(), self.service.memory_mb, stolen, busy - ours))
+        self.marks.append(Mark(time.monotonic(), self.service.memory_mb, stolen, busy - ours))
 
     def taken(self, began: float, ended: float) -> tuple[float, float]:
         """Cores that the host stole and that others used between two moments, as near as the marks are."""
@@ -318,7 +318,7 @@ def _machine_seconds() -> tuple[float, float]:
 async def _overload(service: Service, minutes: float, threads: int, tell: Callable[[str], None]) -> Overload:
     states = [one for one in sample() if one.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
-    async with target.connect(key=None, timeout=60) as http, _Watch(service) as watch:
+    async with target.connect(key=None, timeout=60) as http, Watch(service) as watch:
         found = await target.find(http, service.url, api="auto", model=None)
         bodies = target.write_requests(found, states, seed=_SEED)
         await target.probe(http, found, bodies)
@@ -338,12 +338,13 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
-    return _report(watch, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+    return report_overload(watch, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
 
 
-def _report(
-    watch: _Watch, seen: Sequence[Samples], over: Stage, *, peak: float, peak_after: float, minutes: float, threads: int
+def report_overload(
+    watch: Watch, seen: Sequence[Samples], over: Stage, *, peak: float, peak_after: float, minutes: float, threads: int
 ) -> Overload:
+    """What `watch` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
     at_peak, ours = seen[0], seen[1]
     tenth = 60 * minutes / _TENTHS
     due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
