@@ -297,11 +297,14 @@ class Watch:
         ours = cpu_seconds([os.getpid(), self.service.process.pid])
         self.marks.append(Mark(time.monotonic(), self.service.memory_mb, stolen, busy - ours))
 
+    def within(self, began: float, ended: float) -> list[Mark]:
+        """The marks between two moments, and the last one before and the first one after them."""
+        moments = [one.moment for one in self.marks]
+        return self.marks[max(0, bisect(moments, began) - 1) : bisect(moments, ended) + 1]
+
     def taken(self, began: float, ended: float) -> tuple[float, float]:
         """Cores that the host stole and that others used between two moments, as near as the marks are."""
-        moments = [one.moment for one in self.marks]
-        first = self.marks[max(0, bisect(moments, began) - 1)]
-        last = self.marks[min(bisect(moments, ended), len(moments) - 1)]
+        first, *_, last = self.within(began, ended)
         seconds = last.moment - first.moment
         return (last.stolen - first.stolen) / seconds, max(0.0, (last.others - first.others) / seconds)
 
@@ -368,9 +371,7 @@ def report_overload(
     )
     parts = [(ours.began + number * tenth, ours.began + (number + 1) * tenth) for number in range(_TENTHS)]
     taken = [watch.taken(*part) for part in parts]
-    memory = [
-        statistics.median(one.memory_mb for one in watch.marks if began <= one.moment < ended) for began, ended in parts
-    ]
+    memory = [statistics.median(one.memory_mb for one in watch.within(*part)) for part in parts]
     counted = np.bincount(((due - ours.began) / tenth).astype(int)[good], minlength=_TENTHS)
     return Overload(
         machine=machine(),

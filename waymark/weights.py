@@ -78,7 +78,7 @@ def shapes_of(config: Mapping[str, Any]) -> Shapes:
 
 def check_config(config: Mapping[str, Any], weights: Path) -> None:
     """Raise CheckpointError that names the field of a config.json which says other than the weights."""
-    known = ARCHITECTURES.get(config.get("model_type", ""))
+    known = ARCHITECTURES.get(str(config.get("model_type")))
     if known is None:
         return
     where = weights.parent

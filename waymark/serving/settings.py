@@ -75,8 +75,8 @@ class ServiceSettings(ListenSettings):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """For the engine; 0: all cores that the process may use."""
     part_cores: bool = False
-    """Whether the engine's threads get the last `threads` of the cores that the process may use for themselves, and
-    everything else the other ones. Not for several services on the same cores."""
+    """For ctranslate2: whether its threads get the last `threads` of the cores that the process may use for themselves,
+    and everything else the other ones. Not for several services on the same cores."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
     """For the vllm engine: servers that run already, between commas. None: it starts one for each checkpoint."""
     vllm_python: Path | None = None
@@ -113,6 +113,10 @@ class ServiceSettings(ListenSettings):
 
     @model_validator(mode="after")
     def _leave_python_a_core(self) -> Self:
+        if self.part_cores and self.engine != "ctranslate2":
+            raise ValueError(
+                "WAYMARK_PART_CORES is for WAYMARK_ENGINE=ctranslate2: other engines compute in Python's threads"
+            )
         if self.part_cores and not 0 < self.threads < available_cores():
             raise ValueError(
                 f"WAYMARK_PART_CORES needs WAYMARK_THREADS from 1 to {available_cores() - 1}, so that both have cores"
