@@ -10,7 +10,10 @@ with ours: none lost, none of somebody else, none answered twice.
 `overload` finds what the default executor answers in a second when 64 callers wait for it, then sends twice as much,
 whether or not it keeps up. Targets: goodput (answers within a second of when they were due) at least 90% of that peak,
 everything else refused with 429 within 50 ms, memory flat (at most 5% more in the last tenth of the time than in the
-second).
+second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured each second; the
+figures are given for all of the time, which decides, and once more for the seconds in which nothing did. The peak is
+taken once more afterwards, to tell whether the machine itself has become slower; it decides nothing. The engine has
+half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
 
 Each ends with one line that says whether it holds, and with exit code 0 or 1.
 """
@@ -22,14 +25,17 @@ import os
 import random
 import statistics
 import tempfile
+import time
+from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import aiohttp
+import numpy as np
 import typer
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,7 +50,7 @@ from waymark.loadtest import session, target
 from waymark.loadtest.drive import Samples
 from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Stage, is_answer
 from waymark.loadtest.states import sample
-from waymark.process import available_cores
+from waymark.process import available_cores, cpu_seconds
 from waymark.prompts import get_format
 
 GOODPUT_TARGET = 0.9
@@ -55,7 +61,10 @@ _QUEUE = 64
 _PEAK_CONCURRENCY = 64
 _PEAK_SECONDS = 20.0
 _OVERLOAD = 2.0
-_MEMORY_EVERY = 1.0
+_MARK_EVERY = 1.0
+_TAKEN = 0.1
+"""Cores of which a second may lose so much and count as undisturbed."""
+_SENT_LATE_MS = 10.0
 _TENTHS = 10
 _PAUSE = 0.05
 """Before a refused request is sent again, in seconds, twice that at most."""
@@ -187,6 +196,15 @@ def answers(requests: Annotated[int, typer.Option(help="How many.")] = 100_000, 
 # --- overload --------------------------------------------------------------------------------------------------------
 
 
+class Undisturbed(BaseModel):
+    """The same figures for the requests that were due while nobody took more than `_TAKEN` cores."""
+
+    seconds: int
+    goodput_ratio: float
+    refused: int
+    refused_late: int
+
+
 class Overload(BaseModel):
     """What a service does when it is sent twice what it can answer."""
 
@@ -204,6 +222,14 @@ class Overload(BaseModel):
     """The ratio in each tenth of the time."""
     stolen_tenths: tuple[float, ...]
     """Cores that the host of a virtual machine took away meanwhile; 0 on a machine of one's own."""
+    others_tenths: tuple[float, ...]
+    """Cores that processes other than the service and this one used meanwhile."""
+    taken_at_peak: float
+    """Cores that both took while the peak was found."""
+    peak_after: float
+    """The peak once more, after the overload."""
+    undisturbed: Undisturbed | None
+    """None when there was no such second."""
     answered: int
     refused: dict[str, int]
     errors: dict[str, int]
@@ -216,6 +242,8 @@ class Overload(BaseModel):
     latency_ms_p99: float | None
     late_ms_p99: float | None
     """How long after they were due requests were sent: this process's own part in what is late."""
+    refused_late_sent_late: int
+    """Of the refusals that took longer than 50 ms, those whose requests this process sent 10 ms late or later."""
     memory_mb: tuple[float, ...]
     """Medians of the tenths of the time."""
     memory_growth: float
@@ -233,14 +261,71 @@ class Overload(BaseModel):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What had been used at a moment; CPU time in seconds since the machine started."""
+
+    moment: float
+    memory_mb: float
+    stolen: float
+    others: float
+
+
+@dataclass(slots=True)
+class Watch:
+    """Notes once a second what the service holds and who had the cores. A context."""
+
+    service: Service
+    marks: list[Mark] = field(default_factory=list)
+    _watching: asyncio.Task[None] = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._watching.cancel()
+        self._note()
+
+    async def _watch(self) -> None:
+        while True:
+            self._note()
+            await asyncio.sleep(_MARK_EVERY)
+
+    def _note(self) -> None:
+        busy, stolen = _machine_seconds()
+        ours = cpu_seconds([os.getpid(), self.service.process.pid])
+        self.marks.append(Mark(time.monotonic(), self.service.memory_mb, stolen, busy - ours))
+
+    def within(self, began: float, ended: float) -> list[Mark]:
+        """The marks between two moments, and the last one before and the first one after them."""
+        moments = [one.moment for one in self.marks]
+        return self.marks[max(0, bisect(moments, began) - 1) : bisect(moments, ended) + 1]
+
+    def taken(self, began: float, ended: float) -> tuple[float, float]:
+        """Cores that the host stole and that others used between two moments, as near as the marks are."""
+        first, *_, last = self.within(began, ended)
+        seconds = last.moment - first.moment
+        return (last.stolen - first.stolen) / seconds, max(0.0, (last.others - first.others) / seconds)
+
+
+def _machine_seconds() -> tuple[float, float]:
+    """CPU time so far that was used, by anybody, and that the host kept from this machine (`man proc_stat`)."""
+    with suppress(OSError):
+        user, nice, system, _, _, irq, softirq, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
+        ticks = os.sysconf("SC_CLK_TCK")
+        return (user + nice + system + irq + softirq) / ticks, stolen / ticks
+    return 0.0, 0.0
+
+
 async def _overload(service: Service, minutes: float, threads: int, tell: Callable[[str], None]) -> Overload:
     states = [one for one in sample() if one.asked == "executor"]
-    async with target.connect(key=None, timeout=60) as http:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
+    async with target.connect(key=None, timeout=60) as http, Watch(service) as watch:
         found = await target.find(http, service.url, api="auto", model=None)
         bodies = target.write_requests(found, states, seed=_SEED)
         await target.probe(http, found, bodies)
         send = target.sender(http, found, bodies, run="soak")
-
         seen: list[Samples] = []
 
         async def stage(plan: session.Plan) -> Stage:
@@ -254,29 +339,40 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=_PEAK_SECONDS, requests=_NO_END)
         peak = (await stage(closed)).throughput
         tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
-        memory: list[float] = []
-        stolen: list[float] = []
-
-        async def watch() -> None:
-            while True:
-                memory.append(service.memory_mb)
-                stolen.append(_stolen_seconds())
-                await asyncio.sleep(_MEMORY_EVERY)
-
-        watching = asyncio.create_task(watch())
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
-        watching.cancel()
-    began, ours = seen[-1].began, list(zip(seen[-1].outcome, seen[-1].due, seen[-1].ended, strict=True))
-    late = sum(outcome in REFUSALS and (ended - due) * 1000 > REFUSAL_MS_TARGET for outcome, due, ended in ours)
-    tenth_seconds = 60 * minutes / _TENTHS
-    wanted = Counter(
-        int((due - began) / tenth_seconds)
-        for outcome, due, ended in ours
-        if is_answer(outcome) and (ended - due) * 1000 <= PATIENCE_MS
+        peak_after = (await stage(closed)).throughput
+    return report_overload(watch, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+
+
+def report_overload(
+    watch: Watch, seen: Sequence[Samples], over: Stage, *, peak: float, peak_after: float, minutes: float, threads: int
+) -> Overload:
+    """What `watch` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
+    at_peak, ours = seen[0], seen[1]
+    tenth = 60 * minutes / _TENTHS
+    due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
+    good = np.asarray([is_answer(one) for one in ours.outcome]) & (late_ms <= PATIENCE_MS)
+    refused = np.asarray([one in REFUSALS for one in ours.outcome])
+    refused_late = refused & (late_ms > REFUSAL_MS_TARGET)
+    sent_late = (np.asarray(ours.started) - due) * 1000 >= _SENT_LATE_MS
+    second = (due - ours.began).astype(int)
+    seconds = range(round(60 * minutes))
+    quiet = [one for one in seconds if sum(watch.taken(ours.began + one, ours.began + one + 1)) <= _TAKEN]
+    in_quiet = np.isin(second, quiet)
+    undisturbed = (
+        Undisturbed(
+            seconds=len(quiet),
+            goodput_ratio=int((good & in_quiet).sum()) / len(quiet) / peak,
+            refused=int((refused & in_quiet).sum()),
+            refused_late=int((refused_late & in_quiet).sum()),
+        )
+        if quiet
+        else None
     )
-    marks = [stolen[(len(stolen) - 1) * tenth // _TENTHS] for tenth in range(_TENTHS + 1)]
-    tenths = [memory[len(memory) * tenth // _TENTHS :][: max(1, len(memory) // _TENTHS)] for tenth in range(_TENTHS)]
-    medians = tuple(statistics.median(tenth) for tenth in tenths)
+    parts = [(ours.began + number * tenth, ours.began + (number + 1) * tenth) for number in range(_TENTHS)]
+    taken = [watch.taken(*part) for part in parts]
+    memory = [statistics.median(one.memory_mb for one in watch.within(*part)) for part in parts]
+    counted = np.bincount(((due - ours.began) / tenth).astype(int)[good], minlength=_TENTHS)
     return Overload(
         machine=machine(),
         threads=threads,
@@ -285,28 +381,26 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
         rate=_OVERLOAD * peak,
         goodput=over.goodput,
         goodput_ratio=over.goodput / peak,
-        goodput_tenths=tuple(wanted[tenth] / tenth_seconds / peak for tenth in range(_TENTHS)),
-        stolen_tenths=tuple((end - start) / tenth_seconds for start, end in pairwise(marks)),
+        goodput_tenths=tuple(int(one) / tenth / peak for one in counted[:_TENTHS]),
+        stolen_tenths=tuple(stolen for stolen, _ in taken),
+        others_tenths=tuple(others for _, others in taken),
+        taken_at_peak=sum(watch.taken(at_peak.began, at_peak.began + at_peak.window)),
+        peak_after=peak_after,
+        undisturbed=undisturbed,
         answered=over.answered,
         refused=over.refused,
         errors=over.errors,
-        refused_late=late,
+        refused_late=int(refused_late.sum()),
+        refused_late_sent_late=int((refused_late & sent_late).sum()),
         refused_ms_p50=over.refused_ms.p50,
         refused_ms_p99=over.refused_ms.p99,
         refused_ms_max=over.refused_ms.max,
         latency_ms_p50=over.latency_ms.p50,
         latency_ms_p99=over.latency_ms.p99,
         late_ms_p99=over.late_ms.p99,
-        memory_mb=medians,
-        memory_growth=medians[-1] / medians[1] - 1,
+        memory_mb=tuple(memory),
+        memory_growth=memory[-1] / memory[1] - 1,
     )
-
-
-def _stolen_seconds() -> float:
-    """CPU time that the host kept from this machine so far (`man proc_stat`); 0 elsewhere than on Linux."""
-    with suppress(OSError):
-        return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 @app.command()
@@ -318,18 +412,26 @@ def overload(
     """Twice what a service can answer."""
     console = Console(highlight=False)
     threads = threads or max(1, available_cores() // 2)
+    settings = {"THREADS": str(threads), "PART_CORES": str(threads < available_cores())}
     with (
         tempfile.TemporaryDirectory() as scratch,
-        running("services.executor", {"THREADS": str(threads)}, Path(scratch) / "executor.log") as service,
+        running("services.executor", settings, Path(scratch) / "executor.log") as service,
     ):
         report = uvloop.run(_overload(service, minutes, threads, console.print))
     table = Table("", "measured", "target", title=report.machine)
     table.add_row("goodput, share of the peak", f"{report.goodput_ratio:.2f}", f">= {GOODPUT_TARGET}")
     table.add_row("the same by tenths of the time", " ".join(f"{one:.2f}" for one in report.goodput_tenths), "")
     table.add_row("cores stolen by the host, by tenths", " ".join(f"{one:.2f}" for one in report.stolen_tenths), "")
+    table.add_row("cores used by others, by tenths", " ".join(f"{one:.2f}" for one in report.others_tenths), "")
+    table.add_row("cores that both took while the peak was found", f"{report.taken_at_peak:.2f}", "")
+    table.add_row("the peak afterwards", f"{report.peak_after:.0f}", "")
     table.add_row("answered, median and 99% in ms", f"{report.latency_ms_p50} {report.latency_ms_p99}", "")
     refusals = sum(report.refused.values())
     table.add_row(f"429s after {REFUSAL_MS_TARGET:.0f} ms", f"{report.refused_late:,} of {refusals:,}", "0")
+    table.add_row("of them sent late by the load itself", f"{report.refused_late_sent_late:,}", "")
+    if (calm := report.undisturbed) is not None:
+        table.add_row(f"goodput in the {calm.seconds} s that nobody disturbed", f"{calm.goodput_ratio:.2f}", "")
+        table.add_row("late 429s in them", f"{calm.refused_late:,} of {calm.refused:,}", "")
     table.add_row(
         "429s, median, 99% and slowest in ms",
         f"{report.refused_ms_p50} {report.refused_ms_p99} {report.refused_ms_max}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -11,9 +13,39 @@ from tokenizers import Tokenizer, models
 
 from waymark.checkpoint import CheckpointCard, Training, write_card
 from waymark.contracts import Role
+from waymark.weights import architecture_of, count_parameters, shapes_of
 
-PARAMETERS = 7
 WORDS = ("<pad>", "</s>", "<unk>", "look", "around")
+T5: Mapping[str, Any] = {
+    "model_type": "t5",
+    "is_encoder_decoder": True,
+    "vocab_size": len(WORDS),
+    "d_model": 4,
+    "d_kv": 2,
+    "d_ff": 6,
+    "num_heads": 3,
+    "num_layers": 2,
+    "num_decoder_layers": 1,
+    "relative_attention_num_buckets": 8,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": True,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+    "decoder_start_token_id": 0,
+}
+LLAMA: Mapping[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": len(WORDS),
+    "hidden_size": 4,
+    "head_dim": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 5,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 544,
+    "tie_word_embeddings": False,
+    "eos_token_id": 1,
+}
 TRAINING = Training(
     command="python -m training finetune",
     commit=None,
@@ -25,27 +57,30 @@ TRAINING = Training(
 )
 
 
-def write_weights(folder: Path, value: float = 1.0) -> None:
-    """Write model.safetensors with `PARAMETERS` numbers."""
-    save_file({"shared.weight": np.full((PARAMETERS,), value, np.float32)}, folder / "model.safetensors")
+def write_model(folder: Path, config: Mapping[str, Any], value: float = 1.0) -> int:
+    """Write config.json and the weights that it describes, all of one value. How many parameters they have."""
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(
+        {name: np.full(shape, value, np.float32) for name, shape in shapes_of(config).items()},
+        folder / "model.safetensors",
+    )
+    return count_parameters(folder / "model.safetensors")
 
 
-def make_folder(folder: Path, role: Role = "executor") -> Path:
+def make_folder(folder: Path, role: Role = "executor", config: Mapping[str, Any] = T5, value: float = 1.0) -> Path:
     """Weights, config, tokenizer and a card that says what they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_weights(folder)
-    config = {"model_type": "t5", "is_encoder_decoder": True, "vocab_size": len(WORDS)}
-    (folder / "config.json").write_text(json.dumps(config))
+    parameters = write_model(folder, config, value)
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>")).save(str(folder / "tokenizer.json"))
-    (folder / "ctranslate2").mkdir()
+    (folder / "ctranslate2").mkdir(exist_ok=True)
     (folder / "ctranslate2" / "model.bin").write_bytes(b"converted")
     card = CheckpointCard(
         name="tiny",
         role=role,
-        architecture="seq2seq",
+        architecture=architecture_of(config),
         prompt_format="compact",
-        parameters=PARAMETERS,
+        parameters=parameters,
         max_input_tokens=512,
         max_new_tokens=32,
         created="2025-01-01",

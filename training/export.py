@@ -14,7 +14,6 @@ from waymark.checkpoint import (
     CheckpointCard,
     Training,
     architecture_of,
-    count_parameters,
     load,
     write_card,
 )
@@ -22,6 +21,7 @@ from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
 from waymark.prompts import get_format
+from waymark.weights import count_parameters
 
 _SHIPPED = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 """The last only for causal models: vLLM asks for it."""

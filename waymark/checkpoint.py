@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from math import prod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waymark import weights
 from waymark.contracts import Role
 from waymark.errors import CheckpointError
-from waymark.generation.tokens import read_tokenizer
+from waymark.generation.tokens import read_tokenizer, unused
 from waymark.prompts import get_format
 
 CARD = "card.json"
@@ -31,6 +32,10 @@ _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}
 _CTRANSLATE2 = "ctranslate2"
+_VOCABULARIES = ("shared_vocabulary.json", "vocabulary.json")
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+_NEEDED = {"seq2seq": ("eos_token_id", "decoder_start_token_id"), "causal": ("eos_token_id",)}
+_CONVERT_AGAIN = "Convert them again: python -m training convert {} OUTPUT."
 _Positive = Annotated[int, Field(gt=0)]
 
 
@@ -155,33 +160,9 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
     return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
 
 
-def count_parameters(weights: Path) -> int:
-    """How many numbers a safetensors file holds. Raises CheckpointError when it is none, or not whole.
-
-    The format: eight bytes with the length of a JSON header, the header, the tensors (huggingface.co/docs/safetensors).
-    """
-    try:
-        with weights.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(min(length, weights.stat().st_size)))
-        header.pop("__metadata__", None)
-        whole = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
-        parameters: int = sum(prod(tensor["shape"]) for tensor in header.values())
-    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
-        raise CheckpointError(
-            f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
-        ) from error
-    if weights.stat().st_size != whole:
-        raise CheckpointError(
-            f"{weights} has {weights.stat().st_size} bytes where its header says {whole}.",
-            remedy="Copy it again, whole.",
-        )
-    return parameters
-
-
-def architecture_of(folder: Path) -> Literal["seq2seq", "causal"]:
+def architecture_of(folder: Path) -> weights.Architecture:
     """What a model folder's config.json says. Raises CheckpointError when it describes no model."""
-    return "seq2seq" if _config(folder).get("is_encoder_decoder") else "causal"
+    return weights.architecture_of(_config(folder))
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -196,7 +177,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _check_model(folder: Path, card: CheckpointCard) -> None:
-    """Hold the card to what config, weights and tokenizer say of themselves."""
+    """Hold the card to what config, weights and tokenizer say of themselves, and those to each other."""
     remedy = "Keep a card with the files that it was written for; without one, python -m training convert writes one."
     for name in (_CONFIG, WEIGHTS, _TOKENIZER):
         if not (folder / name).is_file():
@@ -206,17 +187,12 @@ def _check_model(folder: Path, card: CheckpointCard) -> None:
         raise CheckpointError(
             f"The card of {folder} says {card.architecture}, its config.json {architecture}.", remedy=remedy
         )
-    parameters = count_parameters(folder / WEIGHTS)
+    parameters = weights.count_parameters(folder / WEIGHTS)
     if parameters != card.parameters:
         raise CheckpointError(
             f"The card of {folder} says {card.parameters} parameters, its weights are {parameters}.", remedy=remedy
         )
-    tokens = read_tokenizer(folder / _TOKENIZER).get_vocab_size()
-    if tokens > config["vocab_size"]:
-        raise CheckpointError(
-            f"The tokenizer of {folder} has {tokens} tokens, its model {config['vocab_size']}.",
-            remedy="Keep the tokenizer that the model was trained with.",
-        )
+    weights.check_config(config, folder / WEIGHTS)
     positions = config.get("max_position_embeddings")
     if positions is not None and positions < card.max_input_tokens + card.max_new_tokens:
         raise CheckpointError(
@@ -224,6 +200,40 @@ def _check_model(folder: Path, card: CheckpointCard) -> None:
             f"its model has {positions} positions.",
             remedy=remedy,
         )
+    _check_tokens(folder, config)
+
+
+def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
+    """Hold the tokenizer, and the vocabulary of the converted weights, to the model."""
+    remedy = "Keep the tokenizer that the model was trained with."
+    tokenizer = read_tokenizer(folder / _TOKENIZER)
+    tokens, rows = tokenizer.get_vocab_size(), int(config["vocab_size"])
+    if tokens > rows:
+        raise CheckpointError(f"The tokenizer of {folder} has {tokens} tokens, its model {rows}.", remedy=remedy)
+    for field in _SPECIAL:
+        said = config.get(field)
+        if said is None and field in _NEEDED[weights.architecture_of(config)]:
+            raise CheckpointError(f"The config.json of {folder} names no {field}.", remedy=remedy)
+        for number in said if isinstance(said, list) else [said]:
+            if number is not None and not (isinstance(number, int) and tokenizer.id_to_token(number)):
+                raise CheckpointError(
+                    f"The config.json of {folder} says {field} {number}, which its tokenizer does not have.",
+                    remedy=remedy,
+                )
+    for name in _VOCABULARIES:
+        path = folder / _CTRANSLATE2 / name
+        if not path.is_file():
+            continue
+        try:
+            converted = [str(token) for token in json.loads(path.read_bytes())]
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} is no list of tokens.", remedy=_CONVERT_AGAIN.format(folder)) from error
+        expected = [tokenizer.id_to_token(number) or unused(number) for number in range(rows)]
+        if converted != expected:
+            raise CheckpointError(
+                f"The weights for CTranslate2 in {folder} were converted from a model of other tokens.",
+                remedy=_CONVERT_AGAIN.format(folder),
+            )
 
 
 def _sha256(path: Path) -> str:

@@ -30,7 +30,8 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
 
 from anyio import to_thread
 
@@ -42,6 +43,7 @@ from waymark.contracts import (
     EpisodeResult,
     EpisodeSpec,
     Limits,
+    ServiceInfo,
     SubgoalResponse,
     TurnRecord,
     Usage,
@@ -73,8 +75,6 @@ STUCK_AFTER = 3
 """So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
 DISTINCT_ACTIONS = 2
 """At most this many distinct actions in a row count as repetition."""
-MAX_HISTORY = 1_000
-"""The longest history that a state may carry over the wire."""
 RETRYABLE: frozenset[str] = frozenset(
     error.__name__
     for error in (
@@ -91,6 +91,28 @@ _FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
 
 Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How much may be asked of the services at once. The defaults are what they take unless they are set otherwise."""
+
+    history_turns: int = 1_000
+    """The last turns that a state carries."""
+    alternatives: int = 16
+    """`n` of one request."""
+    candidates: int = 256
+    """`valid_actions` of one request."""
+
+    @classmethod
+    def of(cls, services: Sequence[ServiceInfo]) -> Self:
+        """What all of these services take, by their `/info`."""
+        limits = [info.limits for info in services]
+        return cls(
+            history_turns=min(max(info.history_turns for info in services), *(one.turns for one in limits)),
+            alternatives=min(one.alternatives for one in limits),
+            candidates=min(one.candidates for one in limits),
+        )
 
 
 class Controller(Protocol):
@@ -125,19 +147,19 @@ async def run_episode(
     planner: Planner | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
-    history_turns: int = MAX_HISTORY,
+    reach: Reach = Reach(),
 ) -> EpisodeResult:
     """Play one episode to its end and return all of it.
 
     `controller` and `planner` are needed for agents that ask them alone. `should_stop` is asked before every turn;
-    `on_turn` sees each turn as soon as it is over; `history_turns` is how many turns the services read (`/info`).
+    `on_turn` sees each turn as soon as it is over; `reach` is how much the services may be asked.
     A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
     far; `RETRYABLE` tells whether another attempt may help. After an EnvironmentFault the environment must be
     replaced. Cancelling waits for the step under way.
 
     Raises InvalidInput for an agent that cannot be played at all.
     """
-    play = _Play(spec, environment, controller, executor, planner, history_turns)
+    play = _Play(spec, environment, controller, executor, planner, reach)
     try:
         await play.open()
         while (stopped := play.stopped()) is None:
@@ -186,14 +208,14 @@ class _Play:
         controller: Controller | None,
         executor: Executor,
         planner: Planner | None,
-        history_turns: int,
+        reach: Reach,
     ) -> None:
         self._spec = spec
         self._environment = environment
         self._controller = controller
         self._executor = executor
         self._planner = planner
-        self._history_turns = history_turns
+        self._reach = reach
         self._check_ports()
         self._source: SubgoalSource | None
         self._state: AgentState
@@ -336,7 +358,7 @@ class _Play:
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen
-        candidates = repair.shortlist(unknown, valid)
+        candidates = repair.shortlist(unknown, valid, min(repair.SHORTLIST, self._reach.candidates))
         if not candidates:
             return None
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
@@ -352,15 +374,19 @@ class _Play:
 
     async def _ask_controller(self, now: AgentState, /, *, n: int) -> SubgoalResponse:
         assert self._controller is not None
-        visible = state.recent(now, self._history_turns)
+        visible = state.recent(now, self._reach.history_turns)
+        n = min(n, self._reach.alternatives)
         answer = await self._controller.subgoal(visible, n=n, model=self._spec.agent.controller_model)
         self._count(answer.usage)
         return answer
 
     async def _ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
-        visible = state.recent(self._state, self._history_turns)
+        visible = state.recent(self._state, self._reach.history_turns)
         answer = await self._executor.action(
-            visible, n=n, model=self._spec.agent.executor_model, valid_actions=valid_actions
+            visible,
+            n=min(n, self._reach.alternatives),
+            model=self._spec.agent.executor_model,
+            valid_actions=valid_actions,
         )
         self._count(answer.usage)
         return answer

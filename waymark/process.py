@@ -56,9 +56,8 @@ def put_python_first() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    python = {thread.native_id for thread in threading.enumerate()}
     behind = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND
-    for thread in {int(name) for name in os.listdir("/proc/self/task")} - python:
+    for thread in _threads() - _python_threads():
         with suppress(ProcessLookupError):  # it has ended meanwhile
             os.setpriority(os.PRIO_PROCESS, thread, behind)
 
@@ -71,6 +70,31 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option, size in _KEPT_MEMORY.items():
             mallopt(option, size)
+
+
+def part_cores(native: int) -> None:
+    """Give threads of native libraries that run now the last `native` of this process's cores, Python the others.
+
+    A thread that Python starts later runs where Python does. Linux only; elsewhere, and where Python would be left
+    without a core, nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if not 0 < native < len(cores):
+        return
+    python = _python_threads()
+    for thread in _threads():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(thread, cores[:-native] if thread in python else cores[-native:])
+
+
+def _threads() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/task")}
+
+
+def _python_threads() -> set[int | None]:
+    return {thread.native_id for thread in threading.enumerate()}
 
 
 def simulators_at_once() -> int:

@@ -19,7 +19,14 @@ def main() -> None:
         bound = bind(settings.host, settings.port_of("controller"))
         app = create_app("controller", open_models("controller", settings), settings, warm=False)
         desk = app.state.desk
-        serve(app, bound, grace_seconds=settings.grace_seconds, begin=desk.warm_up, drain=desk.drain)
+        serve(
+            app,
+            bound,
+            grace_seconds=settings.grace_seconds,
+            engine_cores=settings.threads if settings.part_cores else 0,
+            begin=desk.warm_up,
+            drain=desk.drain,
+        )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from waymark.chat import ChatClient, Limits
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, ServiceInfo, Versions
 from waymark.environment import Environment
-from waymark.episode import RETRYABLE, run_episode
+from waymark.episode import RETRYABLE, Reach, run_episode
 from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
@@ -315,7 +315,7 @@ class Worker:
                 self._executor,
                 planner=self._planner,
                 should_stop=lambda: self._stopping or self._keeper.lost(lease),
-                history_turns=max(info.history_turns for info in self._services),
+                reach=Reach.of(self._services),
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break

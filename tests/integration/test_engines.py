@@ -5,6 +5,7 @@ tests/parity holds all engines to it on the checkpoints that ship and real state
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,6 +229,15 @@ def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_the
     (tmp_path / "ctranslate2" / "model.bin").unlink()
     with pytest.raises(CheckpointError, match="python -m training convert"):
         open_generator("ctranslate2", checkpoint)
+
+
+def test_layers_that_the_weights_lack_are_never_started_at_random(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path, "causal")
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["num_hidden_layers"] += 1
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="lack model"):
+        open_generator("transformers", checkpoint)
 
 
 def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:

@@ -25,10 +25,13 @@ subprocess.run([sys.executable, "-c", {CHILD!r}])
 THREADS = """
 import os, threading
 import numpy
-from waymark.process import put_python_first
+from waymark.process import part_cores, put_python_first
 
 def niceness(thread):
     return os.getpriority(os.PRIO_PROCESS, thread)
+
+def cores(threads):
+    return set.union(*(os.sched_getaffinity(one) for one in threads))
 
 numpy.ones((500, 500)) @ numpy.ones((500, 500))
 done = threading.Event()
@@ -40,6 +43,12 @@ put_python_first()
 print(len(native) > 0)
 print({niceness(one) for one in python} == {niceness(0)})
 print(all(niceness(one) > niceness(0) for one in native))
+before = os.sched_getaffinity(0)
+part_cores(len(before))
+print(os.sched_getaffinity(0) == before)
+part_cores(1)
+print(cores(native) == {max(before)} or len(before) == 1)
+print(cores(python) == before - {max(before)} or len(before) == 1)
 done.set()
 """
 
@@ -55,10 +64,10 @@ def test_a_process_ends_when_its_parent_is_killed() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has it")
-def test_threads_of_native_libraries_give_way_to_those_of_python() -> None:
+def test_threads_of_native_libraries_give_way_to_those_of_python_or_have_cores_of_their_own() -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
     said = subprocess.run([sys.executable, "-c", THREADS], check=True, timeout=60, capture_output=True, env=environment)
-    assert said.stdout.split() == [b"True"] * 3
+    assert said.stdout.split() == [b"True"] * 6
 
 
 def test_a_process_may_use_at_least_one_core() -> None:

@@ -163,7 +163,7 @@ async def test_a_terminated_service_answers_what_runs_and_waits_and_leaves_with_
 
 
 async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -> None:
-    service = echo(0.3, MAX_BATCH=1, GRACE_SECONDS=0.5)
+    service = echo(0.3, MAX_BATCH=1, MAX_QUEUE_SECONDS=3_600, GRACE_SECONDS=0.5)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(200)]
         asked = [asyncio.create_task(client.post("/v1/action", json=one)) for one in body]

@@ -145,7 +145,8 @@ async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs(
         long = error(await client.post("/v1/completions", json={**asked, "prompt": "p " * 100}), 400).error
         broken = error(await client.post("/v1/completions", content=b"{", headers=JSON), 400).error
         wrong = await client.get("/v1/completions")
-        ours = await client.post("/v1/action", json={})
+        chat = await client.post("/v1/chat/completions", json={})
+        ours = [await client.post("/v1/action", json={}), await client.post("/v1/nothing", json={})]
     assert (absent.code, absent.param) == ("model_not_found", "model")
     assert error(large, 413).error.code == "request_too_large"
     assert wide.param == "best_of"
@@ -153,7 +154,8 @@ async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs(
     assert (long.code, long.param) == ("context_length_exceeded", "prompt")
     assert "JSON" in broken.message
     assert error(wrong, 405).error.type == "invalid_request_error"
-    assert ours.headers["content-type"] == "application/problem+json"
+    assert "/v1/chat/completions" in error(chat, 404).error.message
+    assert {each.headers["content-type"] for each in ours} == {"application/problem+json"}
 
 
 async def test_a_key_is_asked_for_in_openais_words() -> None:

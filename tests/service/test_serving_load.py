@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ import pytest
 from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
 from waymark.client import ExecutorClient
 from waymark.contracts import AgentState
+from waymark.generation import Encoded
 from waymark.generation.scripted import ScriptedGenerator
 from waymark.serving.desk import Desk
 from waymark.serving.settings import ServiceSettings
@@ -141,6 +142,26 @@ async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
             stuck.released.set()
             assert [(await each).json()["action"] for each in (busy, staying)] == ["go 0", "go 5"]
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
+
+
+async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else() -> None:
+    class Slow(Stuck):
+        """Tokenises when it is released."""
+
+        def encode(self, prompts: Sequence[str]) -> list[Encoded]:
+            self.entered.set()
+            self.released.wait()
+            return super().encode(prompts)
+
+    for stuck in (Slow(echo), Stuck(echo)):
+        async with asking_generators("executor", default=stuck) as client:
+            waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+            await asyncio.to_thread(stuck.entered.wait)
+            assert (await client.get("/health/ready")).status_code == 200
+            assert "waymark_queue_requests" in (await client.get("/metrics")).text
+            assert not waiting.done()
+            stuck.released.set()
+            assert (await waiting).json()["action"] == "go 0"
 
 
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import make_folder, write_weights
+from tests.checkpoints import T5, make_folder, write_model
+from waymark.checkpoint import CARD, CheckpointCard, write_card
 from waymark.errors import InvalidInput
 from waymark.serving.settings import ServiceSettings, read_settings
 
@@ -43,8 +45,15 @@ def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> N
 
 def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "controller", "controller")
-    write_weights(folder, 2.0)
+    write_model(folder, T5, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
+
+
+def test_a_config_that_contradicts_the_weights_ends_it_with_one_line(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "executor", config={**T5, "d_ff": 8})
+    (folder / "config.json").write_text(json.dumps(T5))
+    write_card(folder, CheckpointCard.model_validate_json((folder / CARD).read_bytes()))
+    assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "says d_ff 6, its weights 8")
 
 
 def test_a_port_in_use_ends_it_with_one_line() -> None:
@@ -60,6 +69,7 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         ("PORT", "99999", "WAYMARK_PORT=99999"),
         ("ENGINE", "abacus", "ctranslate2"),
         ("CHECKPOINTS", "checkpoints/executor", "name=folder"),
+        ("PART_CORES", "1", "WAYMARK_PART_CORES needs WAYMARK_THREADS"),
     ],
 )
 def test_a_wrong_setting_is_quoted(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str) -> None:

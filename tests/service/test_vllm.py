@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from tests.checkpoints import PARAMETERS, write_weights
+from tests.checkpoints import LLAMA, T5, write_model
 from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
 from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
@@ -38,16 +37,15 @@ def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
     made.decoder = decoders.Metaspace()
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
     made.save(str(folder / "tokenizer.json"))
-    config = {"eos_token_id": END, "vocab_size": len(WORDS), "is_encoder_decoder": architecture == "seq2seq"}
-    (folder / "config.json").write_text(json.dumps(config))
-    write_weights(folder)
+    config = {**(T5 if architecture == "seq2seq" else LLAMA), "eos_token_id": END, "vocab_size": len(WORDS)}
+    parameters = write_model(folder, config)
     training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
     card = CheckpointCard(
         name="tiny",
         role="executor",
         architecture="causal",
         prompt_format="compact",
-        parameters=PARAMETERS,
+        parameters=parameters,
         max_input_tokens=16,
         max_new_tokens=6,
         created="2026-01-01",

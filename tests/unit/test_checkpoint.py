@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import PARAMETERS, make_folder, write_weights
+from tests.checkpoints import LLAMA, T5, make_folder, write_model
 from waymark.checkpoint import CARD, CheckpointCard, load, write_card
 from waymark.errors import CheckpointError
 
@@ -45,7 +46,7 @@ def test_what_was_written_loads_with_the_hash_of_every_file(folder: Path) -> Non
 
 def test_the_hash_of_a_checkpoint_changes_with_its_weights(folder: Path) -> None:
     before = load(folder)
-    write_weights(folder, 2.0)
+    write_model(folder, T5, 2.0)
     write_card(folder, before.card)
     assert load(folder).sha256 != before.sha256
 
@@ -104,28 +105,99 @@ def test_a_model_that_lacks_a_part_is_refused(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"architecture": "causal"}, ("causal", "seq2seq")),
-        ({"parameters": 8}, ("8 parameters", str(PARAMETERS))),
+        ({"architecture": "seq2seq"}, ("causal", "seq2seq")),
+        ({"parameters": 8}, ("8 parameters", "its weights are")),
         ({"max_input_tokens": 1000}, ("1000 tokens of prompt", "544 positions")),
     ],
 )
 def test_a_card_that_contradicts_its_model_is_refused(
-    folder: Path, changes: dict[str, object], words: tuple[str, ...]
+    tmp_path: Path, changes: dict[str, object], words: tuple[str, ...]
 ) -> None:
-    config = json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 544}
-    (folder / "config.json").write_text(json.dumps(config))
-    rewritten(folder)
+    folder = make_folder(tmp_path / "llama", config=LLAMA)
     load(folder)
     rewritten(folder, **changes)
     message = refusal(folder)
     assert all(word in message for word in words)
 
 
-def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text()) | {"vocab_size": 4}
-    (folder / "config.json").write_text(json.dumps(config))
-    rewritten(folder)
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "small", config={**T5, "vocab_size": 4})
     assert "has 5 tokens, its model 4" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "said"),
+    [
+        (T5, {"vocab_size": 8}, "says vocab_size 8, its weights 5 (shared.weight)"),
+        (T5, {"d_model": 8}, "says d_model 8, its weights 4"),
+        (T5, {"d_ff": 8}, "says d_ff 8, its weights 6"),
+        (T5, {"num_heads": 4}, "says num_heads 4, its weights 3"),
+        (T5, {"d_kv": 4}, "says num_heads × d_kv 12, its weights 6"),
+        (T5, {"num_layers": 3}, "says num_layers 3, its weights have 2"),
+        (T5, {"num_decoder_layers": 2}, "says num_decoder_layers 2, its weights have 1"),
+        (T5, {"num_decoder_layers": None}, "says num_decoder_layers 2, its weights have 1"),
+        (T5, {"relative_attention_num_buckets": 32}, "says relative_attention_num_buckets 32, its weights 8"),
+        (T5, {"tie_word_embeddings": False}, "says tie_word_embeddings False, its weights lack lm_head.weight"),
+        (T5, {"feed_forward_proj": "relu"}, "lack encoder.block.0.layer.1.DenseReluDense.wi.weight"),
+        (T5, {"d_ff": None}, "says d_ff None, which is no number"),
+        (T5, {"d_ff": "wide"}, "says d_ff 'wide', which is no number"),
+        (T5, {"model_type": "llama"}, "says is_encoder_decoder True of a llama"),
+        (T5, {"eos_token_id": 7}, "says eos_token_id 7, which its tokenizer does not have"),
+        (T5, {"decoder_start_token_id": None}, "names no decoder_start_token_id"),
+        (LLAMA, {"model_type": "t5"}, "says is_encoder_decoder False of a t5"),
+        (LLAMA, {"hidden_size": 6}, "says hidden_size 6, its weights 4"),
+        (LLAMA, {"num_attention_heads": 4}, "says num_attention_heads × head_dim 12, its weights 6"),
+        (LLAMA, {"num_key_value_heads": None}, "says num_key_value_heads × head_dim 6, its weights 3"),
+        (LLAMA, {"head_dim": None}, "says num_attention_heads × head_dim 4, its weights 6"),
+        (LLAMA, {"intermediate_size": 4}, "says intermediate_size 4, its weights 5"),
+        (LLAMA, {"num_hidden_layers": 1}, "says num_hidden_layers 1, its weights have 2"),
+        (LLAMA, {"tie_word_embeddings": True}, "says tie_word_embeddings True, its weights hold lm_head.weight"),
+        (LLAMA, {"attention_bias": True}, "lack model.layers.0.self_attn.q_proj.bias"),
+        (LLAMA, {"eos_token_id": None}, "names no eos_token_id"),
+    ],
+)
+def test_a_config_that_contradicts_its_weights_is_refused_by_the_field(
+    tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], said: str
+) -> None:
+    folder = make_folder(tmp_path / "model", config=model)
+    load(folder)
+    (folder / "config.json").write_text(json.dumps({**model, **changes}))
+    rewritten(folder)
+    assert said in refusal(folder)
+
+
+def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model", config={**LLAMA, "mlp_bias": True})
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    rewritten(folder)
+    assert "hold model.layers.0.mlp.down_proj.bias, which" in refusal(folder)
+
+
+def test_a_t5_may_have_a_head_of_its_own_whatever_its_config_says(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model", config={**T5, "tie_word_embeddings": False})
+    (folder / "config.json").write_text(json.dumps(T5))
+    rewritten(folder)
+    load(folder)
+
+
+def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({**T5, "model_type": "qwen3", "d_ff": 8}))
+    rewritten(folder)
+    load(folder)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["<pad>", "</s>", "<unk>", "look", "round"], "converted from a model of other tokens"),
+        (["<pad>"], "converted from a model of other tokens"),
+        (7, "no list of tokens"),
+    ],
+)
+def test_converted_weights_of_another_model_are_refused(folder: Path, tokens: object, said: str) -> None:
+    (folder / "ctranslate2" / "shared_vocabulary.json").write_text(json.dumps(tokens))
+    rewritten(folder)
+    assert said in refusal(folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

@@ -13,6 +13,8 @@ from waymark.contracts import (
     EpisodeResult,
     EpisodeSpec,
     Limits,
+    ServiceInfo,
+    ServiceLimits,
     SubgoalAlternative,
     SubgoalResponse,
     SubgoalSource,
@@ -22,7 +24,7 @@ from waymark.contracts import (
 )
 from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import RETRYABLE, run_episode, stop_reason
+from waymark.episode import RETRYABLE, Reach, run_episode, stop_reason
 from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
 from waymark.subgoal_sources.drawn import training_subgoals
 
@@ -136,9 +138,55 @@ async def test_the_executor_sees_the_state_that_training_folds() -> None:
 
 async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
     executor = acting(*SOLUTION)
-    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, history_turns=1)
+    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, reach=Reach(history_turns=1))
     assert [turn.action for turn in executor.asked[3][0].turns] == ["teleport to kitchen"]
     assert executor.asked[3][0].step == 4
+
+
+async def test_no_service_is_asked_for_more_than_it_takes() -> None:
+    controller = Controller([["find(picture)", "find(orange)", "find(door)"]])
+    executor = Executor([["fly"], [None]])
+    reach = Reach(alternatives=2, candidates=3)
+    await run_episode(spec(AgentConfig(), turns=12), ScriptedEnvironment(), controller, executor, reach=reach)
+    assert {n for _, n in controller.asked} == {1, 2}
+    assert {n for _, n in executor.asked} == {1, 2}
+    wide = Controller(controller.answers)
+    await run_episode(spec(AgentConfig(), turns=12), ScriptedEnvironment(), wide, Executor([["fly"], [None]]))
+    assert max(n for _, n in wide.asked) == 16
+
+
+async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
+    executor = acting("move picture to floor")
+    await run_episode(spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, reach=Reach(candidates=1))
+    assert [len(each) for each in executor.weighed] == [1]
+
+
+def test_reach_is_what_both_services_take() -> None:
+    def info(history_turns: int, *, turns: int, alternatives: int, candidates: int) -> ServiceInfo:
+        limits = ServiceLimits(
+            items=1,
+            turns=turns,
+            alternatives=alternatives,
+            candidates=candidates,
+            input_tokens=1,
+            body_bytes=1,
+            queue=1,
+            queue_tokens=1,
+            queue_seconds=1,
+        )
+        return ServiceInfo(
+            service="executor",
+            version="0",
+            checkpoints=(),
+            history_turns=history_turns,
+            max_batch=1,
+            max_queue=1,
+            limits=limits,
+        )
+
+    one = info(10, turns=3, alternatives=4, candidates=256)
+    other = info(5, turns=1_000, alternatives=16, candidates=10)
+    assert Reach.of([one, other]) == Reach(history_turns=3, alternatives=4, candidates=10)
 
 
 async def test_a_stopped_episode_is_cancelled_and_keeps_its_turns() -> None:

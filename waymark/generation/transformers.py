@@ -50,12 +50,13 @@ def load_causal(model: str, *, dtype: str) -> Any:
 
 def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
     try:
-        loaded = auto.from_pretrained(
+        loaded, told = auto.from_pretrained(
             model,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=Path(model).is_dir(),
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -63,6 +64,11 @@ def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
             f"Cannot load the model {model}: {reason}",
             remedy=f"It must be {kind} with config.json and model.safetensors.",
         ) from error
+    if missing := sorted(told["missing_keys"]):  # the library would start these at random
+        raise CheckpointError(
+            f"The weights of {model} lack {missing[0]}, which its config.json describes.",
+            remedy="Keep the config.json that the weights were saved with.",
+        )
     return loaded.requires_grad_(False).eval()
 
 

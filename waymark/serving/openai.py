@@ -36,6 +36,8 @@ from waymark.serving.models import ServedModel
 
 COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
+_THEIRS: Final = (COMPLETIONS, _MODELS, "/v1/chat/", "/v1/responses", "/v1/embeddings")
+"""What paths begin with that their clients ask for, those included that nothing answers here."""
 _PROBLEM: Final = b"application/problem+json"
 _REFUSALS: Final = (400, 401, 404, 413, 429, 500, 503, 504)
 _LONGEST_PROMPT: Final = 1_000_000
@@ -400,14 +402,13 @@ def error_of(problem: Problem) -> tuple[int, ErrorBody]:
 
 
 class _OpenAIErrors:
-    """Restates the problem documents of these routes. The outermost middleware: it sees every refusal."""
+    """Restates the problem documents of OpenAI's routes. The outermost middleware: it sees every refusal."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if scope["type"] != "http" or not (path in (COMPLETIONS, _MODELS) or path.startswith(_MODELS + "/")):
+        if scope["type"] != "http" or not scope["path"].startswith(_THEIRS):
             await self._app(scope, receive, send)
             return
         start: Message | None = None

@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
-from waymark.process import put_python_first
+from waymark.process import part_cores, put_python_first
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3
@@ -76,6 +78,7 @@ def serve(
     bound: socket.socket,
     *,
     grace_seconds: float = 10.0,
+    engine_cores: int = 0,
     begin: Callable[[], None] = lambda: None,
     drain: Callable[[], None] = lambda: None,
 ) -> None:
@@ -83,7 +86,8 @@ def serve(
 
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
-    up. A second SIGINT gives up at once. Raises PortInUse.
+    up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
+    Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -92,7 +96,7 @@ def serve(
         raise _in_use(host, port) from error
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         loop="uvloop",
         log_config=None,
         access_log=False,  # `observe` writes it
@@ -113,21 +117,62 @@ def serve(
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    server = _Server(config, begin, drain)
+    server = _Server(config, begin, drain, engine_cores)
     server.run(sockets=[bound])
     if server.failure is not None:
         raise server.failure
 
 
+class OneWrite:
+    """A transport that sends what is written in one round of the event loop at once.
+
+    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's own."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this at the end of the round."""
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._parts and not self._transport.is_closing():
+            self._transport.write(b"".join(self._parts))
+        self._parts.clear()
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        """Begin with a connection."""
+        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+
+
 class _Server(uvicorn.Server):
     """Begins beside the open port, and tells the app of a signal at once, not when it comes to shutting down."""
 
-    def __init__(self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None], engine_cores: int
+    ) -> None:
         super().__init__(config)
         self.failure: Exception | None = None
         self._begin = begin
         self._beginning = threading.Thread(target=self._begin_or_stop, name="begin", daemon=True)
         self._drain = drain
+        self._engine_cores = engine_cores
 
     def _begin_or_stop(self) -> None:
         try:
@@ -135,6 +180,7 @@ class _Server(uvicorn.Server):
             # An engine takes all cores it is given. Without a prior claim the event loop gets but its share of one,
             # and requests wait for seconds in their sockets, where no limit sees them.
             put_python_first()
+            part_cores(self._engine_cores)
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
             self.failure = error
             self.should_exit = True

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.load import Engine
+from waymark.process import available_cores
 from waymark.serving import logs
 
 Service = Literal["controller", "executor"]
@@ -73,6 +74,9 @@ class ServiceSettings(ListenSettings):
     """What the engine computes in; `auto`: as the weights are stored (ctranslate2), float32 on a CPU (transformers)."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """For the engine; 0: all cores that the process may use."""
+    part_cores: bool = False
+    """For ctranslate2: whether its threads get the last `threads` of the cores that the process may use for themselves,
+    and everything else the other ones. Not for several services on the same cores."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
     """For the vllm engine: servers that run already, between commas. None: it starts one for each checkpoint."""
     vllm_python: Path | None = None
@@ -106,6 +110,18 @@ class ServiceSettings(ListenSettings):
     """Over it, 413."""
     grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 10.0
     """How long what runs and waits may take after SIGTERM."""
+
+    @model_validator(mode="after")
+    def _leave_python_a_core(self) -> Self:
+        if self.part_cores and self.engine != "ctranslate2":
+            raise ValueError(
+                "WAYMARK_PART_CORES is for WAYMARK_ENGINE=ctranslate2: other engines compute in Python's threads"
+            )
+        if self.part_cores and not 0 < self.threads < available_cores():
+            raise ValueError(
+                f"WAYMARK_PART_CORES needs WAYMARK_THREADS from 1 to {available_cores() - 1}, so that both have cores"
+            )
+        return self
 
     @field_validator("vllm_url", mode="before")
     @classmethod

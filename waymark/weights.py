@@ -1,0 +1,205 @@
+"""What a model's weights are, read from their header alone, and whether its config.json says the same.
+
+A config that contradicts its weights is found late and told badly by whatever reads it: an engine may start layers
+that the weights lack at random, or leave out those that they have. For T5 and Llama all names and shapes follow from
+the config; other models are left to their engine.
+
+The file format: eight bytes with the length of a JSON header, the header, the tensors
+(huggingface.co/docs/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from waymark.errors import CheckpointError
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""The tensors of a model: name to shape."""
+Architecture = Literal["seq2seq", "causal"]
+
+ARCHITECTURES: Mapping[str, Architecture] = {"t5": "seq2seq", "llama": "causal"}
+"""By `model_type`, those whose shapes are known here."""
+_HEAD = "lm_head.weight"
+_LAYERS = {
+    "t5": {"num_layers": r"encoder\.block\.(\d+)\.", "num_decoder_layers": r"decoder\.block\.(\d+)\."},
+    "llama": {"num_hidden_layers": r"model\.layers\.(\d+)\."},
+}
+"""What the config calls the number of layers, and where their own number stands in the names of tensors."""
+_COPIES = frozenset(
+    (
+        "encoder.embed_tokens.weight",
+        "decoder.embed_tokens.weight",
+        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+    )
+)
+"""What published T5 files may hold besides: copies of `shared.weight`, and a tensor that no model reads."""
+_REMEDY = "Keep the config.json that the weights were saved with."
+
+_Sides = tuple[str, ...]
+"""The sides of a tensor, each by the fields of the config whose product it is: `num_heads × d_kv`."""
+
+
+def read_shapes(weights: Path) -> Shapes:
+    """The tensors of a safetensors file. Raises CheckpointError when it is none, or not whole."""
+    try:
+        with weights.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(min(length, weights.stat().st_size)))
+        header.pop("__metadata__", None)
+        whole = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+        shapes = {name: tuple(int(side) for side in tensor["shape"]) for name, tensor in header.items()}
+    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
+        ) from error
+    if weights.stat().st_size != whole:
+        raise CheckpointError(
+            f"{weights} has {weights.stat().st_size} bytes where its header says {whole}.",
+            remedy="Copy it again, whole.",
+        )
+    return shapes
+
+
+def count_parameters(weights: Path) -> int:
+    """How many numbers a safetensors file holds. Raises as `read_shapes`."""
+    return sum(prod(shape) for shape in read_shapes(weights).values())
+
+
+def shapes_of(config: Mapping[str, Any]) -> Shapes:
+    """The tensors of the T5 or Llama that a config.json describes. Raises ValueError for what is no number."""
+    return {name: tuple(_size(config, side) for side in sides) for name, sides in _tensors(config)}
+
+
+def check_config(config: Mapping[str, Any], weights: Path) -> None:
+    """Raise CheckpointError that names the field of a config.json which says other than the weights."""
+    known = ARCHITECTURES.get(str(config.get("model_type")))
+    if known is None:
+        return
+    where = weights.parent
+    if known != architecture_of(config):
+        raise CheckpointError(
+            f"The config.json of {where} says is_encoder_decoder {bool(config.get('is_encoder_decoder'))} of a "
+            f"{config['model_type']}.",
+            remedy=_REMEDY,
+        )
+    found = read_shapes(weights)
+    try:
+        _check(config, found, where)
+    except ValueError as error:
+        raise CheckpointError(f"The config.json of {where} says {error}.", remedy=_REMEDY) from error
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture:
+    """What a config.json calls its model."""
+    return "seq2seq" if config.get("is_encoder_decoder") else "causal"
+
+
+def _check(config: Mapping[str, Any], found: Shapes, where: Path) -> None:
+    def contradicted(field: str, said: object, tell: str) -> CheckpointError:
+        return CheckpointError(f"The config.json of {where} says {field} {said}, its weights {tell}.", remedy=_REMEDY)
+
+    for field, pattern in _LAYERS[config["model_type"]].items():
+        layers = len({match[1] for name in found if (match := re.match(pattern, name))})
+        if layers != _size(config, field):
+            raise contradicted(field, _size(config, field), f"have {layers}")
+    tied, head = config.get("tie_word_embeddings"), _HEAD in found
+    # transformers writes `true` for a T5 with a head of its own as well, and reads that head.
+    if tied is not None and tied == head and not (tied and config["model_type"] == "t5"):
+        raise contradicted("tie_word_embeddings", tied, f"{'hold' if head else 'lack'} {_HEAD}")
+    expected = dict(_tensors({**config, "tie_word_embeddings": not head}))
+    for name, sides in expected.items():
+        if name not in found:
+            raise CheckpointError(
+                f"The weights of {where} lack {name}, which its config.json describes.", remedy=_REMEDY
+            )
+        if len(found[name]) != len(sides):
+            raise CheckpointError(f"{name} of {where} has the shape {list(found[name])}.", remedy=_REMEDY)
+        for field, size in zip(sides, found[name], strict=True):
+            if size != _size(config, field):
+                raise contradicted(field, _size(config, field), f"{size} ({name})")
+    if surplus := sorted(found.keys() - expected.keys() - _COPIES):
+        raise CheckpointError(
+            f"The weights of {where} hold {surplus[0]}, which its config.json does not describe.", remedy=_REMEDY
+        )
+
+
+def _size(config: Mapping[str, Any], fields: str) -> int:
+    """The product of some fields. Raises ValueError for one that is no number."""
+    return prod(_number(config, name) for name in fields.split(" × "))
+
+
+def _number(config: Mapping[str, Any], name: str) -> int:
+    """A field, or what transformers takes for one that is left out."""
+    value = config.get(name)
+    if value is None and name == "num_decoder_layers":
+        return _number(config, "num_layers")
+    if value is None and name == "num_key_value_heads":
+        return _number(config, "num_attention_heads")
+    if value is None and name == "head_dim":
+        return _number(config, "hidden_size") // max(1, _number(config, "num_attention_heads"))
+    if not isinstance(value, int):
+        raise ValueError(f"{name} {value!r}, which is no number")  # noqa: TRY004 - a file's content, not a caller's
+    return value
+
+
+def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, _Sides]]:
+    return _t5(config) if config["model_type"] == "t5" else _llama(config)
+
+
+def _t5(config: Mapping[str, Any]) -> Iterator[tuple[str, _Sides]]:
+    inner, vocabulary = "num_heads × d_kv", ("vocab_size", "d_model")
+    gated = str(config.get("feed_forward_proj", "relu")).startswith("gated")
+
+    def attention(prefix: str) -> Iterator[tuple[str, _Sides]]:
+        yield from ((f"{prefix}.{name}.weight", (inner, "d_model")) for name in "qkv")
+        yield f"{prefix}.o.weight", ("d_model", inner)
+
+    yield "shared.weight", vocabulary
+    for stack, layers in (("encoder", "num_layers"), ("decoder", "num_decoder_layers")):
+        attentions = ("SelfAttention", "EncDecAttention") if stack == "decoder" else ("SelfAttention",)
+        yield (
+            f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+            ("relative_attention_num_buckets", "num_heads"),
+        )
+        yield f"{stack}.final_layer_norm.weight", ("d_model",)
+        for block in (f"{stack}.block.{number}.layer" for number in range(_size(config, layers))):
+            for number, name in enumerate(attentions):
+                yield from attention(f"{block}.{number}.{name}")
+            dense = f"{block}.{len(attentions)}.DenseReluDense"
+            yield from (
+                (f"{dense}.{name}.weight", ("d_ff", "d_model")) for name in (("wi_0", "wi_1") if gated else ("wi",))
+            )
+            yield f"{dense}.wo.weight", ("d_model", "d_ff")
+            yield from ((f"{block}.{number}.layer_norm.weight", ("d_model",)) for number in range(len(attentions) + 1))
+    if not config.get("tie_word_embeddings"):
+        yield _HEAD, vocabulary
+
+
+def _llama(config: Mapping[str, Any]) -> Iterator[tuple[str, _Sides]]:
+    width, vocabulary = "hidden_size", ("vocab_size", "hidden_size")
+    heads, shared = "num_attention_heads × head_dim", "num_key_value_heads × head_dim"
+    linear = {
+        **{f"self_attn.{name}_proj": (side, width) for name, side in (("q", heads), ("k", shared), ("v", shared))},
+        "self_attn.o_proj": (width, heads),
+        "mlp.gate_proj": ("intermediate_size", width),
+        "mlp.up_proj": ("intermediate_size", width),
+        "mlp.down_proj": (width, "intermediate_size"),
+    }
+    biased = {"self_attn": config.get("attention_bias"), "mlp": config.get("mlp_bias")}
+    yield "model.embed_tokens.weight", vocabulary
+    yield "model.norm.weight", (width,)
+    for layer in (f"model.layers.{number}" for number in range(_size(config, "num_hidden_layers"))):
+        for name, sides in linear.items():
+            yield f"{layer}.{name}.weight", sides
+            if biased[name.partition(".")[0]]:
+                yield f"{layer}.{name}.bias", sides[:1]
+        yield f"{layer}.input_layernorm.weight", (width,)
+        yield f"{layer}.post_attention_layernorm.weight", (width,)
+    if not config.get("tie_word_embeddings"):
+        yield _HEAD, vocabulary
