@@ -111,7 +111,7 @@ class ScienceWorldSlot:
                 java_process=self._process,
             )
             self._watchdog = _Watchdog(self._process.pid, timeout, memory_mb, self._kill)
-            self._silence()
+            self._set_up()
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
             self._episode: Any = self._server.agentInterface()  # Scala's None until a task is loaded
         except (OSError, ValueError, Py4JError) as error:
@@ -217,10 +217,14 @@ class ScienceWorldSlot:
     def _list_valid(self) -> list[str]:
         return [action for action in str(self._episode.validActions()).split("\n") if action != _FORBIDDEN]
 
-    def _silence(self) -> None:
-        """Have the JVM's output go nowhere, before the simulator is loaded: it tells a console each step at length."""
+    def _set_up(self) -> None:
+        """Have the JVM's output go nowhere, before the simulator is loaded: it tells a console each step at length.
+        And have connections, those from here on, send each answer at once.
+        """
         java = self._gateway.jvm.java
         java.lang.System.setOut(java.io.PrintStream(os.devnull))
+        self._gateway.java_gateway_server.addListener(self._gateway.jvm.waymark.Prompt())
+        self._gateway.close()
 
     def _call(self, function: Callable[[], _T]) -> _T:
         """Run a call into the JVM under the watchdog, which kills a hung JVM and so unblocks the call."""
