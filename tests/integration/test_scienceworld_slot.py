@@ -199,15 +199,7 @@ def test_inputs_are_parsed_as_the_simulators_own_parser_does(slot: ScienceWorldS
     assert ours.getClass().getName() == "waymark.Parser"
     valid = slot.valid_actions()[::25]
     inputs = [*valid, *(text[: len(text) // 2] for text in valid), *(text.replace(" ", "  the ") for text in valid)]
-    inputs += [
-        "pick up object",
-        "move cup to object",
-        "GO TO Door",
-        "look at a",
-        "open door to the hallway",
-        "a",
-        "eat ",
-    ]
+    inputs += ["pick up object", "move cup to object", "GO TO Door", "look at a", "open door to the hallway", "a"]
     for text in inputs:
         assert readings(slot, ours, text) == readings(slot, theirs, text), text
 
