@@ -52,14 +52,14 @@ _APART = "\x1f"
 _COMPILER = tuple(
     f"-XX:Tier4{threshold}"
     for threshold in (
-        "InvocationThreshold=10000",
-        "MinInvocationThreshold=1200",
-        "CompileThreshold=30000",
-        "BackEdgeThreshold=80000",
+        "InvocationThreshold=50000",
+        "MinInvocationThreshold=6000",
+        "CompileThreshold=150000",
+        "BackEdgeThreshold=400000",
     )
 )
-"""Twice what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
-compiler takes most of a simulator's CPU in its first minute. A quarter less of that."""
+"""Ten times what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
+compiler takes most of a simulator's CPU in its first thousand steps."""
 _WATCH_SECONDS = 0.25
 _T = TypeVar("_T")
 
