@@ -6,7 +6,7 @@ import java.util.TreeSet;
 import scala.Tuple3;
 import scienceworld.runtime.AgentInterface;
 
-/** An episode that is loaded in the simulator, each question one call: a call from Python costs as much as a look. */
+/** An episode that is loaded in the simulator; each question is one call from Python. */
 public final class Episode {
     /** Between the parts of an answer: the simulator never says it. */
     private static final String APART = "\u001f";
