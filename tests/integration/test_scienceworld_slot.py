@@ -9,16 +9,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from scienceworld import ScienceWorldEnv
 
+from tests.oracle import one_of_each_task
+from waymark import environment
 from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.tasks import SPLITS, TASKS
+from waymark.tasks import SPLITS, TASKS, find_task
 
 ORPHAN = """
 import time
+from waymark import environment
 from waymark.environment.scienceworld import ScienceWorldSlot
 slot = ScienceWorldSlot()
 slot.reset("4-2", 0, "easy")
@@ -122,26 +127,89 @@ PATH = (  # unknown, ambiguous, empty and free inputs among those that change so
     "focus on thermometer", "focus on orange",
 )  # fmt: skip
 
+FIRST = 8
+"""Actions of an oracle path that are played."""
 
-def test_a_step_says_what_scienceworlds_own_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Java numbers objects at random, and the simulator lists things by these numbers: here all have the same.
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[ScienceWorldSlot, ScienceWorldEnv]]:
+    """Our slot and ScienceWorld's own environment, which list things alike.
+
+    Java numbers objects at random, and the simulator lists things by these numbers: here all have the same.
+    """
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2")
     monkeypatch.chdir(tmp_path)
-    slot, theirs = ScienceWorldSlot(), ScienceWorldEnv("", envStepLimit=1_000)
-    try:
-        slot.reset("1-1", 0, "easy")
-        theirs.load("boil", 0, "easy")
-        theirs.reset()
-        for action in PATH:
-            step = slot.step(action)
-            observation, _, _, told = theirs.step(action)
-            if step.ambiguous:
-                observation, _, _, told = theirs.step("0")
-            assert (step.observation, step.look, step.inventory) == (observation, told["look"], told["inv"]), action
-            assert (step.score, step.moves) == (told["score"], told["moves"]), action
-    finally:
-        theirs.close()
-        slot.close()
+    ours, theirs = ScienceWorldSlot(), ScienceWorldEnv("", envStepLimit=1_000)
+    yield ours, theirs
+    theirs.close()
+    ours.close()
+
+
+def assert_alike(ours: ScienceWorldSlot, theirs: ScienceWorldEnv, action: str) -> list[str]:
+    """Both say the same to an action. Returns what is valid then."""
+    step = ours.step(action)
+    observation, _, done, told = theirs.step(action)
+    if step.ambiguous:
+        observation, _, done, told = theirs.step("0")
+    assert (step.observation, step.look, step.inventory) == (observation, told["look"], told["inv"]), action
+    assert (step.score, step.moves, step.completed or step.score < 0) == (told["score"], told["moves"], done), action
+    return sorted({*told["valid"]} - {"reset task"})
+
+
+def test_a_step_says_what_scienceworlds_own_environment_says(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
+    ours, theirs = pair
+    ours.reset("1-1", 0, "easy")
+    theirs.load("boil", 0, "easy")
+    theirs.reset()
+    for action in PATH:
+        assert_alike(ours, theirs, action)
+
+
+def test_every_task_plays_as_in_scienceworlds_own_environment(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
+    ours, theirs = pair
+    for path in one_of_each_task():
+        ours.reset(path.task_id, path.variation, "easy")
+        theirs.load(find_task(path.task_id).name, path.variation, "easy")
+        theirs.reset()  # it looks around, which may meet a goal
+        ours.step("look around")
+        ours.valid_actions()
+        for step in path.steps[:FIRST]:
+            valid = assert_alike(ours, theirs, step.action)
+            # Their steps list what is valid, which draws from the simulator's chance: so must ours.
+            assert ours.valid_actions() == valid, (path.task_id, step.action)
+
+
+def readings(slot: ScienceWorldSlot, parser: Any, text: str) -> list[str]:
+    """What a parser of the simulator's takes an input for: the answer, then the action or the choice of actions."""
+    world = slot._server.agentInterface().get()
+    room = world.agent().getContainer().get()
+    told = parser.parse(
+        text, room, world.universe(), world.agent(), world.objMonitor(), world.task().goalSequence(), room
+    )
+    action = told._4()
+    meant = [action.get().name(), action.get().assignments().toString()] if action.isDefined() else []
+    parser.clearAmbiguousState()
+    return [told._1(), told._3(), *meant]
+
+
+def test_inputs_are_parsed_as_the_simulators_own_parser_does(slot: ScienceWorldSlot) -> None:
+    world = slot._server.agentInterface().get()
+    ours = world.inputParser()
+    theirs = slot._gateway.jvm.scienceworld.input.InputParser(world.actionHandler().getActions())
+    assert ours.getClass().getName() == "waymark.Parser"
+    valid = slot.valid_actions()[::25]
+    inputs = [*valid, *(text[: len(text) // 2] for text in valid), *(text.replace(" ", "  the ") for text in valid)]
+    inputs += ["pick up object", "move cup to object", "GO TO Door", "look at a", "open door to the hallway", "a"]
+    for text in inputs:
+        assert readings(slot, ours, text) == readings(slot, theirs, text), text
+
+
+def test_the_jar_holds_the_java_beside_it() -> None:
+    folder = Path(environment.__file__).parent
+    sources = {one.name: one.read_bytes() for one in (folder / "java" / "waymark").iterdir()}
+    with ZipFile(folder / "episode.jar") as jar:
+        carried = {name: jar.read(f"waymark/{name}") for name in sources}
+    assert carried == sources, "Run .ci/jar, which compiles it."
 
 
 def test_closing_ends_the_jvm_and_may_be_repeated() -> None:

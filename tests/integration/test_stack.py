@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.stack import HOST, PORTS, Service, free_ports
+from waymark.client import SyncEvaluationClient
+from waymark.contracts import EpisodeResult, EvaluationRequest, Limits
+from waymark.stack import HOST, PORTS, Service, Stack, StackOptions, free_ports
+from waymark.tasks import TASKS
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -35,6 +39,27 @@ def test_the_stack_serves_until_it_is_told_to_stop(waymark: Waymark) -> None:
     command.process.send_signal(signal.SIGTERM)
     assert command.wait()[0] == 130
     assert command.parts() == {}
+
+
+def test_workers_that_are_started_beside_a_stack_play_its_evaluation(
+    waymark: Waymark, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYMARK_REDIS_URL", redis_url)
+    options = StackOptions(runs=tmp_path / "runs", engine="scripted", environment="scripted", slots=0)
+    with Stack(options) as stack, SyncEvaluationClient(stack.url("env-runner")) as client:
+        settings = {
+            "WAYMARK_REDIS_URL": redis_url,
+            "WAYMARK_CONTROLLER_URL": stack.url("controller"),
+            "WAYMARK_EXECUTOR_URL": stack.url("executor"),
+        }
+        workers = [waymark("worker", *SCRIPTED[2:], "--slots", "1", settings=settings) for _ in range(2)]
+        evaluation = client.submit(EvaluationRequest(protocol="quick", limits=Limits(moves=100, turns=8)))
+        results = [event for event in client.events(evaluation.id) if isinstance(event, EpisodeResult)]
+        for worker in workers:
+            worker.process.send_signal(signal.SIGTERM)
+        assert [worker.wait()[0] for worker in workers] == [0, 0]
+    assert len({result.id for result in results}) == len(results) == len(TASKS)
+    assert all(result.error is None for result in results)
 
 
 def test_a_port_in_use_is_named_and_nothing_is_started(waymark: Waymark) -> None:

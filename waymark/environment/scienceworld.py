@@ -3,7 +3,9 @@
 `ScienceWorldEnv.step` lists every valid action after every step, which costs five to six times what the
 step itself does. This slot asks for what an episode needs, and asks the simulator itself: the server object in front
 of it, made for Python, looks around twice more at every step and writes down for a console what could be named.
-It does not apply a move limit and does not end an episode on a negative score: the episode loop does.
+A little Java of ours stands in between (`java/waymark`, compiled by `.ci/jar`): a step is one call, and inputs are
+parsed without spelling out every way to call everything in sight.
+The slot does not apply a move limit and does not end an episode on a negative score: the episode loop does.
 
 The simulator's random state is global to its JVM, so two episodes never share one. The JVM's heap is
 capped, it listens on loopback behind a secret, and it dies with the process that started it.
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
@@ -36,7 +39,6 @@ ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
 
 _UNREAD = "No known action matches that input"
 _UNKNOWN = (_UNREAD, "Unknown action")
-_AMBIGUOUS = "Ambiguous request"
 _FORBIDDEN = "reset task"
 _ANSWERED_IN_FRONT = frozenset({"help", "objects", "task"})
 """Inputs that the server object answers without asking the simulator: they cost no move."""
@@ -44,19 +46,20 @@ _NOTHING_SAID = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible object references. "
 )
 """What the server object says where the simulator says nothing."""
-_AT_ONCE = 150
-"""Valid actions that are handed over at once: 4 KB."""
+_EPISODE_JAR = Path(__file__).with_name("episode.jar")
+_APART = "\x1f"
+"""Between the parts of what an `Episode` of Java's says."""
 _COMPILER = tuple(
     f"-XX:Tier4{threshold}"
     for threshold in (
-        "InvocationThreshold=10000",
-        "MinInvocationThreshold=1200",
-        "CompileThreshold=30000",
-        "BackEdgeThreshold=80000",
+        "InvocationThreshold=50000",
+        "MinInvocationThreshold=6000",
+        "CompileThreshold=150000",
+        "BackEdgeThreshold=400000",
     )
 )
-"""Twice what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
-compiler takes most of a simulator's CPU in its first minute. A quarter less of that."""
+"""Ten times what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
+compiler takes most of a simulator's CPU in its first thousand steps."""
 _WATCH_SECONDS = 0.25
 _T = TypeVar("_T")
 
@@ -94,7 +97,7 @@ class ScienceWorldSlot:
         self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-")
         try:
             port, secret, self._process = launch_gateway(
-                classpath=JAR_PATH,
+                classpath=os.pathsep.join((JAR_PATH, str(_EPISODE_JAR))),
                 javaopts=[f"-Xmx{heap}", "-XX:+UseParallelGC", *_COMPILER],
                 java_path=find_java(),
                 die_on_exit=True,
@@ -108,9 +111,9 @@ class ScienceWorldSlot:
                 java_process=self._process,
             )
             self._watchdog = _Watchdog(self._process.pid, timeout, memory_mb, self._kill)
-            self._silence()
+            self._set_up()
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
-            self._simulator: Any = self._server.agentInterface()  # Scala's None until a task is loaded
+            self._episode: Any = self._server.agentInterface()  # Scala's None until a task is loaded
         except (OSError, ValueError, Py4JError) as error:
             raise EnvironmentFault(
                 f"The ScienceWorld JVM did not start: {error}.",
@@ -128,7 +131,7 @@ class ScienceWorldSlot:
         return [str(action) for action in self._call(self._server.getGoldActionSequence)]
 
     def step(self, action: str) -> Step:
-        """Take one action; 5 to 13 ms. An ambiguous request is answered with reading 0."""
+        """Take one action; some milliseconds. An ambiguous request is answered with reading 0."""
         if action.lower().split() == _FORBIDDEN.split():
             raise InvalidInput(
                 f"{_FORBIDDEN!r} would restart the episode.", remedy="Submit a new episode instead.", field="action"
@@ -182,57 +185,46 @@ class ScienceWorldSlot:
             raise InvalidInput(f"ScienceWorld refused task {task_id}, variation {variation}: {problem}", field="tasks")
 
     def _opening(self) -> Opening:
-        self._simulator = self._server.agentInterface().get()
+        self._episode = self._gateway.jvm.waymark.Episode(self._server.agentInterface().get())
         self._score, self._completed, self._valid = 0, False, None
         task = str(self._server.getTaskDescription())
-        return Opening(
-            task=" ".join(task.removeprefix("Task Description:").split()),
-            look=str(self._server.freeActionLook()),
-            inventory=str(self._server.freeActionInventory()),
-        )
+        _, look, inventory = str(self._episode.seen()).split(_APART)
+        return Opening(task=" ".join(task.removeprefix("Task Description:").split()), look=look, inventory=inventory)
 
     def _step(self, action: str) -> Step:
-        simulator = self._simulator
-        observation = self._act(action)
-        ambiguous = observation.startswith(_AMBIGUOUS)
-        if ambiguous:
-            observation = self._act("0")
+        ambiguous = "false"
+        if action.strip().lower() in _ANSWERED_IN_FRONT:
+            observation = str(self._server.step(action))
+            moves, look, inventory = str(self._episode.seen()).split(_APART)
+        else:
+            told = str(self._episode.step(action)).split(_APART)
+            observation, score, completed, ambiguous, moves, look, inventory = told
+            observation = observation or _NOTHING_SAID
+            self._score, self._completed = round(100 * float(score)), completed == "true"
         if not observation.startswith(_UNREAD):
             self._valid = None
         return Step(
             observation=observation,
-            look=str(simulator.freeActionLook()),
-            inventory=str(simulator.freeActionInventory()),
+            look=look,
+            inventory=inventory,
             score=self._score,
-            moves=int(simulator.getCurIterations()),
+            moves=int(moves),
             completed=self._completed,
             known=not observation.startswith(_UNKNOWN),
-            ambiguous=ambiguous,
+            ambiguous=ambiguous == "true",
         )
 
-    def _act(self, action: str) -> str:
-        """What the simulator says to an input; how it stands then is kept."""
-        if action.strip().lower() in _ANSWERED_IN_FRONT:
-            return str(self._server.step(action))
-        # A tuple of Scala's, `(observation,score,completed)`: one call for its text instead of three for its parts.
-        told = str(self._simulator.step(action).toString())
-        observation, score, completed = told[1:-1].rsplit(",", 2)
-        self._score, self._completed = round(100 * float(score)), completed == "true"
-        return observation or _NOTHING_SAID
-
     def _list_valid(self) -> list[str]:
-        """Many at once, since a call for each takes longer than listing them; what is over 8 KB waits for 40 ms more,
-        as TCP has it where neither side sets it right.
-        """
-        listed, text = self._server.getValidActionObjectCombinations(), self._gateway.jvm.java.lang.String
-        count = listed.size()
-        parts = (listed.subList(start, min(start + _AT_ONCE, count)) for start in range(0, count, _AT_ONCE))
-        return sorted({str(action) for part in parts for action in text.join("\n", part).split("\n")} - {_FORBIDDEN})
+        return [action for action in str(self._episode.validActions()).split("\n") if action != _FORBIDDEN]
 
-    def _silence(self) -> None:
-        """Have the JVM's output go nowhere, before the simulator is loaded: it tells a console each step at length."""
+    def _set_up(self) -> None:
+        """Have the JVM's output go nowhere, before the simulator is loaded: it tells a console each step at length.
+        And have connections, those from here on, send each answer at once.
+        """
         java = self._gateway.jvm.java
         java.lang.System.setOut(java.io.PrintStream(os.devnull))
+        self._gateway.java_gateway_server.addListener(self._gateway.jvm.waymark.Prompt())
+        self._gateway.close()
 
     def _call(self, function: Callable[[], _T]) -> _T:
         """Run a call into the JVM under the watchdog, which kills a hung JVM and so unblocks the call."""
