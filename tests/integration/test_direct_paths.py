@@ -19,7 +19,7 @@ from waymark.environment.scienceworld import ScienceWorldSlot
             ["build_circuit(battery, green light bulb, unknown substance b)", "move(unknown substance b, blue box)"],
         ),
         ("8-1", 4, ["focus_on(frog egg)", "wait_for_change(frog egg)", "focus_on(tadpole)"]),
-        ("10-2", 5, ["close(door to hallway)", "open(bee hive)", "focus_on(red box)"]),
+        ("10-2", 6, ["close(door to hallway)", "open(bee hive)", "focus_on(red box)"]),
     ],
 )
 def test_a_direct_path_solves_its_task_by_looking_and_in_time(
