@@ -16,13 +16,13 @@ from functools import lru_cache
 
 from waymark import actions
 from waymark.errors import UnparsableAction
+from waymark.stakes import BOX
 
 SHORTLIST = 64
 """The executor re-reads its prompt for every candidate, so there are few."""
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS = "FOCUS"
-_BOX = re.compile(r"\b[a-z]+ box\b")
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
@@ -79,7 +79,7 @@ def _reading(text: str) -> actions.Action:
 
 def _stakes_the_same(proposal: str, action: str) -> bool:
     """Whether an action answers a task's question as the proposal does, or as little: see `waymark.stakes`."""
-    if not set(_BOX.findall(action.lower())) <= set(_BOX.findall(proposal.lower())):
+    if not set(BOX.findall(action.lower())) <= set(BOX.findall(proposal.lower())):
         return False
     return _reading(action).verb != _FOCUS or _same_thing(proposal, action)
 

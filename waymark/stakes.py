@@ -8,7 +8,8 @@ import re
 from waymark.contracts import AgentState
 from waymark.environment import SOLVED
 
-_BOX = re.compile(r"\b[a-z]+ box\b")
+BOX = re.compile(r"\b[a-z]+ box\b")
+"""A box as tasks, scenes and actions name it."""
 _FOCUS = ("focus_on(", "focus on ")
 _INTO_BOX = re.compile(r"move[( ].* box\)?")
 
@@ -19,6 +20,6 @@ def is_worth_it(decision: str, logprob: float, state: AgentState) -> bool:
     `logprob` is the model's, in nats. Likely enough is where its probability, times the 100 points to be had, is at
     least the score that is lost otherwise.
     """
-    answers = _INTO_BOX.fullmatch(decision) and len(set(_BOX.findall(state.task))) > 1
+    answers = _INTO_BOX.fullmatch(decision) and len(set(BOX.findall(state.task))) > 1
     stakes = answers or decision.startswith(_FOCUS)
     return not stakes or math.exp(min(0.0, logprob)) * SOLVED >= state.score
