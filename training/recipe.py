@@ -20,8 +20,10 @@ Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-RENAMABLE = ("compact", "compact-nohistory")
-"""Prompt formats whose examples renaming and drills understand."""
+DRILLABLE = ("compact", "compact-nohistory")
+"""Prompt formats whose prompts begin with the instruction, which is all that a drill keeps."""
+RENAMABLE = (*DRILLABLE, "transcript")
+"""Prompt formats in our own wording, whose names can be told from the words between them."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -179,13 +181,14 @@ def require_same_model(recipe: Recipe, folder: Path) -> None:
 
 def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Example], dev: Sequence[Example]) -> None:
     """Raise InvalidInput when a recipe cannot be followed on these examples in this prompt format."""
-    if (recipe.rename or recipe.drills) and prompt_format not in RENAMABLE:
-        raise InvalidInput(
-            f"The recipe renames (rename {recipe.rename}, drills {recipe.drills}), which needs the prompt format "
-            f"{' or '.join(RENAMABLE)}, not {prompt_format!r}.",
-            remedy="Set rename and drills to 0, as training/recipes/flan-t5-large-executor.json does.",
-            field="rename" if recipe.rename else "drills",
-        )
+    for name, asked, formats in (("rename", recipe.rename, RENAMABLE), ("drills", recipe.drills, DRILLABLE)):
+        if asked and prompt_format not in formats:
+            raise InvalidInput(
+                f"The recipe has {name} = {asked}, which needs the prompt format {' or '.join(formats)}, "
+                f"not {prompt_format!r}.",
+                remedy=f"Set {name} to 0, as training/recipes/flan-t5-large-executor.json does.",
+                field=name,
+            )
     if len(train) < recipe.batch:
         raise InvalidInput(
             f"There are {len(train)} training examples, fewer than one batch of {recipe.batch}.",

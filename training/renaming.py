@@ -1,6 +1,7 @@
 """Consistent renaming: examples whose names and numbers are changed throughout.
 
-Names change so that models learn to copy instead of recite; numbers, so that they learn to compare.
+Names change so that models learn to copy instead of recite; numbers, so that they learn to compare; scores, so that
+they do not read from them where a thing lies.
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degre
 _HIGHEST = {3: 100, 4: 600}
 _CLOSE, _APART = 0.6, 12
 """Share of examples whose readings lie within so many of each other on average, as those do that are hard to tell."""
+_SCORE = re.compile(r"(?<=\bscore )\d+(?= \||$)")
+_BEGUN, _ABOUT, _SHIFTED = 15, 5, 0.5
+"""Points below the first are had for going where things are kept in training variations, elsewhere in others: any such
+score may stand for any other. From there on, a share of the scores is off by up to so many."""
 _POT = re.compile(r"(?<=\bflower pot )\d\b")
 _POTS = "123456789"
 _SYLLABLES = (
@@ -114,6 +119,10 @@ class Renamer:
 
     def __call__(self, example: Example) -> tuple[str, str]:
         """Prompt and target, renamed with the probability `share`, or always (`_ALWAYS`, `_PAINTS`)."""
+        prompt, target = self._called(example)
+        return _SCORE.sub(self._score, prompt), target
+
+    def _called(self, example: Example) -> tuple[str, str]:
         if example.task_id in _PAINTS:
             names = self._colours(told=_MIXED in example.prompt or _is_subgoal(example.instruction))
             return _replace(example.prompt, names), _replace(example.target, names)
@@ -191,6 +200,15 @@ class Renamer:
         span = min(highest, count * _APART)
         lowest = self._random.randrange(highest - span + 1)
         return range(lowest, lowest + span)
+
+    def _score(self, shown: re.Match[str]) -> str:
+        """Another score that says as much of how far the task is."""
+        score = int(shown[0])
+        if score < _BEGUN:
+            return str(self._random.randrange(_BEGUN))
+        if self._random.random() < _SHIFTED:
+            score = min(99, max(_BEGUN, score + self._random.randint(-_ABOUT, _ABOUT)))
+        return str(score)
 
     def _name(self, word: str, taken: set[str]) -> str:
         if len(word) == 1:

@@ -262,7 +262,7 @@ def most_actions(subgoal: str) -> int:
     return int(counted.group(1)) if counted else _MOST_ACTIONS.get(subgoal.partition("(")[0], _MOST_ACTIONS_OF_OTHERS)
 
 
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]+|\d+")
 _TITLE = re.compile(r"instructions to make [a-z ]+")
 """A recipe names what is still to be made."""
 _SAID_ANYWHERE = frozenset(
@@ -273,14 +273,35 @@ _SAID_ANYWHERE = frozenset(
 
 
 def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
-    """Those sub-goals that name only what is here or carried; what one waits for is still to come.
+    """Those sub-goals that name only what is here or carried; what one waits for is still to come. To focus on a thing
+    or to pick it up, it has to be listed by that name: where a frog's egg and a young elephant are, there is no young
+    frog.
 
     So are 99% of those along the oracle paths (docs/log.md).
     """
     scene = _TITLE.sub("instructions", f"{state.look}\n{state.inventory}".lower())
     words = _SAID_ANYWHERE.union(_WORD.findall(scene))
-    named = [(subgoal, *subgoal.lower().partition("(")) for subgoal in subgoals]
-    return [one for one, name, _, rest in named if name.startswith("wait") or words.issuperset(_WORD.findall(rest))]
+    seen = []
+    for subgoal in subgoals:
+        name, _, rest = subgoal.lower().removesuffix(")").partition("(")
+        named = _is_listed(rest, scene) if name in _OF_THINGS else words.issuperset(_WORD.findall(rest))
+        if named or name.startswith("wait"):
+            seen.append(subgoal)
+    return seen
+
+
+_OF_THINGS = ("focus_on", "pick_up")
+
+
+def _is_listed(thing: str, scene: str) -> bool:
+    """Whether a scene lists a thing by that name: `apple seed`, `apple seed in flower pot 3`, `cup containing tea`."""
+    thing = _bare(thing)
+    if re.search(rf"(?<!\w){re.escape(thing)}(?!\w)", scene):
+        return True
+    inside, _, vessel = thing.rpartition(" in ")
+    if not inside:
+        vessel, _, inside = thing.partition(" containing ")
+    return bool(inside) and all(holds(scene, vessel, one) for one in re.split(r", | and ", inside))
 
 
 def is_reached(subgoal: str, state: AgentState) -> bool:

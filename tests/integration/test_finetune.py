@@ -300,7 +300,7 @@ def test_two_devices_train_as_one_does(training: Training, whole: list[dict[str,
     ("changed", "options", "told"),
     [
         ({"batch": 5000}, (), "fewer than one batch of 5000"),
-        ({"rename": 0.5}, ("--format", "seed", "--run", "new"), "The recipe renames"),
+        ({"rename": 0.5}, ("--format", "seed", "--run", "new"), "The recipe has rename"),
         ({"width": 32}, (), "was begun with width = 16"),
         ({}, ("--format", "seed"), "is a run of role executor in format compact"),
         ({}, ("--wandb", "x"), "pip install wandb"),

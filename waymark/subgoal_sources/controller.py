@@ -6,9 +6,9 @@
   the scene changes: more often is going in circles.
 - Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
   put a thing where it lies, to time a slide that it has watched.
-- Where all that it names was given before, it is asked for many: something else has to be done.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
+- Where all that it names was given before, or is not in sight, it is asked for many: something else has to be done.
 - One that stakes the score (`waymark.stakes`) is only followed if it is likely enough.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
   points are still open then: the controller's next best sub-goal is taken, if it has one.
@@ -85,7 +85,7 @@ class ControllerSource:
             answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
         given = self._given.before(state)
         chosen = self._choose(answer, state, ended, given)
-        if ended is not None and chosen is not None and is_spent(chosen, given):
+        if chosen is not None and (not in_sight([chosen], state) or (ended is not None and is_spent(chosen, given))):
             chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), state, ended, given)
         if chosen is not None:
             self._given.add(chosen, state)
