@@ -22,6 +22,9 @@ _LONGER = 0.2
 """Share of new names that are two words, each a word of the corpus or made up."""
 _BYSTANDERS = 0.06
 """Share of the things around that nobody has heard of either."""
+_SWAPPED = 0.15
+"""Share of examples in which what is named changes its name with one of the things around: what lies in every kitchen
+of the training variations, and is never asked for there, is asked for elsewhere."""
 _COMMON, _KNOWLEDGE = 0.25, 0.003
 """A word in more prompts than the first share, or in more answers that were not told it than the second, is no
 bystander: it is how prompts are written, or what a model has to know."""
@@ -76,6 +79,8 @@ _GRAMMAR = frozenset(
 renamed, whatever nobody knows would be looked for there."""
 _SCENE = " | room "
 """Where the `compact` format begins to say what is around."""
+_LISTED = re.compile(r"(?:[:,(]|\bholds) ([a-z]+)(?= [,)|])")
+"""A thing with a name of one word in the scene of a `compact` prompt."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
 """Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
 _HIGHEST = {3: 100, 4: 600}
@@ -149,10 +154,19 @@ class Renamer:
         told = words & self._names[example.task_id, example.instruction]
         around = [word for word in sorted(words & self._bystanders - told) if self._random.random() < _BYSTANDERS]
         names = {word: self._name(word, words) for word in (*sorted(told), *around)}
+        names |= self._swapped(prompt, told)
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
         return _replace(prompt, names), _replace(target, names)
+
+    def _swapped(self, prompt: str, told: set[str]) -> dict[str, str]:
+        """Now and then, one of the told words changed for a thing around, both ways."""
+        around = sorted(self._bystanders.intersection(_LISTED.findall(prompt.partition(_SCENE)[2])) - told)
+        if not told or not around or self._random.random() >= _SWAPPED:
+            return {}
+        one, other = self._random.choice(sorted(told)), self._random.choice(around)
+        return {one: other, other: one}
 
     def _recoloured(self, prompt: str, taken: set[str]) -> dict[str, str]:
         """Other colours for all wires and lamps, no two alike; now and then other words."""
