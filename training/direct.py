@@ -618,20 +618,16 @@ def _recipe(walk: Walk) -> None:
 
 
 def _plant_stages(walk: Walk) -> None:
-    """8-2: focus on each stage, in the pot where it stands."""
+    """8-2: focus on each stage as soon as it is there, in whichever pot."""
     (plant,) = _words(r"life stages of the ([a-z ]+) plant", walk.task)
     walk.go("outside")
     for stage in ("seed", "seedling", "adult", "reproducing"):
         thing = f"{plant} seed" if stage == "seed" else f"{plant} tree in the {stage} stage"
-        if any(taken.action.startswith(f"focus on {thing}") for taken in walk.taken):
+        if walk.did(f"focus on {thing}"):
             continue
-        pot = rf"(self watering flower pot \d+) \(containing an? {thing}"
-        walk.wait_until(lambda pot=pot: bool(re.search(pot, walk.look)))  # type: ignore[misc]
+        walk.wait_until(lambda thing=thing: walk.sees(thing))  # type: ignore[misc]
         walk.go("outside")
-        found = re.search(pot, walk.look)
-        if not found:
-            raise Unsolved(f"no {thing} outside")
-        walk.act(f"focus on {thing}" if stage == "seed" else f"focus on {thing} in {found.group(1)}")
+        walk.focus(thing)
 
 
 def _life_stages(walk: Walk) -> None:
