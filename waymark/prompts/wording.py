@@ -56,6 +56,7 @@ _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 _READING = re.compile(r"(?P<minus>- )?(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
+_LAMP = re.compile(r"\b([a-z]+ (?:light bulb|motor|buzzer)), which is (on|off)\b")
 _NOISE = {"agent", "air", "ground"}
 
 
@@ -161,7 +162,8 @@ def since(state: AgentState) -> Sequence[Turn]:
 
 
 def readings(state: AgentState) -> str:
-    """What instruments said, each question with its latest answer, in the order in which they were first asked.
+    """What instruments said, each question with its latest answer, in the order in which they were first asked; then,
+    once something was connected, what a circuit lights.
 
     A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
     small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
@@ -173,11 +175,19 @@ def readings(state: AgentState) -> str:
         if action.startswith(READS):
             said[action] = shortened(turn.observation, READING_WORDS)
     latest = list(said.items())[-_READINGS:]
-    if not latest:
-        return ""
     named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in told.items()}
-    return "read " + " ; ".join(_placed(action, answer, compared) for action, answer in latest)
+    read = [_placed(action, answer, compared) for action, answer in latest] + _circuit(state)
+    return "read " + " ; ".join(read) if read else ""
+
+
+def _circuit(state: AgentState) -> list[str]:
+    """Whether a lamp or a motor here is on, and which: of a circuit that was laid, what an instrument would say."""
+    lamps = _LAMP.findall(state.look.lower())
+    if not lamps or not any(turn.action.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
+        return []
+    lit = [name for name, switched in lamps if switched == "on"]
+    return [f"circuit on : {' , '.join(lit)}" if lit else "circuit off"]
 
 
 def _values(text: str) -> dict[str, list[int]]:
