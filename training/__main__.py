@@ -288,7 +288,7 @@ def finetune(
 ) -> None:
     """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
     from training.metrics import require_wandb
-    from training.origin import Origin, claim, read_origin, require_same_purpose
+    from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
     from training.recipe import read_recipe, require_fitting_data
 
     folder = run or RUNS / role
@@ -318,6 +318,7 @@ def finetune(
                 role=_role(role),
                 prompt_format=prompt_format,
                 data_sha256=data_sha256,
+                base_sha256=origin.base_sha256 if origin else sha256_of_base(settings.base),
                 command=f"python -m training finetune {role} --format {prompt_format} --recipe {recipe}{options}",
             ),
         )
@@ -363,6 +364,7 @@ def export(
         prompt_format=prompt_format,
         command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
         data_sha256=origin.data_sha256 if origin else manifest["sha256"],
+        base_sha256=origin.base_sha256 if origin else "",
     )
     console.print(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {card.training.dev}")
 

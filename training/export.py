@@ -28,7 +28,14 @@ _SHIPPED = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 
 
 def export(
-    run: Path, output: Path, *, role: Role, prompt_format: str, command: str, data_sha256: str
+    run: Path,
+    output: Path,
+    *,
+    role: Role,
+    prompt_format: str,
+    command: str,
+    data_sha256: str,
+    base_sha256: str = "",
 ) -> CheckpointCard:
     """Write the best checkpoint of a run as `output` and verify it; int8 CTranslate2 weights beside it, if it can.
 
@@ -59,6 +66,7 @@ def export(
             command=command,
             commit=_commit(),
             data_sha256=data_sha256,
+            base_sha256=base_sha256,
             seed=recipe["seed"],
             steps=chosen["step"],
             recipe=recipe,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from waymark.checkpoint import WEIGHTS
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 
@@ -19,6 +21,8 @@ class Origin(BaseModel):
     prompt_format: str
     data_sha256: str
     """Of the trajectories."""
+    base_sha256: str = ""
+    """Of the weights that the run begins from, where those are a folder; else empty."""
     command: str
     """Makes the run again."""
 
@@ -34,6 +38,12 @@ def claim(run: Path, origin: Origin) -> None:
     require_same_purpose(run, origin.role, origin.prompt_format)
     run.mkdir(parents=True, exist_ok=True)
     (run / "origin.json").write_text(origin.model_dump_json(indent=1) + "\n")
+
+
+def sha256_of_base(base: str) -> str:
+    """Of the weights in a base folder; empty for a hub name or a model from scratch, which has none here."""
+    weights = Path(base) / WEIGHTS
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if base and weights.is_file() else ""
 
 
 def require_same_purpose(run: Path, role: Role, prompt_format: str) -> None:

@@ -49,6 +49,8 @@ class Training(BaseModel):
     commit: str | None
     data_sha256: str
     """Of the trajectories it was trained from."""
+    base_sha256: str = ""
+    """Of the weights that training began from, where those were a folder; else empty."""
     seed: int
     steps: int
     recipe: dict[str, str | int | float | bool | dict[str, float]]

@@ -297,6 +297,38 @@ def test_bystanders_are_renamed_now_and_then() -> None:
     assert all(prompt.startswith("melt tin | room hall : ") for prompt in renamed)
 
 
+def test_what_is_named_changes_places_with_what_stands_around() -> None:
+    scene = "room hall : soap , tin cup , chair , lamp on"
+    corpus = [Example("1-1", 0, f"melt tin | {scene}", "move tin , cup", "melt tin")]
+    corpus += [Example("4-1", 0, thing, "end", "find it") for thing in "abcdefgh"]
+    swapped = set()
+    for seed in range(300):
+        prompt, target = Renamer(corpus, share=1.0, seed=seed)(corpus[0])
+        named, soap, cup, chair = re.fullmatch(  # type: ignore[union-attr]
+            r"melt (.+) \| room .+ : (.+) , (.+) cup , (.+) , .+ on", prompt
+        ).groups()
+        assert (target, cup) == (f"move {named} , cup", named)
+        if "tin" in (soap, chair):
+            assert named == ("soap" if soap == "tin" else "chair")
+            swapped.add(named)
+    assert swapped == {"soap", "chair"}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_scores_do_not_tell_where_things_lie(share: float) -> None:
+    def drawn(score: int) -> set[int]:
+        prompt = f"melt tin | room hall : score 7 , cup | score {score}"
+        example = Example("1-1", 0, prompt, "end", "melt tin")
+        shown = [Renamer([example], share=share, seed=seed)(example)[0] for seed in range(400)]
+        assert all(" : score 7 , cup | score " in one for one in shown)
+        return {int(one.rpartition(" ")[2]) for one in shown}
+
+    assert drawn(2) == drawn(14) == set(range(15))
+    assert drawn(70) == set(range(65, 76))
+    assert min(drawn(16)) == 15
+    assert max(drawn(98)) == 99
+
+
 def test_other_readings_stand_in_the_same_order() -> None:
     prompt = "tin | read a : 0 3 0 down ; b : 0 1 5 down ; c : 0 3 0 down | room hall : tin , thermometer 10"
     example = Example("9-1", 0, prompt, "focus_on tin", "tin")

@@ -66,6 +66,18 @@ def test_readings_stay_in_sight_digit_by_digit() -> None:
     ) in prompt
 
 
+def test_a_circuit_is_read_once_something_was_connected() -> None:
+    look = "This room is called the workshop. In it, you see:\n\ta red light bulb, which is {}\n\ta switch, which is on"
+
+    def reads(action: str, *, lamp: str) -> str:
+        state = fold.after_step(fold.start("Light it.", look, ""), action, "Done.", look.format(lamp), "", 0)
+        return COMPACT.render("controller", state)
+
+    assert "| read circuit on : red light bulb |" in reads("connect battery anode to red wire terminal 1", lamp="on")
+    assert "| read circuit off |" in reads("connect battery anode to red wire terminal 1", lamp="off")
+    assert "circuit" not in reads("wait1", lamp="off")
+
+
 def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
     def reads(task: str, *readings: tuple[str, str]) -> list[str]:
         state = fold.start(task, LOOK, "")

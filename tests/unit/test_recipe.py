@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from training.datasets import Example
-from training.origin import Origin, claim, read_origin
+from training.origin import Origin, claim, read_origin, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, require_fitting_data, require_same_model
 from waymark.errors import InvalidInput
 
@@ -55,9 +55,9 @@ def test_a_file_that_is_no_recipe_is_refused(text: str | None, tmp_path: Path) -
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_that_ship_are_recipes(path: Path) -> None:
-    recipe = read_recipe(path, seed=3)
-    assert recipe.seed == 3
+    recipe = read_recipe(path)
     assert asdict(recipe) | json.loads(path.read_text()) == asdict(recipe)
+    assert read_recipe(path, seed=99) == replace(recipe, seed=99)
 
 
 def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
@@ -82,6 +82,15 @@ def test_data_that_a_recipe_cannot_be_followed_on_is_refused() -> None:
         assert raised.value.field == field
 
 
+def test_recipes_that_ship_rename_only_where_that_is_understood() -> None:
+    """The causal one renames in `transcript`, which has no instruction in front to drill on."""
+    causal = read_recipe(next(path for path in RECIPES if path.stem == "small-causal"))
+    require_fitting_data(causal, "transcript", EXAMPLES, EXAMPLES)
+    with pytest.raises(InvalidInput, match="drills = 1, which needs the prompt format compact") as raised:
+        require_fitting_data(replace(causal, drills=1), "transcript", EXAMPLES, EXAMPLES)
+    assert raised.value.field == "drills"
+
+
 def test_a_begun_run_keeps_its_weights_but_may_change_its_course(tmp_path: Path) -> None:
     begun = Recipe(width=64)
     (tmp_path / "recipe.json").write_text(json.dumps({"width": 64}))  # as a version with fewer fields wrote it
@@ -91,6 +100,12 @@ def test_a_begun_run_keeps_its_weights_but_may_change_its_course(tmp_path: Path)
     with pytest.raises(InvalidInput, match="begun with width = 64") as raised:
         require_same_model(Recipe(width=128), tmp_path)
     assert raised.value.field == "width"
+
+
+def test_the_weights_that_a_run_begins_from_are_known_by_their_hash(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"abc")
+    assert sha256_of_base(str(tmp_path)).startswith("ba7816bf")
+    assert sha256_of_base("") == sha256_of_base("google/flan-t5-small") == ""
 
 
 def test_a_run_folder_belongs_to_one_role_and_format(tmp_path: Path) -> None:

@@ -128,6 +128,21 @@ def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
     assert in_sight(["pick_up(orange)"], elsewhere)
 
 
+def test_a_thing_is_in_sight_by_the_name_that_it_is_listed_by() -> None:
+    look = "You see: a frog egg, a baby elephant, a flower pot 7 (containing an apple tree in the adult stage, soil)"
+    state = AgentState(task="Your task is to look.", look=look, inventory="a book (Origin (1859))")
+    seen = (
+        *("focus_on(frog egg)", "focus_on(apple tree in the adult stage)", "pick_up(book (Origin (1859)))"),
+        *("focus_on(apple tree in the adult stage in flower pot 7)", "pick_up(flower pot 7 containing soil)"),
+        *("pick_up(baby elephant in inventory)", "move(baby frog, flower pot 7)"),
+    )
+    unseen = (
+        *("focus_on(baby frog)", "focus_on(frog)s", "pick_up(flower pot 3)", "look_at(flower pot 3)"),
+        *("focus_on(apple tree in the adult stage in flower pot 3)", "focus_on(pea in flower pot 7)"),
+    )
+    assert in_sight([*seen, *unseen], state) == list(seen)
+
+
 def test_what_a_recipe_promises_is_not_in_sight() -> None:
     carried = "a recipe titled instructions to make jam\nan orange"
     state = AgentState(task="Your task is to make jam.", look="You see: a cup", inventory=carried)
