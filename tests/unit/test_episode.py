@@ -238,9 +238,9 @@ async def test_waiting_may_be_given_again_and_again() -> None:
 
 
 async def test_waiting_in_vain_gives_way_after_three_times() -> None:
-    controller = Controller([["wait1(1)", "b"]])
+    controller = Controller([["wait1(1)", "navigate_to(foundry)"]])
     result = await play(acting(*["wait1"] * 4), controller, turns=4)
-    assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "b"]
+    assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "navigate_to(foundry)"]
 
 
 async def test_a_counted_wait_ends_when_it_is_counted() -> None:

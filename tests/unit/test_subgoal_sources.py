@@ -15,7 +15,7 @@ from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
 from waymark.subgoal_sources import llm_plan, oracle
-from waymark.subgoal_sources.controller import ControllerSource, choose_subgoal
+from waymark.subgoal_sources.controller import ControllerSource, choose_subgoal, is_formed
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.subgoal_sources.plan import PlanSource
 from waymark.subgoals import COMPLETE, Segment, is_reached
@@ -55,6 +55,26 @@ THINGS = "counter,bowl,red apple,orange,drawer,fridge,oven,glass jar,sodium chlo
 )
 def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
     assert choose_subgoal(alternatives, ended, {}) == chosen
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "formed"),
+    [
+        ("move(orange, glass jar)", True),
+        ("build_circuit(battery, red light bulb, fork)", True),
+        ("open_everything()", True),
+        (COMPLETE, True),
+        ("move(orange)", False),
+        ("move(orange, )", False),
+        ("look_at(, red box)", False),
+        ("orange()", False),
+        ("navigate_to", False),
+        ("navigate_to()", False),
+        ("?", False),
+    ],
+)
+def test_a_subgoal_has_the_form_of_those_that_were_trained_on(subgoal: str, formed: bool) -> None:
+    assert is_formed(subgoal) is formed
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
   the scene changes: more often is going in circles.
 - Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
   put a thing where it lies, to time a slide that it has watched.
+- A name, or a number of arguments, that no training sub-goal has is a slip: the others are looked at first.
 - A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
   controller's several that does not is taken, if there is one.
 - Where all that it names was given before, or is not in sight, it is asked for many: something else has to be done.
@@ -18,11 +19,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import cache
 from typing import Protocol
 
 from waymark.contracts import AgentState, SubgoalResponse
 from waymark.stakes import is_worth_it
 from waymark.state import Scene, scene
+from waymark.subgoal_sources.drawn import training_subgoals
 from waymark.subgoals import COMPLETE, in_sight, is_reached
 
 SUBGOAL_ALTERNATIVES, MANY_ALTERNATIVES = 5, 16
@@ -97,6 +100,8 @@ class ControllerSource:
         alternatives = [
             phrase(one.subgoal) for one in answer.alternatives if is_worth_it(one.subgoal, one.logprob, state)
         ]
+        formed = [one for one in alternatives if is_formed(one)]
+        alternatives = formed if set(formed) - {COMPLETE} else alternatives
         alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
         alternatives = in_sight(alternatives, state) or alternatives
         return choose_subgoal(alternatives, ended, given if ended is not None else {})
@@ -122,6 +127,27 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
 def is_spent(subgoal: str, given: Mapping[str, int]) -> bool:
     """Whether a sub-goal was given as often as it may be."""
     return given.get(subgoal, 0) >= (REPEATS if subgoal.startswith(REPEATABLE) else 1)
+
+
+def is_formed(subgoal: str) -> bool:
+    """Whether a sub-goal has the form of one that was trained on: its name with so many arguments, none of them empty.
+
+    >>> is_formed("move(red apple, blue box)"), is_formed("move(red apple)"), is_formed("apple()")
+    (True, False, False)
+    """
+    return subgoal == COMPLETE or _form(subgoal) in _forms()
+
+
+@cache
+def _forms() -> frozenset[tuple[str, int]]:
+    return frozenset(map(_form, training_subgoals()))
+
+
+def _form(subgoal: str) -> tuple[str, int]:
+    """Its name and how many arguments it has; -1 if one of them is empty."""
+    name, _, rest = subgoal.partition("(")
+    arguments = rest.removesuffix(")").split(", ") if rest != ")" else []
+    return name, len(arguments) if all(map(str.strip, arguments)) else -1
 
 
 def phrase(text: str) -> str:
