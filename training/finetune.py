@@ -1,8 +1,9 @@
 """Fine-tuning of one role's model: a loop that may be killed at any time and goes on where it was.
 
-One loop for a CPU, a GPU and many: AdamW, linear warm-up and cosine decay, bf16 autocast, gradient accumulation,
-batches of similar length. `accelerate launch` spreads an update's forward passes over devices; a recipe means the
-same on one and on many. The run folder holds the last state, the best checkpoint by dev and the metrics.
+One loop for a CPU, a GPU and many: AdamW, linear warm-up and cosine decay, bf16 autocast where the device computes in
+it, gradient accumulation, batches of similar length. `accelerate launch` spreads an update's forward passes over
+devices; a recipe means the same on one and on many. The run folder holds the last state, the best checkpoint by dev
+and the metrics.
 Selection is on dev variations, never on test.
 
     recipe.json      all that decides the run besides its data
@@ -322,7 +323,7 @@ class Run:
 
 def _accelerator(recipe: Recipe) -> Accelerator:
     """This process's part in the run: one of one, or what `accelerate launch` has set up."""
-    accelerator = Accelerator(mixed_precision="bf16")
+    accelerator = Accelerator(mixed_precision="bf16" if _is_bf16_fast() else "no")
     if recipe.accumulate % accelerator.num_processes:
         raise InvalidInput(
             f"The recipe accumulates {recipe.accumulate} forward passes, which {accelerator.num_processes} devices "
@@ -334,6 +335,13 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch
     return accelerator
+
+
+def _is_bf16_fast() -> bool:
+    """Whether the device computes in bf16 itself. A processor that does not takes thirty times as long over it as over
+    float32 (docs/log.md)."""
+    able = torch.cpu.get_capabilities()
+    return torch.accelerator.is_available() or any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _replace(partial: Path, folder: Path) -> None:
