@@ -1,12 +1,13 @@
 // Which page is shown: the part of the address after `#` names it, so links lead into the middle and Back leads back.
 
-import { KeyWanted, Refused, Unreachable, key } from "./api.js";
+import { KeyWanted, Refused, Unreachable, key, sleep } from "./api.js";
 import { age, el } from "./dom.js";
 import { episode } from "./episode.js";
 import { evaluation } from "./evaluation.js";
 import { evaluations } from "./evaluations.js";
 
 const AGE_EVERY = 5_000; // ms
+const ASK_AGAIN = 3_000; // ms between two tries to reach an env-runner
 
 const PAGES = [
   [/^$/, evaluations],
@@ -54,8 +55,9 @@ function fail(error) {
   const again = el("button", { type: "button", click: show }, "Try again");
   if (error instanceof Unreachable) {
     main.replaceChildren(
-      empty(`${error.message} Is the stack still running? This starts it:`, el("pre", {}, "./run up"), again),
+      empty(`${error.message} This page goes on asking. The command that starts it:`, el("pre", {}, "./run up"), again),
     );
+    sleep(ASK_AGAIN, leaving.signal).then(show, () => {});
   } else if (error instanceof Refused && error.status === 404) {
     main.replaceChildren(empty(error.message, el("a", { href: "#/" }, "All evaluations")));
   } else {

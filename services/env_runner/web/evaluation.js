@@ -222,9 +222,9 @@ function headline(summary) {
     tile("Solved", percent(summary.success_rate), `of ${count(summary.episodes, "episode")}`),
     Object.entries(summary.groups).map(([group, mean]) => tile(group, points(mean), "mean")),
     tile(
-      "An episode",
-      `${Math.round(summary.effort.actions)} actions`,
-      `${Math.round(summary.effort.model_calls)} model calls, ${seconds(summary.effort.seconds)}`,
+      "Actions",
+      Math.round(summary.effort.actions),
+      `an episode, ${Math.round(summary.effort.model_calls)} model calls, ${seconds(summary.effort.seconds)}`,
     ),
     tile("Repaired", summary.effort.repaired.toFixed(1), "actions an episode"),
   );
@@ -241,7 +241,7 @@ function byTask(summary, published) {
       el("td", {}, name),
       el("td", { class: "figure" }, n),
       el("td", { class: "figure" }, points(mean)),
-      el("td", {}, span(mean, ci95)),
+      el("td", { class: "drawn" }, span(mean, ci95)),
       el("td", { class: "figure" }, percent(solved)),
       published.methods.map((method) => el("td", { class: "figure theirs" }, points(columns[method]))),
     );
@@ -259,7 +259,7 @@ function byTask(summary, published) {
   const columns = [
     figure("n"),
     figure("Score"),
-    "0 to 100",
+    el("th", { scope: "col", class: "drawn" }, "0 to 100"),
     figure("Solved"),
     ...published.methods.map((name) => figure(name)),
   ];
