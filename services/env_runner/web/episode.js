@@ -214,8 +214,8 @@ class Replay {
         turn.logprob === null
           ? []
           : row(
-              "Sureness",
-              `${percentOf(turn.logprob)}`,
+              "Probability",
+              `${probability(turn.logprob)}`,
               el(
                 "span",
                 { class: "note" },
@@ -231,7 +231,7 @@ class Replay {
   }
 }
 
-const percentOf = (logprob) => `${points(100 * Math.exp(logprob))}%`;
+const probability = (logprob) => `${points(100 * Math.exp(logprob))}%`;
 
 function marks(turn) {
   return [
