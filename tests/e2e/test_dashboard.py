@@ -84,6 +84,15 @@ class Page:
         """The first element that shows and holds that text, once there is one."""
         return self.wait(lambda: next((one for one in self.all(selector) if text in one.text), None))
 
+    def click(self, selector: str, text: str = "") -> None:
+        """Click on it, once it is there; a page that is live may just have drawn it anew."""
+
+        def clicked() -> bool:
+            self.find(selector, text).click()
+            return True
+
+        self.wait(clicked)
+
     def rows(self, table: str) -> list[list[str]]:
         """The words of a table's body, cell by cell."""
         script = "return [...document.querySelectorAll(arguments[0])].map(r => [...r.cells].map(c => c.textContent))"
@@ -199,7 +208,7 @@ def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
     page.find("main", "not one of this service's")
     page.enter(KEY)
     page.find("h1", "valuations")
-    page.find("#forget").click()
+    page.click("#forget")
     page.find("main", "asks for a key")
 
 
@@ -214,7 +223,7 @@ def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, 
 def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures(page: Page, runner: Runner) -> None:
     page.open()
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-1", "4-2"), variations=(0, 1, 2)))
-    page.find("a", submitted.id).click()
+    page.click("a", submitted.id)
     page.find("h1 .badge", "finished")
     page.find(".progress", "6 / 6")
     summary = summarise(runner.store.results(submitted.id))
@@ -240,7 +249,7 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
 def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluation(page: Page, runner: Runner) -> None:
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
     page.open(f"evaluations/{submitted.id}")
-    page.find("#episodes a", "4-2").click()
+    page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
     [light] = runner.store.results(submitted.id)
     turns = runner.store.episode(submitted.id, light.id).trajectory
@@ -275,12 +284,12 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
 def test_an_evaluation_is_cancelled_and_resumed(page: Page, runner: Runner, long_one: str) -> None:
     page.open(f"evaluations/{long_one}")
     page.find("h1 .badge", "running")
-    page.find("button", "Cancel").click()
+    page.click("button", "Cancel")
     page.find("h1 .badge", "cancelled")
     page.find(".far", "not played")
     assert runner.client.status(long_one).state == "cancelled"
     played = runner.client.status(long_one).finished
-    page.find("button", "Resume").click()
+    page.click("button", "Resume")
     page.find("h1 .badge", "running")
     page.wait(lambda: runner.client.status(long_one).finished > played or None)
     runner.client.cancel(long_one)
@@ -311,7 +320,7 @@ def test_an_export_is_saved(page: Page, runner: Runner, downloads: Path, form: s
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
     page.open(f"evaluations/{submitted.id}")
     page.find("h1 .badge", "finished")
-    page.find("button", form.upper()).click()
+    page.click("button", form.upper())
     file = downloads / f"{submitted.id}.{form}"
     page.wait(lambda: file.exists() or None)
     [light] = runner.store.results(submitted.id)
@@ -329,7 +338,7 @@ def test_an_export_is_saved(page: Page, runner: Runner, downloads: Path, form: s
 def test_what_is_not_there_is_said_plainly(page: Page, place: str, says: str) -> None:
     page.open(place, key=None if place == "x" else KEY)
     page.find(".empty", says)
-    page.find("main a", "All evaluations").click()
+    page.click("main a", "All evaluations")
     page.find("input[type=password]" if place == "x" else "h1")
 
 
@@ -341,10 +350,10 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, runner: Runner) -> None
     try:
         page.find("a", submitted.id)
         assert overhang(page) == 0
-        page.find("a", submitted.id).click()
+        page.click("a", submitted.id)
         page.find("#tasks")
         assert overhang(page) == 0
-        page.find("#episodes a").click()
+        page.click("#episodes a")
         page.find(".where")
         assert overhang(page) == 0
     finally:
@@ -356,7 +365,7 @@ def test_the_page_goes_on_when_the_env_runner_is_back(
 ) -> None:
     """The last test: the env-runner that it starts instead of the stack's own ends with it."""
     page.open(f"evaluations/{long_one}")
-    page.wait(lambda: played(page) > 0 or None)
+    page.wait(lambda: any(row[2] != "–" for row in page.rows("#episodes")) or None)
     process = runner.stack.pids["env-runner"]
     variables = Path(f"/proc/{process}/environ").read_text().split("\0")
     environment = dict(variable.split("=", 1) for variable in variables if variable)

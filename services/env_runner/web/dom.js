@@ -28,7 +28,7 @@ export function say(element, text) {
 }
 
 /**
- * Hold the children of `parent` to `items`: a child whose item is as before stays the very same node.
+ * Hold the children of `parent` to `items`: a child stays the same node as long as its item is there.
  * `id` names an item, `make` builds its node.
  */
 export function keep(parent, items, id, make) {
@@ -39,22 +39,29 @@ export function keep(parent, items, id, make) {
     const seen = JSON.stringify(item);
     let node = before.get(name);
     before.delete(name);
-    if (node === undefined || node.seen !== seen) {
-      const made = make(item);
-      made.dataset.id = name;
-      made.seen = seen;
-      if (node !== undefined) {
-        const focused = node.contains(document.activeElement);
-        if (place === node) place = made;
-        node.replaceWith(made);
-        if (focused) made.querySelector("a, button")?.focus();
-      }
-      node = made;
+    if (node === undefined) {
+      node = make(item);
+      node.dataset.id = name;
+    } else if (node.seen !== seen) {
+      update(node, make(item));
     }
+    node.seen = seen;
     if (node === place) place = place.nextElementSibling;
     else parent.insertBefore(node, place);
   }
   for (const node of before.values()) node.remove();
+}
+
+/** Make a row say what `made` says. Cells that say it already stay, so a link is there until it is clicked on. */
+function update(row, made) {
+  row.className = made.className;
+  const before = [...row.children];
+  const cells = [...made.children];
+  cells.forEach((cell, place) => {
+    if (before[place] === undefined) row.append(cell);
+    else if (!before[place].isEqualNode(cell)) before[place].replaceWith(cell);
+  });
+  for (const rest of before.slice(cells.length)) rest.remove();
 }
 
 /** A cell under a heading; narrow screens show the heading beside it. */

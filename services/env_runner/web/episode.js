@@ -43,12 +43,14 @@ export async function episode({ main, place, signal, query }, id, name) {
     main.replaceChildren(heading, el("p", { class: "empty" }, "This episode ended before its first turn."));
     return;
   }
-  const replay = new Replay(result.trajectory, (turn) => {
-    history.replaceState(null, "", `${above}/episodes/${encodeURIComponent(name)}?turn=${turn}`);
-  });
+  const replay = new Replay(result.trajectory);
   main.replaceChildren(heading, ...replay.elements);
   const wanted = result.trajectory.findIndex((turn) => `${turn.turn}` === query.get("turn"));
   replay.go(Math.max(0, wanted));
+  // From now on only: who has gone back while this page was loading has another address already.
+  replay.moved = (turn) => {
+    history.replaceState(null, "", `${above}/episodes/${encodeURIComponent(name)}?turn=${turn}`);
+  };
   document.addEventListener("keydown", (event) => replay.press(event), { signal });
 }
 
@@ -68,9 +70,9 @@ export function bySubgoal(turns) {
 }
 
 class Replay {
-  constructor(turns, moved) {
+  constructor(turns) {
     this.turns = turns;
-    this.moved = moved;
+    this.moved = () => {};
     this.place = 0;
     this.groups = bySubgoal(turns);
     const { drawing, mark } = scoreLine(turns, this.groups, (place) => this.go(place));
