@@ -197,7 +197,7 @@ def up(
                 _tell(f"{service:<12}{stack.url(service)}")
             runner = stack.url("env-runner")
             _tell(
-                f"Logs are in {stack.logs}. Try:\n"
+                f"Evaluations are shown at {runner}/. Logs are in {stack.logs}. Try:\n"
                 f"  waymark evaluate --url {runner} --tasks 4-2\n"
                 f"  curl {runner}/v1/evaluations -H 'content-type: application/json' -d '{{\"tasks\": [\"4-2\"]}}'\n"
                 "Ctrl-C stops all of it."

@@ -425,6 +425,8 @@ class EvaluationStatus(Contract):
     running: int
     mean_score: float | None = None
     """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""
+    agent_name: str = ""
+    """What tables call the agent, e.g. `hierarchical, no repair`."""
 
 
 class EvaluationPage(Contract):

@@ -19,7 +19,15 @@ from waymark.agents import name_of
 from waymark.comparison import Comparison
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.protocols import PROTOCOLS
-from waymark.scores import PUBLISHED_COLUMNS, Effort, Summary, TaskScore, published_methods, published_tasks
+from waymark.scores import (
+    PUBLISHED_COLUMNS,
+    PUBLISHED_NOTES,
+    Effort,
+    Summary,
+    TaskScore,
+    published_methods,
+    published_tasks,
+)
 from waymark.tasks import GROUPS, TASKS
 
 _NONE = "–"
@@ -33,11 +41,6 @@ _PAIRED = (
 _SHOWN_EPISODES = 6
 _ROOM_FOR_OURS = 50
 """Columns of a console that our own figures and a readable task name take; published ones get what is left."""
-_CAVEAT = (
-    "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
-    "give an orientation and cannot be compared line by line."
-)
-_SECOND_HAND = "Sub-goal Distillation's own two rows are quoted second-hand."
 
 
 def render(summary: Summary, request: EvaluationRequest, versions: Versions | None = None) -> Lines:
@@ -176,7 +179,7 @@ def _footnotes(summary: Summary, request: EvaluationRequest) -> Text:
     notes = [f"[{number}] {source}." for number, source in enumerate(_sources(), start=1)]
     chosen = "" if len(summary.tasks) == len(TASKS) else f", {len(summary.tasks)} of {len(TASKS)} task types"
     ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
-    return Text("\n".join([*notes, ours, f"{_CAVEAT} {_SECOND_HAND}"]), style="dim")
+    return Text("\n".join([*notes, ours, " ".join(PUBLISHED_NOTES)]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:

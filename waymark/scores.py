@@ -253,12 +253,69 @@ PUBLISHED_COLUMNS: dict[str, str] = {
 """Columns of `published/published_per_task.csv` and the methods they belong to."""
 
 
+PUBLISHED_NOTES = (
+    "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
+    "give an orientation and cannot be compared line by line.",
+    "Sub-goal Distillation's own two rows are quoted second-hand.",
+)
+"""What goes with every table of them."""
+
+
 def published_tasks() -> dict[str, dict[str, float]]:
     """Task id to the published score of each method in `PUBLISHED_COLUMNS` (by its name)."""
     return {
         row["task_id"]: {method: float(row[column]) for column, method in PUBLISHED_COLUMNS.items()}
         for row in _rows("published_per_task.csv")
     }
+
+
+class PublishedColumns(Contract):
+    """Published scores of the task types that an evaluation has played, method by method, 0 to 100."""
+
+    methods: tuple[str, ...]
+    """In the order of the columns."""
+    tasks: dict[str, dict[str, float]]
+    """By task id."""
+    groups: dict[Group, dict[str, float]]
+    """Means over the task types that were played of each group."""
+    overall: dict[str, float]
+    """Means over all that were played."""
+
+
+class EvaluationSummary(Contract):
+    """Answer of `GET /v1/evaluations/{id}/summary`: the closing table in figures."""
+
+    evaluation: str
+    summary: Summary
+    """Of the results so far."""
+    published: PublishedColumns
+    """For the same task types."""
+    methods: tuple[PublishedMethod, ...]
+    """Published means over all 30 task types."""
+    notes: tuple[str, ...]
+    """What published figures may and may not be compared for."""
+
+
+def beside_published(evaluation: str, summary: Summary) -> EvaluationSummary:
+    """A summary with the published figures that belong beside it."""
+    published = published_tasks()
+    methods = tuple(PUBLISHED_COLUMNS.values())
+
+    def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
+        return {method: _mean(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
+
+    return EvaluationSummary(
+        evaluation=evaluation,
+        summary=summary,
+        published=PublishedColumns(
+            methods=methods,
+            tasks={task.id: published[task.id] for task in summary.tasks},
+            groups={group: means([task for task in summary.tasks if task.group == group]) for group in summary.groups},
+            overall=means(summary.tasks),
+        ),
+        methods=published_methods(),
+        notes=PUBLISHED_NOTES,
+    )
 
 
 def _rows(name: str) -> list[dict[str, str]]:

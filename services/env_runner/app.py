@@ -1,5 +1,7 @@
 """The env-runner's HTTP interface: takes evaluations, reports on them, writes their results to disk.
 
+The dashboard at `/` is one more user of this interface.
+
 It plays nothing itself; workers do. All that it knows of an evaluation is in Redis, so it may be restarted at
 any time; it then writes what was finished meanwhile and enqueues again what was lost.
 """
@@ -20,6 +22,7 @@ from fastapi import FastAPI, Header, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from services.env_runner import dashboard
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance, check_unchanged
 from services.env_runner.results import ResultKeeper
@@ -42,6 +45,7 @@ from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound
 from waymark.export import MEDIA_TYPES, Format, encode
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
+from waymark.scores import EvaluationSummary, beside_published, summarise
 from waymark.serving import metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
 
@@ -136,11 +140,12 @@ def create_app(
         telemetry=observe.TELEMETRY,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
-    problems.install(app, keys=open_keys(settings))
+    problems.install(app, keys=open_keys(settings), open_paths=dashboard.paths())
     _add_submission(app, store, desk, versions)
     _add_control(app, store, desk, versions)
     _add_reading(app, store, desk)
     _add_probes(app, store, provenance)
+    dashboard.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
@@ -243,6 +248,11 @@ def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
     def results(evaluation_id: _EvaluationId) -> list[EpisodeResult]:
         """All results so far, light, in the order of play."""
         return store.results(evaluation_id)
+
+    @app.get("/v1/evaluations/{evaluation_id}/summary")
+    def summary(evaluation_id: _EvaluationId) -> EvaluationSummary:
+        """Means and intervals of the results so far, and the published figures for the same task types."""
+        return beside_published(evaluation_id, summarise(store.results(evaluation_id)))
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:

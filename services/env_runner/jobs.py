@@ -43,6 +43,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from waymark.agents import name_of
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import JobStoreUnavailable, NotFound
 from waymark.runs import Evaluation
@@ -602,6 +603,7 @@ def _status(row: Mapping[str, str], running: int) -> EvaluationStatus:
         errored=int(row.get("errored", 0)),
         running=running,
         mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
+        agent_name=name_of(evaluation.request.agent),
     )
 
 

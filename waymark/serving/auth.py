@@ -1,7 +1,8 @@
 """Bearer keys: who may ask. One place for every service.
 
 Keys come from WAYMARK_API_KEYS (several between commas) and WAYMARK_API_KEYS_FILE (one a line, `#` begins a comment);
-a file that changes is read again. Without either nobody is asked for a key. Health routes never ask.
+a file that changes is read again. Without either nobody is asked for a key. Health routes never ask, nor do the paths
+that a service names as open, which hold nothing of anybody's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -86,12 +87,13 @@ def open_keys(settings: ListenSettings) -> Keys | None:
 class RequireKey:
     """Middleware that raises Unauthorized at whoever shows no key, before the body is read."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, open_paths: Collection[str] = ()) -> None:
         self._app = app
         self._keys = keys
+        self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - as ASGI has it
-        if scope["type"] == "http" and not scope["path"].startswith(_EXEMPT):
+        if scope["type"] == "http" and not self._is_open(scope["path"]):
             scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not self._keys.accept(key.strip()):
                 raise Unauthorized(
@@ -99,6 +101,9 @@ class RequireKey:
                     remedy="Send `Authorization: Bearer KEY`; the clients of this package take WAYMARK_API_KEY.",
                 )
         await self._app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        return path in self._open or path.startswith(_EXEMPT)
 
 
 def _version(file: Path) -> tuple[int, int]:

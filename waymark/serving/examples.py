@@ -37,6 +37,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.prompts import get_format
+from waymark.scores import Effort, EvaluationSummary, PublishedColumns, PublishedMethod, Summary, TaskScore
 from waymark.serving.openai import Choice, Completion, CompletionRequest, CompletionUsage, ModelCard, ModelList
 
 # --- the episode ------------------------------------------------------------------------------------------
@@ -228,6 +229,7 @@ _QUEUED: Final = EvaluationStatus(
     finished=0,
     errored=0,
     running=0,
+    agent_name="hierarchical",
 )
 _FINISHED: Final = _QUEUED.model_copy(update={"state": "finished", "finished": 1, "mean_score": 100.0})
 _CANCELLED: Final = _QUEUED.model_copy(update={"state": "cancelled"})
@@ -292,6 +294,47 @@ _EPISODES: Final = EpisodePage(
     items=(EpisodeEntry(id=_EPISODE, task="4-2", variation=225, result=_RESULT),), next_cursor=None
 )
 
+_TASK_SCORE: Final = TaskScore(
+    id="4-2",
+    name="find-non-living-thing",
+    group="short",
+    episodes=1,
+    mean=100.0,
+    raw_mean=100.0,
+    last_nonnegative_mean=100.0,
+    success_rate=1.0,
+    ci95=None,
+)
+_SWIFTSAGE: Final = {"SwiftSage": 100.0}
+_SUMMARY: Final = EvaluationSummary(
+    evaluation=_EVALUATION,
+    summary=Summary(
+        episodes=1,
+        mean=100.0,
+        ci95=None,
+        raw_mean=100.0,
+        last_nonnegative_mean=100.0,
+        success_rate=1.0,
+        groups={"short": 100.0},
+        tasks=(_TASK_SCORE,),
+        effort=Effort(moves=3, actions=3, turns=5, model_calls=8, tokens=474, repaired=0, seconds=0.66),
+        errors=(),
+    ),
+    published=PublishedColumns(
+        methods=("SwiftSage",), tasks={"4-2": _SWIFTSAGE}, groups={"short": _SWIFTSAGE}, overall=_SWIFTSAGE
+    ),
+    methods=(
+        PublishedMethod(
+            method="SwiftSage",
+            model="T5-770M + GPT-4",
+            overall=84.68,
+            groups={"short": 92.22, "medium": 77.79, "long": 83.0},
+            provenance="SwiftSage project page",
+        ),
+    ),
+    notes=("The published agents were evaluated under protocols of their own, so their figures give an orientation.",),
+)
+
 # --- beside their routes ----------------------------------------------------------------------------------
 
 ROUTES: Final[Mapping[str, Shown]] = {
@@ -334,6 +377,7 @@ ROUTES: Final[Mapping[str, Shown]] = {
     "GET /v1/evaluations": Shown({"the last page": EvaluationPage(items=(_FINISHED,), next_cursor=None)}),
     "GET /v1/evaluations/{evaluation_id}": Shown({"finished": _FINISHED}),
     "GET /v1/evaluations/{evaluation_id}/results": Shown({"one episode": [_RESULT]}),
+    "GET /v1/evaluations/{evaluation_id}/summary": Shown({"one episode": _SUMMARY}),
     "GET /v1/evaluations/{evaluation_id}/episodes": Shown({"the last page": _EPISODES}),
     "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}": Shown({"its first two turns": _PLAYED}),
     "GET /v1/evaluations/{evaluation_id}/export": Shown({"one line": _PLAYED.model_dump_json() + "\n"}),

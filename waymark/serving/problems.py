@@ -65,13 +65,14 @@ def install(
     *,
     max_body_bytes: int = 4_000_000,
     keys: Keys | None = None,
+    open_paths: Collection[str] = (),
     asking: Collection[str] = (),
     admit: Callable[[], None] = lambda: None,
 ) -> None:
     """Give an app request ids, the keys that it asks for, the limit on bodies, and problem documents for errors.
 
-    `admit` is called at each request for one of the paths `asking`, before its body is read; what it raises is the
-    answer.
+    Whoever asks for one of the `open_paths` needs no key. `admit` is called at each request for one of the paths
+    `asking`, before its body is read; what it raises is the answer.
     """
     app.add_exception_handler(WaymarkError, _on_waymark_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -80,7 +81,7 @@ def install(
     if asking:
         app.add_middleware(_Admission, paths=asking, admit=admit)
     if keys is not None:
-        app.add_middleware(RequireKey, keys=keys)
+        app.add_middleware(RequireKey, keys=keys, open_paths=open_paths)
     app.add_middleware(_Requests)
 
 

@@ -1,0 +1,49 @@
+"""The dashboard at `/`: a page that asks the public interface as any other client does, and these routes for its files.
+
+The files in `web/` are served as they are written: there is no build. They hold nothing of anybody's, so they need
+no key; the page asks for one when the interface does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.staticfiles import StaticFiles
+
+WEB: Final = Path(__file__).with_name("web")
+_SHELL: Final = "index.html"
+_FILES: Final = "/web/"
+
+_HEADERS: Final = {
+    # Whatever an episode says, it runs nothing here, is shown in nobody's frame, and takes nothing elsewhere.
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Asked for anew each time, and answered with 304: after an update no page is made of old and new files.
+    "Cache-Control": "no-cache",
+}
+
+
+def paths() -> frozenset[str]:
+    """Every path that it answers. They are named whole, so that no way leads from an open path to another one."""
+    return frozenset({"/", *(_FILES + file.name for file in WEB.iterdir())})
+
+
+def install(app: FastAPI) -> None:
+    """Give an app the routes of the page. They are no part of its OpenAPI document."""
+    files = StaticFiles(directory=WEB)
+
+    async def serve(name: str, request: Request) -> Response:
+        response = await files.get_response(name, request.scope)
+        response.headers.update(_HEADERS)
+        return response
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def shell(request: Request) -> Response:
+        return await serve(_SHELL, request)
+
+    @app.api_route(_FILES + "{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def file(name: str, request: Request) -> Response:
+        return await serve(name, request)

@@ -1,0 +1,116 @@
+// Which page is shown: the part of the address after `#` names it, so links lead into the middle and Back leads back.
+
+import { KeyWanted, Refused, Unreachable, key, sleep } from "./api.js";
+import { age, el } from "./dom.js";
+import { episode } from "./episode.js";
+import { evaluation } from "./evaluation.js";
+import { evaluations } from "./evaluations.js";
+
+const AGE_EVERY = 5_000; // ms
+const ASK_AGAIN = 3_000; // ms between two tries to reach an env-runner
+
+const PAGES = [
+  [/^$/, evaluations],
+  [/^evaluations\/([^/]+)$/, evaluation],
+  [/^evaluations\/([^/]+)\/episodes\/([^/]+)$/, episode],
+];
+
+const main = document.getElementById("main");
+const trail = document.getElementById("trail");
+const forget = document.getElementById("forget");
+let leaving = new AbortController();
+
+async function show() {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const [path, query = ""] = location.hash.replace(/^#?\/?/, "").split("?");
+  const [, page, names] = PAGES.map(([form, page]) => [form, page, form.exec(path)]).find(([, , found]) => found) ?? [];
+  forget.hidden = key.get() === null;
+  notify(null);
+  if (page === undefined) {
+    place([], "Nothing here");
+    main.replaceChildren(empty(`There is no page ${path}.`, el("a", { href: "#/" }, "All evaluations")));
+    return;
+  }
+  main.replaceChildren(el("p", { class: "empty", "aria-busy": "true" }, "Loading …"));
+  window.scrollTo(0, 0);
+  try {
+    await page(
+      { main, place, notify, signal, query: new URLSearchParams(query) },
+      ...names.slice(1).map(decodeURIComponent),
+    );
+  } catch (error) {
+    if (!signal.aborted) fail(error);
+  }
+}
+
+/** Say plainly what went wrong, and what to do. */
+function fail(error) {
+  if (error instanceof KeyWanted) {
+    main.replaceChildren(keyForm(error.message));
+    main.querySelector("input").focus();
+    return;
+  }
+  const again = el("button", { type: "button", click: show }, "Try again");
+  if (error instanceof Unreachable) {
+    main.replaceChildren(
+      empty(`${error.message} This page goes on asking. The command that starts it:`, el("pre", {}, "./run up"), again),
+    );
+    sleep(ASK_AGAIN, leaving.signal).then(show, () => {});
+  } else if (error instanceof Refused && error.status === 404) {
+    main.replaceChildren(empty(error.message, el("a", { href: "#/" }, "All evaluations")));
+  } else {
+    main.replaceChildren(empty(error.message, again));
+    if (!(error instanceof Refused)) throw error; // a bug: for the console
+  }
+}
+
+function keyForm(message) {
+  const field = el("input", { type: "password", name: "key", autocomplete: "off", required: true, id: "key" });
+  const submit = (event) => {
+    event.preventDefault();
+    key.set(field.value.trim());
+    show();
+  };
+  return el(
+    "form",
+    { class: "empty key", submit },
+    el(
+      "p",
+      {},
+      message,
+      " Keys are those of ",
+      el("code", {}, "WAYMARK_API_KEYS"),
+      "; this tab keeps yours until it is closed.",
+    ),
+    el("label", { for: "key" }, "Key"),
+    el("span", {}, field, el("button", { type: "submit" }, "Use it")),
+  );
+}
+
+const empty = (text, ...more) => el("div", { class: "empty" }, el("p", {}, text), ...more);
+
+/** Where we are: links `[words, address]` that lead up, then the name of this page. */
+function place(above, here) {
+  document.title = here ? `${here} · Waymark` : "Waymark";
+  trail.replaceChildren(
+    ...above.flatMap(([words, address]) => [el("span", {}, "/"), el("a", { href: address }, words)]),
+    ...(here ? [el("span", {}, "/"), el("span", { "aria-current": "page" }, here)] : []),
+  );
+}
+
+/** One line for all to see, e.g. that the connection is lost; null takes it away. */
+function notify(text) {
+  const notice = document.getElementById("notice");
+  notice.hidden = text === null;
+  notice.textContent = text ?? "";
+}
+
+forget.addEventListener("click", () => {
+  key.forget();
+  show();
+});
+window.addEventListener("hashchange", show);
+setInterval(age, AGE_EVERY);
+show();

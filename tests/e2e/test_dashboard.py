@@ -1,0 +1,393 @@
+"""The dashboard in a real browser, on a real env-runner that asks for keys, with a worker on the scripted world.
+
+Runs under `./run test --browser`; needs Chromium and its driver (Debian: `apt-get install chromium chromium-driver`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from services.env_runner.jobs import JobStore
+from tests.samples import VERSIONS, result
+from waymark.client import SyncEvaluationClient
+from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
+from waymark.export import encode
+from waymark.protocols import episodes
+from waymark.runs import Evaluation
+from waymark.scores import PUBLISHED_COLUMNS, published_tasks, summarise
+from waymark.stack import EmbeddedRedis, Part, Stack, StackOptions, is_ready, wait_until_ready
+
+KEY = "a-key-of-the-tests"
+SECONDS = 60
+"""How long anything may take to appear."""
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1280,900"
+).split()
+HOSTILE = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The stack, and ways around the browser to what it holds."""
+
+    stack: Stack
+    url: str
+    client: SyncEvaluationClient
+    store: JobStore
+
+
+class Page:
+    """The browser, with waiting built in."""
+
+    def __init__(self, browser: Chrome, url: str) -> None:
+        self.browser = browser
+        self.url = url
+
+    def open(self, place: str = "", *, key: str | None = KEY) -> None:
+        """Begin anew at the part of the address after `#`."""
+        self.browser.get(f"{self.url}/#/{place}")
+        self.browser.execute_script("sessionStorage.clear()")
+        self.browser.refresh()
+        if key is not None:
+            self.enter(key)
+
+    def enter(self, key: str) -> None:
+        self.find("input[type=password]").send_keys(key, Keys.ENTER)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            ActionChains(self.browser).send_keys(key).perform()
+
+    def all(self, selector: str) -> list[WebElement]:
+        return [one for one in self.browser.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
+
+    def find(self, selector: str, text: str = "") -> WebElement:
+        """The first element that shows and holds that text, once there is one."""
+        return self.wait(lambda: next((one for one in self.all(selector) if text in one.text), None))
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click on it, once it is there; a page that is live may just have drawn it anew."""
+
+        def clicked() -> bool:
+            self.find(selector, text).click()
+            return True
+
+        self.wait(clicked)
+
+    def rows(self, table: str) -> list[list[str]]:
+        """The words of a table's body, cell by cell."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(r => [...r.cells].map(c => c.textContent))"
+        rows: list[list[str]] = self.browser.execute_script(script, f"{table} tbody tr")
+        return rows
+
+    def wait(self, what: Callable[[], _T | None]) -> _T:
+        """What a question is answered with, once that is something."""
+        patient = WebDriverWait(self.browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
+        found = patient.until(lambda _: what())
+        assert found is not None
+        return found
+
+    def complaints(self) -> list[str]:
+        """What the console has to say: broken scripts, and what the Content-Security-Policy stopped."""
+        entries: list[dict[str, Any]] = self.browser.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if "Failed to load resource" not in entry["message"]]
+
+
+@pytest.fixture(scope="module")
+def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    if not request.config.getoption("--browser"):
+        pytest.skip("needs --browser")
+    with pytest.MonkeyPatch.context() as settings, EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
+        settings.setenv("WAYMARK_REDIS_URL", redis.url)
+        settings.setenv("WAYMARK_API_KEYS", KEY)
+        settings.setenv("WAYMARK_API_KEY", KEY)
+        runs = tmp_path_factory.mktemp("runs")
+        store = JobStore(redis.url)
+        with Stack(StackOptions(runs=runs, engine="scripted", environment="scripted", slots=1)) as stack:
+            url = stack.url("env-runner")
+            with SyncEvaluationClient(url) as client:
+                yield Runner(stack, url, client, store)
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(runner: Runner, downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.fail("--browser needs chromium and chromedriver on PATH (apt-get install chromium chromium-driver).")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = Chrome(options, Service(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser: Chrome, runner: Runner) -> Iterator[Page]:
+    page = Page(browser, runner.url)
+    page.complaints()  # of the test before
+    yield page
+    assert page.complaints() == []
+
+
+@pytest.fixture
+def long_one(runner: Runner) -> Iterator[str]:
+    """An evaluation that goes on until the end of the test."""
+    name = runner.client.submit(EvaluationRequest(protocol="full")).id
+    yield name
+    runner.store.cancel(name)
+
+
+def restore(store: JobStore, name: str, *, text: str, error: EpisodeError) -> list[EpisodeResult]:
+    """An evaluation of three episodes, of which one has errored, one says what `text` says, and one is not played."""
+    request = EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,))
+    specs = episodes(name, request)
+    turns = [
+        TurnRecord(
+            turn=number,
+            subgoal=subgoal,
+            controller_called=True,
+            action=action,
+            proposed="focus at it" if action == text else action,
+            logprob=-0.1,
+            repaired=action == text,
+            observation=text,
+            look=text,
+            inventory=text,
+            score=score,
+            reward=reward,
+        )
+        for number, subgoal, action, score, reward in (
+            (1, text, text, 50, 50),
+            (2, text, None, 50, 0),
+            (3, "wait(1)", "wait1", -100, -150),
+        )
+    ]
+    errored = result(specs[0].id, evaluation=name, task="1-1", variation=0, score=0, error=error)
+    odd = result(specs[1].id, evaluation=name, task="4-1", variation=0).model_copy(update={"trajectory": tuple(turns)})
+    evaluation = Evaluation(
+        id=name, request=request, created="2026-01-01T00:00:00+00:00", versions=VERSIONS, episodes=len(specs)
+    )
+    store.restore(evaluation, specs, [errored, odd])
+    store.cancel(name)
+    return [errored, odd]
+
+
+def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
+    page.open(key=None)
+    page.find("main", "asks for a key")
+    page.enter("another")
+    page.find("main", "not one of this service's")
+    page.enter(KEY)
+    page.find("h1", "valuations")
+    page.click("#forget")
+    page.find("main", "asks for a key")
+
+
+def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, runner: Runner) -> None:
+    if runner.store.ids():
+        pytest.fail("This test needs a Redis without evaluations, so it goes before those that submit some.")
+    page.open()
+    page.find("h1", "No evaluations yet")
+    assert f"evaluate --url {runner.url}" in page.find("pre").text
+
+
+def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures(page: Page, runner: Runner) -> None:
+    page.open()
+    submitted = runner.client.submit(EvaluationRequest(tasks=("4-1", "4-2"), variations=(0, 1, 2)))
+    page.click("a", submitted.id)
+    page.find("h1 .badge", "finished")
+    page.find(".progress", "6 / 6")
+    summary = summarise(runner.store.results(submitted.id))
+    page.wait(lambda: [row[2] for row in page.rows("#tasks")] == ["3", "3", "6", "6"] or None)
+    rows = {row[0]: row for row in page.rows("#tasks")}
+    published = published_tasks()
+    for task in summary.tasks:
+        assert rows[task.id][1:4] == [task.name, "3", f"{task.mean:.1f}"]
+        assert rows[task.id][6:] == [f"{published[task.id][method]:.1f}" for method in PUBLISHED_COLUMNS.values()]
+    assert summary.ci95 is not None
+    low, high = summary.ci95
+    score = page.find(".tile.main").text.splitlines()
+    assert score[1:] == [f"{summary.mean:.1f}", "mean of 2 task types", f"95% interval {low:.1f} to {high:.1f}"]
+    assert [row[2] for row in page.rows("#episodes")] == [str(one.score) for one in runner.store.results(submitted.id)]
+
+    Select(page.find("#task")).select_by_value("4-2")
+    assert [row[:2] for row in page.rows("#episodes")] == [["4-2", "0"], ["4-2", "1"], ["4-2", "2"]]
+    page.browser.refresh()
+    page.find("#episodes")
+    page.wait(lambda: len(page.rows("#episodes")) == 3 or None)
+
+
+def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluation(page: Page, runner: Runner) -> None:
+    submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
+    page.open(f"evaluations/{submitted.id}")
+    page.click("#episodes a", "4-2")
+    page.find(".where", "Turn 1 of")
+    [light] = runner.store.results(submitted.id)
+    turns = runner.store.episode(submitted.id, light.id).trajectory
+    for keys, place in (
+        ([Keys.ARROW_RIGHT], 1),
+        ([Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], 3),
+        ([Keys.ARROW_LEFT], 2),
+        ([Keys.END], len(turns) - 1),
+        ([Keys.ARROW_RIGHT], len(turns) - 1),
+        ([Keys.HOME, Keys.ARROW_LEFT], 0),
+    ):
+        page.press(*keys)
+        turn = turns[place]
+        assert page.find(".where").text == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
+        assert page.find(".detail h2").text == (turn.action or "The executor ended the sub-goal")
+        shown = [one.get_attribute("textContent") for one in page.all(".detail pre")]
+        assert shown == [text.strip() for text in (turn.observation, turn.look, turn.inventory) if text]
+        assert page.find("[aria-current=step] .number").text == str(turn.turn)
+        assert page.browser.current_url.endswith(f"?turn={turn.turn}")
+    ended = [0, *accumulate(turn.action is None for turn in turns[:-1])]
+    given = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
+    assert [one.text for one in page.all(".group h3")] == given
+
+    page.browser.get(page.browser.current_url.replace("?turn=1", "?turn=3"))
+    page.find(".where", "Turn 3 of")
+    page.browser.back()
+    page.browser.back()
+    page.find("#episodes a", "4-2")
+    assert page.browser.current_url.endswith(f"/#/evaluations/{submitted.id}")
+
+
+def test_an_evaluation_is_cancelled_and_resumed(page: Page, runner: Runner, long_one: str) -> None:
+    page.open(f"evaluations/{long_one}")
+    page.find("h1 .badge", "running")
+    page.click("button", "Cancel")
+    page.find("h1 .badge", "cancelled")
+    page.find(".far", "not played")
+    assert runner.client.status(long_one).state == "cancelled"
+    played = runner.client.status(long_one).finished
+    page.click("button", "Resume")
+    page.find("h1 .badge", "running")
+    page.wait(lambda: runner.client.status(long_one).finished > played or None)
+    runner.client.cancel(long_one)
+    page.find("h1 .badge", "cancelled")
+
+
+def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: Runner) -> None:
+    error = EpisodeError(kind="EnvironmentFault", message=HOSTILE)
+    errored, odd = restore(runner.store, "odd", text=HOSTILE, error=error)
+    page.open("evaluations/odd")
+    page.find("tr.errored .outcome", f"EnvironmentFault {HOSTILE}")
+    page.find("tr.waiting", "no result yet")
+    Select(page.find("#outcome")).select_by_value("errored")
+    assert [row[0] for row in page.rows("#episodes")] == [errored.task]
+    page.open(f"evaluations/odd/episodes/{odd.id}")
+    assert page.find(".detail h2").text == f"{HOSTILE} repaired"
+    assert page.find(".detail").text.count(HOSTILE) == 5
+    assert [one.text for one in page.all(".group h3")] == [HOSTILE, "wait(1)"]
+    assert page.find(".group .note").text.startswith("1 action")
+    page.press(Keys.END)
+    assert page.find(".where").text == "Turn 3 of 3, score −100"
+    assert page.browser.title.startswith("4-1, variation 0")
+    assert page.all("main img") == []
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_an_export_is_saved(page: Page, runner: Runner, downloads: Path, form: str) -> None:
+    submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
+    page.open(f"evaluations/{submitted.id}")
+    page.find("h1 .badge", "finished")
+    page.click("button", form.upper())
+    file = downloads / f"{submitted.id}.{form}"
+    page.wait(lambda: file.exists() or None)
+    [light] = runner.store.results(submitted.id)
+    assert file.read_bytes() == b"".join(encode([runner.store.episode(submitted.id, light.id)], form))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("evaluations/nobody", "No evaluation 'nobody'"),
+        ("evaluations/nobody/episodes/none", "nobody"),
+        ("x", "no page"),
+    ],
+)
+def test_what_is_not_there_is_said_plainly(page: Page, place: str, says: str) -> None:
+    page.open(place, key=None if place == "x" else KEY)
+    page.find(".empty", says)
+    page.click("main a", "All evaluations")
+    page.find("input[type=password]" if place == "x" else "h1")
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: Page, runner: Runner) -> None:
+    submitted = runner.client.submit(EvaluationRequest())
+    page.open()
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page.find("a", submitted.id)
+        assert overhang(page) == 0
+        page.click("a", submitted.id)
+        page.find("#tasks")
+        assert overhang(page) == 0
+        page.click("#episodes a")
+        page.find(".where")
+        assert overhang(page) == 0
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_goes_on_when_the_env_runner_is_back(
+    page: Page, runner: Runner, long_one: str, tmp_path: Path
+) -> None:
+    """The last test: the env-runner that it starts instead of the stack's own ends with it."""
+    page.open(f"evaluations/{long_one}")
+    page.wait(lambda: any(row[2] != "–" for row in page.rows("#episodes")) or None)
+    process = runner.stack.pids["env-runner"]
+    variables = Path(f"/proc/{process}/environ").read_text().split("\0")
+    environment = dict(variable.split("=", 1) for variable in variables if variable)
+    os.kill(process, signal.SIGKILL)
+    page.find("#notice", "connection is lost")
+    part = Part("env-runner", [sys.executable, "-m", "services.env_runner"], environment, tmp_path / "log")
+    try:
+        wait_until_ready([part], lambda: is_ready(runner.url), "env-runner")
+        page.wait(lambda: not page.all("#notice") or None)
+        before = played(page)
+        page.wait(lambda: played(page) > before or None)
+        page.wait(lambda: sum(row[2] != "–" for row in page.rows("#episodes")) > before or None)
+    finally:
+        part.stop()
+
+
+def played(page: Page) -> int:
+    """How many episodes have a result, as the page says."""
+    return int(page.find(".progress").text.split("/")[0])
+
+
+def overhang(page: Page) -> int:
+    """How many pixels the page is wider than the screen."""
+    width: int = page.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+    return width

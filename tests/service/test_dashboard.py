@@ -1,0 +1,149 @@
+"""The dashboard's files in process: how they are served, and what may be in them. A browser tries them in tests/e2e."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from services.env_runner import dashboard
+from services.env_runner.app import create_app
+from services.env_runner.jobs import JobStore
+from services.env_runner.provenance import Provenance
+from services.env_runner.settings import Settings
+from tests.samples import result
+from waymark.client import ControllerClient, ExecutorClient
+from waymark.contracts import EpisodeError, EpisodeResult
+from waymark.scores import PUBLISHED_COLUMNS, beside_published, published_methods, published_tasks, summarise
+
+pytestmark = pytest.mark.anyio
+
+FILES = sorted(dashboard.WEB.iterdir())
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+@asynccontextmanager
+async def serving(*, api_keys: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """An env-runner whose Redis is gone: the page is there all the same."""
+    app = create_app(
+        Settings(environment="scripted", api_keys=SecretStr(api_keys)),
+        JobStore("unix:///nowhere"),
+        ControllerClient("http://controller"),
+        ExecutorClient("http://executor"),
+        Provenance("scripted", None),
+    )
+    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as http:
+        yield http
+
+
+async def test_the_page_is_served_at_the_root_and_its_files_beside_it() -> None:
+    async with serving() as http:
+        page = await http.get("/")
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        linked = re.findall(r'(?:src|href)="(web/[^"]+)"', page.text)
+        assert {"web/app.js", "web/style.css", "web/icon.svg"} <= set(linked)
+        for file in FILES:
+            answer = await http.get(f"/web/{file.name}")
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith(TYPES[file.suffix])
+            assert answer.content == file.read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted(dashboard.paths()))
+async def test_every_file_forbids_what_it_does_not_need(path: str) -> None:
+    async with serving() as http:
+        headers = (await http.get(path)).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_file_that_a_browser_has_is_not_sent_again() -> None:
+    async with serving() as http:
+        first = await http.get("/web/app.js")
+        again = await http.get("/web/app.js", headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["content-security-policy"] == first.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/web/nothing.js", "/web/", "/web/..%2fapp.py", "/web/%2e%2e%2fapp.py"])
+async def test_nothing_else_is_served_from_there(path: str) -> None:
+    async with serving() as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_the_page_needs_no_key_and_the_interface_does() -> None:
+    async with serving(api_keys="secret") as http:
+        for path in dashboard.paths():
+            assert (await http.get(path)).status_code == 200
+        for path in (
+            "/v1/evaluations",
+            "/info",
+            "/metrics",
+            "/web",
+            "/web/",
+            "/web/%2e%2e/v1/evaluations",
+            "/web/nothing.js",
+        ):
+            assert (await http.get(path)).status_code == 401, path
+        assert (await http.get("/info", headers={"Authorization": "Bearer secret"})).status_code == 200
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_file_reaches_for_no_other_host_and_writes_no_markup(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not re.findall(r"(?:https?:|wss?:|['\"(])//[^\s'\"]+", text.replace(SVG_NAMESPACE, ""))
+    markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|new Function|javascript:"
+    assert not re.findall(markup, text)
+    if file.suffix == ".html":
+        assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]* src=)", text)
+
+
+def test_every_import_of_a_module_is_one_of_the_files() -> None:
+    for file in FILES:
+        if file.suffix == ".js":
+            imported = re.findall(r'from "\./([^"]+)"', file.read_text(encoding="utf-8"))
+            assert set(imported) <= {one.name for one in FILES}, file.name
+
+
+# --- the figures that it shows --------------------------------------------------------------------------------------
+
+
+def played() -> list[EpisodeResult]:
+    error = EpisodeError(kind="EnvironmentFault", message="It hung.")
+    return [
+        result("a", task="4-1", score=100),
+        result("b", task="4-2", score=40),
+        result("c", task="1-1", score=0, error=error),
+    ]
+
+
+def test_published_figures_stand_beside_the_task_types_that_were_played() -> None:
+    found = beside_published("one", summarise(played()))
+    published = published_tasks()
+    assert found.published.methods == tuple(PUBLISHED_COLUMNS.values())
+    assert found.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
+    for method in found.published.methods:
+        short = (published["4-1"][method] + published["4-2"][method]) / 2
+        assert found.published.groups["short"][method] == pytest.approx(short)
+        assert found.published.groups["long"][method] == published["1-1"][method]
+        assert found.published.overall[method] == pytest.approx((2 * short + published["1-1"][method]) / 3)
+    assert found.methods == published_methods()
+
+
+def test_without_results_nothing_is_compared() -> None:
+    found = beside_published("one", summarise([]))
+    assert (found.published.tasks, found.published.groups, found.published.overall) == ({}, {}, {})
