@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -162,6 +163,41 @@ async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else(
             assert not waiting.done()
             stuck.released.set()
             assert (await waiting).json()["action"] == "go 0"
+
+
+async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() -> None:
+    stuck = Stuck(echo)
+    app = service_app("executor", ServiceSettings(max_queue=20, max_batch=8), default=stuck)
+
+    async def overloaded(client: httpx.AsyncClient) -> set[int]:
+        stuck.entered.clear()
+        stuck.released.clear()
+        asked = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
+        await asyncio.to_thread(stuck.entered.wait)
+        late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
+        gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
+        await waiting_are(app.state.desk, 1)
+        gone.cancel()
+        await waiting_are(app.state.desk, 0)
+        asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
+        await asyncio.gather(*asked[21:])
+        stuck.released.set()
+        return {late.status_code} | {(await each).status_code for each in asked}
+
+    def ours() -> Counter[str]:
+        gc.collect()
+        kinds = (type(one) for one in gc.get_objects())
+        return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith("waymark."))
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+    ):
+        assert await overloaded(client) == {200, 429, 504}
+        before = ours()
+        assert await overloaded(client) == {200, 429, 504}
+        assert ours() == before
+        assert (app.state.desk.room.requests, app.state.desk.room.tokens) == (0, 0)
 
 
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
