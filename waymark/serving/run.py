@@ -124,7 +124,7 @@ def serve(
 
 
 class OneWrite:
-    """A transport that sends what is written in one round of the event loop at once.
+    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
 
     uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
     """
@@ -141,24 +141,31 @@ class OneWrite:
     def write(self, data: bytes) -> None:
         """Send this at the end of the round."""
         if not self._parts:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._parts.append(data)
 
-    def close(self) -> None:
-        """Send what is written, then close."""
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send it now."""
         if self._parts and not self._transport.is_closing():
             self._transport.write(b"".join(self._parts))
         self._parts.clear()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self.flush()
+        self._transport.close()
 
 
 class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
         """Begin with a connection."""
-        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+        self._writer = OneWrite(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._writer))
+
+    def on_response_complete(self) -> None:
+        """Send an answer that is whole: the next round of a busy event loop is many milliseconds away."""
+        self._writer.flush()
+        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):
