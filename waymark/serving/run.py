@@ -30,8 +30,8 @@ CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
-_COLLECT_AFTER = 50_000
-"""Objects: a queue of 250 requests with their turns, and as much again."""
+_COLLECT_AFTER = 500_000
+"""Objects: a full queue with all of its turns, several times over."""
 _LOOK_SECONDS = 0.05
 
 
@@ -109,8 +109,9 @@ def serve(
     # a busy event loop lets go of it after 5 ms only.
     sys.setswitchinterval(_SWITCH_SECONDS)
     # A collection halts every thread. What is loaded by now stays, so none looks through it again; and what waits dies
-    # by its reference counts, so none begins while no more than a full queue is there: at Python's own threshold they
-    # ran eight times a second for 5 to 30 ms under overload.
+    # by its reference counts (after thousands of requests there was no cycle to collect), so none need begin: at
+    # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
+    # that fills up made one of 50 ms, behind which refusals were late.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
