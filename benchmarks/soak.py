@@ -1,7 +1,7 @@
 """What holds over a long time: every request is answered once, and overload changes neither goodput nor memory.
 
     python -m benchmarks.soak answers  [--requests 100000] [--json FILE]
-    python -m benchmarks.soak overload [--minutes 10] [--threads N] [--json FILE]
+    python -m benchmarks.soak overload [--minutes 10] [--peak-seconds 20] [--threads N] [--json FILE]
 
 `answers` asks an executor without weights, whose queue is too small for its callers, for as many different states, and
 asks again whatever is refused. Each answer is compared with what that very state must get, and the service's own count
@@ -9,11 +9,13 @@ with ours: none lost, none of somebody else, none answered twice.
 
 `overload` finds what the default executor answers in a second when 64 callers wait for it, then sends twice as much,
 whether or not it keeps up. Targets: goodput (answers within a second of when they were due) at least 90% of that peak,
-everything else refused with 429 within 50 ms, memory flat (at most 5% more in the last tenth of the time than in the
-second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured each second; the
-figures are given for all of the time, which decides, and once more for the seconds in which nothing did. The peak is
-taken once more afterwards, to tell whether the machine itself has become slower; it decides nothing. The engine has
-half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
+everything else refused with 429 within 50 ms of when it was sent, memory flat (at most 5% more in the last tenth of the
+time than in the second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured
+each second (`benchmarks.watch`), and each second with a late refusal is listed with it: that explains a late refusal
+and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in which
+nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with itself.
+The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The engine
+has half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
 
 Each ends with one line that says whether it holds, and with exit code 0 or 1.
 """
@@ -25,47 +27,46 @@ import os
 import random
 import statistics
 import tempfile
-import time
-from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, get_args
 
 import aiohttp
 import numpy as np
 import typer
 import uvloop
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.services import Service, machine, running
+from benchmarks.watch import Taken, Watch
 from waymark.contracts import ActionRequest, AgentState
 from waymark.generation.scripted import trial_policy
 from waymark.loadtest import session, target
 from waymark.loadtest.drive import Samples
-from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Stage, is_answer
+from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.states import sample
-from waymark.process import available_cores, cpu_seconds
+from waymark.process import available_cores
 from waymark.prompts import get_format
 
 GOODPUT_TARGET = 0.9
 REFUSAL_MS_TARGET = 50.0
 GROWTH_TARGET = 0.05
 _CALLERS = 96
-_QUEUE = 64
+_QUEUE = 8
 _PEAK_CONCURRENCY = 64
-_PEAK_SECONDS = 20.0
 _OVERLOAD = 2.0
-_MARK_EVERY = 1.0
+_CONNECTIONS = 512
+"""More than are under way at once."""
 _TAKEN = 0.1
 """Cores of which a second may lose so much and count as undisturbed."""
-_SENT_LATE_MS = 10.0
 _TENTHS = 10
+_SHOWN = 8
+"""Of the seconds with late refusals, so many are printed, the worst; the report has all."""
 _PAUSE = 0.05
 """Before a refused request is sent again, in seconds, twice that at most."""
 _NO_END = 1_000_000_000
@@ -205,6 +206,24 @@ class Undisturbed(BaseModel):
     refused_late: int
 
 
+Cause = Literal["host", "others", "neither"]
+
+
+class LateSecond(BaseModel):
+    """A second in which the service refused late, and who had the cores; seconds of one core."""
+
+    second: int
+    """Since the overload began."""
+    refused_late: int
+    slowest_ms: float
+    stolen: float
+    others: float
+    waited: float
+    """That the service's event loop could have run and had no core."""
+    cause: Cause
+    """Which of host and others took more, if it was as much as a refusal may take; otherwise neither."""
+
+
 class Overload(BaseModel):
     """What a service does when it is sent twice what it can answer."""
 
@@ -234,16 +253,16 @@ class Overload(BaseModel):
     refused: dict[str, int]
     errors: dict[str, int]
     refused_late: int
-    """Refusals that took longer than 50 ms."""
-    refused_ms_p50: float | None
-    refused_ms_p99: float | None
-    refused_ms_max: float | None
-    latency_ms_p50: float | None
-    latency_ms_p99: float | None
-    late_ms_p99: float | None
-    """How long after they were due requests were sent: this process's own part in what is late."""
-    refused_late_sent_late: int
-    """Of the refusals that took longer than 50 ms, those whose requests this process sent 10 ms late or later."""
+    """Refusals that took the service longer than 50 ms: from when the request was really sent."""
+    refused_late_from_due: int
+    """The same from when the request was due: with what this process was late itself."""
+    late_seconds: tuple[LateSecond, ...]
+    refused_ms: Quantiles
+    """From when requests were really sent."""
+    latency_ms: Quantiles
+    """Of answers, from when they were due."""
+    sent_late_ms: Quantiles
+    """How long after they were due requests were sent."""
     memory_mb: tuple[float, ...]
     """Medians of the tenths of the time."""
     memory_growth: float
@@ -261,64 +280,9 @@ class Overload(BaseModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What had been used at a moment; CPU time in seconds since the machine started."""
-
-    moment: float
-    memory_mb: float
-    stolen: float
-    others: float
-
-
-@dataclass(slots=True)
-class Watch:
-    """Notes once a second what the service holds and who had the cores. A context."""
-
-    service: Service
-    marks: list[Mark] = field(default_factory=list)
-    _watching: asyncio.Task[None] = field(init=False)
-
-    async def __aenter__(self) -> Self:
-        self._watching = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._watching.cancel()
-        self._note()
-
-    async def _watch(self) -> None:
-        while True:
-            self._note()
-            await asyncio.sleep(_MARK_EVERY)
-
-    def _note(self) -> None:
-        busy, stolen = _machine_seconds()
-        ours = cpu_seconds([os.getpid(), self.service.process.pid])
-        self.marks.append(Mark(time.monotonic(), self.service.memory_mb, stolen, busy - ours))
-
-    def within(self, began: float, ended: float) -> list[Mark]:
-        """The marks between two moments, and the last one before and the first one after them."""
-        moments = [one.moment for one in self.marks]
-        return self.marks[max(0, bisect(moments, began) - 1) : bisect(moments, ended) + 1]
-
-    def taken(self, began: float, ended: float) -> tuple[float, float]:
-        """Cores that the host stole and that others used between two moments, as near as the marks are."""
-        first, *_, last = self.within(began, ended)
-        seconds = last.moment - first.moment
-        return (last.stolen - first.stolen) / seconds, max(0.0, (last.others - first.others) / seconds)
-
-
-def _machine_seconds() -> tuple[float, float]:
-    """CPU time so far that was used, by anybody, and that the host kept from this machine (`man proc_stat`)."""
-    with suppress(OSError):
-        user, nice, system, _, _, irq, softirq, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
-        ticks = os.sysconf("SC_CLK_TCK")
-        return (user + nice + system + irq + softirq) / ticks, stolen / ticks
-    return 0.0, 0.0
-
-
-async def _overload(service: Service, minutes: float, threads: int, tell: Callable[[str], None]) -> Overload:
+async def _overload(
+    service: Service, minutes: float, peak_seconds: float, threads: int, tell: Callable[[str], None]
+) -> Overload:
     states = [one for one in sample() if one.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
     async with target.connect(key=None, timeout=60) as http, Watch(service) as watch:
@@ -335,13 +299,28 @@ async def _overload(service: Service, minutes: float, threads: int, tell: Callab
             (only,) = [each async for each in measured]
             return only
 
-        tell(f"finding the peak: {_PEAK_CONCURRENCY} callers, {_PEAK_SECONDS:.0f} s")
-        closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=_PEAK_SECONDS, requests=_NO_END)
+        tell(f"finding the peak: {_PEAK_CONCURRENCY} callers, {peak_seconds:g} s")
+        closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=peak_seconds, requests=_NO_END)
         peak = (await stage(closed)).throughput
         tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
+        await _connect(http, service.url)
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
     return report_overload(watch, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+
+
+async def _connect(http: aiohttp.ClientSession, url: str) -> None:
+    """Open all connections beforehand: this process stands for many callers, who have theirs. To make one in the middle
+    of a burst takes several rounds of both event loops, and would count as the service's lateness.
+    """
+
+    async def one() -> None:
+        async with http.get(f"{url}/health/live") as response:
+            await response.read()
+
+    async with asyncio.TaskGroup() as connecting:
+        for _ in range(_CONNECTIONS):
+            connecting.create_task(one())
 
 
 def report_overload(
@@ -353,11 +332,11 @@ def report_overload(
     due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
     good = np.asarray([is_answer(one) for one in ours.outcome]) & (late_ms <= PATIENCE_MS)
     refused = np.asarray([one in REFUSALS for one in ours.outcome])
-    refused_late = refused & (late_ms > REFUSAL_MS_TARGET)
-    sent_late = (np.asarray(ours.started) - due) * 1000 >= _SENT_LATE_MS
+    took_ms = (np.asarray(ours.ended) - np.asarray(ours.started)) * 1000
+    refused_late = refused & (took_ms > REFUSAL_MS_TARGET)
     second = (due - ours.began).astype(int)
     seconds = range(round(60 * minutes))
-    quiet = [one for one in seconds if sum(watch.taken(ours.began + one, ours.began + one + 1)) <= _TAKEN]
+    quiet = [one for one in seconds if watch.taken(ours.began + one, ours.began + one + 1).cores <= _TAKEN]
     in_quiet = np.isin(second, quiet)
     undisturbed = (
         Undisturbed(
@@ -382,30 +361,56 @@ def report_overload(
         goodput=over.goodput,
         goodput_ratio=over.goodput / peak,
         goodput_tenths=tuple(int(one) / tenth / peak for one in counted[:_TENTHS]),
-        stolen_tenths=tuple(stolen for stolen, _ in taken),
-        others_tenths=tuple(others for _, others in taken),
-        taken_at_peak=sum(watch.taken(at_peak.began, at_peak.began + at_peak.window)),
+        stolen_tenths=tuple(one.stolen / one.seconds for one in taken),
+        others_tenths=tuple(one.others / one.seconds for one in taken),
+        taken_at_peak=watch.taken(at_peak.began, at_peak.began + at_peak.window).cores,
         peak_after=peak_after,
         undisturbed=undisturbed,
         answered=over.answered,
         refused=over.refused,
         errors=over.errors,
         refused_late=int(refused_late.sum()),
-        refused_late_sent_late=int((refused_late & sent_late).sum()),
-        refused_ms_p50=over.refused_ms.p50,
-        refused_ms_p99=over.refused_ms.p99,
-        refused_ms_max=over.refused_ms.max,
-        latency_ms_p50=over.latency_ms.p50,
-        latency_ms_p99=over.latency_ms.p99,
-        late_ms_p99=over.late_ms.p99,
+        refused_late_from_due=int((refused & (late_ms > REFUSAL_MS_TARGET)).sum()),
+        late_seconds=_late_seconds(watch, ours, refused_late),
+        refused_ms=quantiles(took_ms[refused]),
+        latency_ms=over.latency_ms,
+        sent_late_ms=over.late_ms,
         memory_mb=tuple(memory),
         memory_growth=memory[-1] / memory[1] - 1,
     )
 
 
+def _late_seconds(watch: Watch, samples: Samples, late: NDArray[np.bool_]) -> tuple[LateSecond, ...]:
+    """The seconds in which some of these requests were sent, and what was taken until the last of them was over."""
+    sent, ended = np.asarray(samples.started), np.asarray(samples.ended)
+    second = (sent - samples.began).astype(int)
+    found = []
+    for one in np.unique(second[late]):
+        here = late & (second == one)
+        taken = watch.taken(sent[here].min(), ended[here].max())
+        found.append(
+            LateSecond(
+                second=int(one),
+                refused_late=int(here.sum()),
+                slowest_ms=float((ended - sent)[here].max()) * 1000,
+                stolen=taken.stolen,
+                others=taken.others,
+                waited=taken.waited,
+                cause=_cause(taken),
+            )
+        )
+    return tuple(found)
+
+
+def _cause(taken: Taken) -> Cause:
+    most: Cause = "host" if taken.stolen > taken.others else "others"
+    return most if max(taken.stolen, taken.others) * 1000 >= REFUSAL_MS_TARGET else "neither"
+
+
 @app.command()
 def overload(
     minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
+    peak_seconds: Annotated[float, typer.Option(help="Of finding the peak, before it and after.")] = 20.0,
     threads: Annotated[int, typer.Option(help="Of the engine; 0: half the cores, the rest is for asking.")] = 0,
     json: Json = None,
 ) -> None:
@@ -417,7 +422,7 @@ def overload(
         tempfile.TemporaryDirectory() as scratch,
         running("services.executor", settings, Path(scratch) / "executor.log") as service,
     ):
-        report = uvloop.run(_overload(service, minutes, threads, console.print))
+        report = uvloop.run(_overload(service, minutes, peak_seconds, threads, console.print))
     table = Table("", "measured", "target", title=report.machine)
     table.add_row("goodput, share of the peak", f"{report.goodput_ratio:.2f}", f">= {GOODPUT_TARGET}")
     table.add_row("the same by tenths of the time", " ".join(f"{one:.2f}" for one in report.goodput_tenths), "")
@@ -425,19 +430,29 @@ def overload(
     table.add_row("cores used by others, by tenths", " ".join(f"{one:.2f}" for one in report.others_tenths), "")
     table.add_row("cores that both took while the peak was found", f"{report.taken_at_peak:.2f}", "")
     table.add_row("the peak afterwards", f"{report.peak_after:.0f}", "")
-    table.add_row("answered, median and 99% in ms", f"{report.latency_ms_p50} {report.latency_ms_p99}", "")
+    table.add_row("answered, median and 99% in ms", f"{report.latency_ms.p50} {report.latency_ms.p99}", "")
     refusals = sum(report.refused.values())
-    table.add_row(f"429s after {REFUSAL_MS_TARGET:.0f} ms", f"{report.refused_late:,} of {refusals:,}", "0")
-    table.add_row("of them sent late by the load itself", f"{report.refused_late_sent_late:,}", "")
+    limit = f"{REFUSAL_MS_TARGET:.0f} ms"
+    table.add_row(f"429s over {limit} after they were sent", f"{report.refused_late:,} of {refusals:,}", "0")
+    for cause in get_args(Cause):
+        late = sum(one.refused_late for one in report.late_seconds if one.cause == cause)
+        table.add_row(f"  of them with the cores taken by {cause}", f"{late:,}", "")
+    for worst in sorted(report.late_seconds, key=lambda one: -one.refused_late)[:_SHOWN]:
+        table.add_row(
+            f"  in second {worst.second}: {worst.refused_late:,}, slowest {worst.slowest_ms:.0f} ms",
+            f"host {worst.stolen:.2f} s, others {worst.others:.2f} s, loop waited {worst.waited:.2f} s",
+            "",
+        )
+    table.add_row(f"429s over {limit} after they were due", f"{report.refused_late_from_due:,}", "")
     if (calm := report.undisturbed) is not None:
         table.add_row(f"goodput in the {calm.seconds} s that nobody disturbed", f"{calm.goodput_ratio:.2f}", "")
         table.add_row("late 429s in them", f"{calm.refused_late:,} of {calm.refused:,}", "")
     table.add_row(
         "429s, median, 99% and slowest in ms",
-        f"{report.refused_ms_p50} {report.refused_ms_p99} {report.refused_ms_max}",
+        f"{report.refused_ms.p50} {report.refused_ms.p99} {report.refused_ms.max}",
         f"<= {REFUSAL_MS_TARGET:.0f}",
     )
-    table.add_row("sent late by the load itself, 99% in ms", f"{report.late_ms_p99}", "")
+    table.add_row("sent late by the load itself, 99% in ms", f"{report.sent_late_ms.p99}", "")
     table.add_row("all refusals, errors", f"{report.refused} {report.errors}", "429 alone")
     table.add_row(
         "memory, MB, second to last tenth",

@@ -11,12 +11,14 @@ import pytest
 
 from tests.samples import result
 from waymark.client import (
+    _INFO,
     ControllerClient,
     EvaluationClient,
     ExecutorClient,
     SyncControllerClient,
     SyncEvaluationClient,
     SyncExecutorClient,
+    _Wire,
 )
 from waymark.contracts import (
     ActionRequest,
@@ -174,6 +176,17 @@ async def test_a_service_that_asks_for_more_time_than_there_is_is_not_asked_agai
     with pytest.raises(ControllerUnavailable):
         await controller(service)()
     assert len(service.asked) == 1
+
+
+def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
+    wire = _Wire("executor", ExecutorUnavailable, "http://e", timeout=60.0, retry_seconds=60.0)
+    waits = []
+    for _ in range(20):
+        asking = wire.ask(_INFO)
+        next(asking)
+        waits.append(asking.send(httpx.Response(429, headers={"retry-after": "1"})))
+    assert len(set(waits)) == len(waits)
+    assert all(isinstance(wait, float) and wait > 1 for wait in waits)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])

@@ -99,6 +99,9 @@ async def test_metrics_count_what_was_done() -> None:
     assert found["waymark_truncated_tokens_total{model=default}"] == 28
     assert found["waymark_requests_in_flight"] == 1  # the one that asks
     assert found["process_resident_memory_bytes"] > 0
+    for name in ("queue", "tokenise", "model"):
+        assert found[f"waymark_{name}_seconds_bucket{{le=0.001}}{{model=default}}"] >= 0
+    assert found["waymark_request_seconds_bucket{le=0.001}{route=/v1/action}{status=200}"] >= 0
 
 
 async def test_metrics_tell_what_waits_and_what_was_turned_away() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -13,12 +14,15 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
 from waymark.client import ExecutorClient
 from waymark.contracts import AgentState
+from waymark.errors import QueueFull
 from waymark.generation import Encoded
 from waymark.generation.scripted import ScriptedGenerator
+from waymark.serving import problems
 from waymark.serving.desk import Desk
 from waymark.serving.settings import ServiceSettings
 
@@ -109,6 +113,33 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
     assert not any("/v1" in line for line in refusals)
 
 
+async def test_a_few_a_round_are_let_in_so_that_who_is_refused_meanwhile_hears_it_soon() -> None:
+    app = FastAPI()
+    let_in: list[int] = []
+    rounds: list[int] = []
+
+    def admit() -> None:
+        if len(let_in) >= 10:
+            raise QueueFull("Ten wait already.")
+
+    @app.post("/ask")
+    async def ask() -> None:
+        let_in.append(len(rounds))
+
+    async def count() -> None:
+        while True:
+            rounds.append(0)
+            await asyncio.sleep(0)
+
+    problems.install(app, asking=["/ask"], admit=admit)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client:
+        counting = asyncio.create_task(count())
+        answers = await asyncio.gather(*(client.post("/ask") for _ in range(30)))
+        counting.cancel()
+    assert Counter(each.status_code for each in answers) == {200: 10, 429: 20}
+    assert max(Counter(let_in).values()) == 4
+
+
 async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
     stuck = Stuck(echo)
     async with asking_generators("executor", default=stuck) as client:
@@ -162,6 +193,41 @@ async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else(
             assert not waiting.done()
             stuck.released.set()
             assert (await waiting).json()["action"] == "go 0"
+
+
+async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() -> None:
+    stuck = Stuck(echo)
+    app = service_app("executor", ServiceSettings(max_queue=20, max_batch=8), default=stuck)
+
+    async def overloaded(client: httpx.AsyncClient) -> set[int]:
+        stuck.entered.clear()
+        stuck.released.clear()
+        asked = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
+        await asyncio.to_thread(stuck.entered.wait)
+        late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
+        gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
+        await waiting_are(app.state.desk, 1)
+        gone.cancel()
+        await waiting_are(app.state.desk, 0)
+        asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
+        await asyncio.gather(*asked[21:])
+        stuck.released.set()
+        return {late.status_code} | {(await each).status_code for each in asked}
+
+    def ours() -> Counter[str]:
+        gc.collect()
+        kinds = (type(one) for one in gc.get_objects())
+        return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("waymark."))
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+    ):
+        assert await overloaded(client) == {200, 429, 504}
+        before = ours()
+        assert await overloaded(client) == {200, 429, 504}
+        assert ours() == before
+        assert (app.state.desk.room.requests, app.state.desk.room.tokens) == (0, 0)
 
 
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:

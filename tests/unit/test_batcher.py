@@ -144,6 +144,27 @@ async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: R
     batcher.close()
 
 
+async def test_what_waited_for_the_model_waits_for_company_until_its_patience_ends_or_the_batch_is_full(
+    generator: Gated, room: Room, tally: Tally
+) -> None:
+    for max_wait, company in ((1e9, True), (0.005, False)):
+        batcher = make(generator, room, tally, max_batch=2, max_wait=max_wait)
+        generator.batches.clear()
+        generator.gate.clear()
+        generator.entered.clear()
+        busy = await running(batcher, generator)
+        first = ask(batcher, "first")
+        await tokenised(room, len("first"))
+        generator.gate.set()
+        await busy
+        second = ask(batcher, "second") if company else None
+        assert text(await first) == ["first 0"]
+        assert generator.batches[1:] == [["first", "second"] if company else ["first"]]
+        if second is not None:
+            await second
+        batcher.close()
+
+
 async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
     generator: Gated, room: Room, tally: Tally
 ) -> None:

@@ -1,12 +1,15 @@
-"""What is written to a connection in one round of the event loop goes out at once."""
+"""What is written to a connection in one round of the event loop goes out at once, and an answer when it is whole."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
+from uvicorn import Config
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.server import ServerState
 
-from waymark.serving.run import OneWrite
+from waymark.serving.run import OneWrite, _Protocol
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +56,28 @@ async def test_what_is_written_before_a_close_is_sent_and_nothing_to_a_closed_wi
     joined.write(b"late")
     await asyncio.sleep(0)
     assert wire.sent == [b"last"]
+
+
+async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> None:
+    wire = Wire()
+    sent_after: list[int] = []
+
+    async def answer(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        for part, more in ((b"bo", True), (b"dy", False)):
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+            sent_after.append(len(wire.sent))
+
+    config = Config(answer, log_config=None, lifespan="off")
+    config.load()
+    protocol = _Protocol(config, ServerState(), {}, asyncio.get_running_loop())
+    protocol.connection_made(wire)
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: s\r\n\r\n")
+    while len(sent_after) < 2:  # noqa: ASYNC110 - it needs but some rounds of the loop
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sent_after == [0, 1]
+    (whole,) = wire.sent
+    assert whole.startswith(b"HTTP/1.1 200 OK")
+    assert whole.endswith(b"\r\n\r\nbody")
+    protocol.timeout_keep_alive_handler()

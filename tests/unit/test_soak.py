@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.services import Service
-from benchmarks.soak import Mark, Watch, report_overload
+from benchmarks.soak import Overload, report_overload
+from benchmarks.watch import Mark, Watch
 from waymark.loadtest.drive import Load, Outcome, Samples
 from waymark.loadtest.results import stage
 
@@ -13,17 +14,28 @@ PEAK = 100
 """Answers a second."""
 DISTURBED = range(5, 8)
 """Seconds in which others take a core, half of the answers come too late, and refusals too."""
+STOLEN = 2
+"""A second in which the host takes a tenth of a core, and one refusal is late."""
+UNEXPLAINED = 0
+"""One in which a refusal is late and nothing was taken."""
+LOAD_LATE = 9
+"""One in which the load sends all refused requests 60 ms late."""
 
 
 def samples() -> Samples:
     """Ten seconds at twice the peak, every other request refused."""
     made = Samples(began=1_000.0, window=10.0)
     for number in range(2 * PEAK * 10):
+        second, within = divmod(number, 2 * PEAK)
         due = made.began + number / (2 * PEAK)
-        slow = int(due - made.began) in DISTURBED and number % 4 < 2
         outcome: Outcome = 429 if number % 2 else 200
-        ended = due + (1.5 if slow else 0.01)
-        made.add(number, due, due + (0.02 if slow and outcome == 429 else 0.0), ended, outcome)
+        started = due + (0.06 if second == LOAD_LATE and outcome == 429 else 0.0)
+        seconds = 0.01
+        if second in DISTURBED and number % 4 < 2:
+            seconds = 1.5
+        if second in (STOLEN, UNEXPLAINED) and within == 101:
+            seconds = 0.08
+        made.add(number, due, started, started + seconds, outcome)
         made.sent += 1
     return made
 
@@ -31,33 +43,56 @@ def samples() -> Samples:
 def watch(service: Service) -> Watch:
     """Marks of every second, also of the peak before."""
     watching = Watch(service)
-    others = 0.0
+    others = stolen = 0.0
     for second in range(970, 1_013):
-        watching.marks.append(Mark(second + 0.0, memory_mb=200.0 + second / 1_000, stolen=0.0, others=others))
+        memory = 200.0 + second / 1_000
+        watching.marks.append(Mark(float(second), memory, stolen=stolen, others=others, waited=2 * others))
         others += 1.0 if second - 1_000 in DISTURBED else 0.0
+        stolen += 0.1 if second - 1_000 == STOLEN else 0.0
     return watching
 
 
-def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed() -> None:
+@pytest.fixture
+def report() -> Overload:
     load = Load(rate=2.0 * PEAK, concurrency=None, seconds=10.0, requests=10_000, arrivals="constant")
-    at_peak = Samples(began=975.0, window=20.0)
     over = samples()
-    report = report_overload(
+    return report_overload(
         watch(Service.__new__(Service)),
-        [at_peak, over],
+        [Samples(began=975.0, window=20.0), over],
         stage(load, over, run="r"),
         peak=PEAK,
         peak_after=PEAK,
         minutes=10 / 60,
         threads=1,
     )
+
+
+def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed(report: Overload) -> None:
     assert report.goodput_ratio == pytest.approx(0.85)
     assert report.goodput_tenths == pytest.approx([1.0] * 5 + [0.5] * 3 + [1.0] * 2)
-    assert (report.refused_late, report.refused_late_sent_late) == (150, 150)
     assert report.taken_at_peak == 0
     assert report.others_tenths[6] == pytest.approx(1.0)
     assert report.undisturbed is not None
     assert report.undisturbed.seconds <= 7
     assert report.undisturbed.goodput_ratio == pytest.approx(1.0)
-    assert report.undisturbed.refused_late == 0
+
+
+def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_counts_apart(report: Overload) -> None:
+    assert report.refused_late == 150 + 2
+    assert report.refused_late_from_due == 150 + 2 + PEAK
+    assert report.sent_late_ms.max == pytest.approx(60)
+    assert report.refused_ms.p50 == pytest.approx(10)
     assert not report.holds
+
+
+def test_every_second_with_late_refusals_says_who_had_the_cores(report: Overload) -> None:
+    assert [(one.second, one.refused_late, one.cause) for one in report.late_seconds] == [
+        (UNEXPLAINED, 1, "neither"),
+        (STOLEN, 1, "host"),
+        *((second, 50, "others") for second in DISTURBED),
+    ]
+    stolen, busy = report.late_seconds[1], report.late_seconds[3]
+    assert (stolen.stolen, stolen.others, stolen.waited) == pytest.approx((0.1, 0.0, 0.0))
+    assert stolen.slowest_ms == pytest.approx(80)
+    assert busy.others == pytest.approx(2.0)  # until the last of them was over, 1.5 s later
+    assert busy.waited == pytest.approx(4.0)

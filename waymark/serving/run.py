@@ -30,8 +30,8 @@ CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
-_COLLECT_AFTER = 50_000
-"""Objects: a queue of 250 requests with their turns, and as much again."""
+_COLLECT_AFTER = 500_000
+"""Objects: a full queue with all of its turns, several times over."""
 _LOOK_SECONDS = 0.05
 
 
@@ -109,8 +109,9 @@ def serve(
     # a busy event loop lets go of it after 5 ms only.
     sys.setswitchinterval(_SWITCH_SECONDS)
     # A collection halts every thread. What is loaded by now stays, so none looks through it again; and what waits dies
-    # by its reference counts, so none begins while no more than a full queue is there: at Python's own threshold they
-    # ran eight times a second for 5 to 30 ms under overload.
+    # by its reference counts (after thousands of requests there was no cycle to collect), so none need begin: at
+    # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
+    # that fills up made one of 50 ms, behind which refusals were late.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
@@ -124,7 +125,7 @@ def serve(
 
 
 class OneWrite:
-    """A transport that sends what is written in one round of the event loop at once.
+    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
 
     uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
     """
@@ -141,24 +142,31 @@ class OneWrite:
     def write(self, data: bytes) -> None:
         """Send this at the end of the round."""
         if not self._parts:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._parts.append(data)
 
-    def close(self) -> None:
-        """Send what is written, then close."""
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send it now."""
         if self._parts and not self._transport.is_closing():
             self._transport.write(b"".join(self._parts))
         self._parts.clear()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self.flush()
+        self._transport.close()
 
 
 class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
         """Begin with a connection."""
-        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+        self._writer = OneWrite(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._writer))
+
+    def on_response_complete(self) -> None:
+        """Send an answer that is whole: the next round of a busy event loop is many milliseconds away."""
+        self._writer.flush()
+        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):
