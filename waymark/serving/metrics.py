@@ -123,7 +123,7 @@ class Models:
         )
         self.prompt_tokens = counter("waymark_prompt_tokens", "Input tokens read, padding excluded.")
         self.padded_tokens = counter("waymark_padded_tokens", "Input tokens read, padding included.")
-        self.completion_tokens = counter("waymark_completion_tokens", "Tokens of the answers, chosen candidates included.")
+        self.completion_tokens = counter("waymark_completion_tokens", "Tokens of answers, chosen candidates included.")
         self.truncated = counter("waymark_truncated", "Requests whose prompt was cut.")
         self.truncated_tokens = counter("waymark_truncated_tokens", "Tokens that were cut from prompts.")
         self.lost = counter("waymark_lost", "Work that was given up.", "reason")
