@@ -9,17 +9,13 @@ gain, never an episode. An older Java has no such cache and gets none.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # no POSIX: nobody could be sure to be the only one who writes
-    fcntl = None  # type: ignore[assignment]
 
 _OLDEST = 25
 """Java's first version that writes a cache in one go, what methods do included."""
@@ -41,7 +37,7 @@ class JavaCache:
             home = Path(java).resolve().parents[1]
             release = (home / "release").read_text()
             version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
-            if fcntl is None or version is None or int(version[1]) < _OLDEST:
+            if version is None or int(version[1]) < _OLDEST:
                 return
             marks = [f"{jar} {(stat := os.stat(jar)).st_size} {stat.st_mtime_ns}" for jar in jars]
             name = hashlib.sha256("\n".join([str(home), release, *marks]).encode()).hexdigest()[:16]
