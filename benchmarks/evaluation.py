@@ -1,10 +1,11 @@
 """How many episodes an hour an evaluation plays: against the published loop, and with two workers against one.
 
-    python -m benchmarks.evaluation [--episodes 30] [--rounds 2] [--slots N] [--json FILE]
+    python -m benchmarks.evaluation [--tasks 30] [--protocol quick] [--rounds 2] [--slots N] [--json FILE]
     python -m benchmarks.evaluation --workers [--pause SECONDS]
 
-Both sides play the same test variations with the shipped checkpoints under the limits of protocol `seed`, in turn: the
-first of each of the 30 task types, or fewer, evenly taken from them. The published loop is one process:
+Both sides play the same variations with the shipped checkpoints under the limits of protocol `seed`, in turn: the first
+test variation of each of the 30 task types, or of fewer, evenly taken from them; with `--protocol dev` or `seed` five
+or ten of each, as long as the evaluations that people run. The published loop is one process:
 `ScienceWorldEnv.step`, transformers in float32 with a beam of five, one prompt at a time, both models at every step
 (`benchmarks.published`). The other side is what `waymark evaluate` starts and asks: Redis, the services, a worker with
 its simulators. Starting is not counted on either side, nor is an episode that each simulator plays before; simulators
@@ -30,7 +31,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import BaseModel
@@ -41,7 +42,7 @@ from benchmarks.machine import Machine, describe, figures
 from waymark.client import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.process import children, cpu_seconds, simulators_at_once
-from waymark.protocols import PROTOCOLS
+from waymark.protocols import PROTOCOLS, episodes
 from waymark.stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
 from waymark.tasks import TASKS, TaskType
 
@@ -52,6 +53,7 @@ LIMITS = PROTOCOLS["seed"].limits_of(AgentConfig())
 PUBLISHED_TARGET, WORKERS_TARGET = 10.0, 1.7
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "scienceworld")
 OURS = "waymark evaluate"
+Protocol = Literal["quick", "dev", "seed"]
 
 
 class Played(BaseModel):
@@ -93,11 +95,16 @@ def tasks(count: int) -> list[TaskType]:
     return [TASKS[place * len(TASKS) // count] for place in range(count)]
 
 
-def play_published(loop: PublishedLoop, chosen: Sequence[TaskType]) -> Played:
-    """The first test variation of each task in the published loop."""
+def asked(chosen: Sequence[TaskType], protocol: Protocol) -> EvaluationRequest:
+    """An evaluation of a protocol's variations of these tasks."""
+    return EvaluationRequest(protocol=protocol, tasks=tuple(task.id for task in chosen), limits=LIMITS)
+
+
+def play_published(loop: PublishedLoop, request: EvaluationRequest) -> Played:
+    """The episodes of an evaluation in the published loop, in the same order."""
     pids = [os.getpid(), loop.simulator]
     computed, began = cpu_seconds(pids), time.perf_counter()
-    played = [loop.play(task.id, task.split("test").start) for task in chosen]
+    played = [loop.play(one.task, one.variation) for one in episodes("published", request)]
     return Played(
         side="published loop",
         episodes=len(played),
@@ -109,12 +116,11 @@ def play_published(loop: PublishedLoop, chosen: Sequence[TaskType]) -> Played:
     )
 
 
-def evaluate(side: str, stack: Stack, chosen: Sequence[TaskType], *workers: Part) -> Played:
+def evaluate(side: str, stack: Stack, request: EvaluationRequest, *workers: Part) -> Played:
     """The same as an evaluation of a running stack, from its submission to its last result.
 
     `workers` are those that the stack has not started itself.
     """
-    request = EvaluationRequest(protocol="quick", tasks=tuple(task.id for task in chosen), limits=LIMITS)
     parts = [*stack.pids.values(), *(worker.process.pid for worker in workers)]
     pids = [os.getpid(), *parts, *(simulator for part in parts for simulator in children(part))]
     computed, began = cpu_seconds(pids), time.perf_counter()
@@ -137,7 +143,7 @@ async def _results(url: str, request: EvaluationRequest) -> list[EpisodeResult]:
 
 
 def against_published(
-    chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path, slots: int | None
+    request: EvaluationRequest, rounds: Iterable[int], scratch: Path, slots: int | None
 ) -> list[tuple[Played, Played]]:
     """Rounds of the published loop and the stack, in turn."""
     from benchmarks.published import PublishedLoop
@@ -145,15 +151,15 @@ def against_published(
     with Stack(StackOptions(runs=scratch, slots=slots)) as stack, chdir(scratch):
         loop = PublishedLoop(CHECKPOINTS / "controller", CHECKPOINTS / "executor", LIMITS)
         try:
-            play_published(loop, tasks(1))
-            evaluate(OURS, stack, tasks(slots or simulators_at_once()))
-            return [(play_published(loop, chosen), evaluate(OURS, stack, chosen)) for _ in rounds]
+            play_published(loop, asked(tasks(1), "quick"))
+            evaluate(OURS, stack, asked(tasks(slots or simulators_at_once()), "quick"))
+            return [(play_published(loop, request), evaluate(OURS, stack, request)) for _ in rounds]
         finally:
             loop.close()
 
 
 def one_against_two(
-    chosen: Sequence[TaskType], rounds: Iterable[int], scratch: Path, pause: float | None
+    request: EvaluationRequest, rounds: Iterable[int], scratch: Path, pause: float | None
 ) -> list[tuple[Played, Played]]:
     """Rounds of one worker with one simulator and of two such, in turn."""
     found = []
@@ -167,11 +173,11 @@ def one_against_two(
     ):
         for _ in rounds:
             with _worker(stack, scratch, pause) as first:
-                evaluate("warm-up", stack, tasks(1), first)
-                alone = evaluate("one worker", stack, chosen, first)
+                evaluate("warm-up", stack, asked(tasks(1), "quick"), first)
+                alone = evaluate("one worker", stack, request, first)
                 with _worker(stack, scratch, pause) as second:
-                    evaluate("warm-up", stack, tasks(2), first, second)
-                    found.append((alone, evaluate("two workers", stack, chosen, first, second)))
+                    evaluate("warm-up", stack, asked(tasks(2), "quick"), first, second)
+                    found.append((alone, evaluate("two workers", stack, request, first, second)))
     return found
 
 
@@ -249,7 +255,8 @@ def show(found: Report, console: Console) -> None:
 
 
 def main(
-    episodes: Annotated[int, typer.Option(help="Of a round, on each side.", min=1, max=len(TASKS))] = 30,
+    task_types: Annotated[int, typer.Option("--tasks", help="Task types of a round.", min=1, max=len(TASKS))] = 30,
+    protocol: Annotated[Protocol, typer.Option(help="Whose variations of each are played.")] = "quick",
     rounds: Annotated[int, typer.Option(help="Times that both sides play.", min=1)] = 2,
     slots: Annotated[int | None, typer.Option(help="Simulators of the stack; by default its own choice.")] = None,
     workers: Annotated[bool, typer.Option("--workers", help="Compare two workers with one instead.")] = False,
@@ -259,12 +266,13 @@ def main(
     """Play on both sides and print the ratio."""
     machine = describe(*_LIBRARIES)
     console = Console(highlight=False)
+    request = asked(tasks(task_types), protocol)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         scratch, turns = Path(folder), progress.track(range(rounds), description="rounds")
         if workers:
-            played = one_against_two(tasks(episodes), turns, scratch, pause)
+            played = one_against_two(request, turns, scratch, pause)
         else:
-            played = against_published(tasks(episodes), turns, scratch, slots)
+            played = against_published(request, turns, scratch, slots)
     found = report(machine, played, WORKERS_TARGET if workers else PUBLISHED_TARGET)
     show(found, console)
     if json is not None:

@@ -252,7 +252,7 @@ def _decide(model: ServedModel, request: DecisionRequest) -> Decided:
     if query.candidates is None:
         (generation,) = model.generator.generate([query.prompt], n=query.n)
     else:
-        (generation,) = model.generator.score([query.prompt], [query.candidates])
+        (generation,) = model.generator.score([query.prompt], [query.candidates], n=query.n)
     return question.read(Answer(query, generation, queue_ms=0.0, tokenise_ms=0.0, model_ms=0.0))
 
 

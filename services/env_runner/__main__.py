@@ -38,8 +38,12 @@ def main() -> None:
 
 
 def _open(settings: Settings) -> Environment:
-    limits = {"memory_mb": settings.simulator_memory_mb, "timeout": settings.simulator_timeout_seconds}
-    return open_environment(settings.environment, **limits)
+    return open_environment(
+        settings.environment,
+        memory_mb=settings.simulator_memory_mb,
+        timeout=settings.simulator_timeout_seconds,
+        cache=settings.simulator_cache,
+    )
 
 
 def _serve(settings: Settings) -> None:

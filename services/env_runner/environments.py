@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 from waymark.environment import Environment
@@ -10,10 +11,11 @@ from waymark.environment import Environment
 EnvironmentName = Literal["scienceworld", "scripted"]
 
 
-def open_environment(name: EnvironmentName, *, memory_mb: float, timeout: float) -> Environment:
+def open_environment(name: EnvironmentName, *, memory_mb: float, timeout: float, cache: Path | None) -> Environment:
     """Start one; `scienceworld` takes 3 to 5 s. Raises EnvironmentFault, JavaMissing.
 
     A simulator that holds more than `memory_mb`, or takes more than `timeout` seconds for a step, is ended.
+    In the folder `cache` simulators keep what makes the next ones faster.
     """
     if name == "scripted":
         from waymark.environment.scripted import ScriptedEnvironment
@@ -21,7 +23,7 @@ def open_environment(name: EnvironmentName, *, memory_mb: float, timeout: float)
         return ScriptedEnvironment()
     from waymark.environment.scienceworld import ScienceWorldSlot
 
-    return ScienceWorldSlot(memory_mb=memory_mb, timeout=timeout)
+    return ScienceWorldSlot(memory_mb=memory_mb, timeout=timeout, cache=cache)
 
 
 def environment_version(name: EnvironmentName) -> str:

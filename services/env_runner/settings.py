@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import Field, JsonValue, SecretStr
+from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from services.env_runner.environments import EnvironmentName
 from waymark.chat import Endpoint
@@ -14,6 +16,13 @@ from waymark.serving.settings import ListenSettings
 
 def _greedy() -> dict[str, JsonValue]:
     return {"temperature": 0}
+
+
+def _user_cache() -> Path | None:
+    """The folder for caches of the user who runs this; None for one without a home."""
+    with suppress(RuntimeError):
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "waymark"
+    return None
 
 
 class Settings(ListenSettings):
@@ -39,6 +48,8 @@ class Settings(ListenSettings):
     """A simulator that holds more than this is replaced, and its episode played again."""
     simulator_timeout_seconds: float = Field(60.0, gt=0)
     """One that takes longer than this for a step, too."""
+    simulator_cache: Path | None = Field(default_factory=_user_cache)
+    """Where simulators keep what makes the next ones faster, some 30 MB for each Java; empty: nowhere."""
     planner_url: str = ""
     """Base address of the chat endpoint that plans whole episodes (`llm_plan`), e.g. `…/v1`; empty: there is none."""
     planner_model: str = ""
@@ -49,6 +60,11 @@ class Settings(ListenSettings):
     """More fields of each request to it, as a JSON object, e.g. max_tokens."""
     planner_timeout_seconds: float = Field(120.0, gt=0)
     """How long it may take for one try."""
+
+    @field_validator("simulator_cache", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @property
     def planner(self) -> Endpoint | None:

@@ -5,6 +5,7 @@ tests/parity holds all engines to it on the checkpoints that ship and real state
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -190,6 +191,18 @@ def test_both_engines_rank_candidates_alike(pair: Pair) -> None:
     means = [each.mean_logprob for each in fast[0].candidates]
     assert means == sorted(means, reverse=True)
     assert_same(fast, pair.reference.score(TEXTS, [CANDIDATES] * len(TEXTS)))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_the_best_candidates_are_the_first_of_all(pair: Pair, engine: str, n: int) -> None:
+    generator: Generator = getattr(pair, engine)
+    choices = [CANDIDATES[: len(CANDIDATES) - number % 2] for number in range(len(TEXTS))]
+    everyone = generator.score(TEXTS, choices)
+    assert_same(
+        generator.score(TEXTS, choices, n=n),
+        [dataclasses.replace(one, candidates=one.candidates[:n]) for one in everyone],
+    )
 
 
 @pytest.mark.parametrize("engine", ["fast", "reference"])

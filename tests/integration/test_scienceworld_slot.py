@@ -17,6 +17,8 @@ from scienceworld import ScienceWorldEnv
 
 from tests.oracle import one_of_each_task
 from waymark import environment
+from waymark.environment import Step
+from waymark.environment.java_cache import JavaCache
 from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.tasks import SPLITS, TASKS, find_task
@@ -261,3 +263,64 @@ def test_the_jvm_dies_with_a_parent_that_is_killed() -> None:
         os.kill(pid, 0)
         parent.send_signal(signal.SIGKILL)
     assert gone(pid)
+
+
+def play(slot: ScienceWorldSlot, steps: int) -> list[Step]:
+    slot.reset("4-2", 0, "easy")
+    ways = ("look around", "teleport to kitchen", "open fridge", "pick up thermometer", "wait1", "teleport to hallway")
+    return [slot.step(ways[number % len(ways)]) for number in range(steps)]
+
+
+def mapped(slot: ScienceWorldSlot) -> bool:
+    """Whether the JVM has a cache in its memory."""
+    return ".aot" in Path(f"/proc/{slot._process.pid}/maps").read_text()
+
+
+def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_same(tmp_path: Path) -> None:
+    first, beside = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
+    expected = play(first, 240)
+    assert not mapped(first)
+    beside.close()
+    first.close()
+    (written,) = tmp_path.glob("*.aot")
+    assert [one for one in tmp_path.iterdir() if one.suffix not in (".aot", ".lock")] == []
+    before = written.stat().st_mtime_ns
+    second, third = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
+    assert mapped(second)
+    assert mapped(third)
+    assert play(second, 240) == expected
+    second.close()
+    third.close()
+    assert written.stat().st_mtime_ns == before
+
+
+def test_a_jvm_that_has_learnt_little_or_was_killed_leaves_nothing_for_others(tmp_path: Path) -> None:
+    for steps in (3, 240):
+        slot = ScienceWorldSlot(cache=tmp_path)
+        play(slot, steps)
+        if steps > 3:
+            slot._process.kill()
+        slot.close()
+        assert {one.suffix for one in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_cache_that_java_cannot_read_and_a_folder_that_cannot_be_made_cost_nothing_else(tmp_path: Path) -> None:
+    slot = ScienceWorldSlot(cache=tmp_path)
+    assert slot._cache is not None
+    slot._cache._file.write_bytes(b"no cache" * 1_000)
+    unread = ScienceWorldSlot(cache=tmp_path)
+    nowhere = ScienceWorldSlot(cache=slot._cache._file / "folder")
+    for one in (unread, nowhere, slot):
+        assert len(play(one, 3)) == 3
+        one.close()
+
+
+def test_an_older_java_gets_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "release").write_text('IMPLEMENTOR="somebody"\nJAVA_VERSION="21.0.2"\n')
+    older = JavaCache(tmp_path / "cache", str(tmp_path / "bin" / "java"), [])
+    (tmp_path / "release").write_text('IMPLEMENTOR="somebody"\nJAVA_VERSION="26"\n')
+    newer = JavaCache(tmp_path / "cache", str(tmp_path / "bin" / "java"), [])
+    assert not older.options
+    assert newer.options
+    newer.close(whole=False)

@@ -161,6 +161,14 @@ def test_candidates_are_ranked_alike(contest: Contest) -> None:
             assert all(len(each.token_logprobs) == each.tokens for each in ranked.candidates)
 
 
+def test_the_best_candidates_are_the_first_of_all(contest: Contest) -> None:
+    prompts, choices = contest.prompts[:FEW], contest.choices()
+    everyone = contest.engine.score(prompts, choices)
+    for n in (1, 3):
+        for one, ranked in zip(contest.engine.score(prompts, choices, n=n), everyone, strict=True):
+            assert_near(one.candidates, ranked.candidates[:n])
+
+
 def test_what_is_scored_is_what_was_generated(contest: Contest) -> None:
     prompts = contest.prompts[:FEW]
     greedy = [one.candidates[0] for one in contest.engine.generate(prompts)]

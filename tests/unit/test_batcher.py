@@ -36,9 +36,11 @@ class Gated(ScriptedGenerator):
         self._enter(prompts)
         return super().generate(prompts, n=n)
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
         self._enter(prompts)
-        return super().score(prompts, candidates)
+        return super().score(prompts, candidates, n=n)
 
     def close(self) -> None:
         self.closed = True
@@ -206,15 +208,22 @@ async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated
 
 async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, generator: Gated, room: Room) -> None:
     busy = await running(batcher, generator)
-    queries = [Query("a"), Query("b", n=2), Query("c", candidates=("c 1", "c 0")), Query("d"), Query("e", n=2)]
+    queries = [
+        Query("a"),
+        Query("b", n=2),
+        Query("c", n=2, candidates=("c 1", "c 0")),
+        Query("d"),
+        Query("e", n=2),
+        Query("f", candidates=("f 1", "f 0")),
+    ]
     tasks = [ask(batcher, query) for query in queries]
-    await tokenised(room, 5)
+    await tokenised(room, 6)
     generator.gate.set()
     await busy
     answers = [(await task)[0] for task in tasks]
-    assert text(answers) == ["a 0", "b 0", "c 0", "d 0", "e 0"]
-    assert [len(answer.generation.candidates) for answer in answers] == [1, 2, 2, 1, 2]
-    assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"]]
+    assert text(answers) == ["a 0", "b 0", "c 0", "d 0", "e 0", "f 0"]
+    assert [len(answer.generation.candidates) for answer in answers] == [1, 2, 2, 1, 2, 1]
+    assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"], ["f"]]
 
 
 async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:

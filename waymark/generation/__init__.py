@@ -90,8 +90,10 @@ class Generator(Protocol):
         """
         ...
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Each prompt's own candidates with their log-probabilities, best mean first."""
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
+        """The `n` best of each prompt's own candidates, None: all, with their log-probabilities, best mean first."""
         ...
 
     def close(self) -> None:

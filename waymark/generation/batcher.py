@@ -55,7 +55,7 @@ rare length would be chosen late, and get its answer when nobody wants it any mo
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a model is asked: `n` answers to a prompt, or with `candidates` their scores."""
+    """What a model is asked: `n` answers to a prompt, or the `n` best of its `candidates`."""
 
     prompt: str
     n: int = 1
@@ -63,8 +63,8 @@ class Query:
 
     @property
     def kind(self) -> int:
-        """What can share a batch: equal `n`, or 0 for scoring."""
-        return self.n if self.candidates is None else 0
+        """What can share a batch: equal `n`, below 0 for scoring."""
+        return self.n if self.candidates is None else -self.n
 
     @property
     def rows(self) -> int:
@@ -451,7 +451,8 @@ class Batcher:
         if queries[0].candidates is None:
             generations = self._generator.generate(prompts, n=queries[0].n)
         else:
-            generations = self._generator.score(prompts, [query.candidates or () for query in queries])
+            choices = [query.candidates or () for query in queries]
+            generations = self._generator.score(prompts, choices, n=queries[0].n)
         seconds = time.monotonic() - started
         return [
             Answer(

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import ctranslate2
+import numpy as np
 
 from waymark.checkpoint import Checkpoint
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation.best import Answer, Ranked, best
 from waymark.generation.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory
 
@@ -99,8 +101,8 @@ class CTranslate2Generator(ABC):
         """For each prompt the best `n` answers, as names of tokens with the end token, and their log-probabilities."""
 
     @abstractmethod
-    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
-        """The log-probabilities of answers (prompt, token ids without the end), each token's and the end's."""
+    def _logprobs(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[float]]:
+        """The log-probabilities of each token of answers to prompts."""
 
     @property
     def engine(self) -> str:
@@ -138,26 +140,40 @@ class CTranslate2Generator(ABC):
             for one, (answers, scores) in zip(encoded, self._search(encoded, n), strict=True)
         ]
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
+        """The `n` best of each prompt's own candidates, best mean first.
+
+        The prompt is read again for every candidate; by an encoder-decoder with `n` only for those that could be among
+        the best.
+        """
         encoded = self.encode(prompts)
-        logprobs = self._logprobs(
-            [
-                (one, self._tokens.target(text, one))
-                for one, texts in zip(encoded, candidates, strict=True)
-                for text in texts
-            ]
-        )
-        scored = []
-        for one, texts in zip(encoded, candidates, strict=True):
-            rows = [next(logprobs) for _ in texts]
-            found = [Candidate(text, sum(row), len(row), tuple(row)) for text, row in zip(texts, rows, strict=True)]
-            scored.append(_generation(one, sorted(found, key=lambda each: each.mean_logprob, reverse=True)))
-        return scored
+        choices = [
+            [[*self._tokens.target(text, one), self._tokens.end] for text in own]
+            for one, own in zip(encoded, candidates, strict=True)
+        ]
+        return [
+            _generation(
+                one,
+                [Candidate(own[each.place], sum(each.logprobs), len(each.logprobs), each.logprobs) for each in ranked],
+            )
+            for one, own, ranked in zip(encoded, candidates, self._rank(encoded, choices, n), strict=True)
+        ]
 
     def close(self) -> None:
         """Free the weights. Idempotent."""
         self._model.unload_model()
+
+    def _rank(
+        self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None
+    ) -> list[list[Ranked]]:
+        """Of each prompt's answers the `n` with the best mean log-probability a token: every one is read."""
+        logprobs = self._logprobs(
+            [(one, answer) for one, answers in zip(prompts, choices, strict=True) for answer in answers]
+        )
+        read = [[Ranked(place, tuple(next(logprobs))) for place in range(len(answers))] for answers in choices]
+        return [sorted(ranked, key=lambda one: one.mean, reverse=True)[:n] for ranked in read]
 
     def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
         """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
@@ -186,14 +202,38 @@ class Seq2SeqGenerator(CTranslate2Generator):
         )
         return ((result.hypotheses, result.scores) for result in results)
 
-    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
+    def _logprobs(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[float]]:
         results = self._model.score_batch(
             [self._tokens.names(prompt.ids) for prompt, _ in rows],
-            [self._tokens.names(answer) for _, answer in rows],
+            [self._tokens.names(answer[:-1]) for _, answer in rows],  # it adds the end itself
             max_input_length=0,
             **self._batching([len(prompt.ids) for prompt, _ in rows]),
         )
         return (result.log_probs for result in results)
+
+    def _rank(
+        self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None
+    ) -> list[list[Ranked]]:
+        """As every engine ranks, from as few answers as it takes."""
+        spoilt = any(self._tokens.end in answer[:-1] for answers in choices for answer in answers)
+        if n is None or spoilt:  # the library would end there and not tell of the rest
+            return super()._rank(prompts, choices, n)
+        return best(lambda asked: self._read([(prompts[number], answer) for number, answer in asked]), choices, n)
+
+    def _read(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[Any]]:
+        """At each place of answers to prompts the log-probabilities of the whole vocabulary, as arrays."""
+        results = self._model.translate_batch(
+            [self._tokens.names(prompt.ids) for prompt, _ in rows],
+            target_prefix=[self._tokens.names(answer[:-1]) for _, answer in rows],
+            beam_size=1,
+            max_decoding_length=max(len(answer) for _, answer in rows),
+            min_decoding_length=0,
+            max_input_length=0,
+            return_logits_vocab=True,
+            **self._batching([len(prompt.ids) for prompt, _ in rows]),
+        )
+        for result, (_, answer) in zip(results, rows, strict=True):
+            yield [_log_softmax(np.asarray(row, dtype=np.float64)) for row in result.logits[0][: len(answer)]]
 
 
 class CausalGenerator(CTranslate2Generator):
@@ -229,14 +269,14 @@ class CausalGenerator(CTranslate2Generator):
         )
         return promises
 
-    def _logprobs(self, rows: Sequence[tuple[Encoded, list[int]]]) -> Iterator[list[float]]:
-        whole = [[*prompt.ids, *answer, self._tokens.end] for prompt, answer in rows]
+    def _logprobs(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[float]]:
+        whole = [[*prompt.ids, *answer] for prompt, answer in rows]
         results = self._model.score_batch(
             [self._tokens.names(ids) for ids in whole],
             max_input_length=0,
             **self._batching([len(ids) for ids in whole]),
         )
-        return (result.log_probs[-len(answer) - 1 :] for result, (_, answer) in zip(results, rows, strict=True))
+        return (result.log_probs[-len(answer) :] for result, (_, answer) in zip(results, rows, strict=True))
 
 
 def _choose_instructions() -> None:
@@ -247,6 +287,11 @@ def _choose_instructions() -> None:
     with suppress(OSError):
         if set(Path("/proc/cpuinfo").read_text().split()) >= _AVX512:
             os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
+
+
+def _log_softmax(logits: Any) -> Any:
+    highest = logits.max()
+    return logits - (highest + np.log(np.exp(logits - highest).sum()))
 
 
 def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:

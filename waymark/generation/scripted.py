@@ -58,13 +58,16 @@ class ScriptedGenerator:
             for prompt in map(_text, prompts)
         ]
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Candidates by the policy's log-probabilities, best mean first; what it does not say is unlikely."""
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
+        """The `n` best candidates by the policy, best mean first; what it does not say is unlikely."""
         generations = []
         for prompt, texts in zip(map(_text, prompts), candidates, strict=True):
             known = dict(self._policy(prompt))
             found = [_candidate(text, known.get(text, _UNLIKELY)) for text in texts]
-            generations.append(_generation(prompt, sorted(found, key=lambda one: one.mean_logprob, reverse=True)))
+            found.sort(key=lambda one: one.mean_logprob, reverse=True)
+            generations.append(_generation(prompt, found[:n]))
         return generations
 
     def close(self) -> None:

@@ -181,8 +181,10 @@ class TransformersGenerator(ABC):
         return [found[place] for place in range(len(encoded))]
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Each prompt's own candidates, best mean first."""
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
+        """The `n` best of each prompt's own candidates, best mean first."""
         encoded = self.encode(prompts)
         found: dict[int, Generation] = {}
         for places in _batches(encoded, 1):
@@ -197,7 +199,7 @@ class TransformersGenerator(ABC):
             for place, prompt, each in zip(places, read.prompts, texts, strict=True):
                 scored = [_candidate(text, next(logprobs)) for text in each]
                 scored.sort(key=lambda one: one.mean_logprob, reverse=True)
-                found[place] = _generation(prompt, scored)
+                found[place] = _generation(prompt, scored[:n])
         return [found[place] for place in range(len(encoded))]
 
     def close(self) -> None:

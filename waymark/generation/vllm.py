@@ -105,8 +105,10 @@ class VllmGenerator:
             for one, found in zip(encoded, answers, strict=True)
         ]
 
-    def score(self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]]) -> list[Generation]:
-        """Each prompt's own candidates, best mean first. The prompt is read again for every candidate."""
+    def score(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> list[Generation]:
+        """The `n` best of each prompt's own candidates, best mean first; it is read again for every candidate."""
         encoded = self.encode(prompts)
         rows = [
             (one, [*self._tokens.target(text, one), self._end])
@@ -126,7 +128,7 @@ class VllmGenerator:
         for one, texts in zip(encoded, candidates, strict=True):
             found = [_scored(text, next(logprobs)) for text in texts]
             found.sort(key=lambda each: each.mean_logprob, reverse=True)
-            scored.append(_generation(one, found))
+            scored.append(_generation(one, found[:n]))
         return scored
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class Question:
         if valid is None:
             return Query(prompt, n=self.request.n)
         self._actions = self._targets(valid)
-        return Query(prompt, candidates=tuple(self._actions))
+        return Query(prompt, n=self.request.n, candidates=tuple(self._actions))
 
     def _targets(self, valid: Sequence[str]) -> dict[str, str]:
         targets: dict[str, str] = {}

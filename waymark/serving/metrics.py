@@ -14,7 +14,7 @@
     waymark_batch_requests{model}              requests in one batch
     waymark_prompt_tokens_total{model}         input tokens that were read, after truncation, padding excluded
     waymark_padded_tokens_total{model}         the same with the padding to each batch's longest prompt
-    waymark_completion_tokens_total{model}     tokens that were written, or scored as candidates
+    waymark_completion_tokens_total{model}     tokens of the answers, chosen candidates included
     waymark_truncated_total{model}             requests whose prompt was cut at the checkpoint's limit
     waymark_truncated_tokens_total{model}      tokens that were cut
     waymark_lost_total{model,reason}           work that was given up: full, deadline, gone (its caller), closing
@@ -123,7 +123,7 @@ class Models:
         )
         self.prompt_tokens = counter("waymark_prompt_tokens", "Input tokens read, padding excluded.")
         self.padded_tokens = counter("waymark_padded_tokens", "Input tokens read, padding included.")
-        self.completion_tokens = counter("waymark_completion_tokens", "Tokens written, or scored as candidates.")
+        self.completion_tokens = counter("waymark_completion_tokens", "Tokens of answers, chosen candidates included.")
         self.truncated = counter("waymark_truncated", "Requests whose prompt was cut.")
         self.truncated_tokens = counter("waymark_truncated_tokens", "Tokens that were cut from prompts.")
         self.lost = counter("waymark_lost", "Work that was given up.", "reason")

@@ -1,0 +1,27 @@
+"""Where simulators keep their cache: in the user's folder, elsewhere or nowhere, as the environment says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.env_runner.settings import Settings
+from waymark.serving.settings import read
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "", "HOME": "/home/somebody"}, Path("/home/somebody/.cache/waymark")),
+        ({"XDG_CACHE_HOME": "/caches"}, Path("/caches/waymark")),
+        ({"WAYMARK_SIMULATOR_CACHE": "/elsewhere"}, Path("/elsewhere")),
+        ({"WAYMARK_SIMULATOR_CACHE": ""}, None),
+    ],
+)
+def test_simulators_keep_their_cache_where_the_environment_says(
+    environment: dict[str, str], folder: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert read(Settings).simulator_cache == folder
