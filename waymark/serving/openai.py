@@ -292,7 +292,7 @@ async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, 
     found = [answer.generation.candidates[: request.n] for answer in answers]
     if request.logprobs is not None:  # generating tells how likely a whole answer is, scoring each of its tokens
         works = [
-            Work.of(Query(prompt, candidates=tuple(one.text for one in candidates)))
+            Work.of(Query(prompt, n=len(candidates), candidates=tuple(one.text for one in candidates)))
             for prompt, candidates in zip(request.prompts, found, strict=True)
         ]
         left = None if deadline_ms is None else max(1, deadline_ms - round((time.monotonic() - began) * 1000))
