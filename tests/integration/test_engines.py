@@ -232,8 +232,8 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
     exact = open_generator("transformers", checkpoint, dtype="float32").score(TEXTS[:1], [CANDIDATES])[0]
     near = small.score(TEXTS[:1], [CANDIDATES])[0]
     by_text = {each.text: each.mean_logprob for each in near.candidates}
-    # Random weights make large logits. A processor without VNNI adds int8 products up in 16 bits, and is off by twice as
-    # much as one with it.
+    # Random weights make large logits. A processor without VNNI adds int8 products up in 16 bits, and is off by twice
+    # as much as one with it.
     assert [by_text[each.text] for each in exact.candidates] == pytest.approx(
         [each.mean_logprob for each in exact.candidates], abs=0.3
     )
