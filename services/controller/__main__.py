@@ -6,7 +6,7 @@ from waymark.process import die_with_parent
 from waymark.serving import observe
 from waymark.serving.app import create_app
 from waymark.serving.models import open_models
-from waymark.serving.run import bind, exit_clearly, serve
+from waymark.serving.run import COLLECT_RARELY, bind, exit_clearly, serve
 from waymark.serving.settings import read_settings
 
 
@@ -24,6 +24,7 @@ def main() -> None:
             bound,
             grace_seconds=settings.grace_seconds,
             engine_cores=settings.threads if settings.part_cores else 0,
+            collect_after=COLLECT_RARELY,
             begin=desk.warm_up,
             drain=desk.drain,
         )

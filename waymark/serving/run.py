@@ -30,8 +30,8 @@ CANNOT_RUN = 2
 PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
-_COLLECT_AFTER = 500_000
-"""Objects: a full queue with all of its turns, several times over."""
+COLLECT_RARELY = 500_000
+"""Objects: a full queue of requests with all of their turns, several times over."""
 _LOOK_SECONDS = 0.05
 
 
@@ -79,6 +79,7 @@ def serve(
     *,
     grace_seconds: float = 10.0,
     engine_cores: int = 0,
+    collect_after: int | None = None,
     begin: Callable[[], None] = lambda: None,
     drain: Callable[[], None] = lambda: None,
 ) -> None:
@@ -87,7 +88,7 @@ def serve(
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
     up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
-    Raises PortInUse.
+    Python looks for cycles after `collect_after` objects, by default its own number. Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -108,13 +109,14 @@ def serve(
     # The model's thread comes back from native code and needs the interpreter at once, for its next batch; by default
     # a busy event loop lets go of it after 5 ms only.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # A collection halts every thread. What is loaded by now stays, so none looks through it again; and what waits dies
-    # by its reference counts (after thousands of requests there was no cycle to collect), so none need begin: at
+    # A collection halts every thread. What is loaded by now stays, so none looks through it again. Requests to a model
+    # die by their reference counts (after thousands there was no cycle to collect), so for those none need begin: at
     # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
     # that fills up made one of 50 ms, behind which refusals were late.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    if collect_after is not None:
+        gc.set_threshold(collect_after)
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
