@@ -54,6 +54,9 @@ or animal (which it is shows by what stands around its name), what the recipe sa
 _CIRCUITS = ("3-1", "3-2", "3-3", "3-4")
 """Task types that take whichever wires and lamps the prompt shows; of a source it must be known what it is."""
 _COLOURED = re.compile(r"\b([a-z]+) (?:wire|light bulb)\b")
+_LAMP = re.compile(r"\b[a-z]+ light bulb\b")
+_POWERED = 0.3
+"""Share of circuits that power something else than lamps."""
 _STILL_COLOURS = 0.85
 """Share of wires and lamps that keep to colours when they are called otherwise."""
 _COLOURS = "red orange yellow green blue violet purple black white brown grey pink".split()
@@ -81,6 +84,12 @@ _SCENE = " | room "
 """Where the `compact` format begins to say what is around."""
 _LISTED = re.compile(r"(?:[:,(]|\bholds) ([a-z]+)(?= [,)|])")
 """A thing with a name of one word in the scene of a `compact` prompt."""
+_HERE = re.compile(r"(?<= \| here )[^|]+(?= \|)")
+"""What a `compact` prompt tells of what is named and in sight."""
+_HOLDERS = [*"table counter desk chair couch bed shelf drawer bowl jug".split(), "large cupboard", "wood cup"]
+_HELD = 0.35
+"""Share of examples in which what lies in a room lies on or in something: nearly nothing that training tasks ask for
+does, while elsewhere it may lie among the wires on the workshop's table."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
 """Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
 _HIGHEST = {3: 100, 4: 600}
@@ -158,7 +167,20 @@ class Renamer:
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
-        return _replace(prompt, names), _replace(target, names)
+        prompt, target = self._held(_replace(prompt, names)), _replace(target, names)
+        return self._powered(prompt, target) if example.task_id in _CIRCUITS else (prompt, target)
+
+    def _held(self, prompt: str) -> str:
+        """Now and then, what lies in the room told to lie on or in something."""
+        if self._random.random() >= _HELD:
+            return prompt
+        carried = prompt.partition(" | have ")[2]
+
+        def somewhere(thing: str) -> str:
+            lies = thing != "nothing" and not thing.endswith("box") and " in " not in thing and thing not in carried
+            return f"{thing} in {self._random.choice(_HOLDERS)}" if lies else thing
+
+        return _HERE.sub(lambda told: " , ".join(map(somewhere, told[0].split(" , "))), prompt)
 
     def _swapped(self, prompt: str, told: set[str]) -> dict[str, str]:
         """Now and then, one of the told words changed for a thing around, both ways."""
@@ -174,6 +196,16 @@ class Renamer:
         colours = self._random.sample(_COLOURS, min(len(coloured), len(_COLOURS)))
         new = (colour if self._random.random() < _STILL_COLOURS else self._word(taken) for colour in colours)
         return dict(zip(coloured, new, strict=False))
+
+    def _powered(self, prompt: str, target: str) -> tuple[str, str]:
+        """Now and then, something else in place of a lamp throughout: a motor, a buzzer, what nobody knows."""
+        lamps = sorted(set(_LAMP.findall(prompt)))
+        if not lamps or self._random.random() >= _POWERED:
+            return prompt, target
+        named = [lamp for lamp in lamps if lamp in target] or lamps
+        unknown = f"{made_up(self._random)} {made_up(self._random)}"
+        lamp, other = self._random.choice(named), self._random.choice(["electric motor", "electric buzzer", unknown])
+        return prompt.replace(lamp, other), target.replace(lamp, other)
 
     def _colours(self, *, told: bool) -> dict[str, str]:
         """Other colours that mix as these do; where what is needed is told, half of the time any names at all."""

@@ -4,8 +4,8 @@ First the executor's own alternatives, if one of them is valid; else a shortlist
 to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
 similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
 because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
-more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`). Nor does a repair choose a
-box: what is put into the wrong one ends it as well.
+more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). Nor
+does a repair choose a box: what is put into the wrong one ends it as well.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SHORTLIST = 64
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS = "FOCUS"
+_OTHER_THINGS = frozenset(("tree", "plant", "seed"))
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
@@ -85,8 +86,13 @@ def _stakes_the_same(proposal: str, action: str) -> bool:
 
 
 def _same_thing(proposal: str, action: str) -> bool:
-    """Whether an action names the proposed thing: its words, then more of them, or just one before."""
+    """Whether an action names the proposed thing: its words, then more of them, or just one before.
+
+    A cherry tree is no cherry.
+    """
     words, offered = _words(proposal), _words(action)
+    if (offered - words) & _OTHER_THINGS:
+        return False
     begins = " ".join(_reading(action).args).startswith(" ".join(_reading(proposal).args))
     return words <= offered and (begins or len(offered - words) <= 1)
 

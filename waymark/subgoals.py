@@ -83,10 +83,15 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
 
 
 def _walk(path: _Path) -> tuple[str, int] | None:
-    """Any walking and teleporting in a row leads to its last room."""
-    length = path.run("go to ", "teleport to ", "open door to ")
-    rooms = [path.action(index) for index in range(length) if not path.action(index).startswith("open door")]
-    return (_call("navigate_to", rooms[-1].partition(" to ")[2]), length) if rooms else None
+    """One teleport, or any walking in a row, which leads to its last room.
+
+    Teleports in a row are a search: in each room somebody has to look whether what is wanted is there.
+    """
+    if path.action().startswith("teleport to "):
+        return _call("navigate_to", path.action().removeprefix("teleport to ")), 1
+    length = path.run("go to ", "open door to ")
+    rooms = [path.action(index) for index in range(length) if path.action(index).startswith("go to ")]
+    return (_call("navigate_to", rooms[-1].removeprefix("go to ")), length) if rooms else None
 
 
 def _fill(path: _Path) -> tuple[str, int] | None:
@@ -273,30 +278,32 @@ _SAID_ANYWHERE = frozenset(
 
 
 def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
-    """Those sub-goals that name only what is here or carried; what one waits for is still to come. To focus on a thing
-    or to pick it up, it has to be listed by that name: where a frog's egg and a young elephant are, there is no young
-    frog.
+    """Those sub-goals that name only what is here or carried; what one waits for is still to come. What is to be
+    handled has to be listed by that name: where a frog's egg and a young elephant are, there is no young frog.
 
     So are 99% of those along the oracle paths (docs/log.md).
     """
     scene = _TITLE.sub("instructions", f"{state.look}\n{state.inventory}".lower())
     words = _SAID_ANYWHERE.union(_WORD.findall(scene))
-    seen = []
-    for subgoal in subgoals:
-        name, _, rest = subgoal.lower().removesuffix(")").partition("(")
-        named = _is_listed(rest, scene) if name in _OF_THINGS else words.issuperset(_WORD.findall(rest))
-        if named or name.startswith("wait"):
-            seen.append(subgoal)
-    return seen
+    return [subgoal for subgoal in subgoals if _is_in_sight(subgoal.lower(), scene, words)]
 
 
-_OF_THINGS = ("focus_on", "pick_up")
+_ANOTHER = r"(?:tree|plant|seed|box|juice|paint|cream|cup)\b"
+"""Words that make another thing of what stands before them: a cherry is no cherry tree."""
+_OF_THINGS = ("focus_on", "pick_up", "move", "pour", "cool", "heat")
+
+
+def _is_in_sight(subgoal: str, scene: str, words: frozenset[str]) -> bool:
+    name, _, rest = subgoal.removesuffix(")").partition("(")
+    if name in _OF_THINGS:
+        return all(_is_listed(thing, scene) for thing in rest.split(", "))
+    return name.startswith("wait") or words.issuperset(_WORD.findall(rest))
 
 
 def _is_listed(thing: str, scene: str) -> bool:
     """Whether a scene lists a thing by that name: `apple seed`, `apple seed in flower pot 3`, `cup containing tea`."""
     thing = _bare(thing)
-    if re.search(rf"(?<!\w){re.escape(thing)}(?!\w)", scene):
+    if re.search(rf"(?<!\w){re.escape(thing)}(?!\w)(?! {_ANOTHER})", scene):
         return True
     inside, _, vessel = thing.rpartition(" in ")
     if not inside:

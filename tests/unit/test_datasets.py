@@ -231,6 +231,30 @@ def test_of_a_circuit_only_wires_and_lamps_are_called_otherwise() -> None:
     assert not renamer(carried)[1].startswith("pick_up red")
 
 
+def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
+    asked = "power green light bulb"
+    lit = Example("3-1", 0, f"{asked} | room hall : green light bulb , red wire", "focus_on green light bulb", asked)
+    powered = set()
+    for seed in range(60):
+        prompt, target = Renamer([lit], share=1.0, seed=seed)(lit)
+        powered.add(target.removeprefix("focus_on "))
+        assert prompt.count(target.removeprefix("focus_on ")) == 2
+    assert {"electric motor", "electric buzzer"} < powered
+    assert sum(one.endswith(" light bulb") for one in powered) > 10
+
+
+def test_what_is_named_lies_on_something_now_and_then() -> None:
+    here = "here tin , lead in pot , red box , jar"
+    example = Example("1-1", 0, f"melt tin | {here} | room hall : tin | have jar", "focus_on tin", "melt tin")
+    places = set()
+    for seed in range(200):
+        prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
+        told = re.search(r"here (.+) , lead in pot , red box , jar \| room", prompt)
+        assert told
+        places.add(told[1].partition(" in ")[2])
+    assert {"", "table", "wood cup"} < places
+
+
 def test_what_is_waited_for_is_called_otherwise_too() -> None:
     waited = Example(
         "8-1", 0, "wait_for_change newt egg | room outside : newt egg", "wait1", "wait_for_change(newt egg)"

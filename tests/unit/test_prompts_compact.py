@@ -32,14 +32,17 @@ def midway() -> AgentState:
     return fold.with_subgoal(state, "move(tin cup, stove)")
 
 
+ANSWER = "answer you teleport to kitchen"
 SCENE = (
-    "answer you teleport to kitchen | room kitchen : chair , cupboard open holds metal pot , tin cup ( water ) , "
+    "room kitchen : chair , cupboard open holds metal pot , tin cup ( water ) , "
     "stove off , unknown substance a , door to outside ( that is closed ) | have thermometer 10"
 )
 
 
 def test_the_executor_reads_its_subgoal_and_the_scene() -> None:
-    assert COMPACT.render("executor", midway()) == f"move tin cup , stove | before teleport to kitchen | {SCENE}"
+    assert COMPACT.render("executor", midway()) == (
+        f"move tin cup , stove | before teleport to kitchen | {ANSWER} | {SCENE}"
+    )
 
 
 def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
@@ -48,6 +51,48 @@ def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
     assert prompt.startswith("move tin cup , stove | before teleport to kitchen | did activate stove | answer it is on")
     unknown = COMPACT.render("executor", fold.with_subgoal_ended(state))
     assert unknown.startswith("move tin cup , stove | did teleport to kitchen ; activate stove | answer")
+
+
+@pytest.mark.parametrize(
+    ("task", "listed", "here"),
+    [
+        ("boil lead", "a metal pot (containing solid lead)", "solid lead in metal pot"),
+        ("boil lead", "a table. On the table is: a switch, which is on, a substance called lead.", "lead"),
+        ("boil tin", "a tin cup (containing a substance called air)", "nothing"),
+        ("melt orange juice", "an orange\n\ta wood cup (containing orange juice)", "orange juice in wood cup"),
+        ("move the orange box", "an orange", "nothing"),
+        ("make red-orange paint", "a jug (containing orange paint, red-orange paint)", "red - orange paint in jug"),
+        ("focus on the life stages of the toad", "a baby toad\n\ta frog egg\n\ta toad egg", "baby toad , toad egg"),
+        (
+            "grow a pea plant",
+            "a flower pot 3 (containing a pea plant in the adult stage. On the pea plant you see: a flower. , soil)",
+            "pea plant in adult stage in flower pot 3",
+        ),
+    ],
+)
+def test_what_the_task_names_is_told_where_it_is_in_sight(task: str, listed: str, here: str) -> None:
+    state = fold.start(task, f"This room is called the hall. In it, you see:\n\t{listed}", "")
+    for role in ("controller", "flat"):
+        assert f" | here {here} | room" in COMPACT.render(role, state)
+    assert "here" not in COMPACT.render("executor", state)
+
+
+def test_what_is_named_is_taken_off_the_furniture() -> None:
+    table = "a table. On the table is: a bowl (containing tin, lead), a substance called lead, a tin cup."
+    closet = "a closet. The closet door is open. In the closet is: a substance called lead."
+    look = f"This room is called the hall. In it, you see:\n\ta chair. On the chair is: nothing.\n\t{table}\n\t{closet}"
+    prompt = COMPACT.render("controller", fold.start("boil lead", look, ""))
+    assert "| here lead in bowl , lead |" in prompt
+    assert "| room hall : lead , lead , chair , table holds bowl ( tin , lead ) , tin cup , closet open |" in prompt
+    assert "room hall : chair , table holds bowl" in COMPACT.render("executor", fold.start("boil lead", look, ""))
+
+
+def test_what_a_recipe_asks_for_is_told_once_it_was_read() -> None:
+    look = "This room is called the hall. In it, you see:\n\ta bowl (containing a red apple, a salt)\n\ta pepper"
+    state = fold.start("make jam", look, "a recipe titled instructions to make salt")
+    read = fold.after_step(state, "read recipe", "To make jam, you need to mix apple, salt.", look, "", 0)
+    assert "| here nothing |" in COMPACT.render("controller", state)
+    assert "| here red apple in bowl , salt in bowl |" in COMPACT.render("controller", read)
 
 
 def test_readings_stay_in_sight_digit_by_digit() -> None:
@@ -73,8 +118,9 @@ def test_a_circuit_is_read_once_something_was_connected() -> None:
         state = fold.after_step(fold.start("Light it.", look, ""), action, "Done.", look.format(lamp), "", 0)
         return COMPACT.render("controller", state)
 
-    assert "| read circuit on : red light bulb |" in reads("connect battery anode to red wire terminal 1", lamp="on")
-    assert "| read circuit off |" in reads("connect battery anode to red wire terminal 1", lamp="off")
+    connected = "connect battery anode to red wire terminal 1"
+    assert "| read circuit on conductive : red light bulb |" in reads(connected, lamp="on")
+    assert "| read circuit off nonconductive |" in reads(connected, lamp="off")
     assert "circuit" not in reads("wait1", lamp="off")
 
 
@@ -107,13 +153,13 @@ def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
 def test_the_controller_reads_the_task_and_the_subgoals_so_far() -> None:
     assert COMPACT.render("controller", midway()) == (
         "boil water | seen kitchen | gave navigate_to kitchen ; move tin cup , stove | did teleport to kitchen | "
-        f"{SCENE} | score 3"
+        f"{ANSWER} | here water in tin cup | {SCENE} | score 3"
     )
 
 
 def test_the_flat_agent_reads_no_subgoals() -> None:
-    assert (
-        COMPACT.render("flat", midway()) == f"boil water | seen kitchen | did teleport to kitchen | {SCENE} | score 3"
+    assert COMPACT.render("flat", midway()) == (
+        f"boil water | seen kitchen | did teleport to kitchen | {ANSWER} | here water in tin cup | {SCENE} | score 3"
     )
 
 

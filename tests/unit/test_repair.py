@@ -53,6 +53,7 @@ def test_the_same_with_something_else_is_another_intention() -> None:
         ("grey wolf", "baby wolf", False),
         ("jam sandwich", "jam", False),
         ("smores", "instructions to make smores", False),
+        ("cherry", "cherry tree in flower pot 3", False),
     ],
 )
 def test_a_focus_is_repaired_only_to_the_same_thing(proposed: str, offered: str, same: bool) -> None:

@@ -3,7 +3,8 @@
 Worded as `waymark.prompts.wording` says. What each role reads, in this order:
 
     executor            sub-goal, actions before it, actions since it was given, last answer, room, inventory
-    flat                task, rooms seen, last actions, readings, last answer, room, inventory, score
+    flat                task, rooms seen, last actions, readings, last answer, what the task names and is here, room,
+                        inventory, score
     controller, first   the same with the sub-goals given so far before the last actions
 
 The executor does not read the task: its sub-goal names everything, which keeps its prompts short and its
@@ -23,8 +24,10 @@ from waymark.prompts.wording import (
     Decisions,
     actions,
     join,
+    named,
     readings,
     scene,
+    scene_to_search,
     seen,
     shortened,
     since,
@@ -53,7 +56,8 @@ class _Compact(Decisions):
             return join([given, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
         acted = [gave, actions("did", state.turns, _TURNS[role]), readings(state)]
-        return join([task(state), seen(state), *acted, _answer(state, role), *scene(state), f"score {state.score}"])
+        here = [_answer(state, role), named(state), *scene_to_search(state)]
+        return join([task(state), seen(state), *acted, *here, f"score {state.score}"])
 
 
 COMPACT = _Compact()

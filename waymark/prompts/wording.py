@@ -11,7 +11,7 @@ string, and the end of a sub-goal is `end`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from waymark.contracts import AgentState, Role, Turn
@@ -26,6 +26,12 @@ READING_WORDS = 24
 _END = "end"
 _SUBGOALS = 12
 _READINGS = 3
+_NAMED = 6
+_OTHER_THINGS = ("box ", "juice ", "paint ")
+"""Words that make another thing of what stands before them."""
+_FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
+_NOWHERE = ("", *_FURNITURE)
+"""What lies there lies in the room."""
 _TASK_WORDS = 90
 
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -58,6 +64,12 @@ _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 _READING = re.compile(r"(?P<minus>- )?(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
 _LAMP = re.compile(r"\b([a-z]+ (?:light bulb|motor|buzzer)), which is (on|off)\b")
 _NOISE = {"agent", "air", "ground"}
+_RECIPE = re.compile(r"need to mix (.+)")
+# A thing in plain, and the mark before it that says what it lies in.
+_PART = re.compile(r"(?:(^|[(),]|\bholds\b) ?)((?:(?! holds |[(),]).)*)")
+_BETWEEN = re.compile(r" , (?![^()]*\))")
+_SWITCHED = re.compile(r"(?:^| )(?:(?:which|that) is )?(?:open|closed|on|off|activated|deactivated)\b.*$")
+_STATE = re.compile(r"^(?:(?:solid|liquid|gaseous|hatchling|baby|juvenile|adult) )+|(?: egg| seed| in [a-z]+ stage.*)$")
 
 
 class Decisions:
@@ -135,7 +147,12 @@ def _digits(found: re.Match[str]) -> str:
 
 
 def _things(text: str) -> str:
-    """A look or an inventory as its things, in order; open doors are left out, closed ones kept."""
+    """A look or an inventory as its things, in order."""
+    return " , ".join(_lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    """What a look or an inventory lists, in plain, a line each; open doors are left out, closed ones kept."""
     _, opened, rest = text.partition("you see:")
     lines = re.split(r"\n|You also see:", rest) if opened else text.splitlines()[1:]
     things = []
@@ -145,7 +162,79 @@ def _things(text: str) -> str:
         thing = plain(line).strip(" ,:")
         if thing and thing not in _NOISE:
             things.append(thing)
-    return " , ".join(things)
+    return things
+
+
+def named(state: AgentState) -> str:
+    """What the instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`.
+
+    Small models overlook what they were told of among twenty other things, above all where it never lay in training.
+    """
+    found = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in _named(state)]
+    return "here " + (" , ".join(list(dict.fromkeys(found))[:_NAMED]) or "nothing")
+
+
+def scene_to_search(state: AgentState) -> list[str]:
+    """The scene, with what is named taken off the furniture: it stands first, as if it lay on the floor."""
+    lying = {name for name, holder in _named(state) if holder in _FURNITURE}
+    first, lines = [], []
+    for line in _lines(state.look):
+        furniture, holds, rest = line.partition(" holds ")
+        things = _BETWEEN.split(rest) if lying and holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
+        first += [thing for thing in things if thing in lying]
+        left = [thing for thing in things if thing not in lying]
+        lines.append(f"{furniture} holds {' , '.join(left)}" if left else furniture if things else line)
+    return [f"room {room_of(state.look) or ''} : {' , '.join([*first, *lines])}", f"have {_things(state.inventory)}"]
+
+
+def _named(state: AgentState) -> list[tuple[str, str]]:
+    """What is named and in sight, with what holds it."""
+    told, ingredients = task(state), _ingredients(state)
+    return [
+        (name, holder)
+        for name, holder in [*_listed(state.look), *_listed(state.inventory)]
+        if _is_told(name, told) or any(_is_ingredient(name, one) for one in ingredients)
+    ]
+
+
+def _is_told(name: str, told: str) -> bool:
+    """Whether a text names a thing, whatever its state of matter or its age; an orange box is no orange."""
+    called = _STATE.sub("", name)
+    after = f"{told} ".split(f" {called} ")[1:] if called else []
+    return any(not rest.startswith(_OTHER_THINGS) for rest in after)
+
+
+def _is_ingredient(name: str, asked: str) -> bool:
+    """Whether a thing is what a recipe asks for: for an apple a red apple will do."""
+    return f" {name}".endswith(f" {asked}") and not name.startswith("recipe ")
+
+
+def _ingredients(state: AgentState) -> list[str]:
+    """What the recipe that was read last asks for."""
+    turns = state.turns[max(0, len(state.turns) - HISTORY) :]
+    said = next((turn.observation for turn in reversed(turns) if turn.action.lower().startswith("read ")), "")
+    recipe = _RECIPE.search(plain(said))
+    return recipe[1].split(" , ") if recipe else []
+
+
+def _listed(text: str) -> Iterator[tuple[str, str]]:
+    """The things of a look or an inventory, in order, each with what holds it; empty for what stands in the room."""
+    for line in _lines(text):
+        yield from _listed_again(line)
+
+
+@lru_cache(maxsize=4_096)
+def _listed_again(line: str) -> tuple[tuple[str, str], ...]:
+    listed: list[tuple[str, str]] = []
+    within: list[tuple[str, str]] = []
+    for mark, part in _PART.findall(line):
+        while mark == ")" and within and within.pop()[0] != "(":
+            pass
+        if mark in ("(", "holds") and listed:
+            within.append((mark, listed[-1][0]))
+        if name := _SWITCHED.sub("", part.strip()):
+            listed.append((name, within[-1][1] if within else ""))
+    return tuple(listed)
 
 
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
@@ -187,7 +276,7 @@ def _circuit(state: AgentState) -> list[str]:
     if not lamps or not any(turn.action.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
     lit = [name for name, switched in lamps if switched == "on"]
-    return [f"circuit on : {' , '.join(lit)}" if lit else "circuit off"]
+    return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
 
 
 def _values(text: str) -> dict[str, list[int]]:
