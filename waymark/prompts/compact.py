@@ -24,10 +24,9 @@ from waymark.prompts.wording import (
     Decisions,
     actions,
     join,
-    named,
     readings,
     scene,
-    scene_to_search,
+    searched,
     seen,
     shortened,
     since,
@@ -56,7 +55,7 @@ class _Compact(Decisions):
             return join([given, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
         acted = [gave, actions("did", state.turns, _TURNS[role]), readings(state)]
-        here = [_answer(state, role), named(state), *scene_to_search(state)]
+        here = [_answer(state, role), *searched(state)]
         return join([task(state), seen(state), *acted, *here, f"score {state.score}"])
 
 

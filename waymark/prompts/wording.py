@@ -136,7 +136,12 @@ def seen(state: AgentState) -> str:
 
 def scene(state: AgentState) -> list[str]:
     """What is here and what is carried."""
-    return [f"room {room_of(state.look) or ''} : {_things(state.look)}", f"have {_things(state.inventory)}"]
+    return _scene(state, _lines(state.look))
+
+
+def _scene(state: AgentState, things: Sequence[str]) -> list[str]:
+    room, carried = room_of(state.look) or "", _lines(state.inventory)
+    return [f"room {room} : {' , '.join(things)}", f"have {' , '.join(carried)}"]
 
 
 def _digits(found: re.Match[str]) -> str:
@@ -144,11 +149,6 @@ def _digits(found: re.Match[str]) -> str:
     sign, number, unit = found.groups()
     width = 4 if unit == "degrees" else 3
     return " ".join([*(["-"] if sign else []), *number.zfill(width), unit])
-
-
-def _things(text: str) -> str:
-    """A look or an inventory as its things, in order."""
-    return " , ".join(_lines(text))
 
 
 def _lines(text: str) -> list[str]:
@@ -165,18 +165,15 @@ def _lines(text: str) -> list[str]:
     return things
 
 
-def named(state: AgentState) -> str:
-    """What the instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`.
+def searched(state: AgentState) -> list[str]:
+    """What the instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
+    the scene, with that taken off the furniture, so that it stands first, as if it lay on the floor.
 
     Small models overlook what they were told of among twenty other things, above all where it never lay in training.
     """
-    found = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in _named(state)]
-    return "here " + (" , ".join(list(dict.fromkeys(found))[:_NAMED]) or "nothing")
-
-
-def scene_to_search(state: AgentState) -> list[str]:
-    """The scene, with what is named taken off the furniture: it stands first, as if it lay on the floor."""
-    lying = {name for name, holder in _named(state) if holder in _FURNITURE}
+    named = _named(state)
+    told = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
+    lying = {name for name, holder in named if holder in _FURNITURE}
     first, lines = [], []
     for line in _lines(state.look):
         furniture, holds, rest = line.partition(" holds ")
@@ -184,7 +181,7 @@ def scene_to_search(state: AgentState) -> list[str]:
         first += [thing for thing in things if thing in lying]
         left = [thing for thing in things if thing not in lying]
         lines.append(f"{furniture} holds {' , '.join(left)}" if left else furniture if things else line)
-    return [f"room {room_of(state.look) or ''} : {' , '.join([*first, *lines])}", f"have {_things(state.inventory)}"]
+    return ["here " + (" , ".join(list(dict.fromkeys(told))[:_NAMED]) or "nothing"), *_scene(state, [*first, *lines])]
 
 
 def _named(state: AgentState) -> list[tuple[str, str]]:
@@ -211,8 +208,8 @@ def _is_ingredient(name: str, asked: str) -> bool:
 
 def _ingredients(state: AgentState) -> list[str]:
     """What the recipe that was read last asks for."""
-    turns = state.turns[max(0, len(state.turns) - HISTORY) :]
-    said = next((turn.observation for turn in reversed(turns) if turn.action.lower().startswith("read ")), "")
+    turns = reversed(state.turns[-HISTORY:])
+    said = next((turn.observation for turn in turns if turn.action.lower().startswith("read ")), "")
     recipe = _RECIPE.search(plain(said))
     return recipe[1].split(" , ") if recipe else []
 
