@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.datasets import Example
 from training.recipe import Recipe
-from training.renaming import Renamer
+from training.renaming import Renamer, boxes
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 
@@ -94,13 +94,12 @@ def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] 
 
 
 _ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
-_CHOICE = re.compile(r"\b[a-z]+ box\b|\binclined planes\b")
 
 
 def is_answer(example: Example) -> bool:
     """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
-    choices = set(_CHOICE.findall(example.instruction.lower()))
-    return (len(choices) > 1 or "inclined planes" in choices) and bool(_ANSWER.fullmatch(example.target))
+    chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
+    return chosen and bool(_ANSWER.fullmatch(example.target))
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,14 @@ _LAMP = re.compile(r"\b[a-z]+ light bulb\b")
 _POWERED = 0.3
 """Share of circuits that power something else than lamps."""
 _STILL_COLOURS = 0.85
-"""Share of wires and lamps that keep to colours when they are called otherwise."""
+"""Share of wires, lamps and boxes that keep to colours when they are called otherwise."""
 _COLOURS = "red orange yellow green blue violet purple black white brown grey pink".split()
 _HATCHED = ("4-1", "4-4", "8-1")
 """Task types that take animals as they are listed, where training variations have eggs and others have young."""
 _FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
 _EGG = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
 """An egg in a scene, and what it is of."""
+_BOX, _NUMBERED = re.compile(r"\b[a-z]+ box\b"), "{}box"
 _TRAIT = re.compile(r"whether ([a-z]+) (?:plant|seed|leaf|flower) ")
 _WAITING = "wait_for"
 """How sub-goals begin whose actions name nothing."""
@@ -114,6 +115,9 @@ class Renamer:
     Names that have to be inferred stay, but where any of a kind will do. Wherever an instruction is given, its names
     change, whether this answer repeats them or not: else a word that nobody knows would always be the answer. Now and
     then something that merely stands around is renamed too.
+
+    The boxes of an instruction, of which its answer is always the same one, are called otherwise in every example, all
+    of them: else the answer is known by the instruction or, where it alone has a new name, by that.
     """
 
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
@@ -125,7 +129,7 @@ class Renamer:
         self._bystanders = _bystanders(corpus)
         self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for example in corpus:
-            self._names[example.task_id, example.instruction].update(_nameable(example))
+            self._names[example.task_id, example.instruction].update(_nameable(_numbered(example)))
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as a renamer made with this seed would."""
@@ -133,7 +137,7 @@ class Renamer:
 
     def __call__(self, example: Example) -> tuple[str, str]:
         """Prompt and target, renamed with the probability `share`, or always (`_ALWAYS`, `_PAINTS`)."""
-        prompt, target = self._called(example)
+        prompt, target = self._boxed(example, *self._called(_numbered(example)))
         return _SCORE.sub(self._score, prompt), target
 
     def _called(self, example: Example) -> tuple[str, str]:
@@ -149,11 +153,12 @@ class Renamer:
 
         Short, so ten times cheaper than the whole prompt, and nothing but copying solves it.
         """
-        instruction = example.prompt.split(" | ", 1)[0]
+        numbered = _numbered(example)
+        instruction = numbered.prompt.split(" | ", 1)[0]
         known = _GRAMMAR | set(instruction.split())
-        if not _nameable(example) or not known.issuperset(example.target.split()[1:]):
+        if not _nameable(example) or not known.issuperset(numbered.target.split()[1:]):
             return None
-        return self._renamed(instruction, example)
+        return self._boxed(example, *self._renamed(instruction, numbered))
 
     def _renamed(self, prompt: str, example: Example) -> tuple[str, str]:
         if example.task_id in _HATCHED:
@@ -191,11 +196,21 @@ class Renamer:
         return {one: other, other: one}
 
     def _recoloured(self, prompt: str, taken: set[str]) -> dict[str, str]:
-        """Other colours for all wires and lamps, no two alike; now and then other words."""
+        """Other colours for all wires and lamps."""
         coloured = list(dict.fromkeys(_COLOURED.findall(prompt)))
-        colours = self._random.sample(_COLOURS, min(len(coloured), len(_COLOURS)))
-        new = (colour if self._random.random() < _STILL_COLOURS else self._word(taken) for colour in colours)
-        return dict(zip(coloured, new, strict=False))
+        return dict(zip(coloured, self._coloured(len(coloured), taken), strict=False))
+
+    def _boxed(self, example: Example, prompt: str, target: str) -> tuple[str, str]:
+        """Other colours for the boxes that were numbered."""
+        numbers = range(len(_several_boxes(example)))
+        for number, colour in zip(numbers, self._coloured(len(numbers), set(prompt.split(" "))), strict=True):
+            prompt, target = (text.replace(_NUMBERED.format(number), f"{colour} box") for text in (prompt, target))
+        return prompt, target
+
+    def _coloured(self, count: int, taken: set[str]) -> list[str]:
+        """So many colours if there are, no two alike; now and then other words."""
+        colours = self._random.sample(_COLOURS, min(count, len(_COLOURS)))
+        return [colour if self._random.random() < _STILL_COLOURS else self._word(taken) for colour in colours]
 
     def _powered(self, prompt: str, target: str) -> tuple[str, str]:
         """Now and then, something else in place of a lamp throughout: a motor, a buzzer, what nobody knows."""
@@ -273,6 +288,28 @@ class Renamer:
 def made_up(chance: random.Random) -> str:
     """A word that nobody knows."""
     return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
+
+
+def boxes(instruction: str) -> list[str]:
+    """The boxes that an instruction names, each once."""
+    return list(dict.fromkeys(_BOX.findall(instruction.lower())))
+
+
+def _several_boxes(example: Example) -> list[str]:
+    """Those that an answer has to choose from."""
+    named = boxes(example.instruction)
+    return named if len(named) > 1 else []
+
+
+def _numbered(example: Example) -> Example:
+    """The same with numbers for the boxes to choose from, which no other rule takes for names."""
+    numbers = {box: _NUMBERED.format(number) for number, box in enumerate(_several_boxes(example))}
+    if not numbers:
+        return example
+    prompt, target = (
+        _BOX.sub(lambda box: numbers.get(box[0], box[0]), text) for text in (example.prompt, example.target)
+    )
+    return replace(example, prompt=prompt, target=target)
 
 
 def _is_subgoal(instruction: str) -> bool:

@@ -124,6 +124,25 @@ def test_a_circuit_is_read_once_something_was_connected() -> None:
     assert "circuit" not in reads("wait1", lamp="off")
 
 
+def test_a_cross_says_what_its_child_shows() -> None:
+    def reads(trait: str, bears: str, *answers: str) -> str:
+        flower = "a pea plant in the reproducing stage with a tall height. On the pea plant you see: "
+        pots = f"a flower pot 1 (containing {flower}{bears}. , soil)\n\ta seed jar (containing a round pea seed)"
+        look = f"This room is called the greenhouse. In it, you see:\n\t{pots}"
+        task = f"Determine whether {trait} is a dominant or recessive trait in the pea plant. If dominant, go."
+        state = fold.start(task, look, "")
+        for answer in answers:
+            state = fold.after_step(state, "look at flower pot 2", answer, look, "", 0)
+        return COMPACT.render("controller", state).partition("| read ")[2].partition(" |")[0]
+
+    assert reads("round seed shape", "a flower") == ""
+    assert reads("round seed shape", "a round green pea seed") == "cross dominant"
+    assert reads("wrinkly seed shape", "a round green pea seed") == "cross recessive"
+    assert reads("tall plant height", "a round green pea seed") == ""
+    assert reads("tall plant height", "a flower", "a flower pot 2 (containing soil)", "a tall one") == "cross dominant"
+    assert reads("tall plant height", "a flower", "a pea plant with a short height") == "cross recessive"
+
+
 def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
     def reads(task: str, *readings: tuple[str, str]) -> list[str]:
         state = fold.start(task, LOOK, "")

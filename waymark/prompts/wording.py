@@ -64,6 +64,8 @@ _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 _READING = re.compile(r"(?P<minus>- )?(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
 _LAMP = re.compile(r"\b([a-z]+ (?:light bulb|motor|buzzer)), which is (on|off)\b")
 _NOISE = {"agent", "air", "ground"}
+_CROSS = re.compile(r"whether ([a-z]+) (seed|plant|leaf|flower) .* trait in (.+?) plant if")
+_CHILD = "look at flower pot"
 _RECIPE = re.compile(r"need to mix (.+)")
 # A thing in plain, and the mark before it that says what it lies in.
 _PART = re.compile(r"(?:(^|[(),]|\bholds\b) ?)((?:(?! holds |[(),]).)*)")
@@ -249,7 +251,7 @@ def since(state: AgentState) -> Sequence[Turn]:
 
 def readings(state: AgentState) -> str:
     """What instruments said, each question with its latest answer, in the order in which they were first asked; then,
-    once something was connected, what a circuit lights.
+    once something was connected, what a circuit lights, and, once a child is seen, what a cross says.
 
     A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
     small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
@@ -263,7 +265,8 @@ def readings(state: AgentState) -> str:
     latest = list(said.items())[-_READINGS:]
     named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in told.items()}
-    read = [_placed(action, answer, compared) for action, answer in latest] + _circuit(state)
+    read = [_placed(action, answer, compared) for action, answer in latest]
+    read += [*_circuit(state), *_crossed(state)]
     return "read " + " ; ".join(read) if read else ""
 
 
@@ -274,6 +277,20 @@ def _circuit(state: AgentState) -> list[str]:
         return []
     lit = [name for name, switched in lamps if switched == "on"]
     return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
+
+
+def _crossed(state: AgentState) -> list[str]:
+    """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
+    asked = _CROSS.search(task(state))
+    if asked is None:
+        return []
+    value, part, plant = asked.groups()
+    if part == "seed":
+        borne = [name for name, holder in _listed(state.look) if holder.startswith(f"{plant} plant ")]
+        shown = [name for name in borne if name.endswith(f" {plant} seed")]
+    else:
+        shown = [plain(turn.observation) for turn in state.turns if turn.action.lower().startswith(_CHILD)]
+    return [f"cross {'dominant' if value in shown[-1].split() else 'recessive'}"] if shown else []
 
 
 def _values(text: str) -> dict[str, list[int]]:
