@@ -231,6 +231,24 @@ def test_of_a_circuit_only_wires_and_lamps_are_called_otherwise() -> None:
     assert not renamer(carried)[1].startswith("pick_up red")
 
 
+def test_no_new_name_tells_which_box_is_the_answer() -> None:
+    asked = "determine if tin is conductive if it is , place it in red box if it is not , place it in green box"
+    prompt = f"{asked} | here green box , red box , tin | room hall : green wire , blue wire"
+    example = Example("3-3", 0, prompt, "move tin , red box", asked)
+    called: tuple[set[str], set[str]] = (set(), set())
+    for share in (0.0, 1.0):
+        renamer = Renamer([example], share=share, seed=0)
+        for _ in range(100):
+            renamed, target = renamer(example)
+            right, wrong = re.findall(r"place it in (.+?) box", renamed)
+            assert right != wrong
+            assert target.endswith(f" , {right} box")
+            assert f" {wrong} box , {right} box , " in renamed
+            called[0].add(right)
+            called[1].add(wrong)
+    assert all({"red", "green", "white"} < names and len(names) > 20 for names in called)
+
+
 def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
     asked = "power green light bulb"
     lit = Example("3-1", 0, f"{asked} | room hall : green light bulb , red wire", "focus_on green light bulb", asked)
