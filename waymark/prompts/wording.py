@@ -169,21 +169,25 @@ def _lines(text: str) -> list[str]:
 
 def searched(state: AgentState) -> list[str]:
     """What the instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
-    the scene, with that taken off the furniture, so that it stands first, as if it lay on the floor.
+    the scene, with that first in the room, taken off the furniture.
 
     Small models overlook what they were told of among twenty other things, above all where it never lay in training.
     """
     named = _named(state)
     told = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
-    lying = {name for name, holder in named if holder in _FURNITURE}
-    first, lines = [], []
+    lying = {name for name, holder in named if holder in _NOWHERE}
+    first, others = [], []
     for line in _lines(state.look):
         furniture, holds, rest = line.partition(" holds ")
-        things = _BETWEEN.split(rest) if lying and holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
-        first += [thing for thing in things if thing in lying]
+        things = _BETWEEN.split(rest) if holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
+        taken = [thing for thing in things if thing in lying]
+        if not taken:
+            (first if _listed_again(line)[0][0] in lying else others).append(line)
+            continue
+        first += taken
         left = [thing for thing in things if thing not in lying]
-        lines.append(f"{furniture} holds {' , '.join(left)}" if left else furniture if things else line)
-    return ["here " + (" , ".join(list(dict.fromkeys(told))[:_NAMED]) or "nothing"), *_scene(state, [*first, *lines])]
+        others.append(f"{furniture} holds {' , '.join(left)}" if left else furniture)
+    return ["here " + (" , ".join(list(dict.fromkeys(told))[:_NAMED]) or "nothing"), *_scene(state, [*first, *others])]
 
 
 def _named(state: AgentState) -> list[tuple[str, str]]:
