@@ -77,13 +77,15 @@ def test_what_the_task_names_is_told_where_it_is_in_sight(task: str, listed: str
     assert "here" not in COMPACT.render("executor", state)
 
 
-def test_what_is_named_is_taken_off_the_furniture() -> None:
+def test_what_is_named_stands_first_in_the_room() -> None:
     table = "a table. On the table is: a bowl (containing tin, lead), a substance called lead, a tin cup."
     closet = "a closet. The closet door is open. In the closet is: a substance called lead."
-    look = f"This room is called the hall. In it, you see:\n\ta chair. On the chair is: nothing.\n\t{table}\n\t{closet}"
+    chair, pot = "a chair. On the chair is: nothing.", "a solid lead\n\ta pot (containing lead)"
+    look = f"This room is called the hall. In it, you see:\n\t{chair}\n\t{table}\n\t{closet}\n\t{pot}"
     prompt = COMPACT.render("controller", fold.start("boil lead", look, ""))
-    assert "| here lead in bowl , lead |" in prompt
-    assert "| room hall : lead , lead , chair , table holds bowl ( tin , lead ) , tin cup , closet open |" in prompt
+    assert "| here lead in bowl , lead , solid lead , lead in pot |" in prompt
+    others = "chair , table holds bowl ( tin , lead ) , tin cup , closet open , pot ( lead )"
+    assert f"| room hall : lead , lead , solid lead , {others} |" in prompt
     assert "room hall : chair , table holds bowl" in COMPACT.render("executor", fold.start("boil lead", look, ""))
 
 
