@@ -17,13 +17,13 @@ from functools import lru_cache
 from waymark import actions
 from waymark.errors import UnparsableAction
 from waymark.stakes import BOX
+from waymark.state import OTHER_AGES
 
 SHORTLIST = 64
 """The executor re-reads its prompt for every candidate, so there are few."""
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS = "FOCUS"
-_OTHER_THINGS = frozenset(("tree", "plant", "seed"))
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
@@ -91,7 +91,7 @@ def _same_thing(proposal: str, action: str) -> bool:
     A cherry tree is no cherry.
     """
     words, offered = _words(proposal), _words(action)
-    if (offered - words) & _OTHER_THINGS:
+    if (offered - words).intersection(OTHER_AGES):
         return False
     begins = " ".join(_reading(action).args).startswith(" ".join(_reading(proposal).args))
     return words <= offered and (begins or len(offered - words) <= 1)

@@ -17,6 +17,10 @@ from waymark.contracts import AgentState, Turn
 
 Scene = tuple[str, str]
 """Look and inventory, what instruments read left out: what an agent can tell two moments by."""
+OTHER_THINGS = ("box", "juice", "paint", "cream", "cup")
+"""Words that make another thing of the name before them: an orange box is no orange."""
+OTHER_AGES = ("tree", "plant", "seed")
+"""Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
 _ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
 _READING = re.compile(r"-?\d+ degrees|\d+ ticks")
 

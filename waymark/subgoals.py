@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from waymark.contracts import AgentState
-from waymark.state import holds, room_of
+from waymark.state import OTHER_AGES, OTHER_THINGS, holds, room_of
 
 COMPLETE = "complete_task()"
 
@@ -288,8 +288,7 @@ def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
     return [subgoal for subgoal in subgoals if _is_in_sight(subgoal.lower(), scene, words)]
 
 
-_ANOTHER = r"(?:tree|plant|seed|box|juice|paint|cream|cup)\b"
-"""Words that make another thing of what stands before them: a cherry is no cherry tree."""
+_ANOTHER = rf"(?:{'|'.join((*OTHER_AGES, *OTHER_THINGS))})\b"
 _OF_THINGS = ("focus_on", "pick_up", "move", "pour", "cool", "heat")
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
-from waymark.state import canonical, room_of
+from waymark.state import OTHER_THINGS, canonical, room_of
 
 HISTORY = 40
 """Turns that are looked back on at most: how far back readings are looked for."""
@@ -27,8 +27,7 @@ _END = "end"
 _SUBGOALS = 12
 _READINGS = 3
 _NAMED = 6
-_OTHER_THINGS = ("box ", "juice ", "paint ")
-"""Words that make another thing of what stands before them."""
+_ANOTHER = tuple(f"{word} " for word in OTHER_THINGS)
 _FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
 _NOWHERE = ("", *_FURNITURE)
 """What lies there lies in the room."""
@@ -204,7 +203,7 @@ def _is_told(name: str, told: str) -> bool:
     """Whether a text names a thing, whatever its state of matter or its age; an orange box is no orange."""
     called = _STATE.sub("", name)
     after = f"{told} ".split(f" {called} ")[1:] if called else []
-    return any(not rest.startswith(_OTHER_THINGS) for rest in after)
+    return any(not rest.startswith(_ANOTHER) for rest in after)
 
 
 def _is_ingredient(name: str, asked: str) -> bool:
