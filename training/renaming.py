@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training.datasets import Example
+from waymark.stakes import BOX
 
 _WORD = re.compile(r"[a-z]+")
 _LONG_WORD = re.compile(r"\b[a-z]{3,}\b")
@@ -65,7 +66,7 @@ _HATCHED = ("4-1", "4-4", "8-1")
 _FORMS = ("{} egg", "baby {}", "juvenile {}", "{}")
 _EGG = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
 """An egg in a scene, and what it is of."""
-_BOX, _NUMBERED = re.compile(r"\b[a-z]+ box\b"), "{}box"
+_NUMBERED = "{}box"
 _TRAIT = re.compile(r"whether ([a-z]+) (?:plant|seed|leaf|flower) ")
 _WAITING = "wait_for"
 """How sub-goals begin whose actions name nothing."""
@@ -292,7 +293,7 @@ def made_up(chance: random.Random) -> str:
 
 def boxes(instruction: str) -> list[str]:
     """The boxes that an instruction names, each once."""
-    return list(dict.fromkeys(_BOX.findall(instruction.lower())))
+    return list(dict.fromkeys(BOX.findall(instruction.lower())))
 
 
 def _several_boxes(example: Example) -> list[str]:
@@ -307,7 +308,7 @@ def _numbered(example: Example) -> Example:
     if not numbers:
         return example
     prompt, target = (
-        _BOX.sub(lambda box: numbers.get(box[0], box[0]), text) for text in (example.prompt, example.target)
+        BOX.sub(lambda box: numbers.get(box[0], box[0]), text) for text in (example.prompt, example.target)
     )
     return replace(example, prompt=prompt, target=target)
 

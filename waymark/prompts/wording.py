@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
+from waymark.stakes import BOX
 from waymark.state import OTHER_THINGS, canonical, room_of
 
 HISTORY = 40
@@ -258,17 +259,19 @@ def readings(state: AgentState) -> str:
 
     A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
     small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
-    that is what an answer copies.
+    that is what an answer copies; and so is the box that the task's own clause with that word leads to, since small
+    models do not find the clause: `cross dominant red box`. When to answer is theirs to say.
     """
+    told = task(state)
     said: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
         action = turn.action.lower()
         if action.startswith(READS):
             said[action] = shortened(turn.observation, READING_WORDS)
     latest = list(said.items())[-_READINGS:]
-    named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
-    compared = {unit: named.get(unit, values) for unit, values in told.items()}
-    read = [_placed(action, answer, compared) for action, answer in latest]
+    named, measured = _values(told), _values(" ; ".join(answer for _, answer in latest))
+    compared = {unit: named.get(unit, values) for unit, values in measured.items()}
+    read = [_placed(action, answer, compared, told) for action, answer in latest]
     read += [*_circuit(state), *_crossed(state)]
     return "read " + " ; ".join(read) if read else ""
 
@@ -279,12 +282,16 @@ def _circuit(state: AgentState) -> list[str]:
     if not lamps or not any(turn.action.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
     lit = [name for name, switched in lamps if switched == "on"]
-    return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
+    told = task(state)
+    if not lit:
+        return [f"circuit off {_leading('nonconductive', told)}"]
+    return [f"circuit on {_leading('conductive', told)} : {' , '.join(lit)}"]
 
 
 def _crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
-    asked = _CROSS.search(task(state))
+    told = task(state)
+    asked = _CROSS.search(told)
     if asked is None:
         return []
     value, part, plant = asked.groups()
@@ -293,7 +300,14 @@ def _crossed(state: AgentState) -> list[str]:
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
     else:
         shown = [plain(turn.observation) for turn in state.turns if turn.action.lower().startswith(_CHILD)]
-    return [f"cross {'dominant' if value in shown[-1].split() else 'recessive'}"] if shown else []
+    return [f"cross {_leading('dominant' if value in shown[-1].split() else 'recessive', told)}"] if shown else []
+
+
+def _leading(word: str, told: str) -> str:
+    """The word, and the box that the clause of the task with it leads to, if there is one."""
+    clauses = (clause for clause in told.split(" if ")[1:] if word in clause.split(" "))
+    box = next((found[0] for clause in clauses if (found := BOX.search(clause))), "")
+    return f"{word} {box}".strip()
 
 
 def _values(text: str) -> dict[str, list[int]]:
@@ -308,7 +322,7 @@ def _value(found: re.Match[str]) -> int:
     return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
 
 
-def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
+def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]], told: str) -> str:
     """What was asked and answered: of a reading its number, and where that stands among others, if not between them."""
     found = _READING.search(answer)
     if not found:
@@ -317,7 +331,7 @@ def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> 
     others = [other for other in compared[found["unit"]] if other != value]
     if not others or min(others) < value < max(others):
         return f"{action} : {found[0]}"
-    return f"{action} {'above' if value > max(others) else 'below'} : {found[0]}"
+    return f"{action} {_leading('above' if value > max(others) else 'below', told)} : {found[0]}"
 
 
 def subgoals(state: AgentState) -> str:
