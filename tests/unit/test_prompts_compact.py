@@ -116,14 +116,34 @@ def test_readings_stay_in_sight_digit_by_digit() -> None:
 def test_a_circuit_is_read_once_something_was_connected() -> None:
     look = "This room is called the workshop. In it, you see:\n\ta red light bulb, which is {}\n\ta switch, which is on"
 
-    def reads(action: str, *, lamp: str) -> str:
-        state = fold.after_step(fold.start("Light it.", look, ""), action, "Done.", look.format(lamp), "", 0)
-        return COMPACT.render("controller", state)
+    def reads(action: str, *, lamp: str, clause: str = "") -> str:
+        state = fold.start(f"Is tin conductive?{clause}", look, "")
+        return COMPACT.render("controller", fold.after_step(state, action, "Done.", look.format(lamp), "", 0))
 
     connected = "connect battery anode to red wire terminal 1"
     assert "| read circuit on conductive : red light bulb |" in reads(connected, lamp="on")
     assert "| read circuit off nonconductive |" in reads(connected, lamp="off")
+    boxes = " If it is nonconductive, place it in the red box. If it is conductive, place it in the blue box."
+    assert "| read circuit on conductive blue box : red light bulb |" in reads(connected, lamp="on", clause=boxes)
+    assert "| read circuit off nonconductive red box |" in reads(connected, lamp="off", clause=boxes)
     assert "circuit" not in reads("wait1", lamp="off")
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "told"),
+    [
+        ("If it is above 50.0 degrees celsius, {}. If it is below 50.0 degrees celsius, {}.", 60, "above red box"),
+        ("If it is above 50.0 degrees celsius, {}. If it is below 50.0 degrees celsius, {}.", 40, "below blue box"),
+        ("If it is below 50.0 degrees celsius, {}. If it is above 50.0 degrees celsius, {}.", 40, "below red box"),
+        ("Is it above 50.0 degrees celsius? If it is, {}; if not, {}.", 60, "above"),
+    ],
+)
+def test_a_reading_tells_the_box_that_the_clause_with_its_word_leads_to(task: str, answer: int, told: str) -> None:
+    state = fold.start(task.format("focus on the red box", "move the tin to the blue box"), LOOK, "")
+    measured = f"the thermometer measures a temperature of {answer} degrees celsius"
+    state = fold.after_step(state, "use thermometer on tin", measured, LOOK, "", 0)
+    for role in ("controller", "flat"):
+        assert f"| read use thermometer on tin {told} : " in COMPACT.render(role, state)
 
 
 def test_a_cross_says_what_its_child_shows() -> None:

@@ -305,7 +305,7 @@ def _crossed(state: AgentState) -> list[str]:
 
 def _leading(word: str, told: str) -> str:
     """The word, and the box that the clause of the task with it leads to, if there is one."""
-    clauses = (clause for clause in told.split(" if ")[1:] if word in clause.split(" "))
+    clauses = (clause for clause in f" {told}".split(" if ")[1:] if word in clause.split(" "))
     box = next((found[0] for clause in clauses if (found := BOX.search(clause))), "")
     return f"{word} {box}".strip()
 
