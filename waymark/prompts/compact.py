@@ -23,6 +23,7 @@ from waymark.prompts.wording import (
     READS,
     Decisions,
     actions,
+    asked,
     join,
     readings,
     scene,
@@ -31,7 +32,6 @@ from waymark.prompts.wording import (
     shortened,
     since,
     subgoals,
-    task,
     words_of_subgoal,
 )
 
@@ -56,7 +56,7 @@ class _Compact(Decisions):
         gave = subgoals(state) if role != "flat" else ""
         acted = [gave, actions("did", state.turns, _TURNS[role]), readings(state)]
         here = [_answer(state, role), *searched(state)]
-        return join([task(state), seen(state), *acted, *here, f"score {state.score}"])
+        return join([asked(state), seen(state), *acted, *here, f"score {state.score}"])
 
 
 COMPACT = _Compact()

@@ -33,6 +33,12 @@ _FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "
 _NOWHERE = ("", *_FURNITURE)
 """What lies there lies in the room."""
 _TASK_WORDS = 90
+_OPPOSITES = {
+    one: other
+    for pair in (("above", "below"), ("conductive", "nonconductive"), ("dominant", "recessive"))
+    for one, other in (pair, pair[::-1])
+}
+"""Words that clauses of a task begin with, one of which holds, and that readings say."""
 
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), text)
@@ -131,6 +137,22 @@ def task(state: AgentState) -> str:
     return " ".join(plain(state.task).removeprefix("your task is to ").split()[:_TASK_WORDS])
 
 
+def asked(state: AgentState) -> str:
+    """The instruction without its clauses that do not hold: once readings say `dominant`, that of `recessive`, with the
+    box that it leads to. Where readings say both, as before a thing melts and after, both stay.
+
+    Small models do not find the clause that holds. When to answer, and whether to, is theirs to say.
+    """
+    first, *clauses = f" {task(state)}".split(" if ")
+    said = set(readings(state).split(" "))
+    kept = [first]
+    for clause in clauses:
+        box, words = BOX.search(clause), _OPPOSITES.keys() & clause.split(" ")
+        fails = box and words and not words & said and any(_OPPOSITES[word] in said for word in words)
+        kept.append(clause[box.end() :] if box and fails else f" if {clause}")
+    return "".join(kept).strip()
+
+
 def seen(state: AgentState) -> str:
     """Every room that was visited."""
     return "seen " + " , ".join(room.lower() for room in state.visited_rooms)
@@ -192,7 +214,7 @@ def searched(state: AgentState) -> list[str]:
 
 def _named(state: AgentState) -> list[tuple[str, str]]:
     """What is named and in sight, with what holds it."""
-    told, ingredients = task(state), _ingredients(state)
+    told, ingredients = asked(state), _ingredients(state)
     return [
         (name, holder)
         for name, holder in [*_listed(state.look), *_listed(state.inventory)]
@@ -259,19 +281,17 @@ def readings(state: AgentState) -> str:
 
     A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
     small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
-    that is what an answer copies; and so is the box that the task's own clause with that word leads to, since small
-    models do not find the clause: `cross dominant red box`. When to answer is theirs to say.
+    that is what an answer copies.
     """
-    told = task(state)
     said: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
         action = turn.action.lower()
         if action.startswith(READS):
             said[action] = shortened(turn.observation, READING_WORDS)
     latest = list(said.items())[-_READINGS:]
-    named, measured = _values(told), _values(" ; ".join(answer for _, answer in latest))
-    compared = {unit: named.get(unit, values) for unit, values in measured.items()}
-    read = [_placed(action, answer, compared, told) for action, answer in latest]
+    named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
+    compared = {unit: named.get(unit, values) for unit, values in told.items()}
+    read = [_placed(action, answer, compared) for action, answer in latest]
     read += [*_circuit(state), *_crossed(state)]
     return "read " + " ; ".join(read) if read else ""
 
@@ -282,16 +302,12 @@ def _circuit(state: AgentState) -> list[str]:
     if not lamps or not any(turn.action.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
     lit = [name for name, switched in lamps if switched == "on"]
-    told = task(state)
-    if not lit:
-        return [f"circuit off {_leading('nonconductive', told)}"]
-    return [f"circuit on {_leading('conductive', told)} : {' , '.join(lit)}"]
+    return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
 
 
 def _crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
-    told = task(state)
-    asked = _CROSS.search(told)
+    asked = _CROSS.search(task(state))
     if asked is None:
         return []
     value, part, plant = asked.groups()
@@ -300,14 +316,7 @@ def _crossed(state: AgentState) -> list[str]:
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
     else:
         shown = [plain(turn.observation) for turn in state.turns if turn.action.lower().startswith(_CHILD)]
-    return [f"cross {_leading('dominant' if value in shown[-1].split() else 'recessive', told)}"] if shown else []
-
-
-def _leading(word: str, told: str) -> str:
-    """The word, and the box that the clause of the task with it leads to, if there is one."""
-    clauses = (clause for clause in f" {told}".split(" if ")[1:] if word in clause.split(" "))
-    box = next((found[0] for clause in clauses if (found := BOX.search(clause))), "")
-    return f"{word} {box}".strip()
+    return [f"cross {'dominant' if value in shown[-1].split() else 'recessive'}"] if shown else []
 
 
 def _values(text: str) -> dict[str, list[int]]:
@@ -322,7 +331,7 @@ def _value(found: re.Match[str]) -> int:
     return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
 
 
-def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]], told: str) -> str:
+def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
     """What was asked and answered: of a reading its number, and where that stands among others, if not between them."""
     found = _READING.search(answer)
     if not found:
@@ -331,7 +340,7 @@ def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]], tol
     others = [other for other in compared[found["unit"]] if other != value]
     if not others or min(others) < value < max(others):
         return f"{action} : {found[0]}"
-    return f"{action} {_leading('above' if value > max(others) else 'below', told)} : {found[0]}"
+    return f"{action} {'above' if value > max(others) else 'below'} : {found[0]}"
 
 
 def subgoals(state: AgentState) -> str:
