@@ -89,6 +89,11 @@ def test_what_is_named_stands_first_in_the_room() -> None:
     assert "room hall : chair , table holds bowl" in COMPACT.render("executor", fold.start("boil lead", look, ""))
 
 
+def test_a_line_that_lists_nothing_stays_where_it_is() -> None:
+    look = "This room is called the hall. In it, you see:\n\ton\n\tlead"
+    assert "| room hall : lead , on |" in COMPACT.render("controller", fold.start("boil lead", look, ""))
+
+
 def test_what_a_recipe_asks_for_is_told_once_it_was_read() -> None:
     look = "This room is called the hall. In it, you see:\n\ta bowl (containing a red apple, a salt)\n\ta pepper"
     state = fold.start("make jam", look, "a recipe titled instructions to make salt")
@@ -124,26 +129,42 @@ def test_a_circuit_is_read_once_something_was_connected() -> None:
     assert "| read circuit on conductive : red light bulb |" in reads(connected, lamp="on")
     assert "| read circuit off nonconductive |" in reads(connected, lamp="off")
     boxes = " If it is nonconductive, place it in the red box. If it is conductive, place it in the blue box."
-    assert "| read circuit on conductive blue box : red light bulb |" in reads(connected, lamp="on", clause=boxes)
-    assert "| read circuit off nonconductive red box |" in reads(connected, lamp="off", clause=boxes)
+    assert "if it is conductive , place it in blue box | seen" in reads(connected, lamp="on", clause=boxes)
+    assert "red box" not in reads(connected, lamp="on", clause=boxes)
+    assert "blue box" not in reads(connected, lamp="off", clause=boxes)
     assert "circuit" not in reads("wait1", lamp="off")
 
 
+HOT = "If it is above 50.0 degrees celsius, focus on the red box."
+COLD = "If it is below 50.0 degrees celsius, focus on the blue box."
+TOLD_HOT, TOLD_COLD = (
+    f"if it is {word} 0 0 5 0 degrees , focus on {colour} box" for word, colour in (("above", "red"), ("below", "blue"))
+)
+
+
 @pytest.mark.parametrize(
-    ("task", "answer", "told"),
+    ("task", "measured", "told"),
     [
-        ("If it is above 50.0 degrees celsius, {}. If it is below 50.0 degrees celsius, {}.", 60, "above red box"),
-        ("If it is above 50.0 degrees celsius, {}. If it is below 50.0 degrees celsius, {}.", 40, "below blue box"),
-        ("If it is below 50.0 degrees celsius, {}. If it is above 50.0 degrees celsius, {}.", 40, "below red box"),
-        ("Is it above 50.0 degrees celsius? If it is, {}; if not, {}.", 60, "above"),
+        (f"Measure it. {HOT} {COLD} They are here.", (), f"measure it {TOLD_HOT} {TOLD_COLD} they are here"),
+        (f"Measure it. {HOT} {COLD} They are here.", (60,), f"measure it {TOLD_HOT} they are here"),
+        (f"Measure it. {HOT} {COLD} They are here.", (40,), f"measure it {TOLD_COLD} they are here"),
+        (f"Measure it. {HOT} {COLD} They are here.", (40, 60), f"measure it {TOLD_HOT} {TOLD_COLD} they are here"),
+        (f"{COLD} {HOT}", (60,), TOLD_HOT),
+        (f"Measure it. {HOT}", (40,), "measure it"),
+        ("Go if it is above 50.0 degrees celsius.", (40,), "go if it is above 0 0 5 0 degrees"),
     ],
 )
-def test_a_reading_tells_the_box_that_the_clause_with_its_word_leads_to(task: str, answer: int, told: str) -> None:
-    state = fold.start(task.format("focus on the red box", "move the tin to the blue box"), LOOK, "")
-    measured = f"the thermometer measures a temperature of {answer} degrees celsius"
-    state = fold.after_step(state, "use thermometer on tin", measured, LOOK, "", 0)
+def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[int, ...], told: str) -> None:
+    look = "This room is called the hall. In it, you see:\n\ta red box\n\ta blue box"
+    state = fold.start(task, look, "")
+    for place, degrees in enumerate(measured):
+        answer = f"the thermometer measures a temperature of {degrees} degrees celsius"
+        state = fold.after_step(state, f"use thermometer on tin {place}", answer, look, "", 0)
+    boxes = [box for box in ("red box", "blue box") if box in told]
     for role in ("controller", "flat"):
-        assert f"| read use thermometer on tin {told} : " in COMPACT.render(role, state)
+        prompt = COMPACT.render(role, state)
+        assert prompt.startswith(f"{told} | seen hall")
+        assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 
 def test_a_cross_says_what_its_child_shows() -> None:

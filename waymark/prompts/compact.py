@@ -54,9 +54,11 @@ class _Compact(Decisions):
             acted = [actions("before", before, _TURNS_BEFORE), actions("did", done, _TURNS_SINCE)]
             return join([given, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
-        acted = [gave, actions("did", state.turns, _TURNS[role]), readings(state)]
-        here = [_answer(state, role), *searched(state)]
-        return join([asked(state), seen(state), *acted, *here, f"score {state.score}"])
+        read = readings(state)
+        told = asked(state, read)
+        acted = [gave, actions("did", state.turns, _TURNS[role]), read]
+        here = [_answer(state, role), *searched(state, told)]
+        return join([told, seen(state), *acted, *here, f"score {state.score}"])
 
 
 COMPACT = _Compact()

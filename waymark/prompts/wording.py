@@ -38,7 +38,7 @@ _OPPOSITES = {
     for pair in (("above", "below"), ("conductive", "nonconductive"), ("dominant", "recessive"))
     for one, other in (pair, pair[::-1])
 }
-"""Words that clauses of a task begin with, one of which holds, and that readings say."""
+"""Words by which readings say which clause of a task holds, each with the one that it rules out."""
 
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), text)
@@ -137,20 +137,19 @@ def task(state: AgentState) -> str:
     return " ".join(plain(state.task).removeprefix("your task is to ").split()[:_TASK_WORDS])
 
 
-def asked(state: AgentState) -> str:
-    """The instruction without its clauses that do not hold: once readings say `dominant`, that of `recessive`, with the
-    box that it leads to. Where readings say both, as before a thing melts and after, both stay.
+def asked(state: AgentState, read: str) -> str:
+    """The instruction without the clauses that its `readings` rule out: once they say `dominant`, that of `recessive`
+    is left out, up to the box that it leads to. Where they say both, as before a thing melts and after, both stay.
 
     Small models do not find the clause that holds. When to answer, and whether to, is theirs to say.
     """
-    first, *clauses = f" {task(state)}".split(" if ")
-    said = set(readings(state).split(" "))
-    kept = [first]
+    said = set(read.split(" "))
+    ruled_out = {_OPPOSITES[word] for word in _OPPOSITES.keys() & said} - said
+    told, *clauses = f" {task(state)}".split(" if ")
     for clause in clauses:
-        box, words = BOX.search(clause), _OPPOSITES.keys() & clause.split(" ")
-        fails = box and words and not words & said and any(_OPPOSITES[word] in said for word in words)
-        kept.append(clause[box.end() :] if box and fails else f" if {clause}")
-    return "".join(kept).strip()
+        box = BOX.search(clause)
+        told += clause[box.end() :] if box and ruled_out.intersection(clause.split(" ")) else f" if {clause}"
+    return told.strip()
 
 
 def seen(state: AgentState) -> str:
@@ -189,14 +188,14 @@ def _lines(text: str) -> list[str]:
     return things
 
 
-def searched(state: AgentState) -> list[str]:
-    """What the instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
+def searched(state: AgentState, told: str) -> list[str]:
+    """What an instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
     the scene, with that first in the room, taken off the furniture.
 
     Small models overlook what they were told of among twenty other things, above all where it never lay in training.
     """
-    named = _named(state)
-    told = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
+    named = _named(state, told)
+    here = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
     lying = {name for name, holder in named if holder in _NOWHERE}
     first, others = [], []
     for line in _lines(state.look):
@@ -204,17 +203,18 @@ def searched(state: AgentState) -> list[str]:
         things = _BETWEEN.split(rest) if holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
         taken = [thing for thing in things if thing in lying]
         if not taken:
-            (first if _listed_again(line)[0][0] in lying else others).append(line)
+            named_itself = any(name in lying for name, _ in _listed_again(line)[:1])
+            (first if named_itself else others).append(line)
             continue
         first += taken
         left = [thing for thing in things if thing not in lying]
         others.append(f"{furniture} holds {' , '.join(left)}" if left else furniture)
-    return ["here " + (" , ".join(list(dict.fromkeys(told))[:_NAMED]) or "nothing"), *_scene(state, [*first, *others])]
+    return ["here " + (" , ".join(list(dict.fromkeys(here))[:_NAMED]) or "nothing"), *_scene(state, [*first, *others])]
 
 
-def _named(state: AgentState) -> list[tuple[str, str]]:
+def _named(state: AgentState, told: str) -> list[tuple[str, str]]:
     """What is named and in sight, with what holds it."""
-    told, ingredients = asked(state), _ingredients(state)
+    ingredients = _ingredients(state)
     return [
         (name, holder)
         for name, holder in [*_listed(state.look), *_listed(state.inventory)]
@@ -307,10 +307,10 @@ def _circuit(state: AgentState) -> list[str]:
 
 def _crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
-    asked = _CROSS.search(task(state))
-    if asked is None:
+    cross = _CROSS.search(task(state))
+    if cross is None:
         return []
-    value, part, plant = asked.groups()
+    value, part, plant = cross.groups()
     if part == "seed":
         borne = [name for name, holder in _listed(state.look) if holder.startswith(f"{plant} plant ")]
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
