@@ -2,8 +2,8 @@
 
 - After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
   (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
-  meant to be repeated: such a sub-goal may be given three times, a counted wait eight times. Any other is given four
-  times at one score, however the scene changes: more often is going in circles.
+  meant to be repeated: such a sub-goal may be given three times. Any other is given four times at one score, however
+  the scene changes: more often is going in circles.
 - Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
   put a thing where it lies, to time a slide that it has watched.
 - A name, or a number of arguments, that no training sub-goal has is a slip: the others are looked at first.
@@ -39,12 +39,10 @@ REPEATABLE = (
     "time_slide(",
 )
 """What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
-REPEATS, WAITS = 3, 8
-"""How often such a sub-goal may be given in one scene, and how often a counted wait: what the blast furnace has molten
-looks the same for 36 moves in the freezer."""
+REPEATS = 3
+"""How often such a sub-goal may be given in one scene."""
 CIRCLES = 4
 """How often any other may be given, whatever the scene, while the score stays where it is."""
-_COUNTED_WAIT = "wait1("
 
 
 class Ask(Protocol):
@@ -128,13 +126,7 @@ def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mappin
 
 def is_spent(subgoal: str, given: Mapping[str, int]) -> bool:
     """Whether a sub-goal was given as often as it may be."""
-    return given.get(subgoal, 0) >= _repeats(subgoal)
-
-
-def _repeats(subgoal: str) -> int:
-    if subgoal.startswith(_COUNTED_WAIT):
-        return WAITS
-    return REPEATS if subgoal.startswith(REPEATABLE) else 1
+    return given.get(subgoal, 0) >= (REPEATS if subgoal.startswith(REPEATABLE) else 1)
 
 
 def is_formed(subgoal: str) -> bool:
