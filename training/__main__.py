@@ -76,7 +76,7 @@ def trajectories(
     by_task = {find_task(name).id: int(count) for name, _, count in limited}
     chosen = [find_task(name) for name in tasks.split(",")] if tasks else list(TASKS)
     anew = {task.id for task in chosen}
-    before = read_manifest(output) if tasks else None
+    before = read_manifest(output) if tasks and output.exists() else None
     kept = [asdict(one) for one in read_table(output) if one.task_id not in anew] if before else []
     failed = [one for one in before["failed"] if one["task_id"] not in anew] if before else []
     wanted = []

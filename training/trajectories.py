@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 
 from training.direct import DIRECT, MISPLACED, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
 from waymark.environment import SOLVED, Step
-from waymark.errors import EnvironmentFault
+from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.subgoal_sources.oracle import clean, plain_action
 from waymark.tasks import TASKS, Split, TaskType, find_task
 
@@ -433,18 +433,29 @@ def _is_solved(row: dict[str, Any]) -> bool:
 
 
 def read_manifest(table: Path) -> dict[str, Any]:
-    """What a Parquet table of trajectories was made from and holds."""
-    manifest: dict[str, Any] = json.loads(table.with_suffix(".manifest.json").read_text())
+    """What a Parquet table of trajectories was made from and holds. Raises InvalidInput where there is none."""
+    path = table.with_suffix(".manifest.json")
+    if not (table.is_file() and path.is_file()):
+        raise InvalidInput(
+            f"{table} is no table of trajectories: {path.name if table.is_file() else table.name} is not there.",
+            remedy="Name one, or record one: python -m training trajectories.",
+            field="data",
+        )
+    manifest: dict[str, Any] = json.loads(path.read_text())
     return manifest
 
 
 def read_table(table: Path) -> list[Trajectory]:
     """All trajectories of a Parquet table, in memory (about 1 MB a hundred).
 
-    Raises FileNotFoundError, and ValueError when the file is not the one that its manifest describes.
+    Raises InvalidInput where there is none, or not the one that its manifest describes.
     """
     if read_manifest(table)["sha256"] != hashlib.sha256(table.read_bytes()).hexdigest():
-        raise ValueError(f"{table} is not the file its manifest describes; rebuild it: python -m training trajectories")
+        raise InvalidInput(
+            f"{table} is not the file that its manifest describes.",
+            remedy="Record it again: python -m training trajectories.",
+            field="data",
+        )
     return [
         Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})
         for row in pq.read_table(table).to_pylist()

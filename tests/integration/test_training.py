@@ -18,6 +18,7 @@ from training.finetune import Run
 from training.recipe import Recipe
 from training.trajectories import Wanted, collect, read_manifest, read_parts, read_table, write_table
 from waymark.checkpoint import load
+from waymark.errors import InvalidInput
 from waymark.generation.load import open_generator
 from waymark.prompts.compact import COMPACT
 
@@ -75,8 +76,12 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     assert manifest["trajectories"] == len(recorded) == 2
     assert all(trajectory.score == 100 and trajectory.form == "direct" for trajectory in recorded)
     (tmp_path / "table.manifest.json").write_text(json.dumps(manifest | {"sha256": "0"}))
-    with pytest.raises(ValueError, match="rebuild it"):
+    with pytest.raises(InvalidInput, match="not the file that its manifest describes"):
         read_table(tmp_path / "table.parquet")
+    (tmp_path / "table.manifest.json").unlink()
+    for missing in ("table", "none"):
+        with pytest.raises(InvalidInput, match=f"{missing}[.a-z]+ is not there. Name one"):
+            read_table(tmp_path / f"{missing}.parquet")
 
 
 def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> None:

@@ -197,7 +197,8 @@ def searched(state: AgentState, told: str) -> list[str]:
     named = _named(state, told)
     here = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
     lying = {name for name, holder in named if holder in _NOWHERE}
-    first, others = [], []
+    first: list[str] = []
+    others: list[str] = []
     for line in _lines(state.look):
         furniture, holds, rest = line.partition(" holds ")
         things = _BETWEEN.split(rest) if holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
