@@ -119,5 +119,5 @@ def test_final_answers_are_drawn_as_often_as_the_recipe_says() -> None:
     boxed = Example("4-2", 0, "p", "move tin , red box", "move it to red box")
     assert [is_answer(one) for one in (answer, other, planes, boxed)] == [True, False, True, False]
     batches = Batches([answer, other], Recipe(batch=50, rename=0.0, answers=9.0))
-    drawn = Counter(target for number in range(32) for _, target in batches[number])
-    assert 6 < drawn[answer.target] / drawn[other.target] < 13
+    drawn = Counter(target.split()[0] for number in range(32) for _, target in batches[number])
+    assert 6 < drawn["move"] / drawn["pick_up"] < 13
