@@ -76,7 +76,7 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     assert manifest["trajectories"] == len(recorded) == 2
     assert all(trajectory.score == 100 and trajectory.form == "direct" for trajectory in recorded)
     (tmp_path / "table.manifest.json").write_text(json.dumps(manifest | {"sha256": "0"}))
-    with pytest.raises(InvalidInput, match="not the file that its manifest describes"):
+    with pytest.raises(InvalidInput, match=r"not the file that its manifest describes\. Record it again"):
         read_table(tmp_path / "table.parquet")
     (tmp_path / "table.manifest.json").unlink()
     for missing in ("table", "none"):
