@@ -23,6 +23,11 @@ _LONGER = 0.2
 """Share of new names that are two words, each a word of the corpus or made up."""
 _BYSTANDERS = 0.06
 """Share of the things around that nobody has heard of either."""
+_ALIKE = 0.12
+"""Share of new names that share a word with something around, as `orange juice` does with an orange, and `tin` with a
+tin cup."""
+_SHORTER = 0.5
+"""Share of these that are no more than the shared word, where nothing else is called that."""
 _SWAPPED = 0.15
 """Share of examples in which what is named changes its name with one of the things around: what lies in every kitchen
 of the training variations, and is never asked for there, is asked for elsewhere."""
@@ -84,14 +89,27 @@ _GRAMMAR = frozenset(
 renamed, whatever nobody knows would be looked for there."""
 _SCENE = " | room "
 """Where the `compact` format begins to say what is around."""
-_LISTED = re.compile(r"(?:[:,(]|\bholds) ([a-z]+)(?= [,)|])")
-"""A thing with a name of one word in the scene of a `compact` prompt."""
+_LISTED = re.compile(r"(?:[:,(]|\b(?:holds|have)) ([a-z]+(?: [a-z]+)?)(?= [,()|])")
+"""A thing with a name of one word or two in the scene of a `compact` prompt."""
+_CONDITION = re.compile(r" (?:off|on|open|closed|deactivated|activated|holds)$")
+"""What is told of a thing right after its name."""
+_PLAIN = frozenset("wire bulb box".split())
+"""Things that are told apart by their colours alone."""
 _HERE = re.compile(r"(?<= \| here )[^|]+(?= \|)")
 """What a `compact` prompt tells of what is named and in sight."""
-_HOLDERS = [*"table counter desk chair couch bed shelf drawer bowl jug".split(), "large cupboard", "wood cup"]
+_HOLDERS = [*"table counter desk chair couch bed shelf drawer".split(), "large cupboard"]
+_VESSELS = ["bowl", "jug", "wood cup", "glass jar"]
 _HELD = 0.35
 """Share of examples in which what lies in a room lies on or in something: nearly nothing that training tasks ask for
 does, while elsewhere it may lie among the wires on the workshop's table."""
+_MELTED = ("1-1", "1-2", "1-3", "1-4", "2-1", "2-2", "2-3")
+"""Task types that ask for substances: what lies in a vessel is liquid, and is carried in it."""
+_UNKNOWN = re.compile(r"\b(?:(solid|liquid) )?unknown substance ([a-z])\b")
+_ALIKE_TASKS = (*_MELTED, *_CIRCUITS, "4-2", "6-1")
+"""Task types that ask for things; what shares a name with a plant or an animal may be one of its kind."""
+_KNOWN = 0.5
+"""Share of the examples of 2-3 that call their substance as those of 2-2 are, which its few do not show enough: `tin`
+as it is found, and `liquid tin` once it has changed."""
 _NUMBERS = {digits: re.compile(rf"(?<!- )\b\d(?: \d){{{digits - 1}}}(?= (?:degrees|down)\b)") for digits in (3, 4)}
 """Readings as the `compact` format writes them: percentages with three digits, temperatures with four."""
 _HIGHEST = {3: 100, 4: 600}
@@ -127,7 +145,8 @@ class Renamer:
         self._words: list[str] = sorted(
             {word for example in corpus for word in _LONG_WORD.findall(example.prompt)} - _GRAMMAR
         )
-        self._bystanders = _bystanders(corpus)
+        self._inconsequential = _inconsequential(corpus)
+        self._bystanders = self._inconsequential - _told(corpus)
         self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for example in corpus:
             self._names[example.task_id, example.instruction].update(_nameable(_numbered(example)))
@@ -165,36 +184,65 @@ class Renamer:
         if example.task_id in _HATCHED:
             prompt, target = self._hatched(prompt, example.target)
             example = replace(example, target=target)
+        if example.task_id == "2-3" and self._random.random() < _KNOWN:
+            prompt, target = self._known(prompt, example)
+            example = replace(example, target=target)
         words = set(prompt.split(" "))
         told = words & self._names[example.task_id, example.instruction]
         around = [word for word in sorted(words & self._bystanders - told) if self._random.random() < _BYSTANDERS]
-        names = {word: self._name(word, words) for word in (*sorted(told), *around)}
-        names |= self._swapped(prompt, told)
+        things = _things(prompt) if example.task_id in _ALIKE_TASKS else []
+        names = {word: self._name(word, words, things) for word in sorted(told)}
+        names |= {word: self._name(word, words) for word in around}
+        names |= self._swapped(prompt, example, told)
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
-        prompt, target = self._held(_replace(prompt, names)), _replace(target, names)
+        prompt, target = self._held(_replace(prompt, names), example.task_id), _replace(target, names)
         return self._powered(prompt, target) if example.task_id in _CIRCUITS else (prompt, target)
 
-    def _held(self, prompt: str) -> str:
+    def _known(self, prompt: str, example: Example) -> tuple[str, str]:
+        """The same with another name for the unknown substance that is asked for."""
+        asked = _UNKNOWN.search(example.instruction.lower())
+        if asked is None:
+            return prompt, example.target
+        name = self._name(asked[0], set(prompt.split(" ")), _things(prompt))
+
+        def called(found: re.Match[str]) -> str:
+            return name if found[1] in (None, asked[1]) else f"{found[1]} {name}"
+
+        return _UNKNOWN.sub(called, prompt), _UNKNOWN.sub(called, example.target)
+
+    def _held(self, prompt: str, task_id: str) -> str:
         """Now and then, what lies in the room told to lie on or in something."""
         if self._random.random() >= _HELD:
             return prompt
+        holders = _HOLDERS if task_id in _MELTED else [*_HOLDERS, *_VESSELS]
         carried = prompt.partition(" | have ")[2]
 
         def somewhere(thing: str) -> str:
             lies = thing != "nothing" and not thing.endswith("box") and " in " not in thing and thing not in carried
-            return f"{thing} in {self._random.choice(_HOLDERS)}" if lies else thing
+            return f"{thing} in {self._random.choice(holders)}" if lies else thing
 
         return _HERE.sub(lambda told: " , ".join(map(somewhere, told[0].split(" , "))), prompt)
 
-    def _swapped(self, prompt: str, told: set[str]) -> dict[str, str]:
-        """Now and then, one of the told words changed for a thing around, both ways."""
-        around = sorted(self._bystanders.intersection(_LISTED.findall(prompt.partition(_SCENE)[2])) - told)
-        if not told or not around or self._random.random() >= _SWAPPED:
+    def _swapped(self, prompt: str, example: Example, told: set[str]) -> dict[str, str]:
+        """Now and then, one of the told words changed for a thing around, both ways: also for what other tasks ask for,
+        where tasks ask for things."""
+        words = Counter(prompt.split(" "))
+        changeable = self._inconsequential if example.task_id in _ALIKE_TASKS else self._bystanders
+        around = [
+            thing
+            for thing in _things(prompt)
+            if changeable.issuperset(thing.split()) and not told.intersection(thing.split())
+            # a word of one thing alone, so that no other loses it
+            if " " not in thing or {words[word] for word in thing.split()} == {prompt.count(thing)}
+        ]
+        names = sorted(word for word in told if len(word) > 1)
+        if not names or not around or self._random.random() >= _SWAPPED:
             return {}
-        one, other = self._random.choice(sorted(told)), self._random.choice(around)
-        return {one: other, other: one}
+        one, other = self._random.choice(names), self._random.choice(around)
+        first, *rest = other.split()
+        return {one: other, first: one, **dict.fromkeys(rest, "")}
 
     def _recoloured(self, prompt: str, taken: set[str]) -> dict[str, str]:
         """Other colours for all wires and lamps."""
@@ -272,11 +320,18 @@ class Renamer:
             score = min(99, max(_BEGUN, score + self._random.randint(-_ABOUT, _ABOUT)))
         return str(score)
 
-    def _name(self, word: str, taken: set[str]) -> str:
+    def _name(self, word: str, taken: set[str], things: Sequence[str] = ()) -> str:
         if len(word) == 1:
             return self._random.choice("abcdefghijklmnopqrstuvwxyz")
+        if things and self._random.random() < _ALIKE:
+            return self._like(self._random.choice(things), taken, things)
         words = 2 if self._random.random() < _LONGER else 1
         return " ".join(self._word(taken) for _ in range(words))
+
+    def _like(self, thing: str, taken: set[str], things: Sequence[str]) -> str:
+        """A name that begins as this thing's does, or is no more than that if none of these things is called so."""
+        first = thing.split(maxsplit=1)[0]
+        return first if first not in things and self._random.random() < _SHORTER else f"{first} {self._word(taken)}"
 
     def _word(self, taken: set[str]) -> str:
         if self._words and self._random.random() < _REAL:
@@ -335,18 +390,31 @@ def _nameable(example: Example) -> list[str]:
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 
 
-def _bystanders(corpus: Sequence[Example]) -> frozenset[str]:
-    """Words of scenes that no instruction names and that no answer depends on."""
-    shown, told, inferred = Counter[str](), set[str](), Counter[str]()
+def _inconsequential(corpus: Sequence[Example]) -> frozenset[str]:
+    """Words of scenes on which no answer depends that was not told them."""
+    shown, inferred = Counter[str](), Counter[str]()
     for example in corpus:
-        instruction = set(_WORD.findall(example.instruction.lower()))
-        told |= instruction | {example.target.split(" ", 1)[0]}
         shown.update(set(_LONG_WORD.findall(example.prompt.partition(_SCENE)[2])))
-        inferred.update(set(example.target.split()[1:]) - instruction)
+        inferred.update(set(example.target.split()[1:]) - set(_WORD.findall(example.instruction.lower())))
     common, knowledge = _COMMON * len(corpus), _KNOWLEDGE * len(corpus)
     found = {word for word, count in shown.items() if count < common and inferred[word] < knowledge}
-    return frozenset(found - told - _GRAMMAR)
+    return frozenset(found - _GRAMMAR)
+
+
+def _told(corpus: Sequence[Example]) -> set[str]:
+    """Words of instructions, and the verbs of answers."""
+    instructions = {example.instruction.lower() for example in corpus}
+    verbs = {example.target.split(" ", 1)[0] for example in corpus}
+    return verbs.union(*map(_WORD.findall, instructions))
+
+
+def _things(prompt: str) -> list[str]:
+    """The names, of a word or two, of things in the scene and carried: none that begins as all prompts are written, nor
+    what is called by its colour."""
+    told = {_CONDITION.sub("", thing) for thing in _LISTED.findall(prompt.partition(_SCENE)[2])}
+    return sorted(thing for thing in told if thing.split()[0] not in _GRAMMAR and thing.split()[-1] not in _PLAIN)
 
 
 def _replace(text: str, names: dict[str, str]) -> str:
-    return " ".join(names.get(word, word) for word in text.split(" "))
+    """The words called otherwise; those without a name go."""
+    return " ".join(name for word in text.split(" ") if (name := names.get(word, word)) or not word)

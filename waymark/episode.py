@@ -15,8 +15,8 @@ publication leaves open, or that keep the loop from going in circles:
   every other sub-goal after more actions than any took along an oracle path.
 - What repairs an action first is the sub-goal itself, where it says its one action; one of the same verb that leaves
   out what the sub-goal names is repaired before it is taken, since that would be valid and wrong. For one sub-goal no
-  repair is made twice in a scene. A sub-goal whose action the environment does not know, and nothing repairs, has
-  ended.
+  repair is made twice in a scene, but of waiting and measuring. A sub-goal whose action the environment does not know,
+  and nothing repairs, has ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
   asked again.
 - After three sub-goals ended without an action between them, the executor is asked for five
@@ -349,7 +349,8 @@ class _Play:
     async def _repair(self, unknown: str, taken: Collection[str]) -> str | None:
         """A valid action, none of those taken, in place of one that the environment does not know; None: none fits."""
         known = await to_thread.run_sync(self._environment.valid_actions)
-        valid = [action for action in known if action != unknown and action not in taken]
+        spent = {action for action in taken if not action.startswith(REPEATABLE)}
+        valid = [action for action in known if action != unknown and action not in spent]
         meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said

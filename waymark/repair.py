@@ -23,7 +23,7 @@ SHORTLIST = 64
 """The executor re-reads its prompt for every candidate, so there are few."""
 
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
-_FOCUS = "FOCUS"
+_FOCUS, _USE = "FOCUS", "USE"
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
@@ -58,7 +58,7 @@ def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> li
     ranked = []
     for action in valid:
         reading = _reading(action)
-        if reading.verb != proposed.verb or not _alike(proposed.args, reading.args):
+        if reading.verb != proposed.verb or not _alike(proposed, reading):
             continue
         if not _stakes_the_same(proposal, action):
             continue
@@ -97,9 +97,13 @@ def _same_thing(proposal: str, action: str) -> bool:
     return words <= offered and (begins or len(offered - words) <= 1)
 
 
-def _alike(proposed: Sequence[str], offered: Sequence[str]) -> bool:
-    """Whether what is acted on, the first object, shares a telling word with what was proposed."""
-    return not (proposed and offered) or bool(_telling(proposed[0]) & _telling(offered[0]))
+def _alike(proposed: actions.Action, offered: actions.Action) -> bool:
+    """Whether what is acted on shares a telling word with what was proposed.
+
+    That is the first object; of an instrument, what it is used on.
+    """
+    place = -1 if proposed.verb == _USE else 0
+    return not (proposed.args and offered.args) or bool(_telling(proposed.args[place]) & _telling(offered.args[place]))
 
 
 def _telling(text: str) -> frozenset[str]:

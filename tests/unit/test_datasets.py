@@ -261,16 +261,22 @@ def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
     assert sum(one.endswith(" light bulb") for one in powered) > 10
 
 
-def test_what_is_named_lies_on_something_now_and_then() -> None:
+def places_of_what_is_named(task: str) -> set[str]:
     here = "here tin , lead in pot , red box , jar"
-    example = Example("1-1", 0, f"melt tin | {here} | room hall : tin | have jar", "focus_on tin", "melt tin")
+    example = Example(task, 0, f"melt tin | {here} | room hall : tin | have jar", "focus_on tin", "melt tin")
     places = set()
     for seed in range(200):
         prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
         told = re.search(r"here (.+) , lead in pot , red box , jar \| room", prompt)
         assert told
         places.add(told[1].partition(" in ")[2])
-    assert {"", "table", "wood cup"} < places
+    return places
+
+
+def test_what_is_named_lies_on_something_now_and_then_and_a_substance_in_no_vessel() -> None:
+    anything, substance = places_of_what_is_named("3-3"), places_of_what_is_named("1-1")
+    assert {"", "table"} < substance
+    assert anything - substance == {"bowl", "jug", "wood cup", "glass jar"}
 
 
 def test_what_is_waited_for_is_called_otherwise_too() -> None:
@@ -340,20 +346,45 @@ def test_bystanders_are_renamed_now_and_then() -> None:
 
 
 def test_what_is_named_changes_places_with_what_stands_around() -> None:
-    scene = "room hall : soap , tin cup , chair , lamp on"
+    scene = "room hall : soap , tin cup , chair , jar ( table salt )"
     corpus = [Example("1-1", 0, f"melt tin | {scene}", "move tin , cup", "melt tin")]
     corpus += [Example("4-1", 0, thing, "end", "find it") for thing in "abcdefgh"]
     swapped = set()
     for seed in range(300):
         prompt, target = Renamer(corpus, share=1.0, seed=seed)(corpus[0])
-        named, soap, cup, chair = re.fullmatch(  # type: ignore[union-attr]
-            r"melt (.+) \| room .+ : (.+) , (.+) cup , (.+) , .+ on", prompt
+        named, soap, cup, chair, salt = re.fullmatch(  # type: ignore[union-attr]
+            r"melt (.+) \| room .+ : (.+) , (.+) cup , (.+) , .+ \( (.+) \)", prompt
         ).groups()
         assert (target, cup) == (f"move {named} , cup", named)
-        if "tin" in (soap, chair):
-            assert named == ("soap" if soap == "tin" else "chair")
+        if "tin" in (soap, chair, salt):
+            assert named == {soap: "soap", chair: "chair", salt: "table salt"}["tin"]
             swapped.add(named)
-    assert swapped == {"soap", "chair"}
+    assert swapped == {"soap", "chair", "table salt"}
+
+
+def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
+    example = Example("3-3", 0, "get foil | room hall : orange , glass cup | have box", "pick_up foil", "get foil")
+    called = {Renamer([example], share=1.0, seed=seed)(example)[1].removeprefix("pick_up ") for seed in range(500)}
+    assert "glass" in called
+    assert "orange" not in called
+    assert {"glass", "orange"} <= {name.split()[0] for name in called if " " in name}
+
+
+def test_an_unknown_substance_is_called_as_known_ones_are_now_and_then() -> None:
+    asked = "monitor_temperature(solid unknown substance b, melt)"
+    shown = "monitor_temperature solid unknown substance b , melt | did use thermometer on solid unknown substance b"
+    example = Example("2-3", 0, f"{shown} | stove holds liquid unknown substance b", "end", asked)
+    forms = set()
+    for seed in range(50):
+        prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
+        found = re.fullmatch(
+            r"monitor_temperature (.+) , melt \| did use thermometer on (.+) \| stove holds liquid (.+)", prompt
+        )
+        assert found
+        assert found[1] == found[2]
+        assert found[1].removeprefix("solid ") == found[3]
+        forms.add(found[1].startswith("solid unknown substance "))
+    assert forms == {True, False}
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -299,6 +299,12 @@ async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
     assert third.subgoal == "b"
 
 
+async def test_what_is_meant_to_be_repeated_is_repaired_again() -> None:
+    executor = Executor([["look at pictur"], ["look at picture"]] * 2)
+    result = await play(executor, Controller([["a"], ["b"]]), turns=2)
+    assert [(turn.action, turn.repaired) for turn in result.trajectory] == [("look at picture", True)] * 2
+
+
 async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
     result = await play(acting(*SOLUTION), Controller([["complete_task()", "complete_task()", "a"]]))
     assert result.trajectory[0].subgoal == "a"

@@ -43,6 +43,12 @@ def test_the_same_with_something_else_is_another_intention() -> None:
     assert shortlist("pick up pot", VALID) == ["pick up metal pot"]
 
 
+def test_an_instrument_is_used_on_the_same_thing_whatever_it_is_itself() -> None:
+    valid = ["use thermometer on chair", "use thermometer on liquid tin", "use thermometer on tin cup"]
+    assert set(shortlist("use thermometer on tin", valid)) == set(valid[1:])
+    assert shortlist("use thermometer on lead", valid) == []
+
+
 @pytest.mark.parametrize(
     ("proposed", "offered", "same"),
     [
