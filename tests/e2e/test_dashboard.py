@@ -84,6 +84,10 @@ class Page:
         """The first element that shows and holds that text, once there is one."""
         return self.wait(lambda: next((one for one in self.all(selector) if text in one.text), None))
 
+    def text(self, selector: str) -> str:
+        """The words of the first such element that shows; a page that is live may draw it anew meanwhile."""
+        return self.wait(lambda: next((one.text for one in self.all(selector)), None))
+
     def click(self, selector: str, text: str = "") -> None:
         """Click on it, once it is there; a page that is live may just have drawn it anew."""
 
@@ -217,7 +221,7 @@ def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, 
         pytest.fail("This test needs a Redis without evaluations, so it goes before those that submit some.")
     page.open()
     page.find("h1", "No evaluations yet")
-    assert f"evaluate --url {runner.url}" in page.find("pre").text
+    assert f"evaluate --url {runner.url}" in page.text("pre")
 
 
 def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures(page: Page, runner: Runner) -> None:
@@ -235,7 +239,7 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
         assert rows[task.id][6:] == [f"{published[task.id][method]:.1f}" for method in PUBLISHED_COLUMNS.values()]
     assert summary.ci95 is not None
     low, high = summary.ci95
-    score = page.find(".tile.main").text.splitlines()
+    score = page.text(".tile.main").splitlines()
     assert score[1:] == [f"{summary.mean:.1f}", "mean of 2 task types", f"95% interval {low:.1f} to {high:.1f}"]
     assert [row[2] for row in page.rows("#episodes")] == [str(one.score) for one in runner.store.results(submitted.id)]
 
@@ -263,11 +267,11 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
     ):
         page.press(*keys)
         turn = turns[place]
-        assert page.find(".where").text == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
-        assert page.find(".detail h2").text == (turn.action or "The executor ended the sub-goal")
+        assert page.text(".where") == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
+        assert page.text(".detail h2") == (turn.action or "The executor ended the sub-goal")
         shown = [one.get_attribute("textContent") for one in page.all(".detail pre")]
         assert shown == [text.strip() for text in (turn.observation, turn.look, turn.inventory) if text]
-        assert page.find("[aria-current=step] .number").text == str(turn.turn)
+        assert page.text("[aria-current=step] .number") == str(turn.turn)
         assert page.browser.current_url.endswith(f"?turn={turn.turn}")
     ended = [0, *accumulate(turn.action is None for turn in turns[:-1])]
     given = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
@@ -305,12 +309,12 @@ def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: R
     Select(page.find("#outcome")).select_by_value("errored")
     assert [row[0] for row in page.rows("#episodes")] == [errored.task]
     page.open(f"evaluations/odd/episodes/{odd.id}")
-    assert page.find(".detail h2").text == f"{HOSTILE} repaired"
-    assert page.find(".detail").text.count(HOSTILE) == 5
+    assert page.text(".detail h2") == f"{HOSTILE} repaired"
+    assert page.text(".detail").count(HOSTILE) == 5
     assert [one.text for one in page.all(".group h3")] == [HOSTILE, "wait(1)"]
-    assert page.find(".group .note").text.startswith("1 action")
+    assert page.text(".group .note").startswith("1 action")
     page.press(Keys.END)
-    assert page.find(".where").text == "Turn 3 of 3, score −100"
+    assert page.text(".where") == "Turn 3 of 3, score −100"
     assert page.browser.title.startswith("4-1, variation 0")
     assert page.all("main img") == []
 
@@ -384,7 +388,7 @@ def test_the_page_goes_on_when_the_env_runner_is_back(
 
 def played(page: Page) -> int:
     """How many episodes have a result, as the page says."""
-    return int(page.find(".progress").text.split("/")[0])
+    return int(page.text(".progress").split("/")[0])
 
 
 def overhang(page: Page) -> int:
