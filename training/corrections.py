@@ -35,10 +35,11 @@ from waymark.contracts import (
     DecisionRequest,
     EpisodeSpec,
     Limits,
+    Opening,
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.environment import SOLVED, Opening, Step
+from waymark.environment import SOLVED, Step
 from waymark.episode import Controller, Executor, run_episode
 from waymark.generation.batcher import Answer
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response

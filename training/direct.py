@@ -26,7 +26,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from waymark.environment import SOLVED, Opening, Step
+from waymark.contracts import Opening
+from waymark.environment import SOLVED, Step
 from waymark.state import holds, room_of
 
 ROOMS = (

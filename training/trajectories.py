@@ -201,7 +201,8 @@ class Recorder:
     def begin_here(self) -> None:
         """Forget what was recorded: the path begins with what is seen now."""
         if self.steps:
-            self.opening = replace(self.opening, look=self.steps[-1].look, inventory=self.steps[-1].inventory)
+            last = self.steps[-1]
+            self.opening = self.opening.model_copy(update={"look": last.look, "inventory": last.inventory})
             self.steps.clear()
 
     def step(self, action: str) -> Step:

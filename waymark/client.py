@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse, connect_sse
@@ -54,6 +54,9 @@ from waymark.errors import (
     ServiceUnavailable,
 )
 from waymark.serving import tracing
+
+if TYPE_CHECKING:
+    from waymark.scores import EvaluationSummary
 
 _Answer = TypeVar("_Answer")
 
@@ -259,6 +262,12 @@ def _results(evaluation_id: str) -> _Call[list[EpisodeResult]]:
     return _Call(list[EpisodeResult], "GET", f"{_EVALUATIONS}/{evaluation_id}/results")
 
 
+def _summary(evaluation_id: str) -> _Call[EvaluationSummary]:
+    from waymark.scores import EvaluationSummary  # brings numpy, which few callers need
+
+    return _Call(EvaluationSummary, "GET", f"{_EVALUATIONS}/{evaluation_id}/summary")
+
+
 def _episodes(evaluation_id: str, limit: int, cursor: str | None) -> _Call[EpisodePage]:
     return _Call(EpisodePage, "GET", f"{_EVALUATIONS}/{evaluation_id}/episodes", query=_page(limit, cursor))
 
@@ -460,6 +469,10 @@ class EvaluationClient(ServiceClient):
         """All results so far, light."""
         return await self._ask(_results(evaluation_id))
 
+    async def summary(self, evaluation_id: str) -> EvaluationSummary:
+        """Means and intervals of the results so far, and the published figures for the same task types."""
+        return await self._ask(_summary(evaluation_id))
+
     async def episodes(self, evaluation_id: str, *, limit: int = 50, cursor: str | None = None) -> EpisodePage:
         """Its episodes in the order of play, finished or not; `cursor` is `next_cursor` of the page before."""
         return await self._ask(_episodes(evaluation_id, limit, cursor))
@@ -626,6 +639,10 @@ class SyncEvaluationClient(SyncServiceClient):
     def results(self, evaluation_id: str) -> list[EpisodeResult]:
         """All results so far, light."""
         return self._ask(_results(evaluation_id))
+
+    def summary(self, evaluation_id: str) -> EvaluationSummary:
+        """Means and intervals of the results so far, and the published figures for the same task types."""
+        return self._ask(_summary(evaluation_id))
 
     def episodes(self, evaluation_id: str, *, limit: int = 50, cursor: str | None = None) -> EpisodePage:
         """Its episodes in the order of play, finished or not; `cursor` is `next_cursor` of the page before."""

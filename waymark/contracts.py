@@ -348,6 +348,16 @@ class Versions(Contract):
     """Of `llm_plan`: the model and the address of its endpoint; null for other agents."""
 
 
+class Opening(Contract):
+    """What an agent sees before its first action."""
+
+    task: str
+    """The task description, one line, without the heading."""
+    look: str
+    """What `look around` would say."""
+    inventory: str
+
+
 class EpisodeError(Contract):
     """Why an episode could not be finished."""
 
@@ -400,12 +410,14 @@ class EpisodeResult(Contract):
     """Who played it; null in a light result."""
     versions: Versions | None = None
     """What it was played with, as the worker found it; null in a light result."""
+    opening: Opening | None = None
+    """What the first turn began with; null in a light result, and where the environment never opened."""
     trajectory: tuple[TurnRecord, ...] = ()
     """Every turn, in order; empty in a light result."""
 
     def light(self) -> EpisodeResult:
         """Without its turns and what all of an evaluation share."""
-        return self.model_copy(update={"agent": None, "versions": None, "trajectory": ()})
+        return self.model_copy(update={"agent": None, "versions": None, "opening": None, "trajectory": ()})
 
 
 class EvaluationStatus(Contract):

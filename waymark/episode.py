@@ -43,6 +43,7 @@ from waymark.contracts import (
     EpisodeResult,
     EpisodeSpec,
     Limits,
+    Opening,
     ServiceInfo,
     SubgoalResponse,
     TurnRecord,
@@ -66,7 +67,7 @@ from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phr
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, most_actions, spelled
+from waymark.subgoals import COMPLETE, is_overdue, spelled
 
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
@@ -218,6 +219,7 @@ class _Play:
         self._reach = reach
         self._check_ports()
         self._source: SubgoalSource | None
+        self._opening: Opening | None = None
         self._state: AgentState
         self._turns: list[TurnRecord] = []
         self._ended_in_a_row = 0
@@ -233,8 +235,8 @@ class _Play:
         known: list[str] = []
         if self._spec.agent.subgoals == "oracle":
             known = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
-        opening = await to_thread.run_sync(self._environment.reset, *episode)
-        self._state = state.start(opening.task, opening.look, opening.inventory)
+        self._opening = await to_thread.run_sync(self._environment.reset, *episode)
+        self._state = state.start(self._opening.task, self._opening.look, self._opening.inventory)
         if self._spec.agent.subgoals == "llm_plan":
             assert self._planner is not None
             known = await ask_plan(self._planner, self._state, self._count)
@@ -277,7 +279,7 @@ class _Play:
     async def turn(self) -> TurnRecord:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         self._turn_began = time.monotonic()
-        if self._is_overdue():
+        if is_overdue(self._state):
             self._state = state.with_subgoal_ended(self._state)
         if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
@@ -363,11 +365,6 @@ class _Play:
         if not candidates:
             return None
         return (await self._ask_executor(n=1, valid_actions=candidates)).action
-
-    def _is_overdue(self) -> bool:
-        """Whether the current sub-goal has had all the actions that it is given."""
-        given, since = self._state.current_subgoal, self._state.subgoal_step
-        return bool(given and since is not None and self._state.step - since >= most_actions(given))
 
     def _wants_subgoal(self) -> bool:
         every_step = self._spec.agent.controller_calls == "every_step"
@@ -484,5 +481,6 @@ class _Play:
             error=error,
             seconds=time.monotonic() - self._began,
             agent=spec.agent,
+            opening=self._opening,
             trajectory=tuple(turns),
         )

@@ -1,8 +1,8 @@
 """Results as files that other tools read: a line of JSON, a row of CSV or a row of Parquet an episode.
 
-JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves the turns out; what is nested
-beside them gets a column of its own, e.g. `versions.executor.sha256`. Whatever the format, results pass one after
-another: an evaluation of any size needs no more memory than a hundred of its episodes.
+JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves out the turns and what
+they began with; what is nested beside them gets a column of its own, e.g. `versions.executor.sha256`. Whatever the
+format, results pass one after another: an evaluation of any size needs no more memory than a hundred of its episodes.
 
 The only import of pyarrow outside of training; it is there with the extra `parquet`.
 """
@@ -32,7 +32,8 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
 }
 _ROWS: Final = 100
 """Of a group in a Parquet file."""
-_TURNS: Final = "trajectory"
+_REPLAY: Final = {"opening", "trajectory"}
+"""What CSV leaves out: it is text of many lines."""
 
 
 def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
@@ -74,10 +75,10 @@ def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
 def _csv(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
     line = io.StringIO()
     rows = csv.writer(line, lineterminator="\n")
-    columns = list(_columns(EpisodeResult))
+    columns = [path for path in _columns(EpisodeResult) if path[0] not in _REPLAY]
     rows.writerow(".".join(path) for path in columns)
     for result in results:
-        row = result.model_dump(mode="json", exclude={_TURNS})
+        row = result.model_dump(mode="json", exclude=_REPLAY)
         rows.writerow(_cell(row, path) for path in columns)
         yield _drained(line).encode()
     yield _drained(line).encode()

@@ -267,6 +267,12 @@ def most_actions(subgoal: str) -> int:
     return int(counted.group(1)) if counted else _MOST_ACTIONS.get(subgoal.partition("(")[0], _MOST_ACTIONS_OF_OTHERS)
 
 
+def is_overdue(state: AgentState) -> bool:
+    """Whether the current sub-goal, if it has not ended, has had all the actions that it is given."""
+    given, since = state.current_subgoal, state.subgoal_step
+    return bool(given and since is not None and state.step - since >= most_actions(given))
+
+
 _WORD = re.compile(r"[a-z]+|\d+")
 _TITLE = re.compile(r"instructions to make [a-z ]+")
 """A recipe names what is still to be made."""

@@ -256,7 +256,10 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
     page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
     [light] = runner.store.results(submitted.id)
-    turns = runner.store.episode(submitted.id, light.id).trajectory
+    whole = runner.store.episode(submitted.id, light.id)
+    assert whole.opening is not None
+    assert page.text(".head p") == whole.opening.task
+    turns = whole.trajectory
     for keys, place in (
         ([Keys.ARROW_RIGHT], 1),
         ([Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], 3),

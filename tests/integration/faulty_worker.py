@@ -14,7 +14,8 @@ import time
 
 from services.env_runner.settings import Settings
 from services.env_runner.worker import run
-from waymark.environment import Opening, Step
+from waymark.contracts import Opening
+from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.process import end_with
 from waymark.serving import observe

@@ -25,7 +25,7 @@ from waymark.errors import JobStoreUnavailable, ServiceRejected
 from waymark.export import MEDIA_TYPES, encode
 from waymark.protocols import episodes
 from waymark.runs import HEADER, RunFolder
-from waymark.scores import EvaluationSummary, beside_published, summarise
+from waymark.scores import beside_published, summarise
 from waymark.serving import problems
 from waymark.serving.app import create_app as create_service
 from waymark.serving.models import scripted_model
@@ -396,10 +396,11 @@ async def test_metrics_count_episodes_by_state(
     }
 
 
-async def test_a_summary_is_that_of_the_closing_table(http: httpx.AsyncClient, store: JobStore) -> None:
+async def test_a_summary_is_that_of_the_closing_table(
+    http: httpx.AsyncClient, client: EvaluationClient, store: JobStore
+) -> None:
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play(store), play(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    answer = await http.get(f"/v1/evaluations/{submitted['id']}/summary")
-    assert EvaluationSummary.model_validate_json(answer.content) == beside_published(submitted["id"], summarise(played))
+    assert await client.summary(submitted["id"]) == beside_published(submitted["id"], summarise(played))
     assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404

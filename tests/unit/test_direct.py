@@ -9,7 +9,8 @@ import pytest
 
 from tests.oracle import trajectories
 from training.direct import DIRECT, ROOMS, Solved, Unsolved, Walk
-from waymark.environment import Opening, Step
+from waymark.contracts import Opening
+from waymark.environment import Step
 
 
 class House:
@@ -109,7 +110,7 @@ class Bench:
 def test_a_circuit_is_laid_round_whatever_was_laid_before(astray: list[str]) -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
-    walker = Walk(bench, Opening(task, bench.look, ""), ["move fork to red box"])
+    walker = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
     walker.stray(["focus on fork", *astray])
     with pytest.raises(Solved):
         DIRECT["3-3"](walker)
@@ -120,11 +121,11 @@ def test_a_circuit_is_laid_round_whatever_was_laid_before(astray: list[str]) -> 
 def test_a_circuit_that_is_closed_is_left_as_it_is() -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
-    first = Walk(bench, Opening(task, bench.look, ""), ["move fork to red box"])
+    first = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
     first.stray(["focus on fork"])
     with pytest.raises(Solved):
         DIRECT["3-3"](first)
-    again = Walk(Bench(), Opening(task, bench.look, ""), ["move fork to red box"])
+    again = Walk(Bench(), Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
     again.stray([one.action for one in first.taken[:-3]])
     with pytest.raises(Solved):
         DIRECT["3-3"](again)

@@ -1,9 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from tests.samples import evaluation
 from waymark.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
@@ -26,6 +28,9 @@ from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.episode import RETRYABLE, Reach, run_episode, stop_reason
 from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
+from waymark.loadtest.states import from_run
+from waymark.runs import RunFolder
+from waymark.state import recent
 from waymark.subgoal_sources.drawn import training_subgoals
 
 pytestmark = pytest.mark.anyio
@@ -328,6 +333,20 @@ async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> N
     assert [n for _, n in executor.asked] == [1, 1, 1, 5, 1]
     assert result.trajectory[3].proposed is None
     assert result.repaired == 0
+
+
+async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path: Path) -> None:
+    """Sub-goals that end, that go on, one too many times at that, and actions that nobody knows."""
+    executor = acting("pick up picture", "eat moon", None, *["teleport to hallway", "teleport to kitchen"] * 7, None)
+    controller = Controller([["a"], ["b"], ["c"], ["navigate_to(kitchen)"], ["d"]])
+    result = await play(executor, controller, turns=16)
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result)
+    found = from_run(tmp_path)
+    for asked, model in (("controller", controller), ("executor", executor)):
+        once = dict.fromkeys(recent(state, 10) for state, _ in model.asked)  # it is asked again where it was unwise
+        assert list(once) == list(dict.fromkeys(one.state for one in found if one.asked == asked))
 
 
 # --- repair ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.samples import evaluation, result
-from waymark.contracts import TurnRecord
+from waymark.contracts import Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.loadtest import results, states
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
@@ -205,13 +205,17 @@ def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path
     )
     folder = RunFolder(tmp_path)
     folder.begin(evaluation())
-    folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns}))
+    folder.append(result("old", task="4-2").model_copy(update={"trajectory": turns}))
+    with pytest.raises(InvalidInput, match="how an episode opened"):
+        states.from_run(tmp_path)
+    opening = Opening(task="Find an apple.", look="at first", inventory="nothing")
+    folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns, "opening": opening}))
     found = states.from_run(tmp_path)
-    assert [one.asked for one in found] == ["executor", "controller", "executor"]
-    assert [one.state.look for one in found] == ["after 1"] * 3
-    assert [one.state.current_subgoal for one in found] == ["navigate_to(kitchen)"] * 2 + ["pick_up(apple)"]
-    assert [one.state.completed_subgoals for one in found] == [(), (), ("navigate_to(kitchen)",)]
-    assert found[0].state.task == next(one.state.task for one in states.sample() if one.task == "4-2")
+    assert [one.asked for one in found] == ["controller", "executor", "executor", "controller", "executor"]
+    assert [one.state.look for one in found] == ["at first"] * 2 + ["after 1"] * 3
+    assert {one.state.task for one in found} == {"Find an apple."}
+    assert [one.state.current_subgoal for one in found] == [None, *["navigate_to(kitchen)"] * 3, "pick_up(apple)"]
+    assert [one.state.subgoal_step for one in found] == [None, 1, 1, None, 2]
 
 
 def stage_of(*, throughput: float, rate: float | None = None) -> Stage:

@@ -9,19 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from waymark.contracts import Opening
+
 SOLVED: Final = 100
 """The score of a solved episode."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What an agent sees before its first action."""
-
-    task: str
-    """The task description, one line, without the heading."""
-    look: str
-    """What `look around` would say."""
-    inventory: str
 
 
 @dataclass(frozen=True, slots=True)

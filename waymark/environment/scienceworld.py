@@ -30,7 +30,8 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JError
 from scienceworld.constants import JAR_PATH
 
-from waymark.environment import Opening, Step
+from waymark.contracts import Opening
+from waymark.environment import Step
 from waymark.environment.java_cache import JavaCache
 from waymark.errors import EnvironmentFault, InvalidInput, JavaMissing
 from waymark.process import resident_mb

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waymark import actions
-from waymark.environment import Opening, Step
+from waymark.contracts import Opening
+from waymark.environment import Step
 from waymark.errors import UnparsableAction
 
 TASK = (

@@ -2,8 +2,7 @@
 
 Both come from play, wrong turns included, with the history that an agent would send. The sample that ships is
 drawn from one `./run evaluate`: the first test variation of each of the 30 tasks, played by the models that
-ship. A run's records do not hold the task's words; those of the sample for the same task type stand in, and the
-states before a run's first action are left out, because the look before it is not recorded either.
+ship. A run that was recorded before results held how an episode opened has nothing to ask with.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from waymark import state as fold
-from waymark.contracts import AgentState, Contract, EpisodeResult
+from waymark.contracts import AgentState, Contract, EpisodeResult, Opening
 from waymark.errors import InvalidInput
 from waymark.runs import RunFolder
+from waymark.subgoals import COMPLETE, is_overdue
 
 _SAMPLE = "sample.jsonl.gz"
 _HISTORY = 10
@@ -42,25 +42,31 @@ def sample() -> tuple[RecordedState, ...]:
 
 
 def from_run(folder: Path) -> tuple[RecordedState, ...]:
-    """All states of a run's episodes after their first action. Raises NotFound, InvalidInput."""
+    """All states of a run's episodes at which a model was asked. Raises NotFound, InvalidInput."""
     run = RunFolder(folder)
     run.evaluation()
-    words = {one.task: one.state.task for one in sample()}
-    found = tuple(one for result in run.results() for one in _moments(result, words[result.task]))
+    found = tuple(one for result in run.results() if result.opening for one in _moments(result, result.opening))
     if not found:
-        raise InvalidInput(f"The run in {folder} holds no turns.", remedy="Name one with finished episodes.")
+        raise InvalidInput(
+            f"The run in {folder} holds no turns, or was recorded before results held how an episode opened.",
+            remedy="Name one with finished episodes, played since 2026-11-28.",
+        )
     return found
 
 
-def _moments(result: EpisodeResult, task: str) -> Iterator[RecordedState]:
-    """The moments of one episode after its first action, in order."""
-    state = fold.start(task, "", "")
+def _moments(result: EpisodeResult, opening: Opening) -> Iterator[RecordedState]:
+    """The moments of one episode, in order, each with the state that the loop had then."""
+    state = fold.start(opening.task, opening.look, opening.inventory)
     for turn in result.trajectory:
-        if turn.controller_called and state.turns:
+        if is_overdue(state):
+            state = fold.with_subgoal_ended(state)
+        if turn.controller_called:
             yield RecordedState(task=result.task, asked="controller", state=fold.recent(state, _HISTORY))
-        if turn.subgoal is not None:
-            state = fold.with_subgoal(state, turn.subgoal)
-        if state.turns:
+        if turn.subgoal != COMPLETE:  # after that the loop waits without asking
+            if turn.subgoal is not None:
+                state = fold.with_subgoal(state, turn.subgoal)
             yield RecordedState(task=result.task, asked="executor", state=fold.recent(state, _HISTORY))
         if turn.action is not None:
             state = fold.after_step(state, turn.action, turn.observation, turn.look, turn.inventory, turn.score)
+        if turn.action is None or not turn.known:
+            state = fold.with_subgoal_ended(state)

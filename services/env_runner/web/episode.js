@@ -24,6 +24,7 @@ export async function episode({ main, place, signal, query }, id, name) {
       `Task ${result.task}, variation ${result.variation} `,
       el("span", { class: "score" }, `${minus(result.raw_score)} points`),
     ),
+    result.opening && el("p", {}, result.opening.task),
     el("p", { class: "what" }, outcome(result)),
     el(
       "p",
