@@ -1,8 +1,8 @@
 """The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
 
 The rules are those of `waymark.subgoal_sources.controller` that need no model: what is out of sight, what is reached,
-what was given before to no avail. A rule that refuses what the oracle does is wrong there, or the annotation is.
-Beginnings of sub-goals alone are looked at, detours and `complete_task()` are not.
+what was given before to no avail; and when the loop ends a sub-goal without asking the executor. A rule that refuses
+what the oracle does is wrong there, or the annotation is. Detours and `complete_task()` are not looked at.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
 from waymark.contracts import AgentState
 from waymark.subgoal_sources.controller import Given, choose_subgoal
-from waymark.subgoals import COMPLETE, in_sight, is_reached
+from waymark.subgoals import COMPLETE, in_sight, is_over, is_reached
 
-Rule = Literal["out of sight", "reached already", "given before"]
+Rule = Literal["out of sight", "reached already", "given before", "cut short"]
 _SHOWN = 3
 _ANOTHER = "look around()"
 """What the controller could have said instead."""
@@ -69,6 +69,7 @@ def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Ann
                 for rule in _against(subgoal, state, before)
             ]
             given.add(subgoal, state)
+        refused += _cut_short(path, annotations[path.key])
     return Refusals(subgoals, refused)
 
 
@@ -89,6 +90,17 @@ def _against(subgoal: str, state: AgentState, given: Mapping[str, int]) -> Itera
         yield "reached already"
     if choose_subgoal([subgoal, _ANOTHER], state.current_subgoal, given) != subgoal:
         yield "given before"
+
+
+def _cut_short(path: Trajectory, annotation: Annotation) -> Iterator[Refusal]:
+    """The sub-goals that the loop would have ended before the oracle did."""
+    met: set[int | None] = set()
+    for decision in decisions(path, annotation, "executor"):
+        state = decision.state
+        if decision.answer is None or state.subgoal_step in met or not is_over(state):
+            continue
+        met.add(state.subgoal_step)
+        yield Refusal(path.task_id, path.variation, path.take, state.step, state.current_subgoal or "", "cut short")
 
 
 def _most_often(refused: Sequence[Refusal]) -> str:

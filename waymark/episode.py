@@ -11,8 +11,9 @@ publication leaves open, or that keep the loop from going in circles:
 - What stakes the score (`waymark.stakes`) is followed only if it is likely enough: sub-goals, or the actions of an
   agent without them.
 - An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
-  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted, and
-  every other sub-goal after more actions than any took along an oracle path.
+  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted,
+  watching a thermometer once what it watches has changed and been read, and every other sub-goal after more actions
+  than any took along an oracle path.
 - What repairs an action first is the sub-goal itself, where it says its one action; one of the same verb that leaves
   out what the sub-goal names is repaired before it is taken, since that would be valid and wrong. For one sub-goal no
   repair is made twice in a scene, but of waiting and measuring. A sub-goal whose action the environment does not know,
@@ -67,7 +68,7 @@ from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phr
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, is_overdue, spelled
+from waymark.subgoals import COMPLETE, is_over, spelled
 
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
@@ -279,7 +280,7 @@ class _Play:
     async def turn(self) -> TurnRecord:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         self._turn_began = time.monotonic()
-        if is_overdue(self._state):
+        if is_over(self._state):
             self._state = state.with_subgoal_ended(self._state)
         if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)

@@ -52,6 +52,15 @@ def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_cir
     assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 
+def test_a_subgoal_that_the_loop_ends_before_the_oracle_does_is_cut_short() -> None:
+    trajectory, annotation = path("wait1(3)")
+    waits = replace(trajectory, steps=trajectory.steps * 5)
+    for taken, cut in ((3, []), (5, [(4, "cut short")])):
+        longer = replace(annotation, segments=[Segment("wait1(3)", 0, taken), Segment(COMPLETE, taken, taken)])
+        found = replay([replace(waits, steps=waits.steps[:taken])], {trajectory.key: longer})
+        assert [(one.step, one.rule) for one in found.refused] == cut
+
+
 def test_what_is_meant_to_be_repeated_is_refused_the_fourth_time_in_a_scene() -> None:
     trajectory, annotation = path(*["wait1(5)"] * 4)
     found = replay([trajectory], {trajectory.key: annotation})

@@ -7,7 +7,8 @@ import pytest
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.contracts import AgentState
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, most_actions, spelled
+from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
+from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, is_over, most_actions, spelled
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -159,7 +160,25 @@ def test_what_a_recipe_promises_is_not_in_sight() -> None:
 
 @pytest.mark.parametrize(
     ("subgoal", "most"),
-    [("wait1(3)", 3), ("wait(10)", 10), ("monitor_temperature(lead, boil)", 50), ("open(door)", 12)],
+    [("wait1(3)", 3), ("wait(10)", 10), ("monitor_temperature(lead, boil)", 64), ("open(door)", 12)],
 )
 def test_a_subgoal_is_given_what_it_counts_or_a_little_more_than_oracles_took(subgoal: str, most: int) -> None:
     assert most_actions(subgoal) == most
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "read", "over"),
+    [
+        ("monitor_temperature(tin, melt)", "tin", False),
+        ("monitor_temperature(tin, melt)", "liquid tin", True),
+        ("monitor_temperature(tin, melt)", "liquid lead", False),
+        ("monitor_temperature(solid unknown substance b, melt)", "liquid unknown substance b", True),
+        ("measure_temperature(tin)", "liquid tin", False),
+    ],
+)
+def test_watching_is_over_once_what_has_changed_was_read(subgoal: str, read: str, over: bool) -> None:
+    state = with_subgoal(start(task="Melt it.", look="a stove", inventory=""), subgoal)
+    assert not is_over(state)
+    state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)
+    assert is_over(state) == over
+    assert not is_over(with_subgoal_ended(state))

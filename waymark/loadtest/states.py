@@ -18,7 +18,7 @@ from waymark import state as fold
 from waymark.contracts import AgentState, Contract, EpisodeResult, Opening
 from waymark.errors import InvalidInput
 from waymark.runs import RunFolder
-from waymark.subgoals import COMPLETE, is_overdue
+from waymark.subgoals import COMPLETE, is_over
 
 _SAMPLE = "sample.jsonl.gz"
 _HISTORY = 10
@@ -58,7 +58,7 @@ def _moments(result: EpisodeResult, opening: Opening) -> Iterator[RecordedState]
     """The moments of one episode, in order, each with the state that the loop had then."""
     state = fold.start(opening.task, opening.look, opening.inventory)
     for turn in result.trajectory:
-        if is_overdue(state):
+        if is_over(state):
             state = fold.with_subgoal_ended(state)
         if turn.controller_called:
             yield RecordedState(task=result.task, asked="controller", state=fold.recent(state, _HISTORY))
