@@ -1,8 +1,8 @@
 """How fast each engine is: against the published way of asking, and a whole decision against a published one.
 
     python -m benchmarks.engines [--rounds 5] [--seconds 1] [--threads 0] [--json FILE]
-    python -m benchmarks.engines --checkpoint checkpoints/executor-causal  other weights; causal ones run on vLLM too
-    python -m benchmarks.engines --device cuda --shape flan-t5-large      random weights in bf16, on a GPU
+    python -m benchmarks.engines --checkpoint checkpoints/causal/executor  other weights; causal ones run on vLLM too
+    python -m benchmarks.engines --device cuda --shape flan-t5-large       random weights in bf16, on a GPU
 
 Every side is a process of its own, so that its memory is, and all answer the same states of real play in turn, so that
 a busy machine troubles all of them; ratios are medians over rounds. The published way is transformers in float32, one

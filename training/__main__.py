@@ -413,7 +413,7 @@ def score(
     every = [one for one in read_table(data) if find_task(one.task_id).split_of(one.variation) == "dev"]
     if not every:
         raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
-    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.glob("*/card.json"))
+    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.rglob("card.json"))
     run_role = _role(role) if role else None
     with opened(sources, engine, role=run_role, prompt_format=prompt_format) as contestants, _bar() as bar:
         task = bar.add_task("")

@@ -103,7 +103,8 @@ def score(
     annotations: Annotations,
     told: Callable[[str, int, int], None],
 ) -> list[Score]:
-    """Every contestant's score on these paths; an executor's with the oracle's sub-goals and with each controller's.
+    """Every contestant's score on these paths; an executor's with the oracle's sub-goals, and with those of the
+    controllers in the folder that holds it, or of all if there are none.
 
     `told` hears what is being answered, how many of its prompts are and how many there are.
     """
@@ -116,7 +117,9 @@ def score(
         if one.role == "controller":
             predicted[one.name] = _as_named(one.format, trajectories, annotations, answers)
         elif one.role == "executor":
-            for controller, named in predicted.items():
+            beside = [name for name in predicted if Path(name).parent == Path(one.name).parent]
+            for controller in beside or predicted:
+                named = predicted[controller]
                 corpus, answers = _answered(one, trajectories, named, told, f"{one.name} with {controller}")
                 scores.append(_score(one, corpus, answers, "predicted", controller))
     return scores
@@ -127,8 +130,8 @@ def table(scores: Sequence[Score]) -> Table:
     shown = Table(box=box.SIMPLE, caption="exact match in percent (95% interval, variations resampled)")
     shown.add_column("task")
     for one in scores:
-        given = {None: "", "oracle": "with the oracle", "predicted": f"with {Path(one.controller or '').name}"}
-        shown.add_column(f"{Path(one.checkpoint).name}\n{given[one.subgoals]}", justify="right")
+        given = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(one.controller or '')}"}
+        shown.add_column(f"{_called(one.checkpoint)}\n{given[one.subgoals]}", justify="right")
     for task in TASKS:
         cells = [_cell(one.matches.tasks.get(task.id)) for one in scores]
         if any(cells):
@@ -139,6 +142,12 @@ def table(scores: Sequence[Score]) -> Table:
     shown.add_row("on its card", *(_percent(one.card.get("exact_match")) for one in scores))
     shown.add_row("decisions", *(f"{one.matches.overall.decisions:,}" for one in scores))
     return shown
+
+
+def _called(folder: str) -> str:
+    """What a column says of a checkpoint: its folder's name, and that of the one above unless it is `checkpoints`."""
+    *_, above, name = ("", *Path(folder).parts)
+    return f"{above}/{name}" if above not in ("", "checkpoints") else name
 
 
 def _export(run: Path, folder: Path, role: Role | None, prompt_format: str) -> None:

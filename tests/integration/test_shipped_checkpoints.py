@@ -10,11 +10,11 @@ import pytest
 from tests.oracle import TABLE, rule_annotations, trajectories
 from training.datasets import examples
 from waymark.checkpoint import load
-from waymark.contracts import Role
 from waymark.generation.load import open_generator
 from waymark.prompts import get_format
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
+FOLDERS = sorted(card.parent for card in SHIPPED.rglob("card.json"))
 MEGABYTE = 1_000_000
 
 
@@ -24,14 +24,14 @@ def test_all_that_ships_fits_its_budget() -> None:
     assert max(sizes) <= 16 * MEGABYTE
 
 
-@pytest.mark.parametrize("role", ["controller", "executor", "flat"])
-def test_a_shipped_checkpoint_keeps_what_its_card_promises(role: Role) -> None:
-    found = load(SHIPPED / role, role)
+@pytest.mark.parametrize("folder", FOLDERS, ids=[str(one.relative_to(SHIPPED)) for one in FOLDERS])
+def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None:
+    found = load(folder)
     card = found.card
     manifest = json.loads(TABLE.with_suffix(".manifest.json").read_text())
     assert card.training.data_sha256 in (manifest["sha256"], *manifest["earlier"])
     dev = [one for one in trajectories() if one.split == "dev"]
-    corpus = examples(dev, rule_annotations(dev), role, get_format(card.prompt_format))
+    corpus = examples(dev, rule_annotations(dev), card.role, get_format(card.prompt_format))
     sample = corpus[:: len(corpus) // 150]
     answers = open_generator("ctranslate2", found, device="cpu", dtype="auto").generate([one.prompt for one in sample])
     hits = sum(answer.candidates[0].text == one.target for answer, one in zip(answers, sample, strict=True))

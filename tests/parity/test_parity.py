@@ -75,8 +75,6 @@ def states(prompt_format: str, count: int) -> list[Example]:
 
 def shipped(name: str) -> Checkpoint:
     """A checkpoint of this repository."""
-    if not (CHECKPOINTS / name).is_dir():
-        pytest.skip(f"checkpoints/{name} does not ship yet")
     return load(CHECKPOINTS / name, "executor")
 
 
@@ -90,7 +88,7 @@ def exact(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 @pytest.fixture(
     scope="module",
-    params=[("executor", "ctranslate2"), ("executor-causal", "ctranslate2"), ("executor-causal", "vllm")],
+    params=[("executor", "ctranslate2"), ("causal/executor", "ctranslate2"), ("causal/executor", "vllm")],
     ids=" on ".join,
 )
 def contest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contest]:
@@ -203,7 +201,7 @@ def test_a_long_prompt_is_cut_at_the_same_place(contest: Contest) -> None:
     assert found[0].prompt_tokens == found[1].prompt_tokens
 
 
-@pytest.mark.parametrize("name", ["executor", "executor-causal"])
+@pytest.mark.parametrize("name", ["executor", "causal/executor"])
 def test_int8_and_bfloat16_answer_nearly_alike(
     name: str, request: pytest.FixtureRequest, record: Callable[[str], None]
 ) -> None:
