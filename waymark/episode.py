@@ -14,7 +14,7 @@ publication leaves open, or that keep the loop from going in circles:
   executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted,
   watching a thermometer once what it watches has changed and been read, and every other sub-goal after more actions
   than any took along an oracle path.
-- What repairs an action first is the sub-goal itself, where it says its one action; one of the same verb that leaves
+- What repairs an action first is the sub-goal itself, where it says the action; one of the same verb that leaves
   out what the sub-goal names is repaired before it is taken, since that would be valid and wrong. For one sub-goal no
   repair is made twice in a scene, but of waiting and measuring. A sub-goal whose action the environment does not know,
   and nothing repairs, has ended.
@@ -332,10 +332,14 @@ class _Play:
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
         """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""
-        meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
+        meant = self._meant(action)
         if meant is None or meant in taken or not self._spec.agent.repair or not repair.leaves_out(action, meant):
             return None
         return meant
+
+    def _meant(self, action: str) -> str | None:
+        """What the sub-goal itself says that this action should be, if it does."""
+        return spelled(self._state.current_subgoal, action) if self._state.current_subgoal else None
 
     def _is_unwise(self, action: str, logprob: float | None, taken: Collection[str]) -> bool:
         """Whether another action should be looked for."""
@@ -354,7 +358,7 @@ class _Play:
         known = await to_thread.run_sync(self._environment.valid_actions)
         spent = {action for action in taken if not action.startswith(REPEATABLE)}
         valid = [action for action in known if action != unknown and action not in spent]
-        meant = spelled(self._state.current_subgoal) if self._state.current_subgoal else None
+        meant = self._meant(unknown)
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)

@@ -239,17 +239,21 @@ _SPELLED = {
     "use": "use {} on {}",
 }
 """Sub-goals that one action reaches, and that action."""
+_MOVED = {"heat": "move {} to {}", "cool": "move {} to {}"}
+"""Sub-goals that take more, and the one move among these: so it is in all of the oracle's."""
 
 
-def spelled(subgoal: str) -> str | None:
-    """The action that a sub-goal of one action says itself; None for those that take several.
+def spelled(subgoal: str, action: str) -> str | None:
+    """What a sub-goal itself says that an action under it should be; None where it does not say.
 
-    >>> spelled("move(apple, red box)")
+    >>> spelled("move(apple, red box)", "move apple")
     'move apple to red box'
+    >>> spelled("heat(tin, stove)", "move tin to oven"), spelled("heat(tin, stove)", "activate stove")
+    ('move tin to stove', None)
     """
     name, _, rest = subgoal.partition("(")
     arguments = rest.removesuffix(")").split(", ")
-    form = _SPELLED.get(name)
+    form = _SPELLED.get(name) or (_MOVED.get(name) if action.startswith("move ") else None)
     return form.format(*arguments) if form and form.count("{}") == len(arguments) and all(arguments) else None
 
 
