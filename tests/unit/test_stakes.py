@@ -4,6 +4,7 @@ import pytest
 
 from waymark.contracts import AgentState
 from waymark.stakes import is_worth_it
+from waymark.state import after_step, start
 
 CHOICE = "If tin conducts, put it in the blue box. If not, put it in the red box."
 
@@ -29,6 +30,14 @@ def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
     decision: str, probability: float, score: int, worth: bool
 ) -> None:
     assert is_worth_it(decision, math.log(probability), state(score)) is worth
+
+
+def test_a_box_that_a_temperature_leads_to_is_no_answer_before_one_was_read() -> None:
+    task = "If tin melts above 10.0 degrees celsius, focus on the blue box. If below, focus on the red box."
+    unread = start(task, "You see: tin", "")
+    read = after_step(unread, "use thermometer on tin", "12 degrees", "You see: tin", "", 0)
+    assert [is_worth_it("focus_on(red box)", 0.0, state) for state in (unread, read)] == [False, True]
+    assert is_worth_it("focus_on(tin)", 0.0, unread)
 
 
 def test_the_only_box_there_is_is_no_answer() -> None:
