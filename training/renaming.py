@@ -190,10 +190,11 @@ class Renamer:
         words = set(prompt.split(" "))
         told = words & self._names[example.task_id, example.instruction]
         around = [word for word in sorted(words & self._bystanders - told) if self._random.random() < _BYSTANDERS]
-        things = _things(prompt) if example.task_id in _ALIKE_TASKS else []
-        names = {word: self._name(word, words, things) for word in sorted(told)}
+        things = _things(prompt)
+        alike = things if example.task_id in _ALIKE_TASKS else []
+        names = {word: self._name(word, words, alike) for word in sorted(told)}
         names |= {word: self._name(word, words) for word in around}
-        names |= self._swapped(prompt, example, told)
+        names |= self._swapped(prompt, things, example, told)
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
         prompt, target = self._repotted(self._renumbered(prompt), example.target)
@@ -225,14 +226,14 @@ class Renamer:
 
         return _HERE.sub(lambda told: " , ".join(map(somewhere, told[0].split(" , "))), prompt)
 
-    def _swapped(self, prompt: str, example: Example, told: set[str]) -> dict[str, str]:
-        """Now and then, one of the told words changed for a thing around, both ways: also for what other tasks ask for,
-        where tasks ask for things."""
+    def _swapped(self, prompt: str, things: Sequence[str], example: Example, told: set[str]) -> dict[str, str]:
+        """Now and then, one of the told words changed for one of the things around, both ways: also for what other
+        tasks ask for, where tasks ask for things."""
         words = Counter(prompt.split(" "))
         changeable = self._inconsequential if example.task_id in _ALIKE_TASKS else self._bystanders
         around = [
             thing
-            for thing in _things(prompt)
+            for thing in things
             if changeable.issuperset(thing.split()) and not told.intersection(thing.split())
             # a word of one thing alone, so that no other loses it
             if " " not in thing or {words[word] for word in thing.split()} == {prompt.count(thing)}

@@ -146,7 +146,7 @@ def table(scores: Sequence[Score]) -> Table:
 
 def _called(folder: str) -> str:
     """What a column says of a checkpoint: its folder's name, and that of the one above unless it is `checkpoints`."""
-    *_, above, name = ("", *Path(folder).parts)
+    above, name = Path(folder).parent.name, Path(folder).name
     return f"{above}/{name}" if above not in ("", "checkpoints") else name
 
 

@@ -271,8 +271,9 @@ def most_actions(subgoal: str) -> int:
     return int(counted.group(1)) if counted else _MOST_ACTIONS.get(subgoal.partition("(")[0], _MOST_ACTIONS_OF_OTHERS)
 
 
-_WATCHED = re.compile(r"monitor_temperature\(((?:solid |liquid )?)(.+), \w+\)")
-_READ = re.compile(r"use thermometer on ((?:solid |liquid )?)(.+)")
+_MATTER = r"(solid |liquid |)"
+_WATCHED = re.compile(rf"monitor_temperature\({_MATTER}(.+), \w+\)")
+_READ = re.compile(rf"use thermometer on {_MATTER}(.+)")
 
 
 def is_over(state: AgentState) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import examples
 from training.matches import matches
-from training.score import Contestant, opened, score
+from training.score import Contestant, opened, score, table
 from training.trajectories import Trajectory
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
@@ -100,3 +100,27 @@ def test_a_run_must_say_its_role(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="does not say its role") as refused, opened([run], "ctranslate2"):
         pass
     assert refused.value.field == "role"
+
+
+def test_an_executor_goes_with_the_controller_of_its_folder_and_columns_tell_folders_apart() -> None:
+    agents = [
+        replace(oracle(role), name=f"{folder}/{role}")
+        for folder in ("checkpoints", "checkpoints/causal")
+        for role in ("executor", "controller")
+    ]
+    agents.append(replace(oracle("flat"), name="flat"))
+    scores = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
+    assert [(one.checkpoint, one.controller) for one in scores if one.controller] == [
+        ("checkpoints/executor", "checkpoints/controller"),
+        ("checkpoints/causal/executor", "checkpoints/causal/controller"),
+    ]
+    assert [column.header for column in table(scores).columns] == [
+        "task",
+        "controller\n",
+        "causal/controller\n",
+        "executor\nwith the oracle",
+        "executor\nwith controller",
+        "causal/executor\nwith the oracle",
+        "causal/executor\nwith causal/controller",
+        "flat\n",
+    ]

@@ -58,6 +58,14 @@ def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, c
 
 
 @pytest.mark.parametrize(
+    ("subgoal", "most"), [("open(oven)", 1), ("measure_temperature(ice)", 3), ("wait_for(frog)", 3), ("wait1(5)", 3)]
+)
+def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) -> None:
+    assert choose_subgoal([subgoal, "b"], None, {subgoal: most - 1}) == subgoal
+    assert choose_subgoal([subgoal, "b"], None, {subgoal: most}) == "b"
+
+
+@pytest.mark.parametrize(
     ("subgoal", "formed"),
     [
         ("move(orange, glass jar)", True),
