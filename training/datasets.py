@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 
 from training.annotate import Annotation
 from training.trajectories import PathKey, Trajectory
-from waymark import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.environment import SOLVED
 from waymark.errors import InvalidInput
-from waymark.prompts import PromptFormat
+from waymark.prompts import PromptFormat, write_prompt
+from waymark.state import StateFold
 from waymark.subgoals import Segment
 from waymark.tasks import Split, find_task
 
@@ -66,7 +66,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Decision:
-    """A state on an oracle path and what the oracle decided there (None: the sub-goal has ended)."""
+    """A state on an oracle path, with all turns, and what the oracle decided there (None: the sub-goal has ended)."""
 
     state: AgentState
     answer: str | None
@@ -74,21 +74,21 @@ class Decision:
 
 def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
-    state = fold.start(trajectory.task, trajectory.look, trajectory.inventory)
+    fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
         if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
-            yield Decision(state, segment.subgoal)
+            yield Decision(fold.state, segment.subgoal)
         if role != "flat":
-            state = fold.with_subgoal(state, segment.subgoal)
+            fold.give_subgoal(segment.subgoal)
         for step in steps:
             if role in ("executor", "flat") and not detour:
-                yield Decision(state, step.action)
-            state = fold.after_step(state, step.action, step.observation, step.look, step.inventory, step.score)
-        if role == "executor" and steps and not detour and state.score < SOLVED:
-            yield Decision(state, None)
+                yield Decision(fold.state, step.action)
+            fold.act(step.action, step.observation, step.look, step.inventory, step.score)
+        if role == "executor" and steps and not detour and fold.state.score < SOLVED:
+            yield Decision(fold.state, None)
         if role != "flat":
-            state = fold.with_subgoal_ended(state)
+            fold.end_subgoal()
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
@@ -102,7 +102,10 @@ def examples(
     role: Role,
     prompt_format: PromptFormat,
 ) -> list[Example]:
-    """The dataset of one role. Raises KeyError for a trajectory that was not annotated."""
+    """The dataset of one role. Raises KeyError for a trajectory that was not annotated.
+
+    A prompt shows as many turns as a worker sends to a model of this format.
+    """
     made: list[Example] = []
     for trajectory in trajectories:
         annotation = annotations[trajectory.key]
@@ -112,7 +115,7 @@ def examples(
                 Example(
                     task_id=trajectory.task_id,
                     variation=trajectory.variation,
-                    prompt=prompt_format.render(role, state),
+                    prompt=write_prompt(prompt_format, role, state),
                     target=prompt_format.target(role, decision.answer),
                     instruction=(state.current_subgoal or "") if role == "executor" else state.task,
                 )

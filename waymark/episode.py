@@ -1,7 +1,7 @@
 """The episode loop: sub-goal -> action -> environment step -> turn, until a limit or the end.
 
 It plays through its ports (environment, controller, executor, planner) and does no input or output of its own.
-The state is folded by `waymark.state` alone; the environment, which blocks, is called in a worker thread so
+The state is folded by `waymark.state.StateFold` alone; the environment, which blocks, is called in a worker thread so
 that many episodes share one event loop.
 
 Where sub-goals come from is an option of the agent: `waymark.subgoal_sources` has a source for each, the rules for
@@ -36,7 +36,7 @@ from typing import Literal, Protocol, Self
 
 from anyio import to_thread
 
-from waymark import repair, state
+from waymark import repair, replay
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -62,13 +62,13 @@ from waymark.errors import (
     ServiceUnavailable,
 )
 from waymark.stakes import is_worth_it
-from waymark.state import Scene
+from waymark.state import Scene, StateFold, scene
 from waymark.subgoal_sources import SubgoalSource, oracle
 from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, is_over, spelled
+from waymark.subgoals import COMPLETE, spelled
 
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
@@ -221,7 +221,7 @@ class _Play:
         self._check_ports()
         self._source: SubgoalSource | None
         self._opening: Opening | None = None
-        self._state: AgentState
+        self._fold: StateFold
         self._turns: list[TurnRecord] = []
         self._ended_in_a_row = 0
         self._taken: dict[tuple[Scene, str | None], set[str]] = defaultdict(set)
@@ -230,6 +230,11 @@ class _Play:
         self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
+    @property
+    def _state(self) -> AgentState:
+        """The state as it is now, with all turns."""
+        return self._fold.state
+
     async def open(self) -> None:
         """Load the task, and ask beforehand what is to be known beforehand."""
         episode = (self._spec.task, self._spec.variation, self._spec.simplifications)
@@ -237,7 +242,7 @@ class _Play:
         if self._spec.agent.subgoals == "oracle":
             known = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
         self._opening = await to_thread.run_sync(self._environment.reset, *episode)
-        self._state = state.start(self._opening.task, self._opening.look, self._opening.inventory)
+        self._fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory)
         if self._spec.agent.subgoals == "llm_plan":
             assert self._planner is not None
             known = await ask_plan(self._planner, self._state, self._count)
@@ -280,15 +285,14 @@ class _Play:
     async def turn(self) -> TurnRecord:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         self._turn_began = time.monotonic()
-        if is_over(self._state):
-            self._state = state.with_subgoal_ended(self._state)
+        replay.begin_turn(self._fold)
         if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
         subgoal = await self._source.next(self._state)
         if subgoal is None:
             step = await to_thread.run_sync(self._environment.step, WAITING)
             return self._acted(step, WAITING, subgoal=COMPLETE, controller_called=True)
-        self._state = state.with_subgoal(self._state, subgoal)
+        self._fold.give_subgoal(subgoal)
         return await self._execute(controller_called=True)
 
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
@@ -297,7 +301,7 @@ class _Play:
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         proposed = None if answer.action is None else phrase(answer.action)
         action = proposed
-        taken = self._taken[state.scene(self._state), self._state.current_subgoal]
+        taken = self._taken[scene(self._state), self._state.current_subgoal]
         if action is None and stuck:
             action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
         elif action is not None and self._is_unwise(action, logprob, taken):
@@ -317,7 +321,7 @@ class _Play:
         if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await to_thread.run_sync(self._environment.step, replacement)
-        turn = self._acted(
+        return self._acted(
             step,
             replacement or action,
             subgoal=self._state.current_subgoal,
@@ -326,9 +330,6 @@ class _Play:
             logprob=logprob,
             repaired=replacement is not None,
         )
-        if not step.known:
-            self._state = state.with_subgoal_ended(self._state)
-        return turn
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
         """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""
@@ -377,14 +378,14 @@ class _Play:
 
     async def _ask_controller(self, now: AgentState, /, *, n: int) -> SubgoalResponse:
         assert self._controller is not None
-        visible = state.recent(now, self._reach.history_turns)
+        visible = StateFold(now).visible(self._reach.history_turns)
         n = min(n, self._reach.alternatives)
         answer = await self._controller.subgoal(visible, n=n, model=self._spec.agent.controller_model)
         self._count(answer.usage)
         return answer
 
     async def _ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
-        visible = state.recent(self._state, self._reach.history_turns)
+        visible = self._fold.visible(self._reach.history_turns)
         answer = await self._executor.action(
             visible,
             n=min(n, self._reach.alternatives),
@@ -401,7 +402,6 @@ class _Play:
 
     def _ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
         """Record that the executor ended its sub-goal; nothing happened in the environment."""
-        self._state = state.with_subgoal_ended(self._state)
         self._ended_in_a_row += 1
         return self._record(
             TurnRecord(
@@ -433,7 +433,6 @@ class _Play:
         """Fold an executed action into the state and record it."""
         self._ended_in_a_row = 0
         self._completed = step.completed or step.score >= SOLVED
-        self._state = state.after_step(self._state, action, step.observation, step.look, step.inventory, step.score)
         return self._record(
             TurnRecord(
                 turn=len(self._turns) + 1,
@@ -449,13 +448,14 @@ class _Play:
                 look=step.look,
                 inventory=step.inventory,
                 score=step.score,
-                reward=self._state.turns[-1].reward,
+                reward=step.score - self._state.score,
                 moves=step.moves,
                 seconds=time.monotonic() - self._turn_began,
             )
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
+        replay.end_turn(self._fold, turn)
         self._turns.append(turn)
         return turn
 

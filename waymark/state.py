@@ -1,10 +1,10 @@
-"""The fold from an episode's events to the agent's state: start -> after_step -> with_subgoal.
+"""The fold from an episode's events to the agent's state.
 
-Pure functions. Training folds recorded trajectories and the env-runner folds live episodes through the same
-code, so history, score units and the alignment of look and inventory with their step are decided here once:
+`StateFold` is the one way to fold an episode: the episode loop, the training data, the load test and the benchmarks
+use it, so history, score units and the alignment of look and inventory with their step are decided here once:
 
 - `look`, `inventory` and `observation` are those after the last action;
-- `turns` keeps every turn; `recent` cuts it to what a service reads;
+- the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
 - the current sub-goal is the last one given, the completed ones are all before it;
 - an ended sub-goal is no turn: it stays the current one until the next is given, which may be the same again.
 """
@@ -12,6 +12,7 @@ code, so history, score units and the alignment of look and inventory with their
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from waymark.contracts import AgentState, Turn
 
@@ -23,6 +24,50 @@ OTHER_AGES = ("tree", "plant", "seed")
 """Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
 _ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
 _READING = re.compile(r"-?\d+ degrees|\d+ ticks")
+
+
+class StateFold:
+    """The state of one episode, moved on by one event at a time.
+
+    >>> fold = StateFold.start("Boil water.", "This room is called the kitchen.", "nothing")
+    >>> fold.give_subgoal("navigate_to(hallway)")
+    >>> fold.act("go to hallway", "You move to the hallway.", "This room is called the hallway.", "nothing", score=3)
+    >>> fold.end_subgoal()
+    >>> fold.visible(history_turns=10).visited_rooms
+    ('kitchen', 'hallway')
+    """
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    @classmethod
+    def start(cls, task: str, look: str, inventory: str) -> Self:
+        """A fold before the first action of an episode."""
+        return cls(start(task, look, inventory))
+
+    @property
+    def state(self) -> AgentState:
+        """The state with all turns: what the rules of play read."""
+        return self._state
+
+    def visible(self, history_turns: int) -> AgentState:
+        """The state with its last `history_turns` turns: what a worker sends, and what a model is trained on.
+
+        `history_turns` is the one of a prompt format, or the one that `/info` tells.
+        """
+        return recent(self._state, history_turns)
+
+    def give_subgoal(self, subgoal: str) -> None:
+        """A sub-goal is given. The one before it counts as completed."""
+        self._state = with_subgoal(self._state, subgoal)
+
+    def end_subgoal(self) -> None:
+        """The current sub-goal has ended. This is no turn, and takes no step."""
+        self._state = with_subgoal_ended(self._state)
+
+    def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
+        """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
+        self._state = after_step(self._state, action, observation, look, inventory, score)
 
 
 def room_of(look: str) -> str | None:
