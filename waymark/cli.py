@@ -117,6 +117,9 @@ def evaluate(
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",
@@ -135,7 +138,12 @@ def evaluate(
     with _told(played, runs, url), _ended_by_signals():
         requests = [
             EvaluationRequest(
-                protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
+                protocol=protocol,
+                tasks=_items(tasks),
+                variations=_numbers(variations),
+                agent=one,
+                seed=seed,
+                repeats=repeats,
             )
             for one in find_agents(agent or ["hierarchical"], repair=repair)
         ]

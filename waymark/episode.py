@@ -251,7 +251,8 @@ class _Play:
     def _open_source(self, known: Sequence[str]) -> SubgoalSource | None:
         """Where this agent's sub-goals come from; `known` are those of a plan made beforehand."""
         spec = self._spec
-        chance = random.Random(f"{spec.seed} {spec.task} {spec.variation}")
+        again = f" {spec.repeat}" if spec.repeat else ""
+        chance = random.Random(f"{spec.seed} {spec.task} {spec.variation}{again}")
         match spec.agent.subgoals:
             case "controller":
                 return ControllerSource(self._ask_controller)
@@ -469,6 +470,7 @@ class _Play:
             evaluation=spec.evaluation,
             task=spec.task,
             variation=spec.variation,
+            repeat=spec.repeat,
             seed=spec.seed,
             score=score,
             raw_score=raw,

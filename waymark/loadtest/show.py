@@ -70,7 +70,8 @@ def _remarks(report: LoadReport) -> Iterator[str]:
         sent = report.target.history_turns
         yield (
             f"{report.short} of {report.distinct} states have fewer turns than the {sent} that a worker sends, so "
-            "their prompts are shorter than in play. Record them anew: python -m benchmarks.record_sample, or give a newer run with --states."
+            "their prompts are shorter than in play. Record them anew: "
+            "python -m benchmarks.record_sample, or give a newer run with --states."
         )
     peak = report.peak.throughput if report.peak else 0.0
     overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
