@@ -340,7 +340,9 @@ class Versions(Contract):
     waymark: str
     """Of this package."""
     commit: str | None
-    """Of the checkout that played it; null outside of one."""
+    """Of the checkout that holds the code that played it; null outside of one."""
+    modified: bool | None = None
+    """Whether that code differed from the commit; null where there is no commit, and in results from before this."""
     environment: str
     """With its version, e.g. `scienceworld 1.2.3`."""
     controller: CheckpointInfo | None
