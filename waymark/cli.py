@@ -174,6 +174,8 @@ def resume(
             )
         options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
         if url is None:
+            for run in runs:
+                RunFolder(run).check()  # a damaged one is told before anything starts
             versions = RunFolder(runs[0]).evaluation().versions
             options = replace(
                 options, engine=versions.executor.engine, environment=versions.environment.partition(" ")[0]
@@ -246,7 +248,7 @@ def export_run(
             raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
         folder = RunFolder(run)
         evaluation = folder.evaluation()
-        export.write(export.encode(folder.results(), form), file)
+        export.write(export.encode(folder.checked_results(), form), file)
         _tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
 
 
@@ -268,7 +270,7 @@ def _read(path: Path) -> Run:
     """A run on disk; tells how much of it is missing."""
     folder = RunFolder(path)
     evaluation = folder.evaluation()
-    results = [result.light() for result in folder.results()]
+    results = [result.light() for result in folder.checked_results()]
     if len(results) < evaluation.episodes:
         _tell(f"{len(results)} of {evaluation.episodes} episodes are in {path}.")
     return Run(evaluation.id, evaluation.request, evaluation.versions, results)

@@ -179,9 +179,7 @@ def _notes(
         "limits": {str(run.request.limits) for run in runs},
         "simplifications": {run.request.simplifications for run in runs},
         "environments": {versions.environment for _, versions in known},
-        "versions of waymark": {
-            f"{versions.waymark} {versions.commit} {bool(versions.modified)}" for _, versions in known
-        },
+        "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
     }
     different = [what for what, values in differing.items() if len(values) > 1]
