@@ -79,4 +79,4 @@ def _cpu() -> str:
 
 def _commit() -> str | None:
     checkout = find_checkout()
-    return checkout and checkout.commit[:7] + ("+" if checkout.modified else "")
+    return checkout.commit[:7] + ("+" if checkout.modified else "") if checkout else None

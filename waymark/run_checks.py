@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import datetime
-from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -51,8 +50,7 @@ def open_regular(path: Path, mode: Literal["rb", "rb+"]) -> BinaryIO:
     if not stat.S_ISREG(kind):
         os.close(descriptor)
         raise InvalidInput(f"{path} is {_called(kind)}, not a file.", remedy=_NOT_A_FILE)
-    file: BufferedReader | BufferedRandom = os.fdopen(descriptor, mode)
-    return file
+    return os.fdopen(descriptor, mode)
 
 
 def _called(kind: int) -> str:
