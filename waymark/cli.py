@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 from rich.console import Console
@@ -176,10 +176,8 @@ def resume(
         if url is None:
             for run in runs:
                 RunFolder(run).check()  # a damaged one is told before anything starts
-            versions = RunFolder(runs[0]).evaluation().versions
-            options = replace(
-                options, engine=versions.executor.engine, environment=versions.environment.partition(" ")[0]
-            )
+            began = RunFolder(runs[0]).played_with(get_args(Engine), get_args(EnvironmentName))
+            options = replace(options, engine=began[0], environment=began[1])
         names = [run.absolute().name for run in runs]
         _play_to_the_end(played, partial(_resume, names, errored), options, url, json=json)
 

@@ -120,9 +120,10 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     text.append(f" of 100, mean over {len(summary.tasks)} task types (95% interval: {interval}).\n")
     if summary.repeats > 1:
         alone = _range(summary.ci95_play) if summary.ci95_play else "n/a, too few plays"
+        means = ", ".join(map(_points, summary.repeat_means))
         text.append(
-            f"Each variation played up to {summary.repeats} times: the interval holds luck of variation and of play. "
-            f"Of play alone: {alone}. Repeats scored {', '.join(map(_points, summary.repeat_means))}.\n"
+            f"Each variation was played up to {summary.repeats} times: the interval holds luck of variation and of "
+            f"play. Of play alone: {alone}. Repeats scored {means}.\n"
         )
     text.append(
         f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -96,6 +96,20 @@ class RunFolder:
         evaluation = parse(Evaluation, text, str(path))
         check_created(evaluation.created, str(path))
         return evaluation
+
+    def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:
+        """The engine and the environment that it began with, each one of those that are known.
+
+        Raises NotFound, InvalidInput.
+        """
+        versions = self.evaluation().versions
+        found = versions.executor.engine, versions.environment.partition(" ")[0]
+        if found[0] not in engines or found[1] not in environments:
+            raise InvalidInput(
+                f"{self.path / HEADER} says engine {found[0][:40]!r} and environment {found[1][:40]!r}.",
+                remedy=f"This version knows {', '.join(engines)} and {', '.join(environments)}.",
+            )
+        return found
 
     def results(self) -> Iterator[EpisodeResult]:
         """All finished episodes with their turns, each once; a torn last line is left out.

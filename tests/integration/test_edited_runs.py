@@ -69,6 +69,20 @@ def test_an_edited_run_is_refused_in_one_line(
     assert not (tmp_path / "results.csv").exists()
 
 
+@pytest.mark.parametrize("field", ["engine", "environment"])
+def test_a_run_of_an_unknown_engine_is_not_resumed(waymark: Waymark, tmp_path: Path, field: str) -> None:
+    run = written(tmp_path / "edited")
+    header = json.loads((run.path / HEADER).read_text())
+    versions = header["versions"]
+    (versions["executor"] if field == "engine" else versions)[field] = "\x1b[31mmagic"
+    (run.path / HEADER).write_text(json.dumps(header))
+    code, out, err = waymark("resume", str(run.path)).wait()
+    assert (code, out) == (2, "")
+    assert "magic" in err
+    assert "\x1b" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_a_torn_last_line_is_still_accepted(waymark: Waymark, tmp_path: Path) -> None:
     run = written(tmp_path / "torn")
     text = (run.path / EPISODES).read_bytes()
