@@ -1,0 +1,4 @@
+local function holds(queue, group, entry, consumer, deliveries)
+    local pending = redis.pcall('XPENDING', queue, group, entry, entry, 1)[1]
+    return pending and pending[2] == consumer and pending[4] == tonumber(deliveries)
+end
