@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,12 +65,18 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         header = self.path / HEADER
         if not header.exists():
-            draft = header.with_suffix(".tmp")
-            draft.write_text(evaluation.model_dump_json(indent=1) + "\n")
-            draft.replace(header)
+            _write_whole(header, evaluation.model_dump_json(indent=1) + "\n")
         episodes = self.path / EPISODES
         if episodes.exists():
             _cut_torn_line(episodes)
+
+    def mark(self) -> tuple[int, int] | None:
+        """Which file the episodes are in and how long it is; None where there is none. It changes as anybody writes."""
+        try:
+            file = (self.path / EPISODES).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return file.st_ino, file.st_size
 
     def append(self, result: EpisodeResult) -> None:
         """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
@@ -134,6 +141,21 @@ class RunFolder:
                 f"Line {number} of {self.path / EPISODES} is unreadable: {error.errors()[0]['msg']}.",
                 remedy="It was written by another version of waymark, or damaged.",
             ) from error
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also if the machine fails. Raises OSError."""
+    draft = path.with_suffix(".tmp")
+    try:
+        with draft.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def _cut_torn_line(path: Path) -> None:

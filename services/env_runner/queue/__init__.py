@@ -14,6 +14,8 @@ millisecond on a local Redis (`lease` for as long as it is told) and are safe fr
     waymark:evaluation:ID:specs         hash    episode id to EpisodeSpec JSON
     waymark:evaluation:ID:queue         stream  one entry an episode that waits or is being played; its consumer
                                                 group `workers` holds the leases; absent when nothing is to play
+    waymark:evaluation:ID:renewals      hash    entry of the queue to how often its leases were given and renewed
+    waymark:evaluation:ID:released      list    entries of the queue that were given back, to be leased first
     waymark:evaluation:ID:results       hash    episode id to EpisodeResult JSON without its turns
     waymark:evaluation:ID:trajectories  hash    episode id to the whole EpisodeResult, zlib over JSON
     waymark:evaluation:ID:events        stream  result: the same JSON as in results, in order of commit
@@ -23,6 +25,9 @@ The manifest is the truth. Whatever it lists and neither the results nor the que
 
 A lease is a queue entry delivered to a consumer. Consumer and delivery count together fence it: once another
 has claimed the entry, or a cancellation has removed it, renewal tells its holder to stop and a commit is refused.
+
+A lease ends by the silence of its holder. Each renewal counts up; who looks for episodes remembers when it first saw
+a count, on its own monotonic clock (`silence`). No clock of Redis is asked, so setting it changes nothing.
 
 Evaluations take turns: each lease serves the next of them, so a short one does not wait for a long one to end.
 """

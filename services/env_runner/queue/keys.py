@@ -21,3 +21,5 @@ class Keys:
         self.results = f"{self.evaluation}:results"
         self.trajectories = f"{self.evaluation}:trajectories"
         self.events = f"{self.evaluation}:events"
+        self.renewals = f"{self.evaluation}:renewals"
+        self.released = f"{self.evaluation}:released"

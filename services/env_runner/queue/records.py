@@ -5,11 +5,37 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from waymark.agents import name_of
 from waymark.contracts import EpisodeResult, EvaluationStatus
+from waymark.errors import RecordDamaged
 from waymark.runs import Evaluation
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_REMEDY = "It was written by another version of waymark, or damaged; `waymark resume` takes a run back from its folder."
+
+
+def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
+    """A record of Redis. Raises RecordDamaged, which names it."""
+    if text is None:
+        raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise RecordDamaged(
+            f"Redis holds {what}, but unreadable: {error.errors()[0]['msg']}.", remedy=_REMEDY
+        ) from error
+
+
+def unpack(full: bytes, what: str) -> EpisodeResult:
+    """A whole result as the trajectories hold it. Raises RecordDamaged."""
+    try:
+        return read(EpisodeResult, zlib.decompress(full), what)
+    except zlib.error as error:
+        raise RecordDamaged(f"Redis holds {what}, but unreadable: {error}.", remedy=_REMEDY) from error
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
@@ -29,7 +55,7 @@ def leased(pending: Mapping[str, int] | Exception) -> int:
 
 def status(row: Mapping[str, str], running: int) -> EvaluationStatus:
     """How far an evaluation has come, from its hash and how many leases it has out."""
-    evaluation = Evaluation.model_validate_json(row["evaluation"])
+    evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
     finished = int(row.get("finished", 0))
     return EvaluationStatus(
         id=evaluation.id,
