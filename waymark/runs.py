@@ -70,13 +70,9 @@ class RunFolder:
         if episodes.exists():
             _cut_torn_line(episodes)
 
-    def mark(self) -> tuple[int, int] | None:
-        """Which file the episodes are in and how long it is; None where there is none. It changes as anybody writes."""
-        try:
-            file = (self.path / EPISODES).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return file.st_ino, file.st_size
+    def mark(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which files the header and the episodes are in and how long these are. It changes when anybody writes."""
+        return tuple(_mark(self.path / name) for name in (HEADER, EPISODES))
 
     def append(self, result: EpisodeResult) -> None:
         """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
@@ -141,6 +137,14 @@ class RunFolder:
                 f"Line {number} of {self.path / EPISODES} is unreadable: {error.errors()[0]['msg']}.",
                 remedy="It was written by another version of waymark, or damaged.",
             ) from error
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        file = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return file.st_ino, file.st_size
 
 
 def _write_whole(path: Path, text: str) -> None:

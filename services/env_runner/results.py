@@ -34,9 +34,10 @@ _PROBE_SECONDS = 10.0
 _PROBE_BYTES = 4_096
 _SUBMIT_BYTES = 65_536
 """What must be writable for an evaluation to be taken."""
-_COMPARE_SECONDS = 5.0
-"""How often what is written is compared with the results in Redis, where events are missing."""
+_AUDIT_SECONDS = 5.0
+"""How often what was written is compared with what is on disk and in Redis, also while nothing new comes."""
 _MOVE_AWAY = "Move the folder away; it is made anew from Redis then."
+_PLAY_AGAIN = "All others are on disk. Submit the evaluation again to have these played again."
 _log = logging.getLogger(__name__)
 
 
@@ -52,15 +53,15 @@ class _Followed:
     folder: RunFolder
     written: dict[str, int]
     """Episode id to a hash of its light result: one that was played again is written again."""
-    mark: tuple[int, int] | None
+    mark: tuple[tuple[int, int] | None, ...]
     """As the folder was left after the last write; another mark means that somebody else has changed it."""
     cursor: str = "0"
     told: set[str] = field(default_factory=set)
     """Episodes whose commit was seen."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Events and episodes that could not be read, and why."""
-    compared: float = 0.0
-    """On the monotonic clock."""
+    audited: float = float("-inf")
+    """When it was last compared with Redis, on the monotonic clock."""
 
     @property
     def complete(self) -> bool:
@@ -69,7 +70,7 @@ class _Followed:
 
     def intact(self) -> bool:
         """Whether the folder is as it was left."""
-        return self.folder.exists() and self.folder.mark() == self.mark
+        return self.folder.mark() == self.mark
 
 
 class ResultKeeper:
@@ -102,7 +103,7 @@ class ResultKeeper:
         """Remove the folder of an evaluation that was prepared and not enqueued; one with episodes stays."""
         folder = self.folder(evaluation_id)
         with suppress(OSError):
-            if folder.mark() is None:
+            if not (folder.path / EPISODES).exists():
                 (folder.path / HEADER).unlink(missing_ok=True)
                 folder.path.rmdir()
 
@@ -167,7 +168,8 @@ class ResultKeeper:
 
     def _advance(self, evaluation_id: str, new: Sequence[Entry] | None, *, final: bool) -> int:
         followed = self._followed.get(evaluation_id)
-        if followed is None or new is None or self._was_changed(followed, new, final=final):
+        audit = final or followed is None or self._clock() - followed.audited >= _AUDIT_SECONDS
+        if followed is None or new is None or ((new or audit) and self._was_changed(followed)):
             if followed is not None and new is not None:
                 _log.warning("The folder of %s was changed by somebody else: it is completed.", evaluation_id)
             followed = self._followed[evaluation_id] = self._begin(evaluation_id)
@@ -177,24 +179,25 @@ class ResultKeeper:
             for entry in new:
                 count += self._write_entry(followed, entry)
             new = self._read_entries(followed) if len(new) >= PAGE else ()
-        if not followed.complete and (final or self._clock() - followed.compared >= _COMPARE_SECONDS):
-            count += self._fill_gaps(followed)
+        if audit and not followed.complete:
+            count += self._audit(followed)
         if followed.complete:
             del self._followed[evaluation_id]
             self._settled.add(evaluation_id)
         elif followed.unreadable:
             # It stays followed; to be set aside means here that it is looked at less often, and reported.
             why = next(iter(followed.unreadable.values()))
-            self._give_up(evaluation_id, RecordDamaged(f"{len(followed.unreadable)} results cannot be read: {why}"))
+            self._give_up(
+                evaluation_id,
+                RecordDamaged(f"{len(followed.unreadable)} of its results cannot be read: {why}", remedy=_PLAY_AGAIN),
+            )
             return count
         self.set_aside.clear(evaluation_id)
         return count
 
-    def _was_changed(self, followed: _Followed, new: Sequence[Entry], *, final: bool) -> bool:
-        """Whether a folder that is to be written, or to be left for good, is not as it was left."""
-        if not (new or final) or followed.intact():
-            return False
-        return bool(new) or self._store.status(followed.evaluation.id).state != "cancelled"
+    def _was_changed(self, followed: _Followed) -> bool:
+        """Whether a folder is not as it was left; one that was cancelled may be."""
+        return not followed.intact() and self._store.status(followed.evaluation.id).state != "cancelled"
 
     def _begin(self, evaluation_id: str) -> _Followed:
         """Make a folder ready and see what is in it."""
@@ -205,7 +208,7 @@ class ResultKeeper:
         except InvalidInput as error:
             error.remedy = _MOVE_AWAY
             raise
-        return _Followed(evaluation, folder, written, folder.mark(), compared=self._clock())
+        return _Followed(evaluation, folder, written, folder.mark())
 
     def _begin_folder(self, evaluation: Evaluation) -> RunFolder:
         """The folder of an evaluation with its header. Raises StorageUnavailable, InvalidInput for another's."""
@@ -268,10 +271,11 @@ class ResultKeeper:
         followed.told.add(light.id)
         return 1
 
-    def _fill_gaps(self, followed: _Followed) -> int:
-        """Write results whose events are missing. Raises RecordDamaged where results are."""
-        followed.compared = self._clock()
+    def _audit(self, followed: _Followed) -> int:
+        """Write results whose events are missing. Raises RecordDamaged where results are, NotFound where all is."""
+        followed.audited = self._clock()
         evaluation_id = followed.evaluation.id
+        self._store.evaluation(evaluation_id)
         counted, there = self._store.finished(evaluation_id)
         count = 0
         for episode in sorted(there - followed.told):
