@@ -29,6 +29,8 @@ _REMEDIES = {
     errno.EMFILE: "Raise this process's limit on open files (ulimit -n).",
     errno.ENFILE: "Raise the machine's limit on open files (fs.file-max).",
 }
+NO_FOLDER = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors of a path that can be no folder as it stands."""
 _OTHERWISE = "Check that the folder exists and that this user may write there."
 
 

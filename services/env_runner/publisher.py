@@ -39,13 +39,14 @@ class ResultPublisher:
         self._waits = ""
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
-        """Whether `stop` left results that are in Redis alone."""
+        """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
 
     def start(self) -> None:
         """Begin the background tasks."""
+        self.unwritten = True
         self.tasks.start()
 
     async def stop(self) -> None:
@@ -56,7 +57,6 @@ class ResultPublisher:
                 await asyncio.to_thread(self._keeper.catch_up, final=True)
             self.unwritten = self._keeper.unwritten
         except WaymarkError as error:
-            self.unwritten = True
             _log.error("Results may be missing on disk: %s", error)
 
     def health(self) -> RunnerHealth:

@@ -112,14 +112,14 @@ def another_evaluation(path: Path) -> None:
     shutil.copy(path.parent / "other" / HEADER, path / HEADER)
 
 
-def damage_result(store: JobStore, name: str) -> None:
+def damage_result(store: JobStore, name: str) -> int:
     """One result of A that no version of waymark has written, in all of its records."""
     first = store.entries({name: "0"})[name]
     assert isinstance(first, list)
     episode = first[0].result().id
     store._redis.xadd(f"{key(name)}:events", {"result": "{}"})
     store._redis.hset(f"{key(name)}:results", episode, '{"id": 3}')
-    store._redis.hset(f"{key(name)}:trajectories", episode, "no zlib")
+    return int(store._redis.hset(f"{key(name)}:trajectories", episode, "no zlib"))
 
 
 BREAKS: dict[str, Break] = {
