@@ -22,7 +22,17 @@ _JOB_STORE_FULL = "urn:waymark:job-store-full"
 class HealthWatch:
     """Says once what keeps evaluations from going on or from being written, and once when that is over."""
 
-    def __init__(self, url: str, evaluations: Callable[[], Collection[str]], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        evaluations: Callable[[], Collection[str]],
+        say: Callable[[str], None],
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
         self._url = f"{url.rstrip('/')}/health/ready"
         self._evaluations = evaluations
         self._say = say
@@ -37,12 +47,12 @@ class HealthWatch:
         Returns the error that keeps the results of all of these evaluations from being written, if there is one and it
         has lasted for PATIENCE seconds.
         """
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked < LOOK_SECONDS:
             return None
         self._looked = now
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, transport=self._transport) as client:
                 answer = await client.get(self._url)
             error = self._read(answer)
         except httpx.HTTPError as failure:
@@ -53,7 +63,7 @@ class HealthWatch:
         if error is None:
             self._hopeless_since = None
             return None
-        self._hopeless_since = self._hopeless_since or now
+        self._hopeless_since = now if self._hopeless_since is None else self._hopeless_since
         return error if now - self._hopeless_since >= PATIENCE else None
 
     def _read(self, answer: httpx.Response) -> WaymarkError | None:

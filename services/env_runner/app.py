@@ -132,7 +132,7 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         telemetry=observe.TELEMETRY,
-        responses=problems.describe(401, 404, 413, 422, 503, 507),
+        responses=problems.describe(401, 404, 413, 422, 503),
     )
     app.state.publisher = publisher
     problems.install(app, keys=open_keys(settings), open_paths=dashboard.paths())
@@ -157,7 +157,7 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
         200: {"model": EvaluationStatus, "description": "Submitted before, under this key"}
     }
 
-    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed)
+    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed | problems.describe(507))
     async def submit(
         request: EvaluationRequest, response: Response, idempotency_key: _IdempotencyKey = None
     ) -> EvaluationStatus:
@@ -207,7 +207,7 @@ def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, vers
         store.cancel(evaluation_id)
         return store.status(evaluation_id)
 
-    @app.post("/v1/evaluations/{evaluation_id}/resume")
+    @app.post("/v1/evaluations/{evaluation_id}/resume", responses=problems.describe(507))
     async def resume(
         evaluation_id: _EvaluationId,
         errored: Annotated[bool, Query(description="Play those again, too, that errored.")] = False,

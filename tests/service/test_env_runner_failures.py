@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -92,6 +93,16 @@ def overwrite(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def remove(folder: Path) -> bool:
+    shutil.rmtree(folder)
+    return True
+
+
+def a_folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def a_file_instead(path: Path) -> None:
     shutil.rmtree(path)
     path.write_text("")
@@ -129,12 +140,12 @@ BREAKS: dict[str, Break] = {
     "folder_is_a_file": lambda _, runs: a_file_instead(runs / "a"),
     "folder_is_a_loop": lambda _, runs: a_loop_instead(runs / "a"),
     "episodes_are_a_pipe": lambda _, runs: a_pipe_instead(runs / "a" / EPISODES),
-    "episodes_are_a_folder": lambda _, runs: ((runs / "a" / EPISODES).unlink(), (runs / "a" / EPISODES).mkdir()),
+    "episodes_are_a_folder": lambda _, runs: a_folder_instead(runs / "a" / EPISODES),
     "header_is_a_pipe": lambda _, runs: a_pipe_instead(runs / "a" / HEADER),
     "all_keys_deleted": lambda store, _: store._redis.delete(*store._redis.keys(f"{key('a')}*")),
     "hash_deleted": lambda store, _: store._redis.delete(key("a")),
     "results_deleted": lambda store, _: store._redis.delete(f"{key('a')}:results", f"{key('a')}:events"),
-    "turns_deleted": lambda store, runs: (store._redis.delete(f"{key('a')}:trajectories"), shutil.rmtree(runs / "a")),
+    "turns_deleted": lambda store, runs: (store._redis.delete(f"{key('a')}:trajectories"), remove(runs / "a")),
     "hash_is_a_text": lambda store, _: (store._redis.delete(key("a")), store._redis.set(key("a"), "x")),
     "events_are_a_text": lambda store, _: store._redis.set(f"{key('a')}:events", "x"),
     "results_are_a_text": lambda store, _: (
@@ -143,7 +154,7 @@ BREAKS: dict[str, Break] = {
     ),
     "evaluation_is_no_json": lambda store, _: store._redis.hset(key("a"), "evaluation", "{"),
     "evaluation_is_no_text": lambda store, _: store._bytes.hset(key("a"), "evaluation", b"\xff\xfe"),
-    "result_fails_validation": lambda store, runs: (damage_result(store, "a"), shutil.rmtree(runs / "a")),
+    "result_fails_validation": lambda store, runs: (damage_result(store, "a"), remove(runs / "a")),
 }
 
 
@@ -379,6 +390,39 @@ async def test_a_folder_that_takes_nothing_refuses_submissions(
     assert "move it away" in answer.json()["detail"] or "replace it" in answer.json()["detail"]
     assert store.ids() == []
     assert store.lease("worker", wait_seconds=0) is None
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that is mounted read-only."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a file system can be mounted by root alone: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_read_only_folder_refuses_submissions_and_is_listed(
+    store: JobStore, read_only: Path, services: tuple[ControllerClient, ExecutorClient]
+) -> None:
+    app = create_app(Settings(environment="scripted", runs=read_only), store, *services, Provenance("scripted", "abc"))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as client,
+    ):
+        answer = await client.post("/v1/evaluations", json={"tasks": ["4-2"]})
+        assert answer.status_code == 507
+        assert "Read-only file system" in answer.json()["detail"]
+        assert "Mount its disk for writing" in answer.json()["detail"]
+        assert store.ids() == []
+        ready = await until(client, lambda answer: answer.json()["status"] == "degraded")
+        assert (ready.status_code, "Read-only" in ready.json()["runs"]["problem"]) == (200, True)
+        submit(store, "a")
+        ready = await until(client, lambda answer: bool(answer.json()["set_aside"]))
+        assert ready.json()["set_aside"][0]["evaluation"] == "a"
 
 
 async def test_a_path_that_is_too_long_refuses_submissions(
