@@ -343,7 +343,7 @@ async def _play(
             stack.keep_logs(played[0].folder(runs))
         progress.begin(sum(run.status.episodes for run in played))
         following = asyncio.create_task(_follow_all(played, client, progress))
-        health = HealthWatch(url, lambda: [run.status.id for run in played], _tell)
+        health = HealthWatch(url, lambda: [run.status for run in played], _tell)
         try:
             while not following.done():
                 await asyncio.wait({following}, timeout=_WATCH_SECONDS)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _DUMP = "dump.rdb"
-_SECONDS = 60.0
+_SECONDS = 20.0
 """How long one answer may take: saving all data is one."""
 
 

@@ -151,7 +151,8 @@ def _write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, also if the machine fails. Raises OSError."""
     draft = path.with_suffix(".tmp")
     try:
-        with draft.open("w") as file:
+        draft.unlink(missing_ok=True)
+        with draft.open("x") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -135,7 +135,8 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop it; its data stay in the folder."""
-        self.part.stop()
+        if (part := getattr(self, "part", None)) is not None:
+            part.stop()
         shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

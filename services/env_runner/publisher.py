@@ -17,7 +17,7 @@ from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.client import ENDED
 from waymark.contracts import EvaluationStatus
-from waymark.errors import JobStoreUnavailable, RecordDamaged, WaymarkError
+from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.health import RunnerHealth, SetAside
 from waymark.runs import Evaluation
 from waymark.serving.background import Beat, Supervisor
@@ -104,7 +104,7 @@ class ResultPublisher:
     async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
         """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
         before: EvaluationStatus | None = None
-        with suppress(JobStoreUnavailable, RecordDamaged):
+        with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
             while True:
                 # The status first, so that an end comes after its results.
                 now = await asyncio.to_thread(self._store.status, evaluation_id)

@@ -276,22 +276,26 @@ class ResultKeeper:
         followed.audited = self._clock()
         evaluation_id = followed.evaluation.id
         self._store.evaluation(evaluation_id)
-        counted, there = self._store.finished(evaluation_id)
+        counted, there = self._store.count_finished(evaluation_id)
         count = 0
-        for episode in sorted(there - followed.told):
-            try:
-                light = self._store.light_result(evaluation_id, episode)
-            except RecordDamaged as error:
-                followed.unreadable[episode] = error.message
-                continue
-            if light is not None:
-                count += self._write(followed, light)
-        if len(there) < counted and self._store.finished(evaluation_id) == (counted, there):
+        if there != len(followed.told):
+            for episode in sorted(self._store.finished(evaluation_id) - followed.told):
+                count += self._write_unannounced(followed, episode)
+        if there < counted and self._store.count_finished(evaluation_id) == (counted, there):
             raise RecordDamaged(
-                f"Redis has lost {counted - len(there)} of {counted} results of the evaluation {evaluation_id}.",
+                f"Redis has lost {counted - there} of {counted} results of the evaluation {evaluation_id}.",
                 remedy="What is on disk stays; cancel the evaluation, or submit it again.",
             )
         return count
+
+    def _write_unannounced(self, followed: _Followed, episode: str) -> int:
+        """Write a result that no event tells of."""
+        try:
+            light = self._store.light_result(followed.evaluation.id, episode)
+        except RecordDamaged as error:
+            followed.unreadable[episode] = error.message
+            return 0
+        return 0 if light is None else self._write(followed, light)
 
     def _probe(self, final: bool) -> None:
         """Test the folder of all runs now and then."""

@@ -98,9 +98,10 @@ def remove(folder: Path) -> bool:
     return True
 
 
-def a_folder_instead(path: Path) -> None:
+def a_folder_instead(path: Path) -> bool:
     path.unlink()
     path.mkdir()
+    return True
 
 
 def a_file_instead(path: Path) -> None:
@@ -113,9 +114,10 @@ def a_loop_instead(path: Path) -> None:
     path.symlink_to(path)
 
 
-def a_pipe_instead(path: Path) -> None:
+def a_pipe_instead(path: Path) -> bool:
     path.unlink(missing_ok=True)
     os.mkfifo(path)
+    return True
 
 
 def another_evaluation(path: Path) -> None:
@@ -141,6 +143,10 @@ BREAKS: dict[str, Break] = {
     "folder_is_a_loop": lambda _, runs: a_loop_instead(runs / "a"),
     "episodes_are_a_pipe": lambda _, runs: a_pipe_instead(runs / "a" / EPISODES),
     "episodes_are_a_folder": lambda _, runs: a_folder_instead(runs / "a" / EPISODES),
+    "draft_is_a_pipe_and_header_gone": lambda _, runs: (
+        a_pipe_instead((runs / "a" / HEADER).with_suffix(".tmp")),
+        a_folder_instead(runs / "a" / HEADER),
+    ),
     "header_is_a_pipe": lambda _, runs: a_pipe_instead(runs / "a" / HEADER),
     "all_keys_deleted": lambda store, _: store._redis.delete(*store._redis.keys(f"{key('a')}*")),
     "hash_deleted": lambda store, _: store._redis.delete(key("a")),
@@ -152,6 +158,7 @@ BREAKS: dict[str, Break] = {
         store._redis.set(f"{key('a')}:results", "x"),
         store._redis.delete(f"{key('a')}:events"),
     ),
+    "hash_of_another": lambda store, _: store._redis.copy(key("b"), key("a"), replace=True),
     "evaluation_is_no_json": lambda store, _: store._redis.hset(key("a"), "evaluation", "{"),
     "evaluation_is_no_text": lambda store, _: store._bytes.hset(key("a"), "evaluation", b"\xff\xfe"),
     "result_fails_validation": lambda store, runs: (damage_result(store, "a"), remove(runs / "a")),

@@ -8,12 +8,21 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.samples import evaluation
 from waymark import waiting
+from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreFull, StorageUnavailable
 from waymark.waiting import HealthWatch
 
 pytestmark = pytest.mark.anyio
 FULL = {"since": "2026-01-01T00:00:00+00:00", "problem": "runs/a cannot be written: full.", "remedy": "Free space."}
+
+
+def status(name: str, *, running: int = 1, state: str = "running") -> EvaluationStatus:
+    sample = evaluation(name)
+    fields = {"id": name, "request": sample.request, "created": sample.created, "versions": sample.versions}
+    counts = {"episodes": 30, "finished": 0, "errored": 0, "running": running, "mean_score": None}
+    return EvaluationStatus.model_validate({**fields, **counts, "state": state, "agent_name": "hierarchical"})
 
 
 class Runner:
@@ -24,9 +33,10 @@ class Runner:
         self.body: dict[str, Any] = {"status": "ok"}
         self.said: list[str] = []
         self.now = 0.0
+        self.statuses = [status(name) for name in ours]
         transport = httpx.MockTransport(lambda _: httpx.Response(self.status, content=json.dumps(self.body)))
         self.watch = HealthWatch(
-            "http://runner", lambda: ours, self.said.append, transport=transport, clock=lambda: self.now
+            "http://runner", lambda: self.statuses, self.said.append, transport=transport, clock=lambda: self.now
         )
 
     async def look(self) -> Exception | None:
@@ -104,4 +114,23 @@ async def test_an_older_env_runner_is_no_error() -> None:
     runner = Runner({"a"})
     runner.body = {"up": True}
     assert await runner.look() is None
+    assert runner.said == []
+
+
+async def test_episodes_that_nobody_plays_are_said_once() -> None:
+    runner = Runner({"a"})
+    runner.statuses = [status("a", running=0, state="queued")]
+    for _ in range(40):
+        await runner.look()
+    assert len(runner.said) == 1
+    assert "30 episodes wait and no worker plays them" in runner.said[0]
+
+
+@pytest.mark.parametrize("other", [{"running": 1}, {"running": 0, "state": "finished"}])
+async def test_nothing_is_said_while_some_episode_is_played(other: dict[str, Any]) -> None:
+    runner = Runner({"a"})
+    waiting_one = [status("a", running=0, state="queued")] if other["running"] else []
+    runner.statuses = [*waiting_one, status("b", **other)]
+    for _ in range(40):
+        await runner.look()
     assert runner.said == []

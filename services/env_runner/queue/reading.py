@@ -47,7 +47,10 @@ class JobReader(Connection):
             text = self._redis.hget(Keys(evaluation_id).evaluation, "evaluation")
         if text is None:
             raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
-        return read(Evaluation, text, f"the evaluation {evaluation_id}")
+        evaluation = read(Evaluation, text, f"the evaluation {evaluation_id}")
+        if evaluation.id != evaluation_id:
+            raise _misplaced(evaluation_id, evaluation.id)
+        return evaluation
 
     def ids(self) -> list[str]:
         """Every evaluation, oldest first."""
@@ -149,13 +152,16 @@ class JobReader(Connection):
                 found[evaluation] = [Entry(cursor, fields.get("result")) for cursor, fields in answer]
         return found
 
-    def finished(self, evaluation_id: str) -> tuple[int, set[str]]:
-        """How many results an evaluation has by its counter, and the ids of those that are there."""
+    def count_finished(self, evaluation_id: str) -> tuple[int, int]:
+        """How many results an evaluation has by its counter, and how many are there."""
         keys = Keys(evaluation_id)
         with self._seam():
-            counted = self._redis.hget(keys.evaluation, "finished")
-            ids = self._redis.hkeys(keys.results)
-        return int(counted or 0), set(ids)
+            return int(self._redis.hget(keys.evaluation, "finished") or 0), int(self._redis.hlen(keys.results))
+
+    def finished(self, evaluation_id: str) -> set[str]:
+        """The ids of the episodes that have a result."""
+        with self._seam():
+            return set(self._redis.hkeys(Keys(evaluation_id).results))
 
     def light_result(self, evaluation_id: str, episode_id: str) -> EpisodeResult | None:
         """One result without its turns; None while there is none."""
@@ -198,7 +204,8 @@ class JobReader(Connection):
         if not row:
             return NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
         try:
-            return status(row, leased(leases))
+            found = status(row, leased(leases))
+            return found if found.id == evaluation_id else _misplaced(evaluation_id, found.id)
         except RecordDamaged as error:
             return error
         except ValueError as error:
@@ -213,3 +220,10 @@ class JobReader(Connection):
         if isinstance(failure, RecordDamaged):
             return failure
         raise failure from error
+
+
+def _misplaced(evaluation_id: str, there: str) -> RecordDamaged:
+    return RecordDamaged(
+        f"Redis holds the evaluation {there} under the name {evaluation_id}.",
+        remedy="Something else has copied or renamed its keys: delete the copy.",
+    )
