@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal, get_args
 
 import typer
@@ -30,17 +28,20 @@ from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
 from waymark.export import MEDIA_TYPES
 from waymark.generation.load import Engine
+from waymark.interrupts import ended_by_signals
 from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
+from waymark.recover import check_written, count_written, kept_data_is_named, recover_results
 from waymark.runs import RunFolder
 from waymark.scores import evaluation_json, summarise
 from waymark.stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
+from waymark.waiting import HealthWatch
 
 SOME_ERRORED, BAD_INPUT, CANNOT_START, DIED, INTERRUPTED = 1, 2, 3, 4, 130
 _EXIT_CODES = (
     "Exit codes: 0 all episodes finished; 1 some errored; 2 bad input; 3 the stack cannot start; "
-    "4 a service died mid-run; 130 interrupted."
+    "4 a service died mid-run, or results could not be written; 130 interrupted."
 )
 _WATCH_SECONDS = 0.3
 _RESUME_SECONDS = 600.0
@@ -135,7 +136,7 @@ def evaluate(
     """
     played: list[_Run] = []
     options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
-    with _told(played, runs, url), _ended_by_signals():
+    with _told(played, runs, url), ended_by_signals():
         requests = [
             EvaluationRequest(
                 protocol=protocol,
@@ -166,7 +167,7 @@ def resume(
     """
     played: list[_Run] = []
     folder = runs[0].absolute().parent
-    with _told(played, folder, url), _ended_by_signals():
+    with _told(played, folder, url), ended_by_signals():
         apart = [run for run in runs if run.absolute().parent != folder]
         if apart:
             raise InvalidInput(
@@ -198,7 +199,7 @@ def up(
     options = StackOptions(
         runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots, ports=ports
     )
-    with _told(), _ended_by_signals():
+    with _told(), ended_by_signals():
         _tell("Starting Redis, controller, executor, env-runner and worker …")
         with Stack(options) as stack:
             for service in PORTS:
@@ -222,6 +223,22 @@ def worker(environment: _EnvironmentOption = "scienceworld", slots: _SlotsOption
     if slots is not None:
         settings["WAYMARK_SLOTS"] = str(slots)
     os.execve(sys.executable, [sys.executable, "-m", "services.env_runner", "worker"], settings)  # noqa: S606 - no shell is wanted
+
+
+@_app.command()
+def recover(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder with the data of a Redis, as a command named it that could not write all results."),
+    ],
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results; default: that of the command, else runs.", show_default=False),
+    ] = None,
+) -> None:
+    """Write results that are kept in the data of an embedded Redis to their run folders, then remove the data."""
+    with _told(), ended_by_signals():
+        recover_results(data, runs, _tell)
 
 
 @_app.command("report")
@@ -304,9 +321,10 @@ def _play_to_the_end(played: list[_Run], begin: _Begin, options: StackOptions, u
             asyncio.run(_play(played, begin, url, progress, None, runs))
         else:
             progress.say("starting Redis, controller, executor, env-runner and worker")
-            with Stack(options) as stack:
+            with kept_data_is_named(Stack(options), partial(_tell, style="bold red")) as stack:
                 asyncio.run(_play(played, begin, stack.url("env-runner"), progress, stack, runs))
                 progress.say("stopping the services")
+            check_written({run.folder(runs): len(run.results) for run in played})
     _show([run.outcome() for run in played], json=json)
     if url is None:
         for run in played:
@@ -333,11 +351,15 @@ async def _play(
             stack.keep_logs(played[0].folder(runs))
         progress.begin(sum(run.status.episodes for run in played))
         following = asyncio.create_task(_follow_all(played, client, progress))
+        health = HealthWatch(url, lambda: [run.status for run in played], _tell)
         try:
             while not following.done():
                 await asyncio.wait({following}, timeout=_WATCH_SECONDS)
                 if stack is not None:
                     stack.check()
+                unwritable = await health.look()
+                if stack is not None and unwritable is not None:
+                    raise unwritable
             following.result()
         except ServiceError:
             await asyncio.sleep(_WATCH_SECONDS)  # a service that died is reaped by now, and can be named
@@ -416,7 +438,10 @@ def _tell_finished(played: Sequence[_Run], runs: Path, url: str | None) -> bool:
     for run in played:
         if url is None:
             folder = RunFolder(run.folder(runs))
-            count = sum(1 for _ in folder.results())
+            count = count_written(folder)
+            if count is None:
+                _tell(f"{folder.path} holds no results that can be read.")
+                continue
             _tell(
                 f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
                 f"`waymark report {folder.path}` shows them, `waymark resume {folder.path}` goes on."
@@ -425,22 +450,6 @@ def _tell_finished(played: Sequence[_Run], runs: Path, url: str | None) -> bool:
             evaluation = f"{url}/v1/evaluations/{run.status.id}"
             _tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
     return bool(played)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, also where a shell's `&` has it ignored."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: interrupt, signal.SIGHUP: interrupt}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell(text: str, style: str = "") -> None:

@@ -23,6 +23,9 @@
     ├── PlanUnreadable            a large model's answer holds no plan of sub-goals
     ├── AnnotationFailed          a model's answers cannot be made into one path's sub-goals
     ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
+    │   └── JobStoreFull          Redis has no room, or cannot write to its disk             (HTTP 503)
+    ├── RecordDamaged             what Redis holds of one evaluation cannot be read          (HTTP 503)
+    ├── StorageUnavailable        a run folder, or the disk under it, cannot be written      (HTTP 507)
     └── StackError                the local stack could not start, or a part of it died
         └── PortInUse
 
@@ -143,6 +146,18 @@ class AnnotationFailed(WaymarkError):
 
 class JobStoreUnavailable(WaymarkError):
     """Redis cannot be reached or refuses."""
+
+
+class JobStoreFull(JobStoreUnavailable):
+    """Redis refuses to write: its disk or its memory is full."""
+
+
+class RecordDamaged(WaymarkError):
+    """What Redis holds of one evaluation cannot be read; others are not affected."""
+
+
+class StorageUnavailable(WaymarkError):
+    """A folder that results belong into cannot be written."""
 
 
 class StackError(WaymarkError):

@@ -17,6 +17,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -66,12 +67,14 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         header = self.path / HEADER
         if not header.exists():
-            draft = header.with_suffix(".tmp")
-            draft.write_text(evaluation.model_dump_json(indent=1) + "\n")
-            draft.replace(header)
-        lines = self.path / EPISODES
-        if lines.exists():
-            _cut_torn_line(lines)
+            _write_whole(header, evaluation.model_dump_json(indent=1) + "\n")
+        episodes = self.path / EPISODES
+        if episodes.exists():
+            _cut_torn_line(episodes)
+
+    def mark(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which files the header and the episodes are in and how long these are. It changes when anybody writes."""
+        return tuple(_mark(self.path / name) for name in (HEADER, EPISODES))
 
     def append(self, result: EpisodeResult) -> None:
         """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
@@ -186,6 +189,30 @@ class RunFolder:
                 places[episode] = number, offset
                 offset += len(line)
         return list(places.values())
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        file = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return file.st_ino, file.st_size
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also if the machine fails. Raises OSError."""
+    draft = path.with_suffix(".tmp")
+    try:
+        draft.unlink(missing_ok=True)
+        with draft.open("x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def _cut_torn_line(path: Path) -> None:

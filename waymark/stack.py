@@ -31,9 +31,11 @@ from typing import Literal, Self
 
 import httpx
 
-from waymark.errors import PortInUse, StackError
+from waymark.embedded_redis import is_dump, keep_data
+from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
 from waymark.process import available_cores, end_with, simulators_at_once
 from waymark.runs import LOGS
+from waymark.storage import NO_FOLDER, check_writable
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -77,6 +79,8 @@ class Part:
         if code is None:
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGXFSZ:
+            how += ", since a file of its own has reached the limit on file sizes (ulimit -f)"
         error = PortInUse if code == _PORT_IN_USE else StackError
         raise error(f"The {self.name} {how}{self._last_words()}.", remedy=f"Its log is {self.log}")
 
@@ -115,7 +119,7 @@ class EmbeddedRedis:
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "dir": str(self._folder),
-            "appendonly": "yes",
+            "appendonly": "no" if is_dump(self._folder) else "yes",
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "save": "",
@@ -125,9 +129,14 @@ class EmbeddedRedis:
         wait_until_ready([self.part], self._answers, "Redis")
         return self
 
+    def keep_data(self) -> Path:
+        """Where its data will be whole once it has stopped: in its folder, or elsewhere if its disk takes no more."""
+        return keep_data(self._socket, self._folder)
+
     def stop(self) -> None:
         """Stop it; its data stay in the folder."""
-        self.part.stop()
+        if (part := getattr(self, "part", None)) is not None:
+            part.stop()
         shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -173,6 +182,16 @@ class Stack:
         self._redis: EmbeddedRedis | None = None
         self._parts: list[Part] = []
         self._ports: dict[Service, int] = {}
+        self._began = False
+        self.unwritten = False
+        """Whether, after the end, results may be missing on disk that Redis holds."""
+        self.kept: Path | None = None
+        """The data of the embedded Redis, kept for `waymark recover` because of that."""
+
+    @property
+    def runs(self) -> Path:
+        """Where results belong."""
+        return self._options.runs
 
     def url(self, service: Service) -> str:
         """Where a service listens."""
@@ -190,9 +209,12 @@ class Stack:
 
     def keep_logs(self, folder: Path) -> None:
         """Move the logs, open as they are, into the folder of the run that they belong to, beside those it has."""
-        folder.mkdir(parents=True, exist_ok=True)
         names = (LOGS if number == 1 else f"{LOGS}-{number}" for number in itertools.count(1))
-        self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
+        except OSError:  # the folder cannot be written, of which the env-runner tells; the logs are well where they are
+            return
         for part in self._parts:
             part.log = self.logs / part.log.name
 
@@ -213,6 +235,7 @@ class Stack:
         options = self._options
         if options.environment == "scienceworld":
             _check_java()
+        _check_runs(options.runs)
         self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
@@ -235,6 +258,7 @@ class Stack:
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
             wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
+        self._began = True
 
     def _start_redis(self) -> str:
         """The address of the Redis to use: the one that the user names, else one of our own."""
@@ -263,12 +287,19 @@ class Stack:
     def _stop(self) -> None:
         """Stop all, the last started first. A second Ctrl-C does not cut this short."""
         with _undisturbed():
+            redis = None if self._redis is None else getattr(self._redis, "part", None)
             for part in reversed(self._parts):
-                part.stop()
+                if part is not redis:
+                    part.stop()
+            self.unwritten = self._began and any(
+                part.name == "env-runner" and part.process.returncode for part in self._parts
+            )
             if self._redis is not None:
+                self.kept = self._redis.keep_data() if self.unwritten else None
                 self._redis.stop()
             self._parts.clear()
-            shutil.rmtree(self._folder / "redis", ignore_errors=True)
+            if self.kept != self._folder / "redis":
+                shutil.rmtree(self._folder / "redis", ignore_errors=True)
             with suppress(OSError):  # it holds the logs, unless they were moved to a run
                 self._folder.rmdir()
 
@@ -358,6 +389,16 @@ def _find_redis() -> str:
             "or set WAYMARK_REDIS_URL.",
         )
     return on_path
+
+
+def _check_runs(runs: Path) -> None:
+    """Raise InvalidInput where `runs` can be no folder, StorageUnavailable where nothing can be written there."""
+    try:
+        check_writable(runs)
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_FOLDER:
+            raise InvalidInput(error.message, remedy=error.remedy, field="runs") from error
+        raise
 
 
 def _check_java() -> None:

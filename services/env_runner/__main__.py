@@ -1,7 +1,9 @@
-"""`python -m services.env_runner` serves the app; `python -m services.env_runner worker` plays episodes.
+"""`python -m services.env_runner` serves the app, `… worker` plays episodes, `… publish` writes what Redis holds.
 
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
-stderr that says what to do.
+`publish` writes every result that is in Redis and not in the runs folder, says so line by line, and ends.
+
+Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use, 5 results are left that could not
+be written to the runs folder; they stay in Redis. Errors are one line on stderr that says what to do.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from services.env_runner.app import create_app
 from services.env_runner.environments import open_environment
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.environment import Environment
@@ -21,18 +24,22 @@ from waymark.serving import observe
 from waymark.serving.run import bind, exit_clearly, serve
 from waymark.serving.settings import read
 
+UNWRITTEN = 5
+
 
 def main() -> None:
     """Run the part that the command line names."""
     part = sys.argv[1] if len(sys.argv) > 1 else "app"
-    if part not in {"app", "worker"}:
-        sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker]")
+    if part not in {"app", "worker", "publish"}:
+        sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker|publish]")
     die_with_parent()
     with exit_clearly("env-runner" if part == "app" else part):
         settings = read(Settings)
         observe.start("env-runner" if part == "app" else part, settings)
         if part == "app":
             _serve(settings)
+        elif part == "publish":
+            _publish(settings)
         else:
             worker.run(settings, lambda: _open(settings))
 
@@ -52,7 +59,29 @@ def _serve(settings: Settings) -> None:
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    serve(create_app(settings, store, controller, executor, Provenance.here(settings)), bound)
+    app = create_app(settings, store, controller, executor, Provenance.here(settings))
+    try:
+        serve(app, bound)
+    except SystemExit as end:
+        if not end.code and app.state.publisher.unwritten:
+            raise SystemExit(UNWRITTEN) from None
+        raise
+
+
+def _publish(settings: Settings) -> None:
+    """Write every result that Redis holds; exit with UNWRITTEN if some could not be."""
+    store = JobStore(settings.redis_url)
+    keeper = ResultKeeper(store, settings.runs)
+    keeper.catch_up(final=True)
+    failed = {one.evaluation: f"{one.problem} {one.remedy}" for one in keeper.set_aside.report()}
+    for status in store.statuses():
+        if status.id not in failed:
+            there = sum(1 for _ in keeper.folder(status.id).results())
+            sys.stdout.write(f"{keeper.folder(status.id).path}: {there} of {status.episodes} episodes are finished.\n")
+    for evaluation, problem in failed.items():
+        sys.stderr.write(f"{evaluation}: {problem}\n")
+    if failed:
+        raise SystemExit(UNWRITTEN)
 
 
 if __name__ == "__main__":

@@ -9,26 +9,25 @@ any time; it then writes what was finished meanwhile and enqueues again what was
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, Path, Query, Response, status
+from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 
 from services.env_runner import dashboard
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance, check_unchanged
+from services.env_runner.publisher import ResultPublisher
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
-from waymark.client import ENDED, ControllerClient, ExecutorClient
+from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import (
     AgentConfig,
     Contract,
@@ -39,24 +38,21 @@ from waymark.contracts import (
     EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    FieldProblem,
     Versions,
 )
-from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.export import MEDIA_TYPES, Format, encode
+from waymark.health import RunnerHealth
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.scores import EvaluationSummary, beside_published, summarise
 from waymark.serving import metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
 
-FOLLOW_SECONDS = 0.25
-"""How often commits are looked for, to write them and to send them as events."""
-
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""
 _IDEMPOTENCY_KEY = "Idempotency-Key"
-
-_log = logging.getLogger(__name__)
 
 _NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
 _EvaluationId = Annotated[str, Path(pattern=_NAME, description="As it was answered when it was submitted.")]
@@ -120,15 +116,13 @@ def create_app(
     provenance: Provenance,
 ) -> FastAPI:
     """The app over its collaborators; `provenance` is for the record."""
-    desk = _Desk(store, ResultKeeper(store, settings.runs))
+    publisher = ResultPublisher(store, ResultKeeper(store, settings.runs), reconcile_seconds=settings.lease_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stopping = asyncio.Event()
-        keeping_up = asyncio.create_task(desk.keep_up(stopping, reconcile_seconds=settings.lease_seconds))
+        publisher.start()
         yield
-        stopping.set()
-        await keeping_up
+        await publisher.stop()
 
     async def versions(agent: AgentConfig) -> Versions:
         return provenance.versions(agent, await controller.info(), await executor.info())
@@ -140,11 +134,12 @@ def create_app(
         telemetry=observe.TELEMETRY,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
+    app.state.publisher = publisher
     problems.install(app, keys=open_keys(settings), open_paths=dashboard.paths())
-    _add_submission(app, store, desk, versions)
-    _add_control(app, store, desk, versions)
-    _add_reading(app, store, desk)
-    _add_probes(app, store, provenance)
+    _add_submission(app, store, publisher, versions)
+    _add_control(app, store, publisher, versions)
+    _add_reading(app, store, publisher)
+    _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
@@ -157,12 +152,12 @@ _Playing = Callable[[AgentConfig], Awaitable[Versions]]
 """What an agent would be played with now. Raises InvalidInput, ServiceError."""
 
 
-def _add_submission(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playing) -> None:
+def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, versions: _Playing) -> None:
     replayed: dict[int | str, dict[str, Any]] = {
         200: {"model": EvaluationStatus, "description": "Submitted before, under this key"}
     }
 
-    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed)
+    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed | problems.describe(507))
     async def submit(
         request: EvaluationRequest, response: Response, idempotency_key: _IdempotencyKey = None
     ) -> EvaluationStatus:
@@ -175,10 +170,15 @@ def _add_submission(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playi
         if idempotency_key is not None:
             submitted = await asyncio.to_thread(store.submitted, idempotency_key)
         if submitted is None:
-            planned = await asyncio.to_thread(_plan, request, await versions(request.agent))
-            submitted = await asyncio.to_thread(store.submit, *planned, key=idempotency_key)
-            if submitted == planned[0].id:
-                await desk.follow(submitted)
+            evaluation, specs = await asyncio.to_thread(_plan, request, await versions(request.agent))
+            await publisher.prepare(evaluation)  # before anything is enqueued: it might not be possible to write it
+            try:
+                submitted = await asyncio.to_thread(store.submit, evaluation, specs, key=idempotency_key)
+            finally:
+                if submitted != evaluation.id:
+                    await publisher.discard(evaluation.id)
+            if submitted == evaluation.id:
+                await publisher.follow(submitted)
                 return await asyncio.to_thread(store.status, submitted)
         before = await asyncio.to_thread(store.status, submitted)
         if before.request != request:
@@ -200,14 +200,14 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs
 
 
-def _add_control(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playing) -> None:
+def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, versions: _Playing) -> None:
     @app.post("/v1/evaluations/{evaluation_id}/cancel")
     def cancel(evaluation_id: _EvaluationId) -> EvaluationStatus:
         """Play no more of it. Episodes under way stop within seconds, without a result."""
         store.cancel(evaluation_id)
         return store.status(evaluation_id)
 
-    @app.post("/v1/evaluations/{evaluation_id}/resume")
+    @app.post("/v1/evaluations/{evaluation_id}/resume", responses=problems.describe(507))
     async def resume(
         evaluation_id: _EvaluationId,
         errored: Annotated[bool, Query(description="Play those again, too, that errored.")] = False,
@@ -217,16 +217,17 @@ def _add_control(app: FastAPI, store: JobStore, desk: _Desk, versions: _Playing)
         An evaluation that Redis has lost, but whose run folder is there, comes back with the results in it. It goes on
         only with the environment and the checkpoints that it began with.
         """
-        lost = await desk.lost(evaluation_id)
+        lost = await publisher.lost(evaluation_id)
         if lost is not None:
             check_unchanged(lost, await versions(lost.request.agent))
-            await desk.restore(evaluation_id)
+            await publisher.restore(evaluation_id)
+        await publisher.prepare(await asyncio.to_thread(store.evaluation, evaluation_id))
         await asyncio.to_thread(store.resume, evaluation_id, errored=errored)
-        await desk.follow(evaluation_id)
+        await publisher.follow(evaluation_id)
         return await asyncio.to_thread(store.status, evaluation_id)
 
 
-def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
+def _add_reading(app: FastAPI, store: JobStore, publisher: ResultPublisher) -> None:
     @app.get("/v1/evaluations")
     def list_evaluations(limit: _Limit = 50, cursor: _EvaluationCursor = None) -> EvaluationPage:
         """Evaluations, the newest first, a page at a time."""
@@ -309,7 +310,7 @@ def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
         none comes twice; the status is told anew.
         """
         await asyncio.to_thread(store.status, evaluation_id)
-        return EventSourceResponse(desk.events(evaluation_id, last_event_id))
+        return EventSourceResponse(publisher.events(evaluation_id, last_event_id))
 
 
 def _whole_results(store: JobStore, evaluation_id: str) -> Iterator[EpisodeResult]:
@@ -332,17 +333,24 @@ def _count_episodes(store: JobStore) -> Mapping[str, int]:
     return counts
 
 
-def _add_probes(app: FastAPI, store: JobStore, provenance: Provenance) -> None:
+def _add_probes(app: FastAPI, store: JobStore, publisher: ResultPublisher, provenance: Provenance) -> None:
     @app.get("/health/live")
     def live() -> Health:
         """The process runs."""
         return Health(status="ok")
 
-    @app.get("/health/ready")
-    def ready() -> Health:
-        """Redis answers too."""
+    @app.get("/health/ready", response_model=RunnerHealth)
+    def ready(request: Request) -> RunnerHealth | Response:
+        """Redis answers and every background task works.
+
+        `degraded` tells of evaluations that are set aside because their results cannot be written or read; all others
+        go on, so the answer is 200. With a dead or stalled task it is 503, and `errors` name the same.
+        """
         store.ping()
-        return Health(status="ok")
+        health = publisher.health()
+        if all(task.state == "running" for task in health.tasks):
+            return health
+        return _not_ready(health, request)
 
     @app.get("/info")
     def info() -> RunnerInfo:
@@ -350,64 +358,23 @@ def _add_probes(app: FastAPI, store: JobStore, provenance: Provenance) -> None:
         return RunnerInfo(service="env-runner", version=__version__, environment=provenance.environment)
 
 
-class _Desk:
-    """Puts commits on disk and tells of them, in this order: what was told is there whatever dies next."""
-
-    def __init__(self, store: JobStore, keeper: ResultKeeper) -> None:
-        self._store = store
-        self._keeper = keeper
-        self._writing = asyncio.Lock()
-
-    async def lost(self, evaluation_id: str) -> Evaluation | None:
-        """See `ResultKeeper.lost`."""
-        async with self._writing:
-            return await asyncio.to_thread(self._keeper.lost, evaluation_id)
-
-    async def restore(self, evaluation_id: str) -> None:
-        """See `ResultKeeper.restore`."""
-        async with self._writing:
-            await asyncio.to_thread(self._keeper.restore, evaluation_id)
-
-    async def follow(self, evaluation_id: str) -> None:
-        """Write this evaluation's results from now on."""
-        async with self._writing:
-            await asyncio.to_thread(self._keeper.follow, evaluation_id)
-
-    async def keep_up(self, stopping: asyncio.Event, *, reconcile_seconds: float) -> None:
-        """Write until stopped, then once more; now and then look for episodes that were lost."""
-        reconciled = -reconcile_seconds
-        while not stopping.is_set():
-            await self._write()
-            if time.monotonic() - reconciled >= reconcile_seconds:
-                with suppress(JobStoreUnavailable):
-                    await asyncio.to_thread(self._store.reconcile)
-                reconciled = time.monotonic()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), FOLLOW_SECONDS)
-        await self._write()
-
-    async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
-        """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
-        before: EvaluationStatus | None = None
-        with suppress(JobStoreUnavailable):
-            while True:
-                # The status first, so that an end comes after its results.
-                now = await asyncio.to_thread(self._store.status, evaluation_id)
-                while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
-                    await self._write()
-                    for event in committed:
-                        cursor = event.cursor
-                        yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
-                if now != before:
-                    yield ServerSentEvent(event="status", data=now.model_dump_json())
-                    before = now
-                if now.state in ENDED:
-                    return
-                await asyncio.sleep(FOLLOW_SECONDS)
-
-    async def _write(self) -> None:
-        try:
-            async with self._writing:
-                await asyncio.to_thread(self._keeper.catch_up)
-        except (JobStoreUnavailable, OSError) as error:
-            _log.error("Results wait to be written: %s", error)
+def _not_ready(health: RunnerHealth, request: Request) -> Response:
+    """A problem document that names every task that does not work and every evaluation that is set aside."""
+    tasks = [
+        FieldProblem(field=f"tasks.{task.name}", message=f"{task.state} since {task.since}: {task.problem}")
+        for task in health.tasks
+        if task.state != "running"
+    ]
+    aside = [
+        FieldProblem(field=f"set_aside.{one.evaluation}", message=f"since {one.since}: {one.problem} {one.remedy}")
+        for one in health.set_aside
+    ]
+    detail = "; ".join(f"The background task {one.field.partition('.')[2]} {one.message}" for one in tasks)
+    return problems.problem_response(
+        503,
+        ServiceUnavailable.__name__,
+        f"{detail} The service's log says more.",
+        str(request.state.request_id),
+        errors=(*tasks, *aside),
+        headers={"Retry-After": "1"},
+    )

@@ -1,90 +1,328 @@
-"""Puts every committed episode on disk, and takes an evaluation back from there: the one keeper of the run folders.
+"""Writes every committed episode to its run folder, and takes an evaluation back from there.
 
-It follows the commits in Redis rather than the workers, so a line is written once however often an episode
-was played, and one that was committed while the app was down is written when it is back. One env-runner app
-at a time may write to a runs folder.
+It follows the commits in Redis rather than the workers, so a line is written once however often an episode was
+played, and one that was committed while the app was down is written when it is back. One env-runner app at a time may
+write to a runs folder.
+
+Evaluations do not share their fates. One whose folder or records cannot be used is set aside and tried again with
+back-off, while all others are written. A folder that is deleted while its evaluation plays is made anew from Redis, as
+is a file in it that is shorter than what was written.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.env_runner.jobs import JobStore
+from services.env_runner.queue.reading import PAGE, Entry
+from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
-from waymark.errors import InvalidInput, NotFound
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
+from waymark.health import StorageHealth
 from waymark.protocols import episodes
-from waymark.runs import Evaluation, RunFolder
+from waymark.runs import EPISODES, HEADER, Evaluation, RunFolder
+from waymark.serving.background import utc_now
+from waymark.storage import check_plain_file, check_writable, unavailable
 
+_PROBE_SECONDS = 10.0
+"""How often the folder of all runs is tested."""
+_PROBE_BYTES = 4_096
+_SUBMIT_BYTES = 65_536
+"""What must be writable for an evaluation to be taken."""
+_AUDIT_SECONDS = 5.0
+"""How often what was written is compared with what is on disk and in Redis, also while nothing new comes."""
+_MOVE_AWAY = "Move the folder away; it is made anew from Redis then."
+_PLAY_AGAIN = "All others are on disk. Submit the evaluation again to have these played again."
 _log = logging.getLogger(__name__)
+
+
+def _no_beat() -> None:
+    """Where nobody watches the progress."""
 
 
 @dataclass
 class _Followed:
     """How far an evaluation is on disk."""
 
+    evaluation: Evaluation
     folder: RunFolder
-    episodes: int
     written: dict[str, int]
     """Episode id to a hash of its light result: one that was played again is written again."""
+    mark: tuple[tuple[int, int] | None, ...]
+    """As the folder was left after the last write; another mark means that somebody else has changed it."""
     cursor: str = "0"
     told: set[str] = field(default_factory=set)
     """Episodes whose commit was seen."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Events and episodes that could not be read, and why."""
+    audited: float = float("-inf")
+    """When it was last compared with Redis, on the monotonic clock."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every episode was told and written."""
+        return len(self.told) == self.evaluation.episodes
+
+    def intact(self) -> bool:
+        """Whether the folder is as it was left."""
+        return self.folder.mark() == self.mark
 
 
 class ResultKeeper:
-    """Follows the commits of all evaluations. Not thread-safe: one caller at a time."""
+    """Follows the commits of all evaluations. Not thread-safe: one caller at a time, besides those who read reports."""
 
-    def __init__(self, store: JobStore, runs: Path) -> None:
+    def __init__(self, store: JobStore, runs: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._runs = runs
+        self._clock = clock
         self._followed: dict[str, _Followed] = {}
         self._settled: set[str] = set()
-        """On disk to their last episode, or in a folder that is damaged: not followed any more."""
+        """On disk to their last episode: not followed any more."""
+        self._probed = float("-inf")
+        self.set_aside = SetAsides("written", clock=clock)
+        self.runs_problem: StorageHealth | None = None
+        """Why nothing at all can be written, if that is so."""
 
     def folder(self, evaluation_id: str) -> RunFolder:
         """Where an evaluation's results lie."""
         return RunFolder(self._runs / evaluation_id)
 
-    def follow(self, evaluation_id: str) -> None:
-        """Write this evaluation from now on, beginning with what its folder lacks. Raises NotFound.
+    # --- submission ----------------------------------------------------------------------------------------
 
-        To be called again when episodes are played again.
-        """
-        evaluation = self._store.evaluation(evaluation_id)
+    def prepare(self, evaluation: Evaluation) -> None:
+        """Make the folder of an evaluation before it is enqueued. Raises StorageUnavailable, InvalidInput."""
+        check_writable(self._runs, size=_SUBMIT_BYTES)
+        self._begin_folder(evaluation)
+
+    def discard(self, evaluation_id: str) -> None:
+        """Remove the folder of an evaluation that was prepared and not enqueued; one with episodes stays."""
         folder = self.folder(evaluation_id)
-        folder.begin(evaluation)
-        written = {result.id: hash(result.light()) for result in folder.results()}
-        self._followed[evaluation_id] = _Followed(folder, evaluation.episodes, written)
-        self._settled.discard(evaluation_id)
+        with suppress(OSError):
+            if not (folder.path / EPISODES).exists():
+                (folder.path / HEADER).unlink(missing_ok=True)
+                folder.path.rmdir()
 
-    def catch_up(self) -> int:
-        """Write what was committed since the last call; returns how many episodes that were."""
-        for evaluation_id in self._store.ids():
-            if evaluation_id not in self._followed and evaluation_id not in self._settled:
-                try:
-                    self.follow(evaluation_id)
-                except InvalidInput as error:
-                    _log.error("Results of %s are not written: %s", evaluation_id, error)
-                    self._settled.add(evaluation_id)
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def follow(self, evaluation_id: str) -> None:
+        """Write this evaluation from now on, beginning with what its folder lacks; sets it aside if it cannot.
+
+        To be called again when episodes are played again. Raises JobStoreUnavailable.
+        """
+        self._settled.discard(evaluation_id)
+        self._followed.pop(evaluation_id, None)
+        self._attempt(evaluation_id, None)
+
+    def catch_up(self, *, final: bool = False, beat: Callable[[], None] = _no_beat) -> int:
+        """Write what was committed since the last call; returns how many episodes that were.
+
+        `final`: try those that are set aside, too, whatever their pause. `beat` is called as it gets on.
+        """
+        ids = self._store.ids()
+        self.set_aside.keep_only(set(ids))
+        self._probe(final)
+        wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
+        new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
         count = 0
-        for event in self._store.events({name: one.cursor for name, one in self._followed.items()}):
-            followed = self._followed[event.evaluation]
-            if followed.written.get(event.result.id) != hash(event.result):
-                with suppress(NotFound):  # its result was taken back meanwhile, to play it again
-                    followed.folder.append(self._store.episode(event.evaluation, event.result.id))
-                    followed.written[event.result.id] = hash(event.result)
-                    count += 1
-            followed.cursor = event.cursor
-            followed.told.add(event.result.id)
-        for evaluation_id, followed in list(self._followed.items()):
-            if len(followed.told) == followed.episodes:
-                del self._followed[evaluation_id]
-                self._settled.add(evaluation_id)
+        for evaluation_id in wanted:
+            beat()
+            count += self._attempt(evaluation_id, new.get(evaluation_id), final=final)
+        beat()
         return count
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether results may be missing on disk, as of the last call of `catch_up`."""
+        return bool(self.set_aside.report())
+
+    def _attempt(self, evaluation_id: str, new: Sequence[Entry] | RecordDamaged | None, *, final: bool = False) -> int:
+        """Write what is new of one evaluation, or set it aside. Raises JobStoreUnavailable alone."""
+        count = 0
+        try:
+            if isinstance(new, RecordDamaged):
+                raise new
+            count = self._advance(evaluation_id, new, final=final)
+        except JobStoreUnavailable:
+            raise
+        except OSError as error:
+            self._give_up(evaluation_id, unavailable(self.folder(evaluation_id).path, error))
+        except NotFound:
+            self._give_up(evaluation_id, self._lost_in_redis(evaluation_id))
+        except WaymarkError as error:
+            self._give_up(evaluation_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other evaluations have nothing to do with it
+            if evaluation_id not in self.set_aside:
+                _log.exception("The results of %s cannot be written", evaluation_id)
+            failure = WaymarkError(f"{type(error).__name__}: {error}", remedy="The env-runner's log says more.")
+            self._give_up(evaluation_id, failure)
+        return count
+
+    def _give_up(self, evaluation_id: str, error: WaymarkError) -> None:
+        self._followed.pop(evaluation_id, None)
+        self.set_aside.put(evaluation_id, error)
+
+    def _advance(self, evaluation_id: str, new: Sequence[Entry] | None, *, final: bool) -> int:
+        followed = self._followed.get(evaluation_id)
+        audit = final or followed is None or self._clock() - followed.audited >= _AUDIT_SECONDS
+        if followed is None or new is None or ((new or audit) and self._was_changed(followed)):
+            if followed is not None and new is not None:
+                _log.warning("The folder of %s was changed by somebody else: it is completed.", evaluation_id)
+            followed = self._followed[evaluation_id] = self._begin(evaluation_id)
+            new = self._read_entries(followed)
+        count = 0
+        while new:
+            for entry in new:
+                count += self._write_entry(followed, entry)
+            new = self._read_entries(followed) if len(new) >= PAGE else ()
+        if audit and not followed.complete:
+            count += self._audit(followed)
+        if followed.complete:
+            del self._followed[evaluation_id]
+            self._settled.add(evaluation_id)
+        elif followed.unreadable:
+            # It stays followed; to be set aside means here that it is looked at less often, and reported.
+            why = next(iter(followed.unreadable.values()))
+            self._give_up(
+                evaluation_id,
+                RecordDamaged(f"{len(followed.unreadable)} of its results cannot be read: {why}", remedy=_PLAY_AGAIN),
+            )
+            return count
+        self.set_aside.clear(evaluation_id)
+        return count
+
+    def _was_changed(self, followed: _Followed) -> bool:
+        """Whether a folder is not as it was left; one that was cancelled may be."""
+        return not followed.intact() and self._store.status(followed.evaluation.id).state != "cancelled"
+
+    def _begin(self, evaluation_id: str) -> _Followed:
+        """Make a folder ready and see what is in it."""
+        evaluation = self._store.evaluation(evaluation_id)
+        folder = self._begin_folder(evaluation)
+        try:
+            written = {result.id: hash(result.light()) for result in folder.results()}
+        except InvalidInput as error:
+            error.remedy = _MOVE_AWAY
+            raise
+        return _Followed(evaluation, folder, written, folder.mark())
+
+    def _begin_folder(self, evaluation: Evaluation) -> RunFolder:
+        """The folder of an evaluation with its header. Raises StorageUnavailable, InvalidInput for another's."""
+        folder = self.folder(evaluation.id)
+        for name in (HEADER, EPISODES):
+            check_plain_file(folder.path / name)
+        try:
+            if folder.exists():
+                there = folder.evaluation()
+                if (there.id, there.request) != (evaluation.id, evaluation.request):
+                    raise InvalidInput(
+                        f"{folder.path} holds another evaluation, {there.id}.",
+                        remedy=_MOVE_AWAY,
+                        field="evaluation_id",
+                    )
+            folder.begin(evaluation)
+        except OSError as error:
+            raise unavailable(folder.path, error) from error
+        except InvalidInput as error:
+            error.remedy = _MOVE_AWAY
+            raise
+        return folder
+
+    def _read_entries(self, followed: _Followed) -> Sequence[Entry]:
+        evaluation_id = followed.evaluation.id
+        entries = self._store.entries({evaluation_id: followed.cursor})[evaluation_id]
+        if isinstance(entries, RecordDamaged):
+            raise entries
+        return entries
+
+    def _write_entry(self, followed: _Followed, entry: Entry) -> int:
+        count = 0
+        try:
+            result = entry.result()
+        except RecordDamaged as error:
+            followed.unreadable[entry.cursor] = error.message
+        else:
+            count = self._write(followed, result)
+        followed.cursor = entry.cursor
+        return count
+
+    def _write(self, followed: _Followed, light: EpisodeResult) -> int:
+        """Write one result unless it is there; returns how many that were. Raises OSError."""
+        if followed.written.get(light.id) == hash(light):
+            followed.told.add(light.id)
+            return 0
+        evaluation_id = followed.evaluation.id
+        try:
+            whole = self._store.episode(evaluation_id, light.id)
+        except NotFound:
+            if self._store.light_result(evaluation_id, light.id) is not None:
+                followed.unreadable[light.id] = f"Redis has lost the turns of episode {light.id}."
+            return 0  # else the result was taken back meanwhile, to play it again
+        except RecordDamaged as error:
+            followed.unreadable[light.id] = error.message
+            return 0
+        followed.folder.append(whole)
+        followed.mark = followed.folder.mark()
+        followed.written[light.id] = hash(light)
+        followed.told.add(light.id)
+        return 1
+
+    def _audit(self, followed: _Followed) -> int:
+        """Write results whose events are missing. Raises RecordDamaged where results are, NotFound where all is."""
+        followed.audited = self._clock()
+        evaluation_id = followed.evaluation.id
+        self._store.evaluation(evaluation_id)
+        counted, there = self._store.count_finished(evaluation_id)
+        count = 0
+        if there != len(followed.told):
+            for episode in sorted(self._store.finished(evaluation_id) - followed.told):
+                count += self._write_unannounced(followed, episode)
+        if there < counted and self._store.count_finished(evaluation_id) == (counted, there):
+            raise RecordDamaged(
+                f"Redis has lost {counted - there} of {counted} results of the evaluation {evaluation_id}.",
+                remedy="What is on disk stays; cancel the evaluation, or submit it again.",
+            )
+        return count
+
+    def _write_unannounced(self, followed: _Followed, episode: str) -> int:
+        """Write a result that no event tells of."""
+        try:
+            light = self._store.light_result(followed.evaluation.id, episode)
+        except RecordDamaged as error:
+            followed.unreadable[episode] = error.message
+            return 0
+        return 0 if light is None else self._write(followed, light)
+
+    def _probe(self, final: bool) -> None:
+        """Test the folder of all runs now and then."""
+        if not final and self._clock() - self._probed < _PROBE_SECONDS:
+            return
+        self._probed = self._clock()
+        try:
+            check_writable(self._runs, size=_PROBE_BYTES)
+        except StorageUnavailable as error:
+            if self.runs_problem is None:
+                _log.error("No results can be written: %s", error)
+                self.runs_problem = StorageHealth(since=utc_now(), problem=error.message, remedy=error.remedy)
+        else:
+            self.runs_problem = None
+
+    def _lost_in_redis(self, evaluation_id: str) -> RecordDamaged:
+        folder = self.folder(evaluation_id)
+        with suppress(OSError):
+            if folder.exists():
+                remedy = f"Take it back from its folder: waymark resume {folder.path}, or POST …/resume."
+                return RecordDamaged(f"Redis has lost the evaluation {evaluation_id}.", remedy=remedy)
+        return RecordDamaged(
+            f"Redis has lost the evaluation {evaluation_id}, and it has no folder.",
+            remedy=f"Submit it again; redis-cli ZREM waymark:evaluations {evaluation_id} removes it from the list.",
+        )
+
+    # --- back from disk ------------------------------------------------------------------------------------
 
     def lost(self, evaluation_id: str) -> Evaluation | None:
         """An evaluation that is on disk and not in Redis; None if it is there.
@@ -95,9 +333,13 @@ class ResultKeeper:
             self._store.evaluation(evaluation_id)
         except NotFound:
             folder = self.folder(evaluation_id)
-            if not folder.exists():
-                raise
-            evaluation = folder.evaluation()
+            try:
+                if not folder.exists():
+                    raise
+                check_plain_file(folder.path / HEADER)
+                evaluation = folder.evaluation()
+            except OSError as error:
+                raise unavailable(folder.path, error) from error
             if evaluation.id != evaluation_id:
                 raise InvalidInput(
                     f"The folder {evaluation_id} holds the evaluation {evaluation.id}.",
@@ -110,13 +352,12 @@ class ResultKeeper:
     def restore(self, evaluation_id: str) -> None:
         """Give Redis back what is on disk of an evaluation that it has lost; nothing to do for one that it knows.
 
-        Raises NotFound, InvalidInput.
+        Raises NotFound, InvalidInput, StorageUnavailable.
         """
         evaluation = self.lost(evaluation_id)
         if evaluation is not None:
             specs = episodes(evaluation.id, evaluation.request)
-            folder = self.folder(evaluation_id)
-            folder.begin(evaluation)
+            folder = self._begin_folder(evaluation)
             self._store.restore(evaluation, specs, _of({spec.id for spec in specs}, folder))
 
 

@@ -43,6 +43,7 @@ from waymark.errors import (
     EpisodeAbandoned,
     InvalidInput,
     JobStoreUnavailable,
+    RecordDamaged,
     ServiceError,
     ServiceRejected,
     WaymarkError,
@@ -100,18 +101,35 @@ class LeaseKeeper:
         self._closing.set()
         self._thread.join()
 
+    def check(self) -> None:
+        """Raise JobStoreUnavailable if the thread has died: every lease would run out, one after another."""
+        if not self._thread.is_alive() and not self._closing.is_set():
+            raise JobStoreUnavailable(
+                "The thread that renews leases has died.", remedy="Start the worker again, and report its log."
+            )
+
     def _run(self) -> None:
+        failed = ""
         while not self._closing.wait(self._period):
             with self._lock:
                 held = list(self._held - self._lost)
-            for lease in held:
-                try:
-                    renewed = self._store.renew(lease)
-                except JobStoreUnavailable:
-                    break  # the next round tries again; a commit through a lost lease is refused anyway
-                if not renewed:
-                    with self._lock:
-                        self._lost.add(lease)
+            with suppress(JobStoreUnavailable):  # the next round tries again; a lost lease cannot commit anyway
+                for lease in held:
+                    try:
+                        self._renew(lease)
+                    except JobStoreUnavailable:
+                        raise
+                    except Exception as error:  # noqa: BLE001 - one lease's trouble must not cost the others theirs
+                        if str(error) != failed:
+                            failed = str(error)
+                            _log.exception("The lease of episode %s cannot be renewed", lease.spec.id)
+                with suppress(RecordDamaged):
+                    self._store.look()
+
+    def _renew(self, lease: Lease) -> None:
+        if not self._store.renew(lease):
+            with self._lock:
+                self._lost.add(lease)
 
 
 class Slot:
@@ -235,6 +253,7 @@ class Worker:
         await slot.environment()
         await self._until_services_answer()
         while not self._stopping:
+            self._keeper.check()
             async with self._floor.shared():
                 alone = await self._take(slot, consumer, alone=False)
             if alone:
@@ -261,6 +280,9 @@ class Worker:
         try:
             with self._metrics.playing():
                 await self._settle(lease, slot)
+        except RecordDamaged as error:
+            # Given back, it would be leased again at once; so its lease runs out, and until then others are played.
+            _log.error("The result of episode %s cannot be stored: %s", lease.spec.id, error)
         except BaseException as error:
             with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later
                 self._store.release(lease, counted=not isinstance(error, asyncio.CancelledError))

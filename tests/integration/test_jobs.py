@@ -224,3 +224,91 @@ def test_an_absent_redis_is_named_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(JobStoreUnavailable, match=r"127\.0\.0\.1:1") as caught:
         store.ping()
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def clocks(redis_url: str) -> Iterator[tuple[JobStore, JobStore, list[float]]]:
+    """Two workers' stores with leases of half a minute, on one monotonic clock that a test sets forward."""
+    now = [0.0]
+    mine, other = (JobStore(redis_url, lease_seconds=30, clock=lambda: now[0]) for _ in range(2))
+    yield mine, other, now
+    for status in mine.statuses():
+        mine.cancel(status.id)
+    mine.close()
+    other.close()
+
+
+def shift(store: JobStore, evaluation: str, milliseconds: int) -> None:
+    """Make Redis believe that its leases were given so much earlier or later, as a step of its clock does."""
+    queue = f"waymark:evaluation:{evaluation}:queue"
+    for pending in store._redis.xpending_range(queue, "workers", "-", "+", 100):
+        idle = max(0, pending["time_since_delivered"] + milliseconds)
+        consumer, entry = pending["consumer"], pending["message_id"]
+        store._redis.xclaim(queue, "workers", consumer, 0, [entry], idle=idle, justid=True)
+
+
+def set_back(store: JobStore, evaluation: str) -> None:
+    """As if the clock of Redis had been set back an hour: its leases were given in the future."""
+    queue = f"waymark:evaluation:{evaluation}:queue"
+    future = int(time.time() * 1000) + 3_600_000
+    for pending in store._redis.xpending_range(queue, "workers", "-", "+", 100):
+        consumer, entry = pending["consumer"], pending["message_id"]
+        store._redis.execute_command("XCLAIM", queue, "workers", consumer, 0, entry, "TIME", future, "JUSTID")
+
+
+def test_a_silent_worker_loses_its_lease_by_the_watchers_clock(
+    clocks: tuple[JobStore, JobStore, list[float]],
+) -> None:
+    mine, other, now = clocks
+    submit(mine, "silent", tasks=("1-1",))
+    held = lease(mine)
+    assert other.lease("bob", wait_seconds=0) is None
+    set_back(mine, "silent")
+    now[0] += 31
+    taken = other.lease("bob", wait_seconds=0)
+    assert taken is not None
+    assert (taken.spec, taken.deliveries) == (held.spec, 2)
+    assert not mine.renew(held)
+
+
+def test_a_clock_set_forward_takes_no_lease_from_the_living(
+    clocks: tuple[JobStore, JobStore, list[float]],
+) -> None:
+    mine, other, now = clocks
+    submit(mine, "forward")
+    held = [lease(mine) for _ in range(3)]
+    for _ in range(5):
+        assert other.lease("bob", wait_seconds=0) is None
+        shift(mine, "forward", 3_600_000)
+        now[0] += 20
+        assert all(mine.renew(one) for one in held)
+
+
+def test_a_lease_renewed_after_it_was_seen_silent_is_kept(clocks: tuple[JobStore, JobStore, list[float]]) -> None:
+    mine, other, now = clocks
+    submit(mine, "late", tasks=("1-1",))
+    held = lease(mine)
+    other.look()
+    now[0] += 31
+    other.look()
+    assert other._silent
+    assert mine.renew(held)
+    assert other.lease("bob", wait_seconds=0) is None
+
+
+def test_two_watchers_take_a_silent_lease_once(clocks: tuple[JobStore, JobStore, list[float]]) -> None:
+    mine, other, now = clocks
+    submit(mine, "both", tasks=("1-1",))
+    lease(mine)
+    other.look()
+    now[0] += 31
+    taken = [store.lease("bob", wait_seconds=0) for store in (mine, other)]
+    assert [one is not None for one in taken] == [True, False]
+
+
+def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -> None:
+    specs = submit(store, "gone", tasks=("1-1", "4-2"))
+    held = lease(store)
+    store._redis.xdel("waymark:evaluation:gone:queue", held.entry)
+    abandon()
+    assert lease(store, "bob").spec == specs[1]

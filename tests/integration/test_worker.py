@@ -202,3 +202,18 @@ async def test_who_wants_the_floor_alone_waits_for_others_and_others_wait_then()
             await anyio.wait_all_tasks_blocked()
         leave.set()
     assert seen == ["first", "first leaves", "alone", "alone leaves", "second"]
+
+
+async def test_keys_of_the_wrong_type_cost_their_evaluation_alone(store: JobStore) -> None:
+    environment = HeldEnvironment()
+    submit(store, "damaged")
+    async with working(store, lambda: environment):
+        with anyio.fail_after(30):
+            while not environment.stepping.is_set():  # noqa: ASYNC110 - a thread sets it
+                await anyio.sleep(0.05)
+        store._redis.set("waymark:evaluation:damaged:results", "no hash")
+        environment.let_go.set()
+        submit(store, "sound")
+        await finish(store, "sound")
+    assert store.status("damaged").finished == 0
+    store._redis.delete("waymark:evaluation:damaged:results")

@@ -249,6 +249,14 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
+    def check(self) -> None:
+        """Raise ServiceUnavailable if a thread has died: what it should do would be waited for without end."""
+        dead = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+        if dead and not self._closing:
+            raise ServiceUnavailable(
+                f"The thread {dead[0]!r} of a model has died.", remedy="Start the service again, and report its log."
+            )
+
     async def submit(self, works: Sequence[Work], *, within: float | None = None) -> list[Answer]:
         """The answers to some work, admitted as a whole or not at all.
 

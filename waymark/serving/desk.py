@@ -80,7 +80,9 @@ class Desk:
             raise ServiceUnavailable(f"The {self.service} is starting or shutting down.", remedy="Try again.")
 
     def check_models(self) -> None:
-        """Raise ServiceUnavailable while a model that runs elsewhere is gone."""
+        """Raise ServiceUnavailable while a model that runs elsewhere is gone, or if a thread of one has died."""
+        for batcher in self._batchers.values():
+            batcher.check()
         for model in self.models.values():
             if isinstance(model.generator, Remote):
                 model.generator.check()
@@ -88,6 +90,8 @@ class Desk:
     def check(self) -> None:
         """Raise ServiceUnavailable or QueueFull at a request that cannot be answered, before it is even read."""
         self.check_ready()
+        for batcher in self._batchers.values():
+            batcher.check()
         self.room.check()
 
     def model(self, name: str) -> ServedModel:

@@ -457,6 +457,9 @@ PROBLEMS: Final[Mapping[int, Problem]] = {
         _problem(500, "internal-error", "The service failed at this request; its log says more under the request id."),
         _problem(503, "service-unavailable", "The controller is starting or shutting down. Try again."),
         _problem(504, "deadline-exceeded", "No answer within the deadline of 50 ms. Allow more time."),
+        _problem(
+            507, "storage-unavailable", "runs cannot be written: No space left on device. Free space on its disk."
+        ),
     )
 }
 """What each status of an error looks like."""

@@ -30,7 +30,9 @@ from waymark.errors import (
     JobStoreUnavailable,
     NotFound,
     QueueFull,
+    RecordDamaged,
     ServiceUnavailable,
+    StorageUnavailable,
     Unauthorized,
     WaymarkError,
 )
@@ -46,6 +48,8 @@ _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     JobStoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    RecordDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageUnavailable: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 _KINDS: Final = {
     404: "NotFound",

@@ -1,0 +1,159 @@
+"""Puts commits on disk and tells of them, in this order: what was told is there whatever dies next.
+
+Two background tasks do that: `writer` follows the commits, `reconciler` enqueues episodes that were lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from sse_starlette import ServerSentEvent
+
+from services.env_runner.jobs import JobStore
+from services.env_runner.results import ResultKeeper
+from services.env_runner.set_aside import SetAsides
+from waymark.client import ENDED
+from waymark.contracts import EvaluationStatus
+from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
+from waymark.health import RunnerHealth, SetAside
+from waymark.runs import Evaluation
+from waymark.serving.background import Beat, Supervisor
+
+FOLLOW_SECONDS = 0.25
+"""How often commits are looked for, to write them and to send them as events."""
+_log = logging.getLogger(__name__)
+
+
+class ResultPublisher:
+    """The run folders and the events of all evaluations, behind one lock."""
+
+    def __init__(self, store: JobStore, keeper: ResultKeeper, *, reconcile_seconds: float) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._reconcile_seconds = reconcile_seconds
+        self._writing = asyncio.Lock()
+        self._unplayable = SetAsides("played")
+        self._waits = ""
+        """What Redis said when it last failed, as it was logged."""
+        self.unwritten = False
+        """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
+        self.tasks = Supervisor()
+        self.tasks.add("writer", self._keep_writing)
+        self.tasks.add("reconciler", self._keep_reconciling)
+
+    def start(self) -> None:
+        """Begin the background tasks."""
+        self.unwritten = True
+        self.tasks.start()
+
+    async def stop(self) -> None:
+        """End the background tasks and write once more, also what was set aside."""
+        await self.tasks.stop()
+        try:
+            async with self._writing:
+                await asyncio.to_thread(self._keeper.catch_up, final=True)
+            self.unwritten = self._keeper.unwritten
+        except WaymarkError as error:
+            _log.error("Results may be missing on disk: %s", error)
+
+    def health(self) -> RunnerHealth:
+        """What works and what does not. Asks nobody."""
+        tasks = self.tasks.report()
+        written = self._keeper.set_aside.report()
+        known = {one.evaluation for one in written}
+        aside: tuple[SetAside, ...] = (
+            *written,
+            *(one for one in self._unplayable.report() if one.evaluation not in known),
+        )
+        runs = self._keeper.runs_problem
+        well = not aside and runs is None and all(task.state == "running" for task in tasks)
+        return RunnerHealth(status="ok" if well else "degraded", tasks=tasks, set_aside=aside, runs=runs)
+
+    # --- evaluations -----------------------------------------------------------------------------------------
+
+    async def lost(self, evaluation_id: str) -> Evaluation | None:
+        """See `ResultKeeper.lost`."""
+        async with self._writing:
+            return await asyncio.to_thread(self._keeper.lost, evaluation_id)
+
+    async def restore(self, evaluation_id: str) -> None:
+        """See `ResultKeeper.restore`."""
+        async with self._writing:
+            await asyncio.to_thread(self._keeper.restore, evaluation_id)
+
+    async def prepare(self, evaluation: Evaluation) -> None:
+        """Make the folder of an evaluation before it is enqueued. Raises StorageUnavailable, InvalidInput."""
+        async with self._writing:
+            await asyncio.to_thread(self._keeper.prepare, evaluation)
+
+    async def discard(self, evaluation_id: str) -> None:
+        """Remove the empty folder of an evaluation that is not enqueued after all."""
+        async with self._writing:
+            await asyncio.to_thread(self._keeper.discard, evaluation_id)
+
+    async def follow(self, evaluation_id: str) -> None:
+        """Write this evaluation's results from now on."""
+        async with self._writing:
+            await asyncio.to_thread(self._keeper.follow, evaluation_id)
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
+        """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
+        before: EvaluationStatus | None = None
+        with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
+            while True:
+                # The status first, so that an end comes after its results.
+                now = await asyncio.to_thread(self._store.status, evaluation_id)
+                while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
+                    await self._write()
+                    for event in committed:
+                        cursor = event.cursor
+                        yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
+                if now != before:
+                    yield ServerSentEvent(event="status", data=now.model_dump_json())
+                    before = now
+                if now.state in ENDED:
+                    return
+                await asyncio.sleep(FOLLOW_SECONDS)
+
+    # --- background tasks ------------------------------------------------------------------------------------
+
+    async def _keep_writing(self, beat: Beat) -> None:
+        while not self.tasks.stopping.is_set():
+            await self._write(beat)
+            await self.tasks.sleep(FOLLOW_SECONDS)
+
+    async def _keep_reconciling(self, beat: Beat) -> None:
+        while not self.tasks.stopping.is_set():
+            with suppress(JobStoreUnavailable):  # readiness tells of it, and the writer's log
+                await asyncio.to_thread(self._reconcile)
+                beat()
+            await self.tasks.sleep(self._reconcile_seconds)
+
+    def _reconcile(self) -> None:
+        reported: set[str] = set()
+
+        def report(evaluation_id: str, error: WaymarkError) -> None:
+            reported.add(evaluation_id)
+            self._unplayable.put(evaluation_id, error)
+
+        self._store.reconcile(report)
+        self._unplayable.keep_only(reported)
+
+    async def _write(self, beat: Beat = lambda: None) -> None:
+        """Write what was committed. While Redis is away, say so once."""
+        try:
+            async with self._writing:
+                await asyncio.to_thread(self._keeper.catch_up, beat=beat)
+        except JobStoreUnavailable as error:
+            if error.message != self._waits:
+                self._waits = error.message
+                _log.error("Results wait to be written: %s", error)
+        else:
+            if self._waits:
+                _log.warning("Results are written again.")
+                self._waits = ""

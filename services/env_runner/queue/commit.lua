@@ -1,0 +1,23 @@
+-- KEYS: queue, evaluation, results, trajectories, events, active, dead, renewals, released.
+-- ARGV: group, entry, consumer, deliveries, episode, light, full, score, errored, dead, evaluation id, spec.
+-- Writes nothing where a key is of another type than it should be: a script that fails half-way is not undone.
+-- Stores the result only if the lease holds and none is there, counts it only then, and acknowledges.
+if not holds(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]) then return 0 end
+if not sound(KEYS[2]) then return redis.error_reply('WRONGTYPE a key of ' .. KEYS[2]) end
+local stored = redis.call('HSETNX', KEYS[3], ARGV[5], ARGV[6])
+if stored == 1 then
+    redis.call('HSET', KEYS[4], ARGV[5], ARGV[7])
+    redis.call('HINCRBY', KEYS[2], 'finished', 1)
+    redis.call('HINCRBY', KEYS[2], 'errored', ARGV[9])
+    redis.call('HINCRBY', KEYS[2], 'score_sum', ARGV[8])
+    redis.call('XADD', KEYS[5], '*', 'result', ARGV[6])
+    if ARGV[10] == '1' then redis.call('XADD', KEYS[7], '*', 'spec', ARGV[12]) end
+end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+redis.call('HDEL', KEYS[8], ARGV[2])
+if redis.call('XLEN', KEYS[1]) == 0 then
+    redis.call('DEL', KEYS[1], KEYS[8], KEYS[9])
+    redis.call('LREM', KEYS[6], 0, ARGV[11])
+end
+return stored

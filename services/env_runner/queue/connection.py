@@ -1,0 +1,79 @@
+"""The connection to Redis, and the one place where its errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from waymark.errors import JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
+
+_SOCKET_SECONDS = 5.0
+"""How long Redis may take to answer."""
+
+
+class Connection:
+    """Clients of one Redis, for text and for bytes."""
+
+    def __init__(self, url: str) -> None:
+        self._where = _without_password(url)
+        # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller.
+        options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": Retry(NoBackoff(), 1)}
+        # Bytes that are no text belong to one record, which then fails to be read; they must not break a whole answer.
+        text = {"decode_responses": True, "encoding_errors": "replace"}
+        try:
+            self._redis: Any = redis.Redis.from_url(url, **text, **options)
+            self._bytes: Any = redis.Redis.from_url(url, **options)
+        except ValueError as error:
+            raise JobStoreUnavailable(
+                f"{self._where!r} is no Redis address: {error}.", remedy="Set WAYMARK_REDIS_URL to redis://host:port/0."
+            ) from error
+
+    def ping(self) -> None:
+        """Return if Redis answers."""
+        with self._seam():
+            self._redis.ping()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._redis.close()
+        self._bytes.close()
+
+    @contextmanager
+    def _seam(self) -> Iterator[None]:
+        """Translate what redis raises, once."""
+        try:
+            yield
+        except redis.RedisError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: redis.RedisError) -> WaymarkError:
+        """What an error of Redis means: it is away, it is full, or a key holds something else than it should."""
+        text = str(error).rstrip(".")
+        if "WRONGTYPE" in text:
+            return RecordDamaged(
+                f"A key of Waymark in Redis at {self._where} is of the wrong type: {text}.",
+                remedy="Delete or rename the key that something else has written.",
+            )
+        if text.startswith("MISCONF"):
+            return JobStoreFull(
+                f"Redis at {self._where} cannot write to its disk: {text}.",
+                remedy="Free space on the disk that holds Redis' data; what it has accepted stays in its memory.",
+            )
+        if isinstance(error, redis.OutOfMemoryError):
+            return JobStoreFull(
+                f"Redis at {self._where} is full: {text}.", remedy="Raise its maxmemory, or delete old evaluations."
+            )
+        return JobStoreUnavailable(
+            f"Redis at {self._where} failed: {text}.", remedy="Start Redis, or set WAYMARK_REDIS_URL."
+        )
+
+
+def _without_password(url: str) -> str:
+    netloc = urlsplit(url).netloc
+    return url.replace(netloc, netloc.rpartition("@")[2]) if netloc else url

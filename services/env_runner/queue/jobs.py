@@ -1,0 +1,288 @@
+"""The job store: evaluations, their episodes and results in one Redis."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from services.env_runner.queue.keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
+from services.env_runner.queue.lease import Lease
+from services.env_runner.queue.reading import PAGE, JobReader
+from services.env_runner.queue.records import milliseconds, pack, read
+from services.env_runner.queue.scripts import script
+from services.env_runner.queue.silence import Sighting, Silence
+from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
+from waymark.errors import NotFound, RecordDamaged, WaymarkError
+from waymark.runs import Evaluation
+
+_Arguments = list[str | bytes | int]
+"""Of a script."""
+_LOOKS_PER_LEASE = 20
+"""How often, within the period of a lease, all leases are looked at for signs of life."""
+_PENDING = 10_000
+"""Leases of one evaluation that are looked at."""
+_POLL_SECONDS = 0.1
+"""How often a waiting `lease` looks."""
+_log = logging.getLogger(__name__)
+
+
+class JobStore(JobReader):
+    """Evaluations, their episodes and results, in one Redis. Every method may raise JobStoreUnavailable.
+
+    `url` is `redis://`, `rediss://` or `unix://`. A lease that is not renewed for `lease_seconds` is another's
+    for the taking.
+    """
+
+    def __init__(self, url: str, *, lease_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(url)
+        self._look_seconds = lease_seconds / _LOOKS_PER_LEASE
+        self._silence = Silence(lease_seconds, clock)
+        self._clock = clock
+        self._looked = -math.inf
+        self._silent: list[Sighting] = []
+        self._pending = self._redis.register_script(script("pending"))
+        self._submit = self._redis.register_script(script("submit"))
+        self._enqueue = self._redis.register_script(script("enqueue"))
+        self._lease = self._redis.register_script(script("lease", "sound"))
+        self._renew = self._redis.register_script(script("renew", "holds"))
+        self._release = self._redis.register_script(script("release", "holds"))
+        self._commit = self._redis.register_script(script("commit", "holds", "sound"))
+        self._take_back = self._redis.register_script(script("take_back"))
+        self._damaged = self._redis.register_script(script("damaged", "sound"))
+        self._cancel = self._redis.register_script(script("cancel"))
+
+    # --- evaluations ---------------------------------------------------------------------------------------
+
+    def submit(self, evaluation: Evaluation, specs: Sequence[EpisodeSpec], *, key: str | None = None) -> str:
+        """Write the manifest, whole or not at all, then enqueue it; returns the id that the evaluation goes by.
+
+        That is its own, or the id of the evaluation that was submitted under the same idempotency `key` before.
+        A second call with the same id or key does nothing new.
+        """
+        keys = Keys(evaluation.id)
+        created = milliseconds(evaluation.created)
+        manifest = [text for spec in specs for text in (spec.id, spec.model_dump_json())]
+        with self._seam():
+            name: str = self._submit(
+                keys=[SUBMISSIONS, EVALUATIONS, keys.evaluation, keys.manifest, keys.specs],
+                args=[evaluation.id, key or "", evaluation.model_dump_json(), created, *manifest],
+            )
+        self.enqueue(name)
+        return name
+
+    def restore(self, evaluation: Evaluation, specs: Sequence[EpisodeSpec], results: Iterable[EpisodeResult]) -> None:
+        """Take in an evaluation that this Redis does not know with the results that it has, whole or not at all.
+
+        `resume` then plays the rest. One caller at a time.
+        """
+        keys = Keys(evaluation.id)
+        counters: Counter[str] = Counter(finished=0, errored=0, score_sum=0)
+        with self._seam(), self._bytes.pipeline(transaction=False) as batch:
+            batch.delete(keys.results, keys.trajectories, keys.events)  # of an attempt that was interrupted
+            for result in results:
+                light, full = pack(result)
+                batch.hset(keys.results, result.id, light)
+                batch.hset(keys.trajectories, result.id, full)
+                batch.xadd(keys.events, {"result": light})
+                counters.update(finished=1, errored=int(result.error is not None), score_sum=result.score)
+                if len(batch) >= PAGE:
+                    batch.execute()
+            batch.execute()
+        with self._seam(), self._redis.pipeline(transaction=True) as batch:
+            batch.delete(keys.evaluation, keys.manifest, keys.specs, keys.queue, keys.renewals, keys.released)
+            batch.hset(keys.evaluation, mapping=counters)
+            batch.hset(keys.evaluation, "evaluation", evaluation.model_dump_json())
+            batch.zadd(EVALUATIONS, {evaluation.id: milliseconds(evaluation.created)})
+            batch.rpush(keys.manifest, *(spec.id for spec in specs))
+            batch.hset(keys.specs, mapping={spec.id: spec.model_dump_json() for spec in specs})
+            batch.execute()
+
+    def submitted(self, key: str) -> str | None:
+        """The id of the evaluation that was submitted under this idempotency key, if any."""
+        with self._seam():
+            name: str | None = self._redis.hget(SUBMISSIONS, key)
+        return name
+
+    def enqueue(self, evaluation_id: str) -> int:
+        """Enqueue every episode that has no result and is not in the queue; returns how many. Idempotent."""
+        keys = Keys(evaluation_id)
+        with self._seam():
+            added: int = self._enqueue(
+                keys=[ACTIVE, keys.evaluation, keys.manifest, keys.results, keys.queue, keys.specs],
+                args=[evaluation_id, GROUP],
+            )
+        return added
+
+    def reconcile(self, report: Callable[[str, WaymarkError], None] = lambda _id, _error: None) -> int:
+        """Enqueue the gaps of all evaluations that are neither cancelled nor finished; returns how many there were.
+
+        What is not finished is in the queue: where their counts agree, nothing is read. `report` is told of each
+        evaluation that cannot be played any more, and why; the others are not affected.
+        """
+        with self._seam():
+            active = set(self._redis.lrange(ACTIVE, 0, -1))
+        added = 0
+        for evaluation_id, found in self.look_up(self.ids()).items():
+            if isinstance(found, WaymarkError):
+                report(evaluation_id, found)
+            elif found.state in {"queued", "running"}:
+                try:
+                    added += self._fill_gaps(found, is_active=evaluation_id in active)
+                except RecordDamaged as error:
+                    report(evaluation_id, error)
+        return added
+
+    def _fill_gaps(self, status: EvaluationStatus, *, is_active: bool) -> int:
+        """Enqueue the gaps of one evaluation. Raises RecordDamaged where they cannot be filled."""
+        with self._seam():
+            if self._damaged(keys=[Keys(status.id).evaluation]):
+                raise RecordDamaged(
+                    f"Keys of the evaluation {status.id} in Redis are of other types than they should be.",
+                    remedy="Something else writes there: give Waymark a Redis database of its own.",
+                )
+        if is_active and self._queued(status.id) == status.episodes - status.finished:
+            return 0
+        added = self.enqueue(status.id)
+        now = self.status(status.id)  # results may have come meanwhile
+        missing = now.episodes - now.finished - self._queued(status.id)
+        if missing > 0 and self.status(status.id) == now and now.state != "cancelled":
+            raise RecordDamaged(
+                f"Redis has lost what {missing} episodes of the evaluation {status.id} are.",
+                remedy=f"Cancel it (POST /v1/evaluations/{status.id}/cancel) and submit it again.",
+            )
+        return added
+
+    def _queued(self, evaluation_id: str) -> int:
+        with self._seam():
+            length: int = self._redis.xlen(Keys(evaluation_id).queue)
+        return length
+
+    def cancel(self, evaluation_id: str) -> None:
+        """Take an evaluation's queue away; episodes being played lose their lease. Raises NotFound."""
+        keys = Keys(evaluation_id)
+        with self._seam():
+            if self._redis.zscore(EVALUATIONS, evaluation_id) is None:
+                raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
+            self._cancel(keys=[ACTIVE, keys.evaluation, keys.queue, keys.renewals, keys.released], args=[evaluation_id])
+
+    def resume(self, evaluation_id: str, *, errored: bool = False) -> int:
+        """Take back a cancellation and enqueue what has no result; returns how many. Raises NotFound.
+
+        `errored`: play also those again that errored. Their results and events are taken back first, so who
+        follows the events is told of such an episode a second time.
+        """
+        self.evaluation(evaluation_id)
+        keys = Keys(evaluation_id)
+        if errored:
+            for events in self._pages(evaluation_id):
+                failed = [(one.result.id, one.cursor) for one in events if one.result.error is not None]
+                if failed:
+                    with self._seam():
+                        self._take_back(
+                            keys=[keys.evaluation, keys.results, keys.trajectories, keys.events],
+                            args=[text for pair in failed for text in pair],
+                        )
+        with self._seam():
+            self._redis.hdel(keys.evaluation, "cancelled")
+        return self.enqueue(evaluation_id)
+
+    # --- playing -------------------------------------------------------------------------------------------
+
+    def lease(self, consumer: str, *, wait_seconds: float) -> Lease | None:
+        """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
+
+        None if there is none after waiting.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            if self._clock() - self._looked >= self._look_seconds:
+                self.look()
+            silent = [value for lease in self._silent for value in lease]
+            with self._seam():
+                found = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, *silent])
+            if found and (lease := self._read_lease(consumer, *found)):
+                return lease
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(left, _POLL_SECONDS))
+
+    def look(self) -> None:
+        """Look for signs of life at all leases. To be called several times within the period of a lease.
+
+        `lease` does so itself; who plays meanwhile calls this, so as to know silent leases from those it never saw.
+        """
+        self._looked = self._clock()
+        with self._seam():
+            flat = self._pending(keys=[ACTIVE], args=[EVALUATION, GROUP, _PENDING])
+        rows = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
+        self._silent = self._silence.look(
+            Sighting(one, entry, int(count), int(renewals)) for one, entry, count, renewals in rows
+        )
+
+    def _read_lease(
+        self, consumer: str, evaluation_id: str, entry: str, deliveries: int, renewals: int, episode: str, text: str
+    ) -> Lease | None:
+        """A lease as Redis gives it. None for one whose spec cannot be read: it is dropped, and reconciling tells."""
+        try:
+            spec = read(EpisodeSpec, text, f"the spec of episode {episode}")
+        except RecordDamaged as error:
+            _log.error("Episode %s of %s is not played: %s", episode, evaluation_id, error)
+            keys = Keys(evaluation_id)
+            with self._seam(), self._redis.pipeline(transaction=True) as batch:
+                batch.xack(keys.queue, GROUP, entry)
+                batch.xdel(keys.queue, entry)
+                batch.hdel(keys.specs, episode)
+                batch.execute()
+            return None
+        self._silence.note(Sighting(evaluation_id, entry, deliveries, renewals))
+        return Lease(entry, consumer, deliveries, spec)
+
+    def renew(self, lease: Lease) -> bool:
+        """Keep a lease for another period. False: it is lost, or the evaluation was cancelled; stop playing."""
+        evaluation_id = lease.spec.evaluation
+        keys = Keys(evaluation_id)
+        with self._seam():
+            renewals: int = self._renew(keys=[keys.queue, keys.renewals], args=_fence(lease))
+        if renewals:
+            self._silence.note(Sighting(evaluation_id, lease.entry, lease.deliveries, renewals))
+        return bool(renewals)
+
+    def release(self, lease: Lease, *, counted: bool) -> None:
+        """Give an episode back unplayed, to whoever leases next. `counted`: it counts as a delivery that failed."""
+        left = lease.deliveries if counted else lease.deliveries - 1
+        keys = Keys(lease.spec.evaluation)
+        with self._seam():
+            self._release(keys=[keys.queue, keys.released], args=[*_fence(lease), left])
+
+    def commit(self, lease: Lease, result: EpisodeResult) -> bool:
+        """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped."""
+        return self._store(lease, result, dead=False)
+
+    def bury(self, lease: Lease, result: EpisodeResult) -> bool:
+        """Commit an errored result for an exhausted lease and put the episode on the dead-letter stream."""
+        return self._store(lease, result, dead=True)
+
+    def _store(self, lease: Lease, result: EpisodeResult, *, dead: bool) -> bool:
+        spec = lease.spec
+        keys = Keys(spec.evaluation)
+        light, full = pack(result)
+        counted: _Arguments = [result.score, int(result.error is not None)]
+        buried: _Arguments = [int(dead), spec.evaluation, spec.model_dump_json()]
+        with self._seam():
+            stored: int = self._commit(
+                keys=[
+                    *(keys.queue, keys.evaluation, keys.results, keys.trajectories, keys.events),
+                    *(ACTIVE, DEAD, keys.renewals, keys.released),
+                ],
+                args=[*_fence(lease), result.id, light, full, *counted, *buried],
+            )
+        return bool(stored)
+
+
+def _fence(lease: Lease) -> _Arguments:
+    """What the scripts recognise a lease by: their first four arguments."""
+    return [GROUP, lease.entry, lease.consumer, lease.deliveries]

@@ -1,0 +1,229 @@
+"""The half of the job store that only reads: evaluations, statuses, manifests, results and events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from services.env_runner.queue.connection import Connection
+from services.env_runner.queue.keys import DEAD, EVALUATIONS, GROUP, Keys
+from services.env_runner.queue.lease import Event
+from services.env_runner.queue.records import leased, read, status, unpack
+from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
+from waymark.errors import NotFound, RecordDamaged, WaymarkError
+from waymark.runs import Evaluation
+
+PAGE = 500
+"""Entries read or written at once where there may be very many."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One committed result as its event holds it, not decoded yet."""
+
+    cursor: str
+    text: str | None
+
+    def result(self) -> EpisodeResult:
+        """The light result. Raises RecordDamaged."""
+        return read(EpisodeResult, self.text, f"the result of event {self.cursor}")
+
+
+class JobReader(Connection):
+    """What is in Redis.
+
+    Every method may raise JobStoreUnavailable. Those that read one evaluation raise RecordDamaged where it cannot be
+    read; those that read many leave such an evaluation out.
+    """
+
+    def evaluation(self, evaluation_id: str) -> Evaluation:
+        """What was submitted. Raises NotFound."""
+        with self._seam():
+            text = self._redis.hget(Keys(evaluation_id).evaluation, "evaluation")
+        if text is None:
+            raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
+        evaluation = read(Evaluation, text, f"the evaluation {evaluation_id}")
+        if evaluation.id != evaluation_id:
+            raise _misplaced(evaluation_id, evaluation.id)
+        return evaluation
+
+    def ids(self) -> list[str]:
+        """Every evaluation, oldest first."""
+        with self._seam():
+            found: list[str] = self._redis.zrange(EVALUATIONS, 0, -1)
+        return found
+
+    def statuses(self, ids: Sequence[str] | None = None) -> list[EvaluationStatus]:
+        """How far evaluations have come: these, or all, oldest first. Unknown and unreadable ones are left out."""
+        found = self.look_up(self.ids() if ids is None else ids)
+        return [one for one in found.values() if isinstance(one, EvaluationStatus)]
+
+    def status(self, evaluation_id: str) -> EvaluationStatus:
+        """How far an evaluation has come. Raises NotFound."""
+        found = self.look_up([evaluation_id])[evaluation_id]
+        if isinstance(found, WaymarkError):
+            raise found
+        return found
+
+    def newest(self, count: int, *, before: str | None = None) -> list[EvaluationStatus]:
+        """At most `count` evaluations, the newest first; with `before`, those older than this one. Raises NotFound."""
+        with self._seam():
+            place = -1 if before is None else self._redis.zrevrank(EVALUATIONS, before)
+            if place is None:
+                raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
+        found: list[EvaluationStatus] = []
+        while len(found) < count:
+            with self._seam():
+                ids = self._redis.zrevrange(EVALUATIONS, place + 1, place + count)
+            if not ids:
+                break
+            found += self.statuses(ids)
+            place += len(ids)
+        return found[:count]
+
+    def specs(self, evaluation_id: str, *, first: int = 0, count: int | None = None) -> list[EpisodeSpec]:
+        """The manifest, in order of play; empty for an unknown evaluation.
+
+        Of it the `count` episodes (None: all) from place `first` on.
+        """
+        keys = Keys(evaluation_id)
+        with self._seam():
+            manifest = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
+            found = self._redis.hmget(keys.specs, manifest) if manifest else []
+        what = f"the specs of evaluation {evaluation_id}"
+        return [read(EpisodeSpec, text, what) for text in found]
+
+    def results(self, evaluation_id: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
+        """Results without their turns, in order of the manifest. Raises NotFound.
+
+        Of the `count` episodes (None: all) from place `first` of the manifest on, those that have a result.
+        """
+        self.evaluation(evaluation_id)
+        keys = Keys(evaluation_id)
+        with self._seam():
+            ids = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
+            found = self._redis.hmget(keys.results, ids) if ids else []
+        what = f"the results of evaluation {evaluation_id}"
+        return [read(EpisodeResult, text, what) for text in found if text is not None]
+
+    def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
+        """One result with every turn. Raises NotFound while there is none."""
+        with self._seam():
+            full = self._bytes.hget(Keys(evaluation_id).trajectories, episode_id)
+        if full is None:
+            raise NotFound(
+                f"No finished episode {episode_id!r} in evaluation {evaluation_id!r}.",
+                remedy="GET its /results lists those that are.",
+            )
+        return unpack(full, f"episode {episode_id} of evaluation {evaluation_id}")
+
+    def events(self, cursors: Mapping[str, str]) -> list[Event]:
+        """What was committed to each evaluation after its cursor (`0` for all), at most 500 each; does not wait."""
+        found: list[Event] = []
+        for evaluation, entries in self.entries(cursors).items():
+            if isinstance(entries, RecordDamaged):
+                _log.warning("The events of %s are left out: %s", evaluation, entries)
+                continue
+            for entry in entries:
+                try:
+                    found.append(Event(evaluation, entry.cursor, entry.result()))
+                except RecordDamaged as error:
+                    _log.warning("An event of %s is left out: %s", evaluation, error)
+        return found
+
+    def entries(self, cursors: Mapping[str, str]) -> dict[str, list[Entry] | RecordDamaged]:
+        """As `events`, not decoded, by evaluation: an error belongs to one of them alone."""
+        if not cursors:
+            return {}
+        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+            for evaluation, cursor in cursors.items():
+                batch.xrange(Keys(evaluation).events, min=f"({cursor}", count=PAGE)
+            answers = batch.execute(raise_on_error=False)
+        found: dict[str, list[Entry] | RecordDamaged] = {}
+        for evaluation, answer in zip(cursors, answers, strict=True):
+            if isinstance(answer, redis.RedisError):
+                found[evaluation] = self._damage(answer)
+            else:
+                found[evaluation] = [Entry(cursor, fields.get("result")) for cursor, fields in answer]
+        return found
+
+    def count_finished(self, evaluation_id: str) -> tuple[int, int]:
+        """How many results an evaluation has by its counter, and how many are there."""
+        keys = Keys(evaluation_id)
+        with self._seam():
+            return int(self._redis.hget(keys.evaluation, "finished") or 0), int(self._redis.hlen(keys.results))
+
+    def finished(self, evaluation_id: str) -> set[str]:
+        """The ids of the episodes that have a result."""
+        with self._seam():
+            return set(self._redis.hkeys(Keys(evaluation_id).results))
+
+    def light_result(self, evaluation_id: str, episode_id: str) -> EpisodeResult | None:
+        """One result without its turns; None while there is none."""
+        with self._seam():
+            text = self._redis.hget(Keys(evaluation_id).results, episode_id)
+        what = f"the result of episode {episode_id} of evaluation {evaluation_id}"
+        return None if text is None else read(EpisodeResult, text, what)
+
+    def dead(self) -> list[EpisodeSpec]:
+        """The episodes that were given up, oldest first."""
+        with self._seam():
+            entries = self._redis.xrange(DEAD)
+        return [EpisodeSpec.model_validate_json(fields["spec"]) for _, fields in entries]
+
+    def look_up(self, ids: Sequence[str]) -> dict[str, EvaluationStatus | RecordDamaged | NotFound]:
+        """How far each of these has come, or what keeps that from being read."""
+        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+            for evaluation_id in ids:
+                keys = Keys(evaluation_id)
+                batch.hgetall(keys.evaluation)
+                batch.xpending(keys.queue, GROUP)
+            answers = batch.execute(raise_on_error=False)
+        return {
+            evaluation_id: self._status(evaluation_id, row, leases)
+            for evaluation_id, row, leases in zip(ids, answers[::2], answers[1::2], strict=True)
+        }
+
+    def _pages(self, evaluation_id: str) -> Iterator[list[Event]]:
+        """All events of an evaluation, a page at a time."""
+        cursor = "0"
+        while page := self.events({evaluation_id: cursor}):
+            yield page
+            cursor = page[-1].cursor
+
+    def _status(
+        self, evaluation_id: str, row: Mapping[str, str] | redis.RedisError, leases: Mapping[str, int] | Exception
+    ) -> EvaluationStatus | RecordDamaged | NotFound:
+        if isinstance(row, redis.RedisError):
+            return self._damage(row)
+        if not row:
+            return NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
+        try:
+            found = status(row, leased(leases))
+            return found if found.id == evaluation_id else _misplaced(evaluation_id, found.id)
+        except RecordDamaged as error:
+            return error
+        except ValueError as error:
+            return RecordDamaged(
+                f"Redis holds the evaluation {evaluation_id}, but unreadable: {error}.",
+                remedy="Something else has written its counters; `waymark resume` takes a run back from its folder.",
+            )
+
+    def _damage(self, error: redis.RedisError) -> RecordDamaged:
+        """An error at one record; raises one that concerns all of Redis."""
+        failure = self._failure(error)
+        if isinstance(failure, RecordDamaged):
+            return failure
+        raise failure from error
+
+
+def _misplaced(evaluation_id: str, there: str) -> RecordDamaged:
+    return RecordDamaged(
+        f"Redis holds the evaluation {there} under the name {evaluation_id}.",
+        remedy="Something else has copied or renamed its keys: delete the copy.",
+    )

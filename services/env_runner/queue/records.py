@@ -1,0 +1,82 @@
+"""How results and statuses are written to Redis and read from it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from waymark.agents import name_of
+from waymark.contracts import EpisodeResult, EvaluationStatus
+from waymark.errors import RecordDamaged
+from waymark.runs import Evaluation
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_REMEDY = "It was written by another version of waymark, or damaged; `waymark resume` takes a run back from its folder."
+
+
+def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
+    """A record of Redis. Raises RecordDamaged, which names it."""
+    if text is None:
+        raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise RecordDamaged(
+            f"Redis holds {what}, but unreadable: {error.errors()[0]['msg']}.", remedy=_REMEDY
+        ) from error
+
+
+def unpack(full: bytes, what: str) -> EpisodeResult:
+    """A whole result as the trajectories hold it. Raises RecordDamaged."""
+    try:
+        return read(EpisodeResult, zlib.decompress(full), what)
+    except zlib.error as error:
+        raise RecordDamaged(f"Redis holds {what}, but unreadable: {error}.", remedy=_REMEDY) from error
+
+
+def pack(result: EpisodeResult) -> tuple[str, bytes]:
+    """A result as the results hold it, and as the trajectories do."""
+    return result.light().model_dump_json(), zlib.compress(result.model_dump_json().encode())
+
+
+def milliseconds(created: str) -> int:
+    """A time of creation, as the evaluations are sorted by."""
+    return round(datetime.fromisoformat(created).timestamp() * 1000)
+
+
+def leased(pending: Mapping[str, int] | Exception) -> int:
+    """How many leases a queue has out; without a queue Redis answers with an error."""
+    return 0 if isinstance(pending, Exception) else pending["pending"]
+
+
+def status(row: Mapping[str, str], running: int) -> EvaluationStatus:
+    """How far an evaluation has come, from its hash and how many leases it has out."""
+    evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
+    finished = int(row.get("finished", 0))
+    return EvaluationStatus(
+        id=evaluation.id,
+        request=evaluation.request,
+        state=_state(row, evaluation.episodes - finished, running),
+        created=evaluation.created,
+        versions=evaluation.versions,
+        episodes=evaluation.episodes,
+        finished=finished,
+        errored=int(row.get("errored", 0)),
+        running=running,
+        mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
+        agent_name=name_of(evaluation.request.agent),
+    )
+
+
+def _state(
+    row: Mapping[str, str], unfinished: int, running: int
+) -> Literal["queued", "running", "cancelled", "finished"]:
+    if not unfinished:
+        return "finished"
+    if "cancelled" in row:
+        return "cancelled"
+    return "running" if running or int(row.get("finished", 0)) else "queued"

@@ -1,0 +1,11 @@
+"""The Lua scripts, each a file of its own beside this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def script(name: str, *included: str) -> str:
+    """The text of `NAME.lua`, after those that it uses functions of."""
+    folder = Path(__file__).parent
+    return "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*included, name))
