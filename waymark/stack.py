@@ -362,6 +362,6 @@ def _find_redis() -> str:
 
 def _check_java() -> None:
     """Raise JavaMissing now rather than when the worker has started everything else."""
-    from waymark.environment.scienceworld import find_java
+    from waymark.environment.java import find_java
 
     find_java()
