@@ -15,8 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +26,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
+from urllib.parse import quote
 
 import httpx
 
 from waymark.errors import PortInUse, StackError
 from waymark.process import available_cores, end_with, simulators_at_once
+from waymark.python_process import python_command, python_environment
 from waymark.runs import LOGS
+from waymark.socket_folder import make_socket_folder
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -46,6 +47,7 @@ _POLL_SECONDS = 0.1
 _PORT_IN_USE = 3
 """Exit code of a service whose port is taken."""
 _LOG_LINES = 3
+_SOCKET = "redis.sock"
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 """The checkpoints that ship."""
@@ -102,10 +104,9 @@ class EmbeddedRedis:
     def __init__(self, folder: Path, log: Path | None = None) -> None:
         self._folder = folder
         self._log = log or folder / "redis.log"
-        # A socket's path may have 107 characters at most, so it does not go into the folder.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="waymark-"))
-        self._socket = self._socket_folder / "redis.sock"
-        self.url = f"unix://{self._socket}"
+        self._socket_folder = make_socket_folder(_SOCKET)
+        self._socket = self._socket_folder / _SOCKET
+        self.url = f"unix://{quote(str(self._socket))}"
         self.part: Part
 
     def start(self) -> Self:
@@ -216,7 +217,7 @@ class Stack:
         self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
-            **os.environ,
+            **python_environment(),
             "WAYMARK_HOST": HOST,
             "WAYMARK_ENGINE": options.engine,
             "WAYMARK_ENVIRONMENT": options.environment,
@@ -227,11 +228,11 @@ class Stack:
             "WAYMARK_EXECUTOR_URL": self.url("executor"),
             "WAYMARK_REDIS_URL": self._start_redis(),
         }
-        self._spawn("controller", ["services.controller"], settings | self._served("controller"))
-        self._spawn("executor", ["services.executor"], settings | self._served("executor"))
-        self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
+        self._spawn("controller", python_command("services.controller"), settings | self._served("controller"))
+        self._spawn("executor", python_command("services.executor"), settings | self._served("executor"))
+        self._spawn("env-runner", python_command("services.env_runner"), settings | self._served("env-runner"))
         if options.slots != 0:
-            self._spawn("worker", ["services.env_runner", "worker"], settings)
+            self._spawn("worker", python_command("services.env_runner", "worker"), settings)
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
             wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
@@ -257,8 +258,8 @@ class Stack:
         checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
         return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
 
-    def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str]) -> None:
-        self._parts.append(Part(name, [sys.executable, "-m", *module], settings, self.logs / f"{name}.log"))
+    def _spawn(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
         """Stop all, the last started first. A second Ctrl-C does not cut this short."""

@@ -37,15 +37,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from services.env_runner.redis_address import RedisAddress, parse
 from waymark.agents import name_of
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
-from waymark.errors import JobStoreUnavailable, NotFound
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound
 from waymark.runs import Evaluation
 
 MAX_DELIVERIES = 3
@@ -252,18 +252,25 @@ class JobStore:
     for the taking.
     """
 
-    def __init__(self, url: str, *, lease_seconds: float = 30.0) -> None:
-        self._where = _without_password(url)
+    def __init__(self, url: str | RedisAddress, *, lease_seconds: float = 30.0) -> None:
+        address = parse(url) if isinstance(url, str) else url
+        self._where = address.shown
         self._lease_ms = round(lease_seconds * 1000)
         # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller.
         options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": Retry(NoBackoff(), 1)}
+        options |= address.credentials
         try:
-            self._redis: Any = redis.Redis.from_url(url, decode_responses=True, **options)
-            self._bytes: Any = redis.Redis.from_url(url, **options)
-        except ValueError as error:
-            raise JobStoreUnavailable(
-                f"{self._where!r} is no Redis address: {error}.", remedy="Set WAYMARK_REDIS_URL to redis://host:port/0."
-            ) from error
+            self._redis: Any = redis.Redis.from_url(address.url, decode_responses=True, **options)
+            self._bytes: Any = redis.Redis.from_url(address.url, **options)
+            pool = self._bytes.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # an unknown option is noticed here, not at the first call
+        except (ValueError, TypeError):
+            # Their messages may quote the query, which may hold a secret.
+            raise InvalidInput(
+                f"The options behind `?` of the Redis address {self._where} are not understood.",
+                remedy="Set WAYMARK_REDIS_URL to redis://host:port/0 without them.",
+                field="WAYMARK_REDIS_URL",
+            ) from None
         self._submit = self._redis.register_script(_SUBMIT)
         self._enqueue = self._redis.register_script(_ENQUEUE)
         self._lease = self._redis.register_script(_LEASE)
@@ -615,8 +622,3 @@ def _state(
     if "cancelled" in row:
         return "cancelled"
     return "running" if running or int(row.get("finished", 0)) else "queued"
-
-
-def _without_password(url: str) -> str:
-    netloc = urlsplit(url).netloc
-    return url.replace(netloc, netloc.rpartition("@")[2]) if netloc else url

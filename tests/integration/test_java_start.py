@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from scienceworld.constants import JAR_PATH
 
 from tests.integration.test_scienceworld_slot import gone, mapped, play
 from waymark.client import SyncEvaluationClient
@@ -21,7 +20,7 @@ from waymark.contracts import EvaluationRequest, Limits
 from waymark.environment import java_cache
 from waymark.environment.java import find_java, java_environment
 from waymark.environment.java_cache import JavaCache
-from waymark.environment.scienceworld import _EPISODE_JAR, ScienceWorldSlot
+from waymark.environment.scienceworld import ScienceWorldSlot, slot_jars
 from waymark.errors import EnvironmentFault, SimulatorNotStarted
 from waymark.process import children
 from waymark.stack import Stack, StackOptions
@@ -186,7 +185,7 @@ def test_a_cache_without_checksum_is_written_anew(cache: Path) -> None:
 
 def opened(folder: Path) -> JavaCache:
     """The cache as the next JVM would use it."""
-    return JavaCache(folder, find_java(), (JAR_PATH, str(_EPISODE_JAR)))
+    return JavaCache(folder, find_java(), slot_jars())
 
 
 def test_a_cache_of_another_user_is_not_used(cache: Path) -> None:

@@ -15,10 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, files
 from typing import IO, Final
-
-from py4j.java_gateway import find_jar_path
 
 from waymark.errors import JavaMissing, SimulatorNotStarted
 
@@ -61,12 +58,13 @@ def java_environment(environment: Mapping[str, str] = os.environ) -> dict[str, s
 class Jvm:
     """A Java process that runs py4j's gateway on loopback, behind a secret. It ends with this process.
 
-    `process`, `port` and `secret` are what py4j needs to talk to it. Raises SimulatorNotStarted.
+    `jars` are on its class path, py4j's among them. `process`, `port` and `secret` are what py4j needs to talk to it.
+    Raises SimulatorNotStarted.
     """
 
     def __init__(self, java: str, options: Sequence[str], jars: Sequence[str], folder: str, *, start_seconds: float) -> None:
         self._java, self._start_seconds = java, start_seconds
-        command = [java, "-classpath", os.pathsep.join([_py4j_jar(), *jars]), *options]
+        command = [java, "-classpath", os.pathsep.join(jars), *options]
         command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
         try:
             self.process = subprocess.Popen(
@@ -180,15 +178,6 @@ class _Words:
         with suppress(OSError, ValueError), self._stream:
             while words := self._stream.read1(_LINE):  # type: ignore[attr-defined]  # a BufferedReader
                 self._add(words)
-
-
-def _py4j_jar() -> str:
-    """The jar that py4j's own distribution carries. py4j itself would look into the working directory first."""
-    with suppress(PackageNotFoundError):
-        for file in files("py4j") or ():
-            if file.name.startswith("py4j") and file.name.endswith(".jar"):
-                return str(file.locate().resolve())  # type: ignore[attr-defined]
-    return str(os.path.abspath(find_jar_path()))
 
 
 def _signal_name(number: int) -> str:

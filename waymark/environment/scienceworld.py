@@ -21,11 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import files, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from py4j.java_gateway import GatewayParameters, JavaGateway
+from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 from scienceworld.constants import JAR_PATH
 
@@ -76,6 +76,19 @@ _log = logging.getLogger(__name__)
 logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
+def slot_jars() -> tuple[str, ...]:
+    """The class path of a slot's JVM."""
+    return _py4j_jar(), JAR_PATH, str(_EPISODE_JAR)
+
+
+def _py4j_jar() -> str:
+    """The jar that py4j's own distribution carries. py4j itself would look into the working directory first."""
+    for file in files("py4j") or ():
+        if file.name.startswith("py4j") and file.name.endswith(".jar"):
+            return os.path.realpath(str(file.locate()))
+    return os.path.abspath(find_jar_path())
+
+
 class ScienceWorldSlot:
     """One JVM running ScienceWorld. Implements `waymark.environment.Environment`.
 
@@ -119,7 +132,7 @@ class ScienceWorldSlot:
 
     def _start(self, java: str) -> None:
         """Start a JVM, from the cache or without it. Raises SimulatorNotStarted, with nothing left behind."""
-        jars = (JAR_PATH, str(_EPISODE_JAR))
+        jars = slot_jars()
         cache = None if self._cache_folder is None else JavaCache(self._cache_folder, java, jars)
         try:
             self._start_with(java, jars, cache.options if cache else ())

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ValidationError
 from waymark.checkpoint import Checkpoint
 from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable, StackError
 from waymark.process import available_cores
+from waymark.python_process import python_command, python_environment
 from waymark.stack import HOST, Part, wait_until_ready
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm"
@@ -141,10 +142,7 @@ class LocalServer:
         self.url = f"http://{HOST}:{port}"
         self.log = Path(tempfile.gettempdir(), f"waymark-vllm-{checkpoint.card.role}-{port}.log")
         self._command = [
-            str(python),
-            "-P",
-            "-m",
-            _SERVER,
+            *python_command(_SERVER, python=str(python)),
             *("--host", HOST, "--port", str(port)),
             *server_arguments(checkpoint),
             *("--dtype", self.dtype, "--uvicorn-log-level", "warning"),
@@ -153,7 +151,8 @@ class LocalServer:
             self._command.append("--enforce-eager")  # compiling takes minutes and a compiler
         if not prefix_caching:
             self._command.append("--no-enable-prefix-caching")  # the last of the two counts
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        kept = python_environment(with_packages=False)
+        kept.pop("VIRTUAL_ENV", None)
         self._environment = {
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -248,7 +247,8 @@ print("cpu" if metadata.version("torch").endswith("+cpu") else "cuda")
 
 def _platform(python: Path) -> str:
     """What the vLLM of an environment runs on: `cpu` or `cuda`. Raises EngineUnavailable."""
-    done = subprocess.run([python, "-P", "-c", _PROBE], capture_output=True, text=True, check=False)
+    environment = python_environment(with_packages=False)
+    done = subprocess.run([python, "-P", "-c", _PROBE], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise EngineUnavailable(
