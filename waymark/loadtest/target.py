@@ -13,13 +13,15 @@ from typing import Literal, TypeVar
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
+from waymark.addresses import check_key
+from waymark.bounded import AnswerRefused
 from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
 from waymark.loadtest.states import RecordedState
 from waymark.prompts import get_format
-from waymark.transport import connections
+from waymark.transport import connections, read_answer
 
 Api = Literal["auto", "completions"]
 _Answer = TypeVar("_Answer", bound=BaseModel)
@@ -38,7 +40,9 @@ def connect(*, key: str | None, timeout: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connections(),
         timeout=aiohttp.ClientTimeout(total=timeout),
-        headers={"Authorization": f"Bearer {key}"} if key else None,
+        headers={"Authorization": f"Bearer {check_key(key, 'key')}"} if key else None,
+        auto_decompress=False,  # `read_answer` does it, within a limit
+        skip_auto_headers=("Accept-Encoding",),
     )
 
 
@@ -115,8 +119,8 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
     """The document there, or None where there is none of that kind."""
     try:
         async with session.get(url) as response:
-            body = await response.read()
-    except (aiohttp.ClientError, OSError) as error:
+            body = await read_answer(response)
+    except (aiohttp.ClientError, OSError, AnswerRefused) as error:
         raise ServiceUnavailable(
             f"Nothing answers at {url}: {str(error) or type(error).__name__}.",
             remedy="Check that the service runs and that the address is right.",
@@ -152,8 +156,8 @@ async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence
     for body in bodies[:_PROBES]:
         try:
             async with session.post(target.url + target.path, data=body, headers=_JSON) as response:
-                said = await response.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
+                said = (await read_answer(response)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, AnswerRefused) as error:
             raise ServiceUnavailable(
                 f"{target.url}{target.path} does not answer: {str(error) or type(error).__name__}.",
                 remedy="Read the service's log.",
@@ -172,10 +176,10 @@ def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[byte
         headers = {**_JSON, "X-Request-ID": request_id}
         try:
             async with session.post(url, data=bodies[number % len(bodies)], headers=headers) as response:
-                await response.read()
+                await read_answer(response)
         except TimeoutError:
             return "timeout"
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, AnswerRefused) as error:
             return type(error).__name__
         if ours and response.headers.get("X-Request-ID") != request_id:
             return "another request's answer"
