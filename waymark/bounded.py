@@ -122,6 +122,8 @@ def _check(size: int, largest: int) -> None:
 def _rebuilt(response: httpx.Response, body: bytes, largest: int) -> httpx.Response:
     """The answer with its body as it is meant."""
     body = decompress(body, response.headers.get_list("content-encoding"), largest)
-    headers = [(name, value) for name, value in response.headers.raw if name.decode("latin-1").lower() not in _OF_THE_WIRE]
+    headers = [
+        (name, value) for name, value in response.headers.raw if name.decode("latin-1").lower() not in _OF_THE_WIRE
+    ]
     extensions = {name: value for name, value in response.extensions.items() if name != "network_stream"}
     return httpx.Response(response.status_code, headers=headers, content=body, extensions=extensions)

@@ -201,7 +201,8 @@ class ChatClient:
             raise _Again(late) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             absent = EndpointUnusable(
-                f"{where} cannot be reached: {error}.", remedy=f"Check {self.endpoint.settings}_URL{_proxy_hint(where)}."
+                f"{where} cannot be reached: {error}.",
+                remedy=f"Check {self.endpoint.settings}_URL{_proxy_hint(where)}.",
             )
             raise _Again(absent) from error
         except httpx.ProxyError as error:

@@ -43,6 +43,6 @@ def python_environment(environment: Mapping[str, str] = os.environ, *, with_pack
     return kept | _path() if with_packages else kept
 
 
-def _path() -> Mapping[str, str]:
+def _path() -> dict[str, str]:
     """The packages' folder. An installed wheel needs none: there it is the interpreter's own."""
     return {} if _ROOT.name in ("site-packages", "dist-packages") else {"PYTHONPATH": str(_ROOT)}

@@ -226,7 +226,7 @@ class Stack:
             "WAYMARK_THREADS": str(max(1, available_cores() // 2)),
             "WAYMARK_CONTROLLER_URL": self.url("controller"),
             "WAYMARK_EXECUTOR_URL": self.url("executor"),
-            "WAYMARK_REDIS_URL": self._start_redis(),
+            **self._start_redis(),
         }
         self._spawn("controller", python_command("services.controller"), settings | self._served("controller"))
         self._spawn("executor", python_command("services.executor"), settings | self._served("executor"))
@@ -237,16 +237,15 @@ class Stack:
         for service in PORTS:
             wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
 
-    def _start_redis(self) -> str:
-        """The address of the Redis to use: the one that the user names, else one of our own."""
-        named = os.environ.get("WAYMARK_REDIS_URL")
-        if named:
-            return named
+    def _start_redis(self) -> Mapping[str, str]:
+        """The settings of the Redis to use: the one that the user names, else one of our own, without a password."""
+        if os.environ.get("WAYMARK_REDIS_URL"):
+            return {}
         data = self._folder / "redis"
         data.mkdir()
         self._redis = EmbeddedRedis(data, self.logs / "redis.log")
         self._parts.append(self._redis.start().part)
-        return self._redis.url
+        return {"WAYMARK_REDIS_URL": self._redis.url, "WAYMARK_REDIS_PASSWORD": "", "WAYMARK_REDIS_PASSWORD_FILE": ""}
 
     def _served(self, service: Service) -> dict[str, str]:
         """The settings of one service: where it listens and the checkpoints that it loads."""

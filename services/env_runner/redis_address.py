@@ -20,7 +20,9 @@ _REMEDY: Final = (
     f"Set {_SETTING} to redis://host:port/0, rediss://… or unix:///path, and the password, if there is one, "
     "to WAYMARK_REDIS_PASSWORD."
 )
-_HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:[/?#].*)?", re.DOTALL)
+_HOST: Final = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:[/?#].*)?", re.DOTALL
+)
 _NO_USER: Final = re.compile(r"[^\s/?#@:\[\]]*(?::\d{1,5})?(?:/\d*)?\?\w+=")
 """An address whose first `@` stands in its query."""
 

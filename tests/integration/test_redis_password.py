@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from services.env_runner.jobs import JobStore
-from tests.commands import Command
+from tests.commands import SCRIPTED, Command
 from waymark.client import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
@@ -86,8 +86,14 @@ def test_a_stack_plays_and_prints_the_password_nowhere(
 
 def test_a_wrong_password_ends_the_command_with_one_line(port: int, tmp_path: Path) -> None:
     settings = {"WAYMARK_REDIS_URL": f"redis://:s3cret/x@{HOST}:{port}/0", "WAYMARK_ENGINE": "scripted"}
-    command = Command(tmp_path, "evaluate", "--engine", "scripted", "--environment", "scripted", settings=settings)
+    command = Command(tmp_path, "evaluate", *SCRIPTED, settings=settings)
     output, errors = command.process.communicate(timeout=60)
     assert command.process.returncode not in (0, 1)
     assert "s3cret" not in output + errors
     assert "Traceback" not in errors
+
+
+def test_a_stack_with_its_own_redis_ignores_the_password(tmp_path: Path) -> None:
+    settings = {"WAYMARK_REDIS_PASSWORD": "s3cret"}
+    code, out, err = Command(tmp_path, "evaluate", *SCRIPTED, "--tasks", "4-2", settings=settings).wait()
+    assert code == 0, out + err

@@ -15,7 +15,21 @@ from services.env_runner.settings import Settings
 from waymark.errors import InvalidInput
 from waymark.serving.settings import read
 
-PASSWORDS = ("sec/ret", "a#b", "a@b@c", "a:b", "100%", "what?x=1", "pässwörd ✓", "a b", "[x]", "/", "@", "a/b@c/d", "%zz")
+PASSWORDS = (
+    "sec/ret",
+    "a#b",
+    "a@b@c",
+    "a:b",
+    "100%",
+    "what?x=1",
+    "pässwörd ✓",
+    "a b",
+    "[x]",
+    "/",
+    "@",
+    "a/b@c/d",
+    "%zz",
+)
 
 
 @pytest.mark.parametrize("password", PASSWORDS)

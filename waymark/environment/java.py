@@ -62,7 +62,9 @@ class Jvm:
     Raises SimulatorNotStarted.
     """
 
-    def __init__(self, java: str, options: Sequence[str], jars: Sequence[str], folder: str, *, start_seconds: float) -> None:
+    def __init__(
+        self, java: str, options: Sequence[str], jars: Sequence[str], folder: str, *, start_seconds: float
+    ) -> None:
         self._java, self._start_seconds = java, start_seconds
         command = [java, "-classpath", os.pathsep.join(jars), *options]
         command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
@@ -139,6 +141,12 @@ class Jvm:
     def words_if_ended(self) -> str:
         """The same, of a process that has ended by itself; empty for one that runs."""
         return "" if self.process.poll() is None else self.last_words()
+
+    def close_input(self) -> None:
+        """Tell the gateway that its caller leaves."""
+        if self.process.stdin is not None:
+            with suppress(OSError):
+                self.process.stdin.close()
 
     def end(self) -> None:
         """Kill the process and wait for its end. Idempotent."""

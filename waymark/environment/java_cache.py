@@ -130,7 +130,7 @@ class JavaCache:
         return True
 
     def _publish(self) -> None:
-        """Give the draft its name, once it is on the disk. The checksum comes first: without a cache it does no harm."""
+        """Give the draft its name, once it is on the disk. Its checksum comes first: alone it does no harm."""
         with self._draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fchmod(file.fileno(), 0o600)

@@ -86,7 +86,7 @@ def _py4j_jar() -> str:
     for file in files("py4j") or ():
         if file.name.startswith("py4j") and file.name.endswith(".jar"):
             return os.path.realpath(str(file.locate()))
-    return os.path.abspath(find_jar_path())
+    return os.path.abspath(str(find_jar_path()))
 
 
 class ScienceWorldSlot:
@@ -235,8 +235,7 @@ class ScienceWorldSlot:
             self._kill()
         with suppress(Py4JError, OSError):
             self._gateway.shutdown()
-        with suppress(OSError):
-            self._process.stdin.close()
+        self._jvm.close_input()
         with suppress(Exception):
             self._process.wait(timeout=_WRITING_SECONDS if writes else 2)
         self._kill()

@@ -297,7 +297,8 @@ class Servers:
         self._servers = [_Server(url.rstrip("/")) for url in ([local.url] if local else urls)]
         self._client = httpx.Client(
             headers={"accept-encoding": "identity"},
-            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS), trust_env=False
+            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
+            trust_env=False,
         )
         self._senders = ThreadPoolExecutor(len(self._servers), thread_name_prefix="vllm")
         self._closing = threading.Event()
@@ -393,7 +394,9 @@ class Servers:
 
     def _request(self, method: str, url: str, seconds: float, **options: Any) -> httpx.Response:
         """An answer, within a limit of bytes and of seconds. Raises httpx.HTTPError, AnswerRefused."""
-        request = self._client.build_request(method, url, timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **options)
+        request = self._client.build_request(
+            method, url, timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **options
+        )
         deadline = time.monotonic() + seconds
         response = bounded.read_sync(self._client.send(request, stream=True), _LARGEST_ANSWER, deadline=deadline)
         response.request = request
