@@ -109,6 +109,6 @@ def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> No
 
 
 def test_settings_never_print_the_password() -> None:
-    settings = Settings(redis_url="redis://:hunter2@host", redis_password="hunter2")  # type: ignore[arg-type]
+    settings = Settings(redis_url="redis://:hunter2@host", redis_password="hunter2")
     for printed in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.redis)):
         assert "hunter2" not in printed
