@@ -67,6 +67,8 @@ async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, seco
 
     Raises AnswerRefused, httpx.TransportError.
     """
+    if getattr(transport, "keeps_limits", False):
+        return await transport.handle_async_request(request)
     try:
         async with asyncio.timeout(seconds):
             response = await transport.handle_async_request(request)

@@ -25,6 +25,8 @@ def connections() -> aiohttp.TCPConnector:
 
 async def read_answer(answer: aiohttp.ClientResponse, largest: int = bounded.LARGEST) -> bytes:
     """The body of an answer, decompressed here: for sessions with `auto_decompress=False`. Raises AnswerRefused."""
+    if not answer.headers.get("Content-Encoding") and 0 <= (answer.content_length or -1) <= largest:
+        return await answer.read()  # HTTP ends it at its announced length
     body = bytearray()
     async for piece in answer.content.iter_any():
         body += piece
@@ -40,6 +42,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Answers are read whole, within the limit that a request names: not for streams of events. Of httpx's four timeouts
     that for reading holds for the whole request. Raises httpx.TransportError, AnswerRefused.
     """
+
+    keeps_limits = True
+    """It bounds answers in bytes and in time itself."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
