@@ -51,7 +51,7 @@ FROM app AS train
 COPY --from=train-packages /opt/venv /opt/venv
 COPY waymark/ waymark/
 COPY training/ training/
-ENTRYPOINT ["python", "-m", "training"]
+ENTRYPOINT ["python", "-P", "-m", "training"]
 
 FROM app AS runner
 COPY --from=runner-packages /opt/venv /opt/venv

@@ -20,6 +20,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from waymark import bounded
+from waymark.addresses import check_key, is_loopback, shown
 from waymark.errors import (
     DeadlineExceeded,
     EndpointUnusable,
@@ -28,6 +30,7 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+from waymark.proxies import named_proxies, open_client
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds. An endpoint that asks for a longer one is not asked again in this run."""
@@ -36,6 +39,8 @@ _LONGEST_BACK_OFF: Final = 60.0
 _CONNECT_SECONDS: Final = 10.0
 _UNUSABLE: Final = {401: "the key", 402: "the account", 403: "the key", 404: "the address or the model"}
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
+LARGEST_ANSWER: Final = 8 * bounded.MEGABYTE
+"""Bytes of one answer; a plan or an annotation has some thousands."""
 _SHOWN: Final = 300
 """Characters of a foreign error text that a message quotes."""
 
@@ -59,7 +64,7 @@ class Endpoint:
     `parameters` are further fields of each request's body, such as temperature and max_tokens. Raises InvalidInput.
     """
 
-    url: str
+    url: str = field(repr=False)
     model: str
     key: str = field(default="", repr=False)
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -70,15 +75,18 @@ class Endpoint:
         try:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:
-            raise InvalidInput(f"{self.url!r} is no address: {error}.", field="url") from error
+            raise InvalidInput(
+                f"{shown(self.url)!r} is no address.", remedy=f"Check {self.settings}_URL.", field="url"
+            ) from error
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidInput(
-                f"{self.url!r} is no address of a chat endpoint.",
+                f"{shown(self.url)!r} is no address of a chat endpoint.",
                 remedy=f"Set {self.settings}_URL to its base, e.g. http://127.0.0.1:8000/v1.",
                 field="url",
             )
         if not self.model:
             raise InvalidInput("No model is named.", remedy=f"Set {self.settings}_MODEL.", field="model")
+        object.__setattr__(self, "key", check_key(self.key, f"{self.settings}_KEY"))
 
     @property
     def address(self) -> str:
@@ -114,7 +122,7 @@ class Answer(BaseModel):
 
 
 class ChatClient:
-    """One model behind one endpoint. A context.
+    """One model behind one endpoint. A context. The connection is set up at the first question, not before.
 
     `transport` replaces the network; `retried` is told of every try beyond the first of a request.
     """
@@ -133,11 +141,8 @@ class ChatClient:
         base = httpx.URL(endpoint.url)
         self._url = base.copy_with(path=base.path.rstrip("/") + "/chat/completions")
         self._free = anyio.CapacityLimiter(self.limits.concurrency)
-        self._http = httpx.AsyncClient(
-            headers={"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
-            timeout=httpx.Timeout(self.limits.timeout, connect=_CONNECT_SECONDS),
-            transport=transport,
-        )
+        self._transport = transport
+        self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +150,8 @@ class ChatClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
 
     def request(self, messages: Iterable[Message]) -> dict[str, JsonValue]:
         """What is sent to ask for the answer to a conversation."""
@@ -179,9 +185,15 @@ class ChatClient:
 
     async def _try(self, request: dict[str, JsonValue]) -> Answer:
         where = self.endpoint.address
+        http = self._http = self._http or self._open()
         try:
             with anyio.fail_after(self.limits.timeout):  # in all: httpx bounds only the pauses of an answer
-                response = await self._http.post(self._url, json=request)
+                sent = await http.send(http.build_request("POST", self._url, json=request), stream=True)
+                response = await bounded.read(sent, LARGEST_ANSWER)
+        except bounded.AnswerRefused as error:
+            raise ServiceRejected(
+                f"{where} sends {error}.", remedy="Check that the address is that of a chat endpoint."
+            ) from error
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as error:
             late = DeadlineExceeded(
                 f"{where} did not answer within {self.limits.timeout:g} seconds.", remedy="Allow more time."
@@ -189,14 +201,27 @@ class ChatClient:
             raise _Again(late) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             absent = EndpointUnusable(
-                f"{where} cannot be reached: {error}.", remedy=f"Check {self.endpoint.settings}_URL."
+                f"{where} cannot be reached: {error}.",
+                remedy=f"Check {self.endpoint.settings}_URL{_proxy_hint(where)}.",
             )
             raise _Again(absent) from error
+        except httpx.ProxyError as error:
+            refused = EndpointUnusable(
+                f"The proxy before {where} refuses: {error}.", remedy=f"Check {named_proxies()}, or unset it."
+            )
+            raise _Again(refused) from error
         except httpx.TransportError as error:
             raise _Again(ServiceUnavailable(f"{where} broke the connection off: {error!r}.")) from error
         if response.is_success:
             return self._read(response)
         raise self._failure(response)
+
+    def _open(self) -> httpx.AsyncClient:
+        headers = {"accept-encoding": "identity"}
+        if self.endpoint.key:
+            headers["authorization"] = f"Bearer {self.endpoint.key}"
+        timeout = httpx.Timeout(self.limits.timeout, connect=_CONNECT_SECONDS)
+        return open_client(self.endpoint.url, headers=headers, timeout=timeout, transport=self._transport)
 
     def _read(self, response: httpx.Response) -> Answer:
         try:
@@ -265,6 +290,11 @@ class _Completion(BaseModel):
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
+
+
+def _proxy_hint(address: str) -> str:
+    """Which proxies an address may be reached through, to be added to what has to be checked."""
+    return f" and {named_proxies()}" if named_proxies() and not is_loopback(address) else ""
 
 
 def _retry_after(text: str) -> float | None:

@@ -30,6 +30,8 @@ import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse, connect_sse
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from waymark import bounded
+from waymark.addresses import check_key, shown
 from waymark.contracts import (
     DEADLINE_HEADER,
     ActionRequest,
@@ -69,6 +71,8 @@ _NO_KEY: Final = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _LONGEST_DEADLINE_MS: Final = 600_000
+_LARGEST_RESULTS: Final = 1_024 * bounded.MEGABYTE
+"""All results of one evaluation."""
 _READY: Final = "/health/ready"
 _EVALUATIONS: Final = "/v1/evaluations"
 
@@ -86,6 +90,8 @@ class _Call(Generic[_Answer]):
     body: BaseModel | Sequence[BaseModel] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    largest: int = bounded.LARGEST
+    """Bytes of an answer; a larger one is refused."""
 
     @cached_property
     def content(self) -> bytes | None:
@@ -103,7 +109,7 @@ class _Send:
     timeout: float
 
 
-_Outcome = httpx.Response | httpx.TransportError
+_Outcome = httpx.Response | httpx.TransportError | bounded.AnswerRefused
 _Asking = Generator[_Send | float, _Outcome | None, _Answer]
 """Yields what to send and is told the outcome, or yields seconds to wait and is told nothing."""
 
@@ -121,10 +127,15 @@ class _Wire:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with each request."""
 
+    @property
+    def where(self) -> str:
+        """The address as messages may show it."""
+        return shown(self.base_url)
+
     def request(self, step: _Send) -> httpx.Request:
         """What a step sends. The service is told how long it is waited for."""
         call = step.call
-        headers = {**self.headers, **tracing.outgoing(), **call.headers}
+        headers = {"accept-encoding": "identity", **self.headers, **tracing.outgoing(), **call.headers}
         headers[DEADLINE_HEADER] = str(max(1, min(_LONGEST_DEADLINE_MS, round(step.timeout * 1000))))
         if call.content is not None:
             headers["content-type"] = "application/json"
@@ -134,7 +145,7 @@ class _Wire:
             url.copy_merge_params(call.query) if call.query else url,
             headers=headers,
             content=call.content,
-            extensions={"timeout": httpx.Timeout(step.timeout).as_dict()},
+            extensions={"timeout": httpx.Timeout(step.timeout).as_dict(), bounded.EXTENSION: call.largest},
         )
 
     def ask(self, call: _Call[_Answer]) -> _Asking[_Answer]:
@@ -161,13 +172,18 @@ class _Wire:
         """None for a success, or why it is worth trying again. Raises what is not."""
         if isinstance(outcome, httpx.Response):
             return None if outcome.is_success else self._refused(outcome)
+        if isinstance(outcome, bounded.AnswerRefused):
+            raise ServiceError(
+                f"The {self.service} at {self.where} sends {outcome}.",
+                remedy="Check that the address is that of a service of this version.",
+            ) from outcome
         if isinstance(outcome, httpx.ReadTimeout | httpx.WriteTimeout):
             raise DeadlineExceeded(
-                f"The {self.service} at {self.base_url} did not answer within {self.timeout:g} s.",
+                f"The {self.service} at {self.where} did not answer within {self.timeout:g} s.",
                 remedy="Check its load, or allow more time.",
             ) from outcome
         failure = self.unavailable(
-            f"The {self.service} at {self.base_url} cannot be reached: {str(outcome) or type(outcome).__name__}.",
+            f"The {self.service} at {self.where} cannot be reached: {str(outcome) or type(outcome).__name__}.",
             remedy="Check that it runs and that its address is right.",
         )
         failure.__cause__ = outcome
@@ -176,7 +192,7 @@ class _Wire:
     def _refused(self, response: httpx.Response) -> ServiceUnavailable:
         """What an answer that is no success means, if it is worth trying again. Raises what is not."""
         detail, field = _problem(response)
-        message = f"The {self.service} at {self.base_url} answered {response.status_code}: {detail}"
+        message = f"The {self.service} at {self.where} answered {response.status_code}: {detail}"
         if response.status_code in _TRY_AGAIN:
             return self.unavailable(message)
         if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
@@ -192,7 +208,7 @@ class _Wire:
             return TypeAdapter(call.answer).validate_json(response.content)
         except ValidationError as error:
             raise ServiceError(
-                f"The {self.service} at {self.base_url} answered {call.method} {call.path} "
+                f"The {self.service} at {self.where} answered {call.method} {call.path} "
                 "with something else than expected.",
                 remedy="Check that the address is that of a service of this version.",
             ) from error
@@ -259,7 +275,8 @@ def _status(evaluation_id: str) -> _Call[EvaluationStatus]:
 
 
 def _results(evaluation_id: str) -> _Call[list[EpisodeResult]]:
-    return _Call(list[EpisodeResult], "GET", f"{_EVALUATIONS}/{evaluation_id}/results")
+    path = f"{_EVALUATIONS}/{evaluation_id}/results"
+    return _Call(list[EpisodeResult], "GET", path, largest=_LARGEST_RESULTS)
 
 
 def _summary(evaluation_id: str) -> _Call[EvaluationSummary]:
@@ -297,7 +314,12 @@ class _Following:
 
     def headers(self) -> dict[str, str]:
         """Go on where it broke."""
-        return {"last-event-id": self._cursor}
+        return {"last-event-id": self._cursor, "accept-encoding": "identity"}
+
+    def check(self, response: httpx.Response) -> None:
+        """Raise AnswerRefused for events that are compressed: httpx would unpack them without a limit."""
+        if encoding := response.headers.get("content-encoding"):
+            raise bounded.AnswerRefused(f"events compressed as {encoding[:60]!r}, which was not asked for")
 
     def read(self, event: ServerSentEvent) -> EpisodeResult | EvaluationStatus | None:
         """What an event tells; None for one that tells nothing."""
@@ -323,7 +345,7 @@ class _Following:
 
 def _headers(api_key: str | None) -> Mapping[str, str]:
     key = os.environ.get(API_KEY) if api_key is None else api_key
-    return {"authorization": f"Bearer {key}"} if key else {}
+    return {"authorization": f"Bearer {check_key(key, API_KEY)}"} if key else {}
 
 
 class ServiceClient:
@@ -376,18 +398,14 @@ class ServiceClient:
     async def ready(self) -> bool:
         """Whether the service answers requests now. Asks once."""
         try:
-            return (await self._http.get(_READY)).is_success
+            async with self._http.stream("GET", _READY) as response:  # its body is not read
+                return response.is_success
         except httpx.HTTPError:
             return False
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Straight to the transport: cookies, redirects and the like cost the client a quarter of a worker's time."""
-        response = await self._transport.handle_async_request(request)
-        try:
-            await response.aread()
-        finally:
-            await response.aclose()
-        return response
+        return await bounded.send(self._transport, request, request.extensions["timeout"]["read"])
 
     async def _ask(self, call: _Call[_Answer]) -> _Answer:
         asking = self._wire.ask(call)
@@ -404,7 +422,7 @@ class ServiceClient:
                 continue
             try:
                 outcome = await self._send(self._wire.request(step))
-            except httpx.TransportError as error:
+            except (httpx.TransportError, bounded.AnswerRefused) as error:
                 outcome = error
 
 
@@ -499,15 +517,15 @@ class EvaluationClient(ServiceClient):
             try:
                 async with aconnect_sse(self._http, "GET", following.path, headers=following.headers()) as source:
                     if source.response.is_success:
+                        following.check(source.response)
                         async for event in source.aiter_sse():
                             if (told := following.read(event)) is not None:
                                 yield told
                             if following.ended:
                                 return
                     else:
-                        await source.response.aread()
-                        following.broke(source.response)
-            except httpx.TransportError as error:
+                        following.broke(await bounded.read(source.response))
+            except (httpx.TransportError, bounded.AnswerRefused) as error:
                 following.broke(error)
             await asyncio.sleep(_FIRST_PAUSE)
 
@@ -556,7 +574,8 @@ class SyncServiceClient:
     def ready(self) -> bool:
         """Whether the service answers requests now. Asks once."""
         try:
-            return self._http.get(_READY).is_success
+            with self._http.stream("GET", _READY) as response:
+                return response.is_success
         except httpx.HTTPError:
             return False
 
@@ -574,8 +593,9 @@ class SyncServiceClient:
                 time.sleep(step)
                 continue
             try:
-                outcome = self._http.send(self._wire.request(step))
-            except httpx.TransportError as error:
+                sent = self._http.send(self._wire.request(step), stream=True)
+                outcome = bounded.read_sync(sent, step.call.largest, deadline=time.monotonic() + step.timeout)
+            except (httpx.TransportError, bounded.AnswerRefused) as error:
                 outcome = error
 
 
@@ -670,14 +690,14 @@ class SyncEvaluationClient(SyncServiceClient):
             try:
                 with connect_sse(self._http, "GET", following.path, headers=following.headers()) as source:
                     if source.response.is_success:
+                        following.check(source.response)
                         for event in source.iter_sse():
                             if (told := following.read(event)) is not None:
                                 yield told
                             if following.ended:
                                 return
                     else:
-                        source.response.read()
-                        following.broke(source.response)
-            except httpx.TransportError as error:
+                        following.broke(bounded.read_sync(source.response))
+            except (httpx.TransportError, bounded.AnswerRefused) as error:
                 following.broke(error)
             time.sleep(_FIRST_PAUSE)

@@ -8,7 +8,8 @@
     ├── CheckpointError           missing, truncated, foreign or contradicting its card
     ├── EngineUnavailable         the engine's package or hardware is absent
     ├── EnvironmentFault          the simulator hung, died or refused
-    │   └── JavaMissing           no Java to run it with
+    │   ├── JavaMissing           no Java to run it with
+    │   └── SimulatorNotStarted   it ended or was killed while it started, several times
     ├── EpisodeAbandoned          handed out several times and never finished
     ├── ServiceError              a call to one of our services failed
     │   ├── ServiceUnavailable    not reachable, starting or draining                        (HTTP 503)
@@ -86,6 +87,14 @@ class EnvironmentFault(WaymarkError):
 
 class JavaMissing(EnvironmentFault):
     """No Java was found to run the simulator with."""
+
+
+class SimulatorNotStarted(EnvironmentFault):
+    """The simulator ended while it started. `killed`: by somebody else, for example for want of memory."""
+
+    def __init__(self, message: str, *, remedy: str = "", field: str | None = None, killed: bool = False) -> None:
+        super().__init__(message, remedy=remedy, field=field)
+        self.killed = killed
 
 
 class EpisodeAbandoned(WaymarkError):

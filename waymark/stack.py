@@ -15,8 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,13 +26,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
+from urllib.parse import quote
 
 import httpx
 
 from waymark.embedded_redis import is_dump, keep_data
 from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
 from waymark.process import available_cores, end_with, simulators_at_once
+from waymark.python_process import python_command, python_environment
 from waymark.runs import LOGS
+from waymark.socket_folder import make_socket_folder
 from waymark.storage import NO_FOLDER, check_writable
 
 HOST = "127.0.0.1"
@@ -48,6 +49,7 @@ _POLL_SECONDS = 0.1
 _PORT_IN_USE = 3
 """Exit code of a service whose port is taken."""
 _LOG_LINES = 3
+_SOCKET = "redis.sock"
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 """The checkpoints that ship."""
@@ -106,10 +108,9 @@ class EmbeddedRedis:
     def __init__(self, folder: Path, log: Path | None = None) -> None:
         self._folder = folder
         self._log = log or folder / "redis.log"
-        # A socket's path may have 107 characters at most, so it does not go into the folder.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="waymark-"))
-        self._socket = self._socket_folder / "redis.sock"
-        self.url = f"unix://{self._socket}"
+        self._socket_folder = make_socket_folder(_SOCKET)
+        self._socket = self._socket_folder / _SOCKET
+        self.url = f"unix://{quote(str(self._socket))}"
         self.part: Part
 
     def start(self) -> Self:
@@ -239,7 +240,7 @@ class Stack:
         self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
-            **os.environ,
+            **python_environment(),
             "WAYMARK_HOST": HOST,
             "WAYMARK_ENGINE": options.engine,
             "WAYMARK_ENVIRONMENT": options.environment,
@@ -248,28 +249,27 @@ class Stack:
             "WAYMARK_THREADS": str(max(1, available_cores() // 2)),
             "WAYMARK_CONTROLLER_URL": self.url("controller"),
             "WAYMARK_EXECUTOR_URL": self.url("executor"),
-            "WAYMARK_REDIS_URL": self._start_redis(),
+            **self._start_redis(),
         }
-        self._spawn("controller", ["services.controller"], settings | self._served("controller"))
-        self._spawn("executor", ["services.executor"], settings | self._served("executor"))
-        self._spawn("env-runner", ["services.env_runner"], settings | self._served("env-runner"))
+        self._spawn("controller", python_command("services.controller"), settings | self._served("controller"))
+        self._spawn("executor", python_command("services.executor"), settings | self._served("executor"))
+        self._spawn("env-runner", python_command("services.env_runner"), settings | self._served("env-runner"))
         if options.slots != 0:
-            self._spawn("worker", ["services.env_runner", "worker"], settings)
+            self._spawn("worker", python_command("services.env_runner", "worker"), settings)
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
             wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
         self._began = True
 
-    def _start_redis(self) -> str:
-        """The address of the Redis to use: the one that the user names, else one of our own."""
-        named = os.environ.get("WAYMARK_REDIS_URL")
-        if named:
-            return named
+    def _start_redis(self) -> Mapping[str, str]:
+        """The settings of the Redis to use: the one that the user names, else one of our own, without a password."""
+        if os.environ.get("WAYMARK_REDIS_URL"):
+            return {}
         data = self._folder / "redis"
         data.mkdir()
         self._redis = EmbeddedRedis(data, self.logs / "redis.log")
         self._parts.append(self._redis.start().part)
-        return self._redis.url
+        return {"WAYMARK_REDIS_URL": self._redis.url, "WAYMARK_REDIS_PASSWORD": "", "WAYMARK_REDIS_PASSWORD_FILE": ""}
 
     def _served(self, service: Service) -> dict[str, str]:
         """The settings of one service: where it listens and the checkpoints that it loads."""
@@ -281,8 +281,8 @@ class Stack:
         checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
         return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
 
-    def _spawn(self, name: str, module: Sequence[str], settings: Mapping[str, str]) -> None:
-        self._parts.append(Part(name, [sys.executable, "-m", *module], settings, self.logs / f"{name}.log"))
+    def _spawn(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
         """Stop all, the last started first. A second Ctrl-C does not cut this short."""
@@ -403,6 +403,6 @@ def _check_runs(runs: Path) -> None:
 
 def _check_java() -> None:
     """Raise JavaMissing now rather than when the worker has started everything else."""
-    from waymark.environment.scienceworld import find_java
+    from waymark.environment.java import find_java
 
     find_java()

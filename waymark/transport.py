@@ -10,6 +10,8 @@ import aiohttp
 import httpx
 from yarl import URL
 
+from waymark import bounded
+
 _KEEP_ALIVE_SECONDS = 4
 """Less than a server's own 5 s (uvicorn), so that none is closed in the moment of its next use."""
 _CONNECTIONS = 1_000
@@ -21,12 +23,28 @@ def connections() -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS)
 
 
+async def read_answer(answer: aiohttp.ClientResponse, largest: int = bounded.LARGEST) -> bytes:
+    """The body of an answer, decompressed here: for sessions with `auto_decompress=False`. Raises AnswerRefused."""
+    if not answer.headers.get("Content-Encoding") and 0 <= (answer.content_length or -1) <= largest:
+        return await answer.read()  # HTTP ends it at its announced length
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > largest:
+            answer.close()
+            raise bounded.AnswerRefused(f"an answer of more than {largest // bounded.MEGABYTE} MB")
+    return bounded.decompress(bytes(body), answer.headers.getall("Content-Encoding", []), largest)
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """A pool of connections, opened on first use, for one event loop.
 
-    Answers are read whole: not for streams of events. Of httpx's four timeouts that for reading holds for the whole
-    request. Raises httpx.TransportError.
+    Answers are read whole, within the limit that a request names: not for streams of events. Of httpx's four timeouts
+    that for reading holds for the whole request. Raises httpx.TransportError, AnswerRefused.
     """
+
+    keeps_limits = True
+    """It bounds answers in bytes and in time itself."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -44,8 +62,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 timeout=aiohttp.ClientTimeout(total=limits.get("read"), sock_connect=limits.get("connect")),
                 allow_redirects=False,
             ) as answer:
-                content = await answer.read()
-                return httpx.Response(answer.status, headers=list(answer.raw_headers), content=content)
+                content = await read_answer(answer, request.extensions.get(bounded.EXTENSION, bounded.LARGEST))
+                headers = [header for header in answer.raw_headers if header[0].lower() != b"content-encoding"]
+                return httpx.Response(answer.status, headers=headers, content=content)
         except aiohttp.ConnectionTimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
         except TimeoutError as error:

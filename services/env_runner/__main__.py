@@ -55,7 +55,7 @@ def _open(settings: Settings) -> Environment:
 
 def _serve(settings: Settings) -> None:
     bound = bind(settings.host, settings.port)
-    store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
+    store = JobStore(settings.redis, lease_seconds=settings.lease_seconds)
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)

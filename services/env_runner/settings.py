@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from services.env_runner.environments import EnvironmentName
+from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.chat import Endpoint
 from waymark.process import simulators_at_once
 from waymark.serving.settings import ListenSettings
@@ -29,8 +30,12 @@ class Settings(ListenSettings):
     """What an env-runner process needs to know."""
 
     port: int = Field(8000, ge=1, le=65_535)
-    redis_url: str = Field("redis://127.0.0.1:6379/0", repr=False)
-    """`redis://`, `rediss://` or `unix://`; may hold a password, so it is never printed."""
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """`redis://`, `rediss://` or `unix://`. May hold a password of any characters, as it is or percent-encoded."""
+    redis_password: SecretStr = SecretStr("")
+    """As it is; counts more than one in the address."""
+    redis_password_file: Path | None = None
+    """A file that holds the password instead."""
     controller_url: str = "http://127.0.0.1:8001"
     executor_url: str = "http://127.0.0.1:8002"
     runs: Path = Path("runs")
@@ -61,10 +66,16 @@ class Settings(ListenSettings):
     planner_timeout_seconds: float = Field(120.0, gt=0)
     """How long it may take for one try."""
 
-    @field_validator("simulator_cache", mode="before")
+    @field_validator("simulator_cache", "redis_password_file", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @property
+    def redis(self) -> RedisAddress:
+        """Where Redis is. Raises InvalidInput for an address that is none, and a password file that cannot be read."""
+        password = read_password(self.redis_password.get_secret_value(), self.redis_password_file)
+        return parse(self.redis_url.get_secret_value(), password)
 
     @property
     def planner(self) -> Endpoint | None:

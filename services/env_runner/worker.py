@@ -42,10 +42,12 @@ from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
     InvalidInput,
+    JavaMissing,
     JobStoreUnavailable,
     RecordDamaged,
     ServiceError,
     ServiceRejected,
+    SimulatorNotStarted,
     WaymarkError,
 )
 from waymark.serving import tracing
@@ -149,7 +151,10 @@ class Slot:
         """Close it; the next use opens a fresh one."""
         environment, self._environment = self._environment, None
         if environment is not None:
-            await asyncio.to_thread(environment.close)
+            try:
+                await asyncio.to_thread(environment.close)
+            except (EnvironmentFault, OSError) as error:  # it is replaced anyway
+                _log.warning("An environment did not close in order: %s", error)
 
 
 class Floor:
@@ -193,7 +198,8 @@ class Worker:
     """Leases, plays and commits, in as many slots as it is given, until stopped.
 
     Three things end it, and whoever started it decides what then: a Redis that stays away for
-    `redis_wait_seconds`, an environment that does not start, and a service that refuses it.
+    `redis_wait_seconds`, a service that refuses it, and environments of which none starts at the beginning, unless
+    somebody killed them. Once it plays, an environment that does not start costs its episode alone.
     """
 
     def __init__(
@@ -222,6 +228,8 @@ class Worker:
         self._floor = Floor()
         self._provenance = provenance
         self._services: tuple[ServiceInfo, ServiceInfo]
+        self._refusals = 0
+        """Slots whose environment did not start at the beginning, by its own fault."""
         self._stopping = False
         self._serving: list[asyncio.Task[None]] = []
 
@@ -249,8 +257,20 @@ class Worker:
             await asyncio.gather(*(slot.discard() for slot in self._slots))
             self._keeper.close()
 
+    async def _warm_up(self, slot: Slot) -> None:
+        """Open a slot's environment before its first episode. Raises EnvironmentFault where no slot's starts."""
+        try:
+            await slot.environment()
+        except JavaMissing:
+            raise
+        except EnvironmentFault as error:
+            self._refusals += not (isinstance(error, SimulatorNotStarted) and error.killed)
+            if self._refusals == len(self._slots):
+                raise
+            _log.error("An environment did not start. The next episode tries again. %s", error)
+
     async def _serve(self, slot: Slot, consumer: str) -> None:
-        await slot.environment()
+        await self._warm_up(slot)
         await self._until_services_answer()
         while not self._stopping:
             self._keeper.check()
@@ -330,9 +350,15 @@ class Worker:
     async def _play(self, lease: Lease, slot: Slot) -> EpisodeResult:
         """Play an episode; once more in a fresh environment when the first one faults."""
         for _ in range(2):
+            try:
+                environment = await slot.environment()
+            except EnvironmentFault as error:
+                _log.error("Episode %s cannot be played: %s", lease.spec.id, error)
+                result = _unplayed(lease.spec, error)
+                break
             result = await run_episode(
                 lease.spec,
-                await slot.environment(),
+                environment,
                 self._controller,
                 self._executor,
                 planner=self._planner,
@@ -366,10 +392,17 @@ class Worker:
 
 def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
     """The result of an episode that was handed out too often."""
-    error = EpisodeAbandoned(
-        f"The episode was handed out {MAX_DELIVERIES} times and never finished.",
-        remedy="Read the worker's log; its process died, or the services did not answer.",
+    return _unplayed(
+        spec,
+        EpisodeAbandoned(
+            f"The episode was handed out {MAX_DELIVERIES} times and never finished.",
+            remedy="Read the worker's log; its process died, or the services did not answer.",
+        ),
     )
+
+
+def _unplayed(spec: EpisodeSpec, error: WaymarkError) -> EpisodeResult:
+    """The result of an episode of which no step was played."""
     return EpisodeResult(
         id=spec.id,
         evaluation=spec.evaluation,
@@ -411,7 +444,7 @@ def run(settings: Settings, open_environment: Callable[[], Environment]) -> None
 
 async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    store = JobStore(settings.redis_url, lease_seconds=settings.lease_seconds)
+    store = JobStore(settings.redis, lease_seconds=settings.lease_seconds)
     store.ping()
     metrics = WorkerMetrics(settings.slots)
     metrics.listen(settings.host, settings.metrics_port)

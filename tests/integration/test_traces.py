@@ -109,3 +109,13 @@ def test_an_episode_is_one_trace_and_its_requests_are_in_the_logs(
         spans = {(span.request, span.trace) for span in collector.spans if span.service == f"waymark-{service}"}
         assert logged
         assert logged <= spans
+
+
+def test_spans_reach_a_collector_on_loopback_past_a_proxy(
+    waymark: Callable[..., Command], collector: Collector
+) -> None:
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:1")
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "NO_PROXY": "", "no_proxy": "", **proxies}
+    code, _, err = waymark("evaluate", *SCRIPTED, "--tasks", "4-2", settings=settings).wait()
+    assert code == 0, err
+    assert collector.spans

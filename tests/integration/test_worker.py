@@ -18,7 +18,7 @@ from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest
 from waymark.environment import Environment, Step
 from waymark.environment.scripted import ScriptedEnvironment
-from waymark.errors import EnvironmentFault, JavaMissing
+from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
 from waymark.protocols import episodes
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
@@ -158,11 +158,47 @@ async def test_a_stopped_worker_gives_its_episode_back_uncounted(store: JobStore
     assert (again.spec.evaluation, again.deliveries) == ("given-back", 1)
 
 
-async def test_an_environment_that_does_not_start_ends_the_worker(store: JobStore) -> None:
-    def no_java() -> Environment:
-        raise JavaMissing("No Java.")
+class Starts:
+    """Environments that open, or fail to, in this order; the last one again and again."""
 
-    with pytest.raises(JavaMissing):
+    def __init__(self, *outcomes: EnvironmentFault | None) -> None:
+        self._outcomes = list(outcomes)
+
+    def __call__(self) -> Environment:
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        if outcome is not None:
+            raise outcome
+        return FaultyEnvironment()
+
+
+KILLED = SimulatorNotStarted("It was killed.", killed=True)
+REFUSED = SimulatorNotStarted("It said no.")
+
+
+@pytest.mark.parametrize(
+    ("starts", "kind"),
+    [
+        (Starts(KILLED), "SimulatorNotStarted"),  # at the beginning, and for each episode
+        (Starts(KILLED, None), "EnvironmentFault"),  # its second try steps, and fails there
+        (Starts(None, REFUSED), "SimulatorNotStarted"),  # the second try of the episode
+    ],
+)
+async def test_a_failed_start_costs_its_episode_alone(store: JobStore, starts: Starts, kind: str) -> None:
+    name = f"starts-{kind}-{id(starts)}"
+    submit(store, name)
+    async with working(store, starts):
+        await finish(store, name)
+    (result,) = store.results(name)
+    assert result.error is not None
+    assert result.error.kind == kind
+
+
+@pytest.mark.parametrize("fault", [JavaMissing("No Java."), REFUSED])
+async def test_a_worker_ends_when_no_environment_starts_at_all(store: JobStore, fault: EnvironmentFault) -> None:
+    def no_java() -> Environment:
+        raise fault
+
+    with pytest.raises(type(fault)):
         await Worker(
             store,
             ControllerClient("http://controller"),

@@ -119,8 +119,8 @@ once and in this order. Answer with the numbered list for these actions alone.
 {runs}"""
 
 _SUBGOAL = re.compile(
-    r"""([A-Za-z]\w*)\(([^{}\[\]\n]*?)\)    # a name and its arguments
-        [\s*`]*:[\s*`]*                     # a colon, perhaps with Markdown's emphasis around it
+    r"""(?<!\w)([A-Za-z]\w{0,99})\(([^{}\[\]\n]{0,1000}?)\)  # a name and its arguments; bounds keep this linear
+        [\s*`]{0,50}:[\s*`]{0,50}           # a colon, perhaps with Markdown's emphasis around it
         [{\[]([^{}\[\]]*)                   # the actions, up to the closing brace or to where the answer was cut off
     """,
     re.VERBOSE,

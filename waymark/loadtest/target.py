@@ -13,6 +13,8 @@ from typing import Literal, TypeVar
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
+from waymark.addresses import check_key
+from waymark.bounded import AnswerRefused
 from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
@@ -20,7 +22,7 @@ from waymark.loadtest.results import REFUSALS, Target
 from waymark.loadtest.states import MOST_TURNS, RecordedState
 from waymark.prompts import get_format, write_prompt
 from waymark.state import StateFold
-from waymark.transport import connections
+from waymark.transport import connections, read_answer
 
 Api = Literal["auto", "completions"]
 _Answer = TypeVar("_Answer", bound=BaseModel)
@@ -39,7 +41,9 @@ def connect(*, key: str | None, timeout: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connections(),
         timeout=aiohttp.ClientTimeout(total=timeout),
-        headers={"Authorization": f"Bearer {key}"} if key else None,
+        headers={"Authorization": f"Bearer {check_key(key, 'key')}"} if key else None,
+        auto_decompress=False,  # `read_answer` does it, within a limit
+        skip_auto_headers=("Accept-Encoding",),
     )
 
 
@@ -125,8 +129,8 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
     """The document there, or None where there is none of that kind."""
     try:
         async with session.get(url) as response:
-            body = await response.read()
-    except (aiohttp.ClientError, OSError) as error:
+            body = await read_answer(response)
+    except (aiohttp.ClientError, OSError, AnswerRefused) as error:
         raise ServiceUnavailable(
             f"Nothing answers at {url}: {str(error) or type(error).__name__}.",
             remedy="Check that the service runs and that the address is right.",
@@ -169,8 +173,8 @@ async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence
     for body in bodies[:_PROBES]:
         try:
             async with session.post(target.url + target.path, data=body, headers=_JSON) as response:
-                said = await response.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
+                said = (await read_answer(response)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, AnswerRefused) as error:
             raise ServiceUnavailable(
                 f"{target.url}{target.path} does not answer: {str(error) or type(error).__name__}.",
                 remedy="Read the service's log.",
@@ -189,10 +193,10 @@ def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[byte
         headers = {**_JSON, "X-Request-ID": request_id}
         try:
             async with session.post(url, data=bodies[number % len(bodies)], headers=headers) as response:
-                await response.read()
+                await read_answer(response)
         except TimeoutError:
             return "timeout"
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, AnswerRefused) as error:
             return type(error).__name__
         if ours and response.headers.get("X-Request-ID") != request_id:
             return "another request's answer"

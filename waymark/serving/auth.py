@@ -1,8 +1,9 @@
 """Bearer keys: who may ask. One place for every service.
 
-Keys come from WAYMARK_API_KEYS (several between commas) and WAYMARK_API_KEYS_FILE (one a line, `#` begins a comment);
-a file that changes is read again. Without either nobody is asked for a key. Health routes never ask, nor do the paths
-that a service names as open, which hold nothing of anybody's.
+Keys come from WAYMARK_API_KEYS (several between commas) and WAYMARK_API_KEYS_FILE (`keys_file` has its form). A file
+that changes is read again. Where that fails, because the file is gone, empty or damaged, the keys stay as they are and
+the log says so once: an operator's slip should not lock everybody out. Without either setting nobody is asked for a
+key. Health routes never ask, nor do the paths that a service names as open, which hold nothing of anybody's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waymark.errors import InvalidInput, Unauthorized
+from waymark.serving.keys_file import SETTING, Version, read_keys, version
 from waymark.serving.settings import ListenSettings
 
 _CHECK_SECONDS = 1.0
@@ -35,8 +37,9 @@ class Keys:
         """Raises InvalidInput when the file cannot be read or names no key."""
         self._given = [_digest(key) for key in keys]
         self._file = file
-        self._changed: tuple[int, int] | None = None
-        """When the file was written last, and its size: two changes within one tick of its clock differ in that."""
+        self._version: Version | None = None
+        self._complaint = ""
+        """Why the file could not be read again; empty while all is well."""
         self._clock = clock
         self._looked = clock()
         self._from_file = [] if file is None else self._read(file)
@@ -49,31 +52,30 @@ class Keys:
         return any(matches)
 
     def _look_again(self) -> None:
-        """Read the file again if it has changed. A file that is gone or empty changes nothing: that is a mistake."""
+        """Read the file again if it has changed. One that cannot be read changes nothing."""
         now = self._clock()
         if self._file is None or now - self._looked < _CHECK_SECONDS:
             return
         self._looked = now
         try:
-            if _version(self._file) != self._changed:
+            if version(self._file) != self._version or self._complaint:
                 self._from_file = self._read(self._file)
         except (OSError, InvalidInput) as error:
-            _log.error("The keys stay as they are: %s", error)
+            reason = f"{self._file}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+            if reason != self._complaint:
+                _log.error("The API keys stay as they are, since their file cannot be read. %s", reason)
+            self._complaint = reason
+        else:
+            if self._complaint:
+                _log.warning("The API keys are read from %s again.", self._file)
+            self._complaint = ""
 
     def _read(self, file: Path) -> list[bytes]:
         try:
-            self._changed = _version(file)
-            lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
+            self._version = version(file)  # before its content: a change in between is noticed at the next look
         except OSError as error:
-            raise InvalidInput(
-                f"Cannot read the keys in {file}: {error.strerror or error}.", field="WAYMARK_API_KEYS_FILE"
-            ) from error
-        keys = [_digest(line) for line in lines if line]
-        if not keys:
-            raise InvalidInput(
-                f"There is no key in {file}.", remedy="Write one on each line.", field="WAYMARK_API_KEYS_FILE"
-            )
-        return keys
+            raise InvalidInput(f"Cannot read the keys in {file}: {error.strerror or error}.", field=SETTING) from error
+        return [_digest(key) for key in read_keys(file)]
 
 
 def open_keys(settings: ListenSettings) -> Keys | None:
@@ -95,7 +97,7 @@ class RequireKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - as ASGI has it
         if scope["type"] == "http" and not self._is_open(scope["path"]):
             scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not self._keys.accept(key.strip()):
+            if scheme.lower() != "bearer" or not self._keys.accept(_as_sent(key.strip())):
                 raise Unauthorized(
                     "This service wants a key, and this is none of its own.",
                     remedy="Send `Authorization: Bearer KEY`; the clients of this package take WAYMARK_API_KEY.",
@@ -106,9 +108,12 @@ class RequireKey:
         return path in self._open or path.startswith(_EXEMPT)
 
 
-def _version(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_mtime_ns, found.st_size
+def _as_sent(header: str) -> str:
+    """A header's text as UTF-8, which clients send for a key beyond ASCII; the server reads it as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _digest(key: str) -> bytes:

@@ -36,7 +36,7 @@ class ListenSettings(BaseSettings):
     api_keys: SecretStr = SecretStr("")
     """Keys that callers must show one of, between commas. None here and none in a file: nobody is asked."""
     api_keys_file: Path | None = None
-    """A file with more keys, one a line."""
+    """A file with more keys, one a line; a line that begins with `#` is a comment."""
     allow_remote: bool = False
     """Listen beyond loopback without asking for a key: only on a network that you trust."""
     log: logs.Form = "text"

@@ -15,23 +15,29 @@ model. The worker makes a span of each episode.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from opentelemetry import propagate, trace
 
 from waymark import __version__
+from waymark.addresses import is_loopback
 from waymark.errors import InvalidInput
+from waymark.proxies import named_proxies
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 _PROTOCOL = "http/protobuf"
+_log = logging.getLogger("waymark")
 _tracer = trace.get_tracer("waymark", __version__)
 
 
@@ -48,7 +54,7 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        exporter = _exporter(wanted)
+        exporter = _exporter(wanted, environment)
     except ImportError as error:
         raise InvalidInput(
             "OTEL_* variables ask for traces, and OpenTelemetry's SDK is not installed.",
@@ -79,14 +85,47 @@ def _wanted(environment: Mapping[str, str]) -> str:
     return wanted
 
 
-def _exporter(wanted: str) -> SpanExporter:
+def _exporter(wanted: str, environment: Mapping[str, str]) -> SpanExporter:
     if wanted == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         return ConsoleSpanExporter()
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import SpanExportResult
 
-    return OTLPSpanExporter()
+    class Exporter(OTLPSpanExporter):
+        """Says once that spans cannot be sent, without a traceback: a proxy or a certificate may be unusable."""
+
+        complaint = ""
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            try:
+                return super().export(spans)
+            except Exception as error:  # noqa: BLE001 - its library raises many kinds, whose texts may hold a password
+                complaint = type(error).__name__
+                if complaint != self.complaint:
+                    named = named_proxies(environment)
+                    _log.warning(
+                        "Traces cannot be sent (%s). Check OTEL_EXPORTER_OTLP_ENDPOINT%s and the certificates.",
+                        complaint,
+                        f", {named}" if named else "",
+                    )
+                self.complaint = complaint
+                return SpanExportResult.FAILURE
+
+    logging.getLogger("opentelemetry.util.re").addFilter(_without_header)
+    endpoint = next((url for name in _ENDPOINTS if (url := environment.get(name))), "http://localhost:4318")
+    session = None
+    if is_loopback(endpoint):  # never through a proxy
+        session = import_module("requests").Session()
+        session.trust_env = False
+    return Exporter(session=session)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """Have the library's complaint about OTEL_EXPORTER_OTLP_HEADERS not quote the header, which may hold a key."""
+    record.args = ("…",)
+    return True
 
 
 def outgoing() -> dict[str, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from waymark.errors import JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
+from services.env_runner.redis_address import RedisAddress, parse
+from waymark.errors import InvalidInput, JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
 
 _SOCKET_SECONDS = 5.0
 """How long Redis may take to answer."""
@@ -20,19 +20,26 @@ _SOCKET_SECONDS = 5.0
 class Connection:
     """Clients of one Redis, for text and for bytes."""
 
-    def __init__(self, url: str) -> None:
-        self._where = _without_password(url)
+    def __init__(self, url: str | RedisAddress) -> None:
+        address = parse(url) if isinstance(url, str) else url
+        self._where = address.shown
         # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller.
         options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": Retry(NoBackoff(), 1)}
+        options |= address.credentials
         # Bytes that are no text belong to one record, which then fails to be read; they must not break a whole answer.
         text = {"decode_responses": True, "encoding_errors": "replace"}
         try:
-            self._redis: Any = redis.Redis.from_url(url, **text, **options)
-            self._bytes: Any = redis.Redis.from_url(url, **options)
-        except ValueError as error:
-            raise JobStoreUnavailable(
-                f"{self._where!r} is no Redis address: {error}.", remedy="Set WAYMARK_REDIS_URL to redis://host:port/0."
-            ) from error
+            self._redis: Any = redis.Redis.from_url(address.url, **text, **options)
+            self._bytes: Any = redis.Redis.from_url(address.url, **options)
+            pool = self._bytes.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # an unknown option is noticed here, not at the first call
+        except (ValueError, TypeError):
+            # Their messages may quote the query, which may hold a secret.
+            raise InvalidInput(
+                f"The options behind `?` of the Redis address {self._where} are not understood.",
+                remedy="Set WAYMARK_REDIS_URL to redis://host:port/0 without them.",
+                field="WAYMARK_REDIS_URL",
+            ) from None
 
     def ping(self) -> None:
         """Return if Redis answers."""
@@ -72,8 +79,3 @@ class Connection:
         return JobStoreUnavailable(
             f"Redis at {self._where} failed: {text}.", remedy="Start Redis, or set WAYMARK_REDIS_URL."
         )
-
-
-def _without_password(url: str) -> str:
-    netloc = urlsplit(url).netloc
-    return url.replace(netloc, netloc.rpartition("@")[2]) if netloc else url

@@ -14,6 +14,7 @@ from services.env_runner.queue.reading import PAGE, JobReader
 from services.env_runner.queue.records import milliseconds, pack, read
 from services.env_runner.queue.scripts import script
 from services.env_runner.queue.silence import Sighting, Silence
+from services.env_runner.redis_address import RedisAddress
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
 from waymark.runs import Evaluation
@@ -36,7 +37,9 @@ class JobStore(JobReader):
     for the taking.
     """
 
-    def __init__(self, url: str, *, lease_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str | RedisAddress, *, lease_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(url)
         self._look_seconds = lease_seconds / _LOOKS_PER_LEASE
         self._silence = Silence(lease_seconds, clock)

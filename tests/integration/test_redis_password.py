@@ -1,0 +1,99 @@
+"""A real Redis whose password holds what ends a URL's host: it is reached, and the password is printed nowhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from services.env_runner.jobs import JobStore
+from tests.commands import SCRIPTED, Command
+from waymark.client import SyncEvaluationClient
+from waymark.contracts import EvaluationRequest
+from waymark.errors import JobStoreUnavailable
+from waymark.process import children
+from waymark.stack import HOST, Stack, StackOptions, _find_redis, free_ports
+
+PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
+"""Without blanks and quotes, which Redis' own configuration file would want escaped."""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Where a Redis listens that wants the password; it reads it from standard input, not from its command line."""
+    folder = tmp_path_factory.mktemp("redis")
+    port = free_ports()["env-runner"]
+    settings = f'port {port}\nbind {HOST}\ndir {folder}\nsave ""\nrequirepass {PASSWORD}\n'
+    with subprocess.Popen([_find_redis(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        process.stdin.write(settings.encode())
+        process.stdin.close()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with suppress(JobStoreUnavailable):
+                JobStore(f"redis://:{quote(PASSWORD, safe='')}@{HOST}:{port}/0").ping()
+                break
+            time.sleep(0.1)
+        yield port
+        process.terminate()
+
+
+@pytest.mark.parametrize("user", ["", "default"])
+def test_an_odd_password_opens_redis_raw_and_encoded(user: str, port: int) -> None:
+    raw = PASSWORD.replace("%25", "%2525")  # a `%` of its own is the one character that has to be encoded
+    for written in (raw, quote(PASSWORD, safe="")):
+        store = JobStore(f"redis://{user}:{written}@{HOST}:{port}/0")
+        store.ping()
+        store.close()
+
+
+def test_a_wrong_password_is_not_printed(port: int) -> None:
+    with pytest.raises(JobStoreUnavailable) as caught:
+        JobStore(f"redis://:wr/ong@{HOST}:{port}/0").ping()
+    assert "wr/ong" not in str(caught.value)
+    assert f"redis://{HOST}:{port}/0" in str(caught.value)
+
+
+def test_a_stack_plays_and_prints_the_password_nowhere(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYMARK_REDIS_URL", f"redis://{HOST}:{port}/0")
+    monkeypatch.setenv("WAYMARK_REDIS_PASSWORD", PASSWORD)
+    options = StackOptions(runs=tmp_path, engine="scripted", environment="scripted", slots=1)
+    with Stack(options) as stack, SyncEvaluationClient(stack.url("env-runner")) as client:
+        status = client.submit(EvaluationRequest(tasks=("4-2",)))
+        for _ in range(300):
+            if client.status(status.id).finished == status.episodes:
+                break
+            time.sleep(0.1)
+        printed = [client.status(status.id).model_dump_json()]
+        printed += [httpx.get(stack.url("env-runner") + path, trust_env=False).text for path in ("/info", "/metrics")]
+        for pid in {*stack.pids.values(), *children(os.getpid())}:
+            printed.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"))
+        printed += [log.read_text() for log in stack.logs.glob("*.log")]
+    printed += [file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file()]
+    assert client.base_url
+    assert status.episodes > 0
+    assert not [text for text in printed if PASSWORD in text or "s3cret" in text]
+
+
+def test_a_wrong_password_ends_the_command_with_one_line(port: int, tmp_path: Path) -> None:
+    settings = {"WAYMARK_REDIS_URL": f"redis://:s3cret/x@{HOST}:{port}/0", "WAYMARK_ENGINE": "scripted"}
+    command = Command(tmp_path, "evaluate", *SCRIPTED, settings=settings)
+    output, errors = command.process.communicate(timeout=60)
+    assert command.process.returncode not in (0, 1)
+    assert "s3cret" not in output + errors
+    assert "Traceback" not in errors
+
+
+def test_a_stack_with_its_own_redis_ignores_the_password(tmp_path: Path) -> None:
+    settings = {"WAYMARK_REDIS_PASSWORD": "s3cret"}
+    code, out, err = Command(tmp_path, "evaluate", *SCRIPTED, "--tasks", "4-2", settings=settings).wait()
+    assert code == 0, out + err
