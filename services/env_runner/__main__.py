@@ -52,7 +52,8 @@ def _serve(settings: Settings) -> None:
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    serve(create_app(settings, store, controller, executor, Provenance.here(settings)), bound)
+    app = create_app(settings, store, controller, executor, Provenance.here(settings))
+    serve(app, bound, limits=settings.connections)
 
 
 if __name__ == "__main__":

@@ -229,7 +229,9 @@ def report(*stages: Stage) -> LoadReport:
         waymark="0",
         started="2026-01-01T00:00:00+00:00",
         machine="one",
-        target=Target(url="http://s", service="executor", path="/v1/action", model="default", prompt_format="compact"),
+        target=Target(
+            url="http://localhost", service="executor", path="/v1/action", model="default", prompt_format="compact"
+        ),
         states="sample",
         distinct=1,
         seed=0,
