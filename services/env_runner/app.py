@@ -48,6 +48,8 @@ from waymark.runs import Evaluation
 from waymark.scores import EvaluationSummary, beside_published, summarise
 from waymark.serving import metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
+from waymark.serving.hosts import allowed_hosts
+from waymark.serving.json_bounds import FEW_VALUES
 
 FOLLOW_SECONDS = 0.25
 """How often commits are looked for, to write them and to send them as events."""
@@ -140,7 +142,13 @@ def create_app(
         telemetry=observe.TELEMETRY,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
-    problems.install(app, keys=open_keys(settings), open_paths=dashboard.paths())
+    problems.install(
+        app,
+        most_values={"/v1/evaluations": FEW_VALUES},
+        hosts=allowed_hosts(settings),
+        keys=open_keys(settings),
+        open_paths=dashboard.paths(),
+    )
     _add_submission(app, store, desk, versions)
     _add_control(app, store, desk, versions)
     _add_reading(app, store, desk)
@@ -328,8 +336,8 @@ def _count_episodes(store: JobStore) -> Mapping[str, int]:
 
 def _add_probes(app: FastAPI, store: JobStore, provenance: Provenance) -> None:
     @app.get("/health/live")
-    def live() -> Health:
-        """The process runs."""
+    async def live() -> Health:
+        """The process runs. Needs no thread and no Redis."""
         return Health(status="ok")
 
     @app.get("/health/ready")

@@ -23,14 +23,16 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import metrics, observe, openai, openapi, problems
+from waymark.serving import mcp, metrics, observe, openai, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
-from waymark.serving.json_route import DeadlineMs, JsonRoute
+from waymark.serving.hosts import allowed_hosts
+from waymark.serving.json_bounds import FEW_VALUES, STATE_VALUES
+from waymark.serving.json_route import DeadlineMs, listing_at_most
 from waymark.serving.mcp import McpEndpoint
 from waymark.serving.models import Models
-from waymark.serving.settings import Service, ServiceSettings, is_loopback
+from waymark.serving.settings import Service, ServiceSettings
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -61,7 +63,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     counted = metrics.Models(requests.registry)
     desk = Desk(service, models, settings, observe=counted.observer)
     counted.watch(desk.room)
-    tools = McpEndpoint(desk, loopback=is_loopback(settings.host))
+    tools = McpEndpoint(desk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,6 +78,8 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     problems.install(
         app,
         max_body_bytes=settings.max_body_bytes,
+        most_values={openai.COMPLETIONS: FEW_VALUES, mcp.PATH: STATE_VALUES},
+        hosts=allowed_hosts(settings),
         keys=open_keys(settings),
         asking=_ASKING[service],
         admit=desk.check,
@@ -122,7 +126,9 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
 
 
 def _subgoals(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["controller"], route_class=JsonRoute, responses=problems.describe(*_REFUSALS))
+    router = APIRouter(
+        tags=["controller"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+    )
 
     @router.post("/v1/subgoal")
     async def subgoal(request: SubgoalRequest, deadline_ms: DeadlineMs = None) -> SubgoalResponse:
@@ -138,7 +144,9 @@ def _subgoals(desk: Desk) -> APIRouter:
 
 
 def _actions(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["executor"], route_class=JsonRoute, responses=problems.describe(*_REFUSALS))
+    router = APIRouter(
+        tags=["executor"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+    )
 
     @router.post("/v1/action")
     async def action(request: ActionRequest, deadline_ms: DeadlineMs = None) -> ActionResponse:

@@ -31,8 +31,9 @@ from waymark.generation import Candidate
 from waymark.generation.batcher import Answer, Query, Work
 from waymark.serving import limits
 from waymark.serving.desk import Desk
-from waymark.serving.json_route import CLIENT_CLOSED_REQUEST, ClientGone, DeadlineMs, cancelled_when_gone
+from waymark.serving.json_route import ClientGone, DeadlineMs, cancelled_when_gone
 from waymark.serving.models import ServedModel
+from waymark.serving.problems import CLIENT_CLOSED_REQUEST
 
 COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
