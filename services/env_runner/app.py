@@ -46,7 +46,7 @@ from waymark.export import MEDIA_TYPES, Format, encode
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.scores import EvaluationSummary, beside_published, summarise
-from waymark.serving import metrics, observe, openapi, problems
+from waymark.serving import docs, metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.hosts import allowed_hosts
 from waymark.serving.json_bounds import FEW_VALUES
@@ -140,6 +140,8 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         telemetry=observe.TELEMETRY,
+        docs_url=None,  # `docs` serves them
+        redoc_url=None,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
     problems.install(
@@ -147,13 +149,14 @@ def create_app(
         most_values={"/v1/evaluations": FEW_VALUES},
         hosts=allowed_hosts(settings),
         keys=open_keys(settings),
-        open_paths=dashboard.paths(),
+        open_paths=dashboard.paths() | docs.paths(),
     )
     _add_submission(app, store, desk, versions)
     _add_control(app, store, desk, versions)
     _add_reading(app, store, desk)
     _add_probes(app, store, provenance)
     dashboard.install(app)
+    docs.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)

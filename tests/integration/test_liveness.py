@@ -33,7 +33,9 @@ def test_the_env_runner_lives_while_redis_hangs(redis: tuple[str, int], tmp_path
     url, number = redis
     store = JobStore(url)
     clients = ControllerClient("http://127.0.0.1:1"), ExecutorClient("http://127.0.0.1:1")
-    app = create_app(Settings(environment="scripted", runs=tmp_path / "runs"), store, *clients, Provenance("scripted", None))
+    app = create_app(
+        Settings(environment="scripted", runs=tmp_path / "runs"), store, *clients, Provenance("scripted", None)
+    )
 
     async def ask(base: str) -> float:
         limits = httpx.Limits(max_connections=None)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.serving import JSON, STATE, asking, says
 from waymark.contracts import Problem
-from waymark.serving import json_bounds
+from waymark.errors import InputTooLarge
 from waymark.serving.json_bounds import MOST_VALUES, check_values
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_a_hostile_body_does_not_hold_up_the_others() -> None:
 @pytest.mark.parametrize("escape", ["\\\\", '\\"', '\\\\\\"', "\\u0022"])
 def test_commas_in_texts_are_no_values(escape: str) -> None:
     check_values(f'["{escape}{"," * 2 * MOST_VALUES}{escape}"]'.encode())
-    with pytest.raises(json_bounds.InputTooLarge):
+    with pytest.raises(InputTooLarge):
         check_values(f'["{escape}"{",0" * MOST_VALUES}]'.encode())
 
 

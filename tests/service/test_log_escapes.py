@@ -39,7 +39,9 @@ def lines(log: io.StringIO) -> list[str]:
     assert all(one.isprintable() for one in found.removesuffix("\n").split("\n"))
     documents = [json.loads(line) for line in found.splitlines() if line.startswith("{")]
     for document in documents:
-        assert all(text.isprintable() for name, text in document.items() if isinstance(text, str) and name != "exc_info")
+        assert all(
+            text.isprintable() for name, text in document.items() if isinstance(text, str) and name != "exc_info"
+        )
     return found.splitlines()
 
 

@@ -23,7 +23,7 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import mcp, metrics, observe, openai, openapi, problems
+from waymark.serving import docs, mcp, metrics, observe, openai, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
@@ -73,7 +73,14 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
             yield
         await desk.close()
 
-    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
+    app = FastAPI(
+        title=f"Waymark {service}",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=observe.TELEMETRY,
+        docs_url=None,  # `docs` serves them
+        redoc_url=None,
+    )
     app.state.desk = desk
     problems.install(
         app,
@@ -81,12 +88,14 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         most_values={openai.COMPLETIONS: FEW_VALUES, mcp.PATH: STATE_VALUES},
         hosts=allowed_hosts(settings),
         keys=open_keys(settings),
+        open_paths=docs.paths(),
         asking=_ASKING[service],
         admit=desk.check,
     )
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
     app.include_router(_about(desk, settings))
     tools.install(app)
+    docs.install(app)
     openai.install(app, desk)
     openapi.install(app, service)
     observe.install(app, requests)
@@ -101,6 +110,7 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
         """The process runs."""
         return Health()
 
+    @router.get("/health", include_in_schema=False)  # what vLLM calls it, and load generators ask for
     @router.get("/health/ready", responses=problems.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""

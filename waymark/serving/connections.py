@@ -3,8 +3,8 @@
 `Connection` is uvicorn's protocol with these rules, so that they hold in front of every route:
 
 - URL and headers together have at most `head_bytes`; over it the answer is 431 and the connection is closed.
-- A head has `head_seconds`. A body may pause for `body_seconds`, and needs `body_rate` bytes a second over all. Both end
-  with 408. A connection without a request is closed after `idle_seconds`; one whose caller does not read its answer
+- A head has `head_seconds`. A body may pause for `body_seconds`, and needs `body_rate` bytes a second over all. Over
+  these times the answer is 408. A connection without a request is closed after `idle_seconds`; one whose caller does not read its answer
   after `write_seconds`.
 - At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
   longest for a request. Where none can be replaced the new one gets 503.
@@ -151,7 +151,7 @@ class OneWrite:
         self._transport.close()
 
 
-class _HeadTooLarge(Exception):  # noqa: N818 - it never leaves the parser
+class _HeadTooLarge(Exception):
     """Ends parsing at once."""
 
 
@@ -292,7 +292,7 @@ class Connection(HttpToolsProtocol):
         self._phase, self._since, self._body_bytes, self._unread = "body", self._heard, 0, 0
 
     def _take_host_of_url(self) -> None:
-        url = httptools.parse_url(self.url)
+        url: Any = httptools.parse_url(self.url)
         if url.host:
             host = b"[%b]" % url.host if b":" in url.host else url.host
             host = host if url.port is None else b"%b:%d" % (host, url.port)
@@ -328,7 +328,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, which uvicorn does not say
+        return cycle is not None and not cycle.response_complete
 
     def waits_since(self, now: float) -> float | None:
         """Since when it waits for a request, or for the rest of one; None while it must not be replaced."""
@@ -393,7 +394,7 @@ class Connection(HttpToolsProtocol):
         self._answer(
             431,
             "HeadTooLarge",
-            f"URL and headers are over the limit of {limit} bytes or {_MAX_HEADERS} headers. Send less, or use the body.",
+            f"URL and headers are over the limit of {limit} bytes or {_MAX_HEADERS} headers. Send less of them.",
         )
         self._drop()
         self._since = self.loop.time()
@@ -423,6 +424,6 @@ class Connection(HttpToolsProtocol):
     def _drop(self) -> None:
         """Read nothing more, and free what was read."""
         self._phase = "dropping"
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
         self.url, self.headers = b"", []
         self.flow.resume_reading()

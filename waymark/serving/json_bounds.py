@@ -2,8 +2,8 @@
 
 One place for all lists and objects of all bodies. Two million zeros fit into 4 MB; parsed and validated they would be
 gigabytes. The count looks at the text alone, with operations that run in C and are linear in it. A body with few
-commas, as nearly all have, costs one pass of `count`. How long a certain list may be says its field, and how deep values
-may lie within each other the parser.
+commas, as nearly all have, costs one pass of `count`. Each field says how long its list may be, and the parser bounds the
+depth.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waymark.serving import logs, metrics, tracing
 from waymark.serving.settings import ListenSettings
 
-_QUIET = ("/health/", metrics.PATH)
+_QUIET = ("/health", metrics.PATH)
 _UNKNOWN_ROUTE = "unknown"
 _REFUSALS_EVERY = 1.0
 """Seconds between two lines about refusals."""

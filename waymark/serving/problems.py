@@ -1,4 +1,4 @@
-"""What stands in front of every service: request ids, host names, keys, admission, bounds on bodies, and problem documents.
+"""What stands in front of every service: request ids, host names, keys, admission, bounds on bodies, problem documents.
 
 `install(app)` gives an app all of them, in this order, so that a refusal costs as little as it can. The request id is
 taken from `X-Request-ID` or made, and sent back in the same header; an error becomes an RFC 9457 problem document with
@@ -86,10 +86,12 @@ def install(
     asking: Collection[str] = (),
     admit: Callable[[], None] = lambda: None,
 ) -> None:
-    """Give an app request ids, the keys that it asks for, the limit on bodies, and problem documents for errors.
+    """Give an app request ids, checks of host names and keys, the bounds on bodies, and problem documents for errors.
 
-    `most_values` says how many values the body of a path may hold, where that is not MOST_VALUES. It answers to the names `hosts` (`hosts.allowed_hosts`). Whoever asks for one of the `open_paths` needs no key. `admit` is called at each request for one of the paths
-    `asking`, before its body is read; what it raises is the answer.
+    A body has at most `max_body_bytes` bytes, and at most MOST_VALUES values or what `most_values` says for its path.
+    The service answers to the names `hosts` (see `hosts.allowed_hosts`). Who asks for one of the `open_paths` needs no
+    key. `admit` is called at each request for one of the paths `asking`, before its body is read; what it raises is the
+    answer.
     """
     app.add_exception_handler(WaymarkError, _on_waymark_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
