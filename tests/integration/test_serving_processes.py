@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -40,17 +39,13 @@ class Echo:
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
+        limit = [] if self._files is None else ["prlimit", f"--nofile={self._files}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.echo_service", str(self._seconds)],
+            [*limit, sys.executable, "-m", "tests.echo_service", str(self._seconds)],
             cwd=ROOT,
             env={**environment, "PYTHONPATH": str(ROOT), "WAYMARK_PORT": str(self.port), **self._settings},
             stderr=subprocess.DEVNULL,
-            preexec_fn=self._limit_files,
         )
-
-    def _limit_files(self) -> None:
-        if self._files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self._files, self._files))
 
     def wait_until(self, health: str) -> None:
         give_up = time.monotonic() + SECONDS
@@ -188,7 +183,8 @@ async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(ec
     def send() -> bytes:
         with socket.create_connection(("127.0.0.1", port), SECONDS) as caller:
             caller.sendall(
-                b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             )
             return caller.makefile("rb").readline()

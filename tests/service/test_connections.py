@@ -143,7 +143,10 @@ def test_a_header_of_100_mb_is_refused_without_being_kept(url: str) -> None:
         wire.sendall(b"GET /info HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
         slowest = 0.0
         for _ in range(100):
-            wire.sendall(b"x" * 1_000_000)
+            try:
+                wire.sendall(b"x" * 1_000_000)
+            except OSError:  # it does not listen for ever
+                break
             began = time.monotonic()
             assert httpx.get(f"{url}/health/live").is_success
             slowest = max(slowest, time.monotonic() - began)
@@ -220,7 +223,7 @@ def test_an_idle_connection_is_closed(quick_url: str, before: bytes) -> None:
 def test_a_caller_that_never_reads_its_answers_is_cut_off(quick_url: str) -> None:
     with connected(quick_url) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        with pytest.raises(OSError, match="reset|timed out|pipe") as error:  # noqa: PT012
+        with pytest.raises(OSError, match=r"reset|timed out|pipe") as error:  # noqa: PT012
             wire.settimeout(10)
             while True:
                 wire.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)

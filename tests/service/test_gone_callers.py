@@ -65,9 +65,10 @@ def test_a_caller_that_leaves_while_its_body_is_read_is_gone(route: str) -> None
 )
 def test_a_caller_that_leaves_while_it_waits_is_gone(route: str, body: bytes) -> None:
     stuck = Stuck()
-    request = f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     with served(service_app("executor", default=stuck)) as url:
-        with leaving(url, request.encode() + body):
+        with leaving(url, head.encode() + body):
             stuck.entered.wait(10)
         found = wait_until_counted(url, route, "499")
         stuck.released.set()

@@ -259,7 +259,7 @@ def send(url: str, one: dict[str, Any]) -> socket.socket:
     assert address.port is not None
     connection = socket.create_connection((address.host, address.port))
     connection.sendall(
-        b"POST /v1/action HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
+        b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     )
     return connection

@@ -4,8 +4,8 @@
 
 - URL and headers together have at most `head_bytes`; over it the answer is 431 and the connection is closed.
 - A head has `head_seconds`. A body may pause for `body_seconds`, and needs `body_rate` bytes a second over all. Over
-  these times the answer is 408. A connection without a request is closed after `idle_seconds`; one whose caller does not read its answer
-  after `write_seconds`.
+  these times the answer is 408. A connection without a request is closed after `idle_seconds`, one whose caller does
+  not read its answer after `write_seconds`.
 - At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
   longest for a request. Where none can be replaced the new one gets 503.
 - An offer to upgrade (`Upgrade: h2c`, `websocket`, …) is ignored, as RFC 9110 section 7.8 allows, and the body is read.

@@ -2,7 +2,7 @@
 
 One place for all lists and objects of all bodies. Two million zeros fit into 4 MB; parsed and validated they would be
 gigabytes. The count looks at the text alone, with operations that run in C and are linear in it. A body with few
-commas, as nearly all have, costs one pass of `count`. Each field says how long its list may be, and the parser bounds the
+commas, as nearly all have, costs one pass of `count`. Each field says how long its list may be; the parser bounds the
 depth.
 """
 
