@@ -44,7 +44,14 @@ def _serve(settings: ServiceSettings) -> None:
     model = scripted_model("default", "executor", Echo(float(sys.argv[1])))
     app = create_app("executor", {"default": model}, settings, warm=False)
     desk = app.state.desk
-    serve(app, bound, grace_seconds=settings.grace_seconds, begin=desk.warm_up, drain=desk.drain)
+    serve(
+        app,
+        bound,
+        limits=settings.connections,
+        grace_seconds=settings.grace_seconds,
+        begin=desk.warm_up,
+        drain=desk.drain,
+    )
 
 
 if __name__ == "__main__":

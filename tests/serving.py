@@ -10,14 +10,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from waymark.contracts import Problem, Role
 from waymark.generation import Generation, Prompt
 from waymark.generation.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
+from waymark.serving.connections import ConnectionLimits
 from waymark.serving.models import scripted_model
+from waymark.serving.run import Server
 from waymark.serving.settings import Service, ServiceSettings
 
 STATE: dict[str, Any] = {
@@ -66,7 +67,10 @@ async def asking_generators(
     """A client of that service while it runs."""
     app = service_app(service, settings, **generators)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         yield client
 
 
@@ -91,10 +95,10 @@ def problem(response: httpx.Response, status: int, kind: str) -> Problem:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, limits: ConnectionLimits | None = None) -> Iterator[str]:
     """The URL of an app that listens on a real socket, in a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="httptools", loop="uvloop", lifespan="on"))
+        server = Server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:

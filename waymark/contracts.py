@@ -231,6 +231,9 @@ class Problem(Contract):
     """What is wrong and what to do."""
     request_id: str
     errors: tuple[FieldProblem, ...] = ()
+    """The first 20."""
+    more_errors: int = 0
+    """How many there are beside these."""
 
 
 # --- evaluations -----------------------------------------------------------------------------------------
@@ -273,9 +276,9 @@ class EvaluationRequest(Contract):
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
-    tasks: tuple[str, ...] | None = None
+    tasks: Annotated[tuple[str, ...], Field(max_length=2_000)] | None = None
     """Task ids or names; null: all 30."""
-    variations: tuple[int, ...] | None = None
+    variations: Annotated[tuple[int, ...], Field(max_length=2_000)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
     """Who plays."""

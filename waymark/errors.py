@@ -3,7 +3,9 @@
     WaymarkError
     ├── InvalidInput              what came in is wrong; names the field and the remedy      (HTTP 422)
     │   ├── UnparsableAction      a string that is no action of the grammar
-    │   └── InputTooLarge         over a stated limit                                        (HTTP 413)
+    │   ├── InputTooLarge         over a stated limit                                        (HTTP 413)
+    │   ├── HostRefused           addressed by a name that the service does not answer to    (HTTP 421)
+    │   └── OriginRefused         asked for by a web page of another host                    (HTTP 403)
     ├── NotFound                  no such evaluation, episode or checkpoint                  (HTTP 404)
     ├── CheckpointError           missing, truncated, foreign or contradicting its card
     ├── EngineUnavailable         the engine's package or hardware is absent
@@ -67,6 +69,14 @@ class UnparsableAction(InvalidInput):
 
 class InputTooLarge(InvalidInput):
     """The input is over a stated limit."""
+
+
+class HostRefused(InvalidInput):
+    """The request names a host that the service does not answer to."""
+
+
+class OriginRefused(InvalidInput):
+    """A web page of another host asks."""
 
 
 class NotFound(WaymarkError):

@@ -61,7 +61,7 @@ def _serve(settings: Settings) -> None:
     executor = ExecutorClient(settings.executor_url)
     app = create_app(settings, store, controller, executor, Provenance.here(settings))
     try:
-        serve(app, bound)
+        serve(app, bound, limits=settings.connections)
     except SystemExit as end:
         if not end.code and app.state.publisher.unwritten:
             raise SystemExit(UNWRITTEN) from None

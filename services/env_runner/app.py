@@ -47,8 +47,10 @@ from waymark.health import RunnerHealth
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.scores import EvaluationSummary, beside_published, summarise
-from waymark.serving import metrics, observe, openapi, problems
+from waymark.serving import docs, metrics, observe, openapi, problems
 from waymark.serving.auth import open_keys
+from waymark.serving.hosts import allowed_hosts
+from waymark.serving.json_bounds import FEW_VALUES
 
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""
@@ -132,15 +134,24 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         telemetry=observe.TELEMETRY,
+        docs_url=None,  # `docs` serves them
+        redoc_url=None,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
     app.state.publisher = publisher
-    problems.install(app, keys=open_keys(settings), open_paths=dashboard.paths())
+    problems.install(
+        app,
+        most_values={"/v1/evaluations": FEW_VALUES},
+        hosts=allowed_hosts(settings),
+        keys=open_keys(settings),
+        open_paths=dashboard.paths() | docs.paths(),
+    )
     _add_submission(app, store, publisher, versions)
     _add_control(app, store, publisher, versions)
     _add_reading(app, store, publisher)
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
+    docs.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
@@ -335,8 +346,8 @@ def _count_episodes(store: JobStore) -> Mapping[str, int]:
 
 def _add_probes(app: FastAPI, store: JobStore, publisher: ResultPublisher, provenance: Provenance) -> None:
     @app.get("/health/live")
-    def live() -> Health:
-        """The process runs."""
+    async def live() -> Health:
+        """The process runs. Needs no thread and no Redis."""
         return Health(status="ok")
 
     @app.get("/health/ready", response_model=RunnerHealth)

@@ -22,6 +22,7 @@ def main() -> None:
         serve(
             app,
             bound,
+            limits=settings.connections,
             grace_seconds=settings.grace_seconds,
             engine_cores=settings.threads if settings.part_cores else 0,
             collect_after=COLLECT_RARELY,

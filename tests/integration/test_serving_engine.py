@@ -24,7 +24,10 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     settings = ServiceSettings(threads=1, max_batch_tokens=512)
     app = create_app("executor", open_models("executor", settings), settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         yield client
 
 

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 class Echo:
     """An executor that answers each state with its sub-goal, `seconds` a batch."""
 
-    def __init__(self, seconds: float, **settings: object) -> None:
+    def __init__(self, seconds: float, *, files: int | None = None, **settings: object) -> None:
+        self._files = files
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -38,8 +39,9 @@ class Echo:
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
+        limit = [] if self._files is None else ["prlimit", f"--nofile={self._files}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.echo_service", str(self._seconds)],
+            [*limit, sys.executable, "-m", "tests.echo_service", str(self._seconds)],
             cwd=ROOT,
             env={**environment, "PYTHONPATH": str(ROOT), "WAYMARK_PORT": str(self.port), **self._settings},
             stderr=subprocess.DEVNULL,
@@ -67,8 +69,8 @@ def echo() -> Iterator[type[Echo]]:
     started: list[Echo] = []
 
     class Tracked(Echo):
-        def __init__(self, seconds: float, *, wait: bool = True, **settings: object) -> None:
-            super().__init__(seconds, **settings)
+        def __init__(self, seconds: float, *, wait: bool = True, files: int | None = None, **settings: object) -> None:
+            super().__init__(seconds, files=files, **settings)
             started.append(self)
             if wait:
                 self.wait_until("ready")
@@ -181,7 +183,8 @@ async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(ec
     def send() -> bytes:
         with socket.create_connection(("127.0.0.1", port), SECONDS) as caller:
             caller.sendall(
-                b"POST /v1/action HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             )
             return caller.makefile("rb").readline()
@@ -220,3 +223,23 @@ async def test_thousands_of_requests_beyond_its_room_each_get_their_own_answer_o
         refused = await metric(http, 'waymark_rejected_total{reason="queue_full"}')
     assert answers == Counter(f"go {number}" for number in range(1_000))
     assert refused > 0
+
+
+def test_slow_callers_cannot_take_all_files(echo: type[Echo]) -> None:
+    service = echo(0.0, files=64)
+    slow = [socket.create_connection(("127.0.0.1", service.port), timeout=5) for _ in range(200)]
+    try:
+        for number, each in enumerate(slow):
+            try:
+                each.sendall(b"POST /v1/action HTTP/1.1\r\nX: "[: 1 + number % 20])
+            except OSError:
+                continue
+        body = {"state": state(1).model_dump(mode="json")}
+        found = [httpx.post(f"{service.url}/v1/action", json=body, timeout=5, trust_env=False) for _ in range(30)]
+        files = len(os.listdir(f"/proc/{service.process.pid}/fd"))
+    finally:
+        for each in slow:
+            each.close()
+    assert {answer.status_code for answer in found} == {200}
+    assert files < 60
+    assert service.stop() == 0

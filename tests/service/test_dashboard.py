@@ -38,7 +38,7 @@ async def serving(*, api_keys: str = "") -> AsyncIterator[httpx.AsyncClient]:
         ExecutorClient("http://executor"),
         Provenance("scripted", None),
     )
-    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as http:
+    async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app)) as http:
         yield http
 
 

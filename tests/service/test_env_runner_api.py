@@ -75,13 +75,13 @@ async def app(store: JobStore, tmp_path: Path) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as client:
+    async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app)) as client:
         yield client
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[EvaluationClient]:
-    async with EvaluationClient("http://runner", transport=httpx.ASGITransport(app)) as client:
+    async with EvaluationClient("http://localhost", transport=httpx.ASGITransport(app)) as client:
         yield client
 
 
@@ -249,7 +249,7 @@ async def test_a_file_that_breaks_off_is_never_taken_for_whole() -> None:
     def file() -> StreamingResponse:
         return StreamingResponse(pieces())
 
-    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(app)) as http:
+    async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app)) as http:
         with pytest.raises(RuntimeError, match="response already started"):  # a server then cuts the connection
             await http.get("/file")
 
@@ -422,7 +422,7 @@ async def test_it_is_ready_only_while_redis_answers(http: httpx.AsyncClient, tmp
         ExecutorClient("http://executor"),
         Provenance("scripted", None),
     )
-    async with httpx.AsyncClient(base_url="http://runner", transport=httpx.ASGITransport(cut_off)) as other:
+    async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(cut_off)) as other:
         assert (await other.get("/health/live")).status_code == 200
         answer = await other.get("/health/ready")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:waymark:job-store-unavailable")

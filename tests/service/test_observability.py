@@ -58,7 +58,10 @@ async def executor(generator: Generator, **settings: Any) -> AsyncIterator[httpx
     models = {"default": scripted_model("default", "executor", generator)}
     app = create_app("executor", models, ServiceSettings(**settings))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         yield client
 
 

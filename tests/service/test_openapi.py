@@ -79,7 +79,10 @@ def test_errors_are_documented_in_the_form_in_which_they_are_sent(name: str) -> 
 async def test_the_examples_are_answered(name: Service) -> None:
     app = service(name)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         for method, path, operation in operations(app):
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             for words, example in content.get("examples", {}).items():

@@ -93,7 +93,7 @@ async def test_info_and_health_of_a_running_service() -> None:
 
 async def test_before_it_is_ready_a_service_lives_but_answers_503() -> None:
     app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/health/live")).status_code == 200
         problem(await client.get("/health/ready"), 503, "service-unavailable")
         response = await client.post("/v1/subgoal", json={"state": STATE})

@@ -93,7 +93,7 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
     app = service_app("executor", ServiceSettings(max_queue=1), default=stuck)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
         await asyncio.to_thread(stuck.entered.wait)
@@ -132,7 +132,7 @@ async def test_a_few_a_round_are_let_in_so_that_who_is_refused_meanwhile_hears_i
             await asyncio.sleep(0)
 
     problems.install(app, asking=["/ask"], admit=admit)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         counting = asyncio.create_task(count())
         answers = await asyncio.gather(*(client.post("/ask") for _ in range(30)))
         counting.cancel()
@@ -221,7 +221,7 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
 
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         assert await overloaded(client) == {200, 429, 504}
         before = ours()
@@ -236,7 +236,7 @@ async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_wa
     desk: Desk = app.state.desk
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
         await asyncio.to_thread(stuck.entered.wait)
@@ -259,7 +259,7 @@ def send(url: str, one: dict[str, Any]) -> socket.socket:
     assert address.port is not None
     connection = socket.create_connection((address.host, address.port))
     connection.sendall(
-        b"POST /v1/action HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
+        b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     )
     return connection

@@ -200,7 +200,10 @@ async def test_a_service_is_not_ready_while_its_vllm_is_gone(fleet: Fleet, ask: 
     model = replace(scripted_model("default", "executor"), generator=generator)
     app = create_app("executor", {"default": model}, ServiceSettings())
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         assert (await client.get("/health/ready")).status_code == 200
         server.status = 503
         until(lambda: not is_ready(generator))

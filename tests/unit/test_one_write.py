@@ -9,7 +9,7 @@ from uvicorn import Config
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
-from waymark.serving.run import OneWrite, _Protocol
+from waymark.serving.connections import Connection, OneWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> No
 
     config = Config(answer, log_config=None, lifespan="off")
     config.load()
-    protocol = _Protocol(config, ServerState(), {}, asyncio.get_running_loop())
+    protocol = Connection(config, ServerState(), {}, asyncio.get_running_loop())
     protocol.connection_made(wire)
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: s\r\n\r\n")
     while len(sent_after) < 2:  # noqa: ASYNC110 - it needs but some rounds of the loop
@@ -80,4 +80,4 @@ async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> No
     (whole,) = wire.sent
     assert whole.startswith(b"HTTP/1.1 200 OK")
     assert whole.endswith(b"\r\n\r\nbody")
-    protocol.timeout_keep_alive_handler()
+    protocol.transport.close()

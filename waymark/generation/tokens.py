@@ -19,6 +19,8 @@ from waymark.generation import Encoded, Prompt
 _SPACE = "▁"
 """What stands for the space before a word in the vocabularies of sentencepiece and of our own tokenizer."""
 _COPY = re.compile(r"<copy_(\d+)>")
+_LONGEST_COPY = 500
+"""Characters of a prompt's word that an answer repeats: as many as a phrase may have."""
 
 
 class Tokens:
@@ -64,7 +66,8 @@ class Tokens:
         ids = self._tokenizer.encode(self._numbered(text, unknown), add_special_tokens=False).ids
         kept = ids[: limit - 1 - len(self._begin)]
         framed = [*self._begin, *kept, self.end]
-        return Encoded(text=text, ids=framed, truncated=len(ids) - len(kept), unknown=unknown)
+        names = tuple(word[:_LONGEST_COPY] for word in unknown)
+        return Encoded(text=text, ids=framed, truncated=len(ids) - len(kept), unknown=names)
 
     def target(self, text: str, prompt: Encoded) -> list[int]:
         """The tokens of an answer to that prompt, without the end token."""

@@ -23,14 +23,16 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import metrics, observe, openai, openapi, problems
+from waymark.serving import docs, mcp, metrics, observe, openai, openapi, problems
 from waymark.serving.auth import open_keys
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
-from waymark.serving.json_route import DeadlineMs, JsonRoute
+from waymark.serving.hosts import allowed_hosts
+from waymark.serving.json_bounds import FEW_VALUES, STATE_VALUES
+from waymark.serving.json_route import DeadlineMs, listing_at_most
 from waymark.serving.mcp import McpEndpoint
 from waymark.serving.models import Models
-from waymark.serving.settings import Service, ServiceSettings, is_loopback
+from waymark.serving.settings import Service, ServiceSettings
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -61,7 +63,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     counted = metrics.Models(requests.registry)
     desk = Desk(service, models, settings, observe=counted.observer)
     counted.watch(desk.room)
-    tools = McpEndpoint(desk, loopback=is_loopback(settings.host))
+    tools = McpEndpoint(desk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,18 +73,29 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
             yield
         await desk.close()
 
-    app = FastAPI(title=f"Waymark {service}", version=__version__, lifespan=lifespan, telemetry=observe.TELEMETRY)
+    app = FastAPI(
+        title=f"Waymark {service}",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=observe.TELEMETRY,
+        docs_url=None,  # `docs` serves them
+        redoc_url=None,
+    )
     app.state.desk = desk
     problems.install(
         app,
         max_body_bytes=settings.max_body_bytes,
+        most_values={openai.COMPLETIONS: FEW_VALUES, mcp.PATH: STATE_VALUES},
+        hosts=allowed_hosts(settings),
         keys=open_keys(settings),
+        open_paths=docs.paths(),
         asking=_ASKING[service],
         admit=desk.check,
     )
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
     app.include_router(_about(desk, settings))
     tools.install(app)
+    docs.install(app)
     openai.install(app, desk)
     openapi.install(app, service)
     observe.install(app, requests)
@@ -97,6 +110,7 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
         """The process runs."""
         return Health()
 
+    @router.get("/health", include_in_schema=False)  # what vLLM calls it, and load generators ask for
     @router.get("/health/ready", responses=problems.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""
@@ -122,7 +136,9 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
 
 
 def _subgoals(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["controller"], route_class=JsonRoute, responses=problems.describe(*_REFUSALS))
+    router = APIRouter(
+        tags=["controller"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+    )
 
     @router.post("/v1/subgoal")
     async def subgoal(request: SubgoalRequest, deadline_ms: DeadlineMs = None) -> SubgoalResponse:
@@ -138,7 +154,9 @@ def _subgoals(desk: Desk) -> APIRouter:
 
 
 def _actions(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["executor"], route_class=JsonRoute, responses=problems.describe(*_REFUSALS))
+    router = APIRouter(
+        tags=["executor"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+    )
 
     @router.post("/v1/action")
     async def action(request: ActionRequest, deadline_ms: DeadlineMs = None) -> ActionResponse:

@@ -24,7 +24,7 @@ from waymark.serving.settings import ListenSettings
 
 _CHECK_SECONDS = 1.0
 """How often the file is looked at."""
-_EXEMPT = "/health/"
+_EXEMPT = ("/health", "/health/live", "/health/ready")
 _log = logging.getLogger("waymark")
 
 
@@ -105,7 +105,7 @@ class RequireKey:
         await self._app(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
-        return path in self._open or path.startswith(_EXEMPT)
+        return path in self._open or path in _EXEMPT
 
 
 def _as_sent(header: str) -> str:

@@ -38,7 +38,8 @@ from waymark.contracts import (
 )
 from waymark.prompts import get_format
 from waymark.scores import Effort, EvaluationSummary, PublishedColumns, PublishedMethod, Summary, TaskScore
-from waymark.serving.openai import Choice, Completion, CompletionRequest, CompletionUsage, ModelCard, ModelList
+from waymark.serving.openai import Choice, Completion, CompletionUsage, ModelCard, ModelList
+from waymark.serving.openai_request import CompletionRequest
 
 # --- the episode ------------------------------------------------------------------------------------------
 

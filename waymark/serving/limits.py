@@ -29,9 +29,15 @@ def limits_of(settings: ServiceSettings) -> ServiceLimits:
 def check_items(count: int, limits: ServiceLimits) -> None:
     """Raise InputTooLarge for a list that is too long."""
     if count > limits.items:
-        raise InputTooLarge(
-            f"The list has {count} requests, over the limit of {limits.items}.", remedy="Send several lists.", field=""
-        )
+        raise too_many_items(count, limits.items)
+
+
+def too_many_items(count: int | None, limit: int) -> InputTooLarge:
+    """The error for a list of `count` requests, which may not be known."""
+    found = f"{count:,}" if count else "too many"
+    return InputTooLarge(
+        f"The list has {found} requests, over the limit of {limit}.", remedy="Send several lists.", field=""
+    )
 
 
 def check(request: DecisionRequest, limits: ServiceLimits) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
 from mcp.server.lowlevel import Server
@@ -27,20 +27,26 @@ from mcp_types import (
     Tool,
     ToolAnnotations,
 )
-from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waymark import __version__
 from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
-from waymark.errors import WaymarkError
+from waymark.errors import InputTooLarge, WaymarkError
 from waymark.serving.decisions import Decided, action_response, subgoal_response
 from waymark.serving.desk import Desk
 from waymark.serving.settings import Service
+from waymark.serving.text import printable
+from waymark.serving.validation import InvalidBody, Validator, sentence
 
-_PATH: Final = "/mcp"
+PATH: Final = "/mcp"
+_LONGEST_NAME: Final = 1_000
+_SHORT_BODY: Final = 16_000
+"""Bytes; whatever is repeated of a shorter body is short."""
+_LONGEST_MESSAGE: Final = 2_000
 _log: Final = logging.getLogger("waymark")
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _REQUESTS: Final[dict[Service, type[DecisionRequest]]] = {"controller": SubgoalRequest, "executor": ActionRequest}
 _ANSWERS: Final[dict[Service, Callable[[Decided], Contract]]] = {
@@ -78,28 +84,27 @@ _TOOLS: Final[dict[Service, Tool]] = {
 
 
 class McpEndpoint:
-    """The endpoint of one service.
+    """The endpoint of one service. Host names and origins are checked in front of all routes (`hosts`)."""
 
-    `loopback` says that the service listens on this machine alone: then only pages and names of this machine may ask,
-    lest a web page reaches it by rebinding a name (DNS). Beyond loopback the service's keys guard it.
-    """
-
-    def __init__(self, desk: Desk, *, loopback: bool) -> None:
+    def __init__(self, desk: Desk) -> None:
         service = desk.service
         tool, request, answer = _TOOLS[service], _REQUESTS[service], _ANSWERS[service]
+
+        requests = Validator(request)
 
         async def tools(_: Any, __: PaginatedRequestParams | None) -> ListToolsResult:
             return ListToolsResult(tools=[tool])
 
         async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
             if params.name != tool.name:
-                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {params.name!r}; it has {tool.name}.")
+                asked = printable(params.name, 100)
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {asked!r}; it has {tool.name}.")
             try:
-                decided = await desk.decide([request.model_validate(params.arguments or {})])
-            except ValidationError as error:
-                return _failed(_wrong(error))
+                decided = await desk.decide([requests.python(params.arguments or {})])
+            except InvalidBody as error:
+                return _failed(sentence(error))
             except WaymarkError as error:
-                return _failed(str(error))
+                return _failed(printable(str(error), _LONGEST_MESSAGE))
             except Exception as error:
                 _log.exception("a call of %s failed", tool.name)
                 raise MCPError(INTERNAL_ERROR, "The service failed at this call; its log says more.") from error
@@ -120,32 +125,49 @@ class McpEndpoint:
             server,
             stateless=True,
             json_response=True,
-            security_settings=_security(loopback=loopback),
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             max_request_body_size=desk.limits.body_bytes,
         )
 
     def install(self, app: Starlette) -> None:
         """Answer at `/mcp` of an app, while `running`. Without sessions there is no stream to GET."""
-        app.router.routes.append(Route(_PATH, StreamableHTTPASGIApp(self._requests), methods=["POST"]))
+        app.router.routes.append(Route(PATH, _ShortNames(StreamableHTTPASGIApp(self._requests)), methods=["POST"]))
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What the app's lifespan must hold open; once."""
         return self._requests.run()
 
 
-def _security(*, loopback: bool) -> TransportSecuritySettings:
-    hosts = [each for name in _LOOPBACK for each in (name, f"{name}:*")]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=loopback,
-        allowed_hosts=hosts,
-        allowed_origins=[f"http://{host}" for host in hosts],
-    )
+class _ShortNames:
+    """Refuses calls whose `id` or `method` is long: the protocol has them repeated in answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if len(body) > _SHORT_BODY:
+            with suppress(ValueError):  # the endpoint says that it is no JSON
+                _check_names(from_json(body))
+        read = False
+
+        async def replay() -> Message:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            return message
+
+        await self._app(scope, replay, send)
+
+
+def _check_names(call: Any) -> None:
+    named = call if isinstance(call, dict) else {}
+    for field in ("id", "method"):
+        if isinstance(named.get(field), str) and len(named[field]) > _LONGEST_NAME:
+            raise InputTooLarge(f"{field} is longer than {_LONGEST_NAME} characters.", field=field)
 
 
 def _failed(message: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=message)], is_error=True)
-
-
-def _wrong(error: ValidationError) -> str:
-    """What is wrong with which argument."""
-    return "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()) + "."

@@ -4,6 +4,8 @@
     waymark_request_seconds{route,status}      from a request's arrival to the last byte of its answer, in seconds
     waymark_requests_in_flight                 requests being answered now
     waymark_rejected_total{reason}             requests that were answered with an error, by why (`REASONS`)
+    waymark_connections_closed_total{reason}   connections that the service closed: head_too_large, head_timeout,
+                                               body_timeout, idle, not_reading (its answer), too_many, replaced
     process_*                                  CPU seconds, resident bytes, open files, as prometheus_client has them
 
     controller and executor
@@ -59,8 +61,10 @@ REASONS: Mapping[int, str] = {
     401: "no_key",
     404: "not_found",
     405: "method",
+    403: "origin",
     413: "too_large",
     415: "media_type",
+    421: "host",
     422: "invalid",
     429: "queue_full",
     499: "gone",
@@ -91,6 +95,14 @@ class Requests:
         self._rejected = Counter(
             "waymark_rejected", "Requests that were answered with an error.", ("reason",), registry=self.registry
         )
+
+        self._closed = Counter(
+            "waymark_connections_closed", "Connections that the service closed.", ("reason",), registry=self.registry
+        )
+
+    def closed(self, reason: str) -> None:
+        """The service closed a connection."""
+        self._closed.labels(reason).inc()
 
     def began(self) -> None:
         """A request is there."""

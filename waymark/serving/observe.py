@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waymark.serving import logs, metrics, tracing
 from waymark.serving.settings import ListenSettings
 
-_QUIET = ("/health/", metrics.PATH)
+_QUIET = ("/health", metrics.PATH)
 _UNKNOWN_ROUTE = "unknown"
 _REFUSALS_EVERY = 1.0
 """Seconds between two lines about refusals."""
@@ -39,6 +39,7 @@ def identify(request_id: str) -> None:
 def install(app: FastAPI, requests: metrics.Requests) -> None:
     """Observe all requests of an app, and let `/metrics` tell. Call it after all other middleware was added."""
     app.include_router(metrics.router(requests.registry))
+    app.state.count_closed = requests.closed  # `run` tells it of connections
     app.add_middleware(_Observed, requests=requests)
 
 

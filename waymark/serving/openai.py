@@ -2,9 +2,9 @@
 
 A prompt is text as the checkpoint's own prompt format writes it (`waymark.prompts`; `/info` names the format), the
 completion is what the model writes, unread. Models decode deterministically: greedily, or with a beam of `best_of`.
-What would need sampling or a look inside the prompt is refused by name rather than ignored. Without `max_tokens` an
-answer is as long as the checkpoint allows, not 16 tokens. A stream has one chunk a choice, since an answer is shorter
-than a round trip.
+What would need sampling or a look inside the prompt is refused by name rather than ignored (`openai_request`). Without
+`max_tokens` an answer is as long as the checkpoint allows, not 16 tokens; a text is cut at 4,000 characters. A stream
+has one chunk a choice, since an answer is shorter than a round trip.
 
 Errors have OpenAI's shape and statuses, translated from our problem documents in one place (`_OpenAIErrors`), so
 that whatever refuses a request (keys, limits, the queue) need not know of it.
@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from itertools import accumulate
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import ConfigDict, Field, field_validator, model_validator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,8 +30,10 @@ from waymark.generation import Candidate
 from waymark.generation.batcher import Answer, Query, Work
 from waymark.serving import limits
 from waymark.serving.desk import Desk
-from waymark.serving.json_route import CLIENT_CLOSED_REQUEST, ClientGone, DeadlineMs, cancelled_when_gone
+from waymark.serving.json_route import ClientGone, DeadlineMs, cancelled_when_gone
 from waymark.serving.models import ServedModel
+from waymark.serving.openai_request import CompletionRequest
+from waymark.serving.problems import CLIENT_CLOSED_REQUEST
 
 COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
@@ -40,99 +41,12 @@ _THEIRS: Final = (COMPLETIONS, _MODELS, "/v1/chat/", "/v1/responses", "/v1/embed
 """What paths begin with that their clients ask for, those included that nothing answers here."""
 _PROBLEM: Final = b"application/problem+json"
 _REFUSALS: Final = (400, 401, 404, 413, 429, 500, 503, 504)
-_LONGEST_PROMPT: Final = 1_000_000
+_LONGEST_TEXT: Final = 4_000
+"""Characters of one choice; fewer where there are many, so that all together have a million."""
+_LONGEST_TEXTS: Final = 1_000_000
 
 
 # --- what crosses the wire ----------------------------------------------------------------------------------------
-
-Prompt = Annotated[str, Field(max_length=_LONGEST_PROMPT)]
-
-
-class StreamOptions(Contract):
-    """How a stream ends."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    include_usage: bool = False
-    """Send the usage in a last chunk without choices."""
-
-
-class CompletionRequest(Contract):
-    """`POST /v1/completions`."""
-
-    model: str
-    """Name of a loaded checkpoint, as `/v1/models` lists them."""
-    prompt: Prompt | Annotated[tuple[Prompt, ...], Field(min_length=1)]
-    """Text in the checkpoint's prompt format, or several."""
-    n: Annotated[int, Field(ge=1, le=16)] = 1
-    """Answers to each prompt, best first."""
-    best_of: Annotated[int, Field(ge=1, le=16)] | None = None
-    """Width of the beam that finds them; null: `n`, and 1 is greedy."""
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Cut answers after so many tokens; null: the checkpoint's own limit."""
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    """0: the log-probability of each token; 1: and, decoding greedily, that it was the likeliest."""
-    stop: str | Annotated[tuple[str, ...], Field(max_length=4)] | None = None
-    """End answers before any of these."""
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    temperature: float | None = None
-    """0 or nothing: models here do not sample."""
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Without effect, since nothing is sampled."""
-    seed: int | None = None
-    """Without effect, since nothing is sampled."""
-    user: str | None = None
-    """Without effect."""
-    echo: bool = False
-    """Only false."""
-    suffix: str | None = None
-    """Only null."""
-    frequency_penalty: float | None = None
-    """Only 0."""
-    presence_penalty: float | None = None
-    """Only 0."""
-    logit_bias: dict[str, float] | None = None
-    """Only empty."""
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _refuse_token_numbers(cls, value: object) -> object:
-        if isinstance(value, list) and any(isinstance(one, int | list) for one in value):
-            raise ValueError("token numbers are not understood; send text")
-        return value
-
-    @field_validator("temperature", "echo", "suffix", "frequency_penalty", "presence_penalty", "logit_bias")
-    @classmethod
-    def _refuse_what_is_not_served(cls, value: object) -> object:
-        if value:
-            raise ValueError("not served here: models decode deterministically; leave it out, or give 0 or nothing")
-        return value
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.width < self.n:
-            raise ValueError("best_of must be at least n")
-        if self.logprobs and (self.logprobs > 1 or self.width > 1):
-            raise ValueError(
-                "only the chosen tokens' log-probabilities are known: give logprobs=0, or 1 when n and best_of are 1"
-            )
-        return self
-
-    @property
-    def width(self) -> int:
-        """Of the beam."""
-        return self.best_of or self.n
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """All prompts."""
-        return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """All texts that end an answer."""
-        return (self.stop,) if isinstance(self.stop, str) else self.stop or ()
 
 
 class LogProbs(Contract):
@@ -298,6 +212,7 @@ async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, 
         left = None if deadline_ms is None else max(1, deadline_ms - round((time.monotonic() - began) * 1000))
         scored = await desk.ask(name, works, deadline_ms=left)
         found = [_in_order(candidates, answer) for candidates, answer in zip(found, scored, strict=True)]
+    longest = min(_LONGEST_TEXT, _LONGEST_TEXTS // max(1, sum(map(len, found))))
     generations = [answer.generation for answer in answers]
     read = sum(one.prompt_tokens for one in generations)
     wrote = sum(one.tokens for generation in generations for one in generation.candidates)
@@ -307,7 +222,7 @@ async def _complete(request: CompletionRequest, model: ServedModel, desk: Desk, 
         model=name,
         system_fingerprint=model.info.sha256 or None,
         choices=tuple(
-            _choice(index, one, model.generator.pieces(one.text, prompt), request, model)
+            _choice(index, one, model.generator.pieces(one.text, prompt), request, model, longest)
             for index, (one, prompt) in enumerate(
                 (one, prompt) for candidates, prompt in zip(found, request.prompts, strict=True) for one in candidates
             )
@@ -328,7 +243,7 @@ def _in_order(found: Sequence[Candidate], scored: Answer) -> tuple[Candidate, ..
 
 
 def _choice(
-    index: int, candidate: Candidate, pieces: list[str], request: CompletionRequest, model: ServedModel
+    index: int, candidate: Candidate, pieces: list[str], request: CompletionRequest, model: ServedModel, longest: int
 ) -> Choice:
     text = candidate.text
     # A model that stops because it may write no more has as many tokens as one whose end token comes last.
@@ -336,6 +251,10 @@ def _choice(
     if request.max_tokens is not None and len(pieces) > request.max_tokens:
         pieces = pieces[: request.max_tokens]
         text, finish = "".join(pieces), "length"
+    if len(text) > longest:
+        text, finish = text[:longest], "length"
+        pieces = _within(pieces, longest)
+        pieces[-1] = pieces[-1][: longest - sum(map(len, pieces[:-1]))]
     ends = [place for stop in request.stops if stop and (place := text.find(stop)) >= 0]
     if ends:
         text, finish = text[: min(ends)], "stop"

@@ -1,6 +1,6 @@
-"""What stands in front of every service: request ids, keys, admission, the limit on bodies, and problem documents.
+"""What stands in front of every service: request ids, host names, keys, admission, bounds on bodies, problem documents.
 
-`install(app)` gives an app all five, in this order, so that a refusal costs as little as it can. The request id is
+`install(app)` gives an app all of them, in this order, so that a refusal costs as little as it can. The request id is
 taken from `X-Request-ID` or made, and sent back in the same header; an error becomes an RFC 9457 problem document with
 that id. No answer holds a traceback; the log does, beside the request id.
 """
@@ -11,8 +11,9 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -25,10 +26,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waymark.contracts import FieldProblem, Problem
 from waymark.errors import (
     DeadlineExceeded,
+    HostRefused,
     InputTooLarge,
     InvalidInput,
     JobStoreUnavailable,
     NotFound,
+    OriginRefused,
     QueueFull,
     RecordDamaged,
     ServiceUnavailable,
@@ -38,10 +41,16 @@ from waymark.errors import (
 )
 from waymark.serving import observe
 from waymark.serving.auth import Keys, RequireKey
+from waymark.serving.hosts import Edge
+from waymark.serving.json_bounds import MOST_VALUES, check_values
+from waymark.serving.text import printable
+from waymark.serving.validation import field_problems, sentence
 
 _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     InputTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HostRefused: HTTPStatus.MISDIRECTED_REQUEST,
+    OriginRefused: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
@@ -58,10 +67,14 @@ _KINDS: Final = {
     415: "UnsupportedMediaType",
     500: "InternalError",
 }
+_DETAIL_LENGTH: Final = 2_000
+_FIELD_LENGTH: Final = 200
 _DROPPED_BYTES: Final = 64_000_000
 """Of a body over the limit, so much is read and dropped: who sends it all before he reads gets his answer too."""
 _ADMITTED_AT_ONCE: Final = 4
 """Requests that are let in, read and checked in one round of the event loop."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Status in log and metrics of a request whose caller has left."""
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _log = logging.getLogger("waymark")
 
@@ -70,24 +83,30 @@ def install(
     app: FastAPI,
     *,
     max_body_bytes: int = 4_000_000,
+    most_values: Mapping[str, int] = MappingProxyType({}),
+    hosts: Collection[str] | None = None,
     keys: Keys | None = None,
     open_paths: Collection[str] = (),
     asking: Collection[str] = (),
     admit: Callable[[], None] = lambda: None,
 ) -> None:
-    """Give an app request ids, the keys that it asks for, the limit on bodies, and problem documents for errors.
+    """Give an app request ids, checks of host names and keys, the bounds on bodies, and problem documents for errors.
 
-    Whoever asks for one of the `open_paths` needs no key. `admit` is called at each request for one of the paths
-    `asking`, before its body is read; what it raises is the answer.
+    A body has at most `max_body_bytes` bytes, and at most MOST_VALUES values or what `most_values` says for its path.
+    The service answers to the names `hosts` (see `hosts.allowed_hosts`). Who asks for one of the `open_paths` needs no
+    key. `admit` is called at each request for one of the paths `asking`, before its body is read; what it raises is the
+    answer.
     """
     app.add_exception_handler(WaymarkError, _on_waymark_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_middleware(_BodyLimit, limit=max_body_bytes)
+    app.add_middleware(_BodyLimit, limit=max_body_bytes, most_values=most_values)
     if asking:
         app.add_middleware(_Admission, paths=asking, admit=admit)
     if keys is not None:
         app.add_middleware(RequireKey, keys=keys, open_paths=open_paths)
+    app.router.redirect_slashes = False  # `Edge` leaves nothing to redirect
+    app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(_Requests)
 
 
@@ -103,17 +122,19 @@ def problem_response(
     request_id: str,
     *,
     errors: tuple[FieldProblem, ...] = (),
+    more_errors: int = 0,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """One problem document; `kind` is the error's name, e.g. `InvalidInput`."""
+    """One problem document of at most 64 kB; `kind` is the error's name, e.g. `InvalidInput`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind)
     problem = Problem(
         type="urn:waymark:" + words.lower().replace(" ", "-"),
         title=words.capitalize(),
         status=status,
-        detail=detail,
+        detail=printable(detail, _DETAIL_LENGTH),
         request_id=request_id,
         errors=errors,
+        more_errors=more_errors,
     )
     return Response(problem.model_dump_json(), status, headers=headers, media_type="application/problem+json")
 
@@ -124,7 +145,8 @@ def error_response(scope: Scope, error: WaymarkError) -> Response:
     status = next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("request %s failed: %s", _request_id(scope), error)
-    errors = () if error.field is None else (FieldProblem(field=error.field, message=error.message),)
+    field = None if error.field is None else printable(error.field, _FIELD_LENGTH)
+    errors = () if field is None else (FieldProblem(field=field, message=printable(error.message, _DETAIL_LENGTH)),)
     headers = {}
     if isinstance(error, ServiceUnavailable | JobStoreUnavailable):
         headers["Retry-After"] = str(getattr(error, "retry_seconds", 1))
@@ -140,24 +162,17 @@ async def _on_waymark_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = tuple(
-        FieldProblem(field="", message=f"The body is not valid JSON: {one['ctx']['error']}")
-        if one["type"] == "json_invalid"
-        else FieldProblem(
-            field=".".join(str(part) for part in one["loc"][1:]),
-            message=one["msg"].removeprefix("Value error, "),  # a word of pydantic's for our own messages
-        )
-        for one in error.errors()
+    errors, more = field_problems(error)
+    return problem_response(
+        422, "InvalidInput", sentence(error), _request_id(request.scope), errors=errors, more_errors=more
     )
-    detail = "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in errors[:3])
-    return problem_response(422, "InvalidInput", f"{detail}.", _request_id(request.scope), errors=errors)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # how FastAPI says that a body is not even text
         return problem_response(422, "InvalidInput", "The body is not valid JSON.", _request_id(request.scope))
-    path, method = request.url.path, request.method
+    path, method = printable(request.scope["path"], _FIELD_LENGTH), request.method
     detail = {
         404: f"There is nothing at {path}; /docs lists what there is.",
         405: f"{path} does not answer {method}; use {(error.headers or {}).get('Allow', 'another method')}.",
@@ -254,9 +269,10 @@ class _Admission:
 class _BodyLimit:
     """Reads a body before the app does, and keeps no more of it than the limit."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, most_values: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
+        self._most_values = most_values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -265,23 +281,29 @@ class _BodyLimit:
         length = Headers(scope=scope).get("content-length", "")
         announced = int(length) if length.isdecimal() else 0
         too_large = announced > self._limit
-        body = b""
+        body = bytearray()
         read, more = 0, announced <= self._limit + _DROPPED_BYTES
         while more and read <= self._limit + _DROPPED_BYTES:
             message = await receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect":  # nobody reads this answer; log and metrics do
+                await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
                 return
             part = message.get("body", b"")
             more = message.get("more_body", False)
             read += len(part)
             too_large = too_large or read > self._limit
-            body = b"" if too_large else body + part
+            if too_large:
+                body.clear()
+            else:
+                body += part
         if too_large:
             raise InputTooLarge(
                 f"The body is over the limit of {self._limit} bytes.",
                 remedy="Send fewer items or fewer turns.",
                 field="",
             )
+        check_values(body, self._most_values.get(scope["path"], MOST_VALUES))
+        whole = bytes(body)
         replayed = False
 
         async def replay() -> Message:
@@ -289,6 +311,6 @@ class _BodyLimit:
             if replayed:
                 return await receive()
             replayed = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": whole, "more_body": False}
 
         await self._app(scope, replay, send)

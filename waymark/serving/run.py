@@ -16,15 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
 from waymark.process import part_cores, put_python_first
+from waymark.serving.connections import Connection, ConnectionLimits, Guard
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3
@@ -77,6 +78,7 @@ def serve(
     app: FastAPI,
     bound: socket.socket,
     *,
+    limits: ConnectionLimits | None = None,
     grace_seconds: float = 10.0,
     engine_cores: int = 0,
     collect_after: int | None = None,
@@ -95,17 +97,6 @@ def serve(
     except OSError as error:  # another process bound the port as well, and listened first
         host, port, *_ = bound.getsockname()
         raise _in_use(host, port) from error
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        loop="uvloop",
-        log_config=None,
-        access_log=False,  # `observe` writes it
-        server_header=False,
-        proxy_headers=False,  # nothing asks for a caller's address
-        timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
-        lifespan="on",
-    )
     # The model's thread comes back from native code and needs the interpreter at once, for its next batch; by default
     # a busy event loop lets go of it after 5 ms only.
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -120,64 +111,40 @@ def serve(
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    server = _Server(config, begin, drain, engine_cores)
+    server = Server(app, limits, grace_seconds=grace_seconds, begin=begin, drain=drain, engine_cores=engine_cores)
     server.run(sockets=[bound])
     if server.failure is not None:
         raise server.failure
 
 
-class OneWrite:
-    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
-
-    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the transport's own."""
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Send this at the end of the round."""
-        if not self._parts:
-            self._loop.call_soon(self.flush)
-        self._parts.append(data)
-
-    def flush(self) -> None:
-        """Send it now."""
-        if self._parts and not self._transport.is_closing():
-            self._transport.write(b"".join(self._parts))
-        self._parts.clear()
-
-    def close(self) -> None:
-        """Send what is written, then close."""
-        self.flush()
-        self._transport.close()
-
-
-class _Protocol(HttpToolsProtocol):
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
-        """Begin with a connection."""
-        self._writer = OneWrite(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", self._writer))
-
-    def on_response_complete(self) -> None:
-        """Send an answer that is whole: the next round of a busy event loop is many milliseconds away."""
-        self._writer.flush()
-        super().on_response_complete()
-
-
-class _Server(uvicorn.Server):
-    """Begins beside the open port, and tells the app of a signal at once, not when it comes to shutting down."""
+class Server(uvicorn.Server):
+    """uvicorn with our rules for connections; `begin` runs beside the open port, `drain` at a signal at once."""
 
     def __init__(
-        self, config: uvicorn.Config, begin: Callable[[], None], drain: Callable[[], None], engine_cores: int
+        self,
+        app: FastAPI,
+        limits: ConnectionLimits | None = None,
+        *,
+        grace_seconds: float = 10.0,
+        begin: Callable[[], None] = lambda: None,
+        drain: Callable[[], None] = lambda: None,
+        engine_cores: int = 0,
     ) -> None:
-        super().__init__(config)
+        self._guard = Guard(limits, getattr(app.state, "count_closed", lambda _: None))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=cast("type[Connection]", partial(Connection, guard=self._guard)),
+                ws="none",
+                loop="uvloop",
+                log_config=None,
+                access_log=False,  # `observe` writes it
+                server_header=False,
+                proxy_headers=False,  # nothing asks for a caller's address
+                timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
+                lifespan="on",
+            )
+        )
         self.failure: Exception | None = None
         self._begin = begin
         self._beginning = threading.Thread(target=self._begin_or_stop, name="begin", daemon=True)
@@ -198,6 +165,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer, then begin."""
         await super().startup(sockets)
+        self._watching = asyncio.create_task(self._guard.watch())
         if not self.should_exit:
             self._beginning.start()
 
@@ -207,6 +175,7 @@ class _Server(uvicorn.Server):
         while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         await super().shutdown(sockets)
+        self._watching.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop admitting, then stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -14,8 +15,10 @@ from waymark.errors import InvalidInput
 from waymark.generation.load import Engine
 from waymark.process import available_cores
 from waymark.serving import logs
+from waymark.serving.connections import ConnectionLimits
 
 Service = Literal["controller", "executor"]
+_HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
@@ -39,6 +42,23 @@ class ListenSettings(BaseSettings):
     """A file with more keys, one a line; a line that begins with `#` is a comment."""
     allow_remote: bool = False
     """Listen beyond loopback without asking for a key: only on a network that you trust."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names under which callers may address the service, besides those of this machine. None: any name where the
+    service asks for keys or listens beyond loopback, else those of this machine alone."""
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = ConnectionLimits.connections
+    """Connections open at once; fewer where the process may open few files."""
+    max_head_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = ConnectionLimits.head_bytes
+    """Bytes of URL and headers together; over it, 431."""
+    head_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.head_seconds
+    """How long the headers of a request may take to arrive; over it, 408."""
+    body_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.body_seconds
+    """How long a body may pause while it arrives; over it, 408."""
+    body_rate: Annotated[float, Field(gt=0)] = ConnectionLimits.body_rate
+    """Bytes a second that a body must arrive with once `body_seconds` have passed; under it, 408."""
+    idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.idle_seconds
+    """How long a connection is kept open between two requests."""
+    write_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.write_seconds
+    """How long a caller may read nothing of its answer before the connection is closed."""
     log: logs.Form = "text"
     """`json`: one document a line, for machines."""
 
@@ -46,6 +66,30 @@ class ListenSettings(BaseSettings):
     def asks_for_key(self) -> bool:
         """Whether callers must show a key."""
         return bool(self.api_keys.get_secret_value().strip(", ")) or self.api_keys_file is not None
+
+    @property
+    def connections(self) -> ConnectionLimits:
+        """The limits of its connections."""
+        return ConnectionLimits(
+            connections=self.max_connections,
+            head_bytes=self.max_head_bytes,
+            head_seconds=self.head_seconds,
+            body_seconds=self.body_seconds,
+            body_rate=self.body_rate,
+            idle_seconds=self.idle_seconds,
+            write_seconds=self.write_seconds,
+        )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _parse_hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        wrong = next((host for host in hosts if not _HOST.fullmatch(host)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no host name; give names without scheme, port or path, between commas")
+        return hosts
 
     @field_validator("api_keys_file", mode="before")
     @classmethod

@@ -1,0 +1,429 @@
+"""The HTTP connections of every service: limits on heads, on time and on how many there are.
+
+`Connection` is uvicorn's protocol with these rules, so that they hold in front of every route:
+
+- URL and headers together have at most `head_bytes`; over it the answer is 431 and the connection is closed.
+- A head has `head_seconds`. A body may pause for `body_seconds`, and needs `body_rate` bytes a second over all. Over
+  these times the answer is 408. A connection without a request is closed after `idle_seconds`, one whose caller does
+  not read its answer after `write_seconds`.
+- At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
+  longest for a request. Where none can be replaced the new one gets 503.
+- An offer to upgrade (`Upgrade: h2c`, `websocket`, …) is ignored, as RFC 9110 section 7.8 allows, and the body is read.
+- The authority of an absolute URL replaces the `Host` header (RFC 9112, section 3.2.2). Trailers are dropped.
+
+One task looks at all connections about once a second, so that a request needs no timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Literal, cast
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from waymark.contracts import Problem
+
+Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "too_many", "replaced"]
+"""Why a connection was closed by the service."""
+
+_LINGER_SECONDS: Final = 3.0
+"""How long what a refused caller still sends is read and dropped, so that the refusal reaches it."""
+_MAX_HEADERS: Final = 256
+_LOOK_SECONDS: Final = 1.0
+_SPARE_FILES: Final = 32
+"""Descriptors that are left for everything that is no connection."""
+_REPLACEABLE_SECONDS: Final = 0.1
+_REPLACEABLE_BODY_SECONDS: Final = 2.0
+_RESCAN_SECONDS: Final = 0.05
+_UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """See the module; sizes in bytes, times in seconds."""
+
+    connections: int = 2_048
+    head_bytes: int = 65_536
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    body_rate: float = 1_000.0
+    idle_seconds: float = 5.0
+    write_seconds: float = 30.0
+
+    @property
+    def look_seconds(self) -> float:
+        """How often connections are looked at."""
+        shortest = min(self.head_seconds, self.body_seconds, self.idle_seconds, self.write_seconds)
+        return max(0.02, min(_LOOK_SECONDS, shortest / 4))
+
+
+class Guard:
+    """The connections of one server: how many there may be, and which have to go."""
+
+    def __init__(
+        self, limits: ConnectionLimits | None = None, count: Callable[[Reason], object] = lambda _: None
+    ) -> None:
+        self.limits = limits or ConnectionLimits()
+        self.count = count
+        self.open: set[Connection] = set()
+        self._most = self.limits.connections
+        self._replaceable: list[Connection] = []
+        self._scan_at = 0.0
+
+    async def watch(self) -> None:
+        """Close what is over its time, until cancelled."""
+        while True:
+            self._most = min(self.limits.connections, _room_for_connections(len(self.open)))
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.open):
+                connection.check(now)
+            await asyncio.sleep(self.limits.look_seconds)
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more connection may be opened; makes room by closing one that waits for a request."""
+        if len(self.open) < self._most:
+            return True
+        if not self._replaceable and now >= self._scan_at:
+            self._scan_at = now + _RESCAN_SECONDS
+            waiting = [each for each in self.open if each.waits_since(now) is not None]
+            self._replaceable = sorted(waiting, key=lambda each: each.waits_since(now) or 0, reverse=True)
+        while self._replaceable:
+            oldest = self._replaceable.pop()
+            if oldest in self.open and oldest.waits_since(now) is not None:
+                self.count("replaced")
+                oldest.abort()
+                return True
+        return False
+
+
+def _room_for_connections(connections: int) -> int:
+    """How many connections the limit on open files leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 1_000_000
+    try:
+        others = len(os.listdir("/proc/self/fd")) - connections
+    except OSError:  # not on Linux
+        others = 64
+    return max(1, soft - max(0, others) - min(_SPARE_FILES, soft // 4))
+
+
+class OneWrite:
+    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
+
+    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's own."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this at the end of the round."""
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Send it now."""
+        if self._parts and not self._transport.is_closing():
+            self._transport.write(b"".join(self._parts))
+        self._parts.clear()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self.flush()
+        self._transport.close()
+
+
+class _HeadTooLarge(Exception):
+    """Ends parsing at once."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        guard: Guard | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._guard = guard or Guard()
+        self._limits = self._guard.limits
+        self._writer: OneWrite
+        self._phase: Literal["idle", "head", "body", "dropping"] = "idle"
+        self._since = 0.0
+        """When the phase began, in the loop's time."""
+        self._heard = 0.0
+        """When something came last."""
+        self._served = False
+        """Whether a request was answered."""
+        self._head_bytes = 0
+        self._unread = 0
+        """Bytes since the parser last made something of them."""
+        self._body_bytes = 0
+        self._offered_upgrade = False
+        self._buffered = 0
+        self._buffered_since = 0.0
+
+    # --- connection ---------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        """Begin with a connection, or refuse it."""
+        self._since = self._heard = now = self.loop.time()
+        self._writer = OneWrite(transport, self.loop)
+        room = self._guard.has_room(now)
+        super().connection_made(cast("asyncio.Transport", self._writer))
+        self._guard.open.add(self)
+        if not room:
+            self._guard.count("too_many")
+            self._answer(503, "ServiceUnavailable", "Too many connections are open. Try again.", "retry-after: 1\r\n")
+            self._drop()
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._guard.open.discard(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close it without regard to what is still to be sent."""
+        self._guard.open.discard(self)
+        self._writer.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if self._phase == "dropping":
+            return
+        self._heard = self.loop.time()
+        self._unread += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadTooLarge):
+                self._refuse_head()
+                return
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        if self._unread > self._limits.head_bytes:  # of one header, a chunk's extension or trailers
+            self._refuse_head()
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes the rest for another protocol. Another parser reads the same head without the offer.
+                data = b"".join([*self._head_without_upgrade(), data[upgrade.args[0] :]])
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self._offered_upgrade = False
+                continue
+            return
+
+    def _head_without_upgrade(self) -> Iterator[bytes]:
+        method = self.parser.get_method()
+        yield b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [each for each in value.split(b",") if each.strip().lower() not in _UPGRADE_HEADERS]
+                if kept:
+                    yield b"connection: %b\r\n" % b",".join(kept).strip()
+            elif name not in _UPGRADE_HEADERS:
+                yield b"%b: %b\r\n" % (name, value)
+        yield b"\r\n"
+
+    # --- what the parser found ----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._phase, self._since, self._head_bytes = "head", self._heard, 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of its URL."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        if self._phase == "head":  # else it is a trailer, which nobody has asked for
+            self._count_head(len(name) + len(value) + 4)
+            if len(self.headers) >= _MAX_HEADERS:
+                raise _HeadTooLarge
+            super().on_header(name, value)
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.head_bytes:
+            raise _HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("no tunnels here")
+            self._offered_upgrade = True
+            return
+        if not self.url.startswith(b"/"):
+            self._take_host_of_url()
+        super().on_headers_complete()
+        self._phase, self._since, self._body_bytes, self._unread = "body", self._heard, 0, 0
+
+    def _take_host_of_url(self) -> None:
+        url: Any = httptools.parse_url(self.url)
+        if url.host:
+            host = b"[%b]" % url.host if b":" in url.host else url.host
+            host = host if url.port is None else b"%b:%d" % (host, url.port)
+            self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+            self.headers.append((b"host", host))
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._body_bytes += len(body)
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if not self._offered_upgrade:
+            self._phase, self._since, self._unread = "idle", self._heard, 0
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Send an answer that is whole: the next round of a busy event loop is many milliseconds away."""
+        self._writer.flush()
+        self._served = True
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, which uvicorn does not say
+        return cycle is not None and not cycle.response_complete
+
+    def waits_since(self, now: float) -> float | None:
+        """Since when it waits for a request, or for the rest of one; None while it must not be replaced."""
+        if self._phase == "dropping":
+            return self._since
+        if self._phase == "body":
+            return self._since if now - self._since > _REPLACEABLE_BODY_SECONDS else None
+        return None if self._is_answering or now - self._since < _REPLACEABLE_SECONDS else self._since
+
+    def check(self, now: float) -> None:
+        """Close it when it is over one of its times."""
+        limits = self._limits
+        if self._phase == "dropping":
+            if now - self._since > _LINGER_SECONDS:
+                self.abort()
+            return
+        if self._is_stuck(now):
+            self._guard.count("not_reading")
+            self.abort()
+        elif self.transport.is_closing():
+            return
+        elif self._phase == "body":
+            if self.flow.read_paused:  # the service is not ready for more
+                self._since = self._heard = now
+                self._body_bytes = 0
+            slow = now - self._since > limits.body_seconds + self._body_bytes / limits.body_rate
+            if slow or now - self._heard > limits.body_seconds:
+                self._time_out("body_timeout", "The body did not arrive in time. Send it faster.")
+        elif self._is_answering:
+            return
+        elif self._phase == "head":
+            if now - self._since > limits.head_seconds:
+                self._time_out("head_timeout", "The headers did not arrive in time. Send them faster.")
+        elif now - self._since > (limits.idle_seconds if self._served else limits.head_seconds):
+            self._guard.count("idle")
+            self.transport.close()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether the caller has read nothing of what is to be sent for too long."""
+        buffered = self._writer.get_write_buffer_size()
+        if buffered != self._buffered or not buffered:
+            self._buffered, self._buffered_since = buffered, now
+        return now - self._buffered_since > self._limits.write_seconds
+
+    def _time_out(self, reason: Reason, detail: str) -> None:
+        self._guard.count(reason)
+        # Of a request whose answer has begun, or is whole, nothing more can be said.
+        if self._phase == "head" or (self._is_answering and not self.cycle.response_started):
+            self._answer(408, "RequestTimeout", detail)
+        self._drop()
+        self.transport.close()
+
+    # --- refusals -----------------------------------------------------------------------------------------------------
+
+    def _refuse_head(self) -> None:
+        self._guard.count("head_too_large")
+        if self._is_answering:  # an answer may have begun
+            self._drop()
+            self.transport.close()
+            return
+        limit = self._limits.head_bytes
+        self._answer(
+            431,
+            "HeadTooLarge",
+            f"URL and headers are over the limit of {limit} bytes or {_MAX_HEADERS} headers. Send less of them.",
+        )
+        self._drop()
+        self._since = self.loop.time()
+        # Closed at once, the connection would be reset under a caller that still sends, before it reads this.
+        with contextlib.suppress(OSError, NotImplementedError):
+            self._writer.write_eof()
+
+    def _answer(self, status: int, kind: str, detail: str, headers: str = "") -> None:
+        words = {"HeadTooLarge": "head too large", "RequestTimeout": "request timeout"}.get(kind, "service unavailable")
+        problem = Problem(
+            type="urn:waymark:" + words.replace(" ", "-"),
+            title=words.capitalize(),
+            status=status,
+            detail=detail,
+            request_id=uuid.uuid4().hex,
+        )
+        content = problem.model_dump_json()
+        self._writer.write(
+            (
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
+                f"content-length: {len(content)}\r\nx-request-id: {problem.request_id}\r\n{headers}"
+                f"connection: close\r\n\r\n{content}"
+            ).encode()
+        )
+        self._writer.flush()
+
+    def _drop(self) -> None:
+        """Read nothing more, and free what was read."""
+        self._phase = "dropping"
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
+        self.url, self.headers = b"", []
+        self.flow.resume_reading()

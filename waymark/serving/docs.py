@@ -1,0 +1,53 @@
+"""The page at `/docs`: Swagger UI over `/openapi.json`, from files of this package.
+
+The page and the document hold nothing of anybody's, so they need no key. Nothing is fetched from another host.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.staticfiles import StaticFiles
+
+_FOLDER: Final = Path(__file__).with_name("swagger")
+_PAGE: Final = "index.html"
+_FILES: Final = frozenset({"favicon-32x32.png", "start.js", "swagger-ui-bundle.js", "swagger-ui.css"})
+_PATHS: Final = ("/docs", "/redoc")
+_HEADERS: Final = {
+    # Swagger UI styles elements as it draws them, and its pictures are in its style sheet.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+def paths() -> frozenset[str]:
+    """Every path of the page and of what it reads."""
+    return frozenset({*_PATHS, "/openapi.json", *(f"/docs/{file}" for file in _FILES)})
+
+
+def install(app: FastAPI) -> None:
+    """Give an app, which was made without FastAPI's own pages, this one. It is no part of the OpenAPI document."""
+    files = StaticFiles(directory=_FOLDER)
+
+    async def serve(name: str, request: Request) -> Response:
+        response = await files.get_response(name, request.scope)
+        response.headers.update(_HEADERS)
+        return response
+
+    async def page(request: Request) -> Response:
+        return await serve(_PAGE, request)
+
+    async def file(request: Request) -> Response:
+        return await serve(request.url.path.rpartition("/")[2], request)
+
+    for path in _PATHS:
+        app.add_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+    for name in _FILES:
+        app.add_route(f"/docs/{name}", file, methods=["GET", "HEAD"], include_in_schema=False)

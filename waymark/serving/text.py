@@ -1,0 +1,17 @@
+"""Text of callers where people and programs read it: one line, of bounded length."""
+
+from __future__ import annotations
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """The text with everything escaped that a terminal or a log's reader could take for more than a character.
+
+    Escaped are control characters, line and paragraph separators, marks of direction and lone surrogates, as Python
+    writes them (`\\n`, `\\x1b`, `\\u202e`). What is over `limit` characters is cut, and the cut is shown.
+    """
+    whole = text if limit is None else text[: limit + 1]
+    if not whole.isprintable():
+        whole = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in whole)
+    if limit is not None and len(whole) > limit:
+        return whole[: limit - 1] + "…"
+    return whole
