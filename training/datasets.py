@@ -2,11 +2,13 @@
 
 Prompts come from the same fold and the same renderer that serving uses; nothing here writes prompt text.
 
-    controller   at the start of each sub-goal: which sub-goal comes next
+    controller   at the start of each sub-goal, or at every step: which sub-goal to follow now
     first        only the first of those
     executor     at each step of a sub-goal: the next action; after its last step: the sub-goal has ended (but for
                  the step that solves the task: nobody is asked after that, and it may have cut the sub-goal short)
     flat         at each step: the next action, no sub-goals in the state
+
+The published training data differ from this in several points: `training.published` makes them byte for byte.
 
 On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev.parquet`, a row an example) and
 `manifest.json`: what it was made from, how, and its statistics.
@@ -36,6 +38,8 @@ from waymark.subgoals import Segment
 from waymark.tasks import Split, find_task
 
 MANIFEST = "manifest.json"
+ControllerExamples = Literal["on-end", "every-step"]
+"""When the controller is asked along a path: as a sub-goal begins, or before every action and every end, as published."""
 Sampling = Literal["all", "published"]
 """Which training trajectories make a dataset: all that were recorded, or down-sampled as published."""
 PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}
@@ -72,8 +76,11 @@ class Decision:
     answer: str | None
 
 
-def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Iterator[Decision]:
+def decisions(
+    trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
+) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
+    every_step = role == "controller" and controller == "every-step"
     state = fold.start(trajectory.task, trajectory.look, trajectory.inventory)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
@@ -81,13 +88,20 @@ def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Ite
             yield Decision(state, segment.subgoal)
         if role != "flat":
             state = fold.with_subgoal(state, segment.subgoal)
-        for step in steps:
+        for place, step in enumerate(steps):
+            if every_step and place and not detour:
+                yield Decision(state, segment.subgoal)
             if role in ("executor", "flat") and not detour:
                 yield Decision(state, step.action)
             state = fold.after_step(state, step.action, step.observation, step.look, step.inventory, step.score)
-        if role == "executor" and steps and not detour and state.score < SOLVED:
+        ends = bool(steps) and (state.score < SOLVED or segment.stop < len(trajectory.steps))
+        if every_step and ends and not detour:
+            yield Decision(state, segment.subgoal)
+        if role == "executor" and ends and not detour:
             yield Decision(state, None)
-        if role != "flat":
+        if role != "flat" and ends:
+            state = fold.after_subgoal_ended(state)
+        elif role != "flat":
             state = fold.with_subgoal_ended(state)
 
 
@@ -101,12 +115,13 @@ def examples(
     annotations: dict[PathKey, Annotation],
     role: Role,
     prompt_format: PromptFormat,
+    controller: ControllerExamples = "on-end",
 ) -> list[Example]:
     """The dataset of one role. Raises KeyError for a trajectory that was not annotated."""
     made: list[Example] = []
     for trajectory in trajectories:
         annotation = annotations[trajectory.key]
-        for decision in decisions(trajectory, annotation, role):
+        for decision in decisions(trajectory, annotation, role, controller):
             state = decision.state
             made.append(
                 Example(

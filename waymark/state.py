@@ -1,4 +1,4 @@
-"""The fold from an episode's events to the agent's state: start -> after_step -> with_subgoal.
+"""The fold from an episode's events to the agent's state: start -> after_step -> after_subgoal_ended -> with_subgoal.
 
 Pure functions. Training folds recorded trajectories and the env-runner folds live episodes through the same
 code, so history, score units and the alignment of look and inventory with their step are decided here once:
@@ -6,7 +6,8 @@ code, so history, score units and the alignment of look and inventory with their
 - `look`, `inventory` and `observation` are those after the last action;
 - `turns` keeps every turn; `recent` cuts it to what a service reads;
 - the current sub-goal is the last one given, the completed ones are all before it;
-- an ended sub-goal is no turn: it stays the current one until the next is given, which may be the same again.
+- a sub-goal that the executor ends is a turn without an action; it stays the current one until the next is given,
+  which may be the same again. Formats that show only actions read the state through `actions_only`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ OTHER_AGES = ("tree", "plant", "seed")
 """Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
 _ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
 _READING = re.compile(r"-?\d+ degrees|\d+ ticks")
+_WALKED = "move to the "
+_NAMED = "This room is called the "
+_LONGEST_NAME = 500
+_MOST_TURNS = 1_000
+"""Turns that a state may carry at most."""
 
 
 def room_of(look: str) -> str | None:
@@ -44,7 +50,9 @@ def canonical(text: str) -> str:
 
 def start(task: str, look: str, inventory: str) -> AgentState:
     """The state before the first action."""
-    return AgentState(task=task, look=look, inventory=inventory, visited_rooms=_visit((), look))
+    return AgentState(
+        task=task, look=look, inventory=inventory, visited_rooms=_visit((), look), named_rooms=name_rooms((), "", look)
+    )
 
 
 def after_step(state: AgentState, action: str, observation: str, look: str, inventory: str, score: int) -> AgentState:
@@ -59,6 +67,20 @@ def after_step(state: AgentState, action: str, observation: str, look: str, inve
             "step": state.step + 1,
             "turns": (*state.turns, turn),
             "visited_rooms": _visit(state.visited_rooms, look),
+            "named_rooms": name_rooms(state.named_rooms or (), observation, look),
+        }
+    )
+
+
+def after_subgoal_ended(state: AgentState) -> AgentState:
+    """The state once the executor has ended its sub-goal: one turn later, in the same scene."""
+    turn = Turn(action=None, observation=state.observation, reward=0)
+    return state.model_copy(
+        update={
+            "step": state.step + 1,
+            "turns": (*state.turns, turn),
+            "ended_subgoals": state.ended_subgoals + 1,
+            "subgoal_step": None,
         }
     )
 
@@ -76,7 +98,7 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
 
 
 def with_subgoal_ended(state: AgentState) -> AgentState:
-    """The state once the executor has said that its sub-goal has ended."""
+    """The state once its sub-goal is over without a turn of its own: by a rule of play, or after an unknown action."""
     return state.model_copy(update={"subgoal_step": None})
 
 
@@ -85,9 +107,40 @@ def scene(state: AgentState) -> Scene:
     return _READING.sub("", state.look), _READING.sub("", state.inventory)
 
 
-def recent(state: AgentState, turns: int) -> AgentState:
-    """The same state with only its last `turns` turns: what is worth sending to a service."""
-    return state.model_copy(update={"turns": state.turns[max(0, len(state.turns) - turns) :]})
+def recent(state: AgentState, actions: int) -> AgentState:
+    """The same state with only its last `actions` actions and the ended sub-goals among them: what is worth sending.
+
+    A format that shows only actions sees as many of them as one that shows all turns. At most 1,000 turns are kept.
+    """
+    first, left = len(state.turns), actions
+    while first and (left or (actions and state.turns[first - 1].action is None)):
+        first -= 1
+        left -= state.turns[first].action is not None
+    return state.model_copy(update={"turns": state.turns[max(first, len(state.turns) - _MOST_TURNS) :]})
+
+
+def actions_only(state: AgentState) -> AgentState:
+    """The same state as if ended sub-goals were no turns: neither shown nor counted."""
+    turns = tuple(turn for turn in state.turns if turn.action is not None)
+    ended = max(state.ended_subgoals, len(state.turns) - len(turns))
+    if not ended:
+        return state
+    given = state.subgoal_step
+    return state.model_copy(
+        update={
+            "step": max(1, state.step - ended),
+            "turns": turns,
+            "ended_subgoals": 0,
+            "subgoal_step": None if given is None else max(1, given - ended),
+        }
+    )
+
+
+def name_rooms(rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
+    """The rooms of the published prompts: first the one that the answer to a walk ends with, then the one that a look
+    names, each once. `This outside location is called …` names none, and a teleport's answer does not either."""
+    named = [observation.partition(_WALKED)[2][:-1], look.partition(_NAMED)[2].partition(".")[0]]
+    return tuple(dict.fromkeys((*rooms, *(room[:_LONGEST_NAME] for room in named if room))))
 
 
 def _visit(rooms: tuple[str, ...], look: str) -> tuple[str, ...]:

@@ -290,7 +290,7 @@ def is_over(state: AgentState) -> bool:
 
 def _has_changed(subgoal: str, state: AgentState) -> bool:
     """Whether the last action read what the sub-goal watches under another state of matter than it names."""
-    watched, read = _WATCHED.fullmatch(subgoal), _READ.fullmatch(state.turns[-1].action)
+    watched, read = _WATCHED.fullmatch(subgoal), _READ.fullmatch(state.turns[-1].acted)
     return bool(watched and read and read[2] == watched[2] and read[1] != watched[1])
 
 
@@ -351,7 +351,7 @@ def is_reached(subgoal: str, state: AgentState) -> bool:
     if name == "move":
         thing, _, place = rest.partition(", ")
         return holds(state.look, place, thing)
-    return name == "time_slide" and any(turn.action.lower() == f"look at {rest}" for turn in state.turns)
+    return name == "time_slide" and any(turn.acted.lower() == f"look at {rest}" for turn in state.turns)
 
 
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)

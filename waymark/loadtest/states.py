@@ -68,5 +68,7 @@ def _moments(result: EpisodeResult, opening: Opening) -> Iterator[RecordedState]
             yield RecordedState(task=result.task, asked="executor", state=fold.recent(state, _HISTORY))
         if turn.action is not None:
             state = fold.after_step(state, turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-        if turn.action is None or not turn.known:
+        if turn.action is None:
+            state = fold.after_subgoal_ended(state)
+        elif not turn.known:
             state = fold.with_subgoal_ended(state)
