@@ -6,9 +6,9 @@ standard library and pydantic, so that a client needs nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Role = Literal["controller", "first", "executor", "flat"]
 """What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
@@ -270,6 +270,15 @@ class AgentConfig(Contract):
     repair: bool | Literal["similarity"] = True
     """Replace actions that the environment does not know by valid ones: chosen by the executor (true), or by the
     published rule, the valid action that shares most words with the proposed one (`similarity`)."""
+
+    @model_validator(mode="after")
+    def _published_sources(self) -> Self:
+        if self.policy == "published" and self.subgoals not in ("controller", "none"):
+            raise ValueError(
+                f"the policy `published` needs the sub-goals `controller` or `none`; got {self.subgoals!r}. "
+                "Choose one of these, or the policy `guided`"
+            )
+        return self
 
 
 class Limits(Contract):
