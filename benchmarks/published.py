@@ -15,13 +15,14 @@ import torch
 from scienceworld import ScienceWorldEnv
 
 from benchmarks.side import Told
-from waymark import checkpoint, state
+from waymark import checkpoint
 from waymark.contracts import AgentState, Limits, TurnRecord
 from waymark.episode import stop_reason
 from waymark.errors import UnparsableAction
 from waymark.generation.tokens import Tokens, read_tokenizer
 from waymark.generation.transformers import load_causal, load_seq2seq
-from waymark.prompts import get_format
+from waymark.prompts import get_format, write_prompt
+from waymark.state import StateFold
 from waymark.tasks import find_task
 
 BEAMS = 5
@@ -81,7 +82,7 @@ class PublishedModel:
 
     def decide(self, given: AgentState) -> str | None:
         """The whole way from a state to a decision. What cannot be read stands for itself."""
-        text = self.answer(self.format.render(self.role, given)).text
+        text = self.answer(write_prompt(self.format, self.role, given)).text
         with suppress(UnparsableAction):
             return self.format.parse(self.role, text)
         return text
@@ -104,20 +105,20 @@ class PublishedLoop:
         self._env.load(find_task(task).name, variation, "easy")
         _, infos = self._env.reset()
         words = infos["taskDesc"].removeprefix("Task Description:").split()
-        given = state.start(" ".join(words), infos["look"], infos["inv"])
+        fold = StateFold.start(" ".join(words), infos["look"], infos["inv"])
         turns: list[TurnRecord] = []
         done = False
         while not done and stop_reason(turns, self._limits) is None:
-            subgoal = self._controller.decide(given)
+            subgoal = self._controller.decide(fold.state)
             if subgoal is not None:
-                given = state.with_subgoal(given, subgoal)
-            action = self._executor.decide(given)
+                fold.give_subgoal(subgoal)
+            action = self._executor.decide(fold.state)
             observation, reward = "", 0
             if action is None:
-                given = state.with_subgoal_ended(given)
+                fold.end_subgoal()
             else:
                 observation, reward, done, infos = self._env.step(action)
-                given = state.after_step(given, action, observation, infos["look"], infos["inv"], infos["score"])
+                fold.act(action, observation, infos["look"], infos["inv"], infos["score"])
             turns.append(
                 TurnRecord(
                     turn=len(turns) + 1,

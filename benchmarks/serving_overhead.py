@@ -34,7 +34,7 @@ from waymark.generation.load import open_generator
 from waymark.loadtest import session, target
 from waymark.loadtest.results import Stage
 from waymark.loadtest.states import RecordedState, sample
-from waymark.prompts import get_format
+from waymark.prompts import get_format, write_prompt
 from waymark.serving.settings import ServiceSettings
 
 CONCURRENCY = 64
@@ -114,8 +114,8 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     settings = ServiceSettings()
     states = [one for one in sample() if one.asked == "executor"]
     found = checkpoint.load(_FOLDER, "executor")
-    render = get_format(found.card.prompt_format).render
-    prompts = [render("executor", one.state) for one in states]
+    prompt_format = get_format(found.card.prompt_format)
+    prompts = [write_prompt(prompt_format, "executor", one.state) for one in states]
     generator = open_generator("ctranslate2", found, threads=threads)
     engine_latency(generator, prompts[:20])
     engine, service, alone, asked = [], [], [], []

@@ -29,7 +29,7 @@ from waymark.generation import Generator
 from waymark.generation.load import open_generator
 from waymark.loadtest.states import sample
 from waymark.process import children
-from waymark.prompts import PromptFormat, get_format
+from waymark.prompts import PromptFormat, get_format, write_prompt
 
 Way = Literal["published", "greedy", "ctranslate2", "transformers", "vllm"]
 """`published` and `greedy`: transformers, one prompt at a time, with a beam of five and without; others are engines."""
@@ -158,7 +158,7 @@ class Asked:
 
     def decide(self, waiting: Sequence[AgentState]) -> list[Told]:
         """The whole way from states to decisions. What cannot be read stands for itself."""
-        told = self.answers([self.format.render(self.role, one) for one in waiting])
+        told = self.answers([write_prompt(self.format, self.role, one) for one in waiting])
         for one in told:
             with suppress(UnparsableAction):
                 self.format.parse(self.role, one.text)
@@ -238,7 +238,7 @@ def main() -> None:
         sys.stdout.write(Ready(problem=str(error)).model_dump_json() + "\n")
         return
     given = states()
-    prompts = [asked.format.render(asked.role, one) for one in given]
+    prompts = [write_prompt(asked.format, asked.role, one) for one in given]
     asked.decide(given[:1])  # the first answer is slow
     sys.stdout.write(Ready(name=asked.name).model_dump_json() + "\n")
     sys.stdout.flush()

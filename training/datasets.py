@@ -29,11 +29,11 @@ import pyarrow.parquet as pq
 
 from training.annotate import Annotation
 from training.trajectories import PathKey, Trajectory
-from waymark import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.environment import SOLVED
 from waymark.errors import InvalidInput
-from waymark.prompts import PromptFormat
+from waymark.prompts import PromptFormat, write_prompt
+from waymark.state import StateFold
 from waymark.subgoals import Segment
 from waymark.tasks import Split, find_task
 
@@ -70,7 +70,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Decision:
-    """A state on an oracle path and what the oracle decided there (None: the sub-goal has ended)."""
+    """A state on an oracle path, with all turns, and what the oracle decided there (None: the sub-goal has ended)."""
 
     state: AgentState
     answer: str | None
@@ -81,28 +81,26 @@ def decisions(
 ) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
     every_step = role == "controller" and controller == "every-step"
-    state = fold.start(trajectory.task, trajectory.look, trajectory.inventory)
+    fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
         if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
-            yield Decision(state, segment.subgoal)
+            yield Decision(fold.state, segment.subgoal)
         if role != "flat":
-            state = fold.with_subgoal(state, segment.subgoal)
+            fold.give_subgoal(segment.subgoal)
         for place, step in enumerate(steps):
             if every_step and place and not detour:
-                yield Decision(state, segment.subgoal)
+                yield Decision(fold.state, segment.subgoal)
             if role in ("executor", "flat") and not detour:
-                yield Decision(state, step.action)
-            state = fold.after_step(state, step.action, step.observation, step.look, step.inventory, step.score)
-        ends = bool(steps) and (state.score < SOLVED or segment.stop < len(trajectory.steps))
+                yield Decision(fold.state, step.action)
+            fold.act(step.action, step.observation, step.look, step.inventory, step.score)
+        ends = bool(steps) and (fold.state.score < SOLVED or segment.stop < len(trajectory.steps))
         if every_step and ends and not detour:
-            yield Decision(state, segment.subgoal)
+            yield Decision(fold.state, segment.subgoal)
         if role == "executor" and ends and not detour:
-            yield Decision(state, None)
-        if role != "flat" and ends:
-            state = fold.after_subgoal_ended(state)
-        elif role != "flat":
-            state = fold.with_subgoal_ended(state)
+            yield Decision(fold.state, None)
+        if role != "flat":
+            fold.end_subgoal()
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
@@ -117,7 +115,10 @@ def examples(
     prompt_format: PromptFormat,
     controller: ControllerExamples = "on-end",
 ) -> list[Example]:
-    """The dataset of one role. Raises KeyError for a trajectory that was not annotated."""
+    """The dataset of one role. Raises KeyError for a trajectory that was not annotated.
+
+    A prompt shows as many turns as a worker sends to a model of this format.
+    """
     made: list[Example] = []
     for trajectory in trajectories:
         annotation = annotations[trajectory.key]
@@ -127,7 +128,7 @@ def examples(
                 Example(
                     task_id=trajectory.task_id,
                     variation=trajectory.variation,
-                    prompt=prompt_format.render(role, state),
+                    prompt=write_prompt(prompt_format, role, state),
                     target=prompt_format.target(role, decision.answer),
                     instruction=(state.current_subgoal or "") if role == "executor" else state.task,
                 )

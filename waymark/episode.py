@@ -88,9 +88,7 @@ def _stopped(play: Play, repetition: Collection[int]) -> Stopped | None:
     return "completed"
 
 
-def stop_reason(
-    turns: Sequence[TurnRecord], limits: Limits, repetition: Collection[int] = (1, 2)
-) -> Stopped | None:
+def stop_reason(turns: Sequence[TurnRecord], limits: Limits, repetition: Collection[int] = (1, 2)) -> Stopped | None:
     """Why an episode with these turns is over by its limits, or None. Knows nothing of the environment's own end.
 
     A move limit is passed when moves > limit; the score of the turn that passes it counts. The last actions are

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, Self
 
 from anyio import to_thread
 
-from waymark import state as fold
+from waymark import replay
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -28,6 +28,7 @@ from waymark.contracts import (
 )
 from waymark.environment import SOLVED, Environment, Step
 from waymark.errors import InvalidInput
+from waymark.state import StateFold
 from waymark.subgoal_sources import oracle
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 
@@ -94,7 +95,7 @@ class Play:
         self.spec = spec
         self.agent = spec.agent
         self.reach = reach
-        self.state: AgentState
+        self.fold: StateFold
         self.turns: list[TurnRecord] = []
         self.completed = False
         """The environment says that the episode is over."""
@@ -119,13 +120,18 @@ class Play:
                 field="agent.subgoals",
             )
 
+    @property
+    def state(self) -> AgentState:
+        """The state as it is now, with all turns."""
+        return self.fold.state
+
     async def open(self) -> None:
         """Load the task, and ask beforehand what is to be known beforehand."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
         if self.agent.subgoals == "oracle":
             self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
         self._opening = await to_thread.run_sync(self._environment.reset, *episode)
-        self.state = fold.start(self._opening.task, self._opening.look, self._opening.inventory)
+        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory)
         if self.agent.subgoals == "llm_plan":
             assert self._planner is not None
             self.plan = await ask_plan(self._planner, self.state, self._count)
@@ -135,8 +141,9 @@ class Play:
         return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}")
 
     def begin_turn(self) -> None:
-        """A turn's seconds count from here."""
+        """A turn begins, and its seconds count."""
         self._turn_began = time.monotonic()
+        replay.begin_turn(self.fold, self.agent.policy)
 
     # --- the ports ---------------------------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ class Play:
         return min(max(n, self.agent.beams), self.reach.alternatives)
 
     def _visible(self, now: AgentState) -> AgentState:
-        return fold.recent(now, self.reach.history_turns)
+        return StateFold(now).visible(self.reach.history_turns)
 
     def _count(self, usage: Usage) -> None:
         self._model_calls += 1
@@ -182,7 +189,6 @@ class Play:
 
     def ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
         """Record that the executor ended its sub-goal; nothing happened in the environment."""
-        self.state = fold.after_subgoal_ended(self.state)
         return self._record(
             TurnRecord(
                 turn=len(self.turns) + 1,
@@ -212,7 +218,6 @@ class Play:
     ) -> TurnRecord:
         """Fold an executed action into the state and record it."""
         self.completed = step.completed or step.score >= SOLVED
-        self.state = fold.after_step(self.state, action, step.observation, step.look, step.inventory, step.score)
         return self._record(
             TurnRecord(
                 turn=len(self.turns) + 1,
@@ -228,13 +233,14 @@ class Play:
                 look=step.look,
                 inventory=step.inventory,
                 score=step.score,
-                reward=self.state.turns[-1].reward,
+                reward=step.score - self.state.score,
                 moves=step.moves,
                 seconds=time.monotonic() - self._turn_began,
             )
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
+        replay.end_turn(self.fold, turn, self.agent.policy)
         self.turns.append(turn)
         return turn
 

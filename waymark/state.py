@@ -1,18 +1,19 @@
-"""The fold from an episode's events to the agent's state: start -> after_step -> after_subgoal_ended -> with_subgoal.
+"""The fold from an episode's events to the agent's state.
 
-Pure functions. Training folds recorded trajectories and the env-runner folds live episodes through the same
-code, so history, score units and the alignment of look and inventory with their step are decided here once:
+`StateFold` is the one way to fold an episode: the episode loop, the training data, the load test and the benchmarks
+use it, so history, score units and the alignment of look and inventory with their step are decided here once:
 
 - `look`, `inventory` and `observation` are those after the last action;
-- `turns` keeps every turn; `recent` cuts it to what a service reads;
+- the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
 - the current sub-goal is the last one given, the completed ones are all before it;
-- a sub-goal that the executor ends is a turn without an action; it stays the current one until the next is given,
-  which may be the same again. Formats that show only actions read the state through `actions_only`.
+- an ended sub-goal is a turn without an action; it stays the current one until the next is given, which may be the
+  same again. Formats that show only actions read the state through `actions_only`.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from waymark.contracts import AgentState, Turn
 
@@ -29,6 +30,51 @@ _NAMED = "This room is called the "
 _LONGEST_NAME = 500
 _MOST_TURNS = 1_000
 """Turns that a state may carry at most."""
+
+
+class StateFold:
+    """The state of one episode, moved on by one event at a time.
+
+    >>> fold = StateFold.start("Boil water.", "This room is called the kitchen.", "nothing")
+    >>> fold.give_subgoal("navigate_to(hallway)")
+    >>> fold.act("go to hallway", "You move to the hallway.", "This room is called the hallway.", "nothing", score=3)
+    >>> fold.end_subgoal()
+    >>> fold.visible(history_turns=10).visited_rooms
+    ('kitchen', 'hallway')
+    """
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    @classmethod
+    def start(cls, task: str, look: str, inventory: str) -> Self:
+        """A fold before the first action of an episode."""
+        return cls(start(task, look, inventory))
+
+    @property
+    def state(self) -> AgentState:
+        """The state with all turns: what the rules of play read."""
+        return self._state
+
+    def visible(self, history_turns: int) -> AgentState:
+        """The state with its last `history_turns` turns: what a worker sends, and what a model is trained on.
+
+        `history_turns` is the one of a prompt format, or the one that `/info` tells.
+        """
+        return recent(self._state, history_turns)
+
+    def give_subgoal(self, subgoal: str) -> None:
+        """A sub-goal is given. The one before it counts as completed."""
+        self._state = with_subgoal(self._state, subgoal)
+
+    def end_subgoal(self) -> None:
+        """The sub-goal under way has ended: a turn without an action. Nothing happens where none is under way."""
+        if self._state.subgoal_step is not None:
+            self._state = after_subgoal_ended(self._state)
+
+    def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
+        """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
+        self._state = after_step(self._state, action, observation, look, inventory, score)
 
 
 def room_of(look: str) -> str | None:
@@ -73,7 +119,7 @@ def after_step(state: AgentState, action: str, observation: str, look: str, inve
 
 
 def after_subgoal_ended(state: AgentState) -> AgentState:
-    """The state once the executor has ended its sub-goal: one turn later, in the same scene."""
+    """The state once its sub-goal has ended: one turn later, in the same scene."""
     turn = Turn(action=None, observation=state.observation, reward=0)
     return state.model_copy(
         update={
@@ -95,11 +141,6 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
     return state.model_copy(
         update={"current_subgoal": subgoal, "completed_subgoals": completed, "subgoal_step": state.step}
     )
-
-
-def with_subgoal_ended(state: AgentState) -> AgentState:
-    """The state once its sub-goal is over without a turn of its own: by a rule of play, or after an unknown action."""
-    return state.model_copy(update={"subgoal_step": None})
 
 
 def scene(state: AgentState) -> Scene:

@@ -23,6 +23,7 @@ from training.trajectories import Trajectory, Wanted, read_parts, rows_of, short
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 from waymark.prompts.compact import COMPACT
+from waymark.state import actions_only
 from waymark.subgoals import COMPLETE
 from waymark.tasks import Split, find_task
 
@@ -56,7 +57,7 @@ def test_detours_are_history_and_never_an_answer() -> None:
     named = rule_annotations([trajectory])[trajectory.key]
     acted = [decision for decision in decisions(trajectory, named, "executor") if decision.answer]
     assert [decision.answer for decision in acted] == [step.action for step in trajectory.steps if not step.detour]
-    assert len(acted[-1].state.turns) == len(trajectory.steps) - 1
+    assert len(actions_only(acted[-1].state).turns) == len(trajectory.steps) - 1
     subgoals = [decision.answer for decision in decisions(trajectory, named, "controller")]
     assert len(subgoals) == len(named.segments) - sum(step.detour for step in trajectory.steps)
 

@@ -30,7 +30,6 @@ from waymark.episode import RETRYABLE, Reach, run_episode, stop_reason
 from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
 from waymark.loadtest.states import from_run
 from waymark.runs import RunFolder
-from waymark.state import recent
 from waymark.subgoal_sources.drawn import training_subgoals
 
 pytestmark = pytest.mark.anyio
@@ -345,7 +344,7 @@ async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path:
     folder.append(result)
     found = from_run(tmp_path)
     for asked, model in (("controller", controller), ("executor", executor)):
-        once = dict.fromkeys(recent(state, 10) for state, _ in model.asked)  # it is asked again where it was unwise
+        once = dict.fromkeys(state for state, _ in model.asked)  # it is asked again where it was unwise
         assert list(once) == list(dict.fromkeys(one.state for one in found if one.asked == asked))
 
 

@@ -18,7 +18,7 @@ from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
 from waymark.loadtest.states import RecordedState
-from waymark.prompts import get_format
+from waymark.prompts import get_format, write_prompt
 from waymark.transport import connections
 
 Api = Literal["auto", "completions"]
@@ -140,7 +140,7 @@ def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int
 def _body(target: Target, state: AgentState) -> bytes:
     if target.path == _COMPLETIONS:
         role: Role = "controller" if target.service == "controller" else "executor"
-        prompt = get_format(target.prompt_format).render(role, state)
+        prompt = write_prompt(get_format(target.prompt_format), role, state)
         document = {"model": target.model, "prompt": prompt, "max_tokens": _COMPLETION_TOKENS, "temperature": 0}
         return json.dumps(document).encode()
     kind: type[DecisionRequest] = SubgoalRequest if target.service == "controller" else ActionRequest

@@ -26,17 +26,16 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark import repair
-from waymark import state as fold
 from waymark.contracts import TurnRecord
 from waymark.play import Play
 from waymark.policies.repairs import ALTERNATIVES, open_repair
 from waymark.stakes import is_worth_it
-from waymark.state import Scene
+from waymark.state import Scene, scene
 from waymark.subgoal_sources import SubgoalSource
 from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, is_over, spelled
+from waymark.subgoals import COMPLETE, spelled
 
 WAITING = "wait1"
 """What is played when the agent believes that it is done: the shortest wait, two moves."""
@@ -60,15 +59,13 @@ class GuidedPolicy:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         play = self._play
         play.begin_turn()
-        if is_over(play.state):
-            play.state = fold.with_subgoal_ended(play.state)
         if self._source is None or not self._wants_subgoal():
             return await self._execute(controller_called=False)
         subgoal = await self._source.next(play.state)
         if subgoal is None:
             self._ended_in_a_row = 0
             return play.acted(await play.step(WAITING), WAITING, subgoal=COMPLETE, controller_called=True)
-        play.state = fold.with_subgoal(play.state, subgoal)
+        play.fold.give_subgoal(subgoal)
         return await self._execute(controller_called=True)
 
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
@@ -78,7 +75,7 @@ class GuidedPolicy:
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         proposed = None if answer.action is None else phrase(answer.action)
         action = proposed
-        taken = self._taken[fold.scene(play.state), play.state.current_subgoal]
+        taken = self._taken[scene(play.state), play.state.current_subgoal]
         if action is None and stuck:
             action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
         elif action is not None and self._is_unwise(action, logprob, taken):
@@ -100,7 +97,7 @@ class GuidedPolicy:
             taken.add(replacement)
             step = await play.step(replacement)
         self._ended_in_a_row = 0
-        turn = play.acted(
+        return play.acted(
             step,
             replacement or action,
             subgoal=play.state.current_subgoal,
@@ -109,9 +106,6 @@ class GuidedPolicy:
             logprob=logprob,
             repaired=replacement is not None,
         )
-        if not step.known:
-            play.state = fold.with_subgoal_ended(play.state)
-        return turn
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
         """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""

@@ -13,7 +13,6 @@ from the published code all the same is listed in docs/reference/published-metho
 
 from __future__ import annotations
 
-from waymark import state as fold
 from waymark.contracts import TurnRecord
 from waymark.play import Play
 from waymark.policies.repairs import open_repair
@@ -37,7 +36,7 @@ class PublishedPolicy:
         asked = self._hierarchical and self._is_time_to_ask()
         if asked:
             subgoal = (await play.ask_controller(play.state, n=1)).subgoal
-            play.state = fold.with_subgoal(play.state, phrase(subgoal))
+            play.fold.give_subgoal(phrase(subgoal))
         answer = await play.ask_executor(n=1)
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         actions = [phrase(one.action) for one in answer.alternatives if one.action is not None]

@@ -1,8 +1,8 @@
 """What an unknown action is replaced by: one implementation a way, named by `AgentConfig.repair`.
 
-    true          ExecutorRepair      what the sub-goal says, an alternative that is valid, or what the executor prefers
-    similarity    SimilarityRepair    the published rule: a beam that is valid, or the valid action with most shared words
-    false         none
+true          ExecutorRepair      what the sub-goal says, an alternative that is valid, or what the executor prefers
+similarity    SimilarityRepair    the published rule: a beam that is valid, or the valid action with most shared words
+false         none
 """
 
 from __future__ import annotations

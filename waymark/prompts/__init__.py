@@ -11,6 +11,7 @@ from typing import Protocol
 
 from waymark.contracts import AgentState, Role
 from waymark.errors import CheckpointError
+from waymark.state import StateFold
 
 
 class PromptFormat(Protocol):
@@ -40,6 +41,14 @@ class PromptFormat(Protocol):
         Raises UnparsableAction when the text stands for none.
         """
         ...
+
+
+def write_prompt(prompt_format: PromptFormat, role: Role, state: AgentState) -> str:
+    """What a model reads for a state: the format's prompt of the last `history_turns` turns.
+
+    Serving and training both call this, so a caller who sends more turns than `/info` asks for gets the same prompt.
+    """
+    return prompt_format.render(role, StateFold(state).visible(prompt_format.history_turns))
 
 
 def get_format(name: str) -> PromptFormat:

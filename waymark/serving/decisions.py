@@ -23,6 +23,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, UnparsableAction, WaymarkError
 from waymark.generation import Candidate
 from waymark.generation.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
+from waymark.prompts import write_prompt
 from waymark.serving.models import ServedModel
 
 _NOTHING_SAID = "(no answer)"
@@ -69,7 +70,7 @@ class Question:
 
     def _write(self) -> Query:
         """What the model reads. Raises InvalidInput that names the field."""
-        prompt = self.model.format.render(self.model.role, self.request.state)
+        prompt = write_prompt(self.model.format, self.model.role, self.request.state)
         valid = self.request.valid_actions if isinstance(self.request, ActionRequest) else None
         if valid is None:
             return Query(prompt, n=self.request.n)
