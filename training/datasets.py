@@ -39,7 +39,7 @@ from waymark.tasks import Split, find_task
 
 MANIFEST = "manifest.json"
 ControllerExamples = Literal["on-end", "every-step"]
-"""When the controller is asked along a path: as a sub-goal begins, or before every action and every end, as published."""
+"""When the controller is asked along a path: as a sub-goal begins, or, as published, before every action and end."""
 Sampling = Literal["all", "published"]
 """Which training trajectories make a dataset: all that were recorded, or down-sampled as published."""
 PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from training.annotate import Annotation
 from training.datasets import Example
@@ -81,7 +81,7 @@ def rows(task: str, steps: Sequence[PublishedStep], *, subgoals: bool = True) ->
     rewards: list[int] = []
     given = [steps[0].subgoal] if steps else []
     score = 0
-    for place, (last, step) in enumerate(zip(steps, steps[1:], strict=False), start=1):
+    for place, (last, step) in enumerate(pairwise(steps), start=1):
         rooms = fold.name_rooms(rooms, last.observation, step.look)
         if step.subgoal != given[-1]:
             given.append(step.subgoal)
@@ -115,8 +115,9 @@ def examples(
     *,
     flat_ends: bool = False,
 ) -> list[Example]:
-    """The published dataset of one role. The flat one is without ended sub-goals, unless `flat_ends` asks for them: both
-    were made, and which one was trained on is not published.
+    """The published dataset of one role. The flat one is without ended sub-goals, unless `flat_ends` asks for them.
+
+    Both flat ones were published, and not which one was trained on.
 
     Raises InvalidInput for a format that was not published, KeyError for a trajectory that was not annotated.
     """

@@ -10,9 +10,9 @@ recorded: an action, or an ended sub-goal. Only actions can cost moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
-from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, Limits, TurnRecord
+from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, TurnRecord
 from waymark.environment import Environment
 from waymark.errors import (
     ControllerUnavailable,
@@ -24,8 +24,10 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from waymark.play import Controller, Executor, Play, Reach, Stopped
+from waymark.model_ports import DEFAULT_REACH, Controller, Executor, Reach
+from waymark.play import Play
 from waymark.policies import open_policy
+from waymark.stop_rules import Stopped, stop_reason
 from waymark.subgoal_sources.llm_plan import Planner
 
 __all__ = ["RETRYABLE", "Controller", "Executor", "Reach", "Stopped", "run_episode", "stop_reason"]
@@ -55,7 +57,7 @@ async def run_episode(
     planner: Planner | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
-    reach: Reach = Reach(),
+    reach: Reach = DEFAULT_REACH,
 ) -> EpisodeResult:
     """Play one episode to its end and return all of it.
 
@@ -86,31 +88,3 @@ def _stopped(play: Play, repetition: Collection[int]) -> Stopped | None:
     if reason == "failed" or not play.completed:
         return reason
     return "completed"
-
-
-def stop_reason(turns: Sequence[TurnRecord], limits: Limits, repetition: Collection[int] = (1, 2)) -> Stopped | None:
-    """Why an episode with these turns is over by its limits, or None. Knows nothing of the environment's own end.
-
-    A move limit is passed when moves > limit; the score of the turn that passes it counts. The last actions are
-    repetition when the number of distinct ones among them is in `repetition`.
-    """
-    if not turns:
-        return None
-    last = turns[-1]
-    rules: tuple[tuple[Stopped, bool], ...] = (
-        ("failed", last.score < 0),
-        ("moves", last.moves > limits.moves),
-        ("turns", len(turns) >= limits.turns),
-        ("patience", limits.patience is not None and _unchanged(turns, limits.patience)),
-        ("patience", limits.repetition is not None and _repeating(turns, limits.repetition, repetition)),
-    )
-    return next((reason for reason, holds in rules if holds), None)
-
-
-def _unchanged(turns: Sequence[TurnRecord], patience: int) -> bool:
-    return len(turns) >= patience and not any(turn.reward for turn in turns[-patience:])
-
-
-def _repeating(turns: Sequence[TurnRecord], last: int, repetition: Collection[int]) -> bool:
-    actions = [turn.action for turn in turns if turn.action is not None][-last:]
-    return len(actions) == last and len(set(actions)) in repetition

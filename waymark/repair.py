@@ -92,10 +92,11 @@ def most_similar(
 ) -> str | None:
     """The published replacement for an action that the environment does not know.
 
-    `proposed` are the executor's beams, best first. The first of them that may be chosen is; else that of all actions
-    that may be which shares most words with the best beam, the shortest of several; None where none shares a word. The
-    candidates are the valid actions and the doors of all rooms, without the `recent` actions, doors that are not opened,
-    the focus on oneself, air or a room, and the focus on what is neither seen nor carried.
+    `proposed` are the executor's beams, best first. The first of them that is a candidate is taken; else the candidate
+    that shares most words with the best beam, the shortest of several; None where none shares a word.
+
+    Candidates are the valid actions and the doors of all rooms, without the `recent` actions, actions on doors other
+    than to open them, the focus on oneself, air or a room, and the focus on what is neither seen nor carried.
     """
     seen = f"{look} {inventory.lower()}"
     barred = {f"focus on {thing}" for thing in ("agent", "air", *_ROOMS)}.union(recent)

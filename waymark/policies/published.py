@@ -7,8 +7,8 @@
 - An action that the environment does not know is replaced as `AgentConfig.repair` says; published is `similarity`.
 - The flat agent stops when its last ten actions are exactly two distinct ones. All other limits are the protocol's.
 
-No rule of play of ours applies: nothing is refused, looked for again, cut short or judged by what it stakes. What differs
-from the published code all the same is listed in docs/reference/published-method.md.
+No rule of play of ours applies: nothing is refused, looked for again, cut short or judged by what it stakes. What
+differs from the published code all the same is listed in docs/reference/published-method.md.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ It differs from `waymark.actions`, which covers every action of the environment 
   last ` in `, and so is `drop` (`DROP(orange, inventory)`);
 - `0` and `1` answer an ambiguous request: `CHOOSE(0)`.
 
-The published table lacks `put down`, `eat`, `flush`, `disconnect`, `inventory`, `look in` and `use` with one object. The
-published code refuses to train on them and prints `None` in the history. Here they have the form of `waymark.actions`,
-so that every path can be learnt from.
+The published table lacks `put down`, `eat`, `flush`, `disconnect`, `inventory`, `look in` and `use` with one object.
+The published code refuses to train on them and prints `None` in the history. Here they have the form of
+`waymark.actions`, so that every path can be learnt from.
 """
 
 from __future__ import annotations

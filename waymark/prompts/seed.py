@@ -8,12 +8,12 @@ current sub-goal out where there is none.
 What a state says and what a prompt shows of it:
 
 - An ended sub-goal is a turn: it is shown as `END_SG()` with the last answer again, and `Time` counts it.
-- The history opens with a virtual turn, `look around` answered by `N/A`. Its last ten turns are shown, the oldest marked
-  `<extra_id_10>`, then downwards.
+- The history opens with a virtual turn, `look around` answered by `N/A`. Its last ten turns are shown, the oldest
+  marked `<extra_id_10>`, then downwards.
 - Scores and rewards are cut as the published code cuts them: `int(0.29 * 100)` is 28, and 57 and 58 lose a point too.
 - Visited rooms are `named_rooms`: rooms that a walk's answer or a look of a room names. The first prompt shows none.
-- Texts are cleaned as published: a newline with the tab after it, a newline alone and a tab alone each become ` | `, one
-  for one; three names are reworded; `(that is open)` and `(containing nothing)` go, the spaces around them stay.
+- Texts are cleaned as published: a newline with the tab after it, a newline alone and a tab alone each become ` | `,
+  one for one; three names are reworded; `(that is open)` and `(containing nothing)` go, the spaces around them stay.
 
 The published training data differ from these prompts in several points: see `training/published.py`.
 """
