@@ -20,6 +20,9 @@ TURNS_PER_MOVE = 2
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
+_LATER_FIELDS = ("policy", "beams")
+"""Of agents: no part of an episode's id while they hold their default, so that runs from before them can be resumed."""
+
 _T = TypeVar("_T")
 
 
@@ -115,7 +118,8 @@ def _episode(
         agent=request.agent,
         limits=limits,
     )
-    digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+    later = {name for name in _LATER_FIELDS if getattr(request.agent, name) == AgentConfig.model_fields[name].default}
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"agent": later}).encode()).hexdigest()
     return spec.model_copy(update={"id": f"{task.id}_{variation}_{digest[:12]}"})
 
 

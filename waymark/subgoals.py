@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from waymark.contracts import AgentState
 from waymark.state import OTHER_AGES, OTHER_THINGS, holds, room_of
@@ -77,6 +78,7 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
         )
         path = _Path(task, steps[:stop], at)
         subgoal, length = next(found for rule in _RULES if (found := rule(path)))
+        length += sum(1 for _ in takewhile(lambda step: step.action.isdigit(), path.steps[at + length :]))
         segments.append(Segment(subgoal, at, at + length))
         at += length
     return [*segments, Segment(COMPLETE, at, at)]
