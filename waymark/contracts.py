@@ -193,7 +193,7 @@ class ServiceLimits(Contract):
     items: int
     """Requests in one list."""
     turns: int
-    """Of one state."""
+    """Actions of one state; ended sub-goals among them do not count."""
     alternatives: int
     """`n` of one request."""
     candidates: int
