@@ -16,16 +16,20 @@ from training.trajectories import RecordedStep, Trajectory
 from waymark.subgoals import COMPLETE, Segment
 from waymark.tasks import find_task
 
-FILE = Path(os.environ.get("WAYMARK_GOLDEN") or Path(__file__).parent / "golden" / "episodes.jsonl.gz")
+COPY = Path(__file__).parent / "golden" / "episodes.jsonl.gz"
+FILE = Path(os.environ.get("WAYMARK_GOLDEN") or COPY)
 END = "end subgoal"
+_GZIP = b"\x1f\x8b"
 
 Episode = dict[str, Any]
 
 
 @cache
-def golden() -> list[Episode]:
-    """All episodes of the file that WAYMARK_GOLDEN names, else of the copy."""
-    return [json.loads(line) for line in gzip.decompress(FILE.read_bytes()).splitlines() if line.strip()]
+def golden(file: Path = FILE) -> list[Episode]:
+    """All episodes of a file of JSON lines, gzipped or not: the one that WAYMARK_GOLDEN names, else the copy."""
+    content = file.read_bytes()
+    text = gzip.decompress(content) if content.startswith(_GZIP) else content
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 def name(episode: Episode) -> str:

@@ -12,9 +12,9 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
     "hierarchical": AgentConfig(),
     "every_step": AgentConfig(controller_calls="every_step"),
     "flat": AgentConfig(subgoals="none", executor_model="flat"),
-    "published": AgentConfig(controller_calls="every_step", policy="published", beams=5, repair="similarity"),
+    "published": AgentConfig(controller_calls="every_step", policy="published", beams=5, repair_by="similarity"),
     "published_flat": AgentConfig(
-        subgoals="none", executor_model="flat", policy="published", beams=5, repair="similarity"
+        subgoals="none", executor_model="flat", policy="published", beams=5, repair_by="similarity"
     ),
     "oracle": AgentConfig(subgoals="oracle"),
     "random": AgentConfig(subgoals="random"),
@@ -27,11 +27,6 @@ with sub-goals from elsewhere (see `AgentConfig.subgoals`)."""
 
 MOST_BEAMS: Final = 16
 """Of `AgentConfig.beams`."""
-_REPAIRS: Final[Mapping[bool | str, str]] = {
-    True: "repair by the executor",
-    False: "no repair",
-    "similarity": "repair by similarity",
-}
 
 
 def find_agents(names: Sequence[str], *, repair: bool = True, beams: int | None = None) -> list[AgentConfig]:
@@ -78,6 +73,8 @@ def name_of(agent: AgentConfig) -> str:
         f"controller {agent.controller_model}": agent.controller_model != known.controller_model,
         f"executor {agent.executor_model}": agent.executor_model != known.executor_model,
         f"beams {agent.beams}": agent.beams != known.beams,
-        _REPAIRS[agent.repair]: agent.repair != known.repair,
+        "no repair": known.repair and not agent.repair,
+        f"repair by {agent.repair_by}": agent.repair
+        and (agent.repair, agent.repair_by) != (known.repair, known.repair_by),
     }
     return ", ".join([name, *(words for words, differs in differences.items() if differs)])

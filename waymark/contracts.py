@@ -247,6 +247,7 @@ class Problem(Contract):
 
 SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
 Policy = Literal["guided", "published"]
+RepairName = Literal["executor", "similarity"]
 
 
 class AgentConfig(Contract):
@@ -267,9 +268,11 @@ class AgentConfig(Contract):
     best answer as it is, as the published loop does (docs/reference/published-method.md)."""
     beams: Annotated[int, Field(ge=1, le=16)] = 1
     """Beam width of every question to both models; 1 is greedy decoding. The published loop used 5."""
-    repair: bool | Literal["similarity"] = True
-    """Replace actions that the environment does not know by valid ones: chosen by the executor (true), or by the
-    published rule, the valid action that shares most words with the proposed one (`similarity`)."""
+    repair: bool = True
+    """Replace actions that the environment does not know by valid ones, as `repair_by` says."""
+    repair_by: RepairName = "executor"
+    """What replaces an unknown action: what the executor prefers among valid ones (`executor`), or by the published
+    rule the valid action that shares most words with the proposed one (`similarity`)."""
 
     @model_validator(mode="after")
     def _published_sources(self) -> Self:

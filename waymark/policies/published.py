@@ -4,7 +4,7 @@
   differs from the last; `complete_task()` is a sub-goal like any other. At the first step a checkpoint `first` answers
   instead, where the controller has loaded one.
 - The executor's sub-goal has ended if `END_SG()` is anywhere among its beams. That costs a turn and no move.
-- An action that the environment does not know is replaced as `AgentConfig.repair` says; published is `similarity`.
+- An action that the environment does not know is replaced as `AgentConfig.repair_by` says; published is `similarity`.
 - The flat agent stops when its last ten actions are exactly two distinct ones. All other limits are the protocol's.
 
 No rule of play of ours applies: nothing is refused, looked for again, cut short or judged by what it stakes. What

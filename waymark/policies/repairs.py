@@ -1,8 +1,9 @@
-"""What an unknown action is replaced by: one implementation a way, named by `AgentConfig.repair`.
+"""What an unknown action is replaced by: one implementation a way, named by `AgentConfig.repair_by`.
 
-true          ExecutorRepair      what the sub-goal says, an alternative that is valid, or what the executor prefers
-similarity    SimilarityRepair    the published rule: a beam that is valid, or the valid action with most shared words
-false         none
+    executor      ExecutorRepair      what the sub-goal says, an alternative that is valid, or what the executor prefers
+    similarity    SimilarityRepair    the published rule: a valid beam, or the valid action with most shared words
+
+With `AgentConfig.repair` false there is none.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Repair(Protocol):
 
 def open_repair(play: Play) -> Repair | None:
     """The agent's; None where it has none."""
-    if play.agent.repair == "similarity":
-        return SimilarityRepair(play)
-    return ExecutorRepair(play) if play.agent.repair else None
+    if not play.agent.repair:
+        return None
+    return SimilarityRepair(play) if play.agent.repair_by == "similarity" else ExecutorRepair(play)
 
 
 class ExecutorRepair:
