@@ -118,7 +118,7 @@ def _actions(states: Sequence[AgentState]) -> list[str]:
     known = []
     for one in states:
         try:
-            known += [actions.format(actions.parse(turn.action)) for turn in one.turns[-1:]]
+            known += [actions.format(actions.parse(turn.acted)) for turn in one.turns[-1:] if turn.action]
         except UnparsableAction:
             continue
     return known

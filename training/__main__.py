@@ -3,16 +3,14 @@ resumable; corrections only once there is an agent to correct."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from training.annotate import (
@@ -23,79 +21,80 @@ from training.annotate import (
     training_subgoals,
     write_annotations,
 )
-from training.datasets import MANIFEST, Example, Sampling, check_splits, examples, sample, write_dataset
-from training.trajectories import collect, plan, read_manifest, read_parts, read_table, rows_of, write_table
-from waymark.contracts import Role
-from waymark.errors import InvalidInput, WaymarkError
-from waymark.generation.load import Engine
+from training.corpora import Wording, read_corpora
+from training.datasets import MANIFEST, Sampling, write_dataset
+from training.gold import PUBLISHED_SEED
+from training.options import (
+    ANNOTATIONS,
+    CHECKPOINTS,
+    DATA,
+    FORMAT_HELP,
+    AsPublishedOption,
+    ControllerOption,
+    FlatEndsOption,
+    SamplingOption,
+    default_format,
+    progress_bar,
+    role_named,
+    split_named,
+)
+from training.recording import PER_TASK, PathSource, Recording
+from training.score_command import score
+from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
+from waymark.errors import WaymarkError
 from waymark.process import available_cores
-from waymark.prompts import get_format
 from waymark.prompts.history import without_history
-from waymark.tasks import SPLITS, TASKS, Split, find_task
+from waymark.tasks import TASKS, find_task
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(stderr=True)
 
-DATA = Path("data/trajectories.parquet")
-ANNOTATIONS = Path("data/annotations.parquet")
+GOLD = Path("build/gold/trajectories.parquet")
 SUBGOALS = Path("waymark/subgoal_sources/training.txt")
 LLM = Path("build/llm")
 RUNS = Path("build/runs")
-CHECKPOINTS = Path("checkpoints")
 RECIPE = Path("training/recipes/small.json")
-HELD_OUT = 3
-"""Variations of each task that are recorded of a split that is not trained on."""
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
-
-
-def _role(text: str) -> Role:
-    if text not in get_args(Role):
-        raise typer.BadParameter(f"{text!r} is no role; roles are {', '.join(get_args(Role))}.")
-    return cast(Role, text)
 
 
 @app.command()
 def trajectories(
     split: Annotated[list[str] | None, typer.Option(help="train, dev or test; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(help="At most this many variations of a task, spread over its split.")] = 80,
+    paths: Annotated[
+        PathSource, typer.Option(help="Played anew by looking (expert), or the simulator's own, as published (gold).")
+    ] = "expert",
+    sampling: Annotated[
+        Sampling,
+        typer.Option(help="Variations: spread over each split (all), or those that were published, without takes."),
+    ] = "all",
+    limit: Annotated[
+        int | None,
+        typer.Option(help=f"At most this many train variations of a task. Default: {PER_TASK}; published: all.", min=1),
+    ] = None,
     limits: Annotated[str, typer.Option(help="Other limits by task, e.g. 3-3=20,10-2=120.")] = "",
     takes: Annotated[int, typer.Option(help="Takes with detours for each task's train variations together.")] = 70,
     misplaced: Annotated[int, typer.Option(help="Takes more whose thing lies elsewhere, where a task has such.")] = 60,
     simplifications: Annotated[str, typer.Option(help="As ScienceWorld writes them.")] = "easy",
     tasks: Annotated[str, typer.Option(help="Record only these anew, e.g. 3-1,8-1; of others --output is kept.")] = "",
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.")] = None,
-    output: Path = DATA,
+    output: Annotated[Path | None, typer.Option(help=f"Default: {DATA}; gold: {GOLD}.", show_default=False)] = None,
 ) -> None:
     """Play oracle paths, keep those whose replay reaches 100, and pack them. Resumes where it was stopped."""
     limited = [one.partition("=") for one in limits.split(",") if one]
     by_task = {find_task(name).id: int(count) for name, _, count in limited}
     chosen = [find_task(name) for name in tasks.split(",")] if tasks else list(TASKS)
     anew = {task.id for task in chosen}
+    output = output or (GOLD if paths == "gold" else DATA)
     before = read_manifest(output) if tasks and output.exists() else None
     kept = [asdict(one) for one in read_table(output) if one.task_id not in anew] if before else []
     failed = [one for one in before["failed"] if one["task_id"] not in anew] if before else []
-    wanted = []
-    for one in split or ["train", "dev"]:
-        if one not in SPLITS:
-            raise typer.BadParameter(f"{one!r} is no split; splits are {', '.join(SPLITS)}.")
-        if one == "train":
-            wanted += plan(one, limit, by_task, simplifications, takes, misplaced, chosen)
-        else:
-            wanted += plan(one, HELD_OUT, {}, simplifications, tasks=chosen)
-    # What was recorded by other settings is another's: takes are numbered and drawn by them.
-    named = [simplifications, limit, *(f"{task}={count}" for task, count in by_task.items()), takes, misplaced]
-    parts = Path(f"build/trajectories/{'-'.join(map(str, named))}{'-' + tasks if tasks else ''}.jsonl")
-    with _bar() as bar:
+    recording = Recording(paths, sampling, limit, by_task, takes, misplaced, simplifications)
+    wanted = recording.plan([split_named(one) for one in split or ["train", "dev"]], chosen)
+    parts = recording.parts(tasks)
+    with progress_bar(console) as bar:
         task = bar.add_task("oracle paths", total=len(wanted))
-        for done, total in collect(wanted, parts, processes or available_cores()):
+        for done, total in collect(wanted, parts, processes or available_cores(), recording.record):
             bar.update(task, completed=done, total=total)
-    settings = {"simplifications": simplifications, "limit": limit, "limits": by_task}
-    settings |= {"takes": takes, "misplaced": misplaced}
+    settings = recording.settings
     if before:  # what is said of the table is still true of most of it
         settings = before["settings"] | {f"recorded anew: {tasks}": settings}
     manifest = write_table(chain(kept, rows_of(wanted, read_parts(parts))), output, settings, failed, before)
@@ -124,7 +123,7 @@ def corrections(
     every = [one for one in read_table(data) if one.take < first_take(len(rounds))]
     kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
     parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
-    with _bar() as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("episodes", total=None)
         wanted = plan_corrections(every, rollouts, misplaced, checkpoints)
         for done, total in collect(wanted, parts, processes or available_cores(), correct):
@@ -179,7 +178,7 @@ def annotate(
         output=output or LLM / "annotations.parquet",
         prices=prices_from(prompt_price, completion_price),
         console=console,
-        bar=_bar(),
+        bar=progress_bar(console),
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -233,10 +232,13 @@ def rules(
 def datasets(
     role: str,
     output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
-    prompt_format: Annotated[str, typer.Option("--format", help="seed or compact.")] = "compact",
+    prompt_format: Annotated[str, typer.Option("--format", help=FORMAT_HELP)] = "",
+    as_published: AsPublishedOption = False,
+    controller: ControllerOption = "on-end",
+    flat_ends: FlatEndsOption = False,
     history: Annotated[bool, typer.Option(help="Without, the format is FORMAT-nohistory: no earlier turns.")] = True,
-    sampling: Annotated[Sampling, typer.Option(help="published: train variations of 3-3, 9-*, 10-* limited.")] = "all",
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    sampling: SamplingOption = "all",
+    seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
     tokenizer: Annotated[
         str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
     ] = "",
@@ -251,14 +253,19 @@ def datasets(
     from training.statistics import shown
 
     settings = read_recipe(recipe, **({"base": tokenizer} if tokenizer else {}))
+    prompt_format = prompt_format or default_format(role_named(role), as_published=as_published)
     name = prompt_format if history else without_history(prompt_format)
-    corpora = _corpora(_role(role), name, data, annotations, sampling, seed)
+    wording = Wording(role_named(role), name, as_published, controller, flat_ends)
+    corpora = read_corpora(wording, data, annotations, sampling, seed, console.print)
     pieces = open_tokenizer(settings, (text for one in corpora["train"] for text in (one.prompt, one.target)))
     limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
     found = count(corpora, open_tokens(settings, pieces), **limits)
     about = {
         "role": role,
         "prompt_format": name,
+        "as_published": as_published,
+        "controller": controller,
+        "flat_ends": flat_ends,
         "data_sha256": read_manifest(data)["sha256"],
         "sampling": sampling,
         "seed": seed,
@@ -275,14 +282,17 @@ def datasets(
 def finetune(
     role: str,
     run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
-    prompt_format: Annotated[str, typer.Option("--format", help="seed or compact.")] = "compact",
+    prompt_format: Annotated[str, typer.Option("--format", help=FORMAT_HELP)] = "",
     recipe: Annotated[Path, typer.Option(help="JSON file with fields of training.recipe.Recipe.")] = RECIPE,
     base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
     steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.")] = None,
     save_minutes: Annotated[float, typer.Option(help="Save the state so often, besides at evaluations.")] = 5.0,
     wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
-    sampling: Annotated[Sampling, typer.Option(help="As for datasets, drawn by the recipe's seed.")] = "all",
+    sampling: SamplingOption = "all",
+    as_published: AsPublishedOption = False,
+    controller: ControllerOption = "on-end",
+    flat_ends: FlatEndsOption = False,
     data: Path = DATA,
     annotations: Path = ANNOTATIONS,
 ) -> None:
@@ -291,20 +301,22 @@ def finetune(
     from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
     from training.recipe import read_recipe, require_fitting_data
 
+    prompt_format = prompt_format or default_format(role_named(role), as_published=as_published)
     folder = run or RUNS / role
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0, "seed": seed}
     overrides = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, **overrides)
-    require_same_purpose(folder, _role(role), prompt_format)
+    require_same_purpose(folder, role_named(role), prompt_format)
     if wandb:
         require_wandb()
-    corpora = _corpora(_role(role), prompt_format, data, annotations, sampling, settings.seed)
+    wording = Wording(role_named(role), prompt_format, as_published, controller, flat_ends)
+    corpora = read_corpora(wording, data, annotations, sampling, note=console.print)
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
 
     from training.finetune import Run
 
     trainer = Run(folder, settings, corpora["train"], corpora["dev"], save_minutes=save_minutes, wandb=wandb)
-    bar = _bar()
+    bar = progress_bar(console)
     bar.disable = not trainer.main
     data_sha256, origin = read_manifest(data)["sha256"], read_origin(folder)
     if origin and origin.data_sha256 != data_sha256:
@@ -312,10 +324,11 @@ def finetune(
     if trainer.main:
         options = "".join(f" --{name} {value}" for name, value in overrides.items() if name != "epochs")
         options += f" --sampling {sampling}" if sampling != "all" else ""
+        options += wording.options
         claim(
             folder,
             Origin(
-                role=_role(role),
+                role=role_named(role),
                 prompt_format=prompt_format,
                 data_sha256=data_sha256,
                 base_sha256=origin.base_sha256 if origin else sha256_of_base(settings.base),
@@ -354,13 +367,13 @@ def export(
     from training.origin import read_origin, require_same_purpose
 
     source = run or RUNS / role
-    require_same_purpose(source, _role(role), prompt_format)
+    require_same_purpose(source, role_named(role), prompt_format)
     origin = read_origin(source)
     manifest = read_manifest(data)
     card = export_run(
         source,
         output or CHECKPOINTS / role,
-        role=_role(role),
+        role=role_named(role),
         prompt_format=prompt_format,
         command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
         data_sha256=origin.data_sha256 if origin else manifest["sha256"],
@@ -385,7 +398,7 @@ def convert(
     card = convert_folder(
         folder,
         output,
-        role=_role(role) if role else None,
+        role=role_named(role) if role else None,
         prompt_format=prompt_format,
         max_input_tokens=max_input_tokens,
         max_new_tokens=max_new_tokens,
@@ -394,51 +407,7 @@ def convert(
     console.print(f"{output}: {card.role}, {card.architecture}, {card.parameters / 1e6:.2f} M parameters")
 
 
-@app.command()
-def score(
-    checkpoints: Annotated[
-        list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")
-    ] = None,
-    role: Annotated[str | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")] = None,
-    prompt_format: Annotated[str, typer.Option("--format", help="Of runs that recorded none.")] = "compact",
-    engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
-    data: Path = DATA,
-    annotations: Path = ANNOTATIONS,
-) -> None:
-    """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
-    from training.score import opened, table
-    from training.score import score as score_all
-
-    every = [one for one in read_table(data) if find_task(one.task_id).split_of(one.variation) == "dev"]
-    if not every:
-        raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
-    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.rglob("card.json"))
-    run_role = _role(role) if role else None
-    with opened(sources, engine, role=run_role, prompt_format=prompt_format) as contestants, _bar() as bar:
-        task = bar.add_task("")
-
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        scores = score_all(contestants, every, read_annotations(annotations), told)
-    if as_json:
-        data_sha256 = read_manifest(data)["sha256"]
-        typer.echo(json.dumps({"data_sha256": data_sha256, "scores": [asdict(one) for one in scores]}))
-    else:
-        Console().print(table(scores))
-
-
-def _corpora(
-    role: Role, prompt_format: str, data: Path, annotations: Path, sampling: Sampling = "all", seed: int = 0
-) -> dict[Split, list[Example]]:
-    """One role's examples of the train and dev variations; the table is read once. Raises InvalidInput for a leak."""
-    every = sample(read_table(data), sampling, seed)
-    named, writer = read_annotations(annotations), get_format(prompt_format)
-    splits: tuple[Split, ...] = ("train", "dev")
-    corpora = {split: examples([one for one in every if one.split == split], named, role, writer) for split in splits}
-    check_splits(corpora)
-    return corpora
+app.command()(score)
 
 
 def main() -> None:

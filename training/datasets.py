@@ -2,11 +2,13 @@
 
 Prompts come from the same fold and the same renderer that serving uses; nothing here writes prompt text.
 
-    controller   at the start of each sub-goal: which sub-goal comes next
+    controller   at the start of each sub-goal, or at every step: which sub-goal to follow now
     first        only the first of those
     executor     at each step of a sub-goal: the next action; after its last step: the sub-goal has ended (but for
                  the step that solves the task: nobody is asked after that, and it may have cut the sub-goal short)
     flat         at each step: the next action, no sub-goals in the state
+
+The published training data differ from this in several points: `training.published` makes them byte for byte.
 
 On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev.parquet`, a row an example) and
 `manifest.json`: what it was made from, how, and its statistics.
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.annotate import Annotation
+from training.gold import PUBLISHED_SEED, published_variations
 from training.trajectories import PathKey, Trajectory
 from waymark.contracts import AgentState, Role
 from waymark.environment import SOLVED
@@ -33,14 +35,13 @@ from waymark.errors import InvalidInput
 from waymark.prompts import PromptFormat, write_prompt
 from waymark.state import StateFold
 from waymark.subgoals import Segment
-from waymark.tasks import Split, find_task
+from waymark.tasks import TASKS, Split, find_task
 
 MANIFEST = "manifest.json"
+ControllerExamples = Literal["on-end", "every-step"]
+"""When the controller is asked along a path: as a sub-goal begins, or, as published, before every action and end."""
 Sampling = Literal["all", "published"]
-"""Which training trajectories make a dataset: all that were recorded, or down-sampled as published."""
-PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}
-"""Task id to how many shuffled train variations the published training set keeps; other tasks are whole."""
-
+"""Which training trajectories make a dataset: all that were recorded, or those of the published variations."""
 _SCHEMA = pa.schema(
     [
         ("task_id", pa.string()),
@@ -72,8 +73,11 @@ class Decision:
     answer: str | None
 
 
-def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Iterator[Decision]:
+def decisions(
+    trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
+) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
+    every_step = role == "controller" and controller == "every-step"
     fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
@@ -81,11 +85,16 @@ def decisions(trajectory: Trajectory, annotation: Annotation, role: Role) -> Ite
             yield Decision(fold.state, segment.subgoal)
         if role != "flat":
             fold.give_subgoal(segment.subgoal)
-        for step in steps:
+        for place, step in enumerate(steps):
+            if every_step and place and not detour:
+                yield Decision(fold.state, segment.subgoal)
             if role in ("executor", "flat") and not detour:
                 yield Decision(fold.state, step.action)
             fold.act(step.action, step.observation, step.look, step.inventory, step.score)
-        if role == "executor" and steps and not detour and fold.state.score < SOLVED:
+        ends = bool(steps) and (fold.state.score < SOLVED or segment.stop < len(trajectory.steps))
+        if every_step and ends and not detour:
+            yield Decision(fold.state, segment.subgoal)
+        if role == "executor" and ends and not detour:
             yield Decision(fold.state, None)
         if role != "flat":
             fold.end_subgoal()
@@ -101,6 +110,7 @@ def examples(
     annotations: dict[PathKey, Annotation],
     role: Role,
     prompt_format: PromptFormat,
+    controller: ControllerExamples = "on-end",
 ) -> list[Example]:
     """The dataset of one role. Raises KeyError for a trajectory that was not annotated.
 
@@ -109,7 +119,7 @@ def examples(
     made: list[Example] = []
     for trajectory in trajectories:
         annotation = annotations[trajectory.key]
-        for decision in decisions(trajectory, annotation, role):
+        for decision in decisions(trajectory, annotation, role, controller):
             state = decision.state
             made.append(
                 Example(
@@ -123,26 +133,28 @@ def examples(
     return made
 
 
-def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int) -> list[Trajectory]:
-    """The trajectories that a dataset is made of; `published` keeps as many train variations as were published.
+def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = PUBLISHED_SEED) -> list[Trajectory]:
+    """The trajectories that a dataset is made of; `published` keeps those of the train variations that were published.
 
-    Dev stays whole. Variations are drawn, so that all paths of one stay together.
+    Dev stays whole. `seed` shuffles the variations of the tasks that were down-sampled.
     """
     if sampling == "all":
         return list(trajectories)
-    recorded: dict[str, set[int]] = {task: set() for task in PUBLISHED_LIMITS}
-    for one in trajectories:
-        if one.split == "train" and one.task_id in recorded:
-            recorded[one.task_id].add(one.variation)
-    kept = {
-        task: set(random.Random(f"{seed} {task}").sample(sorted(found), min(PUBLISHED_LIMITS[task], len(found))))
-        for task, found in recorded.items()
+    kept = {task.id: set(published_variations(task, seed)) for task in TASKS}
+    return [one for one in trajectories if one.split != "train" or one.variation in kept[one.task_id]]
+
+
+def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
+    """Task id to how many of its published train variations were not recorded; tasks that lack none are left out."""
+    recorded = {(one.task_id, one.variation) for one in trajectories}
+    lacking = {
+        task.id: sum(
+            task.split_of(variation) == "train" and (task.id, variation) not in recorded
+            for variation in published_variations(task)
+        )
+        for task in TASKS
     }
-    return [
-        one
-        for one in trajectories
-        if one.split != "train" or one.task_id not in kept or one.variation in kept[one.task_id]
-    ]
+    return {task: count for task, count in lacking.items() if count}
 
 
 def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:

@@ -19,6 +19,7 @@ from training.annotate import Annotation
 from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
 from waymark.contracts import AgentState
+from waymark.state import actions_only
 from waymark.subgoal_sources.controller import Given, choose_subgoal
 from waymark.subgoals import COMPLETE, in_sight, is_over, is_reached
 
@@ -65,7 +66,7 @@ def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Ann
             subgoals += 1
             before = given.before(state)
             refused += [
-                Refusal(path.task_id, path.variation, path.take, state.step, subgoal, rule)
+                Refusal(path.task_id, path.variation, path.take, actions_only(state).step, subgoal, rule)
                 for rule in _against(subgoal, state, before)
             ]
             given.add(subgoal, state)
@@ -100,7 +101,9 @@ def _cut_short(path: Trajectory, annotation: Annotation) -> Iterator[Refusal]:
         if decision.answer is None or state.subgoal_step in met or not is_over(state):
             continue
         met.add(state.subgoal_step)
-        yield Refusal(path.task_id, path.variation, path.take, state.step, state.current_subgoal or "", "cut short")
+        yield Refusal(
+            path.task_id, path.variation, path.take, actions_only(state).step, state.current_subgoal or "", "cut short"
+        )
 
 
 def _most_often(refused: Sequence[Refusal]) -> str:

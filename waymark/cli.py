@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from waymark import export, report
-from waymark.agents import AGENTS, find_agents, name_of
+from waymark.agents import AGENTS, MOST_BEAMS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
@@ -67,7 +67,9 @@ _SlotsOption = Annotated[
 ]
 _CheckpointsOption = Annotated[
     Path,
-    typer.Option(help="Folder with controller/, executor/, flat/; default: those that ship.", show_default=False),
+    typer.Option(
+        help="Folder with controller/, executor/, flat/, first/; default: those that ship.", show_default=False
+    ),
 ]
 _UrlOption = Annotated[
     str | None,
@@ -121,6 +123,14 @@ def evaluate(
     repeats: Annotated[
         int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
     ] = 1,
+    beams: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_BEAMS,
+            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",
@@ -146,7 +156,7 @@ def evaluate(
                 seed=seed,
                 repeats=repeats,
             )
-            for one in find_agents(agent or ["hierarchical"], repair=repair)
+            for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
         ]
         episodes("", requests[0])  # bad input is told before anything starts
         _play_to_the_end(played, partial(_submit, requests), options, url, json=json)

@@ -6,9 +6,9 @@ standard library and pydantic, so that a client needs nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Role = Literal["controller", "first", "executor", "flat"]
 """What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
@@ -29,14 +29,19 @@ class Contract(BaseModel):
 
 
 class Turn(Contract):
-    """One action taken and what came of it."""
+    """One turn of the loop: an action and what came of it, or the end of a sub-goal."""
 
-    action: Phrase
-    """A string of the environment, e.g. `pick up thermometer`."""
+    action: Phrase | None
+    """A string of the environment, e.g. `pick up thermometer`; null when the executor ended its sub-goal."""
     observation: Text
-    """The environment's answer to it."""
+    """The environment's answer to the action; for an ended sub-goal the last answer again."""
     reward: Annotated[int, Field(ge=-200, le=200)] = 0
     """Change of the score, in points of 100."""
+
+    @property
+    def acted(self) -> str:
+        """The action; empty for an ended sub-goal."""
+        return self.action or ""
 
 
 class AgentState(Contract):
@@ -58,6 +63,9 @@ class AgentState(Contract):
     """Oldest first; the last `history_turns` of `/info` suffice."""
     visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] = ()
     """Each once, in the order of the first visit."""
+    named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] | None = None
+    """The rooms as the published prompts (`seed`) list them: those that the answer to a walk names (`You move to the
+    kitchen.`) or a look that says `This room is called …`. Null: the same as `visited_rooms`."""
     completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=1_000)] = ()
     """All sub-goals given before the current one, oldest first."""
     current_subgoal: Phrase | None = None
@@ -65,6 +73,8 @@ class AgentState(Contract):
     subgoal_step: Annotated[int, Field(ge=1)] | None = None
     """The `step` at which the current sub-goal was given: what was done since is `step - subgoal_step` actions.
     Null: not known, or the sub-goal has ended."""
+    ended_subgoals: Annotated[int, Field(ge=0)] = 0
+    """How many of the turns that `step` counts ended a sub-goal (those whose `action` is null), sent or not."""
 
 
 # --- controller and executor -----------------------------------------------------------------------------
@@ -183,7 +193,7 @@ class ServiceLimits(Contract):
     items: int
     """Requests in one list."""
     turns: int
-    """Of one state."""
+    """Actions of one state; ended sub-goals among them do not count."""
     alternatives: int
     """`n` of one request."""
     candidates: int
@@ -239,6 +249,8 @@ class Problem(Contract):
 # --- evaluations -----------------------------------------------------------------------------------------
 
 SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
+Policy = Literal["guided", "published"]
+RepairName = Literal["executor", "similarity"]
 
 
 class AgentConfig(Contract):
@@ -254,8 +266,25 @@ class AgentConfig(Contract):
     """Name of a checkpoint that the controller has loaded."""
     executor_model: str = "default"
     """Name of one that the executor has; of role `flat` for the flat agent."""
+    policy: Policy = "guided"
+    """Who decides what to do with the models' answers: `guided` applies Waymark's rules of play; `published` takes the
+    best answer as it is, as the published loop does (docs/reference/published-method.md)."""
+    beams: Annotated[int, Field(ge=1, le=16)] = 1
+    """Beam width of every question to both models; 1 is greedy decoding. The published loop used 5."""
     repair: bool = True
-    """Replace actions that the environment does not know by valid ones, chosen by the executor."""
+    """Replace actions that the environment does not know by valid ones, as `repair_by` says."""
+    repair_by: RepairName = "executor"
+    """What replaces an unknown action: what the executor prefers among valid ones (`executor`), or by the published
+    rule the valid action that shares most words with the proposed one (`similarity`)."""
+
+    @model_validator(mode="after")
+    def _published_sources(self) -> Self:
+        if self.policy == "published" and self.subgoals not in ("controller", "none"):
+            raise ValueError(
+                f"the policy `published` needs the sub-goals `controller` or `none`; got {self.subgoals!r}. "
+                "Choose one of these, or the policy `guided`"
+            )
+        return self
 
 
 class Limits(Contract):

@@ -22,6 +22,9 @@ MOST_EPISODES = 20_000
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
+_LATER_FIELDS = ("policy", "beams", "repair_by")
+"""Of agents: no part of an episode's id while they hold their default, so that runs from before them can be resumed."""
+
 _T = TypeVar("_T")
 
 
@@ -125,7 +128,8 @@ def _episode(
         agent=request.agent,
         limits=limits,
     )
-    digest = hashlib.sha256(spec.model_dump_json(exclude={"repeat"}).encode()).hexdigest()
+    later = {name for name in _LATER_FIELDS if getattr(request.agent, name) == AgentConfig.model_fields[name].default}
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"repeat": True, "agent": later}).encode()).hexdigest()
     return spec.model_copy(update={"id": f"{task.id}_{variation}_{digest[:12]}"})
 
 

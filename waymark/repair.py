@@ -6,6 +6,8 @@ similarity alone made scores worse, so here it only shortens the list. `focus on
 because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
 more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). Nor
 does a repair choose a box: what is put into the wrong one ends it as well.
+
+`most_similar` is the published rule, with none of that suspicion: for the published loop alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,23 @@ from waymark.state import OTHER_AGES
 SHORTLIST = 64
 """The executor re-reads its prompt for every candidate, so there are few."""
 
+NOT_AGAIN = 3
+"""The published rule does not choose what was done in the last so many actions."""
+_ROOMS = (
+    "hallway",
+    "greenhouse",
+    "green house",
+    "kitchen",
+    "bathroom",
+    "outside",
+    "workshop",
+    "art studio",
+    "foundry",
+    "bedroom",
+    "living room",
+)
+_FOCUS_WORDS = frozenset(("focus", "on", "in", "to"))
+_NO_LETTER = re.compile(r"[^A-Za-z0-9 ]+")
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _FOCUS, _USE = "FOCUS", "USE"
 _UNTELLING = frozenset(
@@ -66,6 +85,37 @@ def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> li
         ranked.append(((len(shared), -len(other)), action))
     ranked.sort(key=lambda entry: entry[0], reverse=True)
     return [action for _, action in ranked[:limit]]
+
+
+def most_similar(
+    proposed: Sequence[str], valid: Sequence[str], recent: Sequence[str], look: str, inventory: str
+) -> str | None:
+    """The published replacement for an action that the environment does not know.
+
+    `proposed` are the executor's beams, best first. The first of them that is a candidate is taken; else the candidate
+    that shares most words with the best beam, the shortest of several; None where none shares a word.
+
+    Candidates are the valid actions and the doors of all rooms, without the `recent` actions, actions on doors other
+    than to open them, the focus on oneself, air or a room, and the focus on what is neither seen nor carried.
+    """
+    seen = f"{look} {inventory.lower()}"
+    barred = {f"focus on {thing}" for thing in ("agent", "air", *_ROOMS)}.union(recent)
+    doors = (f"open door to {room}" for room in _ROOMS)
+    candidates = {
+        action
+        for action in (*valid, *doors)
+        if action not in barred
+        and ("door" not in action or "open" in action)
+        and (not action.startswith("focus on") or all(word in seen for word in set(action.split()) - _FOCUS_WORDS))
+    }
+    for action in proposed:
+        if (named := action.replace("green house", "greenhouse").strip()) in candidates:
+            return named
+    words = set(proposed[0].split(" "))
+    ranked = sorted(candidates, key=lambda action: (-len(words.intersection(action.split(" "))), len(action), action))
+    if not ranked or words.isdisjoint(ranked[0].split(" ")):
+        return None
+    return _NO_LETTER.sub("", ranked[0])
 
 
 @lru_cache(maxsize=10_000)

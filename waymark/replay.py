@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from waymark.contracts import AgentState, EpisodeResult, TurnRecord
+from waymark.contracts import AgentState, EpisodeResult, Policy, TurnRecord
 from waymark.state import StateFold
 from waymark.subgoals import COMPLETE, is_over
 
@@ -27,17 +27,18 @@ class Moment:
     """As it was sent, with the last turns only."""
 
 
-def begin_turn(fold: StateFold) -> None:
-    """A turn begins: a sub-goal that has nothing more to do has ended."""
-    if is_over(fold.state):
+def begin_turn(fold: StateFold, policy: Policy = "guided") -> None:
+    """A turn begins: under the guided policy a sub-goal that has nothing more to do has ended."""
+    if policy == "guided" and is_over(fold.state):
         fold.end_subgoal()
 
 
-def end_turn(fold: StateFold, turn: TurnRecord) -> None:
-    """A turn is over. A sub-goal has ended if the executor said so, or if its action was unknown."""
+def end_turn(fold: StateFold, turn: TurnRecord, policy: Policy = "guided") -> None:
+    """A turn is over. A sub-goal has ended if the executor said so; under the guided policy also if its action was
+    unknown."""
     if turn.action is not None:
         fold.act(turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-    if turn.action is None or not turn.known:
+    if turn.action is None or (policy == "guided" and not turn.known):
         fold.end_subgoal()
 
 
@@ -50,13 +51,14 @@ def moments(result: EpisodeResult, history_turns: int) -> Iterator[Moment]:
         return
     opening = result.opening
     fold = StateFold.start(opening.task, opening.look, opening.inventory)
+    policy: Policy = "guided" if result.agent is None else result.agent.policy
     asks_controller = result.agent is None or result.agent.subgoals in ASKS_CONTROLLER
     for turn in result.trajectory:
-        begin_turn(fold)
+        begin_turn(fold, policy)
         if turn.controller_called and asks_controller:
             yield Moment("controller", fold.visible(history_turns))
-        if turn.subgoal != COMPLETE:  # after that the loop waits and asks nobody
+        if turn.subgoal != COMPLETE or policy == "published":  # else the loop waits and asks nobody
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
             yield Moment("executor", fold.visible(history_turns))
-        end_turn(fold, turn)
+        end_turn(fold, turn, policy)

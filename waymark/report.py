@@ -142,7 +142,8 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     )
     text.append(f" Agent: {name_of(agent)}; sub-goals: {agent.subgoals}")
     text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
-    text.append(f"; repair {'on' if agent.repair else 'off'}.")
+    text.append(f"; repair {f'by {agent.repair_by}' if agent.repair else 'off'}; ")
+    text.append("greedy decoding." if agent.beams == 1 else f"beam {agent.beams}.")
     if versions is not None:
         models = (versions.controller, versions.first, versions.executor)
         named = ", ".join(

@@ -161,7 +161,8 @@ class StackOptions:
 
     runs: Path
     checkpoints: Path = CHECKPOINTS
-    """Folder with `controller/`, `executor/` and, for the flat agent, `flat/`."""
+    """Folder with `controller/` and `executor/`; if they are there, also `first/` (names an episode's first sub-goal)
+    and `flat/` (the flat agent) are loaded."""
     engine: str = "ctranslate2"
     environment: str = "scienceworld"
     slots: int | None = None
@@ -274,10 +275,8 @@ class Stack:
     def _served(self, service: Service) -> dict[str, str]:
         """The settings of one service: where it listens and the checkpoints that it loads."""
         options = self._options
-        names = {"controller": {"default": "controller"}, "executor": {"default": "executor", "flat": "flat"}}
-        folders = {name: options.checkpoints / folder for name, folder in names.get(service, {}).items()}
-        if options.engine != "scripted" and not (options.checkpoints / "flat").exists():
-            folders.pop("flat", None)
+        served = _served_folders(service, options.checkpoints, scripted=options.engine == "scripted")
+        folders = {name: options.checkpoints / folder for name, folder in served.items()}
         checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
         return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
 
@@ -302,6 +301,14 @@ class Stack:
                 shutil.rmtree(self._folder / "redis", ignore_errors=True)
             with suppress(OSError):  # it holds the logs, unless they were moved to a run
                 self._folder.rmdir()
+
+
+def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> dict[str, str]:
+    """Name of each checkpoint that a service loads, to its folder. `first` and `flat` are loaded if they are there; the
+    scripted engine has no folders, and plays `flat` too."""
+    needed = {"controller": {"default": "controller"}, "executor": {"default": "executor"}}.get(service, {})
+    there = {"controller": ("first",), "executor": ("flat",)}.get(service, ())
+    return needed | {name: name for name in there if (checkpoints / name).exists() or (scripted and name == "flat")}
 
 
 class _undisturbed:  # noqa: N801 - reads as a statement

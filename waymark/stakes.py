@@ -30,4 +30,4 @@ def is_worth_it(decision: str, logprob: float, state: AgentState) -> bool:
 
 def _is_unread(state: AgentState) -> bool:
     """Whether a task asks for a temperature, and none was read yet."""
-    return _ASKS_DEGREES in state.task and not any(turn.action.startswith(_READS_DEGREES) for turn in state.turns)
+    return _ASKS_DEGREES in state.task and not any(turn.acted.startswith(_READS_DEGREES) for turn in state.turns)

@@ -6,7 +6,8 @@ use it, so history, score units and the alignment of look and inventory with the
 - `look`, `inventory` and `observation` are those after the last action;
 - the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
 - the current sub-goal is the last one given, the completed ones are all before it;
-- an ended sub-goal is no turn: it stays the current one until the next is given, which may be the same again.
+- an ended sub-goal is a turn without an action; it stays the current one until the next is given, which may be the
+  same again. Formats that show only actions read the state through `actions_only`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ OTHER_AGES = ("tree", "plant", "seed")
 """Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
 _ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
 _READING = re.compile(r"-?\d+ degrees|\d+ ticks")
+_WALKED = "move to the "
+_NAMED = "This room is called the "
+_LONGEST_NAME = 500
+_MOST_TURNS = 1_000
+"""Turns that a state may carry at most."""
 
 
 class StateFold:
@@ -62,8 +68,9 @@ class StateFold:
         self._state = with_subgoal(self._state, subgoal)
 
     def end_subgoal(self) -> None:
-        """The current sub-goal has ended. This is no turn, and takes no step."""
-        self._state = with_subgoal_ended(self._state)
+        """The sub-goal under way has ended: a turn without an action. Nothing happens where none is under way."""
+        if self._state.subgoal_step is not None:
+            self._state = after_subgoal_ended(self._state)
 
     def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
         """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
@@ -89,7 +96,9 @@ def canonical(text: str) -> str:
 
 def start(task: str, look: str, inventory: str) -> AgentState:
     """The state before the first action."""
-    return AgentState(task=task, look=look, inventory=inventory, visited_rooms=_visit((), look))
+    return AgentState(
+        task=task, look=look, inventory=inventory, visited_rooms=_visit((), look), named_rooms=name_rooms((), "", look)
+    )
 
 
 def after_step(state: AgentState, action: str, observation: str, look: str, inventory: str, score: int) -> AgentState:
@@ -104,6 +113,20 @@ def after_step(state: AgentState, action: str, observation: str, look: str, inve
             "step": state.step + 1,
             "turns": (*state.turns, turn),
             "visited_rooms": _visit(state.visited_rooms, look),
+            "named_rooms": name_rooms(state.named_rooms or (), observation, look),
+        }
+    )
+
+
+def after_subgoal_ended(state: AgentState) -> AgentState:
+    """The state once its sub-goal has ended: one turn later, in the same scene."""
+    turn = Turn(action=None, observation=state.observation, reward=0)
+    return state.model_copy(
+        update={
+            "step": state.step + 1,
+            "turns": (*state.turns, turn),
+            "ended_subgoals": state.ended_subgoals + 1,
+            "subgoal_step": None,
         }
     )
 
@@ -120,19 +143,45 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
     )
 
 
-def with_subgoal_ended(state: AgentState) -> AgentState:
-    """The state once the executor has said that its sub-goal has ended."""
-    return state.model_copy(update={"subgoal_step": None})
-
-
 def scene(state: AgentState) -> Scene:
     """What the agent sees and carries."""
     return _READING.sub("", state.look), _READING.sub("", state.inventory)
 
 
-def recent(state: AgentState, turns: int) -> AgentState:
-    """The same state with only its last `turns` turns: what is worth sending to a service."""
-    return state.model_copy(update={"turns": state.turns[max(0, len(state.turns) - turns) :]})
+def recent(state: AgentState, actions: int) -> AgentState:
+    """The same state with only its last `actions` actions and the ended sub-goals among them: what is worth sending.
+
+    A format that shows only actions sees as many of them as one that shows all turns. At most 1,000 turns are kept.
+    """
+    first, left = len(state.turns), actions
+    while first and (left or (actions and state.turns[first - 1].action is None)):
+        first -= 1
+        left -= state.turns[first].action is not None
+    return state.model_copy(update={"turns": state.turns[max(first, len(state.turns) - _MOST_TURNS) :]})
+
+
+def actions_only(state: AgentState) -> AgentState:
+    """The same state as if ended sub-goals were no turns: neither shown nor counted."""
+    turns = tuple(turn for turn in state.turns if turn.action is not None)
+    ended = max(state.ended_subgoals, len(state.turns) - len(turns))
+    if not ended:
+        return state
+    given = state.subgoal_step
+    return state.model_copy(
+        update={
+            "step": max(1, state.step - ended),
+            "turns": turns,
+            "ended_subgoals": 0,
+            "subgoal_step": None if given is None else max(1, given - ended),
+        }
+    )
+
+
+def name_rooms(rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
+    """The rooms of the published prompts: first the one that the answer to a walk ends with, then the one that a look
+    names, each once. `This outside location is called …` names none, and a teleport's answer does not either."""
+    named = [observation.partition(_WALKED)[2][:-1], look.partition(_NAMED)[2].partition(".")[0]]
+    return tuple(dict.fromkeys((*rooms, *(room[:_LONGEST_NAME] for room in named if room))))
 
 
 def _visit(rooms: tuple[str, ...], look: str) -> tuple[str, ...]:

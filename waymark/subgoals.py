@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from waymark.contracts import AgentState
 from waymark.state import OTHER_AGES, OTHER_THINGS, holds, room_of
@@ -77,6 +78,7 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
         )
         path = _Path(task, steps[:stop], at)
         subgoal, length = next(found for rule in _RULES if (found := rule(path)))
+        length += sum(1 for _ in takewhile(lambda step: step.action.isdigit(), path.steps[at + length :]))
         segments.append(Segment(subgoal, at, at + length))
         at += length
     return [*segments, Segment(COMPLETE, at, at)]
@@ -290,7 +292,7 @@ def is_over(state: AgentState) -> bool:
 
 def _has_changed(subgoal: str, state: AgentState) -> bool:
     """Whether the last action read what the sub-goal watches under another state of matter than it names."""
-    watched, read = _WATCHED.fullmatch(subgoal), _READ.fullmatch(state.turns[-1].action)
+    watched, read = _WATCHED.fullmatch(subgoal), _READ.fullmatch(state.turns[-1].acted)
     return bool(watched and read and read[2] == watched[2] and read[1] != watched[1])
 
 
@@ -351,7 +353,7 @@ def is_reached(subgoal: str, state: AgentState) -> bool:
     if name == "move":
         thing, _, place = rest.partition(", ")
         return holds(state.look, place, thing)
-    return name == "time_slide" and any(turn.action.lower() == f"look at {rest}" for turn in state.turns)
+    return name == "time_slide" and any(turn.acted.lower() == f"look at {rest}" for turn in state.turns)
 
 
 _RULES: tuple[_Rule, ...] = (_walk, _fill, _water, _heat, _cool, _monitor, _time, _connect, _search, _wait, _single)

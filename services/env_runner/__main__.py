@@ -70,7 +70,7 @@ def _serve(settings: Settings) -> None:
 
 def _publish(settings: Settings) -> None:
     """Write every result that Redis holds; exit with UNWRITTEN if some could not be."""
-    store = JobStore(settings.redis_url)
+    store = JobStore(settings.redis)
     keeper = ResultKeeper(store, settings.runs)
     keeper.catch_up(final=True)
     failed = {one.evaluation: f"{one.problem} {one.remedy}" for one in keeper.set_aside.report()}

@@ -82,3 +82,18 @@ def test_checkpoints_are_named_in_one_variable(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WAYMARK_CHECKPOINTS", "default=a/b, flat=c")
     assert read_settings().checkpoints_of("executor") == {"default": Path("a/b"), "flat": Path("c")}
     assert ServiceSettings(checkpoints=None).checkpoints_of("controller") == {"default": Path("checkpoints/controller")}
+
+
+def test_an_empty_checkpoints_variable_means_those_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYMARK_CHECKPOINTS", "")
+    assert set(read_settings().checkpoints_of("executor")) == {"default", "flat"}
+
+
+def test_a_first_checkpoint_is_loaded_if_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert ServiceSettings(checkpoints=None).checkpoints_of("controller") == {
+        "default": Path("checkpoints/controller"),
+        "first": Path("checkpoints/first"),
+    }
+    assert set(ServiceSettings(checkpoints=None).checkpoints_of("executor")) == {"default", "flat"}

@@ -296,7 +296,7 @@ def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path
     assert {one.state.task for one in found} == {"Find an apple."}
     assert [one.state.current_subgoal for one in found] == [None, *["navigate_to(kitchen)"] * 3, "pick_up(apple)"]
     assert [one.state.completed_subgoals for one in found] == [(), (), (), (), ("navigate_to(kitchen)",)]
-    assert [one.state.subgoal_step for one in found] == [None, 1, 1, None, 2]
+    assert [one.state.subgoal_step for one in found] == [None, 1, 1, None, 3]
 
 
 def stage_of(*, throughput: float, rate: float | None = None) -> Stage:

@@ -49,7 +49,7 @@ def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
     state = fold.after_step(midway(), "activate stove", "It is on.", LOOK, INVENTORY, 3)
     prompt = COMPACT.render("executor", state)
     assert prompt.startswith("move tin cup , stove | before teleport to kitchen | did activate stove | answer it is on")
-    unknown = COMPACT.render("executor", fold.with_subgoal_ended(state))
+    unknown = COMPACT.render("executor", fold.after_subgoal_ended(state))
     assert unknown.startswith("move tin cup , stove | did teleport to kitchen ; activate stove | answer")
 
 

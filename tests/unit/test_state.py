@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import get_args
+
 import pytest
 
 from waymark import state
-from waymark.contracts import AgentState
+from waymark.contracts import AgentState, Role, Turn
+from waymark.prompts import get_format, write_prompt
+from waymark.state import StateFold
 
 HALLWAY = "This room is called the hallway. In it, you see: \n\tthe agent\n"
 OUTSIDE = "This outside location is called the outside. Here you see: \n\tthe agent\n"
@@ -83,3 +88,90 @@ def test_states_are_never_changed_in_place(begun: AgentState) -> None:
     before = begun.model_dump()
     state.with_subgoal(state.after_step(begun, "wait", "", OUTSIDE, "", 5), "a")
     assert begun.model_dump() == before
+
+
+# --- ended sub-goals -----------------------------------------------------------------------------------------
+
+
+def ended_after_each(actions: int) -> AgentState:
+    """So many actions, each of a sub-goal of its own that was ended."""
+    fold = StateFold.start("task", HALLWAY, "")
+    for number in range(actions):
+        fold.give_subgoal(f"s{number}()")
+        fold.act(f"wait {number}", f"answer {number}", HALLWAY, "", number)
+        fold.end_subgoal()
+    return fold.state
+
+
+def test_an_ended_sub_goal_is_a_turn_without_an_action() -> None:
+    state = ended_after_each(2)
+    assert [turn.action for turn in state.turns] == ["wait 0", None, "wait 1", None]
+    assert [turn.observation for turn in state.turns] == ["answer 0", "answer 0", "answer 1", "answer 1"]
+    assert [turn.reward for turn in state.turns] == [0, 0, 1, 0]
+    assert (state.step, state.ended_subgoals, state.subgoal_step) == (5, 2, None)
+
+
+def test_nothing_ends_where_no_sub_goal_is_under_way() -> None:
+    fold = StateFold.start("task", HALLWAY, "")
+    fold.end_subgoal()
+    assert fold.state.turns == ()
+    ended = StateFold(ended_after_each(1))
+    ended.end_subgoal()
+    assert len(ended.state.turns) == 2
+
+
+def test_history_is_cut_by_actions_and_keeps_the_ends_among_them() -> None:
+    shown = state.recent(ended_after_each(5), 2)
+    assert [turn.action for turn in shown.turns] == [None, "wait 3", None, "wait 4", None]
+    assert (shown.step, shown.ended_subgoals) == (11, 5)
+    assert state.recent(ended_after_each(5), 0).turns == ()
+
+
+def test_a_state_never_carries_more_turns_than_a_request_may() -> None:
+    turns = tuple(Turn(action=None, observation="") for _ in range(1_500))
+    many = ended_after_each(1).model_copy(update={"turns": (*turns, *turns)})
+    assert len(state.recent(many, 10).turns) == 1_000
+
+
+def test_formats_of_actions_see_neither_the_ends_nor_their_count() -> None:
+    fold = StateFold(ended_after_each(3))
+    fold.give_subgoal("next()")
+    shown = state.actions_only(fold.state)
+    assert [turn.action for turn in shown.turns] == ["wait 0", "wait 1", "wait 2"]
+    assert (shown.step, shown.subgoal_step, shown.ended_subgoals) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("name", ["compact", "compact-nohistory", "transcript"])
+@pytest.mark.parametrize("role", get_args(Role))
+def test_prompts_of_actions_do_not_change_with_ended_sub_goals(name: str, role: Role) -> None:
+    with_ends, without = StateFold.start("task", HALLWAY, ""), StateFold.start("task", HALLWAY, "")
+    prompt_format = get_format(name)
+    for number in range(60):
+        for fold in (with_ends, without):
+            fold.give_subgoal(f"move(thing {number % 7}, box)")
+            fold.act(f"read book {number}", f"page {number}", HALLWAY, "", number)
+        assert write_prompt(prompt_format, role, with_ends.state) == write_prompt(prompt_format, role, without.state)
+        if number % 3 == 0:
+            ended = with_ends.state.current_subgoal
+            with_ends.end_subgoal()
+            without = StateFold(without.state.model_copy(update={"subgoal_step": None}))
+            assert with_ends.state.current_subgoal == ended
+            visible = with_ends.visible(prompt_format.history_turns)
+            assert write_prompt(prompt_format, role, visible) == write_prompt(prompt_format, role, without.state)
+
+
+def test_a_state_of_an_older_client_is_read_as_before() -> None:
+    turn = {"action": "wait", "observation": "o"}
+    sent = {"task": "t", "look": "l", "step": 2, "turns": [turn], "visited_rooms": ["a"]}
+    old = AgentState.model_validate_json(json.dumps(sent))
+    assert (old.ended_subgoals, old.named_rooms) == (0, None)
+    assert state.actions_only(old) is old
+    assert "Visited rooms: a </s>" in write_prompt(get_format("seed"), "flat", old)
+    assert "N/A |  <extra_id_9> WAIT() (+0) --> o" in write_prompt(get_format("seed"), "flat", old)
+
+
+def test_ended_turns_that_a_client_did_not_count_are_counted() -> None:
+    sent = AgentState(
+        task="t", look="l", step=3, turns=(Turn(action="wait", observation=""), Turn(action=None, observation=""))
+    )
+    assert state.actions_only(sent).step == 2

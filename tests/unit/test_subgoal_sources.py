@@ -13,7 +13,7 @@ from waymark.chat import Answer, Message
 from waymark.contracts import AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
-from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
+from waymark.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.subgoal_sources import llm_plan, oracle
 from waymark.subgoal_sources.controller import ControllerSource, choose_subgoal, is_formed
 from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
@@ -126,7 +126,7 @@ async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_man
         subgoal = await source.next(state)
         assert subgoal is not None
         given.append(subgoal)
-        state = with_subgoal_ended(with_subgoal(state, subgoal))
+        state = after_subgoal_ended(with_subgoal(state, subgoal))
     assert given == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
     assert asked == [1, 5, 5, 16, 5, 16]
 
@@ -196,7 +196,7 @@ async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> No
     assert await source.next(KITCHEN) == "wait1(5)"
     going_on = with_subgoal(KITCHEN, "wait1(5)")
     assert await source.next(going_on) == "wait1(5)"
-    ended = with_subgoal_ended(going_on)
+    ended = after_subgoal_ended(going_on)
     assert [await source.next(ended) for _ in range(3)] == ["wait1(5)", None, None]
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.contracts import AgentState
-from waymark.state import after_step, start, with_subgoal, with_subgoal_ended
+from waymark.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, is_over, most_actions, spelled
 
 
@@ -183,4 +183,4 @@ def test_watching_is_over_once_what_has_changed_was_read(subgoal: str, read: str
     assert not is_over(state)
     state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)
     assert is_over(state) == over
-    assert not is_over(with_subgoal_ended(state))
+    assert not is_over(after_subgoal_ended(state))

@@ -199,6 +199,13 @@ class ScienceWorldSlot:
             )
         return self._call(lambda: self._step(action))
 
+    def step_as_given(self, action: str) -> Step:
+        """Take one action as the simulator itself does.
+
+        An ambiguous request is answered with its question, and the next input has to be the number of a reading.
+        """
+        return self._call(lambda: self._step_as_given(action))
+
     def valid_actions(self) -> list[str]:
         """All valid actions, sorted; about 0.05 s in a full room, nothing as long as no action has been known."""
         if self._valid is None:
@@ -254,7 +261,7 @@ class ScienceWorldSlot:
         self._score, self._completed, self._valid = 0, False, None
         task = str(self._server.getTaskDescription())
         _, look, inventory = str(self._episode.seen()).split(_APART)
-        return Opening(task=" ".join(task.removeprefix("Task Description:").split()), look=look, inventory=inventory)
+        return Opening(task=task.removeprefix("Task Description:").strip(), look=look, inventory=inventory)
 
     def _step(self, action: str) -> Step:
         ambiguous = "false"
@@ -278,6 +285,22 @@ class ScienceWorldSlot:
             completed=self._completed,
             known=not observation.startswith(_UNKNOWN),
             ambiguous=ambiguous == "true",
+        )
+
+    def _step_as_given(self, action: str) -> Step:
+        observation = str(self._server.step(action)) or _NOTHING_SAID
+        moves, look, inventory = str(self._episode.seen()).split(_APART)
+        self._score, self._completed = round(100 * float(self._server.getScore())), bool(self._server.getCompleted())
+        self._steps += 1
+        self._valid = None
+        return Step(
+            observation=observation,
+            look=look,
+            inventory=inventory,
+            score=self._score,
+            moves=int(moves),
+            completed=self._completed,
+            known=not observation.startswith(_UNKNOWN),
         )
 
     def _list_valid(self) -> list[str]:

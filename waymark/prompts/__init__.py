@@ -55,10 +55,10 @@ def get_format(name: str) -> PromptFormat:
     """The format of that name. Raises CheckpointError that lists the known ones."""
     from waymark.prompts.compact import COMPACT
     from waymark.prompts.history import WithoutHistory
-    from waymark.prompts.seed import SEED
+    from waymark.prompts.seed import SEED, SEED_IMPORTED
     from waymark.prompts.transcript import TRANSCRIPT
 
-    whole: tuple[PromptFormat, ...] = (SEED, COMPACT)
+    whole: tuple[PromptFormat, ...] = (SEED, SEED_IMPORTED, COMPACT)
     formats = {one.name: one for one in (*whole, TRANSCRIPT, *map(WithoutHistory, whole))}
     if name not in formats:
         raise CheckpointError(

@@ -34,6 +34,7 @@ from waymark.prompts.wording import (
     subgoals,
     words_of_subgoal,
 )
+from waymark.state import actions_only
 
 _TURNS_BEFORE = 3
 _TURNS_SINCE = 8
@@ -47,6 +48,7 @@ class _Compact(Decisions):
     history_turns: int = HISTORY
 
     def render(self, role: Role, state: AgentState) -> str:
+        state = actions_only(state)
         if role == "executor":
             given = words_of_subgoal(state.current_subgoal or "")
             done = since(state)
@@ -66,7 +68,7 @@ COMPACT = _Compact()
 
 def _answer(state: AgentState, role: Role) -> str:
     """The last answer, where it is no reading that stands elsewhere."""
-    read = role != "executor" and state.turns and state.turns[-1].action.startswith(READS)
+    read = role != "executor" and state.turns and state.turns[-1].acted.startswith(READS)
     return "answer " + shortened(state.observation, _ANSWER_WORDS) if _news(state) and not read else ""
 
 

@@ -32,7 +32,7 @@ from waymark.prompts.wording import (
     task,
     words_of_subgoal,
 )
-from waymark.state import room_of
+from waymark.state import actions_only, room_of
 
 _TURNS_SINCE = 8
 _TURNS_AT_ONCE = 8
@@ -51,6 +51,7 @@ class _Transcript(Decisions):
     history_turns: int = HISTORY
 
     def render(self, role: Role, state: AgentState) -> str:
+        state = actions_only(state)
         end = _ending(role, state)
         room = min(_TURN_WORDS, _WORDS - _count(join([task(state), *end])))
         return join([task(state), *_turns(state, room), *end])
@@ -83,7 +84,7 @@ def _turn(turn: Turn) -> str:
     """An action and its answer. What was looked at stands at the end of the prompt, as it is now."""
     looked = room_of(turn.observation) is not None or turn.observation.startswith("In your inventory")
     answer = "" if looked else shortened(turn.observation, READING_WORDS)
-    return f"{turn.action.lower()} : {answer}".strip()
+    return f"{turn.acted.lower()} : {answer}".strip()
 
 
 def _count(text: str) -> int:

@@ -238,7 +238,7 @@ def _is_ingredient(name: str, asked: str) -> bool:
 def _ingredients(state: AgentState) -> list[str]:
     """What the recipe that was read last asks for."""
     turns = reversed(state.turns[-HISTORY:])
-    said = next((turn.observation for turn in turns if turn.action.lower().startswith("read ")), "")
+    said = next((turn.observation for turn in turns if turn.acted.lower().startswith("read ")), "")
     recipe = _RECIPE.search(plain(said))
     return recipe[1].split(" , ") if recipe else []
 
@@ -266,7 +266,7 @@ def _listed_again(line: str) -> tuple[tuple[str, str], ...]:
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
     """The last actions, at most so many."""
     recent = turns[max(0, len(turns) - most) :]
-    return f"{heading} " + " ; ".join(turn.action.lower() for turn in recent) if recent else ""
+    return f"{heading} " + " ; ".join(turn.acted.lower() for turn in recent) if recent else ""
 
 
 def since(state: AgentState) -> Sequence[Turn]:
@@ -286,7 +286,7 @@ def readings(state: AgentState) -> str:
     """
     said: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
-        action = turn.action.lower()
+        action = turn.acted.lower()
         if action.startswith(READS):
             said[action] = shortened(turn.observation, READING_WORDS)
     latest = list(said.items())[-_READINGS:]
@@ -300,7 +300,7 @@ def readings(state: AgentState) -> str:
 def _circuit(state: AgentState) -> list[str]:
     """Whether a lamp or a motor here is on, and which: of a circuit that was laid, what an instrument would say."""
     lamps = _LAMP.findall(state.look.lower())
-    if not lamps or not any(turn.action.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
+    if not lamps or not any(turn.acted.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
     lit = [name for name, switched in lamps if switched == "on"]
     return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
@@ -316,7 +316,7 @@ def _crossed(state: AgentState) -> list[str]:
         borne = [name for name, holder in _listed(state.look) if holder.startswith(f"{plant} plant ")]
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
     else:
-        shown = [plain(turn.observation) for turn in state.turns if turn.action.lower().startswith(_CHILD)]
+        shown = [plain(turn.observation) for turn in state.turns if turn.acted.lower().startswith(_CHILD)]
     return [f"cross {'dominant' if value in shown[-1].split() else 'recessive'}"] if shown else []
 
 

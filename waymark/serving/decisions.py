@@ -170,5 +170,5 @@ def _meant(model: ServedModel, candidates: Sequence[Candidate]) -> list[Decision
 
 def _characters(state: AgentState) -> int:
     """How long the texts of a state are."""
-    turns = sum(len(turn.action) + len(turn.observation) for turn in state.turns)
+    turns = sum(len(turn.acted) + len(turn.observation) for turn in state.turns)
     return len(state.task) + len(state.look) + len(state.inventory) + len(state.observation) + turns

@@ -45,7 +45,7 @@ def check(request: DecisionRequest, limits: ServiceLimits) -> None:
     valid = request.valid_actions if isinstance(request, ActionRequest) else None
     for field, found, limit in (
         ("n", request.n, limits.alternatives),
-        ("state.turns", len(request.state.turns), limits.turns),
+        ("state.turns", sum(turn.action is not None for turn in request.state.turns), limits.turns),
         ("valid_actions", len(valid or ()), limits.candidates),
     ):
         if found > limit:

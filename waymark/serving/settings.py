@@ -28,6 +28,8 @@ _CHECKPOINTS: dict[Service, dict[str, Path]] = {
     "controller": {"default": Path("checkpoints/controller")},
     "executor": {"default": Path("checkpoints/executor"), "flat": Path("checkpoints/flat")},
 }
+_FIRST = Path("checkpoints/first")
+"""Names an episode's first sub-goal; the controller loads it if it is there."""
 
 
 class ListenSettings(BaseSettings):
@@ -126,7 +128,9 @@ class ServiceSettings(ListenSettings):
     vllm_python: Path | None = None
     """For the vllm engine: the interpreter of the environment of vLLM; null: that of `./run vllm`."""
     checkpoints: Annotated[dict[str, Path] | None, NoDecode] = None
-    """`default=checkpoints/executor,flat=checkpoints/flat`; null: those that ship."""
+    """Pairs of name and folder: `default=checkpoints/executor,flat=checkpoints/flat`, or for the controller
+    `default=checkpoints/controller,first=checkpoints/first`; null or empty: those that ship, and `first` if it is
+    there."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Requests that share one run of the model."""
     max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4_096
@@ -187,6 +191,8 @@ class ServiceSettings(ListenSettings):
     def _parse_checkpoints(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
+        if not value.strip():
+            return None
         pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
         if not pairs or any(not name.strip() or not path.strip() for name, _, path in pairs):
             raise ValueError("give name=folder pairs, e.g. default=checkpoints/executor,flat=checkpoints/flat")
@@ -198,7 +204,10 @@ class ServiceSettings(ListenSettings):
 
     def checkpoints_of(self, service: Service) -> dict[str, Path]:
         """What a service loads, by the name that requests use."""
-        return self.checkpoints or _CHECKPOINTS[service]
+        if self.checkpoints:
+            return self.checkpoints
+        first = {"first": _FIRST} if service == "controller" and _FIRST.exists() else {}
+        return _CHECKPOINTS[service] | first
 
 
 def read_settings() -> ServiceSettings:
