@@ -123,36 +123,70 @@ class SubgoalAlternative(Contract):
     """One candidate sub-goal; log-probabilities are natural, the end token included."""
 
     subgoal: str
+    """Empty exactly when not `parsed`."""
+    parsed: bool = True
+    """False: what the model wrote stands for no sub-goal."""
+    raw: str | None = None
+    """What it wrote instead, at most 500 characters; null when parsed."""
     logprob: float
     mean_logprob: float
 
 
 class SubgoalResponse(Contract):
-    """Answer of `POST /v1/subgoal`."""
+    """Answer of `POST /v1/subgoal`: the first alternative, and who gave it."""
 
     subgoal: str
+    """Empty exactly when not `parsed`: ask for more alternatives, or keep the sub-goal that you have."""
+    parsed: bool = True
+    """False: what the model wrote stands for no sub-goal, and neither does any alternative."""
+    raw: str | None = None
+    """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[SubgoalAlternative, ...]
+    """Best first. Those that could not be parsed are left out, unless none could be."""
     model: str
+    """The name of the checkpoint that answered."""
+    checkpoint_sha256: str | None = None
+    """Its hash, as `/info` gives it; empty for a model without weights, null from a server that does not say."""
+    runtime: str | None = None
+    """Its engine and number type, e.g. `ctranslate2 int8_float32`; null from a server that does not say."""
     usage: Usage
     timing_ms: Timing
 
 
 class ActionAlternative(Contract):
-    """One candidate action; `action` is null exactly when it ends the sub-goal."""
+    """One candidate action; `action` is null exactly when `ended_subgoal`."""
 
     action: str | None
     ended_subgoal: bool
+    parsed: bool = True
+    """False: what the model wrote stands for no action."""
+    raw: str | None = None
+    """What it wrote instead, at most 500 characters; null when parsed."""
     logprob: float
     mean_logprob: float
 
 
 class ActionResponse(Contract):
-    """Answer of `POST /v1/action`; `action` is null exactly when `ended_subgoal`."""
+    """Answer of `POST /v1/action`: the first alternative, and who gave it.
+
+    `action` is null exactly when `ended_subgoal`. Where nothing could be parsed both say so, besides `parsed`: a caller
+    that does not look at `parsed` then asks for the next sub-goal and never acts on text that is no action.
+    """
 
     action: str | None
     ended_subgoal: bool
+    parsed: bool = True
+    """False: what the model wrote stands for no action, and neither does any alternative."""
+    raw: str | None = None
+    """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[ActionAlternative, ...]
+    """Best first. Those that could not be parsed are left out, unless none could be."""
     model: str
+    """The name of the checkpoint that answered."""
+    checkpoint_sha256: str | None = None
+    """Its hash, as `/info` gives it; empty for a model without weights, null from a server that does not say."""
+    runtime: str | None = None
+    """Its engine and number type, e.g. `ctranslate2 int8_float32`; null from a server that does not say."""
     usage: Usage
     timing_ms: Timing
 
@@ -175,6 +209,11 @@ class CheckpointInfo(Contract):
     max_new_tokens: int
     engine: str
     dtype: str
+
+    @property
+    def runtime(self) -> str:
+        """Engine and number type, e.g. `ctranslate2 int8_float32`."""
+        return f"{self.engine} {self.dtype}"
 
 
 class ServiceLimits(Contract):
@@ -312,14 +351,15 @@ class TurnRecord(Contract):
     controller_called: bool
     """True when that sub-goal was asked for in this turn."""
     action: str | None
-    """What was executed; null when the executor ended the sub-goal."""
+    """What was executed; null when the executor ended the sub-goal, or when nothing that it wrote was an action."""
     proposed: str | None
-    """What the executor said first; differs from `action` after a repair."""
+    """What the executor said first; differs from `action` after a repair. Beside a null `action`: the text that was no
+    action."""
     logprob: float | None
     """The executor's log-probability of what it said first."""
     repaired: bool = False
     known: bool = True
-    """False when the environment did not understand the executed action."""
+    """False when the environment did not understand the executed action, or when the executor wrote none."""
     ambiguous: bool = False
     observation: str = ""
     look: str = ""
@@ -400,6 +440,8 @@ class EpisodeResult(Contract):
     """What they wrote."""
     repaired: int
     """Actions that were replaced because the environment did not know them."""
+    unparsed: int = 0
+    """Answers of controller and executor that stood for no decision."""
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None

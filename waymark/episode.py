@@ -22,6 +22,8 @@ publication leaves open, or that keep the loop from going in circles:
   asked again.
 - After three sub-goals ended without an action between them, the executor is asked for five
   answers, and the first that is an action is taken.
+- Text that is no action (`parsed` is false) is never executed. The executor is asked for five answers, and the best
+  that is an action is taken; if none is, the action that the sub-goal itself spells out, or the sub-goal ends.
 - A turn is whatever the loop recorded: an action, or an ended sub-goal. Only actions can cost moves.
 """
 
@@ -31,8 +33,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, Self
 
 from anyio import to_thread
 
@@ -43,9 +43,7 @@ from waymark.contracts import (
     EpisodeError,
     EpisodeResult,
     EpisodeSpec,
-    Limits,
     Opening,
-    ServiceInfo,
     SubgoalResponse,
     TurnRecord,
     Usage,
@@ -61,10 +59,13 @@ from waymark.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from waymark.model_ports import DEFAULT_REACH, Controller, Executor, Reach
+from waymark.readable import decisions_of
 from waymark.stakes import is_worth_it
 from waymark.state import Scene
+from waymark.stop_rules import Stopped, stop_reason
 from waymark.subgoal_sources import SubgoalSource, oracle
-from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
+from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.subgoal_sources.plan import PlanSource
@@ -75,8 +76,6 @@ WAITING = "wait1"
 ACTION_ALTERNATIVES = 5
 STUCK_AFTER = 3
 """So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
-DISTINCT_ACTIONS = 2
-"""At most this many distinct actions in a row count as repetition."""
 RETRYABLE: frozenset[str] = frozenset(
     error.__name__
     for error in (
@@ -92,53 +91,6 @@ RETRYABLE: frozenset[str] = frozenset(
 _FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
 """What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
 
-Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How much may be asked of the services at once. The defaults are what they take unless they are set otherwise."""
-
-    history_turns: int = 1_000
-    """The last turns that a state carries."""
-    alternatives: int = 16
-    """`n` of one request."""
-    candidates: int = 256
-    """`valid_actions` of one request."""
-
-    @classmethod
-    def of(cls, services: Sequence[ServiceInfo]) -> Self:
-        """What all of these services take, by their `/info`."""
-        limits = [info.limits for info in services]
-        return cls(
-            history_turns=min(max(info.history_turns for info in services), *(one.turns for one in limits)),
-            alternatives=min(one.alternatives for one in limits),
-            candidates=min(one.candidates for one in limits),
-        )
-
-
-class Controller(Protocol):
-    """Names sub-goals; `waymark.client.ControllerClient` is the real one. Raises ServiceError."""
-
-    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
-        """The `n` best next sub-goals."""
-        ...
-
-
-class Executor(Protocol):
-    """Picks actions; `waymark.client.ExecutorClient` is the real one. Raises ServiceError."""
-
-    async def action(
-        self,
-        state: AgentState,
-        *,
-        n: int = 1,
-        model: str = "default",
-        valid_actions: Sequence[str] | None = None,
-    ) -> ActionResponse:
-        """The `n` best next actions; with `valid_actions`, the best of those."""
-        ...
-
 
 async def run_episode(
     spec: EpisodeSpec,
@@ -149,7 +101,7 @@ async def run_episode(
     planner: Planner | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
-    reach: Reach = Reach(),
+    reach: Reach = DEFAULT_REACH,
 ) -> EpisodeResult:
     """Play one episode to its end and return all of it.
 
@@ -171,33 +123,6 @@ async def run_episode(
         return play.result(stopped)
     except _FAULTS as fault:
         return play.result("error", EpisodeError(kind=fault.kind, message=str(fault)))
-
-
-def stop_reason(turns: Sequence[TurnRecord], limits: Limits) -> Stopped | None:
-    """Why an episode with these turns is over by its limits, or None. Knows nothing of the environment's own end.
-
-    A move limit is passed when moves > limit; the score of the turn that passes it counts.
-    """
-    if not turns:
-        return None
-    last = turns[-1]
-    rules: tuple[tuple[Stopped, bool], ...] = (
-        ("failed", last.score < 0),
-        ("moves", last.moves > limits.moves),
-        ("turns", len(turns) >= limits.turns),
-        ("patience", limits.patience is not None and _unchanged(turns, limits.patience)),
-        ("patience", limits.repetition is not None and _repeating(turns, limits.repetition)),
-    )
-    return next((reason for reason, holds in rules if holds), None)
-
-
-def _unchanged(turns: Sequence[TurnRecord], patience: int) -> bool:
-    return len(turns) >= patience and not any(turn.reward for turn in turns[-patience:])
-
-
-def _repeating(turns: Sequence[TurnRecord], repetition: int) -> bool:
-    actions = [turn.action for turn in turns if turn.action is not None][-repetition:]
-    return len(actions) == repetition and len(set(actions)) <= DISTINCT_ACTIONS
 
 
 class _Play:
@@ -226,7 +151,7 @@ class _Play:
         self._ended_in_a_row = 0
         self._taken: dict[tuple[Scene, str | None], set[str]] = defaultdict(set)
         self._completed = False
-        self._model_calls = 0
+        self._model_calls = self._unparsed = 0
         self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
@@ -294,16 +219,20 @@ class _Play:
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
         stuck = self._ended_in_a_row >= STUCK_AFTER
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES if stuck else 1)
-        logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        proposed = None if answer.action is None else phrase(answer.action)
+        if not answer.parsed and not stuck:
+            answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
+        said = decisions_of(answer)
+        if not said:
+            return await self._execute_unparsed(answer, controller_called=controller_called)
+        logprob = said[0].logprob
+        proposed = said[0].action
         action = proposed
         taken = self._taken[state.scene(self._state), self._state.current_subgoal]
         if action is None and stuck:
-            action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
+            action = next((one.action for one in said if one.action is not None), None)
         elif action is not None and self._is_unwise(action, logprob, taken):
-            answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
-            dared = [one for one in answer.alternatives if one.action is None or self._dares(one.action, one.logprob)]
-            others = [None if one.action is None else phrase(one.action) for one in dared]
+            said = decisions_of(await self._ask_executor(n=ACTION_ALTERNATIVES))
+            others = [one.action for one in said if one.action is None or self._dares(one.action, one.logprob)]
             instead = action if self._dares(action, logprob) else WAITING
             action = next((one for one in others if one not in taken), instead)
         if action is None:
@@ -329,6 +258,31 @@ class _Play:
         if not step.known:
             self._state = state.with_subgoal_ended(self._state)
         return turn
+
+    async def _execute_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
+        """The executor wrote no action: take the one that the sub-goal spells out if valid, else end it.
+
+        It counts as an action that the environment does not know, but is never sent there.
+        """
+        raw = answer.raw or ""
+        logprob = answer.alternatives[0].logprob if answer.alternatives else None
+        meant = self._meant(raw) if self._spec.agent.repair else None
+        if meant is not None:
+            known = await to_thread.run_sync(self._environment.valid_actions)
+            meant = repair.first_valid(meant, [meant], known)
+        taken = self._taken[state.scene(self._state), self._state.current_subgoal]
+        if meant is None or (meant in taken and not meant.startswith(REPEATABLE)):
+            return self._ended(logprob, controller_called=controller_called, unparsed=raw)
+        taken.add(meant)
+        return self._acted(
+            await to_thread.run_sync(self._environment.step, meant),
+            meant,
+            subgoal=self._state.current_subgoal,
+            controller_called=controller_called,
+            proposed=raw,
+            logprob=logprob,
+            repaired=True,
+        )
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
         """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""
@@ -362,7 +316,7 @@ class _Play:
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said
         answer = await self._ask_executor(n=ACTION_ALTERNATIVES)
-        alternatives = [one.action for one in answer.alternatives if one.action is not None]
+        alternatives = [one.action for one in decisions_of(answer) if one.action is not None]
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen
@@ -380,7 +334,7 @@ class _Play:
         visible = state.recent(now, self._reach.history_turns)
         n = min(n, self._reach.alternatives)
         answer = await self._controller.subgoal(visible, n=n, model=self._spec.agent.controller_model)
-        self._count(answer.usage)
+        self._count_answer(answer)
         return answer
 
     async def _ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
@@ -391,16 +345,20 @@ class _Play:
             model=self._spec.agent.executor_model,
             valid_actions=valid_actions,
         )
-        self._count(answer.usage)
+        self._count_answer(answer)
         return answer
+
+    def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
+        self._count(answer.usage)
+        self._unparsed += not answer.parsed
 
     def _count(self, usage: Usage) -> None:
         self._model_calls += 1
         self._prompt_tokens += usage.prompt_tokens
         self._completion_tokens += usage.completion_tokens
 
-    def _ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
-        """Record that the executor ended its sub-goal; nothing happened in the environment."""
+    def _ended(self, logprob: float | None, *, controller_called: bool, unparsed: str | None = None) -> TurnRecord:
+        """Record that the executor ended its sub-goal, or wrote no action; nothing happened in the environment."""
         self._state = state.with_subgoal_ended(self._state)
         self._ended_in_a_row += 1
         return self._record(
@@ -409,8 +367,9 @@ class _Play:
                 subgoal=self._state.current_subgoal,
                 controller_called=controller_called,
                 action=None,
-                proposed=None,
+                proposed=unparsed,
                 logprob=logprob,
+                known=unparsed is None,
                 look=self._state.look,
                 inventory=self._state.inventory,
                 score=self._state.score,
@@ -482,6 +441,7 @@ class _Play:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             repaired=sum(turn.repaired for turn in turns),
+            unparsed=self._unparsed,
             stopped=stopped,
             error=error,
             seconds=time.monotonic() - self._began,

@@ -37,7 +37,7 @@ from waymark.chat import ChatClient, Limits
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, ServiceInfo, Versions
 from waymark.environment import Environment
-from waymark.episode import RETRYABLE, Reach, run_episode
+from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
@@ -47,6 +47,7 @@ from waymark.errors import (
     ServiceRejected,
     WaymarkError,
 )
+from waymark.model_ports import Reach
 from waymark.serving import tracing
 from waymark.subgoal_sources.llm_plan import Planner
 from waymark.transport import AiohttpTransport

@@ -148,7 +148,7 @@ def test_an_error_text_of_the_simulator_is_never_an_observation(
     shared.reset("4-2", 0, "easy")
     name = find_task(task).name if task != "no-task" else task
     shared._server.load(name, variation, simplifications, False)
-    with pytest.raises(EnvironmentFault, match="ERROR|no task"):
+    with pytest.raises(EnvironmentFault, match=r"ERROR|no task"):
         shared._opening()
     shared.reset("4-2", 0, "easy")
     shared._server.load(name, variation, "eazy", False)
