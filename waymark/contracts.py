@@ -16,6 +16,8 @@ sub-goal, or pick an action without sub-goals."""
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Phrase = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Variation = Annotated[int, Field(ge=0, le=1_000_000)]
 Score = Annotated[int, Field(ge=-100, le=100)]
 
 
@@ -79,7 +81,7 @@ class DecisionRequest(Contract):
     state: AgentState
     n: Annotated[int, Field(ge=1, le=16)] = 1
     """How many alternatives to return, best first (1: greedy; more: beam search of that width)."""
-    model: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "default"
+    model: Name = "default"
     """Name of a checkpoint that the service has loaded (see `/info`)."""
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
     """Give up with 504 after this many milliseconds."""
@@ -274,6 +276,8 @@ class Problem(Contract):
 
 # --- evaluations -----------------------------------------------------------------------------------------
 
+Asked = Literal["controller", "first", "executor"]
+"""Which of an evaluation's checkpoints is asked; the fields of `Versions` that hold them."""
 SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
 
 
@@ -286,9 +290,9 @@ class AgentConfig(Contract):
     of a large model at the start (`llm_plan`, where the env-runner knows one). `none` is the flat agent."""
     controller_calls: Literal["on_end", "every_step"] = "on_end"
     """Ask for a sub-goal only when the executor ended the last one, or at every step (as published)."""
-    controller_model: str = "default"
+    controller_model: Name = "default"
     """Name of a checkpoint that the controller has loaded."""
-    executor_model: str = "default"
+    executor_model: Name = "default"
     """Name of one that the executor has; of role `flat` for the flat agent."""
     repair: bool = True
     """Replace actions that the environment does not know by valid ones, chosen by the executor."""
@@ -301,9 +305,9 @@ class Limits(Contract):
     """Simulator moves; passed when moves > this."""
     turns: Annotated[int, Field(ge=1, le=20_000)]
     """Turns of the loop: actions, free ones too, and ended sub-goals."""
-    patience: Annotated[int, Field(ge=1)] | None = None
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Stop after this many turns without a change of score; null: never."""
-    repetition: Annotated[int, Field(ge=3)] | None = None
+    repetition: Annotated[int, Field(ge=3, le=1_000_000)] | None = None
     """Stop when this many actions in a row are at most two distinct ones; null: never."""
 
 
@@ -312,16 +316,17 @@ class EvaluationRequest(Contract):
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
-    tasks: tuple[str, ...] | None = None
+    tasks: Annotated[tuple[Name, ...], Field(max_length=100)] | None = None
     """Task ids or names; null: all 30."""
-    variations: tuple[int, ...] | None = None
+    variations: Annotated[tuple[Variation, ...], Field(max_length=2_000)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
     """Who plays."""
     limits: Limits | None = None
     """Null: those of the protocol."""
-    simplifications: str = "easy"
-    """Of the simulator, as it names them; `easy` lets an agent teleport."""
+    simplifications: Annotated[str, StringConstraints(max_length=200)] = "easy"
+    """Labels of the simulator between commas: `noElectricalAction`, `openContainers`, `openDoors`,
+    `selfWateringFlowerPots`, `teleportAction`; `easy` stands for all but `openContainers`. Empty: none."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Drives sampling and random sub-goals; the simulator takes no seed."""
 
@@ -406,6 +411,17 @@ class EpisodeError(Contract):
     message: str
 
 
+class MadeBy(Contract):
+    """The checkpoints that made the decisions of an episode: the first 12 digits of each one's hash.
+
+    Null for one that was not asked; empty for a model without weights.
+    """
+
+    controller: str | None = None
+    first: str | None = None
+    executor: str | None = None
+
+
 class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
@@ -450,6 +466,9 @@ class EpisodeResult(Contract):
     """Wall time of play."""
     agent: AgentConfig | None = None
     """Who played it; null in a light result."""
+    checkpoints: MadeBy | None = None
+    """The checkpoints that made its decisions. Each decision's was checked, so all turns share them; null in a result
+    of an older version."""
     versions: Versions | None = None
     """What it was played with, as the worker found it; null in a light result."""
     opening: Opening | None = None
@@ -460,6 +479,24 @@ class EpisodeResult(Contract):
     def light(self) -> EpisodeResult:
         """Without its turns and what all of an evaluation share."""
         return self.model_copy(update={"agent": None, "versions": None, "opening": None, "trajectory": ()})
+
+
+class CheckpointMismatch(Contract):
+    """Why a worker does not play an evaluation now: it finds another checkpoint, environment or planner."""
+
+    what: str
+    """`controller`, `first sub-goal's controller`, `executor`, `environment` or `planner`."""
+    expected: str
+    """What the evaluation was submitted for; of a checkpoint its name, hash, prompt format, engine and number type."""
+    found: str
+    """What the worker finds instead; as much as it knows."""
+    worker: str
+    """Which worker says so; another one may play the evaluation meanwhile."""
+    since: str
+    """ISO 8601, UTC."""
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.found}; the evaluation was submitted for {self.expected}"
 
 
 class EvaluationStatus(Contract):
@@ -481,6 +518,8 @@ class EvaluationStatus(Contract):
     """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""
     agent_name: str = ""
     """What tables call the agent, e.g. `hierarchical, no repair`."""
+    waiting: CheckpointMismatch | None = None
+    """Set while a worker waits for the checkpoints that the evaluation was submitted for."""
 
 
 class EvaluationPage(Contract):

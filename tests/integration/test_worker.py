@@ -10,9 +10,10 @@ import anyio
 import httpx
 import pytest
 
+from services.env_runner.floor import Floor
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
-from services.env_runner.worker import Floor, Worker
+from services.env_runner.worker import Worker
 from tests.samples import evaluation
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest
