@@ -66,26 +66,43 @@ def differences(before: Versions, now: Versions) -> list[Difference]:
     return found
 
 
-def check_results(evaluation: str, versions: Versions, results: Iterable[EpisodeResult]) -> None:
-    """Raise InvalidInput if a checkpoint made one of these results that the evaluation was not submitted for.
+class Makers:
+    """Counts who made the results of one evaluation.
 
     Light results tell it by their short hashes. Results of older versions name only in full what they were played with.
     """
-    counts: dict[Asked, Counter[str]] = {}
-    for result in results:
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+        self._counts: dict[Asked, Counter[str]] = {}
+
+    def add(self, result: EpisodeResult) -> EpisodeResult:
+        """Count one more; returns it."""
         for asked in ASKED:
-            made_by = _maker(result, asked, model_of(versions, asked))
+            made_by = _maker(result, asked, model_of(self._versions, asked))
             if made_by is not None:
-                counts.setdefault(asked, Counter())[made_by] += 1
-    for asked, counter in counts.items():
-        expected = describe(model_of(versions, asked))
-        if set(counter) != {expected}:
-            played = ", ".join(f"{count} by {made_by}" for made_by, count in counter.most_common())
-            raise InvalidInput(
-                f"The episodes of {evaluation} were not all played by its {ASKED[asked]} {expected}: {played}.",
-                remedy="Its figures mean nothing. `waymark export` writes the episodes; play them again.",
-                field=f"versions.{asked}",
-            )
+                self._counts.setdefault(asked, Counter())[made_by] += 1
+        return result
+
+    def check(self, evaluation: str) -> None:
+        """Raise InvalidInput if a checkpoint made one of them that the evaluation was not submitted for."""
+        for asked, counter in self._counts.items():
+            expected = describe(model_of(self._versions, asked))
+            if set(counter) != {expected}:
+                played = ", ".join(f"{count} by {made_by}" for made_by, count in counter.most_common())
+                raise InvalidInput(
+                    f"The episodes of {evaluation} were not all played by its {ASKED[asked]} {expected}: {played}.",
+                    remedy="Its figures mean nothing. Export the episodes if you need them, and play them again.",
+                    field=f"versions.{asked}",
+                )
+
+
+def check_results(evaluation: str, versions: Versions, results: Iterable[EpisodeResult]) -> None:
+    """Raise InvalidInput if a checkpoint made one of these that their evaluation was not submitted for."""
+    makers = Makers(versions)
+    for result in results:
+        makers.add(result)
+    makers.check(evaluation)
 
 
 def _maker(result: EpisodeResult, asked: Asked, expected: CheckpointInfo | None) -> str | None:

@@ -52,7 +52,7 @@ from waymark.contracts import CheckpointMismatch, EpisodeResult, EpisodeSpec, Ev
 from waymark.errors import JobStoreUnavailable, NotFound, WrongCheckpoint
 from waymark.runs import Evaluation
 
-__all__ = ["MAX_DELIVERIES", "Event", "JobStore", "Lease"]
+__all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]
 
 WAITING_SECONDS = 20
 """How long a report that a worker waits for the right checkpoint holds, unless it is renewed."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from services.env_runner.jobs import JobStore
 from waymark.contracts import EpisodeResult
 from waymark.errors import InvalidInput, NotFound
+from waymark.identity import check_results
 from waymark.protocols import episodes
 from waymark.runs import Evaluation, RunFolder
 
@@ -117,11 +118,14 @@ class ResultKeeper:
             specs = episodes(evaluation.id, evaluation.request)
             folder = self.folder(evaluation_id)
             folder.begin(evaluation)
-            self._store.restore(evaluation, specs, _of({spec.id for spec in specs}, folder))
+            self._store.restore(evaluation, specs, _of(evaluation, {spec.id for spec in specs}, folder))
 
 
-def _of(manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
-    """The results in a folder. Raises InvalidInput for one that the manifest does not list."""
+def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
+    """The results in a folder.
+
+    Raises InvalidInput for one that the manifest does not list, or that another checkpoint made than the evaluation's.
+    """
     for result in folder.results():
         if result.id not in manifest:
             raise InvalidInput(
@@ -129,4 +133,5 @@ def _of(manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
                 remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
                 field="evaluation_id",
             )
+        check_results(evaluation.id, evaluation.versions, [result])
         yield result
