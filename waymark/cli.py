@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -134,12 +135,13 @@ def evaluate(
     played: list[_Run] = []
     options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
     with _told(played, runs, url), _ended_by_signals():
-        requests = [
-            EvaluationRequest(
-                protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
-            )
-            for one in find_agents(agent or ["hierarchical"], repair=repair)
-        ]
+        with _checked():
+            requests = [
+                EvaluationRequest(
+                    protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
+                )
+                for one in find_agents(agent or ["hierarchical"], repair=repair)
+            ]
         episodes("", requests[0])  # bad input is told before anything starts
         _play_to_the_end(played, partial(_submit, requests), options, url, json=json)
 
@@ -393,6 +395,17 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
         raise InvalidInput(
             f"{text!r} is no list of variations.", remedy="Give numbers, e.g. 0,1.", field="variations"
         ) from None
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Turn what the contracts refuse into InvalidInput."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidInput(f"{where}: {first['msg']}; got {str(first['input'])[:40]}.", field=where) from error
 
 
 @contextmanager

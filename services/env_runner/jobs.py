@@ -47,9 +47,9 @@ from services.env_runner import scripts
 from services.env_runner.keys import EVALUATION, Keys
 from services.env_runner.leases import MAX_DELIVERIES, Event, Lease
 from services.env_runner.manifest import Manifest, spec_of
-from services.env_runner.statuses import leased, status_of
+from services.env_runner.statuses import leased, read_evaluation, set_aside, status_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EpisodeSpec, EvaluationStatus
-from waymark.errors import JobStoreUnavailable, NotFound, WrongCheckpoint
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, WrongCheckpoint
 from waymark.runs import Evaluation
 
 __all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]
@@ -299,12 +299,12 @@ class JobStore:
     # --- reading -------------------------------------------------------------------------------------------
 
     def evaluation(self, evaluation_id: str) -> Evaluation:
-        """What was submitted. Raises NotFound."""
+        """What was submitted. Raises NotFound, and InvalidInput for one that is unreadable."""
         with self._seam():
             text = self._redis.hget(Keys(evaluation_id).evaluation, "evaluation")
         if text is None:
             raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
-        return Evaluation.model_validate_json(text)
+        return read_evaluation(text)
 
     def ids(self) -> list[str]:
         """Every evaluation, oldest first."""
@@ -313,7 +313,7 @@ class JobStore:
         return found
 
     def statuses(self, ids: Sequence[str] | None = None) -> list[EvaluationStatus]:
-        """How far evaluations have come: these, or all, oldest first. Unknown ones are left out."""
+        """How far evaluations have come: these, or all, oldest first. Unknown and unreadable ones are left out."""
         return self._statuses(self.ids() if ids is None else ids)
 
     def status(self, evaluation_id: str) -> EvaluationStatus:
@@ -401,8 +401,14 @@ class JobStore:
                 batch.xpending(keys.queue, _GROUP)
                 batch.get(keys.waiting)
             answers = batch.execute(raise_on_error=False)
-        rows = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
-        return [status_of(row, leased(leases), waiting) for row, leases, waiting in rows if row]
+        found = []
+        for name, row, leases, waiting in zip(ids, answers[::3], answers[1::3], answers[2::3], strict=True):
+            if row:
+                try:
+                    found.append(status_of(row, leased(leases), waiting))
+                except InvalidInput as error:
+                    set_aside(name, str(error))
+        return found
 
     @contextmanager
     def _seam(self) -> Iterator[None]:
