@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from services.env_runner.provenance import Provenance
+from tests.commands import Command
 from tests.integration.faults import Services, Site, until
 from tests.integration.faulty_worker import STEPPING
+from tests.samples import evaluation, result
 from waymark.client import SyncControllerClient, SyncExecutorClient
 from waymark.contracts import AgentConfig, MadeBy, Versions
 from waymark.identity import short_hash
+from waymark.runs import RunFolder
 from waymark.stack import CHECKPOINTS
 
 OURS = CHECKPOINTS / "executor"
@@ -116,3 +119,25 @@ def test_a_worker_leaves_evaluations_of_other_checkpoints_to_others(
         made_by = {one.checkpoints.executor for one in results if one.checkpoints}
         assert made_by == {short_hash(site.store.evaluation(name).versions.executor.sha256)}, service
     assert site.store.dead() == []
+
+
+def test_reports_refuse_a_run_of_several_checkpoints(waymark: Callable[..., Command], tmp_path: Path) -> None:
+    mixed, pure = RunFolder(tmp_path / "mixed"), RunFolder(tmp_path / "pure")
+    for folder in (mixed, pure):
+        folder.begin(evaluation(folder.path.name, episodes=2))
+        folder.append(result("a", variation=21).model_copy(update={"checkpoints": MadeBy(executor="")}))
+        folder.append(result("b", variation=22).model_copy(update={"checkpoints": MadeBy(executor="")}))
+    mixed.append(result("b", variation=22).model_copy(update={"checkpoints": MadeBy(executor="b" * 12)}))
+    for arguments in (("report", mixed.path), ("report", mixed.path, "--json"), ("compare", pure.path, mixed.path)):
+        code, out, err = waymark(*map(str, arguments)).wait()
+        assert (code, out) == (2, ""), err
+        assert "1 by bbbbbbbbbbbb" in err
+        assert "Traceback" not in err
+    assert waymark("report", str(pure.path)).wait()[0] == 0
+    assert waymark("export", str(mixed.path), str(tmp_path / "all.jsonl")).wait()[0] == 0
+
+
+def test_the_command_line_says_at_once_what_a_request_may_not_be(waymark: Callable[..., Command]) -> None:
+    for option in (("--variations", "-1"), ("--tasks", ",".join(["1-1"] * 101))):
+        code, _, err = waymark("evaluate", *option).wait()
+        assert (code, "Traceback" in err) == (2, False), err
