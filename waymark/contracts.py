@@ -316,9 +316,9 @@ class EvaluationRequest(Contract):
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
-    tasks: Annotated[tuple[Name, ...], Field(max_length=100)] | None = None
+    tasks: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
     """Task ids or names; null: all 30."""
-    variations: Annotated[tuple[Variation, ...], Field(max_length=2_000)] | None = None
+    variations: Annotated[tuple[Variation, ...], Field(max_length=2_000, fail_fast=True)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
     """Who plays."""

@@ -206,6 +206,8 @@ async def test_a_flat_agent_needs_no_controller(http: httpx.AsyncClient) -> None
         ({"protocol": "full", "simplifications": "x" * 400_000}, "simplifications", "200"),
         ({"tasks": ["4-2"] * 101}, "tasks", "100"),
         ({"tasks": ["x" * 101]}, "tasks.0", "100"),
+        ({"tasks": [0] * 100_000}, "tasks.0", "string"),
+        ({"variations": [[]] * 100_000}, "variations.0", "integer"),
         ({"variations": [0] * 2_001}, "variations", "2000"),
         ({"variations": [-1]}, "variations.0", "greater than or equal to 0"),
         ({"agent": {"executor_model": "x" * 101}}, "agent.executor_model", "100"),

@@ -49,8 +49,9 @@ _NOTHING_SAID = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible object references. "
 )
 """What the server object says where the simulator says nothing."""
-_ERROR_TEXTS = ("ERROR", "<ERROR")
-"""What the simulator's texts begin with where it reports an error of its own as if it were an observation."""
+_ERROR_TEXTS = ("ERROR:", "<ERROR")
+"""What stands in the simulator's texts where it reports an error of its own as if it were an observation. None of the
+recorded trajectories holds one."""
 _NO_TASK = "unknown"
 """The simulator's description of a task that it could not load."""
 _QUOTED = 300
@@ -294,7 +295,7 @@ class ScienceWorldSlot:
 def _refuse_error_texts(*texts: str) -> None:
     """Raise EnvironmentFault if the simulator reports an error in place of what it was asked for."""
     for text in texts:
-        if text.lstrip().startswith(_ERROR_TEXTS):
+        if any(mark in text for mark in _ERROR_TEXTS):
             raise EnvironmentFault(
                 f"ScienceWorld answered with an error text: {text.strip()[:_QUOTED]}",
                 remedy="The episode is retried in a fresh simulator; report it if it happens again.",
