@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -76,6 +77,19 @@ class Replicas(httpx.AsyncBaseTransport):
         return await self._transports[0].handle_async_request(request)
 
 
+class OlderServer(Replicas):
+    """Does not say what it runs, and says at last that it runs something else."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        body = json.loads(await response.aread())
+        if request.method == "POST":
+            del body["checkpoint_sha256"], body["runtime"]
+        elif self._decisions > 2:
+            body["checkpoints"][0]["sha256"] = "d" * 64
+        return httpx.Response(response.status_code, json=body)
+
+
 def executor_of(sha256: str) -> ServedModel:
     """An executor without weights that claims to have some."""
     model = scripted_model("default", "executor")
@@ -88,6 +102,7 @@ async def working(
     open_environment: Callable[[], Environment],
     *,
     executors: Sequence[str] = ("",),
+    serve: Callable[[Sequence[FastAPI]], Replicas] = Replicas,
     checkpoint_wait_seconds: float = 60.0,
 ) -> AsyncIterator[Worker]:
     """A worker with one slot, at work; stopped at the end. Executors of these hashes answer decisions in turn."""
@@ -99,7 +114,7 @@ async def working(
         worker = Worker(
             store,
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
-            ExecutorClient("http://executor", transport=Replicas(replicas)),
+            ExecutorClient("http://executor", transport=serve(replicas)),
             open_environment,
             Provenance("scripted", "abc"),
             slots=1,
@@ -170,6 +185,16 @@ async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(
     (light,) = store.results("replicas")
     assert (light.error, light.checkpoints) == (None, MadeBy(controller="", executor=""))
     assert light.turns > 2
+
+
+async def test_a_swap_behind_an_older_server_is_found_at_the_end(store: JobStore) -> None:
+    submit(store, "older-server")
+    async with working(store, ScriptedEnvironment, serve=OlderServer):
+        with anyio.fail_after(30):
+            while store.status("older-server").waiting is None:  # noqa: ASYNC110 - Redis is what is waited for
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.5)
+    assert store.results("older-server") == []
 
 
 async def test_a_paused_episode_goes_back_to_the_queue_uncounted(store: JobStore) -> None:
