@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -35,6 +34,7 @@ from waymark.identity import Makers, check_results
 from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
+from waymark.request_errors import checked
 from waymark.runs import RunFolder
 from waymark.scores import evaluation_json, summarise
 from waymark.stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
@@ -135,7 +135,7 @@ def evaluate(
     played: list[_Run] = []
     options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
     with _told(played, runs, url), _ended_by_signals():
-        with _checked():
+        with checked():
             requests = [
                 EvaluationRequest(
                     protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
@@ -395,17 +395,6 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
         raise InvalidInput(
             f"{text!r} is no list of variations.", remedy="Give numbers, e.g. 0,1.", field="variations"
         ) from None
-
-
-@contextmanager
-def _checked() -> Iterator[None]:
-    """Turn what the contracts refuse into InvalidInput."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"{where}: {first['msg']}; got {str(first['input'])[:40]}.", field=where) from error
 
 
 @contextmanager

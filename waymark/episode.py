@@ -20,8 +20,8 @@ publication leaves open, or that keep the loop from going in circles:
   and nothing repairs, has ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
   asked again.
-- After three sub-goals ended without an action between them, the executor is asked for five
-  answers, and the first that is an action is taken.
+- After three sub-goals ended without an action between them, the executor is asked for five answers, and the first
+  that is an action is taken.
 - Text that is no action (`parsed` is false) is never executed. The executor is asked for five answers, and the best
   that is an action is taken; if none is, the action that the sub-goal itself spells out, or the sub-goal ends.
 - A turn is whatever the loop recorded: an action, or an ended sub-goal. Only actions can cost moves.
@@ -224,8 +224,7 @@ class _Play:
         said = decisions_of(answer)
         if not said:
             return await self._execute_unparsed(answer, controller_called=controller_called)
-        logprob = said[0].logprob
-        proposed = said[0].action
+        proposed, logprob = said[0]
         action = proposed
         taken = self._taken[state.scene(self._state), self._state.current_subgoal]
         if action is None and stuck:
