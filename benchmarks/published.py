@@ -17,12 +17,12 @@ from scienceworld import ScienceWorldEnv
 from benchmarks.side import Told
 from waymark import checkpoint
 from waymark.contracts import AgentState, Limits, TurnRecord
-from waymark.episode import stop_reason
 from waymark.errors import UnparsableAction
 from waymark.generation.tokens import Tokens, read_tokenizer
 from waymark.generation.transformers import load_causal, load_seq2seq
 from waymark.prompts import get_format, write_prompt
 from waymark.state import StateFold
+from waymark.stop_rules import stop_reason
 from waymark.tasks import find_task
 
 BEAMS = 5

@@ -8,18 +8,20 @@ from waymark.runs import Evaluation
 EXECUTOR = CheckpointInfo(
     model="default",
     checkpoint="scripted",
-    sha256="0" * 64,
+    sha256="",
     role="executor",
     architecture="scripted",
     prompt_format="compact",
     history_turns=10,
     parameters=0,
-    max_input_tokens=1024,
-    max_new_tokens=32,
+    max_input_tokens=1_000_000,
+    max_new_tokens=1_000_000,
     engine="scripted",
     dtype="none",
 )
-VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=None, executor=EXECUTOR)
+CONTROLLER = EXECUTOR.model_copy(update={"role": "controller"})
+VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=CONTROLLER, executor=EXECUTOR)
+"""Of the scripted services and world."""
 
 
 def evaluation(name: str = "sample", request: EvaluationRequest | None = None, *, episodes: int = 30) -> Evaluation:

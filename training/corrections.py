@@ -40,8 +40,9 @@ from waymark.contracts import (
     SubgoalResponse,
 )
 from waymark.environment import SOLVED, Step
-from waymark.episode import Controller, Executor, run_episode
+from waymark.episode import run_episode
 from waymark.generation.batcher import Answer
+from waymark.model_ports import Controller, Executor
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
 from waymark.serving.models import ServedModel, open_models
 from waymark.serving.settings import ServiceSettings

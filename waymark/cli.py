@@ -28,11 +28,13 @@ from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
 from waymark.export import MEDIA_TYPES
 from waymark.generation.load import Engine
+from waymark.identity import Makers, check_results
 from waymark.interrupts import ended_by_signals
 from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
 from waymark.recover import check_written, count_written, kept_data_is_named, recover_results
+from waymark.request_errors import checked
 from waymark.runs import RunFolder
 from waymark.scores import evaluation_json, summarise
 from waymark.stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
@@ -147,17 +149,18 @@ def evaluate(
     played: list[_Run] = []
     options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
     with _told(played, runs, url), ended_by_signals():
-        requests = [
-            EvaluationRequest(
-                protocol=protocol,
-                tasks=_items(tasks),
-                variations=_numbers(variations),
-                agent=one,
-                seed=seed,
-                repeats=repeats,
-            )
-            for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
-        ]
+        with checked():
+            requests = [
+                EvaluationRequest(
+                    protocol=protocol,
+                    tasks=_items(tasks),
+                    variations=_numbers(variations),
+                    agent=one,
+                    seed=seed,
+                    repeats=repeats,
+                )
+                for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
+            ]
         episodes("", requests[0])  # bad input is told before anything starts
         _play_to_the_end(played, partial(_submit, requests), options, url, json=json)
 
@@ -292,10 +295,12 @@ def show_comparison(
 
 
 def _read(path: Path) -> Run:
-    """A run on disk; tells how much of it is missing."""
+    """A run on disk; tells how much of it is missing. Raises InvalidInput for one of several checkpoints."""
     folder = RunFolder(path)
     evaluation = folder.evaluation()
-    results = [result.light() for result in folder.checked_results()]
+    makers = Makers(evaluation.versions)
+    results = [makers.add(result).light() for result in folder.checked_results()]
+    makers.check(str(path))
     if len(results) < evaluation.episodes:
         _tell(f"{len(results)} of {evaluation.episodes} episodes are in {path}.")
     return Run(evaluation.id, evaluation.request, evaluation.versions, results)
@@ -303,6 +308,9 @@ def _read(path: Path) -> Run:
 
 def _show(runs: Sequence[Run], *, json: bool) -> None:
     """One run's scores beside the published ones, or several runs compared."""
+    for run in runs:
+        if run.versions is not None:
+            check_results(run.id, run.versions, run.results)
     documents = [evaluation_json(run.id, run.request, run.versions, run.results) for run in runs] if json else []
     if len(runs) > 1:
         comparison = compare(runs)
@@ -407,6 +415,8 @@ async def _follow_all(played: Sequence[_Run], client: EvaluationClient, progress
 async def _follow(run: _Run, client: EvaluationClient, progress: LiveProgress, name: str) -> None:
     async for event in client.events(run.status.id):
         if isinstance(event, EvaluationStatus):
+            if event.waiting != run.status.waiting:
+                progress.waiting(event.waiting)
             run.status = event
         else:
             run.results[event.id] = event

@@ -181,6 +181,9 @@ def _notes(
         "environments": {versions.environment for _, versions in known},
         "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
+        "controllers": {one.controller.sha256 for _, one in known if one.controller},
+        "first sub-goals' controllers": {one.first.sha256 for _, one in known if one.first},
+        "engines": {one.executor.runtime for _, one in known},
     }
     different = [what for what, values in differing.items() if len(values) > 1]
     return [*notes, f"Not only the agents differ: {', '.join(different)}."] if different else notes

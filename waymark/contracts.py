@@ -16,6 +16,8 @@ sub-goal, or pick an action without sub-goals."""
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Phrase = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Variation = Annotated[int, Field(ge=0, le=1_000_000)]
 Score = Annotated[int, Field(ge=-100, le=100)]
 
 
@@ -89,7 +91,7 @@ class DecisionRequest(Contract):
     state: AgentState
     n: Annotated[int, Field(ge=1, le=16)] = 1
     """How many alternatives to return, best first (1: greedy; more: beam search of that width)."""
-    model: Annotated[str, StringConstraints(min_length=1, max_length=100)] = "default"
+    model: Name = "default"
     """Name of a checkpoint that the service has loaded (see `/info`)."""
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
     """Give up with 504 after this many milliseconds."""
@@ -133,36 +135,70 @@ class SubgoalAlternative(Contract):
     """One candidate sub-goal; log-probabilities are natural, the end token included."""
 
     subgoal: str
+    """Empty exactly when not `parsed`."""
+    parsed: bool = True
+    """False: what the model wrote stands for no sub-goal."""
+    raw: str | None = None
+    """What it wrote instead, at most 500 characters; null when parsed."""
     logprob: float
     mean_logprob: float
 
 
 class SubgoalResponse(Contract):
-    """Answer of `POST /v1/subgoal`."""
+    """Answer of `POST /v1/subgoal`: the first alternative, and who gave it."""
 
     subgoal: str
+    """Empty exactly when not `parsed`: ask for more alternatives, or keep the sub-goal that you have."""
+    parsed: bool = True
+    """False: what the model wrote stands for no sub-goal, and neither does any alternative."""
+    raw: str | None = None
+    """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[SubgoalAlternative, ...]
+    """Best first. Those that could not be parsed are left out, unless none could be."""
     model: str
+    """The name of the checkpoint that answered."""
+    checkpoint_sha256: str | None = None
+    """Its hash, as `/info` gives it; empty for a model without weights, null from a server that does not say."""
+    runtime: str | None = None
+    """Its engine and number type, e.g. `ctranslate2 int8_float32`; null from a server that does not say."""
     usage: Usage
     timing_ms: Timing
 
 
 class ActionAlternative(Contract):
-    """One candidate action; `action` is null exactly when it ends the sub-goal."""
+    """One candidate action; `action` is null exactly when `ended_subgoal`."""
 
     action: str | None
     ended_subgoal: bool
+    parsed: bool = True
+    """False: what the model wrote stands for no action."""
+    raw: str | None = None
+    """What it wrote instead, at most 500 characters; null when parsed."""
     logprob: float
     mean_logprob: float
 
 
 class ActionResponse(Contract):
-    """Answer of `POST /v1/action`; `action` is null exactly when `ended_subgoal`."""
+    """Answer of `POST /v1/action`: the first alternative, and who gave it.
+
+    `action` is null exactly when `ended_subgoal`. Where nothing could be parsed both say so, besides `parsed`: a caller
+    that does not look at `parsed` then asks for the next sub-goal and never acts on text that is no action.
+    """
 
     action: str | None
     ended_subgoal: bool
+    parsed: bool = True
+    """False: what the model wrote stands for no action, and neither does any alternative."""
+    raw: str | None = None
+    """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[ActionAlternative, ...]
+    """Best first. Those that could not be parsed are left out, unless none could be."""
     model: str
+    """The name of the checkpoint that answered."""
+    checkpoint_sha256: str | None = None
+    """Its hash, as `/info` gives it; empty for a model without weights, null from a server that does not say."""
+    runtime: str | None = None
+    """Its engine and number type, e.g. `ctranslate2 int8_float32`; null from a server that does not say."""
     usage: Usage
     timing_ms: Timing
 
@@ -185,6 +221,11 @@ class CheckpointInfo(Contract):
     max_new_tokens: int
     engine: str
     dtype: str
+
+    @property
+    def runtime(self) -> str:
+        """Engine and number type, e.g. `ctranslate2 int8_float32`."""
+        return f"{self.engine} {self.dtype}"
 
 
 class ServiceLimits(Contract):
@@ -248,6 +289,8 @@ class Problem(Contract):
 
 # --- evaluations -----------------------------------------------------------------------------------------
 
+Asked = Literal["controller", "first", "executor"]
+"""Which of an evaluation's checkpoints is asked; the fields of `Versions` that hold them."""
 SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
 Policy = Literal["guided", "published"]
 RepairName = Literal["executor", "similarity"]
@@ -262,9 +305,9 @@ class AgentConfig(Contract):
     of a large model at the start (`llm_plan`, where the env-runner knows one). `none` is the flat agent."""
     controller_calls: Literal["on_end", "every_step"] = "on_end"
     """Ask for a sub-goal only when the executor ended the last one, or at every step (as published)."""
-    controller_model: str = "default"
+    controller_model: Name = "default"
     """Name of a checkpoint that the controller has loaded."""
-    executor_model: str = "default"
+    executor_model: Name = "default"
     """Name of one that the executor has; of role `flat` for the flat agent."""
     policy: Policy = "guided"
     """Who decides what to do with the models' answers: `guided` applies Waymark's rules of play; `published` takes the
@@ -294,9 +337,9 @@ class Limits(Contract):
     """Simulator moves; passed when moves > this."""
     turns: Annotated[int, Field(ge=1, le=20_000)]
     """Turns of the loop: actions, free ones too, and ended sub-goals."""
-    patience: Annotated[int, Field(ge=1)] | None = None
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Stop after this many turns without a change of score; null: never."""
-    repetition: Annotated[int, Field(ge=3)] | None = None
+    repetition: Annotated[int, Field(ge=3, le=1_000_000)] | None = None
     """Stop when this many actions in a row are at most two distinct ones; null: never."""
 
 
@@ -305,16 +348,17 @@ class EvaluationRequest(Contract):
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
-    tasks: Annotated[tuple[str, ...], Field(max_length=2_000)] | None = None
+    tasks: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
     """Task ids or names; null: all 30."""
-    variations: Annotated[tuple[int, ...], Field(max_length=2_000)] | None = None
+    variations: Annotated[tuple[Variation, ...], Field(max_length=2_000, fail_fast=True)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
     """Who plays."""
     limits: Limits | None = None
     """Null: those of the protocol."""
-    simplifications: str = "easy"
-    """Of the simulator, as it names them; `easy` lets an agent teleport."""
+    simplifications: Annotated[str, StringConstraints(max_length=200)] = "easy"
+    """Labels of the simulator between commas: `noElectricalAction`, `openContainers`, `openDoors`,
+    `selfWateringFlowerPots`, `teleportAction`; `easy` stands for all but `openContainers`. Empty: none."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Drives sampling and random sub-goals; the simulator takes no seed."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
@@ -348,14 +392,15 @@ class TurnRecord(Contract):
     controller_called: bool
     """True when that sub-goal was asked for in this turn."""
     action: str | None
-    """What was executed; null when the executor ended the sub-goal."""
+    """What was executed; null when the executor ended the sub-goal, or when nothing that it wrote was an action."""
     proposed: str | None
-    """What the executor said first; differs from `action` after a repair."""
+    """What the executor said first; differs from `action` after a repair. Beside a null `action`: the text that was no
+    action."""
     logprob: float | None
     """The executor's log-probability of what it said first."""
     repaired: bool = False
     known: bool = True
-    """False when the environment did not understand the executed action."""
+    """False when the environment did not understand the executed action, or when the executor wrote none."""
     ambiguous: bool = False
     observation: str = ""
     look: str = ""
@@ -404,6 +449,17 @@ class EpisodeError(Contract):
     message: str
 
 
+class MadeBy(Contract):
+    """The checkpoints that made the decisions of an episode: the first 12 digits of each one's hash.
+
+    Null for one that was not asked; empty for a model without weights.
+    """
+
+    controller: str | None = None
+    first: str | None = None
+    executor: str | None = None
+
+
 class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
@@ -440,6 +496,8 @@ class EpisodeResult(Contract):
     """What they wrote."""
     repaired: int
     """Actions that were replaced because the environment did not know them."""
+    unparsed: int = 0
+    """Answers of controller and executor that stood for no decision."""
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None
@@ -448,6 +506,9 @@ class EpisodeResult(Contract):
     """Wall time of play."""
     agent: AgentConfig | None = None
     """Who played it; null in a light result."""
+    checkpoints: MadeBy | None = None
+    """The checkpoints that made its decisions. Each decision's was checked, so all turns share them; null in a result
+    of an older version."""
     versions: Versions | None = None
     """What it was played with, as the worker found it; null in a light result."""
     opening: Opening | None = None
@@ -458,6 +519,24 @@ class EpisodeResult(Contract):
     def light(self) -> EpisodeResult:
         """Without its turns and what all of an evaluation share."""
         return self.model_copy(update={"agent": None, "versions": None, "opening": None, "trajectory": ()})
+
+
+class CheckpointMismatch(Contract):
+    """Why a worker does not play an evaluation now: it finds another checkpoint, environment or planner."""
+
+    what: str
+    """`controller`, `first sub-goal's controller`, `executor`, `environment` or `planner`."""
+    expected: str
+    """What the evaluation was submitted for; of a checkpoint its name, hash, prompt format, engine and number type."""
+    found: str
+    """What the worker finds instead; as much as it knows."""
+    worker: str
+    """Which worker says so; another one may play the evaluation meanwhile."""
+    since: str
+    """ISO 8601, UTC."""
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.found}; the evaluation was submitted for {self.expected}"
 
 
 class EvaluationStatus(Contract):
@@ -479,6 +558,8 @@ class EvaluationStatus(Contract):
     """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""
     agent_name: str = ""
     """What tables call the agent, e.g. `hierarchical, no repair`."""
+    waiting: CheckpointMismatch | None = None
+    """Set while a worker waits for the checkpoints that the evaluation was submitted for."""
 
 
 class EvaluationPage(Contract):

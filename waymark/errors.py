@@ -19,6 +19,7 @@
     │   │   ├── ExecutorUnavailable
     │   │   └── QueueFull         overloaded                                                 (HTTP 429)
     │   ├── Unauthorized          no key, or none that the service knows                     (HTTP 401)
+    │   ├── WrongCheckpoint       the service answers with other weights than the evaluation was submitted for
     │   ├── DeadlineExceeded      the answer came too late or not at all                     (HTTP 504)
     │   ├── ServiceRejected       the service answered 4xx: our request was wrong
     │   ├── EndpointUnusable      a model's endpoint cannot be used at all: wrong address, key or name
@@ -141,6 +142,10 @@ class QueueFull(ServiceUnavailable):
 
 class DeadlineExceeded(ServiceError):
     """The answer did not come within its deadline."""
+
+
+class WrongCheckpoint(ServiceError):
+    """The service answers with another checkpoint than the evaluation was submitted for."""
 
 
 class ServiceRejected(ServiceError):

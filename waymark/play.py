@@ -59,7 +59,7 @@ class Play:
         self._planner = planner
         self._check_ports()
         self._opening: Opening | None = None
-        self._model_calls = 0
+        self._model_calls = self._unparsed = 0
         self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
@@ -105,7 +105,7 @@ class Play:
         """The `n` best sub-goals, at least as many as the agent has beams. Raises ServiceError."""
         assert self._controller is not None
         answer = await self._controller.subgoal(self._visible(now), n=self._width(n), model=self.agent.controller_model)
-        self._count(answer.usage)
+        self._count_answer(answer)
         return answer
 
     async def ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
@@ -117,7 +117,7 @@ class Play:
             model=self.agent.executor_model,
             valid_actions=valid_actions,
         )
-        self._count(answer.usage)
+        self._count_answer(answer)
         return answer
 
     async def step(self, action: str) -> Step:
@@ -134,6 +134,10 @@ class Play:
     def _visible(self, now: AgentState) -> AgentState:
         return StateFold(now).visible(self.reach.history_turns)
 
+    def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
+        self._count(answer.usage)
+        self._unparsed += not answer.parsed
+
     def _count(self, usage: Usage) -> None:
         self._model_calls += 1
         self._prompt_tokens += usage.prompt_tokens
@@ -141,16 +145,17 @@ class Play:
 
     # --- the record --------------------------------------------------------------------------------------
 
-    def ended(self, logprob: float | None, *, controller_called: bool) -> TurnRecord:
-        """Record that the executor ended its sub-goal; nothing happened in the environment."""
+    def ended(self, logprob: float | None, *, controller_called: bool, unparsed: str | None = None) -> TurnRecord:
+        """Record an ended sub-goal, or text that is no action (`unparsed`); the environment was not asked."""
         return self._record(
             TurnRecord(
                 turn=len(self.turns) + 1,
                 subgoal=self.state.current_subgoal,
                 controller_called=controller_called,
                 action=None,
-                proposed=None,
+                proposed=unparsed,
                 logprob=logprob,
+                known=unparsed is None,
                 look=self.state.look,
                 inventory=self.state.inventory,
                 score=self.state.score,
@@ -222,6 +227,7 @@ class Play:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             repaired=sum(turn.repaired for turn in turns),
+            unparsed=self._unparsed,
             stopped=stopped,
             error=error,
             seconds=time.monotonic() - self._began,

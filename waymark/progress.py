@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from waymark.contracts import EpisodeResult
+from waymark.contracts import CheckpointMismatch, EpisodeResult
 from waymark.tasks import find_task
 
 
@@ -42,7 +42,7 @@ class LiveProgress:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """What is going on before the first episode."""
+        """What is going on before the first episode, or while none can be played."""
         self._bar.update(self._task, description=text)
         if not self._console.is_terminal:
             self._console.print(text, highlight=False, soft_wrap=True)
@@ -51,6 +51,10 @@ class LiveProgress:
         """Now there are this many episodes to count."""
         self._episodes = episodes
         self._bar.update(self._task, description="playing", total=episodes)
+
+    def waiting(self, mismatch: CheckpointMismatch | None) -> None:
+        """A worker waits for the right checkpoint; None: no longer."""
+        self.say("playing" if mismatch is None else f"waiting, the {mismatch} (worker {mismatch.worker})")
 
     def finished(self, result: EpisodeResult, agent: str = "") -> None:
         """One more episode is over; `agent` is named where several play."""

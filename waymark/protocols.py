@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
+from waymark.simplifications import check_simplifications
 from waymark.tasks import TASKS, Split, TaskType, check_variation, find_task
 
 TURNS_PER_MOVE = 2
@@ -74,14 +75,15 @@ def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec
     """Every episode of an evaluation: every variation once, then every variation again for each further repeat.
 
     Within a repeat all tasks' first variations come before their second ones, which keeps the results so far balanced
-    over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`).
+    over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`,
+    `simplifications`).
     """
     protocol = PROTOCOLS[request.protocol]
+    tasks = _tasks(request)
+    check_simplifications(request.simplifications, tasks)
     limits = request.limits or protocol.limits_of(request.agent)
     ranked = [
-        (rank, task, variation)
-        for task in _tasks(request)
-        for rank, variation in enumerate(_variations(request, protocol, task))
+        (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, protocol, task))
     ]
     ranked.sort(key=lambda entry: entry[0])
     if len(ranked) * request.repeats > MOST_EPISODES:

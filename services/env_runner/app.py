@@ -44,6 +44,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.export import MEDIA_TYPES, Format, encode
 from waymark.health import RunnerHealth
+from waymark.identity import check_results
 from waymark.protocols import episodes
 from waymark.runs import Evaluation
 from waymark.scores import EvaluationSummary, beside_published, summarise
@@ -263,8 +264,13 @@ def _add_reading(app: FastAPI, store: JobStore, publisher: ResultPublisher) -> N
 
     @app.get("/v1/evaluations/{evaluation_id}/summary")
     def summary(evaluation_id: _EvaluationId) -> EvaluationSummary:
-        """Means and intervals of the results so far, and the published figures for the same task types."""
-        return beside_published(evaluation_id, summarise(store.results(evaluation_id)))
+        """Means and intervals of the results so far, and the published figures for the same task types.
+
+        Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
+        """
+        results = store.results(evaluation_id)
+        check_results(evaluation_id, store.evaluation(evaluation_id).versions, results)
+        return beside_published(evaluation_id, summarise(results))
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:

@@ -1,5 +1,5 @@
 """The job store under its established name; see `services.env_runner.queue`."""
 
-from services.env_runner.queue import MAX_DELIVERIES, Event, JobStore, Lease
+from services.env_runner.queue import MAX_DELIVERIES, WAITING_SECONDS, Event, JobStore, Lease
 
-__all__ = ["MAX_DELIVERIES", "Event", "JobStore", "Lease"]
+__all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]

@@ -15,6 +15,7 @@ from waymark import __version__
 from waymark.checkout import find_checkout
 from waymark.contracts import AgentConfig, CheckpointInfo, Role, ServiceInfo, Versions
 from waymark.errors import InvalidInput
+from waymark.identity import differences
 from waymark.runs import Evaluation
 
 
@@ -73,27 +74,13 @@ def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
 
     Another commit may go on with it: each result names the one that played it.
     """
-    before = evaluation.versions
-    for what, then, here in (
-        ("environment", before.environment, now.environment),
-        ("controller", _name(before.controller), _name(now.controller)),
-        ("first sub-goal's controller", _name(before.first), _name(now.first)),
-        ("executor", _name(before.executor), _name(now.executor)),
-        ("planner", before.planner, now.planner),
-    ):
-        if then != here:
-            raise InvalidInput(
-                f"Evaluation {evaluation.id} began with the {what} {then}; here it would go on with {here}.",
-                remedy="Start the services with what it began with, or begin a new evaluation.",
-                field="evaluation_id",
-            )
-
-
-def _name(model: CheckpointInfo | None) -> str:
-    """A checkpoint and how it is run, in words that differ wherever two of them do."""
-    if model is None:
-        return "none"
-    return f"{model.checkpoint} ({model.sha256[:12]}, {model.prompt_format}, {model.engine} {model.dtype})"
+    for difference in differences(evaluation.versions, now):
+        raise InvalidInput(
+            f"Evaluation {evaluation.id} began with the {difference.what} {difference.expected}; "
+            f"here it would go on with {difference.found}.",
+            remedy="Start the services with what it began with, or begin a new evaluation.",
+            field="evaluation_id",
+        )
 
 
 def _first(controller: ServiceInfo) -> CheckpointInfo | None:

@@ -24,6 +24,7 @@ from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
 from waymark.health import StorageHealth
+from waymark.identity import check_results
 from waymark.protocols import episodes
 from waymark.runs import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.serving.background import utc_now
@@ -358,11 +359,14 @@ class ResultKeeper:
         if evaluation is not None:
             specs = episodes(evaluation.id, evaluation.request)
             folder = self._begin_folder(evaluation)
-            self._store.restore(evaluation, specs, _of({spec.id for spec in specs}, folder))
+            self._store.restore(evaluation, specs, _of(evaluation, {spec.id for spec in specs}, folder))
 
 
-def _of(manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
-    """The results in a folder. Raises InvalidInput for one that the manifest does not list."""
+def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
+    """The results in a folder.
+
+    Raises InvalidInput for one that the manifest does not list, or that another checkpoint made than the evaluation's.
+    """
     for result in folder.checked_results():
         if result.id not in manifest:
             raise InvalidInput(
@@ -370,4 +374,5 @@ def _of(manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
                 remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
                 field="evaluation_id",
             )
+        check_results(evaluation.id, evaluation.versions, [result])
         yield result

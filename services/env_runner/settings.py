@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from services.env_runner.environments import EnvironmentName
+from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.chat import Endpoint
 from waymark.process import simulators_at_once
@@ -47,6 +48,9 @@ class Settings(ListenSettings):
     """Where Prometheus finds the counts of a worker; 0: nowhere."""
     lease_seconds: float = Field(30.0, gt=0)
     """An episode whose worker gives no sign of life for this long is given to another."""
+    checkpoint_wait_seconds: float = Field(CHECKPOINT_WAIT_SECONDS, ge=0)
+    """How long an episode waits for the checkpoint that its evaluation was submitted for, before it goes back to the
+    queue."""
     redis_wait_seconds: float = Field(300.0, ge=0)
     """How long a worker waits for a Redis that has gone before it gives up."""
     simulator_memory_mb: float = Field(2_000, gt=0)

@@ -4,6 +4,8 @@ Each slot holds one environment and plays one episode at a time; environments bl
 slot's loading hides behind another's play. A thread of its own renews the leases, whatever the loop is doing,
 and learns from Redis which are lost or cancelled. A fault of the simulator costs its slot, not the worker: the
 episode is played once more in a fresh one. When a service cannot be reached, the episode goes back to the queue.
+Before each episode, and at every decision, the checkpoints are held to those that its evaluation was submitted for
+(`identity`).
 When Redis cannot, play goes on, and what it is to be told waits.
 
 An episode that has been handed out as often as is allowed is played alone: whatever it does to the worker, no other
@@ -24,32 +26,46 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import uvloop
 from anyio import to_thread
 
+from services.env_runner.floor import Floor
+from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS, CheckedController, CheckedExecutor, Gate, Refusals
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from waymark.chat import ChatClient, Limits
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, ServiceInfo, Versions
+from waymark.contracts import (
+    CheckpointMismatch,
+    EpisodeError,
+    EpisodeResult,
+    EpisodeSpec,
+    ServiceInfo,
+    Versions,
+)
 from waymark.environment import Environment
-from waymark.episode import RETRYABLE, Reach, run_episode
+from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
     InvalidInput,
     JavaMissing,
     JobStoreUnavailable,
+    NotFound,
     RecordDamaged,
     ServiceError,
     ServiceRejected,
     SimulatorNotStarted,
     WaymarkError,
+    WrongCheckpoint,
 )
+from waymark.identity import Difference, differences
+from waymark.model_ports import Reach
 from waymark.serving import tracing
 from waymark.subgoal_sources.llm_plan import Planner
 from waymark.transport import AiohttpTransport
@@ -157,43 +173,6 @@ class Slot:
                 _log.warning("An environment did not close in order: %s", error)
 
 
-class Floor:
-    """Where episodes play side by side, or one alone."""
-
-    def __init__(self) -> None:
-        self._sharing = 0
-        self._reserved = False
-        self._changed = asyncio.Condition()
-
-    @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        """A place beside others, as soon as nobody wants it alone."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._reserved)
-            self._sharing += 1
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._sharing -= 1
-                self._changed.notify_all()
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """The whole of it, as soon as those who share it have left."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._reserved)
-            self._reserved = True
-        try:
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._sharing)
-            yield
-        finally:
-            async with self._changed:
-                self._reserved = False
-                self._changed.notify_all()
-
-
 class Worker:
     """Leases, plays and commits, in as many slots as it is given, until stopped.
 
@@ -215,6 +194,7 @@ class Worker:
         slots: int,
         lease_seconds: float,
         redis_wait_seconds: float,
+        checkpoint_wait_seconds: float = CHECKPOINT_WAIT_SECONDS,
     ) -> None:
         self._store = store
         self._controller = controller
@@ -224,11 +204,13 @@ class Worker:
         self._slots = [Slot(open_environment) for _ in range(slots)]
         self._keeper = LeaseKeeper(store, period=lease_seconds / RENEWALS_PER_LEASE)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._refusals = Refusals(self._consumer)
+        self._checkpoint_wait = checkpoint_wait_seconds
         self._redis_wait = redis_wait_seconds
         self._floor = Floor()
         self._provenance = provenance
         self._services: tuple[ServiceInfo, ServiceInfo]
-        self._refusals = 0
+        self._not_started = 0
         """Slots whose environment did not start at the beginning, by its own fault."""
         self._stopping = False
         self._serving: list[asyncio.Task[None]] = []
@@ -264,8 +246,8 @@ class Worker:
         except JavaMissing:
             raise
         except EnvironmentFault as error:
-            self._refusals += not (isinstance(error, SimulatorNotStarted) and error.killed)
-            if self._refusals == len(self._slots):
+            self._not_started += not (isinstance(error, SimulatorNotStarted) and error.killed)
+            if self._not_started == len(self._slots):
                 raise
             _log.error("An environment did not start. The next episode tries again. %s", error)
 
@@ -285,7 +267,8 @@ class Worker:
 
         True: it is to be played alone, and was given back so that it waits in the queue until this worker is quiet.
         """
-        lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS))
+        skip = self._refusals.current()
+        lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
         if lease is None:
             return False
         if lease.last and not alone:
@@ -334,48 +317,95 @@ class Worker:
         if lease.exhausted:
             await self._redis(lambda: self._store.bury(lease, _abandoned(lease.spec)))
             return
+        versions = await self._versions(lease.spec)
+        if versions is None:
+            await self._redis(lambda: self._store.release(lease, counted=False))
+            return
         with tracing.span("episode", task=lease.spec.task, variation=lease.spec.variation, episode=lease.spec.id):
-            result = await self._play(lease, slot)
-        if result.stopped == "cancelled":
+            result = await self._play(lease, slot, versions)
+        if result.stopped == "cancelled" or (result.error and result.error.kind == WrongCheckpoint.__name__):
             await self._redis(lambda: self._store.release(lease, counted=False))
         elif result.error and result.error.kind in RETRYABLE - {EnvironmentFault.__name__}:
             self._metrics.retried("service")
             await self._redis(lambda: self._store.release(lease, counted=True))
             await self._until_services_answer()
-        elif await self._redis(lambda: self._store.commit(lease, result)):
-            self._metrics.committed(result)
         else:
-            _log.warning("The result of episode %s was dropped: its lease was lost, or it has one.", lease.spec.id)
+            await self._commit(lease, result)
 
-    async def _play(self, lease: Lease, slot: Slot) -> EpisodeResult:
+    async def _commit(self, lease: Lease, result: EpisodeResult) -> None:
+        try:
+            if await self._redis(lambda: self._store.commit(lease, result)):
+                self._metrics.committed(result)
+            else:
+                _log.warning("The result of episode %s was dropped: its lease was lost, or it has one.", lease.spec.id)
+        except WrongCheckpoint as error:
+            _log.error("The result of episode %s was refused: %s", lease.spec.id, error)
+            await self._redis(lambda: self._store.release(lease, counted=False))
+
+    async def _play(self, lease: Lease, slot: Slot, versions: Versions) -> EpisodeResult:
         """Play an episode; once more in a fresh environment when the first one faults."""
+
+        def should_stop() -> bool:
+            return self._stopping or self._keeper.lost(lease)
+
+        spec = lease.spec
         for _ in range(2):
+            gate = Gate(
+                versions,
+                episode=spec.id,
+                worker=self._consumer,
+                report=partial(self._report, spec.evaluation),
+                should_stop=should_stop,
+                wait_seconds=self._checkpoint_wait,
+            )
             try:
                 environment = await slot.environment()
             except EnvironmentFault as error:
-                _log.error("Episode %s cannot be played: %s", lease.spec.id, error)
-                result = _unplayed(lease.spec, error)
+                _log.error("Episode %s cannot be played: %s", spec.id, error)
+                result = _unplayed(spec, error)
                 break
             result = await run_episode(
-                lease.spec,
+                spec,
                 environment,
-                self._controller,
-                self._executor,
+                CheckedController(self._controller, gate, versions),
+                CheckedExecutor(self._executor, gate),
                 planner=self._planner,
-                should_stop=lambda: self._stopping or self._keeper.lost(lease),
+                should_stop=should_stop,
                 reach=Reach.of(self._services),
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break
             self._metrics.retried("environment")
             await slot.discard()
-        return result.model_copy(update={"versions": self._versions(lease.spec)})
+        if gate.unnamed and await self._versions(spec) is None:
+            return result.model_copy(update={"stopped": "cancelled"})
+        return result.model_copy(update={"versions": versions, "checkpoints": gate.made_by})
 
-    def _versions(self, spec: EpisodeSpec) -> Versions | None:
-        """What an episode is played with; None where the services no longer have its checkpoints."""
-        with suppress(InvalidInput):
-            return self._provenance.versions(spec.agent, *self._services)
-        return None
+    async def _versions(self, spec: EpisodeSpec) -> Versions | None:
+        """What an episode would be played with now; None where that is not what its evaluation was submitted for.
+
+        The evaluation is then left to other workers for a while.
+        """
+        await self._until_services_answer()
+        try:
+            evaluation = await self._redis(lambda: self._store.evaluation(spec.evaluation))
+            versions = self._provenance.versions(spec.agent, *self._services)
+            found = differences(evaluation.versions, versions)
+        except (NotFound, RecordDamaged) as error:
+            found = [Difference("evaluation", spec.evaluation, error.message)]
+        except InvalidInput as error:
+            found = [Difference((error.field or "").removeprefix("agent."), "what its agent asks", error.message)]
+        if found:
+            await self._report(spec.evaluation, self._refusals.add(spec.evaluation, found[0]))
+            return None
+        if self._refusals.remove(spec.evaluation):
+            await self._report(spec.evaluation, None)
+        return versions
+
+    async def _report(self, evaluation: str, mismatch: CheckpointMismatch | None) -> None:
+        """Say in an evaluation's status why it is not played here; while Redis is gone, the log alone says it."""
+        with suppress(JobStoreUnavailable):
+            await asyncio.to_thread(self._store.report_waiting, evaluation, mismatch)
 
     async def _until_services_answer(self) -> None:
         while not self._stopping:
@@ -464,6 +494,7 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
             slots=settings.slots,
             lease_seconds=settings.lease_seconds,
             redis_wait_seconds=settings.redis_wait_seconds,
+            checkpoint_wait_seconds=settings.checkpoint_wait_seconds,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,8 +12,8 @@ from pathlib import Path
 import redis
 
 from services.env_runner.jobs import JobStore
-from tests.samples import evaluation
-from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits
+from tests.samples import VERSIONS, evaluation
+from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
 from waymark.protocols import episodes
 from waymark.runs import RunFolder
 from waymark.stack import HOST, EmbeddedRedis, Part, free_ports, is_ready, wait_until_ready
@@ -36,14 +36,23 @@ class Services:
         """Where a service listens."""
         return f"http://{HOST}:{self.ports[name]}"
 
-    def start(self, *names: str) -> None:
-        """Start these and wait until they answer."""
+    def start(self, *names: str, checkpoint: Path | None = None) -> None:
+        """Start these and wait until they answer; without weights, or with those of a checkpoint."""
+        engine = {"WAYMARK_ENGINE": "scripted"}
+        if checkpoint is not None:
+            engine = {"WAYMARK_CHECKPOINTS": f"default={checkpoint}", "WAYMARK_THREADS": "1"}
         for name in names:
-            settings = {"WAYMARK_PORT": str(self.ports[name]), "WAYMARK_ENGINE": "scripted"}
+            settings = {"WAYMARK_PORT": str(self.ports[name]), **engine}
             command = [sys.executable, "-m", f"services.{name}"]
             self.parts[name] = Part(name, command, own_environment(settings), self._folder / f"{name}.log")
         for name in names:
             wait_until_ready([self.parts[name]], lambda name=name: is_ready(self.url(name)), name)  # type: ignore[misc]
+
+    def replace(self, name: str, *, checkpoint: Path) -> None:
+        """Kill one and start it again where it was, with other weights."""
+        self.parts[name].process.kill()
+        self.parts[name].process.wait()
+        self.start(name, checkpoint=checkpoint)
 
     def stop(self) -> None:
         """Stop all of them."""
@@ -84,12 +93,15 @@ class Site:
         self._parts.append(Part(name, [sys.executable, "-m", *module], own_environment(all_settings), log))
         return self._parts[-1]
 
-    def submit(self, name: str, count: int, *, turns: int = 6, task: str = "4-2") -> list[EpisodeSpec]:
+    def submit(
+        self, name: str, count: int, *, turns: int = 6, task: str = "4-2", versions: Versions = VERSIONS
+    ) -> list[EpisodeSpec]:
         """Submit an evaluation of so many variations of one task, each over after so many turns."""
         limits = Limits(moves=100, turns=turns)
         request = EvaluationRequest(tasks=(task,), variations=tuple(range(count)), limits=limits)
         specs = episodes(name, request)
-        self.store.submit(evaluation(name, request, episodes=len(specs)), specs)
+        submitted = evaluation(name, request, episodes=len(specs)).model_copy(update={"versions": versions})
+        self.store.submit(submitted, specs)
         return specs
 
     def finished(self, name: str) -> int:

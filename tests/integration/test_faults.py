@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from services.env_runner.environments import environment_version
 from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable, until
 from tests.integration.faulty_worker import STEPPING
+from tests.samples import VERSIONS
 from waymark.process import children
 from waymark.stack import EmbeddedRedis
 
@@ -101,7 +103,8 @@ def test_an_executor_that_is_killed_and_started_again(site: Site, services: Serv
 
 
 def test_a_jvm_that_is_killed_and_one_that_hangs(site: Site) -> None:
-    specs = site.submit("jvm", 2, turns=60, task="7-2")
+    versions = VERSIONS.model_copy(update={"environment": environment_version("scienceworld")})
+    specs = site.submit("jvm", 2, turns=60, task="7-2", versions=versions)
     settings = {"ENVIRONMENT": "scienceworld", "SLOTS": "1", "SIMULATOR_TIMEOUT_SECONDS": "10", "LEASE_SECONDS": "30"}
     worker = site.part("worker", ["services.env_runner", "worker"], settings)
     until(lambda: site.store.status("jvm").running == 1, "it plays")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
+from services.env_runner.jobs import MAX_DELIVERIES, WAITING_SECONDS, JobStore, Lease
 from tests import samples
 from tests.samples import evaluation
-from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, EvaluationRequest
-from waymark.errors import JobStoreUnavailable, NotFound
+from waymark.contracts import (
+    AgentConfig,
+    CheckpointMismatch,
+    EpisodeError,
+    EpisodeResult,
+    EpisodeSpec,
+    EvaluationRequest,
+    MadeBy,
+)
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, WrongCheckpoint
 from waymark.protocols import episodes
 from waymark.tasks import TASKS
 
@@ -312,3 +321,76 @@ def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -
     store._redis.xdel("waymark:evaluation:gone:queue", held.entry)
     abandon()
     assert lease(store, "bob").spec == specs[1]
+
+
+def test_an_evaluation_to_skip_is_left_to_others(store: JobStore) -> None:
+    submit(store, "refused", tasks=("1-1",))
+    (other,) = submit(store, "mine", tasks=("1-1",))
+    found = [store.lease("alice", wait_seconds=0, skip=["refused"]) for _ in range(3)]
+    assert [one.spec if one else None for one in found] == [other, None, None]
+    assert (lease(store, "bob").spec.evaluation, store.status("refused").running) == ("refused", 1)
+
+
+@pytest.mark.parametrize(
+    "foreign", [MadeBy(executor="b" * 12), MadeBy(controller="c" * 12), MadeBy(first=""), MadeBy(first="f" * 12)]
+)
+def test_a_result_of_another_checkpoint_is_never_stored(store: JobStore, foreign: MadeBy) -> None:
+    name = f"foreign-{foreign}"
+    submit(store, name, tasks=("1-1",))
+    held = lease(store)
+    with pytest.raises(WrongCheckpoint, match="submitted for others"):
+        store.commit(held, result(held.spec).model_copy(update={"checkpoints": foreign}))
+    assert (store.status(name).finished, store.results(name), store.renew(held)) == (0, [], True)
+    ours = result(held.spec).model_copy(update={"checkpoints": MadeBy(controller="", executor="")})
+    assert store.commit(held, ours)
+    assert store.results(name) == [ours]
+
+
+def test_an_evaluation_of_an_older_version_is_played_and_read(store: JobStore) -> None:
+    specs = submit(store, "older")
+    keys = "waymark:evaluation:older"
+    store._redis.hdel(keys, "shared")
+    store._redis.hset(f"{keys}:specs", mapping={spec.id: spec.model_dump_json() for spec in specs})
+    assert store.specs("older") == specs
+    held = lease(store)
+    assert held.spec == specs[0]
+    assert store.commit(held, result(held.spec))
+    assert store.specs("older", first=1, count=1) == specs[1:2]
+
+
+def test_a_worker_that_waits_is_reported_until_it_does_not(store: JobStore) -> None:
+    submit(store, "waiting")
+    mismatch = CheckpointMismatch(what="executor", expected="a", found="b", worker="w", since="now")
+    store.report_waiting("waiting", mismatch)
+    assert store.status("waiting").waiting == mismatch
+    assert 0 < store._redis.ttl("waymark:evaluation:waiting:waiting") <= WAITING_SECONDS
+    store.report_waiting("waiting", None)
+    assert store.status("waiting").waiting is None
+
+
+def test_long_common_fields_are_stored_once(store: JobStore) -> None:
+    request = EvaluationRequest(protocol="full", agent=AgentConfig(executor_model="x" * 100))
+    specs = episodes("full", request)
+    store.submit(evaluation("full", request, episodes=len(specs)), specs)
+    every = [text for _, text in store._redis.hscan_iter("waymark:evaluation:full:specs")]
+    assert len(every) == 1_819
+    assert sum(map(len, every)) < 60 * len(every)
+    assert store.specs("full", count=2) == specs[:2]
+
+
+def test_a_stored_evaluation_over_todays_limits_is_set_aside(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+    submit(store, "hostile", tasks=("1-1",))
+    (spec,) = submit(store, "honest", tasks=("1-1",))
+    old = evaluation("hostile").model_dump(mode="json")
+    old["request"]["simplifications"] = "x" * 400_000
+    store._redis.hset("waymark:evaluation:hostile", "evaluation", json.dumps(old))
+    for _ in range(2):
+        assert [one.id for one in store.statuses(["hostile", "honest"])] == ["honest"]
+    assert caplog.text.count("hostile is set aside") == 1
+    assert len(caplog.text) < 1_000
+    with pytest.raises(InvalidInput, match="unreadable"):
+        store.evaluation("hostile")
+    assert store.lease("alice", wait_seconds=0, skip=["hostile"]) is not None
+    store.cancel("honest")
+    store._redis.delete("waymark:active", "waymark:evaluation:hostile:queue")
+    assert spec.id

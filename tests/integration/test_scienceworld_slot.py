@@ -21,6 +21,7 @@ from waymark.environment import Step
 from waymark.environment.java_cache import JavaCache
 from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import EnvironmentFault, InvalidInput
+from waymark.simplifications import LABELS, NO_ELECTRICITY, needs_electricity
 from waymark.tasks import SPLITS, TASKS, find_task
 
 ORPHAN = """
@@ -115,6 +116,46 @@ def test_what_the_simulator_does_not_have_is_refused(shared: ScienceWorldSlot) -
         shared.reset("1-1", 30, "easy")
     with pytest.raises(InvalidInput):
         shared.reset("11-1", 0, "easy")
+
+
+@pytest.mark.parametrize(("variation", "simplifications"), [(-1, "easy"), (0, "eazy"), (0, "easy,eazy"), (10**12, "")])
+def test_a_refused_reset_leaves_the_simulator_usable(
+    shared: ScienceWorldSlot, variation: int, simplifications: str
+) -> None:
+    for ask in (shared.reset, shared.gold_path):
+        with pytest.raises(InvalidInput):
+            ask("4-2", variation, simplifications)
+    assert shared.reset("4-2", 0, "easy").look.startswith("This room is called")
+
+
+def test_the_labels_are_the_simulators_own(shared: ScienceWorldSlot) -> None:
+    server = shared._server
+    assert tuple(server.getPossibleSimplifications().split(", ")) == LABELS
+    for task in (find_task("4-2"), find_task("3-3")):
+        shared.reset(task.id, 0, "easy")
+        used = server.getSimplificationsUsed()
+        assert (NO_ELECTRICITY in used) != needs_electricity(task)
+        shared.reset(task.id, 0, "easy,openDoors")
+        assert server.getSimplificationsUsed() == used
+
+
+@pytest.mark.parametrize("broken", [("4-2", 0, "eazy"), ("4-2", 300, "easy"), ("no-task", 0, "easy")])
+def test_an_error_text_of_the_simulator_is_never_an_observation(
+    shared: ScienceWorldSlot, broken: tuple[str, int, str]
+) -> None:
+    """The simulator in an error state of its own, as a version with other labels or tasks would be."""
+    task, variation, simplifications = broken
+    shared.reset("4-2", 0, "easy")
+    name = find_task(task).name if task != "no-task" else task
+    shared._server.load(name, variation, simplifications, False)
+    with pytest.raises(EnvironmentFault, match=r"ERROR|no task"):
+        shared._opening()
+    shared.reset("4-2", 0, "easy")
+    shared._server.load(name, variation, "eazy", False)
+    shared._episode = shared._gateway.jvm.waymark.Episode(shared._server.agentInterface().get())
+    with pytest.raises(EnvironmentFault, match="Unknown simplification"):
+        shared.step("look around")
+    shared.reset("4-2", 0, "easy")
 
 
 def test_the_task_table_equals_the_simulators_splits(shared: ScienceWorldSlot) -> None:

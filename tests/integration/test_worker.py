@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from services.env_runner.floor import Floor
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
-from services.env_runner.worker import Floor, Worker
+from services.env_runner.worker import Worker
 from tests.samples import evaluation
 from waymark.client import ControllerClient, ExecutorClient
-from waymark.contracts import AgentConfig, EvaluationRequest
+from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy
 from waymark.environment import Environment, Step
 from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
 from waymark.protocols import episodes
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.models import ServedModel, scripted_model
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
@@ -59,23 +63,64 @@ def store(redis_url: str) -> Iterator[JobStore]:
     store.close()
 
 
+class Replicas(httpx.AsyncBaseTransport):
+    """Several apps behind one address, which take decisions in turn; the first one says what it is."""
+
+    def __init__(self, apps: Sequence[FastAPI]) -> None:
+        self._transports = [httpx.ASGITransport(app) for app in apps]
+        self._decisions = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            self._decisions += 1
+            return await self._transports[self._decisions % len(self._transports)].handle_async_request(request)
+        return await self._transports[0].handle_async_request(request)
+
+
+class OlderServer(Replicas):
+    """Does not say what it runs, and says at last that it runs something else."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        body = json.loads(await response.aread())
+        if request.method == "POST":
+            del body["checkpoint_sha256"], body["runtime"]
+        elif self._decisions > 2:
+            body["checkpoints"][0]["sha256"] = "d" * 64
+        return httpx.Response(response.status_code, json=body)
+
+
+def executor_of(sha256: str) -> ServedModel:
+    """An executor without weights that claims to have some."""
+    model = scripted_model("default", "executor")
+    return replace(model, info=model.info.model_copy(update={"sha256": sha256}))
+
+
 @asynccontextmanager
-async def working(store: JobStore, open_environment: Callable[[], Environment]) -> AsyncIterator[Worker]:
-    """A worker with one slot, at work; stopped at the end."""
+async def working(
+    store: JobStore,
+    open_environment: Callable[[], Environment],
+    *,
+    executors: Sequence[str] = ("",),
+    serve: Callable[[Sequence[FastAPI]], Replicas] = Replicas,
+    checkpoint_wait_seconds: float = 60.0,
+) -> AsyncIterator[Worker]:
+    """A worker with one slot, at work; stopped at the end. Executors of these hashes answer decisions in turn."""
     controller = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
-    executor = create_app("executor", {"default": scripted_model("default", "executor")}, ServiceSettings())
+    replicas = [create_app("executor", {"default": executor_of(sha256)}, ServiceSettings()) for sha256 in executors]
     async with AsyncExitStack() as running:
-        for each in (controller, executor):
+        for each in (controller, *replicas):
             await running.enter_async_context(each.router.lifespan_context(each))
         worker = Worker(
             store,
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
-            ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
+            ExecutorClient("http://executor", transport=serve(replicas)),
             open_environment,
             Provenance("scripted", "abc"),
             slots=1,
             lease_seconds=LEASE_SECONDS,
             redis_wait_seconds=REDIS_WAIT_SECONDS,
+            checkpoint_wait_seconds=checkpoint_wait_seconds,
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
@@ -131,6 +176,64 @@ async def test_a_result_names_who_played_it_with_what_and_what_that_took(store: 
     assert whole.model_calls > 0
     assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
     assert light == whole.light()
+
+
+async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(store: JobStore) -> None:
+    submit(store, "replicas")
+    async with working(store, ScriptedEnvironment, executors=("", "b" * 64)):
+        await finish(store, "replicas")
+    (light,) = store.results("replicas")
+    assert (light.error, light.checkpoints) == (None, MadeBy(controller="", executor=""))
+    assert light.turns > 2
+
+
+async def test_a_swap_behind_an_older_server_is_found_at_the_end(store: JobStore) -> None:
+    submit(store, "older-server")
+    async with working(store, ScriptedEnvironment, serve=OlderServer):
+        with anyio.fail_after(30):
+            while store.status("older-server").waiting is None:  # noqa: ASYNC110 - Redis is what is waited for
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.5)
+    assert store.results("older-server") == []
+
+
+async def test_a_paused_episode_goes_back_to_the_queue_uncounted(store: JobStore) -> None:
+    submit(store, "limited")
+    async with working(store, ScriptedEnvironment, executors=("", "b" * 64, "b" * 64), checkpoint_wait_seconds=0):
+        with anyio.fail_after(30):
+            while store.status("limited").waiting is None:  # noqa: ASYNC110 - Redis is what is waited for
+                await anyio.sleep(0.02)
+        await anyio.sleep(1)
+    assert store.results("limited") == []
+    again = store.lease("another", wait_seconds=0.01)
+    assert again is not None
+    assert again.deliveries == 1
+
+
+async def test_an_evaluation_of_other_checkpoints_is_refused_without_counting(store: JobStore) -> None:
+    submit(store, "refused")
+    async with working(store, ScriptedEnvironment, executors=("c" * 64,)):
+        with anyio.fail_after(30):
+            while (found := store.status("refused").waiting) is None:  # noqa: ASYNC110 - Redis is what is waited for
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.5)
+        again = store.lease("another", wait_seconds=0.01)
+    assert "cccccccccccc" in found.found
+    assert again is not None
+    assert (again.deliveries, store.results("refused")) == (1, [])
+
+
+async def test_a_plan_that_nobody_here_can_make_is_left_to_others(store: JobStore) -> None:
+    request = EvaluationRequest(tasks=("4-2",), agent=AgentConfig(subgoals="llm_plan"))
+    planned = evaluation("planned", request, episodes=1)
+    store.submit(planned, episodes("planned", request))
+    submit(store, "beside")
+    async with working(store, ScriptedEnvironment):
+        await finish(store, "beside")
+    assert store.status("planned").finished == 0
+    found = store.status("planned").waiting
+    assert found is not None
+    assert "no large model" in found.found
 
 
 async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:

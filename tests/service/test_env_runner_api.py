@@ -21,7 +21,7 @@ from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.samples import VERSIONS, evaluation, result
 from waymark.client import ControllerClient, EvaluationClient, ExecutorClient
-from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, TurnRecord
+from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, MadeBy, TurnRecord
 from waymark.errors import JobStoreUnavailable, ServiceRejected
 from waymark.export import MEDIA_TYPES, encode
 from waymark.protocols import episodes
@@ -201,6 +201,19 @@ async def test_a_flat_agent_needs_no_controller(http: httpx.AsyncClient) -> None
         ({"agent": {"executor_model": "flat"}}, "agent.executor_model", "trained as flat"),
         ({"protocol": "slow"}, "protocol", "quick"),
         ({"colour": "red"}, "colour", "colour"),
+        ({"simplifications": "eazy"}, "simplifications", "teleportAction"),
+        ({"tasks": ["4-2"], "simplifications": "easy,eazy"}, "simplifications", "eazy"),
+        ({"tasks": ["3-3"], "simplifications": "noElectricalAction"}, "simplifications", "3-3"),
+        ({"protocol": "full", "simplifications": "x" * 400_000}, "simplifications", "200"),
+        ({"tasks": ["4-2"] * 101}, "tasks", "100"),
+        ({"tasks": ["x" * 101]}, "tasks.0", "100"),
+        ({"tasks": [0] * 100_000}, "tasks.0", "string"),
+        ({"variations": [[]] * 100_000}, "variations.0", "integer"),
+        ({"variations": [0] * 2_001}, "variations", "2000"),
+        ({"variations": [-1]}, "variations.0", "greater than or equal to 0"),
+        ({"agent": {"executor_model": "x" * 101}}, "agent.executor_model", "100"),
+        ({"agent": {"controller_model": ""}}, "agent.controller_model", "1"),
+        ({"limits": {"moves": 1, "turns": 1, "patience": 10**300}}, "limits.patience", "1000000"),
     ],
 )
 async def test_a_wrong_submission_is_refused_at_its_field(
@@ -212,7 +225,47 @@ async def test_a_wrong_submission_is_refused_at_its_field(
     assert answer.headers["content-type"] == "application/problem+json"
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     assert says in answer.json()["detail"]
+    assert len(answer.content) < 2_000
     assert store.statuses() == before
+
+
+@pytest.mark.parametrize("simplifications", ["", "easy,easy", "openDoors, teleportAction", "EASY"])
+async def test_known_simplifications_are_taken_as_they_are_written(
+    client: EvaluationClient, store: JobStore, simplifications: str
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("4-2",), simplifications=simplifications))
+    assert status.request.simplifications == simplifications
+    assert store.specs(status.id)[0].simplifications == simplifications
+
+
+async def test_a_summary_refuses_results_of_several_checkpoints(http: httpx.AsyncClient, store: JobStore) -> None:
+    """As a version would leave them that did not check what it committed."""
+    answer = await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})
+    name = answer.json()["id"]
+    played = [play(store), play(store)]
+    assert (await http.get(f"/v1/evaluations/{name}/summary")).status_code == 200
+    foreign = played[1].light().model_copy(update={"checkpoints": MadeBy(executor="b" * 12)})
+    store._redis.hset(f"waymark:evaluation:{name}:results", foreign.id, foreign.model_dump_json())
+    refused = await http.get(f"/v1/evaluations/{name}/summary")
+    assert refused.status_code == 422
+    assert "1 by bbbbbbbbbbbb" in refused.json()["detail"]
+
+
+async def test_a_folder_of_several_checkpoints_is_not_resumed(
+    client: EvaluationClient, store: JobStore, tmp_path: Path
+) -> None:
+    status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
+    await on_disk(tmp_path / status.id, [play(store)])
+    foreign = play(store)
+    with anyio.fail_after(10):
+        while len(list(RunFolder(tmp_path / status.id).results())) < 2:  # noqa: ASYNC110 - the file is what counts
+            await anyio.sleep(0.05)
+    other = VERSIONS.model_copy(update={"executor": VERSIONS.executor.model_copy(update={"sha256": "b" * 64})})
+    RunFolder(tmp_path / status.id).append(foreign.model_copy(update={"versions": other}))
+    store._redis.flushall()
+    with pytest.raises(ServiceRejected, match="not all played by its executor"):
+        await client.resume(status.id)
+    assert store.ids() == []
 
 
 async def test_results_are_served_light_and_episodes_whole(
@@ -331,7 +384,7 @@ async def test_a_lost_evaluation_does_not_go_on_with_other_checkpoints(
     status = await client.submit(EvaluationRequest(tasks=("1-1",)))
     store._redis.flushall()
     folder = RunFolder(tmp_path / status.id)
-    begun = folder.evaluation().model_copy(update={"versions": VERSIONS})
+    begun = folder.evaluation().model_copy(update={"versions": VERSIONS.model_copy(update={"controller": None})})
     (folder.path / HEADER).write_text(begun.model_dump_json())
     with pytest.raises(ServiceRejected, match="began with the controller none; here it would go on with") as refused:
         await client.resume(status.id)

@@ -26,10 +26,12 @@ from waymark.contracts import (
 )
 from waymark.environment import Step
 from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import RETRYABLE, Reach, run_episode, stop_reason
+from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
 from waymark.loadtest.states import from_run
+from waymark.model_ports import Reach
 from waymark.runs import RunFolder
+from waymark.stop_rules import stop_reason
 from waymark.subgoal_sources.drawn import training_subgoals
 
 pytestmark = pytest.mark.anyio

@@ -37,12 +37,15 @@ class Step:
 class Environment(Protocol):
     """A text environment that plays one episode at a time.
 
-    Methods raise EnvironmentFault when the simulator hangs, dies or refuses; the object must then be
-    closed and replaced.
+    Methods raise EnvironmentFault when the simulator hangs, dies or refuses, or reports an error as text, which never
+    becomes an observation; the object must then be closed and replaced.
     """
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
-        """Begin an episode. `task_id` as in `waymark.tasks`; `simplifications` comma separated, e.g. `easy`."""
+        """Begin an episode. `task_id` as in `waymark.tasks`; `simplifications` as in `waymark.simplifications`.
+
+        Raises InvalidInput for a task, variation or simplification that there is not.
+        """
         ...
 
     def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:

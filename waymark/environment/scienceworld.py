@@ -35,7 +35,8 @@ from waymark.environment.java import START_SECONDS, Jvm, find_java
 from waymark.environment.java_cache import JavaCache
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.process import resident_mb
-from waymark.tasks import find_task
+from waymark.simplifications import for_simulator
+from waymark.tasks import check_variation, find_task
 
 ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
 
@@ -48,6 +49,13 @@ _NOTHING_SAID = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible object references. "
 )
 """What the server object says where the simulator says nothing."""
+_ERROR_TEXTS = ("ERROR:", "<ERROR")
+"""What stands in the simulator's texts where it reports an error of its own as if it were an observation. None of the
+recorded trajectories holds one."""
+_NO_TASK = "unknown"
+"""The simulator's description of a task that it could not load."""
+_QUOTED = 300
+"""Characters of the simulator's own words that an error quotes."""
 _EPISODE_JAR = Path(__file__).with_name("episode.jar")
 _APART = "\x1f"
 """Between the parts of what an `Episode` of Java's says."""
@@ -182,7 +190,7 @@ class ScienceWorldSlot:
             raise jvm.not_started(str(error).rstrip(".")) from error
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
-        """Load a task; 0.1 to 3 s. Raises EnvironmentFault, and InvalidInput for what the simulator refuses."""
+        """Load a task; 0.1 to 3 s. Raises EnvironmentFault, and InvalidInput for what the simulator does not have."""
         self._load(task_id, variation, simplifications, gold_path=False)
         return self._call(self._opening)
 
@@ -251,16 +259,26 @@ class ScienceWorldSlot:
         self._folder.cleanup()
 
     def _load(self, task_id: str, variation: int, simplifications: str, *, gold_path: bool) -> None:
-        name = find_task(task_id).name
-        problem = self._call(lambda: self._server.load(name, variation, simplifications, gold_path))
+        task = find_task(task_id)
+        check_variation(task, variation)
+        labels = for_simulator(simplifications, task)
+        problem = self._call(lambda: self._server.load(task.name, variation, labels, gold_path))
         if problem:
-            raise InvalidInput(f"ScienceWorld refused task {task_id}, variation {variation}: {problem}", field="tasks")
+            raise EnvironmentFault(
+                f"ScienceWorld refused task {task_id}, variation {variation}: {str(problem)[:_QUOTED]}",
+                remedy="Check that the installed version of scienceworld is the one that waymark was made for.",
+            )
 
     def _opening(self) -> Opening:
         self._episode = self._gateway.jvm.waymark.Episode(self._server.agentInterface().get())
         self._score, self._completed, self._valid = 0, False, None
         task = str(self._server.getTaskDescription())
         _, look, inventory = str(self._episode.seen()).split(_APART)
+        _refuse_error_texts(task, look, inventory)
+        if task == _NO_TASK:
+            raise EnvironmentFault(
+                "ScienceWorld loaded no task.", remedy="The episode is retried in a fresh simulator."
+            )
         return Opening(task=task.removeprefix("Task Description:").strip(), look=look, inventory=inventory)
 
     def _step(self, action: str) -> Step:
@@ -273,6 +291,7 @@ class ScienceWorldSlot:
             observation, score, completed, ambiguous, moves, look, inventory = told
             observation = observation or _NOTHING_SAID
             self._score, self._completed = round(100 * float(score)), completed == "true"
+        _refuse_error_texts(observation, look, inventory)
         self._steps += 1
         if not observation.startswith(_UNREAD):
             self._valid = None
@@ -331,6 +350,16 @@ class ScienceWorldSlot:
 
     def _kill(self) -> None:
         self._jvm.end()
+
+
+def _refuse_error_texts(*texts: str) -> None:
+    """Raise EnvironmentFault if the simulator reports an error in place of what it was asked for."""
+    for text in texts:
+        if any(mark in text for mark in _ERROR_TEXTS):
+            raise EnvironmentFault(
+                f"ScienceWorld answered with an error text: {text.strip()[:_QUOTED]}",
+                remedy="The episode is retried in a fresh simulator; report it if it happens again.",
+            )
 
 
 class _Watchdog:

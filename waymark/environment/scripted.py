@@ -14,6 +14,8 @@ from waymark import actions
 from waymark.contracts import Opening
 from waymark.environment import Step
 from waymark.errors import UnparsableAction
+from waymark.simplifications import check_simplifications
+from waymark.tasks import check_variation, find_task
 
 TASK = (
     "Your task is to find a(n) non-living thing. First, focus on the thing. "
@@ -48,18 +50,28 @@ class ScriptedEnvironment:
     """Implements `waymark.environment.Environment` in plain Python."""
 
     def __init__(self) -> None:
-        self.reset("", 0, "")
+        self._begin()
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:  # noqa: ARG002 - one world for all
-        """Begin the episode again, the same for every task and variation."""
+    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+        """Begin the episode again, the same for every task and variation.
+
+        Raises InvalidInput for what ScienceWorld does not have: a task, a variation or a simplification.
+        """
+        task = find_task(task_id)
+        check_variation(task, variation)
+        check_simplifications(simplifications, [task])
+        return self._begin()
+
+    def _begin(self) -> Opening:
         self._room = "hallway"
         self._things = [_Thing(*thing) for thing in _THINGS]
         self._focused: _Thing | None = None
         self._score = self._moves = 0
         return Opening(task=TASK, look=self._look(), inventory=self._inventory())
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:  # noqa: ARG002 - one world
-        """The shortest solution."""
+    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+        """The shortest solution. Raises InvalidInput as `reset` does."""
+        self.reset(task_id, variation, simplifications)
         return list(SOLUTION)
 
     def step(self, action: str) -> Step:

@@ -16,8 +16,10 @@ publication leaves open, or that keep the loop from going in circles:
   and nothing repairs, has ended.
 - The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
   asked again.
-- After three sub-goals ended without an action between them, the executor is asked for five
-  answers, and the first that is an action is taken.
+- After three sub-goals ended without an action between them, the executor is asked for five answers, and the first
+  that is an action is taken.
+- Text that is no action (`parsed` is false) is never executed. The executor is asked for five answers, and the best
+  that is an action is taken; if none is, the action that the sub-goal itself spells out, or the sub-goal ends.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark import repair
-from waymark.contracts import TurnRecord
+from waymark.contracts import ActionResponse, TurnRecord
 from waymark.play import Play
 from waymark.policies.repairs import ALTERNATIVES, open_repair
+from waymark.readable import decisions_of
 from waymark.stakes import is_worth_it
 from waymark.state import Scene, scene
 from waymark.subgoal_sources import SubgoalSource
-from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource, phrase
+from waymark.subgoal_sources.controller import REPEATABLE, ControllerSource
 from waymark.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.subgoal_sources.plan import PlanSource
 from waymark.subgoals import COMPLETE, spelled
@@ -72,16 +75,19 @@ class GuidedPolicy:
         play = self._play
         stuck = self._ended_in_a_row >= STUCK_AFTER
         answer = await play.ask_executor(n=ALTERNATIVES if stuck else 1)
-        logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        proposed = None if answer.action is None else phrase(answer.action)
+        if not answer.parsed and not stuck:
+            answer = await play.ask_executor(n=ALTERNATIVES)
+        said = decisions_of(answer)
+        if not said:
+            return await self._execute_unparsed(answer, controller_called=controller_called)
+        proposed, logprob = said[0]
         action = proposed
         taken = self._taken[scene(play.state), play.state.current_subgoal]
         if action is None and stuck:
-            action = next((phrase(one.action) for one in answer.alternatives if one.action is not None), None)
+            action = next((one.action for one in said if one.action is not None), None)
         elif action is not None and self._is_unwise(action, logprob, taken):
-            answer = await play.ask_executor(n=ALTERNATIVES)
-            dared = [one for one in answer.alternatives if one.action is None or self._dares(one.action, one.logprob)]
-            others = [None if one.action is None else phrase(one.action) for one in dared]
+            said = decisions_of(await play.ask_executor(n=ALTERNATIVES))
+            others = [one.action for one in said if one.action is None or self._dares(one.action, one.logprob)]
             instead = action if self._dares(action, logprob) else WAITING
             action = next((one for one in others if one not in taken), instead)
         if action is None:
@@ -105,6 +111,34 @@ class GuidedPolicy:
             proposed=proposed,
             logprob=logprob,
             repaired=replacement is not None,
+        )
+
+    async def _execute_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
+        """The executor wrote no action: take the one that the sub-goal spells out if valid, else end the sub-goal.
+
+        It counts as an action that the environment does not know, but is never sent there.
+        """
+        play, raw = self._play, answer.raw or ""
+        logprob = answer.alternatives[0].logprob if answer.alternatives else None
+        given = play.state.current_subgoal
+        meant = spelled(given, raw) if given and self._repair is not None else None
+        if meant is not None:
+            meant = repair.first_valid(meant, [meant], await play.valid_actions())
+        taken = self._taken[scene(play.state), given]
+        if meant is None or (meant in taken and not meant.startswith(REPEATABLE)):
+            self._ended_in_a_row += 1
+            return play.ended(logprob, controller_called=controller_called, unparsed=raw)
+        taken.add(meant)
+        step = await play.step(meant)
+        self._ended_in_a_row = 0
+        return play.acted(
+            step,
+            meant,
+            subgoal=given,
+            controller_called=controller_called,
+            proposed=raw,
+            logprob=logprob,
+            repaired=True,
         )
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:

@@ -4,7 +4,8 @@
   differs from the last; `complete_task()` is a sub-goal like any other. At the first step a checkpoint `first` answers
   instead, where the controller has loaded one.
 - The executor's sub-goal has ended if `END_SG()` is anywhere among its beams. That costs a turn and no move.
-- An action that the environment does not know is replaced as `AgentConfig.repair_by` says; published is `similarity`.
+- An action that the environment does not know, or text that is no action at all, is replaced as
+  `AgentConfig.repair_by` says; published is `similarity`.
 - The flat agent stops when its last ten actions are exactly two distinct ones. All other limits are the protocol's.
 
 No rule of play of ours applies: nothing is refused, looked for again, cut short or judged by what it stakes. What
@@ -13,10 +14,10 @@ differs from the published code all the same is listed in docs/reference/publish
 
 from __future__ import annotations
 
-from waymark.contracts import TurnRecord
+from waymark.contracts import ActionResponse, TurnRecord
 from waymark.play import Play
 from waymark.policies.repairs import open_repair
-from waymark.subgoal_sources.controller import phrase
+from waymark.readable import decisions_of, subgoals_of
 
 
 class PublishedPolicy:
@@ -35,12 +36,15 @@ class PublishedPolicy:
         play.begin_turn()
         asked = self._hierarchical and self._is_time_to_ask()
         if asked:
-            subgoal = (await play.ask_controller(play.state, n=1)).subgoal
-            play.fold.give_subgoal(phrase(subgoal))
+            for subgoal, _ in subgoals_of(await play.ask_controller(play.state, n=1))[:1]:
+                play.fold.give_subgoal(subgoal)
         answer = await play.ask_executor(n=1)
-        logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        actions = [phrase(one.action) for one in answer.alternatives if one.action is not None]
-        ended = any(one.action is None for one in answer.alternatives)
+        said = decisions_of(answer)
+        if not said:
+            return await self._replace_unparsed(answer, controller_called=asked)
+        logprob = said[0].logprob
+        actions = [one.action for one in said if one.action is not None]
+        ended = any(one.action is None for one in said)
         if not actions or (ended and self._hierarchical):
             return play.ended(logprob, controller_called=asked)
         action, replacement = actions[0], None
@@ -57,6 +61,23 @@ class PublishedPolicy:
             proposed=action,
             logprob=logprob,
             repaired=replacement is not None,
+        )
+
+    async def _replace_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
+        """No beam is an action: the repair finds one for the raw text, as for any text that the environment lacks."""
+        play, raw = self._play, answer.raw or ""
+        logprob = answer.alternatives[0].logprob if answer.alternatives else None
+        replacement = await self._repair.replace([raw], taken=()) if self._repair is not None else None
+        if replacement is None:
+            return play.ended(logprob, controller_called=controller_called, unparsed=raw)
+        return play.acted(
+            await play.step(replacement),
+            replacement,
+            subgoal=play.state.current_subgoal,
+            controller_called=controller_called,
+            proposed=raw,
+            logprob=logprob,
+            repaired=True,
         )
 
     def _is_time_to_ask(self) -> bool:

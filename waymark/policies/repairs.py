@@ -13,6 +13,7 @@ from typing import Protocol
 
 from waymark import repair
 from waymark.play import Play
+from waymark.readable import decisions_of
 from waymark.subgoal_sources.controller import REPEATABLE
 from waymark.subgoals import spelled
 
@@ -55,7 +56,7 @@ class ExecutorRepair:
         if meant is not None and (said := repair.first_valid(meant, [meant], valid)) is not None:
             return said
         answer = await play.ask_executor(n=ALTERNATIVES)
-        alternatives = [one.action for one in answer.alternatives if one.action is not None]
+        alternatives = [one.action for one in decisions_of(answer) if one.action is not None]
         chosen = repair.first_valid(unknown, alternatives, valid)
         if chosen is not None:
             return chosen

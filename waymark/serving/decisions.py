@@ -14,29 +14,18 @@ from waymark.contracts import (
     ActionRequest,
     ActionResponse,
     AgentState,
+    CheckpointInfo,
     DecisionRequest,
     SubgoalAlternative,
     SubgoalResponse,
     Timing,
     Usage,
 )
-from waymark.errors import InvalidInput, UnparsableAction, WaymarkError
-from waymark.generation import Candidate
+from waymark.errors import InvalidInput, UnparsableAction
 from waymark.generation.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
 from waymark.prompts import write_prompt
 from waymark.serving.models import ServedModel
-
-_NOTHING_SAID = "(no answer)"
-_LONGEST_DECISION = 500
-"""Of the contracts' `Phrase`: a decision goes back into the next state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One thing that a model may have meant; `text` is null when it ends the sub-goal."""
-
-    text: str | None
-    candidate: Candidate
+from waymark.serving.reading import Decision, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +33,7 @@ class Decided:
     """The decisions for one request, best first, and what they cost."""
 
     decisions: tuple[Decision, ...]
-    model: str
+    made_by: CheckpointInfo
     usage: Usage
     timing: Timing
 
@@ -92,12 +81,12 @@ class Question:
         """What the model meant."""
         generation = answer.generation
         if self._actions is None:
-            decisions = _meant(self.model, generation.candidates)
+            decisions = read(self.model.format, self.model.role, generation.candidates)
         else:
             decisions = [Decision(self._actions[one.text], one) for one in generation.candidates]
         return Decided(
             decisions=tuple(decisions[: self.request.n]),
-            model=self.model.info.model,
+            made_by=self.model.info,
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 completion_tokens=sum(one.tokens for one in generation.candidates),
@@ -114,18 +103,24 @@ class Question:
 
 def subgoal_response(decided: Decided) -> SubgoalResponse:
     """The controller's answer."""
-    alternatives = tuple(
-        SubgoalAlternative(
-            subgoal=one.text or _NOTHING_SAID,
-            logprob=one.candidate.logprob,
-            mean_logprob=one.candidate.mean_logprob,
-        )
-        for one in decided.decisions
-    )
+    said = decided.decisions[0]
     return SubgoalResponse(
-        subgoal=alternatives[0].subgoal,
-        alternatives=alternatives,
-        model=decided.model,
+        subgoal=said.text or "",
+        parsed=said.parsed,
+        raw=said.raw,
+        alternatives=tuple(
+            SubgoalAlternative(
+                subgoal=one.text or "",
+                parsed=one.parsed,
+                raw=one.raw,
+                logprob=one.candidate.logprob,
+                mean_logprob=one.candidate.mean_logprob,
+            )
+            for one in decided.decisions
+        ),
+        model=decided.made_by.model,
+        checkpoint_sha256=decided.made_by.sha256,
+        runtime=decided.made_by.runtime,
         usage=decided.usage,
         timing_ms=decided.timing,
     )
@@ -133,39 +128,29 @@ def subgoal_response(decided: Decided) -> SubgoalResponse:
 
 def action_response(decided: Decided) -> ActionResponse:
     """The executor's answer."""
-    alternatives = tuple(
-        ActionAlternative(
-            action=one.text,
-            ended_subgoal=one.text is None,
-            logprob=one.candidate.logprob,
-            mean_logprob=one.candidate.mean_logprob,
-        )
-        for one in decided.decisions
-    )
+    said = decided.decisions[0]
     return ActionResponse(
-        action=alternatives[0].action,
-        ended_subgoal=alternatives[0].ended_subgoal,
-        alternatives=alternatives,
-        model=decided.model,
+        action=said.text,
+        ended_subgoal=said.text is None,
+        parsed=said.parsed,
+        raw=said.raw,
+        alternatives=tuple(
+            ActionAlternative(
+                action=one.text,
+                ended_subgoal=one.text is None,
+                parsed=one.parsed,
+                raw=one.raw,
+                logprob=one.candidate.logprob,
+                mean_logprob=one.candidate.mean_logprob,
+            )
+            for one in decided.decisions
+        ),
+        model=decided.made_by.model,
+        checkpoint_sha256=decided.made_by.sha256,
+        runtime=decided.made_by.runtime,
         usage=decided.usage,
         timing_ms=decided.timing,
     )
-
-
-def _meant(model: ServedModel, candidates: Sequence[Candidate]) -> list[Decision]:
-    """What the model meant, without repetitions. If nothing of it can be read: its own words, best candidate's."""
-    decisions: dict[str | None, Decision] = {}
-    for one in candidates:
-        try:
-            text = model.format.parse(model.role, one.text)
-        except WaymarkError:
-            continue
-        text = text if text is None else text[:_LONGEST_DECISION]
-        decisions.setdefault(text, Decision(text=text, candidate=one))
-    if not decisions:
-        best = candidates[0]
-        return [Decision(text=best.text[:_LONGEST_DECISION] or _NOTHING_SAID, candidate=best)]
-    return list(decisions.values())
 
 
 def _characters(state: AgentState) -> int:

@@ -25,6 +25,7 @@ from waymark.contracts import (
     EvaluationRequest,
     EvaluationStatus,
     FieldProblem,
+    MadeBy,
     Problem,
     ServiceInfo,
     ServiceLimits,
@@ -145,6 +146,8 @@ _SUBGOAL: Final = SubgoalResponse(
         SubgoalAlternative(subgoal="navigate_to(bedroom)", logprob=-3.4404, mean_logprob=-1.1468),
     ),
     model="default",
+    checkpoint_sha256=_CONTROLLER.sha256,
+    runtime=_CONTROLLER.runtime,
     usage=Usage(prompt_tokens=62, completion_tokens=10),
     timing_ms=Timing(queue=0.1, tokenise=0.6, model=5.3, total=6.2),
 )
@@ -152,6 +155,8 @@ _NEXT_SUBGOAL: Final = SubgoalResponse(
     subgoal="focus_on(finger painting)",
     alternatives=(SubgoalAlternative(subgoal="focus_on(finger painting)", logprob=-1.027, mean_logprob=-0.2567),),
     model="default",
+    checkpoint_sha256=_CONTROLLER.sha256,
+    runtime=_CONTROLLER.runtime,
     usage=Usage(prompt_tokens=69, completion_tokens=4),
     timing_ms=Timing(queue=0.1, tokenise=0.6, model=2.2, total=3.1),
 )
@@ -165,6 +170,8 @@ _ACTION: Final = ActionResponse(
         ),
     ),
     model="default",
+    checkpoint_sha256=_EXECUTOR.sha256,
+    runtime=_EXECUTOR.runtime,
     usage=Usage(prompt_tokens=40, completion_tokens=11),
     timing_ms=Timing(queue=0.1, tokenise=0.3, model=1.6, total=2.1),
 )
@@ -173,6 +180,8 @@ _ENDED: Final = ActionResponse(
     ended_subgoal=True,
     alternatives=(ActionAlternative(action=None, ended_subgoal=True, logprob=-0.0023, mean_logprob=-0.0011),),
     model="default",
+    checkpoint_sha256=_EXECUTOR.sha256,
+    runtime=_EXECUTOR.runtime,
     usage=Usage(prompt_tokens=39, completion_tokens=2),
     timing_ms=Timing(queue=0.1, tokenise=0.3, model=1.0, total=1.5),
 )
@@ -185,6 +194,8 @@ _CHOSEN: Final = ActionResponse(
         ),
     ),
     model="default",
+    checkpoint_sha256=_EXECUTOR.sha256,
+    runtime=_EXECUTOR.runtime,
     usage=Usage(prompt_tokens=39, completion_tokens=12),
     timing_ms=Timing(queue=0.1, tokenise=0.3, model=2.1, total=2.5),
 )
@@ -254,6 +265,7 @@ _RESULT: Final = EpisodeResult(
     repaired=0,
     stopped="completed",
     seconds=0.66,
+    checkpoints=MadeBy(controller=_CONTROLLER.sha256[:12], executor=_EXECUTOR.sha256[:12]),
 )
 _PLAYED: Final = _RESULT.model_copy(
     update={

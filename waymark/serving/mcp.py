@@ -60,8 +60,9 @@ _TOOLS: Final[dict[Service, Tool]] = {
         description=(
             "Names what an agent in a text world should reach next, e.g. navigate_to(kitchen) or "
             "pick_up(thermometer). Give the task, what `look around` says now, and what is known of the episode so "
-            "far; complete_task() means that the agent believes to be done. It is a small model trained on "
-            "ScienceWorld: it changes nothing and costs milliseconds. Ask again when the sub-goal has ended."
+            "far; complete_task() means that the agent believes to be done. Where `parsed` is false the model wrote no "
+            "sub-goal; `raw` quotes it. It is a small model trained on ScienceWorld: it changes nothing and costs "
+            "milliseconds. Ask again when the sub-goal has ended."
         ),
         input_schema=SubgoalRequest.model_json_schema(),
         output_schema=SubgoalResponse.model_json_schema(mode="serialization"),
@@ -73,8 +74,9 @@ _TOOLS: Final[dict[Service, Tool]] = {
         description=(
             "Picks the next action towards the state's current_subgoal in a text world, e.g. teleport to kitchen or "
             "pick up thermometer. `action` is null exactly when the sub-goal has ended: then ask for the next one. "
-            "With valid_actions the answer is one of them. It is a small model trained on ScienceWorld: it changes "
-            "nothing and costs milliseconds."
+            "Where `parsed` is false the model wrote no action; `raw` quotes it. With "
+            "valid_actions the answer is one of them. It is a small model trained on ScienceWorld: it changes nothing "
+            "and costs milliseconds."
         ),
         input_schema=ActionRequest.model_json_schema(),
         output_schema=ActionResponse.model_json_schema(mode="serialization"),

@@ -13,6 +13,8 @@
 - One that stakes the score (`waymark.stakes`) is only followed if it is likely enough.
 - `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
   points are still open then: the controller's next best sub-goal is taken, if it has one.
+- Text that is no sub-goal (`parsed` is false) is never given. If there is nothing else among several, the agent waits
+  one move and asks again.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from functools import cache
 from typing import Protocol
 
 from waymark.contracts import AgentState, SubgoalResponse
+from waymark.readable import subgoals_of
 from waymark.stakes import is_worth_it
 from waymark.state import Scene, scene
 from waymark.subgoal_sources.drawn import training_subgoals
@@ -83,9 +86,8 @@ class ControllerSource:
         """The best of the controller's that the rules let pass."""
         ended = state.current_subgoal if state.subgoal_step is None else None
         answer = await self._ask(state, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        first = answer.subgoal
-        if ended is None and (first == COMPLETE or not in_sight([first], state) or is_reached(first, state)):
-            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
+        if not subgoals_of(answer) or (ended is None and _is_doubtful(subgoals_of(answer)[0][0], state)):
+            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES if ended is None else MANY_ALTERNATIVES)
         given = self._given.before(state)
         chosen = self._choose(answer, state, ended, given)
         if chosen is not None and (not in_sight([chosen], state) or (ended is not None and is_spent(chosen, given))):
@@ -97,14 +99,17 @@ class ControllerSource:
     def _choose(
         self, answer: SubgoalResponse, state: AgentState, ended: str | None, given: Mapping[str, int]
     ) -> str | None:
-        alternatives = [
-            phrase(one.subgoal) for one in answer.alternatives if is_worth_it(one.subgoal, one.logprob, state)
-        ]
+        alternatives = [subgoal for subgoal, logprob in subgoals_of(answer) if is_worth_it(subgoal, logprob, state)]
         formed = [one for one in alternatives if is_formed(one)]
         alternatives = formed if set(formed) - {COMPLETE} else alternatives
         alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
         alternatives = in_sight(alternatives, state) or alternatives
         return choose_subgoal(alternatives, ended, given if ended is not None else {})
+
+
+def _is_doubtful(subgoal: str, state: AgentState) -> bool:
+    """Whether the controller's others should be looked at too."""
+    return subgoal == COMPLETE or not in_sight([subgoal], state) or is_reached(subgoal, state)
 
 
 def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
@@ -148,8 +153,3 @@ def _form(subgoal: str) -> tuple[str, int]:
     name, _, rest = subgoal.partition("(")
     arguments = rest.removesuffix(")").split(", ") if rest != ")" else []
     return name, len(arguments) if all(map(str.strip, arguments)) else -1
-
-
-def phrase(text: str) -> str:
-    """A model's words as a state can carry them: never blank, never endless. The environment judges the rest."""
-    return text.strip()[:500] or "?"

@@ -8,10 +8,11 @@ millisecond on a local Redis (`lease` for as long as it is told) and are safe fr
     waymark:submissions                 hash    idempotency key to the id of the evaluation submitted under it
     waymark:active                      list    ids of evaluations with episodes to play, whose turn it is first
     waymark:dead                        stream  log of episodes given up after MAX_DELIVERIES: their specs
-    waymark:evaluation:ID               hash    evaluation (JSON), cancelled, and the counters finished, errored,
-                                                score_sum
+    waymark:evaluation:ID               hash    evaluation (JSON), shared (JSON: what all specs have in common),
+                                                cancelled, and the counters finished, errored, score_sum
     waymark:evaluation:ID:manifest      list    id of every episode, in order of play
-    waymark:evaluation:ID:specs         hash    episode id to EpisodeSpec JSON
+    waymark:evaluation:ID:specs         hash    episode id to the rest of its EpisodeSpec (JSON)
+    waymark:evaluation:ID:waiting       string  CheckpointMismatch JSON, while a worker waits for the right checkpoint
     waymark:evaluation:ID:queue         stream  one entry an episode that waits or is being played; its consumer
                                                 group `workers` holds the leases; absent when nothing is to play
     waymark:evaluation:ID:renewals      hash    entry of the queue to how often its leases were given and renewed
@@ -32,7 +33,7 @@ a count, on its own monotonic clock (`silence`). No clock of Redis is asked, so 
 Evaluations take turns: each lease serves the next of them, so a short one does not wait for a long one to end.
 """
 
-from services.env_runner.queue.jobs import JobStore
+from services.env_runner.queue.jobs import WAITING_SECONDS, JobStore
 from services.env_runner.queue.lease import MAX_DELIVERIES, Event, Lease
 
-__all__ = ["MAX_DELIVERIES", "Event", "JobStore", "Lease"]
+__all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from services.env_runner.queue.keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
 from services.env_runner.queue.lease import Lease
+from services.env_runner.queue.manifest import Manifest, spec_of
 from services.env_runner.queue.reading import PAGE, JobReader
-from services.env_runner.queue.records import milliseconds, pack, read
+from services.env_runner.queue.records import milliseconds, pack
 from services.env_runner.queue.scripts import script
 from services.env_runner.queue.silence import Sighting, Silence
 from services.env_runner.redis_address import RedisAddress
-from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
-from waymark.errors import NotFound, RecordDamaged, WaymarkError
+from waymark.contracts import CheckpointMismatch, EpisodeResult, EpisodeSpec, EvaluationStatus
+from waymark.errors import NotFound, RecordDamaged, WaymarkError, WrongCheckpoint
 from waymark.runs import Evaluation
 
 _Arguments = list[str | bytes | int]
@@ -25,6 +26,8 @@ _LOOKS_PER_LEASE = 20
 """How often, within the period of a lease, all leases are looked at for signs of life."""
 _PENDING = 10_000
 """Leases of one evaluation that are looked at."""
+WAITING_SECONDS = 20
+"""How long a report that a worker waits for the right checkpoint holds, unless it is renewed."""
 _POLL_SECONDS = 0.1
 """How often a waiting `lease` looks."""
 _log = logging.getLogger(__name__)
@@ -67,11 +70,11 @@ class JobStore(JobReader):
         """
         keys = Keys(evaluation.id)
         created = milliseconds(evaluation.created)
-        manifest = [text for spec in specs for text in (spec.id, spec.model_dump_json())]
+        text, manifest = evaluation.model_dump_json(), Manifest.of(specs)
         with self._seam():
             name: str = self._submit(
                 keys=[SUBMISSIONS, EVALUATIONS, keys.evaluation, keys.manifest, keys.specs],
-                args=[evaluation.id, key or "", evaluation.model_dump_json(), created, *manifest],
+                args=[evaluation.id, key or "", text, created, manifest.shared, *manifest.pairs()],
             )
         self.enqueue(name)
         return name
@@ -100,7 +103,9 @@ class JobStore(JobReader):
             batch.hset(keys.evaluation, "evaluation", evaluation.model_dump_json())
             batch.zadd(EVALUATIONS, {evaluation.id: milliseconds(evaluation.created)})
             batch.rpush(keys.manifest, *(spec.id for spec in specs))
-            batch.hset(keys.specs, mapping={spec.id: spec.model_dump_json() for spec in specs})
+            manifest = Manifest.of(specs)
+            batch.hset(keys.evaluation, "shared", manifest.shared)
+            batch.hset(keys.specs, mapping=manifest.own)
             batch.execute()
 
     def submitted(self, key: str) -> str | None:
@@ -194,10 +199,10 @@ class JobStore(JobReader):
 
     # --- playing -------------------------------------------------------------------------------------------
 
-    def lease(self, consumer: str, *, wait_seconds: float) -> Lease | None:
+    def lease(self, consumer: str, *, wait_seconds: float, skip: Sequence[str] = ()) -> Lease | None:
         """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
 
-        None if there is none after waiting.
+        None if there is none after waiting. Evaluations to `skip` are left to other workers.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
@@ -205,7 +210,7 @@ class JobStore(JobReader):
                 self.look()
             silent = [value for lease in self._silent for value in lease]
             with self._seam():
-                found = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, *silent])
+                found = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, len(skip), *skip, *silent])
             if found and (lease := self._read_lease(consumer, *found)):
                 return lease
             left = deadline - time.monotonic()
@@ -227,11 +232,19 @@ class JobStore(JobReader):
         )
 
     def _read_lease(
-        self, consumer: str, evaluation_id: str, entry: str, deliveries: int, renewals: int, episode: str, text: str
+        self,
+        consumer: str,
+        evaluation_id: str,
+        entry: str,
+        deliveries: int,
+        renewals: int,
+        episode: str,
+        own: str,
+        shared: str,
     ) -> Lease | None:
         """A lease as Redis gives it. None for one whose spec cannot be read: it is dropped, and reconciling tells."""
         try:
-            spec = read(EpisodeSpec, text, f"the spec of episode {episode}")
+            spec = spec_of(episode, own, shared)
         except RecordDamaged as error:
             _log.error("Episode %s of %s is not played: %s", episode, evaluation_id, error)
             keys = Keys(evaluation_id)
@@ -262,7 +275,10 @@ class JobStore(JobReader):
             self._release(keys=[keys.queue, keys.released], args=[*_fence(lease), left])
 
     def commit(self, lease: Lease, result: EpisodeResult) -> bool:
-        """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped."""
+        """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped.
+
+        Raises WrongCheckpoint, and stores nothing, if another checkpoint made it than the evaluation was submitted for.
+        """
         return self._store(lease, result, dead=False)
 
     def bury(self, lease: Lease, result: EpisodeResult) -> bool:
@@ -275,15 +291,30 @@ class JobStore(JobReader):
         light, full = pack(result)
         counted: _Arguments = [result.score, int(result.error is not None)]
         buried: _Arguments = [int(dead), spec.evaluation, spec.model_dump_json()]
+        made_by = result.checkpoints.model_dump_json(exclude_none=True) if result.checkpoints else "{}"
         with self._seam():
             stored: int = self._commit(
                 keys=[
                     *(keys.queue, keys.evaluation, keys.results, keys.trajectories, keys.events),
                     *(ACTIVE, DEAD, keys.renewals, keys.released),
                 ],
-                args=[*_fence(lease), result.id, light, full, *counted, *buried],
+                args=[*_fence(lease), result.id, light, full, *counted, *buried, made_by],
+            )
+        if stored < 0:
+            raise WrongCheckpoint(
+                f"Episode {result.id} was played by {made_by}; evaluation {spec.evaluation} was submitted for others.",
+                remedy="Start the services with the checkpoints that it was submitted for.",
             )
         return bool(stored)
+
+    def report_waiting(self, evaluation_id: str, mismatch: CheckpointMismatch | None) -> None:
+        """Say for the next seconds why a worker does not play an evaluation; None: it does again."""
+        key = Keys(evaluation_id).waiting
+        with self._seam():
+            if mismatch is None:
+                self._redis.delete(key)
+            else:
+                self._redis.set(key, mismatch.model_dump_json(), ex=WAITING_SECONDS)
 
 
 def _fence(lease: Lease) -> _Arguments:

@@ -21,5 +21,6 @@ class Keys:
         self.results = f"{self.evaluation}:results"
         self.trajectories = f"{self.evaluation}:trajectories"
         self.events = f"{self.evaluation}:events"
+        self.waiting = f"{self.evaluation}:waiting"
         self.renewals = f"{self.evaluation}:renewals"
         self.released = f"{self.evaluation}:released"

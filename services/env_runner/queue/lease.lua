@@ -1,10 +1,15 @@
--- KEYS: active. ARGV: prefix of an evaluation's keys, group, consumer, then of each lease that has fallen silent:
--- evaluation id, entry, delivery count, renewals.
--- Leases an episode of the evaluation whose turn it is, leaving out those that could not take a result: one that was given back, else one whose lease is silent, else
--- the next. Returns evaluation id, entry, delivery count, renewals, episode id, spec; nil where there is none.
+-- KEYS: active. ARGV: prefix of an evaluation's keys, group, consumer, how many evaluations to skip, their ids, then of
+-- each lease that has fallen silent: evaluation id, entry, delivery count, renewals.
+-- Leases an episode of the evaluation whose turn it is, leaving out those to skip and those that could not take a
+-- result: an episode that was given back, else one whose lease is silent, else the next.
+-- Returns evaluation id, entry, delivery count, renewals, episode id, its own part of the spec, and the part that all
+-- episodes share; nil where there is none.
 local prefix, group, consumer = ARGV[1], ARGV[2], ARGV[3]
+local last_skipped = 4 + tonumber(ARGV[4])
+local skipped = {}
+for i = 5, last_skipped do skipped[ARGV[i]] = true end
 local silent = {}
-for i = 4, #ARGV, 4 do
+for i = last_skipped + 1, #ARGV, 4 do
     local of = silent[ARGV[i]] or {}
     silent[ARGV[i]] = of
     of[#of + 1] = {entry = ARGV[i + 1], deliveries = tonumber(ARGV[i + 2]), renewals = ARGV[i + 3]}
@@ -50,13 +55,13 @@ for _ = 1, redis.call('LLEN', KEYS[1]) do
     local id = redis.call('LMOVE', KEYS[1], KEYS[1], 'LEFT', 'RIGHT')
     local key = prefix .. id
     local entry, deliveries
-    if sound(key) then entry, deliveries = take(id) end
+    if not skipped[id] and sound(key) then entry, deliveries = take(id) end
     while entry do
         local episode = entry[2][2]
         local spec = redis.pcall('HGET', key .. ':specs', episode)
         if type(spec) == 'string' then
             local renewals = redis.call('HINCRBY', key .. ':renewals', entry[1], 1)
-            return {id, entry[1], deliveries, renewals, episode, spec}
+            return {id, entry[1], deliveries, renewals, episode, spec, redis.call('HGET', key, 'shared') or '{}'}
         end
         -- Its spec is lost, so nobody can play it. The reconciler reports that.
         redis.call('XACK', key .. ':queue', group, entry[1])

@@ -11,6 +11,7 @@ import redis
 from services.env_runner.queue.connection import Connection
 from services.env_runner.queue.keys import DEAD, EVALUATIONS, GROUP, Keys
 from services.env_runner.queue.lease import Event
+from services.env_runner.queue.manifest import spec_of
 from services.env_runner.queue.records import leased, read, status, unpack
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
@@ -95,8 +96,8 @@ class JobReader(Connection):
         with self._seam():
             manifest = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
             found = self._redis.hmget(keys.specs, manifest) if manifest else []
-        what = f"the specs of evaluation {evaluation_id}"
-        return [read(EpisodeSpec, text, what) for text in found]
+            shared = self._redis.hget(keys.evaluation, "shared") or "{}"
+        return [spec_of(episode, own, shared) for episode, own in zip(manifest, found, strict=True)]
 
     def results(self, evaluation_id: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
         """Results without their turns, in order of the manifest. Raises NotFound.
@@ -183,10 +184,11 @@ class JobReader(Connection):
                 keys = Keys(evaluation_id)
                 batch.hgetall(keys.evaluation)
                 batch.xpending(keys.queue, GROUP)
+                batch.get(keys.waiting)
             answers = batch.execute(raise_on_error=False)
         return {
-            evaluation_id: self._status(evaluation_id, row, leases)
-            for evaluation_id, row, leases in zip(ids, answers[::2], answers[1::2], strict=True)
+            evaluation_id: self._status(evaluation_id, row, leases, waiting)
+            for evaluation_id, row, leases, waiting in zip(ids, answers[::3], answers[1::3], answers[2::3], strict=True)
         }
 
     def _pages(self, evaluation_id: str) -> Iterator[list[Event]]:
@@ -197,14 +199,18 @@ class JobReader(Connection):
             cursor = page[-1].cursor
 
     def _status(
-        self, evaluation_id: str, row: Mapping[str, str] | redis.RedisError, leases: Mapping[str, int] | Exception
+        self,
+        evaluation_id: str,
+        row: Mapping[str, str] | redis.RedisError,
+        leases: Mapping[str, int] | Exception,
+        waiting: str | redis.RedisError | None,
     ) -> EvaluationStatus | RecordDamaged | NotFound:
         if isinstance(row, redis.RedisError):
             return self._damage(row)
         if not row:
             return NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
         try:
-            found = status(row, leased(leases))
+            found = status(row, leased(leases), None if isinstance(waiting, redis.RedisError) else waiting)
             return found if found.id == evaluation_id else _misplaced(evaluation_id, found.id)
         except RecordDamaged as error:
             return error

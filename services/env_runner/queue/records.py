@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from waymark.agents import name_of
-from waymark.contracts import EpisodeResult, EvaluationStatus
+from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
 from waymark.runs import Evaluation
 
@@ -25,9 +25,12 @@ def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise RecordDamaged(
-            f"Redis holds {what}, but unreadable: {error.errors()[0]['msg']}.", remedy=_REMEDY
-        ) from error
+        raise unreadable(what, error.errors()[0]["msg"]) from error
+
+
+def unreadable(what: str, reason: str) -> RecordDamaged:
+    """The error for a record that cannot be read."""
+    return RecordDamaged(f"Redis holds {what}, but unreadable: {reason}.", remedy=_REMEDY)
 
 
 def unpack(full: bytes, what: str) -> EpisodeResult:
@@ -35,7 +38,7 @@ def unpack(full: bytes, what: str) -> EpisodeResult:
     try:
         return read(EpisodeResult, zlib.decompress(full), what)
     except zlib.error as error:
-        raise RecordDamaged(f"Redis holds {what}, but unreadable: {error}.", remedy=_REMEDY) from error
+        raise unreadable(what, str(error)) from error
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
@@ -53,8 +56,8 @@ def leased(pending: Mapping[str, int] | Exception) -> int:
     return 0 if isinstance(pending, Exception) else pending["pending"]
 
 
-def status(row: Mapping[str, str], running: int) -> EvaluationStatus:
-    """How far an evaluation has come, from its hash and how many leases it has out."""
+def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
+    """How far an evaluation has come: from its hash, how many leases it has out, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
     finished = int(row.get("finished", 0))
     return EvaluationStatus(
@@ -69,6 +72,7 @@ def status(row: Mapping[str, str], running: int) -> EvaluationStatus:
         running=running,
         mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
         agent_name=name_of(evaluation.request.agent),
+        waiting=None if waiting is None else read(CheckpointMismatch, waiting, "why a worker waits"),
     )
 
 

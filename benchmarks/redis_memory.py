@@ -1,0 +1,70 @@
+"""How much memory Redis takes for an evaluation of protocol `full` that was submitted, before anything is played.
+
+    python -m benchmarks.redis_memory [--simplifications CHARACTERS]
+
+Submits 1,819 episodes to a Redis of its own and prints what `MEMORY USAGE` says of all keys together, and of the specs.
+With `--simplifications` the text of the request has so many characters: this version refuses more than 200, older ones
+had no limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import redis
+
+from services.env_runner.jobs import JobStore
+from waymark.contracts import CheckpointInfo, EvaluationRequest, Versions
+from waymark.protocols import episodes
+from waymark.runs import Evaluation
+from waymark.stack import EmbeddedRedis
+
+_MODEL = CheckpointInfo(
+    model="default",
+    checkpoint="waymark-executor",
+    sha256="0" * 64,
+    role="executor",
+    architecture="seq2seq",
+    prompt_format="compact",
+    history_turns=40,
+    parameters=0,
+    max_input_tokens=512,
+    max_new_tokens=32,
+    engine="ctranslate2",
+    dtype="float32",
+)
+_NAME = "20260101-000000-full-abcdef"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simplifications", type=int, default=0, help="Characters of that text. Default: `easy`.")
+    length = parser.parse_args().simplifications
+    text = ("easy," * length)[:length] if length else "easy"
+    request = EvaluationRequest(protocol="full", simplifications=text)
+    specs = episodes(_NAME, request)
+    versions = Versions(waymark="0", commit=None, environment="scienceworld 1.2.3", controller=_MODEL, executor=_MODEL)
+    created = "2026-01-01T00:00:00+00:00"
+    evaluation = Evaluation(id=_NAME, request=request, created=created, versions=versions, episodes=len(specs))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedRedis(Path(folder)) as server,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        store = JobStore(server.url)
+        store.submit(evaluation, specs)
+        taken = {key: client.memory_usage(key, samples=0) or 0 for key in client.scan_iter()}
+        store.close()
+    of_specs = taken[f"waymark:evaluation:{_NAME}:specs".encode()]
+    total = sum(taken.values())
+    sys.stdout.write(
+        f"{len(specs)} episodes: {total / 1e6:.2f} MB in Redis, {of_specs / 1e6:.2f} MB of it for the specs\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The episodes of an evaluation as Redis holds them: what all specs have in common once, and the rest of each.
+
+An evaluation stored by an older version has whole specs and nothing in common; it is read all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from services.env_runner.queue.records import unreadable
+from waymark.contracts import EpisodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Specs taken apart."""
+
+    shared: str
+    """Fields that are equal in all specs, as a JSON object."""
+    own: dict[str, str]
+    """Episode id to its other fields, as a JSON object."""
+
+    @classmethod
+    def of(cls, specs: Sequence[EpisodeSpec]) -> Self:
+        """Take specs apart; their ids are not in their own part, since they are its key."""
+        fields = [spec.model_dump(mode="json", exclude={"id"}) for spec in specs]
+        first = fields[0] if fields else {}
+        shared = {name: value for name, value in first.items() if all(one[name] == value for one in fields)}
+        own = [{name: value for name, value in one.items() if name not in shared} for one in fields]
+        return cls(_json(shared), {spec.id: _json(one) for spec, one in zip(specs, own, strict=True)})
+
+    def pairs(self) -> Iterator[str]:
+        """Episode id and its own part in turn, in order of play."""
+        for episode, own in self.own.items():
+            yield episode
+            yield own
+
+
+def spec_of(episode: str, own: str, shared: str) -> EpisodeSpec:
+    """A spec put together again. Raises RecordDamaged."""
+    try:
+        return EpisodeSpec.model_validate({**json.loads(shared), **json.loads(own), "id": episode})
+    except (ValueError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise unreadable(f"the spec of episode {episode}", reason) from error
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":"))

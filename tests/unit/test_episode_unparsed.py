@@ -1,0 +1,122 @@
+"""What the loop does with model text that stands for no decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.unit.test_episode import SOLUTION, TIMING, USAGE, Controller, acting, actions_of, play
+from waymark.contracts import (
+    ActionAlternative,
+    ActionResponse,
+    AgentConfig,
+    AgentState,
+    SubgoalAlternative,
+    SubgoalResponse,
+)
+
+pytestmark = pytest.mark.anyio
+FLAT = AgentConfig(subgoals="none")
+
+
+def unreadable(raw: str) -> ActionAlternative:
+    return ActionAlternative(action=None, ended_subgoal=True, parsed=False, raw=raw, logprob=-1.0, mean_logprob=-1.0)
+
+
+@dataclass
+class Mumbling:
+    """An executor whose greedy text is no action; of several, the last ones are."""
+
+    readable: Sequence[str]
+    asked: list[int] = field(default_factory=list)
+
+    async def action(
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
+    ) -> ActionResponse:
+        self.asked.append(n)
+        chosen = self.readable[len(state.turns) % len(self.readable)] if self.readable and n > 1 else None
+        alternative = (
+            unreadable("?")
+            if chosen is None
+            else ActionAlternative(action=chosen, ended_subgoal=False, logprob=-2.0, mean_logprob=-2.0)
+        )
+        return ActionResponse(
+            action=chosen,
+            ended_subgoal=chosen is None,
+            parsed=alternative.parsed,
+            raw=alternative.raw,
+            alternatives=(alternative,),
+            model=model,
+            usage=USAGE,
+            timing_ms=TIMING,
+        )
+
+
+async def test_another_alternative_is_taken_for_unreadable_text() -> None:
+    result = await play(Mumbling(SOLUTION))  # type: ignore[arg-type]
+    assert (result.stopped, result.score) == ("completed", 100)
+    assert tuple(actions_of(result)) == SOLUTION
+    assert (result.unparsed, result.repaired) == (4, 0)
+
+
+@pytest.mark.parametrize("agent", [FLAT, AgentConfig(), AgentConfig(repair=False)])
+async def test_unreadable_text_is_never_executed(agent: AgentConfig) -> None:
+    controller = None if agent.subgoals == "none" else Controller([["find(picture)"]])
+    result = await play(Mumbling(()), controller, agent, turns=6)  # type: ignore[arg-type]
+    assert (result.stopped, result.turns, result.actions, result.error) == ("turns", 6, 0, None)
+    assert {(turn.action, turn.proposed, turn.known) for turn in result.trajectory} == {(None, "?", False)}
+    assert result.unparsed > 6
+
+
+async def test_a_subgoal_that_spells_its_action_stands_in_for_unreadable_text() -> None:
+    subgoals = Controller([["focus_on(picture)"]])
+    result = await play(Mumbling(()), subgoals, turns=2)  # type: ignore[arg-type]
+    first = result.trajectory[0]
+    assert (first.action, first.proposed, first.repaired, first.score) == ("focus on picture", "?", True, 50)
+    without = await play(Mumbling(()), subgoals, AgentConfig(repair=False), turns=2)  # type: ignore[arg-type]
+    assert without.actions == 0
+
+
+@dataclass
+class MumblingController:
+    """Names a sub-goal only when it is asked for more than so many."""
+
+    more_than: int
+    asked: list[int] = field(default_factory=list)
+
+    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
+        self.asked.append(n)
+        parsed = n > self.more_than
+        said = "find(picture)" if parsed else ""
+        one = SubgoalAlternative(
+            subgoal=said, parsed=parsed, raw=None if parsed else "?", logprob=-1.0, mean_logprob=-1.0
+        )
+        return SubgoalResponse(
+            subgoal=said,
+            parsed=parsed,
+            raw=one.raw,
+            alternatives=(one,),
+            model=model,
+            usage=USAGE,
+            timing_ms=TIMING,
+        )
+
+
+async def test_a_controller_is_asked_for_more_after_unreadable_text() -> None:
+    controller = MumblingController(more_than=1)
+    result = await play(acting("focus on picture"), controller, turns=1)  # type: ignore[arg-type]
+    assert controller.asked == [1, 5]
+    assert (result.trajectory[0].subgoal, result.unparsed) == ("find(picture)", 1)
+
+
+async def test_an_unreadable_subgoal_is_never_given() -> None:
+    result = await play(acting("look around"), MumblingController(more_than=99), turns=3)  # type: ignore[arg-type]
+    assert actions_of(result) == ["wait1"] * 3
+    assert not {turn.subgoal for turn in result.trajectory} & {"", "?"}
+
+
+async def test_blank_text_of_an_older_server_is_never_executed() -> None:
+    result = await play(acting(" "), turns=2)
+    assert (result.actions, actions_of(result)) == (0, [None, None])

@@ -1,0 +1,25 @@
+"""What a person is told while nothing can be played."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+
+from waymark.contracts import CheckpointMismatch
+from waymark.progress import LiveProgress
+
+
+def test_waiting_for_a_checkpoint_is_told_with_both_hashes() -> None:
+    out = StringIO()
+    mismatch = CheckpointMismatch(
+        what="executor", expected="ours (aaaa)", found="default (bbbb)", worker="host-1", since="2026-01-01"
+    )
+    with LiveProgress(Console(file=out)) as progress:
+        progress.begin(3)
+        progress.waiting(mismatch)
+        progress.waiting(None)
+    assert out.getvalue().splitlines() == [
+        "waiting, the executor is default (bbbb); the evaluation was submitted for ours (aaaa) (worker host-1)",
+        "playing",
+    ]
