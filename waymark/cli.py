@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from waymark import export, report
+from waymark.addresses import shown
 from waymark.agents import AGENTS, MOST_BEAMS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
@@ -467,7 +468,7 @@ def _tell_finished(played: Sequence[_Run], runs: Path, url: str | None) -> bool:
                 f"`waymark report {folder.path}` shows them, `waymark resume {folder.path}` goes on."
             )
         elif len(run.results) < run.status.episodes:
-            evaluation = f"{url}/v1/evaluations/{run.status.id}"
+            evaluation = f"{shown(url)}/v1/evaluations/{run.status.id}"
             _tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
     return bool(played)
 

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from waymark.addresses import shown
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0
@@ -20,7 +21,7 @@ def render(report: LoadReport) -> RenderableType:
     """The table of a test, a row a stage, and remarks."""
     target = report.target
     asked = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
-    table = Table(title=f"{target.url}{target.path}, {asked}", title_justify="left")
+    table = Table(title=f"{shown(target.url)}{target.path}, {asked}", title_justify="left")
     for heading in ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms"):
         table.add_column(heading, justify="left" if heading == "load" else "right")
     for stage in report.stages:

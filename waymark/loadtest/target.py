@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
-from waymark.addresses import check_key
+from waymark.addresses import check_key, shown
 from waymark.bounded import AnswerRefused
 from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
@@ -76,14 +76,14 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
     """What the URL serves. Raises ServiceUnavailable, InvalidInput, ServiceRejected."""
     base = url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
-        raise InvalidInput(f"{url!r} is no URL.", remedy="Give one such as http://127.0.0.1:8002.", field="url")
+        raise InvalidInput(f"{shown(url)!r} is no URL.", remedy="Give one such as http://127.0.0.1:8002.", field="url")
     info = await _read(session, f"{base}/info", _Info)
     if info is not None:
         return _ours(base, info, api=api, model=model)
     models = await _read(session, f"{base}/v1/models", _Models)
     if models is None:
         raise InvalidInput(
-            f"{base} has neither /info nor /v1/models.",
+            f"{shown(base)} has neither /info nor /v1/models.",
             remedy="Give the URL of a controller, an executor or an OpenAI-compatible server; --key if it wants one.",
             field="url",
         )
@@ -101,7 +101,7 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
 def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
     if info.service not in _PATHS:
         raise InvalidInput(
-            f"{base} is the {info.service}, which answers no decisions.",
+            f"{shown(base)} is the {info.service}, which answers no decisions.",
             remedy="Give the URL of its controller or executor.",
             field="url",
         )
@@ -132,7 +132,7 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
             body = await read_answer(response)
     except (aiohttp.ClientError, OSError, AnswerRefused) as error:
         raise ServiceUnavailable(
-            f"Nothing answers at {url}: {str(error) or type(error).__name__}.",
+            f"Nothing answers at {shown(url)}: {str(error) or type(error).__name__}.",
             remedy="Check that the service runs and that the address is right.",
         ) from error
     try:
@@ -176,11 +176,11 @@ async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence
                 said = (await read_answer(response)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, AnswerRefused) as error:
             raise ServiceUnavailable(
-                f"{target.url}{target.path} does not answer: {str(error) or type(error).__name__}.",
+                f"{shown(target.url)}{target.path} does not answer: {str(error) or type(error).__name__}.",
                 remedy="Read the service's log.",
             ) from error
         if not (response.ok or response.status in REFUSALS):
-            raise ServiceRejected(f"{target.url}{target.path} answers {response.status}: {_reason(said)}")
+            raise ServiceRejected(f"{shown(target.url)}{target.path} answers {response.status}: {_reason(said)}")
 
 
 def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], *, run: str) -> Send:
