@@ -17,8 +17,9 @@ from waymark.intervals import Interval, mean, over_play, over_variations_and_pla
 from waymark.tasks import GROUPS, TASKS, Group, TaskType
 
 RANDOMNESS: Final = (
-    "The same command does not give the same scores twice: the simulator draws anew in each Java process and takes no "
-    "seed. Models decode greedily; the batch that a prompt shares changed no answer where it was measured."
+    "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
+    "on what its Java process played before, and processes list things in different orders. Models decode greedily, "
+    "and the batch that a prompt shares changed no answer where it was measured."
 )
 """Where randomness in play comes from; docs/log.md has the experiment."""
 PLAYED_ONCE: Final = (

@@ -93,12 +93,12 @@ def test_a_repository_that_vendors_the_code_is_not_ours(tmp_path: Path) -> None:
     assert find_checkout(code) is None
 
 
-def test_a_repository_that_does_not_track_the_code_is_not_ours(tmp_path: Path) -> None:
+def test_a_repository_that_does_not_track_it_is_not_ours(tmp_path: Path) -> None:
     committed(tmp_path / "project")
     assert find_checkout(package(tmp_path / "project")) is None
 
 
-def test_a_copy_of_the_code_without_its_repository_has_no_commit(checkout: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_copy_without_its_repository_has_no_commit(checkout: tuple[Path, str], tmp_path: Path) -> None:
     code, _ = checkout
     shutil.copytree(code, tmp_path / "copy" / "waymark")
     assert find_checkout(tmp_path / "copy" / "waymark") is None

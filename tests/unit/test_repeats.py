@@ -117,7 +117,7 @@ def test_repeats_show_luck_of_play_beside_the_interval_of_both() -> None:
     assert summary.ci95[0] < summary.ci95_play[0] < summary.mean < summary.ci95_play[1] < summary.ci95[1]
 
 
-def test_one_play_says_that_luck_of_play_is_not_told_apart() -> None:
+def test_one_play_does_not_tell_luck_of_play_apart() -> None:
     once = summarise(played("1-1", (0,), (40,), (80,)))
     assert (once.repeats, once.ci95_play, once.repeat_means) == (1, None, ())
     assert any("played once" in note for note in once.randomness)

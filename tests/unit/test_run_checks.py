@@ -248,6 +248,6 @@ def test_a_value_that_cannot_be_ours_is_told(folder: RunFolder, edit: Edit, says
     assert says in said
 
 
-def test_a_result_without_turns_or_of_another_agent_is_read(folder: RunFolder) -> None:
+def test_a_result_without_its_turns_is_read(folder: RunFolder) -> None:
     folder.append(of("4-2", 1, trajectory=(), opening=None, agent=AgentConfig(repair=False)))
     assert len(list(folder.checked_results())) == 3
