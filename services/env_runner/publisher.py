@@ -58,6 +58,8 @@ class ResultPublisher:
             self.unwritten = self._keeper.unwritten
         except WaymarkError as error:
             _log.error("Results may be missing on disk: %s", error)
+        except Exception:  # noqa: BLE001 - whatever it is, the service has to end, and to end as not written
+            _log.exception("Results may be missing on disk")
 
     def health(self) -> RunnerHealth:
         """What works and what does not. Asks nobody."""

@@ -122,11 +122,14 @@ class ResultKeeper:
     def catch_up(self, *, final: bool = False, beat: Callable[[], None] = _no_beat) -> int:
         """Write what was committed since the last call; returns how many episodes that were.
 
-        `final`: try those that are set aside, too, whatever their pause. `beat` is called as it gets on.
+        `final`: try those that are set aside, too, whatever their pause, and those whose folders are gone.
+        `beat` is called as it gets on.
         """
         ids = self._store.ids()
         self.set_aside.keep_only(set(ids))
         self._probe(final)
+        if final:
+            self._settled = {one for one in self._settled if self._is_there(one)}
         wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
         new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
         count = 0
@@ -162,6 +165,12 @@ class ResultKeeper:
             failure = WaymarkError(f"{type(error).__name__}: {error}", remedy="The env-runner's log says more.")
             self._give_up(evaluation_id, failure)
         return count
+
+    def _is_there(self, evaluation_id: str) -> bool:
+        try:
+            return None not in self.folder(evaluation_id).mark()
+        except OSError:
+            return False
 
     def _give_up(self, evaluation_id: str, error: WaymarkError) -> None:
         self._followed.pop(evaluation_id, None)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
+from tests.integration.faults import until
 from waymark.embedded_redis import ask, has_data
 from waymark.runs import EPISODES, HEADER, RunFolder
 from waymark.stack import EmbeddedRedis
@@ -194,8 +195,7 @@ def test_one_unwritable_folder_is_told_and_recovered_later(waymark: Waymark) -> 
     first.write_text("in the way")
     command.read_until(f"Results of {first.name} wait to be written")
     written = len(list(RunFolder(second).results()))
-    time.sleep(1)
-    assert len(list(RunFolder(second).results())) > written
+    until(lambda: len(list(RunFolder(second).results())) > written, "the other evaluation is written")
     command.process.send_signal(signal.SIGINT)
     code, _, err = command.wait()
     assert code == 130

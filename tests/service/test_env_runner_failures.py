@@ -267,6 +267,17 @@ async def test_a_folder_that_is_deleted_is_made_anew(
     assert not keeper.set_aside.report()
 
 
+async def test_a_finished_folder_that_is_deleted_comes_back_at_the_end(store: JobStore, tmp_path: Path) -> None:
+    keeper = ResultKeeper(store, tmp_path)
+    submit(store, "a")
+    played = play(store, len(TASKS))
+    keeper.catch_up()
+    shutil.rmtree(tmp_path / "a")
+    assert keeper.catch_up() == 0
+    assert keeper.catch_up(final=True) == len(TASKS)
+    assert list(RunFolder(tmp_path / "a").results()) == played
+
+
 async def test_an_evaluation_is_completed_when_its_folder_comes_back(store: JobStore, tmp_path: Path) -> None:
     clock = Clock()
     keeper = ResultKeeper(store, tmp_path, clock=clock)
