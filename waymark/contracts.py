@@ -276,7 +276,7 @@ class EvaluationRequest(Contract):
 
     protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
-    tasks: Annotated[tuple[str, ...], Field(max_length=2_000)] | None = None
+    tasks: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=2_000)] | None = None
     """Task ids or names; null: all 30."""
     variations: Annotated[tuple[int, ...], Field(max_length=2_000)] | None = None
     """Variations of each task; null: those of the protocol."""
