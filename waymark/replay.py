@@ -38,7 +38,8 @@ def end_turn(fold: StateFold, turn: TurnRecord, policy: Policy = "guided") -> No
     unknown."""
     if turn.action is not None:
         fold.act(turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-    if turn.action is None or (policy == "guided" and not turn.known):
+    ended = turn.action is None if turn.known else policy == "guided"
+    if ended:
         fold.end_subgoal()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +14,18 @@ from torch import Tensor
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.batches import IGNORED, Tensors
-from training.datasets import Example, check_splits, decisions, examples, missing, sample, write_dataset
-from training.gold import PUBLISHED_LIMITS, published_variations
+from training.datasets import Example, check_splits, decisions, examples, write_dataset
 from training.recipe import Recipe
 from training.renaming import Renamer
 from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
-from training.trajectories import Trajectory, Wanted, read_parts, rows_of, shorten
+from training.trajectories import Wanted, read_parts, rows_of, shorten
 from waymark.errors import InvalidInput
 from waymark.generation.tokens import Tokens
 from waymark.prompts.compact import COMPACT
 from waymark.state import actions_only
 from waymark.subgoals import COMPLETE
-from waymark.tasks import SPLITS, TASKS, Split, find_task
+from waymark.tasks import Split, find_task
 
 
 def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
@@ -88,56 +86,6 @@ def test_an_example_of_another_split_is_refused(foreign: Split, split: Split) ->
     with pytest.raises(InvalidInput, match=f"Variation {other.variation} of task 1-1 is for {foreign}") as refused:
         check_splits({split: [own, other]})
     assert refused.value.field == "data"
-
-
-def path(task: str, variation: int) -> Trajectory:
-    return replace(trajectories()[0], task_id=task, variation=variation, split=find_task(task).split_of(variation))
-
-
-def test_published_sampling_keeps_the_published_train_variations() -> None:
-    tasks = [find_task(task) for task in ("3-3", "9-2", "10-1", "4-1")]
-    every = [path(task.id, number) for task in tasks for number in range(task.train + task.dev)]
-    kept = sample(every, "published")
-    for task in tasks:
-        numbers = {one.variation for one in kept if one.task_id == task.id and one.split == "train"}
-        assert numbers == {one for one in published_variations(task) if task.split_of(one) == "train"}
-    assert [one for one in kept if one.task_id == "4-1" or one.split == "dev"] == [
-        one for one in every if one.task_id == "4-1" or one.split == "dev"
-    ]
-
-
-def test_published_variations_are_shuffled_over_all_splits() -> None:
-    for task_id, most in PUBLISHED_LIMITS.items():
-        task = find_task(task_id)
-        found = published_variations(task)
-        assert len(set(found)) == len(found) <= most
-        assert found != sorted(found)
-        assert {task.split_of(variation) for variation in found} == set(SPLITS)
-        expected = list(range(task.variations))
-        random.seed(1)
-        random.shuffle(expected)
-        assert found == expected[: len(found)]
-
-
-def test_a_task_stops_at_its_tenth_published_test_variation() -> None:
-    for task in TASKS:
-        found = published_variations(task)
-        tested = [variation for variation in found if task.split_of(variation) == "test"]
-        assert len(tested) == min(9, task.test) or (task.id in PUBLISHED_LIMITS and len(tested) < 9)
-
-
-def test_sampling_follows_its_seed_and_keeps_all_paths_of_a_variation() -> None:
-    every = [path("9-2", number) for number in (*range(200), *range(200))]
-    kept = sample(every, "published", seed=1)
-    assert kept == sample(every, "published", seed=1) != sample(every, "published", seed=2)
-    assert len(kept) == 2 * len({one.variation for one in kept}) > 0
-    assert sample(every, "all", seed=1) == every
-
-
-def test_published_variations_that_were_not_recorded_are_counted() -> None:
-    task = find_task("8-2")
-    assert missing([path("8-2", number) for number in range(1)])["8-2"] == task.train - 1
-    assert "8-2" not in missing([path("8-2", number) for number in range(task.train)])
 
 
 def test_the_controller_of_every_step_is_asked_before_each_action_and_end() -> None:
