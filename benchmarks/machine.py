@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from pydantic import BaseModel
 from rich import box
 from rich.table import Table
 
+from waymark.checkout import find_checkout
 from waymark.process import available_cores
-
-_ROOT = Path(__file__).parents[1]
 
 
 class Machine(BaseModel):
@@ -28,7 +26,7 @@ class Machine(BaseModel):
     libraries: dict[str, str]
     """Version by package; absent ones are left out."""
     commit: str | None
-    """With `+` when the checkout has changes of its own; None outside of a checkout."""
+    """With `+` when the code in it was changed; None outside of a checkout."""
     load: float
     """Processes that wanted a core during the last minute before: what else went on here."""
 
@@ -80,11 +78,5 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"],  # noqa: S607 - whichever git is on PATH
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or None
+    checkout = find_checkout()
+    return checkout.commit[:7] + ("+" if checkout.modified else "") if checkout else None

@@ -21,6 +21,7 @@ from waymark.checkpoint import CheckpointCard, Training, write_card
 from waymark.contracts import AgentState
 from waymark.errors import UnparsableAction
 from waymark.generation.ctranslate2 import convert_to_ctranslate2
+from waymark.prompts import write_prompt
 from waymark.prompts.seed import SEED
 
 PUBLISHED_INPUT = 1024
@@ -73,7 +74,7 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
     weights say nothing that ends. `quantization` is that of the weights for CTranslate2; None writes none.
     """
     torch.manual_seed(0)
-    tokenizer = _tokenizer([SEED.render("executor", one) for one in states])
+    tokenizer = _tokenizer([write_prompt(SEED, "executor", one) for one in states])
     answers = [SEED.target("executor", action) for action in _actions(states)]
     lengths = [len(tokenizer.encode(answer).ids) for answer in answers]
     config: Any = T5Config.from_dict(

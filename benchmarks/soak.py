@@ -51,7 +51,7 @@ from waymark.loadtest.drive import Samples
 from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.states import sample
 from waymark.process import available_cores
-from waymark.prompts import get_format
+from waymark.prompts import get_format, write_prompt
 
 GOODPUT_TARGET = 0.9
 REFUSAL_MS_TARGET = 50.0
@@ -118,7 +118,7 @@ async def _ask_all(url: str, count: int, tell: Callable[[int], None]) -> Answers
 
     async def call(http: aiohttp.ClientSession) -> None:
         for number, state in numbered:
-            expected = compact.parse("executor", policy(compact.render("executor", state))[0][0])
+            expected = compact.parse("executor", policy(write_prompt(compact, "executor", state))[0][0])
             outcome = await _ask_until_admitted(http, f"{url}/v1/action", number, state, expected, outcomes)
             outcomes[outcome] += 1
             if outcome == "answered":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waymark.scores import MIN_RESAMPLED_TASKS, MIN_VARIATIONS, RESAMPLES
+from waymark.intervals import MIN_RESAMPLED, MIN_VARIATIONS, RESAMPLES
 
 Interval = tuple[float, float]
 _SEED = 0
@@ -54,7 +54,7 @@ def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
         interval = _interval(won_then / asked_then) if enough else None
         tasks[task] = Share(float(won.sum() / asked.sum()), interval, int(asked.sum()), len(won))
     every = tasks.values()
-    sure = sum(one.ci95 is not None for one in every) >= MIN_RESAMPLED_TASKS * len(tasks)
+    sure = sum(one.ci95 is not None for one in every) >= MIN_RESAMPLED * len(tasks)
     decisions, played = sum(one.decisions for one in every), sum(one.variations for one in every)
     mean = sum(one.exact_match for one in every) / len(tasks)
     overall = sum(one.exact_match * one.decisions for one in every) / decisions

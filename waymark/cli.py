@@ -16,14 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from waymark import export, report
-from waymark.agents import AGENTS, MOST_BEAMS, find_agents, name_of
+from waymark.agents import AGENTS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
@@ -65,11 +65,9 @@ _SlotsOption = Annotated[
     int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: 3 to 2 cores.")
 ]
 _CheckpointsOption = Annotated[
-    Path,
-    typer.Option(
-        help="Folder with controller/, executor/, flat/, first/; default: those that ship.", show_default=False
-    ),
+    Path, typer.Option(help="Folder with controller/, executor/, flat/, first/.", show_default="those that ship")
 ]
+_BeamsOption = Annotated[int | None, typer.Option(min=1, max=16, help="Beam width; default: the agent's own.")]
 _UrlOption = Annotated[
     str | None,
     typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),
@@ -119,14 +117,10 @@ def evaluate(
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
-    beams: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=MOST_BEAMS,
-            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
-        ),
-    ] = None,
+    beams: _BeamsOption = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",
@@ -145,7 +139,12 @@ def evaluate(
     with _told(played, runs, url), _ended_by_signals():
         requests = [
             EvaluationRequest(
-                protocol=protocol, tasks=_items(tasks), variations=_numbers(variations), agent=one, seed=seed
+                protocol=protocol,
+                tasks=_items(tasks),
+                variations=_numbers(variations),
+                agent=one,
+                seed=seed,
+                repeats=repeats,
             )
             for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
         ]
@@ -176,10 +175,10 @@ def resume(
             )
         options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
         if url is None:
-            versions = RunFolder(runs[0]).evaluation().versions
-            options = replace(
-                options, engine=versions.executor.engine, environment=versions.environment.partition(" ")[0]
-            )
+            for run in runs:
+                RunFolder(run).check()  # a damaged one is told before anything starts
+            began = RunFolder(runs[0]).played_with(get_args(Engine), get_args(EnvironmentName))
+            options = replace(options, engine=began[0], environment=began[1])
         names = [run.absolute().name for run in runs]
         _play_to_the_end(played, partial(_resume, names, errored), options, url, json=json)
 
@@ -248,7 +247,7 @@ def export_run(
             raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
         folder = RunFolder(run)
         evaluation = folder.evaluation()
-        export.write(export.encode(folder.results(), form), file)
+        export.write(export.encode(folder.checked_results(), form), file)
         _tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
 
 
@@ -270,7 +269,7 @@ def _read(path: Path) -> Run:
     """A run on disk; tells how much of it is missing."""
     folder = RunFolder(path)
     evaluation = folder.evaluation()
-    results = [result.light() for result in folder.results()]
+    results = [result.light() for result in folder.checked_results()]
     if len(results) < evaluation.episodes:
         _tell(f"{len(results)} of {evaluation.episodes} episodes are in {path}.")
     return Run(evaluation.id, evaluation.request, evaluation.versions, results)

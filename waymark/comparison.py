@@ -3,16 +3,16 @@
 Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not),
 so what differs is the agent and not what it was given. Differences are taken against the first run.
 
-The difference of two agents a and b, over task types T with variations V_t:
+The difference of two agents a and b, over task types T with variations V_t, each with plays R:
 
-    d(t, v) = score_a(t, v) - score_b(t, v)
-    D       = mean over t in T of ( mean over v in V_t of d(t, v) )
+    d(t, v, r) = score_a(t, v, r) - score_b(t, v, r)
+    D          = mean over t in T of ( mean over v in V_t of ( mean over r in R of d(t, v, r) ) )
 
-Its 95% interval is a paired bootstrap: the variations of each type that has at least three are drawn anew, with
-replacement, as pairs, so d(t, v) is what is resampled; a type with fewer keeps its mean; D is computed each time, and
-the interval is what lies between the 2.5th and the 97.5th percentile of 2,000 such D. Where fewer than nine in ten
-types have three variations there is no interval. Luck that both agents share, an easy variation, cancels out; luck of
-play does not: an episode was played once.
+Its 95% interval is a paired bootstrap, `waymark.intervals` with d in place of scores: the variations of each type that
+has at least three are drawn anew, with replacement, as pairs, then their plays; a type with fewer keeps its variations.
+Where fewer than nine in ten types have three variations there is no interval. Luck that both agents share, an easy
+variation, cancels out. Luck of play does not; where variations were played several times, a second interval holds it
+alone.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from waymark.agents import name_of
 from waymark.contracts import AgentConfig, Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput
-from waymark.scores import Effort, Summary, interval, summarise
+from waymark.intervals import mean, over_play, over_variations_and_play
+from waymark.scores import Effort, Summary, summarise
 from waymark.tasks import TASKS
 
-_Key = tuple[str, int]
-"""Task id and variation."""
+_Key = tuple[str, int, int]
+"""Task id, variation and repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Difference(Contract):
     mean: float
     ci95: tuple[float, float] | None
     """None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew. None where they were played once."""
     better: int
     """Variations on which the agent scores higher."""
     equal: int
@@ -81,6 +84,8 @@ class Comparison(Contract):
     task_types: int
     variations: int
     """All types together."""
+    repeats: int = 1
+    """The most plays of a variation that all runs share."""
     agents: tuple[AgentScore, ...]
     differences: tuple[Difference, ...]
     """One for each agent but the first."""
@@ -104,8 +109,9 @@ def compare(runs: Sequence[Run]) -> Comparison:
     common = [[one[key] for key in sorted(shared)] for one in played]
     summaries = [summarise(results) for results in common]
     return Comparison(
-        task_types=len({task for task, _ in shared}),
-        variations=len(shared),
+        task_types=len({task for task, _, _ in shared}),
+        variations=len({(task, variation) for task, variation, _ in shared}),
+        repeats=max(summary.repeats for summary in summaries),
         agents=tuple(map(_agent, names, runs, summaries)),
         differences=tuple(
             _difference(names[0], common[0], *other) for other in zip(names[1:], common[1:], strict=True)
@@ -131,15 +137,18 @@ def _agent(name: str, run: Run, summary: Summary) -> AgentScore:
 
 
 def _difference(baseline: str, theirs: Sequence[EpisodeResult], name: str, ours: Sequence[EpisodeResult]) -> Difference:
-    by_task: dict[str, list[int]] = {}
+    by_task: dict[str, dict[int, list[float]]] = {}
     for our, their in zip(ours, theirs, strict=True):
-        by_task.setdefault(our.task, []).append(our.score - their.score)
-    every = [difference for of_task in by_task.values() for difference in of_task]
+        by_variation = by_task.setdefault(our.task, {})
+        by_variation.setdefault(our.variation, []).append(our.score - their.score)
+    differences = [list(by_task[task.id].values()) for task in TASKS if task.id in by_task]
+    every = [mean([[plays]]) for of_task in differences for plays in of_task]
     return Difference(
         agent=name,
         baseline=baseline,
-        mean=sum(sum(of_task) / len(of_task) for of_task in by_task.values()) / len(by_task),
-        ci95=interval([by_task[task.id] for task in TASKS if task.id in by_task]),
+        mean=mean(differences),
+        ci95=over_variations_and_play(differences),
+        ci95_play=over_play(differences),
         better=sum(difference > 0 for difference in every),
         equal=sum(difference == 0 for difference in every),
         worse=sum(difference < 0 for difference in every),
@@ -155,18 +164,22 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def _notes(
     runs: Sequence[Run], names: Sequence[str], played: Sequence[dict[_Key, EpisodeResult]], shared: set[_Key]
 ) -> list[str]:
-    notes = [
-        f"{name} has {len(one) - len(shared)} more variations, which do not count."
-        for name, one in zip(names, played, strict=True)
-        if len(one) > len(shared)
-    ]
+    notes = []
+    variations = {key[:2] for key in shared}
+    for name, one in zip(names, played, strict=True):
+        more = len({key[:2] for key in one} - variations)
+        again = sum(key[:2] in variations and key not in shared for key in one)
+        if more:
+            notes.append(f"{name} has {more} more variations, which do not count.")
+        if again:
+            notes.append(f"{name} has {again} more plays of the shared variations, which do not count.")
     known = [(run.request.agent.subgoals, run.versions) for run in runs if run.versions]
     differing = {
         "protocols": {str(run.request.protocol) for run in runs},
         "limits": {str(run.request.limits) for run in runs},
         "simplifications": {run.request.simplifications for run in runs},
         "environments": {versions.environment for _, versions in known},
-        "versions of waymark": {f"{versions.waymark} {versions.commit}" for _, versions in known},
+        "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
     }
     different = [what for what, values in differing.items() if len(values) > 1]
@@ -174,4 +187,4 @@ def _notes(
 
 
 def _key(result: EpisodeResult) -> _Key:
-    return result.task, result.variation
+    return result.task, result.variation, result.repeat

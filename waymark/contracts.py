@@ -314,17 +314,21 @@ class EvaluationRequest(Contract):
     """Of the simulator, as it names them; `easy` lets an agent teleport."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Drives sampling and random sub-goals; the simulator takes no seed."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often each variation is played. With two or more, intervals tell luck of play apart."""
 
 
 class EpisodeSpec(Contract):
     """One episode to play: the unit of work in the queue."""
 
     id: str
-    """Derived from evaluation, task, variation, seed and agent: the same input gives the same id."""
+    """Derived from evaluation, task, variation, seed, agent and repeat: the same input gives the same id."""
     evaluation: str
     task: str
     """Task id, e.g. `1-1`."""
     variation: int
+    repeat: Annotated[int, Field(ge=0)] = 0
+    """Which play of the variation this is, from 0."""
     simplifications: str
     seed: int
     agent: AgentConfig
@@ -365,7 +369,9 @@ class Versions(Contract):
     waymark: str
     """Of this package."""
     commit: str | None
-    """Of the checkout that played it; null outside of one."""
+    """Of the checkout that holds the code that played it; null outside of one."""
+    modified: bool | None = None
+    """Whether that code differed from the commit; null where there is no commit, and in results from before this."""
     environment: str
     """With its version, e.g. `scienceworld 1.2.3`."""
     controller: CheckpointInfo | None
@@ -399,11 +405,13 @@ class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
     id: str
-    """Derived from evaluation, task, variation, seed and agent."""
+    """Derived from evaluation, task, variation, seed, agent and repeat."""
     evaluation: str
     task: str
     """Task id, e.g. `1-1`."""
     variation: int
+    repeat: Annotated[int, Field(ge=0)] = 0
+    """Which play of the variation this is, from 0."""
     seed: int
     score: Annotated[int, Field(ge=0, le=100)]
     """max(0, raw_score); 0 for an episode that errored."""
@@ -486,6 +494,8 @@ class EpisodeEntry(Contract):
     task: str
     """Task id, e.g. `1-1`."""
     variation: int
+    repeat: int = 0
+    """Which play of the variation this is, from 0."""
     result: EpisodeResult | None
     """Light; null while there is none."""
 

@@ -90,7 +90,8 @@ class Play:
 
     def chance(self) -> random.Random:
         """Random numbers that this episode's seed decides."""
-        return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}")
+        again = f" {self.spec.repeat}" if self.spec.repeat else ""
+        return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
 
     def begin_turn(self) -> None:
         """A turn begins, and its seconds count."""
@@ -206,6 +207,7 @@ class Play:
             evaluation=spec.evaluation,
             task=spec.task,
             variation=spec.variation,
+            repeat=spec.repeat,
             seed=spec.seed,
             score=score,
             raw_score=raw,

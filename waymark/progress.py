@@ -60,7 +60,8 @@ class LiveProgress:
         task = find_task(result.task)
         outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
         who = f"{agent}: " if agent else ""
-        last = f"{who}{task.id} {task.name}, variation {result.variation}: {outcome}"
+        again = f", repeat {result.repeat}" if result.repeat else ""
+        last = f"{who}{task.id} {task.name}, variation {result.variation}{again}: {outcome}"
         mean = sum(scores) / len(scores)
         self._bar.update(self._task, completed=done, scores=f"mean {mean:.1f} · {last}")
         if not self._console.is_terminal:

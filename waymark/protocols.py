@@ -17,6 +17,8 @@ from waymark.tasks import TASKS, Split, TaskType, check_variation, find_task
 
 TURNS_PER_MOVE = 2
 """Ended sub-goals and free actions are turns but no moves, so every protocol caps turns too."""
+MOST_EPISODES = 20_000
+"""Of one evaluation: ten repeats of all test variations."""
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
@@ -69,10 +71,10 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec]:
-    """Every episode of an evaluation, all tasks' first variations before their second ones.
+    """Every episode of an evaluation: every variation once, then every variation again for each further repeat.
 
-    That order keeps the results so far balanced over the tasks. Ids are a function of the arguments.
-    Raises InvalidInput (field `tasks` or `variations`).
+    Within a repeat all tasks' first variations come before their second ones, which keeps the results so far balanced
+    over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`).
     """
     protocol = PROTOCOLS[request.protocol]
     limits = request.limits or protocol.limits_of(request.agent)
@@ -82,7 +84,15 @@ def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec
         for rank, variation in enumerate(_variations(request, protocol, task))
     ]
     ranked.sort(key=lambda entry: entry[0])
-    return [_episode(evaluation_id, request, limits, task, variation) for _, task, variation in ranked]
+    if len(ranked) * request.repeats > MOST_EPISODES:
+        raise InvalidInput(
+            f"{request.repeats} repeats of {len(ranked):,} variations are {len(ranked) * request.repeats:,} episodes; "
+            f"an evaluation has at most {MOST_EPISODES:,}.",
+            remedy="Choose fewer repeats, or fewer tasks or variations.",
+            field="repeats",
+        )
+    first = [_episode(evaluation_id, request, limits, task, variation) for _, task, variation in ranked]
+    return [_repeated(spec, repeat) for repeat in range(request.repeats) for spec in first]
 
 
 def _tasks(request: EvaluationRequest) -> tuple[TaskType, ...]:
@@ -119,8 +129,13 @@ def _episode(
         limits=limits,
     )
     later = {name for name in _LATER_FIELDS if getattr(request.agent, name) == AgentConfig.model_fields[name].default}
-    digest = hashlib.sha256(spec.model_dump_json(exclude={"agent": later}).encode()).hexdigest()
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"repeat": True, "agent": later}).encode()).hexdigest()
     return spec.model_copy(update={"id": f"{task.id}_{variation}_{digest[:12]}"})
+
+
+def _repeated(first: EpisodeSpec, repeat: int) -> EpisodeSpec:
+    """The same episode, to be played again. Repeat 0 has the id that it would have alone."""
+    return first.model_copy(update={"repeat": repeat, "id": f"{first.id}_r{repeat}"}) if repeat else first
 
 
 def _distinct(items: Iterable[_T]) -> tuple[_T, ...]:

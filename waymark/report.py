@@ -38,6 +38,11 @@ _PAIRED = (
     "Differences are means over task types of the differences on the same variation; their intervals resample "
     "variations as pairs, within each type that has at least three."
 )
+_PLAYED_ONCE = "Each variation was played once by each agent, so luck of play is part of these differences."
+_PLAYED_OFTEN = (
+    "Each variation was played up to {repeats} times: the intervals hold luck of variation and of play; "
+    "of play alone: {alone}."
+)
 _SHOWN_EPISODES = 6
 _ROOM_FOR_OURS = 50
 """Columns of a console that our own figures and a readable task name take; published ones get what is left."""
@@ -113,6 +118,13 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     text = Text()
     text.append(f"Score {_points(summary.mean)}", style="bold green")
     text.append(f" of 100, mean over {len(summary.tasks)} task types (95% interval: {interval}).\n")
+    if summary.repeats > 1:
+        alone = _range(summary.ci95_play) if summary.ci95_play else "n/a, too few plays"
+        means = ", ".join(map(_points, summary.repeat_means))
+        text.append(
+            f"Each variation was played up to {summary.repeats} times: the interval holds luck of variation and of "
+            f"play. Of play alone: {alone}. Repeats scored {means}.\n"
+        )
     text.append(
         f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "
         f"Raw mean {_points(summary.raw_mean)}, of the last non-negative scores "
@@ -180,7 +192,7 @@ def _footnotes(summary: Summary, request: EvaluationRequest) -> Text:
     notes = [f"[{number}] {source}." for number, source in enumerate(_sources(), start=1)]
     chosen = "" if len(summary.tasks) == len(TASKS) else f", {len(summary.tasks)} of {len(TASKS)} task types"
     ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
-    return Text("\n".join([*notes, ours, " ".join(PUBLISHED_NOTES)]), style="dim")
+    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(PUBLISHED_NOTES)]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:
@@ -215,8 +227,16 @@ def render_comparison(comparison: Comparison) -> Lines:
         _differences_of(comparison),
         _effort_of(comparison),
         _tasks_of(comparison),
-        Text("\n".join([*errors, *comparison.notes, _PAIRED]), style="dim"),
+        Text("\n".join([*errors, *comparison.notes, _PAIRED, _luck_of(comparison)]), style="dim"),
     )
+
+
+def _luck_of(comparison: Comparison) -> str:
+    """What the intervals of the differences hold of luck of play."""
+    if comparison.repeats == 1:
+        return _PLAYED_ONCE
+    alone = ", ".join(f"{one.agent} {_range(one.ci95_play, signed=True)}" for one in comparison.differences)
+    return _PLAYED_OFTEN.format(repeats=comparison.repeats, alone=alone)
 
 
 def _scores_of(comparison: Comparison) -> Table:

@@ -7,28 +7,30 @@
 
 One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash or by a full
 disk is not read, and is cut off before the next line is written. So an evaluation whose jobs are gone can be resumed
-from its folder.
+from its folder. A folder may have been edited: what is read is checked (`waymark.run_checks`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput, NotFound
+from waymark.protocols import episodes
+from waymark.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
 
 HEADER = "evaluation.json"
 EPISODES = "episodes.jsonl"
 LOGS = "logs"
 _BLOCK = 65_536
 """Bytes read at once when looking back for the end of the last whole line."""
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Evaluation(Contract):
@@ -57,24 +59,24 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Whether there is a run."""
-        return (self.path / HEADER).exists()
+        return os.path.exists(self.path / HEADER)
 
     def begin(self, evaluation: Evaluation) -> None:
-        """Make the folder ready for appending."""
+        """Make the folder ready for appending. Raises OSError, InvalidInput where there is something else."""
         self.path.mkdir(parents=True, exist_ok=True)
         header = self.path / HEADER
         if not header.exists():
             draft = header.with_suffix(".tmp")
             draft.write_text(evaluation.model_dump_json(indent=1) + "\n")
             draft.replace(header)
-        episodes = self.path / EPISODES
-        if episodes.exists():
-            _cut_torn_line(episodes)
+        lines = self.path / EPISODES
+        if lines.exists():
+            _cut_torn_line(lines)
 
     def append(self, result: EpisodeResult) -> None:
         """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
         line = result.model_dump_json().encode() + b"\n"
-        with (self.path / EPISODES).open("ab", buffering=0) as file:
+        with open(self.path / EPISODES, "ab", buffering=0, opener=_open_to_append) as file:
             before = file.tell()
             try:
                 written = 0
@@ -86,58 +88,108 @@ class RunFolder:
 
     def evaluation(self) -> Evaluation:
         """The header. Raises NotFound where there is no run, InvalidInput where its header is not one."""
+        path = self.path / HEADER
         try:
-            return Evaluation.model_validate_json((self.path / HEADER).read_bytes())
+            text = read_small(path)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/.") from None
-        except ValidationError as error:
+        evaluation = parse(Evaluation, text, str(path))
+        check_created(evaluation.created, str(path))
+        return evaluation
+
+    def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:
+        """The engine and the environment that it began with, each one of those that are known.
+
+        Raises NotFound, InvalidInput.
+        """
+        versions = self.evaluation().versions
+        found = versions.executor.engine, versions.environment.partition(" ")[0]
+        if found[0] not in engines or found[1] not in environments:
             raise InvalidInput(
-                f"{self.path / HEADER} is unreadable: {error.errors()[0]['msg']}.",
-                remedy="It was written by another version of waymark, or damaged.",
-            ) from error
+                f"{self.path / HEADER} says engine {found[0][:40]!r} and environment {found[1][:40]!r}.",
+                remedy=f"This version knows {', '.join(engines)} and {', '.join(environments)}.",
+            )
+        return found
 
     def results(self) -> Iterator[EpisodeResult]:
         """All finished episodes with their turns, each once; a torn last line is left out.
 
         Raises InvalidInput for any other damage.
         """
+        return (result for _, result in self._numbered())
+
+    def checked_results(self) -> Iterator[EpisodeResult]:
+        """The same, of a folder whose lines may be of something else.
+
+        Raises NotFound, and InvalidInput for a line of another evaluation, or of an episode that it does not play or
+        that another line has already.
+        """
+        evaluation = self.evaluation()
+        specs = episodes(evaluation.id, evaluation.request)
+        if len(specs) != evaluation.episodes:
+            raise InvalidInput(
+                f"{self.path / HEADER} says {evaluation.episodes} episodes, but its request has {len(specs)}.",
+                remedy="It was written by another version of waymark, edited or damaged.",
+            )
+        expected = {(spec.task, spec.variation, spec.repeat) for spec in specs}
+        played: dict[tuple[str, int, int], int] = {}
+        for number, result in self._numbered():
+            key = (result.task, result.variation, result.repeat)
+            named = f"task {result.task[:100]!r}, variation {result.variation}, repeat {result.repeat}"
+            wrong = None
+            if result.evaluation != evaluation.id or result.seed != evaluation.request.seed:
+                ours = f"{evaluation.id[:100]!r} with seed {evaluation.request.seed}"
+                wrong = f"is of evaluation {result.evaluation[:100]!r} with seed {result.seed}, the others of {ours}"
+            elif key not in expected:
+                wrong = f"is of {named}, which this evaluation does not play"
+            elif key in played:
+                wrong = f"is of {named}, and so is line {played[key]}"
+            if wrong:
+                raise InvalidInput(
+                    f"Line {number} of {self.path / EPISODES} {wrong}.",
+                    remedy="Take the line out; `waymark resume` plays what is missing.",
+                )
+            played[key] = number
+            yield result
+
+    def check(self) -> None:
+        """Raise what `checked_results` raises."""
+        deque(self.checked_results(), maxlen=0)
+
+    def _numbered(self) -> Iterator[tuple[int, EpisodeResult]]:
+        """The last line of every episode and its number."""
+        path = self.path / EPISODES
         places = self._places()
         if not places:
             return
-        path = self.path / EPISODES
-        with path.open("rb") as file:
+        with open_regular(path, "rb") as file:
             for number, offset in places:
                 file.seek(offset)
-                yield self._read(EpisodeResult, file.readline(), number)
+                where = f"Line {number} of {path}"
+                result = parse(EpisodeResult, file.readline(), where)
+                check_numbers(result, where)
+                yield number, result
 
     def _places(self) -> list[tuple[int, int]]:
         """Number and offset of every episode's last line, in their order."""
-        places: dict[str, tuple[int, int]] = {}
         path = self.path / EPISODES
-        if path.exists():
-            offset = 0
-            with path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if not line.endswith(b"\n"):
-                        break
-                    episode = self._read(_Line, line, number).id
-                    places.pop(episode, None)
-                    places[episode] = number, offset
-                    offset += len(line)
-        return list(places.values())
-
-    def _read(self, kind: type[_Model], line: bytes, number: int) -> _Model:
+        places: dict[str, tuple[int, int]] = {}
         try:
-            return kind.model_validate_json(line)
-        except ValidationError as error:
-            raise InvalidInput(
-                f"Line {number} of {self.path / EPISODES} is unreadable: {error.errors()[0]['msg']}.",
-                remedy="It was written by another version of waymark, or damaged.",
-            ) from error
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        with file:
+            offset = 0
+            for number, line in whole_lines(path, file):
+                episode = parse(_Line, line, f"Line {number} of {path}").id
+                places.pop(episode, None)
+                places[episode] = number, offset
+                offset += len(line)
+        return list(places.values())
 
 
 def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
+    with open_regular(path, "rb+") as file:
         end = file.seek(0, os.SEEK_END)
         newline = -1
         while end and newline < 0:
@@ -146,3 +198,12 @@ def _cut_torn_line(path: Path) -> None:
             newline = file.read(end - start).rfind(b"\n")
             end = start
         file.truncate(end + newline + 1)
+
+
+def _open_to_append(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a FIFO. Raises OSError for anything but a regular file."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return descriptor

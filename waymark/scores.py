@@ -1,8 +1,8 @@
 """What results add up to: means over task types, groups, a confidence interval, and the published columns.
 
 The headline is the mean over task types of each type's mean score, so that a type with many variations
-weighs no more than one with few. A score is max(0, raw score), an episode that errored counts 0, and
-a cancelled one does not count.
+weighs no more than one with few. A type's mean is that over its variations, and a variation's that over its repeats.
+A score is max(0, raw score), an episode that errored counts 0, and a cancelled one does not count.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import Any
-
-import numpy as np
+from typing import Any, Final
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.intervals import Interval, mean, over_play, over_variations_and_play
 from waymark.tasks import GROUPS, TASKS, Group, TaskType
 
-RESAMPLES = 2_000
-MIN_VARIATIONS = 3
-"""With fewer results of a task type there is nothing to resample."""
-MIN_RESAMPLED_TASKS = 0.9
-"""Share of task types that must have enough results for the overall interval to mean anything."""
-_SEED = 0
+RANDOMNESS: Final = (
+    "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
+    "on what its Java process played before, and processes list things in different orders. Models decode greedily, "
+    "and the batch that a prompt shares changed no answer where it was measured."
+)
+"""Where randomness in play comes from; docs/log.md has the experiment."""
+PLAYED_ONCE: Final = (
+    "Each variation was played once: luck of play is mixed into the differences between variations, and the interval "
+    "does not hold it on its own. --repeats 3 plays each three times and tells it apart."
+)
 
 
 class TaskScore(Contract):
@@ -40,6 +43,8 @@ class TaskScore(Contract):
     """Share of episodes that reached 100, 0 to 1."""
     ci95: tuple[float, float] | None
     """Bootstrap interval of the mean; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
 
 
 class Effort(Contract):
@@ -65,7 +70,7 @@ class ErrorKind(Contract):
     message: str
     """Of the first of them."""
     episodes: tuple[str, ...]
-    """`task/variation` of each, e.g. `1-1/21`."""
+    """`task/variation` of each, e.g. `1-1/21`, with ` repeat 1` after it for the second play."""
 
 
 class Summary(Contract):
@@ -76,6 +81,14 @@ class Summary(Contract):
     """The headline."""
     ci95: tuple[float, float] | None
     """Bootstrap interval of the headline; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+    repeats: int = 1
+    """The most plays that a variation has."""
+    repeat_means: tuple[float, ...] = ()
+    """The headline of each repeat alone, in their order; empty where there is one."""
+    randomness: tuple[str, ...] = ()
+    """Where randomness comes from, and what the intervals hold of it."""
     raw_mean: float
     last_nonnegative_mean: float
     success_rate: float
@@ -92,10 +105,16 @@ def summarise(results: Iterable[EpisodeResult]) -> Summary:
     counted = [result for result in results if result.stopped != "cancelled"]
     by_task = {task: [result for result in counted if result.task == task.id] for task in TASKS}
     tasks = tuple(_task_score(task, played) for task, played in by_task.items() if played)
+    scores = [_scores(played, "score") for played in by_task.values() if played]
+    repeats = sorted({result.repeat for result in counted})
     return Summary(
         episodes=len(counted),
         mean=_mean(task.mean for task in tasks),
-        ci95=interval([[result.score for result in played] for played in by_task.values() if played]),
+        ci95=over_variations_and_play(scores),
+        ci95_play=over_play(scores),
+        repeats=max((len(plays) for variations in scores for plays in variations), default=1),
+        repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
+        randomness=(RANDOMNESS, *([PLAYED_ONCE] if len(repeats) == 1 else [])) if counted else (),
         raw_mean=_mean(task.raw_mean for task in tasks),
         last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
         success_rate=_mean(task.success_rate for task in tasks),
@@ -124,17 +143,22 @@ def evaluation_json(
         "summary": {
             "mean": summary.mean,
             "ci95": list(summary.ci95) if summary.ci95 else None,
+            "ci95_play": list(summary.ci95_play) if summary.ci95_play else None,
+            "repeats": summary.repeats,
+            "repeat_means": list(summary.repeat_means),
+            "randomness": list(summary.randomness),
             "raw_mean": summary.raw_mean,
             "last_nonnegative_mean": summary.last_nonnegative_mean,
             "success_rate": summary.success_rate,
             "groups": dict(summary.groups),
             "tasks": {task.id: task.mean for task in summary.tasks},
             "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
+            "tasks_ci95_play": {task.id: list(task.ci95_play) if task.ci95_play else None for task in summary.tasks},
             "effort": summary.effort.model_dump(mode="json"),
         },
         "episodes": [
-            result.model_dump(mode="json", include=_EPISODE_FIELDS)
-            for result in sorted(results, key=lambda result: (order[result.task], result.variation))
+            result.model_dump(mode="json", include=_EPISODE_FIELDS | ({"repeat"} if request.repeats > 1 else set()))
+            for result in sorted(results, key=lambda result: (order[result.task], result.variation, result.repeat))
         ],
     }
 
@@ -159,37 +183,50 @@ _EPISODE_FIELDS = {
 
 
 def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
-    finished = [result for result in played if result.error is None]
+    scores = _scores(played, "score")
     return TaskScore(
         id=task.id,
         name=task.name,
         group=task.group,
         episodes=len(played),
-        mean=sum(result.score for result in finished) / len(played),
-        raw_mean=sum(result.raw_score for result in finished) / len(played),
-        last_nonnegative_mean=sum(result.last_nonnegative_score for result in finished) / len(played),
-        success_rate=sum(result.success for result in finished) / len(played),
-        ci95=interval([[result.score for result in played]]),
+        mean=mean([scores]),
+        raw_mean=mean([_scores(played, "raw_score")]),
+        last_nonnegative_mean=mean([_scores(played, "last_nonnegative_score")]),
+        success_rate=mean([_scores(played, "success")]),
+        ci95=over_variations_and_play([scores]),
+        ci95_play=over_play([scores]),
     )
 
 
-def interval(scores: Sequence[Sequence[int]]) -> tuple[float, float] | None:
-    """95% bootstrap interval of the mean over task types, given each type's scores (or differences of scores).
+def _scores(played: Sequence[EpisodeResult], figure: str) -> list[list[float]]:
+    """A figure of one task type's episodes, by variation; 0 for an episode that errored."""
+    by_variation: dict[int, list[float]] = {}
+    for result in sorted(played, key=lambda result: (result.variation, result.repeat)):
+        value = 0.0 if result.error else float(getattr(result, figure))
+        by_variation.setdefault(result.variation, []).append(value)
+    return list(by_variation.values())
 
-    Variations are resampled within their type. A type with too few keeps its mean, which
-    makes the interval a little narrow; with many such types there is none.
-    """
-    enough = [len(one) >= MIN_VARIATIONS for one in scores]
-    if not scores or sum(enough) < MIN_RESAMPLED_TASKS * len(scores):
-        return None
-    random = np.random.default_rng(_SEED)
-    totals = np.zeros(RESAMPLES)
-    for one, resample in zip(scores, enough, strict=True):
-        values = np.asarray(one, dtype=float)
-        drawn = random.integers(len(values), size=(RESAMPLES, len(values)))
-        totals += values[drawn].mean(axis=1) if resample else values.mean()
-    low, high = np.percentile(totals / len(scores), (2.5, 97.5))
-    return float(low), float(high)
+
+def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> tuple[float, ...]:
+    """The headline of each repeat alone."""
+    means = []
+    for repeat in repeats:
+        by_task: dict[str, list[EpisodeResult]] = {}
+        for result in counted:
+            if result.repeat == repeat:
+                by_task.setdefault(result.task, []).append(result)
+        means.append(mean([_scores(played, "score") for played in by_task.values()]))
+    return tuple(means)
+
+
+def interval(scores: Sequence[Sequence[float]]) -> Interval | None:
+    """95% interval of the mean over task types, given the scores of each type, of variations that were played once."""
+    return over_variations_and_play([[[score] for score in one] for one in scores])
+
+
+def name_of_episode(result: EpisodeResult) -> str:
+    """`task/variation`, and which repeat if it is not the first."""
+    return f"{result.task}/{result.variation}" + (f" repeat {result.repeat}" if result.repeat else "")
 
 
 def _effort(results: Sequence[EpisodeResult]) -> Effort:
@@ -206,7 +243,7 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
         ErrorKind(
             kind=kind,
             message=errored[0].error.message if errored[0].error else "",
-            episodes=tuple(f"{result.task}/{result.variation}" for result in errored),
+            episodes=tuple(map(name_of_episode, errored)),
         )
         for kind, errored in sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
     )

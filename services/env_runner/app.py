@@ -262,7 +262,13 @@ def _add_reading(app: FastAPI, store: JobStore, desk: _Desk) -> None:
         specs = store.specs(evaluation_id, first=first, count=limit + 1)
         return EpisodePage(
             items=tuple(
-                EpisodeEntry(id=spec.id, task=spec.task, variation=spec.variation, result=found.get(spec.id))
+                EpisodeEntry(
+                    id=spec.id,
+                    task=spec.task,
+                    variation=spec.variation,
+                    repeat=spec.repeat,
+                    result=found.get(spec.id),
+                )
                 for spec in specs[:limit]
             ),
             next_cursor=str(first + limit) if len(specs) > limit else None,

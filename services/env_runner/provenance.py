@@ -6,14 +6,13 @@ plays.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from services.env_runner.environments import environment_version
 from services.env_runner.settings import Settings
 from waymark import __version__
+from waymark.checkout import find_checkout
 from waymark.contracts import AgentConfig, CheckpointInfo, Role, ServiceInfo, Versions
 from waymark.errors import InvalidInput
 from waymark.runs import Evaluation
@@ -26,16 +25,20 @@ class Provenance:
     environment: str
     """With its version, e.g. `scienceworld 1.2.3`."""
     commit: str | None
-    """Of the checkout that this runs from; None outside of one."""
+    """Of the checkout that holds this code; None outside of one."""
     planner: str | None = None
     """The large model that plans episodes and where it is; None: there is none."""
+    modified: bool | None = None
+    """Whether the code differs from that commit; None: there is no commit."""
 
     @classmethod
     def here(cls, settings: Settings) -> Self:
         """Of a process with these settings."""
         planner = settings.planner
         name = f"{planner.model} at {planner.address}" if planner else None
-        return cls(environment_version(settings.environment), _commit(), name)
+        checkout = find_checkout()
+        commit, modified = (checkout.commit, checkout.modified) if checkout else (None, None)
+        return cls(environment_version(settings.environment), commit, name, modified)
 
     def versions(self, agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo) -> Versions:
         """What an agent is played with.
@@ -54,6 +57,7 @@ class Provenance:
         return Versions(
             waymark=__version__,
             commit=self.commit,
+            modified=self.modified,
             environment=self.environment,
             controller=_find(controller, agent.controller_model, "controller", "agent.controller_model")
             if asks
@@ -110,11 +114,3 @@ def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInf
                 )
             return one
     raise InvalidInput(f"The {info.service} has no checkpoint {name!r}.", remedy=remedy, field=field)
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -122,7 +122,7 @@ class ResultKeeper:
 
 def _of(manifest: set[str], folder: RunFolder) -> Iterator[EpisodeResult]:
     """The results in a folder. Raises InvalidInput for one that the manifest does not list."""
-    for result in folder.results():
+    for result in folder.checked_results():
         if result.id not in manifest:
             raise InvalidInput(
                 f"{folder.path} holds episode {result.id}, which its request does not lead to.",

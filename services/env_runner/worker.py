@@ -353,6 +353,7 @@ def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
         evaluation=spec.evaluation,
         task=spec.task,
         variation=spec.variation,
+        repeat=spec.repeat,
         seed=spec.seed,
         score=0,
         raw_score=0,

@@ -145,6 +145,23 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(waymark: Waymark, tmp_pa
     assert len(file.read_text().splitlines()) == 9
 
 
+def test_repeats_go_on_where_they_were_interrupted(waymark: Waymark) -> None:
+    arguments = ("--tasks", "1-1,4-2", "--variations", "0,1", "--repeats", "2", "--slots", "1")
+    command = waymark("evaluate", *SCRIPTED, *arguments)
+    command.read_until("5/8")
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait()[0] == 130
+    killed = list(command.run.results())
+    assert {result.repeat for result in killed[:4]} == {0}
+    code, out, err = waymark("resume", str(command.run.path), "--json").wait()
+    assert code == 0, err
+    document = json.loads(out)
+    plays = [(one["task"], one["variation"], one["repeat"]) for one in document["episodes"]]
+    assert plays == [(task, variation, repeat) for task in ("1-1", "4-2") for variation in (0, 1) for repeat in (0, 1)]
+    assert document["summary"]["repeats"] == 2
+    assert list(command.run.results())[: len(killed)] == killed
+
+
 @pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "redis-server"])
 def test_a_part_that_dies_is_named_and_finished_episodes_are_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")

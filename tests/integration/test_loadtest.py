@@ -90,6 +90,7 @@ def test_a_service_of_ours_is_found_out_and_answers_all(waymark: Waymark, execut
         ("200/s poisson", 40, 40),
         ("400/s poisson", 40, 40),
     ]
+    assert (report.target.history_turns, report.short) == (40, 0)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "test.json").write_text(out)
     code, out, err = waymark("loadtest", "compare", "test.json", "test.json", "--json").wait()

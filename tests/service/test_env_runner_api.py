@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, Ev
 from waymark.errors import JobStoreUnavailable, ServiceRejected
 from waymark.export import MEDIA_TYPES, encode
 from waymark.protocols import episodes
-from waymark.runs import HEADER, RunFolder
+from waymark.runs import EPISODES, HEADER, RunFolder
 from waymark.scores import beside_published, summarise
 from waymark.serving import problems
 from waymark.serving.app import create_app as create_service
@@ -335,6 +336,56 @@ async def test_a_lost_evaluation_does_not_go_on_with_other_checkpoints(
     with pytest.raises(ServiceRejected, match="began with the controller none; here it would go on with") as refused:
         await client.resume(status.id)
     assert refused.value.field == "evaluation_id"
+
+
+@pytest.mark.parametrize("damage", ["no date", "FIFO", "another task", "another evaluation", "not a number"])
+async def test_an_edited_folder_is_refused_and_no_other_suffers(
+    client: EvaluationClient, store: JobStore, tmp_path: Path, damage: str
+) -> None:
+    request = EvaluationRequest(tasks=("1-1", "4-2"))
+    status = await client.submit(request)
+    good = play(store)
+    await on_disk(tmp_path / status.id, [good])
+    store._redis.flushall()
+    folder = RunFolder(tmp_path / status.id)
+    lines = folder.path / EPISODES
+    match damage:
+        case "no date":
+            edited = folder.evaluation().model_copy(update={"created": "today"})
+            (folder.path / HEADER).write_text(edited.model_dump_json())
+        case "FIFO":
+            lines.unlink()
+            os.mkfifo(lines)
+        case "another task":
+            folder.append(good.model_copy(update={"id": "2-1_0", "task": "2-1", "variation": 0}))
+        case "another evaluation":
+            folder.append(good.model_copy(update={"id": "4-2_0", "task": "4-2", "evaluation": "other"}))
+        case "not a number":
+            lines.write_text(lines.read_text().replace('"seconds":0.1', '"seconds":NaN'))
+    with anyio.fail_after(10):
+        for _ in range(2):
+            with pytest.raises(ServiceRejected, match=status.id):
+                await client.resume(status.id)
+        assert (await client.evaluations()).items == ()
+        other = await client.submit(request)
+        await on_disk(tmp_path / other.id, [play(store), play(store)])
+
+
+async def test_a_fifo_in_a_folder_stops_no_other_results(
+    client: EvaluationClient, store: JobStore, tmp_path: Path
+) -> None:
+    request = EvaluationRequest(tasks=("1-1", "4-2"))
+    specs = episodes("edited", request)
+    store.submit(evaluation("edited", request, episodes=len(specs)), specs)
+    (tmp_path / "edited").mkdir()
+    os.mkfifo(tmp_path / "edited" / EPISODES)
+    keeper = ResultKeeper(store, tmp_path)
+    with anyio.fail_after(10):
+        await anyio.to_thread.run_sync(keeper.catch_up)
+    store.cancel("edited")
+    other = await client.submit(request)
+    with anyio.fail_after(10):
+        await on_disk(tmp_path / other.id, [play(store), play(store)])
 
 
 async def test_every_committed_episode_is_written_to_disk_once(

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from benchmarks.record_sample import KEPT, choose
 from tests.samples import evaluation, result
-from waymark.contracts import Opening, TurnRecord
+from waymark import checkpoint
+from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
-from waymark.loadtest import results, states
+from waymark.loadtest import results, show, states, target
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.results import LoadReport, Stage, Target
 from waymark.loadtest.session import RAMP, measure, plan
+from waymark.loadtest.states import missing_turns
+from waymark.prompts import get_format
+from waymark.replay import moments
 from waymark.runs import RunFolder
-from waymark.tasks import TASKS
+from waymark.stack import CHECKPOINTS
+from waymark.tasks import TASKS, find_task
 
 pytestmark = pytest.mark.anyio
 
 ENDLESS = 3_600.0
+EXECUTOR = Target(url="http://s", service="executor", path="/v1/action", model="default", prompt_format="compact")
+SHIPPED = ("controller", "executor")
 OPEN = Load(rate=1_000, concurrency=None, seconds=ENDLESS, requests=50, arrivals="constant")
 
 
@@ -184,6 +194,76 @@ def test_the_sample_has_states_of_every_task_for_both_services() -> None:
         assert {one.task for one in states.sample() if one.asked == asked} == {task.id for task in TASKS}
 
 
+def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
+    origin, sample = states.sample_origin(), states.sample()
+    read = max(get_format(checkpoint.load(CHECKPOINTS / name).card.prompt_format).history_turns for name in SHIPPED)
+    assert (origin.history_turns, origin.states) == (read, len(sample))
+    assert missing_turns((one.state for one in sample), read) == 0
+    assert max(one.state.step for one in sample) > read + 1
+
+
+def test_the_sample_was_played_by_what_ships_on_dev_variations() -> None:
+    origin = states.sample_origin()
+    played = (origin.versions.controller, origin.versions.executor)
+    assert [one.sha256 for one in played if one] == [checkpoint.load(CHECKPOINTS / name).sha256 for name in SHIPPED]
+    for episode in origin.episodes:
+        task, variation = episode.split("/")
+        assert find_task(task).split_of(int(variation)) == "dev"
+    tasks = {one.state.task for one in states.sample()}
+    assert len(tasks) >= len(TASKS) - 2  # some tasks share their wording
+
+
+def test_states_are_cut_to_what_the_service_reads() -> None:
+    long = [one for one in states.sample() if one.asked == "executor" and one.state.step > 30]
+    sent = target.states_for(EXECUTOR.model_copy(update={"history_turns": 10}), long)
+    assert [len(state.turns) for state in sent] == [10] * len(long)
+    assert [state.step for state in sent] == [one.state.step for one in long]
+
+
+@pytest.mark.parametrize(("history_turns", "short"), [(40, False), (60, True)])
+def test_states_shorter_than_in_play_are_reported(history_turns: int, short: bool) -> None:
+    read = EXECUTOR.model_copy(update={"history_turns": history_turns})
+    missing = missing_turns(target.states_for(read, states.sample()), history_turns)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(show.render(report().model_copy(update={"target": read, "short": missing, "distinct": 9_999})))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert (f"{missing} of 9999 states have fewer turns than the 60" in told) == short == (missing > 0)
+
+
+def test_an_episode_gives_few_states_for_each_service(recorded: EpisodeResult) -> None:
+    chosen = choose(recorded, 40)
+    assert [one.asked for one in chosen].count("executor") == KEPT["executor"]
+    assert [one.asked for one in chosen].count("controller") == KEPT["controller"]
+    assert chosen == choose(recorded, 40)
+    assert missing_turns((one.state for one in chosen), 40) == 0
+
+
+def test_an_agent_that_asks_no_controller_gives_no_states_for_one(recorded: EpisodeResult) -> None:
+    oracle = recorded.model_copy(update={"agent": AgentConfig(subgoals="oracle")})
+    assert {moment.asked for moment in moments(oracle, 40)} == {"executor"}
+    assert {moment.asked for moment in moments(recorded, 40)} == {"executor", "controller"}
+
+
+@pytest.fixture
+def recorded() -> EpisodeResult:
+    """An episode of sixty turns that asks for a sub-goal every fourth turn."""
+    turns = tuple(
+        TurnRecord(
+            turn=number,
+            subgoal=f"move(a, {number // 4})",
+            controller_called=number % 4 == 0,
+            action="look around",
+            proposed="look around",
+            logprob=None,
+            look=f"after {number}",
+        )
+        for number in range(60)
+    )
+    opening = Opening(task="Find an apple.", look="at first", inventory="nothing")
+    played = {"trajectory": turns, "opening": opening, "agent": AgentConfig()}
+    return result("long").model_copy(update=played)
+
+
 def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path) -> None:
     def turn(number: int, subgoal: str, action: str | None, *, controller_called: bool = False) -> TurnRecord:
         seen = f"after {number}"
@@ -229,7 +309,7 @@ def report(*stages: Stage) -> LoadReport:
         waymark="0",
         started="2026-01-01T00:00:00+00:00",
         machine="one",
-        target=Target(url="http://s", service="executor", path="/v1/action", model="default", prompt_format="compact"),
+        target=EXECUTOR,
         states="sample",
         distinct=1,
         seed=0,

@@ -74,6 +74,7 @@ class _Test:
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     target: Target | None = None
     distinct: int = 0
+    short: int = 0
     stages: list[Stage] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -134,6 +135,7 @@ def run_test(
             target=test.target,
             states="sample" if run is None else str(run),
             distinct=test.distinct,
+            short=test.short,
             seed=seed,
             interrupted=test.stop.is_set(),
             stages=tuple(test.stages),
@@ -187,6 +189,8 @@ async def _measure(
         test.target = await http.find(session, url, api=api, model=model)
         bodies = http.write_requests(test.target, asked, seed=test.seed)
         test.distinct = len(bodies)
+        chosen = http.states_for(test.target, asked)
+        test.short = states.missing_turns(chosen, test.target.history_turns or 0)
         await http.probe(session, test.target, bodies)
         send = http.sender(session, test.target, bodies, run=test.run)
         async with _Shown(test.plan) as shown:

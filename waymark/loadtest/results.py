@@ -101,6 +101,8 @@ class Target(Contract):
     """Engine and dtype, e.g. `ctranslate2 int8_float32`."""
     prompt_format: str
     """What completions are asked with."""
+    history_turns: int | None = None
+    """The turns that a state carries, by `/info`; null: not known."""
 
 
 class LoadReport(Contract):
@@ -116,6 +118,8 @@ class LoadReport(Contract):
     """Where the requests come from."""
     distinct: int
     """How many different requests; they are sent in turn."""
+    short: int = 0
+    """States that carry fewer turns than a worker would send: their prompts are shorter than in play."""
     seed: int
     interrupted: bool
     stages: tuple[Stage, ...]

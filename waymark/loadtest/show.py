@@ -66,6 +66,13 @@ def _ms(value: float | None) -> str:
 def _remarks(report: LoadReport) -> Iterator[str]:
     if report.interrupted:
         yield "Interrupted: this is what was measured until then."
+    if report.short:
+        sent = report.target.history_turns
+        yield (
+            f"{report.short} of {report.distinct} states have fewer turns than the {sent} that a worker sends, so "
+            "their prompts are shorter than in play. Record them anew: "
+            "python -m benchmarks.record_sample, or give a newer run with --states."
+        )
     peak = report.peak.throughput if report.peak else 0.0
     overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
     if overload:

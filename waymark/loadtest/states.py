@@ -1,24 +1,26 @@
 """Real states to ask with: those that ship, or those of a recorded run.
 
-Both come from play, wrong turns included, with the history that an agent would send. The sample that ships is
-drawn from one `./run evaluate`: the first test variation of each of the 30 tasks, played by the models that
-ship. A run that was recorded before results held how an episode opened has nothing to ask with.
+Both come from play, wrong turns included. The sample that ships was recorded by `python -m benchmarks.record_sample`
+with the models that ship, on dev variations; `sample_origin` says which. A state carries the turns that a worker sent;
+`missing_turns` finds states that have fewer turns than a worker would send to the service at hand. A run that was
+recorded before results held how an episode opened has nothing to ask with.
 """
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from waymark.contracts import AgentState, Contract
+from waymark.contracts import AgentState, Contract, Versions
 from waymark.errors import InvalidInput
 from waymark.replay import moments
 from waymark.runs import RunFolder
 
-_SAMPLE = "sample.jsonl.gz"
+SAMPLE, ORIGIN = "sample.jsonl.gz", "sample.json"
 MOST_TURNS = 1_000
 """What a request may carry; a load test sends as many turns as the service reads."""
 
@@ -32,10 +34,29 @@ class RecordedState(Contract):
     state: AgentState
 
 
+class SampleOrigin(Contract):
+    """Where the states that ship come from."""
+
+    command: str
+    history_turns: int
+    """The most turns that a state carries."""
+    states: int
+    episodes: tuple[str, ...]
+    """`task/variation` of each, e.g. `1-1/14`."""
+    versions: Versions
+    """What they were played with."""
+
+
+@cache
+def sample_origin() -> SampleOrigin:
+    """Where the states that ship come from."""
+    return SampleOrigin.model_validate_json((files(__package__) / ORIGIN).read_bytes())
+
+
 @cache
 def sample() -> tuple[RecordedState, ...]:
     """The states that ship with the package."""
-    lines = gzip.decompress((files(__package__) / _SAMPLE).read_bytes()).splitlines()
+    lines = gzip.decompress((files(__package__) / SAMPLE).read_bytes()).splitlines()
     return tuple(RecordedState.model_validate_json(line) for line in lines)
 
 
@@ -54,3 +75,8 @@ def from_run(folder: Path) -> tuple[RecordedState, ...]:
             remedy="Name one with finished episodes, played since 2026-11-28.",
         )
     return found
+
+
+def missing_turns(states: Iterable[AgentState], history_turns: int) -> int:
+    """How many of these states carry fewer turns than a worker sends to a service that reads `history_turns`."""
+    return sum(len(state.turns) < min(history_turns, state.step - 1) for state in states)

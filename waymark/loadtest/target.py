@@ -17,8 +17,9 @@ from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Proble
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
-from waymark.loadtest.states import RecordedState
+from waymark.loadtest.states import MOST_TURNS, RecordedState
 from waymark.prompts import get_format, write_prompt
+from waymark.state import StateFold
 from waymark.transport import connections
 
 Api = Literal["auto", "completions"]
@@ -56,6 +57,7 @@ class _Info(BaseModel):
     service: str
     version: str
     checkpoints: tuple[_Checkpoint, ...] = ()
+    history_turns: int | None = None
 
 
 class _Model(BaseModel):
@@ -82,7 +84,14 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
             field="url",
         )
     named = model or models.data[0].id
-    return Target(url=base, service="openai", path=_COMPLETIONS, model=named, prompt_format=_FOREIGN_FORMAT)
+    return Target(
+        url=base,
+        service="openai",
+        path=_COMPLETIONS,
+        model=named,
+        prompt_format=_FOREIGN_FORMAT,
+        history_turns=get_format(_FOREIGN_FORMAT).history_turns,
+    )
 
 
 def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
@@ -108,6 +117,7 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
         checkpoint=found.checkpoint,
         engine=f"{found.engine} {found.dtype}",
         prompt_format=found.prompt_format,
+        history_turns=info.history_turns,
     )
 
 
@@ -127,10 +137,17 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
         return None
 
 
+def states_for(target: Target, states: Sequence[RecordedState]) -> list[AgentState]:
+    """The states at which this kind of service was asked, cut to the turns that it reads, as a worker cuts them."""
+    asked = "controller" if target.service == "controller" else "executor"
+    turns = MOST_TURNS if target.history_turns is None else target.history_turns
+    return [StateFold(one.state).visible(turns) for one in states if one.asked == asked]
+
+
 def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int) -> list[bytes]:
     """A request body for each state at which this kind of service was asked, shuffled by the seed."""
     asked = "controller" if target.service == "controller" else "executor"
-    chosen = [one.state for one in states if one.asked == asked]
+    chosen = states_for(target, states)
     if not chosen:
         raise InvalidInput(f"These episodes asked no {asked}.", remedy="Take a hierarchical agent's.", field="states")
     random.Random(seed).shuffle(chosen)

@@ -125,11 +125,15 @@ export function progress(status) {
   return el("span", { class: "progress" }, bar, el("span", {}, `${status.finished} / ${status.episodes}`));
 }
 
+/** A variation, and which repeat of it if it is not the first. */
+export const played = (variation, repeat) => (repeat ? `${variation}, repeat ${repeat}` : `${variation}`);
+
 /** What was asked for, in a few words. */
 export function asked(request) {
+  const repeats = request.repeats > 1 ? `, ${request.repeats} repeats` : "";
   const tasks =
     request.tasks === null
       ? ""
       : `, ${request.tasks.length > 3 ? count(request.tasks.length, "task") : request.tasks.join(", ")}`;
-  return `${request.protocol}${tasks}${request.variations === null ? "" : ", chosen variations"}${request.limits === null ? "" : ", limits of its own"}`;
+  return `${request.protocol}${tasks}${request.variations === null ? "" : ", chosen variations"}${repeats}${request.limits === null ? "" : ", limits of its own"}`;
 }

@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { scoreLine } from "./chart.js";
-import { count, el, minus, points, say, seconds, signed } from "./dom.js";
+import { count, el, minus, played, points, say, seconds, signed } from "./dom.js";
 import { outcome } from "./evaluation.js";
 
 export async function episode({ main, place, signal, query }, id, name) {
@@ -13,7 +13,7 @@ export async function episode({ main, place, signal, query }, id, name) {
       ["Evaluations", "#/"],
       [id, above],
     ],
-    `${result.task}, variation ${result.variation}`,
+    `${result.task}, variation ${played(result.variation, result.repeat)}`,
   );
   const heading = el(
     "section",
@@ -21,7 +21,7 @@ export async function episode({ main, place, signal, query }, id, name) {
     el(
       "h1",
       {},
-      `Task ${result.task}, variation ${result.variation} `,
+      `Task ${result.task}, variation ${played(result.variation, result.repeat)} `,
       el("span", { class: "score" }, `${minus(result.raw_score)} points`),
     ),
     result.opening && el("p", {}, result.opening.task),

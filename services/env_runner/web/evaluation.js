@@ -14,6 +14,7 @@ import {
   keep,
   minus,
   percent,
+  played,
   points,
   progress,
   say,
@@ -198,7 +199,7 @@ function scores({ summary, published, methods, notes }) {
       { class: "wide", tabindex: "0", role: "region", "aria-label": "Published agents" },
       byMethod(summary, methods),
     ),
-    el("p", { class: "note" }, notes.join(" ")),
+    el("p", { class: "note" }, [...summary.randomness, ...notes].join(" ")),
   ];
 }
 
@@ -218,6 +219,7 @@ function headline(summary) {
       el("span", {}, `mean of ${count(summary.tasks.length, "task type")}`),
       span(summary.mean, summary.ci95),
       el("span", {}, interval),
+      summary.repeats > 1 && summary.ci95_play && el("span", {}, `of play alone ${range(summary.ci95_play)}`),
     ),
     tile("Solved", percent(summary.success_rate), `of ${count(summary.episodes, "episode")}`),
     Object.entries(summary.groups).map(([group, mean]) => tile(group, points(mean), "mean")),
@@ -366,8 +368,8 @@ class EpisodeList {
   add(result) {
     const before = this.entries.get(result.id)?.result;
     if (JSON.stringify(before) === JSON.stringify(result)) return false;
-    const { id, task, variation } = result;
-    this.entries.set(id, { id, task, variation, result });
+    const { id, task, variation, repeat } = result;
+    this.entries.set(id, { id, task, variation, repeat, result });
     this.drawing ??= requestAnimationFrame(() => this.draw()); // many may come at once
     return true;
   }
@@ -402,13 +404,13 @@ class EpisodeList {
     );
   }
 
-  row({ id, task, variation, result }) {
+  row({ id, task, variation, repeat, result }) {
     if (result === null) {
       return el(
         "tr",
         { class: "waiting" },
         cell("Task", {}, task),
-        cell("Variation", { class: "figure" }, variation),
+        cell("Variation", { class: "figure" }, played(variation, repeat)),
         cell("Score", { class: "figure" }, "–"),
         cell("Outcome", { colspan: 5 }, "no result yet"),
       );
@@ -418,7 +420,7 @@ class EpisodeList {
       "tr",
       { class: result.error ? "errored" : null },
       cell("Task", {}, el("a", { href: address }, `${task}`)),
-      cell("Variation", { class: "figure" }, variation),
+      cell("Variation", { class: "figure" }, played(variation, repeat)),
       cell("Score", { class: "figure" }, minus(result.raw_score)),
       cell("Outcome", { class: "outcome" }, outcome(result)),
       cell("Actions", { class: "figure more" }, result.actions),

@@ -1,0 +1,128 @@
+"""What a run folder must hold before anybody works with it: it may have been edited, damaged or put together by hand.
+
+A file is read only if it is a regular one, a line only if it is not huge, and a number only if it can be one of ours.
+Each function raises InvalidInput with one line that says where and what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from waymark.contracts import EpisodeResult
+from waymark.errors import InvalidInput
+
+LINE_BYTES = 64 * 1024 * 1024
+"""Of one line, and of a header: an episode of 20,000 turns stays below it."""
+_LARGEST = 2**53
+"""Counts up to here are exact as a float, and fit every format that results are exported to."""
+_REMEDY = "It was written by another version of waymark, edited or damaged."
+_NOT_A_FILE = "Put the file itself there, or remove it."
+_EARLIEST = 1970
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def open_regular(path: Path, mode: Literal["rb", "rb+"]) -> BinaryIO:
+    """Open a regular file. Raises FileNotFoundError, NotADirectoryError, InvalidInput for anything else.
+
+    A FIFO does not block: it is opened without waiting for its other end, and refused.
+    """
+    access = os.O_RDONLY if mode == "rb" else os.O_RDWR
+    try:
+        descriptor = os.open(path, access | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError:
+        raise InvalidInput(f"{path} is a directory, not a file.", remedy=_NOT_A_FILE) from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}.", remedy="Make it readable, or name another run."
+        ) from error
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise InvalidInput(f"{path} is {_called(kind)}, not a file.", remedy=_NOT_A_FILE)
+    return os.fdopen(descriptor, mode)
+
+
+def _called(kind: int) -> str:
+    names = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return names.get(stat.S_IFMT(kind), "a device")
+
+
+def read_small(path: Path) -> bytes:
+    """A whole file of at most `LINE_BYTES`."""
+    with open_regular(path, "rb") as file:
+        text = file.read(LINE_BYTES + 1)
+    if len(text) > LINE_BYTES:
+        raise InvalidInput(f"{path} is over {LINE_BYTES >> 20} MB.", remedy=_REMEDY)
+    return text
+
+
+def whole_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The number and bytes of each line that ends in a newline; a torn last line is left out."""
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            raise InvalidInput(f"Line {number} of {path} is over {LINE_BYTES >> 20} MB.", remedy=_REMEDY)
+        if not line.endswith(b"\n"):
+            return
+        yield number, line
+
+
+def parse(kind: type[_Model], text: bytes, where: str) -> _Model:
+    """A model from JSON, every field of the type that is written; `where` names the place in errors."""
+    try:
+        return kind.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
+        raise InvalidInput(
+            f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY
+        ) from error
+
+
+def check_created(created: str, where: str) -> None:
+    """A time with its zone, as ISO 8601 writes it."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or time.year < _EARLIEST:
+        raise InvalidInput(
+            f"{where} has {created[:40]!r} for its time of creation.",
+            remedy="Write it as ISO 8601 with a time zone, e.g. 2026-11-28T12:00:00+00:00.",
+        )
+
+
+def check_numbers(result: EpisodeResult, where: str) -> None:
+    """Counts from 0 up to what every format holds, and times that are numbers."""
+    for name, value in _numbers(result):
+        if not (math.isfinite(value) and value <= _LARGEST and (value >= 0 or name.endswith(_SIGNED))):
+            raise InvalidInput(f"{where} has {value!r:.40} for `{name}`.", remedy=_REMEDY)
+
+
+_SIGNED = ("score", "reward", "logprob")
+"""Fields that may be negative, by the end of their names."""
+
+
+def _numbers(result: EpisodeResult) -> Iterator[tuple[str, float]]:
+    yield from _numbers_of(result, "")
+    for place, turn in enumerate(result.trajectory):
+        yield from _numbers_of(turn, f"trajectory.{place}.")
+
+
+def _numbers_of(model: BaseModel, prefix: str) -> Iterator[tuple[str, float]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield prefix + name, value
