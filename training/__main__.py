@@ -306,10 +306,10 @@ def finetune(
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0, "seed": seed}
     overrides = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, **overrides)
-    require_same_purpose(folder, role_named(role), prompt_format)
+    wording = Wording(role_named(role), prompt_format, as_published, controller, flat_ends)
+    require_same_purpose(folder, role_named(role), prompt_format, wording.options.strip())
     if wandb:
         require_wandb()
-    wording = Wording(role_named(role), prompt_format, as_published, controller, flat_ends)
     corpora = read_corpora(wording, data, annotations, sampling, note=console.print)
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
 
@@ -332,6 +332,7 @@ def finetune(
                 prompt_format=prompt_format,
                 data_sha256=data_sha256,
                 base_sha256=origin.base_sha256 if origin else sha256_of_base(settings.base),
+                wording=wording.options.strip(),
                 command=f"python -m training finetune {role} --format {prompt_format} --recipe {recipe}{options}",
             ),
         )

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from waymark import export, report
 from waymark.addresses import shown
-from waymark.agents import AGENTS, MOST_BEAMS, find_agents, name_of
+from waymark.agents import AGENTS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
@@ -69,11 +69,9 @@ _SlotsOption = Annotated[
     int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: 3 to 2 cores.")
 ]
 _CheckpointsOption = Annotated[
-    Path,
-    typer.Option(
-        help="Folder with controller/, executor/, flat/, first/; default: those that ship.", show_default=False
-    ),
+    Path, typer.Option(help="Folder with controller/, executor/, flat/, first/.", show_default="those that ship")
 ]
+_BeamsOption = Annotated[int | None, typer.Option(min=1, max=16, help="Beam width; default: the agent's own.")]
 _UrlOption = Annotated[
     str | None,
     typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),
@@ -123,17 +121,10 @@ def evaluate(
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    beams: _BeamsOption = None,
     repeats: Annotated[
         int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
     ] = 1,
-    beams: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=MOST_BEAMS,
-            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
-        ),
-    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     checkpoints: _CheckpointsOption = CHECKPOINTS,
     engine: _EngineOption = "ctranslate2",

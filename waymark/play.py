@@ -90,9 +90,8 @@ class Play:
 
     def chance(self) -> random.Random:
         """Random numbers that this episode's seed decides."""
-        spec = self.spec
-        again = f" {spec.repeat}" if spec.repeat else ""
-        return random.Random(f"{spec.seed} {spec.task} {spec.variation}{again}")
+        again = f" {self.spec.repeat}" if self.spec.repeat else ""
+        return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
 
     def begin_turn(self) -> None:
         """A turn begins, and its seconds count."""
