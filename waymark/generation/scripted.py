@@ -49,7 +49,7 @@ class ScriptedGenerator:
 
     def pieces(self, answer: str, prompt: Prompt) -> list[str]:  # noqa: ARG002
         """Words, each with the space before it."""
-        return [*re.findall(r"\s*\S+", answer), ""]
+        return [*re.findall(r"(?<!\s)\s*\S+", answer), ""]
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The policy's first `n` answers to each prompt."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from waymark import actions
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
+from waymark.prompts.bounds import TEXT_CHARACTERS, within_bounds
 from waymark.state import canonical
 
 _HISTORY_TURNS = 10
@@ -41,6 +42,7 @@ class _Seed:
     history_turns: int = _HISTORY_TURNS
 
     def render(self, role: Role, state: AgentState) -> str:
+        state = within_bounds(state)
         text = f"{state.task} </s> Time: {state.step}; Score: {state.score}; </s> "
         if role in ("executor", "controller"):
             text += f"{_done(state)}. The current subtask is {state.current_subgoal or ''}"
@@ -78,11 +80,16 @@ def _done(state: AgentState) -> str:
 
 def _history(state: AgentState) -> str:
     complete = state.step == len(state.turns) + 1
-    turns = (_OPENING, *state.turns) if complete else state.turns
+    turns = state.turns[-_HISTORY_TURNS:]
+    turns = (_OPENING, *turns) if complete else turns
     return "".join(
-        f" <extra_id_{_HISTORY_TURNS - place}> {_formal(turn.action)} (+{turn.reward}) --> {turn.observation} | "
+        f" <extra_id_{_HISTORY_TURNS - place}> {_formal(turn.action)} (+{turn.reward}) --> {_answer(turn)} | "
         for place, turn in enumerate(turns[-_HISTORY_TURNS:])
     )
+
+
+def _answer(turn: Turn) -> str:
+    return turn.observation[:TEXT_CHARACTERS]
 
 
 def _formal(action: str) -> str:
