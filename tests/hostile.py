@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 import time
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import waymark
+from waymark.contracts import AgentState, Turn
 
 SHORT, LONG = 5_000, 20_000
 """Characters of the two texts whose times are compared."""
@@ -56,7 +58,7 @@ class Found:
 
 
 def patterns(package: ModuleType = waymark) -> list[Found]:
-    """Every pattern of a package: compiled in its modules at any depth, or written in a call such as `re.sub("…", …)`."""
+    """Every pattern of a package: compiled in its modules, or written in a call such as `re.sub("…", text)`."""
     found: dict[str, Found] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if info.name.endswith("__main__"):
@@ -188,3 +190,60 @@ def _seconds(work: Callable[[str], object], text: str) -> float:
     began = time.thread_time()
     work(text)
     return time.thread_time() - began
+
+
+SCENE_SHAPES = (
+    *_SHAPES,
+    "a tin, ",
+    "\n\ta tin",
+    "you see: \n\ta b (containing c), ",
+    "You also see:",
+    " in the in the",
+    ". on the table is: nothing",
+    " on the a is: a b",
+    "room is called the ",
+    "whether a seed  trait in a plant if ",
+    "need to mix a , b , ",
+    "red light bulb, which is on ",
+    "holds ( holds ) ",
+    "a substance called a ",
+    "1.0 degrees celsius ",
+    "1 degrees ",
+    "- 1 down ",
+    "a (b) , ",
+    "(that is open) ",
+    "if focus on red box ",
+    "solid egg seed in a stage ",
+)
+"""What scenes, answers and tasks are made of, over and over."""
+
+
+def state(shape: str, *, turns: int = 1_000, body_bytes: int = 4_000_000) -> AgentState:
+    """As large a state as a service admits, of one shape in all of its texts."""
+
+    def filled(size: int) -> str:
+        return (shape * (size // len(shape) + 1))[:size]
+
+    room = (body_bytes - 700_000) // max(1, turns) // len(json.dumps(shape)[1:-1].encode()) * len(shape)
+    observation = filled(min(20_000, max(1, room - 520)))
+    actions = (
+        "read " + filled(490),
+        "use thermometer on " + filled(480),
+        "look at flower pot",
+        "connect " + filled(480),
+    )
+    return AgentState(
+        task=filled(4_000),
+        look=("This room is called the kitchen. You see:" + filled(19_900)),
+        inventory="In your inventory, you see:\n" + filled(19_900),
+        observation=filled(20_000),
+        step=turns + 1,
+        turns=tuple(
+            Turn(action=actions[number % 4], observation=f"{number} {observation}"[: len(observation)])
+            for number in range(turns)
+        ),
+        visited_rooms=(filled(500),) * 200,
+        completed_subgoals=(filled(500),) * 400,
+        current_subgoal=filled(500),
+        subgoal_step=1,
+    )

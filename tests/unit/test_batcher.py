@@ -217,7 +217,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, g
         Query("f", candidates=("f 1", "f 0")),
     ]
     tasks = [ask(batcher, query) for query in queries]
-    await tokenised(room, 6)
+    await tokenised(room, 12)
     generator.gate.set()
     await busy
     answers = [(await task)[0] for task in tasks]
