@@ -1,4 +1,4 @@
-"""Hostile texts: what makes a regular expression, or code around one, take more time than in proportion to its input."""
+"""Hostile texts: what makes a regular expression, or code around one, slower than in proportion to its input."""
 
 from __future__ import annotations
 
@@ -90,8 +90,9 @@ def _compiled(value: Any, depth: int) -> Iterator[re.Pattern[str]]:
 
 def _inline(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
     for node in ast.walk(tree):
-        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        if not (is_call and isinstance(node.func.value, ast.Name) and node.func.value.id == "re" and node.args):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            continue
+        if not (isinstance(node.func.value, ast.Name) and node.func.value.id == "re"):
             continue
         if node.func.attr == "escape":
             continue

@@ -21,7 +21,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from waymark.errors import (
@@ -36,6 +35,7 @@ from waymark.generation import Encoded, Generation, Generator, Steps, to_the_end
 from waymark.generation.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
 from waymark.generation.fairness import Flow, Shares
 from waymark.generation.queueing import Answer, Group, Loss, Observer, Query, Room, Ticket, Work
+from waymark.generation.settling import closing, settle_soon, too_late
 
 __all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "Room", "Work"]
 
@@ -46,8 +46,6 @@ _NOT_THE_WORK = (ServiceError, EngineUnavailable)
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
-_SETTLED_AT_ONCE = 4
-"""Answers that the event loop sends before it looks for new requests again."""
 _CHOICE = 2
 """Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
 rare length would be chosen late, and get its answer when nobody wants it any more."""
@@ -123,8 +121,8 @@ class Batcher:
     async def submit(self, works: Sequence[Work], *, within: float | None = None, caller: str = "") -> list[Answer]:
         """The answers to some work, admitted as a whole or not at all.
 
-        `within` is a deadline in seconds; callers share the model fairly. Raises QueueFull, DeadlineExceeded, InputTooLarge, ServiceUnavailable when
-        closing, and what writing the work or the generator raises.
+        `within` is a deadline in seconds; callers share the model fairly. Raises QueueFull, DeadlineExceeded,
+        InputTooLarge, ServiceUnavailable when closing, and what writing the work or the generator raises.
         """
         tickets: list[Ticket] = []
         try:
@@ -141,7 +139,7 @@ class Batcher:
             raise
         except (TimeoutError, DeadlineExceeded) as error:
             self._observer.lost("deadline", len(works))
-            raise _too_late(within) from error
+            raise too_late(within) from error
         except asyncio.CancelledError:
             self._observer.lost("gone", len(works))
             raise
@@ -163,7 +161,7 @@ class Batcher:
                 self._leave(ticket)
             self._arrived.notify()
             self._tokenised.notify()
-        _settle_soon([(ticket, _closing()) for ticket in given_up])
+        settle_soon([(ticket, closing()) for ticket in given_up])
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(_LAST_BATCH_SECONDS)
@@ -185,7 +183,7 @@ class Batcher:
         ]
         with self._lock:
             if self._closing:
-                raise _closing()
+                raise closing()
             self._room.enter(len(tickets), group.cost, flow)
             self._waiting.update(dict.fromkeys(tickets))
             self._next_expiry = min(self._next_expiry, expires)
@@ -212,7 +210,7 @@ class Batcher:
         for ticket in late:
             self._leave(ticket)
         self._next_expiry = min((ticket.expires for ticket in self._waiting), default=math.inf)
-        _settle_soon([(ticket, _too_late(None)) for ticket in late])
+        settle_soon([(ticket, too_late(None)) for ticket in late])
 
     # --- the tokenising thread ------------------------------------------------------------------------------------
 
@@ -229,7 +227,7 @@ class Batcher:
                 with self._lock:
                     self._arrival_shares.charge(ticket.flow, time.monotonic() - started)
                     self._leave(ticket)
-                _settle_soon([(ticket, error)])
+                settle_soon([(ticket, error)])
                 continue
             with self._lock:
                 ticket.query, ticket.encoded = query, encoded
@@ -293,17 +291,17 @@ class Batcher:
             elif error := self._run(turn):
                 self._fail(turn, error)
         for job in self._jobs.values():
-            _settle_soon([(ticket, _closing()) for ticket in job.batch])
+            settle_soon([(ticket, closing()) for ticket in job.batch])
 
     def _fail(self, batch: Sequence[Ticket], error: Exception) -> None:
         """A batch failed: find out whose fault it was by running its requests one by one."""
         if len(batch) == 1 or isinstance(error, _NOT_THE_WORK):
-            _settle_soon([(ticket, error) for ticket in batch])
+            settle_soon([(ticket, error) for ticket in batch])
             return
         _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
         for ticket in batch:
             if not ticket.future.done() and (alone := self._run([ticket])):
-                _settle_soon([(ticket, alone)])
+                settle_soon([(ticket, alone)])
 
     def _run(self, batch: Sequence[Ticket]) -> Exception | None:
         """Answer a batch, or say what the engine raised at it."""
@@ -437,7 +435,7 @@ class Batcher:
             )
             for ticket, query, generation in zip(batch, _queries(batch), generations, strict=True)
         ]
-        _settle_soon(list(zip(batch, answers, strict=True)))
+        settle_soon(list(zip(batch, answers, strict=True)))
         if paced:
             began, self._free_since = self._free_since, time.monotonic()
             self._room.served(len(batch), self._free_since - began)
@@ -456,35 +454,3 @@ def _queries(batch: Sequence[Ticket]) -> list[Query]:
 
 def _prompts(batch: Sequence[Ticket]) -> list[Encoded]:
     return [ticket.encoded for ticket in batch if ticket.encoded is not None]
-
-
-def _settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Hand outcomes over to the event loop that waits for them; callers that have gone are not missed."""
-    if outcomes:
-        with suppress(RuntimeError):  # the loop is closed, nobody waits
-            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes)
-
-
-def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
-    rest = outcomes[_SETTLED_AT_ONCE:]
-    if rest:
-        rest[0][0].future.get_loop().call_soon(_settle, rest)
-    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
-        if ticket.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            ticket.future.set_exception(outcome)
-        else:
-            ticket.future.set_result(outcome)
-
-
-def _too_late(within: float | None) -> DeadlineExceeded:
-    limit = "" if within is None else f" of {within * 1000:.0f} ms"
-    return DeadlineExceeded(
-        f"No answer within the deadline{limit}.", remedy="Allow more time, or send fewer requests at once."
-    )
-
-
-def _closing() -> ServiceUnavailable:
-    return ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")
