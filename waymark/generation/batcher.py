@@ -316,7 +316,7 @@ class Batcher:
             self._answer(batch, generations, started, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
             return error
-        self._charge(batch)
+        self._charge(batch, time.monotonic() - started)
         return None
 
     def _advance(self, job: _Job) -> None:
@@ -328,15 +328,14 @@ class Batcher:
             return
         began = time.monotonic()
         try:
-            tokens = next(job.steps)
+            next(job.steps)
         except StopIteration as done:
             job.seconds += time.monotonic() - began
             try:
                 self._answer(job.batch, done.value, job.started, job.seconds, paced=not job.is_begun)
             except Exception as error:  # noqa: BLE001 - an engine that forgets an answer has failed
                 self._fail(job.batch, error)
-            if not job.is_begun:
-                self._charge(job.batch)
+            self._charge(job.batch, time.monotonic() - began)
             return
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
             self._fail(job.batch, error)
@@ -344,15 +343,17 @@ class Batcher:
         job.seconds += time.monotonic() - began
         job.is_begun = True
         self._jobs[flow] = job
+        self._charge(job.batch, time.monotonic() - began)
         with self._lock:
-            self._shares.charge(flow, tokens)
             if all(ticket.encoded is None for ticket in self._waiting):
                 self._free_since = time.monotonic()  # nobody waited for this step
 
-    def _charge(self, batch: Sequence[Ticket]) -> None:
+    def _charge(self, batch: Sequence[Ticket], seconds: float) -> None:
+        """The model worked so long for a batch: each request is charged by what it costs."""
+        cost = sum(ticket.cost for ticket in batch) or 1
         with self._lock:
             for ticket in batch:
-                self._shares.charge(ticket.flow, ticket.cost)
+                self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
 
     def _next_turn(self) -> list[Ticket] | _Job | None:
         """What the model does next; waits for it. None when closing."""

@@ -1,8 +1,9 @@
-"""Fair shares of a model among callers: who has had the fewest tokens goes next.
+"""Fair shares of a model among callers: who has had the least of its time goes next.
 
-The virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024), algorithm 2. Each
-flow is charged for what it is served; a flow that comes anew starts at the least counter of those that wait, so that
-nobody saves up time while he asks nothing, and nobody starves. A flow is what one caller asks of one class of cost:
+The virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024), algorithm 2, with
+seconds of the model instead of tokens: reading one candidate takes longer a token than a full batch. Each flow is
+charged for what it is served; a flow that comes anew starts at the least counter of those that wait, so that nobody
+saves up time while asking nothing, and nobody starves. A flow is what one caller asks of one class of cost:
 light requests do not wait behind heavy ones of the same caller.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 HEAVY_WEIGHT = 4
-"""A token of heavy work is charged as so many: beside light work that would fill the model, heavy work gets a fifth."""
+"""A second of heavy work is charged as so many: beside light work that fills the model, heavy work gets a fifth."""
 _REMEMBERED = 1_024
 """Flows that wait for nothing whose counters are kept, since they may be back at once."""
 
@@ -42,9 +43,9 @@ class Shares:
             self._forget(waiting, self._served[chosen])
         return chosen
 
-    def charge(self, flow: Flow, tokens: float) -> None:
+    def charge(self, flow: Flow, cost: float) -> None:
         """So much was done for a flow."""
-        self._served[flow] = self._served.get(flow, 0.0) + tokens * (HEAVY_WEIGHT if flow.heavy else 1)
+        self._served[flow] = self._served.get(flow, 0.0) + cost * (HEAVY_WEIGHT if flow.heavy else 1)
 
     def _forget(self, waiting: Collection[Flow], floor: float) -> None:
         """Drop flows that wait for nothing and have no more than those that do; and the oldest of too many."""
