@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import litserve
+import litserve  # type: ignore[import-not-found]  # in an environment of its own
 
 from waymark import checkpoint
 from waymark.contracts import ActionRequest
@@ -22,7 +22,7 @@ from waymark.prompts import get_format
 _FOLDER = Path("checkpoints/executor")
 
 
-class Executor(litserve.LitAPI):  # type: ignore[misc]  # it has no types
+class Executor(litserve.LitAPI):  # type: ignore[misc]
     """A state in, an action out."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - the engine chooses

@@ -21,7 +21,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from waymark.errors import (
     DeadlineExceeded,
@@ -34,7 +33,7 @@ from waymark.errors import (
 from waymark.generation import Encoded, Generation, Generator, Steps, to_the_end
 from waymark.generation.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
 from waymark.generation.fairness import Flow, Shares
-from waymark.generation.queueing import Answer, Group, Loss, Observer, Query, Room, Ticket, Work
+from waymark.generation.queueing import Answer, Group, Job, Loss, Observer, Query, Room, Ticket, Work
 from waymark.generation.settling import closing, settle_soon, too_late
 
 __all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "Room", "Work"]
@@ -49,18 +48,6 @@ _log = logging.getLogger("waymark")
 _CHOICE = 2
 """Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
 rare length would be chosen late, and get its answer when nobody wants it any more."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """A batch that is scored in steps, between which other work may run."""
-
-    batch: Sequence[Ticket]
-    steps: Steps
-    started: float
-    seconds: float = 0.0
-    """In the model so far."""
-    is_begun: bool = False
 
 
 class Batcher:
@@ -96,7 +83,7 @@ class Batcher:
         self._light_cost = max_batch_tokens // _HEAVY
         self._arrivals: dict[Flow, deque[Ticket]] = {}
         self._arrival_shares, self._shares = Shares(), Shares()
-        self._jobs: dict[Flow, _Job] = {}
+        self._jobs: dict[Flow, Job] = {}
         """Begun and not done, one for each flow. Only the model's thread uses it."""
         self._waiting: dict[Ticket, None] = {}
         """All that has a place and is not in the model yet, oldest first."""
@@ -284,10 +271,10 @@ class Batcher:
 
     def _serve(self) -> None:
         while turn := self._next_turn():
-            if isinstance(turn, _Job):
+            if isinstance(turn, Job):
                 self._advance(turn)
             elif turn[0].query is not None and turn[0].query.candidates is not None:
-                self._advance(_Job(turn, self._score(turn), time.monotonic()))
+                self._advance(Job(turn, self._score(turn), time.monotonic()))
             elif error := self._run(turn):
                 self._fail(turn, error)
         for job in self._jobs.values():
@@ -319,7 +306,7 @@ class Batcher:
         self._charge(batch, time.monotonic() - started)
         return None
 
-    def _advance(self, job: _Job) -> None:
+    def _advance(self, job: Job) -> None:
         """One step of scoring. It is given up once nobody waits for it."""
         flow = job.batch[0].flow
         self._jobs.pop(flow, None)
@@ -355,7 +342,7 @@ class Batcher:
             for ticket in batch:
                 self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
 
-    def _next_turn(self) -> list[Ticket] | _Job | None:
+    def _next_turn(self) -> list[Ticket] | Job | None:
         """What the model does next; waits for it. None when closing."""
         idle = False
         with self._lock:

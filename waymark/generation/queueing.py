@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from waymark.errors import QueueFull
-from waymark.generation import Encoded, Generation
+from waymark.generation import Encoded, Generation, Steps
 from waymark.generation.cost import CHARACTERS_A_TOKEN
 from waymark.generation.fairness import Flow
 
@@ -137,6 +137,19 @@ class Ticket:
         """How many answers the model follows at once."""
         assert self.query is not None
         return self.query.rows
+
+
+@dataclass(slots=True)
+class Job:
+    """A batch that is scored in steps, between which other work may run."""
+
+    batch: Sequence[Ticket]
+    steps: Steps
+    started: float
+    """On the monotonic clock."""
+    seconds: float = 0.0
+    """In the model so far."""
+    is_begun: bool = False
 
 
 class Room:

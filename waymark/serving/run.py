@@ -102,7 +102,7 @@ def serve(
         log_config=None,
         access_log=False,  # `observe` writes it
         server_header=False,
-        proxy_headers=False,  # nothing asks for a caller's address
+        proxy_headers=False,  # headers could name any address
         timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number
         lifespan="on",
     )
