@@ -44,6 +44,14 @@ def test_a_pause_does_not_pay_off_a_debt() -> None:
     assert [shares.next([B]), shares.next([A, B])] == [B, B]
 
 
+def test_who_comes_while_the_others_are_served_gets_no_credit() -> None:
+    shares = Shares()
+    for _ in range(10):
+        shares.charge(shares.next([A]), 1_000)
+    shares.charge(shares.next([HEAVY]), 1)
+    assert shares.next([A, HEAVY]) == A
+
+
 def test_flows_that_went_away_are_forgotten() -> None:
     shares = Shares()
     for number in range(5_000):

@@ -33,13 +33,28 @@ from waymark.errors import (
 from waymark.generation import Encoded, Generation, Generator, Steps, to_the_end
 from waymark.generation.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
 from waymark.generation.fairness import Flow, Shares
-from waymark.generation.queueing import Answer, Group, Job, Loss, Observer, Query, Room, Ticket, Work
+from waymark.generation.queueing import (
+    Answer,
+    Group,
+    Job,
+    Loss,
+    Observer,
+    Query,
+    Room,
+    Ticket,
+    Work,
+    prompts_of,
+    queries_of,
+)
 from waymark.generation.settling import closing, settle_soon, too_late
 
 __all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "Room", "Work"]
 
 _HEAVY = 4
-"""What is submitted together and costs more than this part of a batch's tokens is heavy, and waits in a queue apart."""
+"""What is submitted together and costs more than this part of a batch's tokens is heavy, and waits in a queue apart.
+Batches of heavy work are no larger than that part while there is light work."""
+_RECENTLY_SECONDS = 1.0
+"""How long light work is expected to come again."""
 _NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
 _LAST_BATCH_SECONDS = 5.0
@@ -81,6 +96,7 @@ class Batcher:
         self._costs = costs or CostModel()
         self._max_cost = max_cost
         self._light_cost = max_batch_tokens // _HEAVY
+        self._light_came = -math.inf
         self._arrivals: dict[Flow, deque[Ticket]] = {}
         self._arrival_shares, self._shares = Shares(), Shares()
         self._jobs: dict[Flow, Job] = {}
@@ -172,6 +188,8 @@ class Batcher:
             if self._closing:
                 raise closing()
             self._room.enter(len(tickets), group.cost, flow)
+            if not flow.heavy:
+                self._light_came = tickets[0].admitted
             self._waiting.update(dict.fromkeys(tickets))
             self._next_expiry = min(self._next_expiry, expires)
             self._arrivals.setdefault(flow, deque()).extend(tickets)
@@ -297,7 +315,7 @@ class Batcher:
             query = batch[0].query
             assert query is not None
             if query.candidates is None:
-                generations = self._generator.generate(_prompts(batch), n=query.n)
+                generations = self._generator.generate(prompts_of(batch), n=query.n)
             else:
                 generations = to_the_end(self._score(batch))
             self._answer(batch, generations, started, time.monotonic() - started)
@@ -389,19 +407,22 @@ class Batcher:
         alike = [ticket for _, ticket in ranked[: _CHOICE * self._max_batch]]
         batch: list[Ticket] = [oldest]
         rows, longest = oldest.rows, oldest.length
+        # Light work that comes while this batch runs waits for all of it.
+        is_beside = flow.heavy and time.monotonic() - self._light_came < _RECENTLY_SECONDS
+        most_tokens = self._light_cost if is_beside else self._max_batch_tokens
         for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
             if ticket is oldest:
                 continue
             rows, longest = rows + ticket.rows, max(longest, ticket.length)
-            if len(batch) == self._max_batch or rows * longest > self._max_batch_tokens:
+            if len(batch) == self._max_batch or rows * longest > most_tokens:
                 break
             batch.append(ticket)
         return sorted(batch, key=lambda one: one.length), len(of_class)
 
     def _score(self, batch: Sequence[Ticket]) -> Steps:
-        queries = _queries(batch)
+        queries = queries_of(batch)
         choices = [query.candidates or () for query in queries]
-        return self._generator.score_in_steps(_prompts(batch), choices, n=queries[0].n)
+        return self._generator.score_in_steps(prompts_of(batch), choices, n=queries[0].n)
 
     def _answer(
         self,
@@ -421,7 +442,7 @@ class Batcher:
                 tokenise_ms=ticket.tokenise_seconds * 1000,
                 model_ms=seconds * 1000,
             )
-            for ticket, query, generation in zip(batch, _queries(batch), generations, strict=True)
+            for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
         ]
         settle_soon(list(zip(batch, answers, strict=True)))
         if paced:
@@ -434,11 +455,3 @@ class Batcher:
             self._observer.ran(answers, padded_tokens)
         except Exception:  # noqa: BLE001 - the model's thread has others to serve
             _log.exception("The observer of a batch failed")
-
-
-def _queries(batch: Sequence[Ticket]) -> list[Query]:
-    return [ticket.query for ticket in batch if ticket.query is not None]
-
-
-def _prompts(batch: Sequence[Ticket]) -> list[Encoded]:
-    return [ticket.encoded for ticket in batch if ticket.encoded is not None]

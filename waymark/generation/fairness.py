@@ -30,17 +30,19 @@ class Shares:
 
     def __init__(self) -> None:
         self._served: dict[Flow, float] = {}
+        self._last: Flow | None = None
+        """Which was served last."""
 
     def next(self, waiting: Collection[Flow]) -> Flow:
         """Which of these flows is served next; of equal ones the first. `waiting` is not empty."""
-        if len(waiting) == 1 and not self._served:
-            return next(iter(waiting))
-        floor = min((self._served[flow] for flow in waiting if flow in self._served), default=0.0)
+        last = self._served.get(self._last, 0.0) if self._last else 0.0
+        floor = min((self._served[flow] for flow in waiting if flow in self._served), default=last)
         for flow in waiting:
             self._served[flow] = max(floor, self._served.get(flow, floor))
         chosen = min(waiting, key=self._served.__getitem__)
         if len(self._served) > len(waiting):
             self._forget(waiting, self._served[chosen])
+        self._last = chosen
         return chosen
 
     def charge(self, flow: Flow, cost: float) -> None:

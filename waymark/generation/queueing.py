@@ -139,6 +139,16 @@ class Ticket:
         return self.query.rows
 
 
+def queries_of(batch: Sequence[Ticket]) -> list[Query]:
+    """What a batch asks."""
+    return [ticket.query for ticket in batch if ticket.query is not None]
+
+
+def prompts_of(batch: Sequence[Ticket]) -> list[Encoded]:
+    """Its prompts, tokenised."""
+    return [ticket.encoded for ticket in batch if ticket.encoded is not None]
+
+
 @dataclass(slots=True)
 class Job:
     """A batch that is scored in steps, between which other work may run."""
@@ -181,7 +191,7 @@ class Room:
 
     def check(self, caller: str = "") -> None:
         """Raise QueueFull if not even one more request fits: asked before any work is done for it."""
-        if self._is_over(1, 1, caller):
+        if self._is_over(1, 1, Flow(caller)):
             raise self._full()
 
     def enter(self, requests: int, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008 - it is a constant
@@ -190,7 +200,7 @@ class Room:
             too_heavy = (
                 flow.heavy and self._heavy_requests and self._heavy_tokens + tokens > self._max_tokens // _HEAVY_SHARE
             )
-            if too_heavy or (self.requests and self._is_over(requests, tokens, flow.caller)):
+            if too_heavy or (self.requests and self._is_over(requests, tokens, flow)):
                 raise self._full()
             self._change(requests, tokens, flow)
 
@@ -220,8 +230,9 @@ class Room:
         if not self._requests_of[flow.caller]:
             del self._requests_of[flow.caller], self._tokens_of[flow.caller]
 
-    def _is_over(self, requests: int, tokens: int, caller: str) -> bool:
-        """Whether so much more of a caller's would be too much."""
+    def _is_over(self, requests: int, tokens: int, flow: Flow) -> bool:
+        """Whether so much more of a flow would be too much."""
+        caller = flow.caller
         own_requests = self._requests_of.get(caller, 0) + requests
         own_tokens = self._tokens_of.get(caller, 0) + tokens
         max_requests, max_tokens = self._max_requests, self._max_tokens
@@ -231,8 +242,9 @@ class Room:
             if own_tokens * _RESERVE <= max_tokens:
                 max_tokens += max_tokens // _RESERVE
         callers = len(self._requests_of) + (caller not in self._requests_of)
-        # Callers are served in turn, so nobody waits for all that others have here.
-        ahead = min(self.requests + requests, own_requests * callers)
+        # Callers are served in turn, and light work before heavy work, so nobody waits for all that others have here.
+        waiting = self.requests if flow.heavy else self.requests - self._heavy_requests
+        ahead = min(waiting + requests, own_requests * callers)
         late = ahead > self._always and self._wait(ahead) > self._max_seconds
         return late or self.requests + requests > max_requests or self.tokens + tokens > max_tokens
 
