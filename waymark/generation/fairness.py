@@ -30,24 +30,23 @@ class Shares:
 
     def __init__(self) -> None:
         self._served: dict[Flow, float] = {}
-        self._last: Flow | None = None
-        """Which was served last."""
+        self._last = 0.0
+        """The counter of the flow that was charged last."""
 
     def next(self, waiting: Collection[Flow]) -> Flow:
         """Which of these flows is served next; of equal ones the first. `waiting` is not empty."""
-        last = self._served.get(self._last, 0.0) if self._last else 0.0
-        floor = min((self._served[flow] for flow in waiting if flow in self._served), default=last)
+        floor = min((self._served[flow] for flow in waiting if flow in self._served), default=self._last)
         for flow in waiting:
             self._served[flow] = max(floor, self._served.get(flow, floor))
         chosen = min(waiting, key=self._served.__getitem__)
         if len(self._served) > len(waiting):
             self._forget(waiting, self._served[chosen])
-        self._last = chosen
         return chosen
 
     def charge(self, flow: Flow, cost: float) -> None:
         """So much was done for a flow."""
-        self._served[flow] = self._served.get(flow, 0.0) + cost * (HEAVY_WEIGHT if flow.heavy else 1)
+        self._last = self._served.get(flow, 0.0) + cost * (HEAVY_WEIGHT if flow.heavy else 1)
+        self._served[flow] = self._last
 
     def _forget(self, waiting: Collection[Flow], floor: float) -> None:
         """Drop flows that wait for nothing and have no more than those that do; and the oldest of too many."""
