@@ -24,15 +24,13 @@ from collections.abc import Sequence
 
 from waymark.errors import (
     DeadlineExceeded,
-    EngineUnavailable,
     InputTooLarge,
     QueueFull,
-    ServiceError,
     ServiceUnavailable,
 )
 from waymark.generation import Encoded, Generation, Generator, Steps, to_the_end
 from waymark.generation.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
-from waymark.generation.fairness import Flow, Shares
+from waymark.generation.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
 from waymark.generation.queueing import (
     Answer,
     Group,
@@ -46,17 +44,10 @@ from waymark.generation.queueing import (
     prompts_of,
     queries_of,
 )
-from waymark.generation.settling import closing, settle_soon, too_late
+from waymark.generation.settling import NOT_THE_WORK, closing, settle_soon, too_late
 
 __all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "Room", "Work"]
 
-_HEAVY = 4
-"""What is submitted together and costs more than this part of a batch's tokens is heavy, and waits in a queue apart.
-Batches of heavy work are no larger than that part while there is light work."""
-_RECENTLY_SECONDS = 1.0
-"""How long light work is expected to come again."""
-_NOT_THE_WORK = (ServiceError, EngineUnavailable)
-"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
@@ -95,7 +86,7 @@ class Batcher:
         self._observer = observer or Observer()
         self._costs = costs or CostModel()
         self._max_cost = max_cost
-        self._light_cost = max_batch_tokens // _HEAVY
+        self._light_cost = max_batch_tokens // HEAVY_PART
         self._light_came = -math.inf
         self._arrivals: dict[Flow, deque[Ticket]] = {}
         self._arrival_shares, self._shares = Shares(), Shares()
@@ -300,7 +291,7 @@ class Batcher:
 
     def _fail(self, batch: Sequence[Ticket], error: Exception) -> None:
         """A batch failed: find out whose fault it was by running its requests one by one."""
-        if len(batch) == 1 or isinstance(error, _NOT_THE_WORK):
+        if len(batch) == 1 or isinstance(error, NOT_THE_WORK):
             settle_soon([(ticket, error) for ticket in batch])
             return
         _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
@@ -408,7 +399,7 @@ class Batcher:
         batch: list[Ticket] = [oldest]
         rows, longest = oldest.rows, oldest.length
         # Light work that comes while this batch runs waits for all of it.
-        is_beside = flow.heavy and time.monotonic() - self._light_came < _RECENTLY_SECONDS
+        is_beside = flow.heavy and time.monotonic() - self._light_came < RECENTLY_SECONDS
         most_tokens = self._light_cost if is_beside else self._max_batch_tokens
         for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
             if ticket is oldest:

@@ -14,6 +14,11 @@ from typing import NamedTuple
 
 HEAVY_WEIGHT = 4
 """A second of heavy work is charged as so many: beside light work that fills the model, heavy work gets a fifth."""
+HEAVY_PART = 4
+"""What is submitted together and costs more than this part of a batch's tokens is heavy, and waits in a queue apart.
+Batches of heavy work are no larger than that part while there is light work."""
+RECENTLY_SECONDS = 1.0
+"""How long light work is expected to come again."""
 _REMEMBERED = 1_024
 """Flows that wait for nothing whose counters are kept, since they may be back at once."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from waymark.errors import DeadlineExceeded, ServiceUnavailable
+from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, ServiceUnavailable
 from waymark.generation.queueing import Answer, Ticket
 
+NOT_THE_WORK = (ServiceError, EngineUnavailable)
+"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
 _SETTLED_AT_ONCE = 4
 """Answers that the event loop sends before it looks for new requests again."""
 
