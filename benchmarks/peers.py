@@ -11,13 +11,14 @@ its latency at one. The ratios stand last.
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -61,18 +62,17 @@ def litserve(python: Path, log: Path) -> Iterator[str]:
             [str(python), "-m", "benchmarks.peer_litserve", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         try:
             _wait(url, process, log)
             yield f"{url}/v1/action"
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # Its workers outlive it, so the whole group is ended.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
