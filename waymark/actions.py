@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from waymark.errors import UnparsableAction
 
@@ -54,8 +54,8 @@ class Row:
     verb: str
     pattern: str
     aliases: tuple[str, ...] = ()
-    argument: str = r"\S.*?"
-    """What an object may look like."""
+    argument: Literal["number"] | None = None
+    """What an object may look like; null: anything."""
 
     @property
     def arity(self) -> int:
@@ -70,7 +70,7 @@ GRAMMAR: Final = (
     Row("TASK", "task"),
     Row("WAIT", "wait"),  # ten iterations, 11 moves
     Row("WAIT1", "wait1"),  # one iteration, 2 moves
-    Row("CHOOSE", "{}", argument=r"\d+"),  # answers an ambiguous request
+    Row("CHOOSE", "{}", argument="number"),  # answers an ambiguous request
     Row("LOOK", "look at {}", ("look on {}",)),
     Row("LOOK_IN", "look in {}"),
     Row("EXAMINE", "examine {}"),  # as LOOK to the simulator; the oracle tells them apart
@@ -116,32 +116,80 @@ GRAMMAR: Final = (
 )
 
 _FORBIDDEN = "reset task"
-_FORMAL = re.compile(r"([A-Z][A-Z0-9_]*)\((.*)\)")
+_FORMAL = re.compile(r"\A([A-Z][A-Z0-9_]*)\((.*)\)\Z")
+_NUMBER = re.compile(r"\d+")
+_WHOLE_NAMES = ("door", "inclined plane")
+"""Words that the object goes on after, so that no cut is made behind them."""
+_CONTAINING = " containing "
+_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
-_WHOLE_NAME = r"(?<!\bdoor)(?<!\binclined plane)"
-_UP_TO_FIRST, _UP_TO_LAST = rf"\S.*?{_WHOLE_NAME}", rf"\S.*{_WHOLE_NAME}"
-_VESSEL = r"\S.*? containing .+"
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One way to read an action, in time in proportion to its text."""
+
+    row: Row
+    opening: str
+    """What the text begins with; all of it, for an action without objects."""
+    middle: str = ""
+    """What stands between two objects."""
+    last: bool = False
+    """Cut at the last place that fits, not at the first."""
+    whole: bool = False
+    """Not behind one of `_WHOLE_NAMES`."""
+    vessel: bool = False
+    """The second object must be `… containing …`."""
+
+    def read(self, text: str, lowered: str) -> tuple[str, ...] | None:
+        """The objects, as the text spells them; None when it does not read so. `lowered` has the same length."""
+        if not self.row.arity:
+            return () if lowered == self.opening else None
+        begin = len(self.opening)
+        if not lowered.startswith(self.opening) or len(text) == begin:
+            return None
+        if not self.middle:
+            return (text[begin:],) if self.row.argument is None or _NUMBER.fullmatch(text) else None
+        place = self._cut(lowered, begin + 1)
+        return None if place is None else (text[begin:place], text[place + len(self.middle) :])
+
+    def _cut(self, lowered: str, begin: int) -> int | None:
+        end = len(lowered) - 1
+        if self.vessel:
+            end = min(end, lowered.rfind(_CONTAINING) - 1)
+        find = lowered.rfind if self.last else lowered.find
+        place = find(self.middle, begin, end)
+        while place >= 0 and self.whole and _is_within_name(lowered, place):
+            place = find(self.middle, *((begin, place + len(self.middle) - 1) if self.last else (place + 1, end)))
+        return place if place >= 0 else None
 
 
-def _compile(row: Row) -> Iterator[re.Pattern[str]]:
-    """A row's patterns as regular expressions, in the order in which they are tried."""
+def _is_within_name(lowered: str, place: int) -> bool:
+    """Whether what stands before a place is the beginning of a longer name."""
+    for name in _WHOLE_NAMES:
+        if lowered.endswith(name, 0, place):
+            before = lowered[place - len(name) - 1 : place - len(name)]
+            if not (before.isalnum() or before == "_"):
+                return True
+    return False
 
-    def expression(pattern: str, *objects: str) -> re.Pattern[str]:
-        return re.compile(pattern.format(*(f"({one})" for one in objects)), re.IGNORECASE)
 
-    if row.arity == 2:
-        first = _UP_TO_FIRST if row.verb == "USE" else _UP_TO_LAST
-        yield expression(row.pattern, first, row.argument)
-        yield expression(row.pattern, row.argument, row.argument)
-        for alias in row.aliases:
-            yield expression(alias, first, _VESSEL)
-            yield expression(alias, first, row.argument)
-    else:
+def _readers(row: Row) -> Iterator[_Reader]:
+    """The ways to read a row, in the order in which they are tried."""
+    if row.arity < 2:
         for pattern in (row.pattern, *row.aliases):
-            yield expression(pattern, *[row.argument] * row.arity)
+            yield _Reader(row, pattern.replace("{}", ""))
+        return
+    last = row.verb != "USE"
+    opening, middle, _ = row.pattern.split("{}")
+    yield _Reader(row, opening, middle, last=last, whole=True)
+    yield _Reader(row, opening, middle)
+    for alias in row.aliases:
+        opening, middle, _ = alias.split("{}")
+        yield _Reader(row, opening, middle, last=last, whole=True, vessel=True)
+        yield _Reader(row, opening, middle, last=last, whole=True)
 
 
-_READERS = tuple((row, tuple(_compile(row))) for row in GRAMMAR)
+_READERS = tuple(reader for row in GRAMMAR for reader in _readers(row))
 _PATTERNS = {(row.verb, row.arity): row.pattern for row in GRAMMAR}
 
 
@@ -154,10 +202,11 @@ def parse(text: str) -> Action:
     if words.lower() == _FORBIDDEN:
         raise UnparsableAction(f"{_FORBIDDEN!r} would restart the episode.", remedy="It is never offered or executed.")
     if SEPARATOR not in words:
-        for row, patterns in _READERS:
-            for pattern in patterns:
-                if found := pattern.fullmatch(words):
-                    return Action(row.verb, found.groups())
+        lowered = words.lower() if words.isascii() else words.translate(_LOWER)
+        for reader in _READERS:
+            objects = reader.read(words, lowered)
+            if objects is not None:
+                return Action(reader.row.verb, objects)
     raise UnparsableAction(
         f"{text!r} is no action of the environment.", remedy="Actions look like `pick up thermometer`."
     )

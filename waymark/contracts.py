@@ -229,7 +229,7 @@ class CheckpointInfo(Contract):
 
 
 class ServiceLimits(Contract):
-    """What a service admits; over it 413 or 422 that names the field, over the last three 429."""
+    """What a service admits; over it 413 or 422 that names the field, over those of the queue 429."""
 
     items: int
     """Requests in one list."""
@@ -245,9 +245,12 @@ class ServiceLimits(Contract):
     queue: int
     """Requests that may wait."""
     queue_tokens: int
-    """Tokens that may wait."""
+    """Tokens that what waits may cost."""
     queue_seconds: float
     """How long a request may have to wait, at the pace of the moment."""
+    request_tokens: int | None = None
+    """What one request, or one list, may cost: prompt tokens, answers of full length, and candidates with their prompt
+    each time that the engine reads it. Over it 413. Null: the server does not say."""
 
 
 class ServiceInfo(Contract):

@@ -13,10 +13,11 @@ does a repair choose a box: what is put into the wrong one ends it as well.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
-from functools import lru_cache
 
 from waymark import actions
+from waymark.caching import ByteCache
 from waymark.errors import UnparsableAction
 from waymark.stakes import BOX
 from waymark.state import OTHER_AGES
@@ -42,6 +43,8 @@ _ROOMS = (
 _FOCUS_WORDS = frozenset(("focus", "on", "in", "to"))
 _NO_LETTER = re.compile(r"[^A-Za-z0-9 ]+")
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
+_CACHE_BYTES = 4_000_000
+"""Of each of two caches: some 10,000 actions."""
 _FOCUS, _USE = "FOCUS", "USE"
 _UNTELLING = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
@@ -118,14 +121,16 @@ def most_similar(
     return _NO_LETTER.sub("", ranked[0])
 
 
-@lru_cache(maxsize=10_000)
-def _reading(text: str) -> actions.Action:
+def _read(text: str) -> actions.Action:
     """The action that a text stands for, in lower case; equal for texts that the simulator reads alike."""
     try:
         action = actions.parse(text.lower())
     except UnparsableAction:
         return actions.Action("", (text.lower(),))
     return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
+
+
+_reading = ByteCache(_read, _CACHE_BYTES, lambda action: sum(map(sys.getsizeof, (action.verb, *action.args))))
 
 
 def _stakes_the_same(proposal: str, action: str) -> bool:
@@ -160,7 +165,9 @@ def _telling(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[a-z0-9]+", text)) - _UNTELLING
 
 
-@lru_cache(maxsize=10_000)
-def _words(text: str) -> frozenset[str]:
+def _told(text: str) -> frozenset[str]:
     """The words of an action's objects that tell something."""
     return _telling(" ".join(_reading(text).args))
+
+
+_words = ByteCache(_told, _CACHE_BYTES, lambda words: sys.getsizeof(words) + sum(map(sys.getsizeof, words)))

@@ -11,7 +11,7 @@ from waymark.environment import SOLVED
 BOX = re.compile(r"\b[a-z]+ box\b")
 """A box as tasks, scenes and actions name it."""
 _FOCUS = ("focus_on(", "focus on ")
-_INTO_BOX = re.compile(r"move[( ].* box\)?")
+_INTO_BOX = re.compile(r"\Amove[( ].* box\)?")
 _ASKS_DEGREES, _READS_DEGREES = "degrees celsius", "use thermometer on "
 
 

@@ -23,8 +23,9 @@ OTHER_THINGS = ("box", "juice", "paint", "cream", "cup")
 """Words that make another thing of the name before them: an orange box is no orange."""
 OTHER_AGES = ("tree", "plant", "seed")
 """Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
-_ROOM = re.compile(r"(?:room|location) is called the ([a-z ]+)\.", re.IGNORECASE)
-_READING = re.compile(r"-?\d+ degrees|\d+ ticks")
+_ROOM = re.compile(r"(?:room|location) is called the ", re.IGNORECASE)
+_NAME = re.compile(r"[a-z ]+", re.IGNORECASE)
+_READING = re.compile(r"-?(?<!\d)\d+ degrees|(?<!\d)\d+ ticks")
 _WALKED = "move to the "
 _NAMED = "This room is called the "
 _LONGEST_NAME = 500
@@ -80,7 +81,13 @@ class StateFold:
 def room_of(look: str) -> str | None:
     """The room that a look describes, as prompts say it (`greenhouse`, never `green house`)."""
     found = _ROOM.search(look)
-    return canonical(found.group(1)) if found else None
+    while found:
+        name = _NAME.match(look, found.end())
+        if name and look.startswith(".", name.end()):
+            return canonical(name.group())
+        # What begins within this run of letters ends where it does.
+        found = _ROOM.search(look, name.end() if name else found.end())
+    return None
 
 
 def holds(text: str, vessel: str, thing: str) -> bool:

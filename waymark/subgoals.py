@@ -62,7 +62,7 @@ class _Path:
 
 
 _HEATERS = ("stove", "blast furnace", "oven")
-_ANIMAL_STAGES = re.compile(r"life stages of the (?!.* plant)")
+_STAGES = "life stages of the "
 _LONGEST_WAIT = 5
 """Longer waits are several sub-goals, so that somebody looks up in between."""
 _Rule = Callable[[_Path], tuple[str, int] | None]
@@ -98,7 +98,7 @@ def _walk(path: _Path) -> tuple[str, int] | None:
 
 def _fill(path: _Path) -> tuple[str, int] | None:
     """A container put under a running tap and taken back."""
-    found = re.match(r"move (.+) to sink$", path.action())
+    found = re.match(r"^move (.+) to sink$", path.action())
     if not found or [path.action(1), path.action(2)] != ["activate sink", "deactivate sink"]:
         return None
     container = _bare(found.group(1))
@@ -121,7 +121,7 @@ def _water(path: _Path) -> tuple[str, int] | None:
 
 def _heat(path: _Path) -> tuple[str, int] | None:
     """Something put on a device, which is switched on unless it is on already."""
-    found = re.match(r"move (.+) to (.+)$", path.action())
+    found = re.match(r"^move (.+) to (.+)$", path.action())
     if not found:
         return None
     switched = path.action(1) == f"activate {found.group(2)}"
@@ -132,8 +132,8 @@ def _heat(path: _Path) -> tuple[str, int] | None:
 
 def _cool(path: _Path) -> tuple[str, int] | None:
     """Something put into a freezer, which is opened first if need be."""
-    opened = 1 if re.match(r"open .*(freezer|fridge)$", path.action()) else 0
-    found = re.match(r"move (.+) to (.*(?:freezer|fridge))$", path.action(opened))
+    opened = 1 if re.match(r"^open .*(freezer|fridge)$", path.action()) else 0
+    found = re.match(r"^(?=.*(?:freezer|fridge)$)move (.+) to (.*(?:freezer|fridge))$", path.action(opened))
     return (_call("cool", _bare(found.group(1)), found.group(2)), opened + 1) if found else None
 
 
@@ -152,7 +152,7 @@ def _monitor(path: _Path) -> tuple[str, int] | None:
 
 def _time(path: _Path) -> tuple[str, int] | None:
     """A block let slide down a plane against the stopwatch."""
-    found = re.match(r"move block to (.+)$|move .*block to (.+)$|move brick to (.+)$", path.action())
+    found = re.match(r"^(?:move block to (.+)|move .*block to (.+)|move brick to (.+))$", path.action())
     if not found or not path.action(1).startswith("activate stopwatch"):
         return None
     length = 2 + path.run("look at ", "wait", offset=2)
@@ -191,7 +191,8 @@ def _wait(path: _Path) -> tuple[str, int] | None:
         length += 1
     after, before = path.action(length), path.action(-1) if path.at else ""
     if after.startswith("focus on ") and before.startswith("focus on "):
-        if _ANIMAL_STAGES.search(path.task):
+        _, stages, living = path.task.rpartition(_STAGES)
+        if stages and " plant" not in living:  # an animal's
             return _call("wait_for_change", before.removeprefix("focus on ")), length
         return _call("wait_for", after.removeprefix("focus on ")), length
     treated = re.match(r"pick up (.+)", after)
@@ -274,7 +275,7 @@ def most_actions(subgoal: str) -> int:
 
 
 _MATTER = r"(solid |liquid |)"
-_WATCHED = re.compile(rf"monitor_temperature\({_MATTER}(.+), \w+\)")
+_WATCHED = re.compile(rf"^monitor_temperature\({_MATTER}(.+), \w+\)$")
 _READ = re.compile(rf"use thermometer on {_MATTER}(.+)")
 
 

@@ -147,6 +147,7 @@ async def test_info_shows_every_limit() -> None:
         max_queue=7,
         max_queue_tokens=8,
         max_queue_seconds=9.5,
+        max_request_tokens=10,
     )
     async with asking("executor", settings, default=says("look around")) as client:
         info = ServiceInfo.model_validate_json((await client.get("/info")).content)
@@ -160,6 +161,7 @@ async def test_info_shows_every_limit() -> None:
         "queue": 7,
         "queue_tokens": 8,
         "queue_seconds": 9.5,
+        "request_tokens": 10,
     }
 
 

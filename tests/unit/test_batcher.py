@@ -217,7 +217,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, g
         Query("f", candidates=("f 1", "f 0")),
     ]
     tasks = [ask(batcher, query) for query in queries]
-    await tokenised(room, 6)
+    await tokenised(room, 12)
     generator.gate.set()
     await busy
     answers = [(await task)[0] for task in tasks]
@@ -388,7 +388,7 @@ async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_
             raise RuntimeError("a fault of the metrics")
 
     forgetful = Forgetful(lambda prompt: [(prompt, -1.0)])
-    limits = {"max_batch": 9, "max_batch_tokens": 99, "max_input_tokens": 99}
+    limits: dict[str, Any] = {"max_batch": 9, "max_batch_tokens": 99, "max_input_tokens": 99}
     batcher = Batcher(forgetful, room, observer=Failing(), **limits)
     batcher.start()
     with pytest.raises(ValueError, match="zip"):

@@ -6,6 +6,7 @@ engine lives in a module of its own that alone imports its library: `scripted`, 
 
 from __future__ import annotations
 
+import collections.abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -56,6 +57,10 @@ Prompt = str | Encoded
 """A prompt, or what the same engine's `encode` has made of it."""
 
 
+Steps = collections.abc.Generator[int, None, list[Generation]]
+"""Scoring that is done a step at a time: tokens read at each, and in the end the generations."""
+
+
 class Generator(Protocol):
     """A loaded checkpoint. Not thread-safe: one thread at a time calls it, but `encode` may run beside. Batches may
     mix lengths.
@@ -96,9 +101,33 @@ class Generator(Protocol):
         """The `n` best of each prompt's own candidates, None: all, with their log-probabilities, best mean first."""
         ...
 
+    @property
+    def rereads_prompt(self) -> bool:
+        """Whether scoring reads the prompt again for each candidate: what scoring costs depends on it."""
+        ...
+
+    def score_in_steps(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> Steps:
+        """`score` in steps of some tenths of a second at most, between which the engine may be asked other things.
+
+        Yields how many tokens the model has read since the last step, and returns the generations.
+        """
+        ...
+
     def close(self) -> None:
         """Free what is held. Idempotent."""
         ...
+
+
+def to_the_end(steps: Steps) -> list[Generation]:
+    """What all steps return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            generations: list[Generation] = done.value
+            return generations
 
 
 @runtime_checkable

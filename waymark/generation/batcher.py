@@ -2,12 +2,14 @@
 
     event loop          submit: a place in the room of what may wait, or QueueFull at once
     tokenising thread   writes and tokenises what waits, while the model runs the batch before
-    model thread        the oldest that is tokenised, with those nearest to it in length that came soon after it
+    model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with that of others
+                        that is nearest to it in length and came soon after it
 
 Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
-company, at most `max_wait` seconds since it came. A batch at which the engine fails is run again one by one, so that
-one request fails nobody else's. Whoever goes away or passes a deadline gives up the place, and
-what is not in the model by then never gets there.
+company, at most `max_wait` seconds since it came. Scoring many candidates is done in steps, and other work goes between
+them. A batch at which the engine fails is run again one by one, so that one request fails nobody else's. Whoever goes
+away or passes a deadline gives up the place; what is not in the model by then never gets there, and scoring ends with
+the step that runs.
 """
 
 from __future__ import annotations
@@ -17,197 +19,49 @@ import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Literal
+from collections import Counter, deque
+from collections.abc import Sequence
 
 from waymark.errors import (
     DeadlineExceeded,
-    EngineUnavailable,
     InputTooLarge,
     QueueFull,
-    ServiceError,
     ServiceUnavailable,
 )
-from waymark.generation import Encoded, Generation, Generator
+from waymark.generation import Encoded, Generation, Generator, Steps, to_the_end
+from waymark.generation.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
+from waymark.generation.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
+from waymark.generation.queueing import (
+    Answer,
+    Group,
+    Job,
+    Loss,
+    Observer,
+    Query,
+    Room,
+    Ticket,
+    Work,
+    prompts_of,
+    queries_of,
+)
+from waymark.generation.settling import NOT_THE_WORK, closing, settle_soon, too_late
 
-Loss = Literal["full", "deadline", "gone", "closing"]
-"""Why work was not answered: refused for want of room, too late, its caller went away, or the service ends."""
+__all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "Room", "Work"]
 
-CHARACTERS_A_TOKEN = 4
-"""Of ordinary text, to say how much room a prompt takes before it is tokenised."""
-_NOT_THE_WORK = (ServiceError, EngineUnavailable)
-"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
-_MEMORY = 0.9
-"""What the pace of a batch weighs when the next one is done."""
-_SETTLED_AT_ONCE = 4
-"""Answers that the event loop sends before it looks for new requests again."""
 _CHOICE = 2
 """Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
 rare length would be chosen late, and get its answer when nobody wants it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a model is asked: `n` answers to a prompt, or the `n` best of its `candidates`."""
-
-    prompt: str
-    n: int = 1
-    candidates: tuple[str, ...] | None = None
-
-    @property
-    def kind(self) -> int:
-        """What can share a batch: equal `n`, below 0 for scoring."""
-        return self.n if self.candidates is None else -self.n
-
-    @property
-    def rows(self) -> int:
-        """How many answers the model follows at once for it."""
-        return self.n if self.candidates is None else max(1, len(self.candidates))
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One query as a caller hands it in: not written yet, so that rendering does not hold the event loop."""
-
-    write: Callable[[], Query]
-    """Called once, in the tokenising thread. What it raises reaches the caller."""
-    tokens: int
-    """About how many the prompt has: the room that it takes until it is tokenised."""
-    field: str = "prompt"
-    """Where the prompt stands in the request, for errors."""
-
-    @classmethod
-    def of(cls, query: Query) -> Work:
-        """A query that is written already."""
-        return cls(write=lambda: query, tokens=len(query.prompt) // CHARACTERS_A_TOKEN)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one piece of work, and its times in milliseconds."""
-
-    query: Query
-    generation: Generation
-    queue_ms: float
-    """Waiting, for the tokeniser and for a place in a batch."""
-    tokenise_ms: float
-    """Rendering and tokenising."""
-    model_ms: float
-    """Of the whole batch."""
-
-
-class Observer:
-    """Is told what happens, on whatever thread it happens. This one does not care; metrics do."""
-
-    def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
-        """A batch went through the model, which read `padded_tokens` input tokens, padding included."""
-
-    def lost(self, loss: Loss, count: int) -> None:
-        """So much work was given up without an answer."""
-
-
-class Room:
-    """What may wait in a service, all of its models together: so many requests with so many tokens. Thread-safe.
-
-    Nor may more wait than is answered within `max_seconds` at the pace so far, so that those who are admitted get
-    their answers while they still want them; but `always` requests may in any case. An empty room takes any one
-    request, however long.
-    """
-
-    def __init__(self, max_requests: int, max_tokens: int, *, max_seconds: float = math.inf, always: int = 0) -> None:
-        self._max_requests = max_requests
-        self._max_tokens = max_tokens
-        self._max_seconds = max_seconds
-        self._always = always
-        self._lock = threading.Lock()
-        self._served = self._seconds = 0.0
-        """Of late: requests, and how long they took."""
-        self.requests = 0
-        self.tokens = 0
-
-    def check(self) -> None:
-        """Raise QueueFull if not even one more request fits: asked before any work is done for it."""
-        if self._is_over(self.requests + 1, self.tokens + 1):
-            raise self._full()
-
-    def enter(self, requests: int, tokens: int) -> None:
-        """Take so much room. Raises QueueFull, which estimates from the pace so far when there will be some."""
-        with self._lock:
-            if self.requests and self._is_over(self.requests + requests, self.tokens + tokens):
-                raise self._full()
-            self.requests += requests
-            self.tokens += tokens
-
-    def resize(self, tokens: int) -> None:
-        """A request turned out to be so many tokens longer (or shorter, below zero) than it was taken for."""
-        with self._lock:
-            self.tokens += tokens
-
-    def leave(self, tokens: int) -> None:
-        """A request of so many tokens does not wait any more."""
-        with self._lock:
-            self.requests -= 1
-            self.tokens -= tokens
-
-    def served(self, requests: int, seconds: float) -> None:
-        """So many requests took so long together: the pace at which the room empties."""
-        self._served = _MEMORY * self._served + requests
-        self._seconds = _MEMORY * self._seconds + seconds
-
-    def _is_over(self, requests: int, tokens: int) -> bool:
-        late = requests > self._always and self._wait(requests) > self._max_seconds
-        return late or requests > self._max_requests or tokens > self._max_tokens
-
-    def _wait(self, requests: int) -> float:
-        """Seconds until so many requests are answered, at the pace so far; 0 as long as it is not known."""
-        return requests * self._seconds / self._served if self._served else 0.0
-
-    def _full(self) -> QueueFull:
-        return QueueFull(
-            f"{self.requests} requests with {self.tokens} tokens wait already, for about "
-            f"{self._wait(self.requests):.1f} s.",
-            remedy="Send the request again later.",
-            retry_seconds=max(1, math.ceil(self._wait(self.requests))),
-        )
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    work: Work
-    future: asyncio.Future[Answer]
-    expires: float
-    """On the monotonic clock."""
-    tokens: int
-    """The room that it takes."""
-    admitted: float = field(default_factory=time.monotonic)
-    query: Query | None = None
-    encoded: Encoded | None = None
-    tokenise_seconds: float = 0.0
-
-    @property
-    def length(self) -> int:
-        """Tokens that the model will read for each row."""
-        assert self.encoded is not None
-        return len(self.encoded.ids)
-
-    @property
-    def rows(self) -> int:
-        assert self.query is not None
-        return self.query.rows
 
 
 class Batcher:
     """Owns a generator and two threads. `submit` is called on one event loop, `start` and `close` from anywhere.
 
     A batch has at most `max_batch` requests and, padding included, `max_batch_tokens` input tokens for all rows that
-    the model follows; a single request may be over that. A prompt of more than `max_input_tokens` is refused.
+    the model follows; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so is
+    what is submitted together and costs more than `max_cost`, as `costs` has it.
     """
 
     def __init__(
@@ -219,6 +73,8 @@ class Batcher:
         max_batch_tokens: int,
         max_input_tokens: int,
         max_wait: float = 0.005,
+        costs: CostModel | None = None,
+        max_cost: float = math.inf,
         observer: Observer | None = None,
     ) -> None:
         self._generator = generator
@@ -228,8 +84,15 @@ class Batcher:
         self._max_input_tokens = max_input_tokens
         self._max_wait = max_wait
         self._observer = observer or Observer()
-        self._arrivals: deque[_Ticket] = deque()
-        self._waiting: dict[_Ticket, None] = {}
+        self._costs = costs or CostModel()
+        self._max_cost = max_cost
+        self._light_cost = max_batch_tokens // HEAVY_PART
+        self._light_came = -math.inf
+        self._arrivals: dict[Flow, deque[Ticket]] = {}
+        self._arrival_shares, self._shares = Shares(), Shares()
+        self._jobs: dict[Flow, Job] = {}
+        """Begun and not done, one for each flow. Only the model's thread uses it."""
+        self._waiting: dict[Ticket, None] = {}
         """All that has a place and is not in the model yet, oldest first."""
         self._next_expiry = math.inf
         """No deadline of what waits is earlier."""
@@ -257,15 +120,15 @@ class Batcher:
                 f"The thread {dead[0]!r} of a model has died.", remedy="Start the service again, and report its log."
             )
 
-    async def submit(self, works: Sequence[Work], *, within: float | None = None) -> list[Answer]:
+    async def submit(self, works: Sequence[Work], *, within: float | None = None, caller: str = "") -> list[Answer]:
         """The answers to some work, admitted as a whole or not at all.
 
-        `within` is a deadline in seconds. Raises QueueFull, DeadlineExceeded, InputTooLarge, ServiceUnavailable when
-        closing, and what writing the work or the generator raises.
+        `within` is a deadline in seconds; callers share the model fairly. Raises QueueFull, DeadlineExceeded,
+        InputTooLarge, ServiceUnavailable when closing, and what writing the work or the generator raises.
         """
-        tickets: list[_Ticket] = []
+        tickets: list[Ticket] = []
         try:
-            tickets = self._admit(works, within)
+            tickets = self._admit(works, within, caller)
             async with asyncio.timeout(within):
                 if len(tickets) == 1:
                     return [await tickets[0].future]
@@ -278,7 +141,7 @@ class Batcher:
             raise
         except (TimeoutError, DeadlineExceeded) as error:
             self._observer.lost("deadline", len(works))
-            raise _too_late(within) from error
+            raise too_late(within) from error
         except asyncio.CancelledError:
             self._observer.lost("gone", len(works))
             raise
@@ -300,7 +163,7 @@ class Batcher:
                 self._leave(ticket)
             self._arrived.notify()
             self._tokenised.notify()
-        _settle_soon([(ticket, _closing()) for ticket in given_up])
+        settle_soon([(ticket, closing()) for ticket in given_up])
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(_LAST_BATCH_SECONDS)
@@ -309,25 +172,38 @@ class Batcher:
 
     # --- the room -------------------------------------------------------------------------------------------------
 
-    def _admit(self, works: Sequence[Work], within: float | None) -> list[_Ticket]:
+    def _admit(self, works: Sequence[Work], within: float | None, caller: str) -> list[Ticket]:
         loop = asyncio.get_running_loop()
         expires = math.inf if within is None else time.monotonic() + within
-        tickets = [_Ticket(work, loop.create_future(), expires, work.tokens) for work in works]
+        costs = [self._expected(work) for work in works]
+        group = Group(sum(costs))
+        check_cost(group.cost, self._max_cost, works[0].cost_field if len(works) == 1 else "")
+        flow = Flow(caller, heavy=group.cost > self._light_cost)
+        tickets = [
+            Ticket(work, loop.create_future(), expires, cost, flow, group)
+            for work, cost in zip(works, costs, strict=True)
+        ]
         with self._lock:
             if self._closing:
-                raise _closing()
-            self._room.enter(len(tickets), sum(ticket.tokens for ticket in tickets))
+                raise closing()
+            self._room.enter(len(tickets), group.cost, flow)
+            if not flow.heavy:
+                self._light_came = tickets[0].admitted
             self._waiting.update(dict.fromkeys(tickets))
             self._next_expiry = min(self._next_expiry, expires)
-            self._arrivals.extend(tickets)
+            self._arrivals.setdefault(flow, deque()).extend(tickets)
             self._arrived.notify()
         return tickets
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def _expected(self, work: Work) -> int:
+        """What work is taken to cost before it is tokenised."""
+        return self._costs.of(work.tokens, work.n, work.candidates, work.candidate_characters // CHARACTERS_A_TOKEN)
+
+    def _leave(self, ticket: Ticket) -> None:
         """Give the ticket's place back, once. With the lock held."""
         if ticket in self._waiting:
             del self._waiting[ticket]
-            self._room.leave(ticket.tokens)
+            self._room.leave(ticket.cost, ticket.flow)
 
     def _drop_expired(self) -> None:
         """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
@@ -338,7 +214,7 @@ class Batcher:
         for ticket in late:
             self._leave(ticket)
         self._next_expiry = min((ticket.expires for ticket in self._waiting), default=math.inf)
-        _settle_soon([(ticket, _too_late(None)) for ticket in late])
+        settle_soon([(ticket, too_late(None)) for ticket in late])
 
     # --- the tokenising thread ------------------------------------------------------------------------------------
 
@@ -348,32 +224,56 @@ class Batcher:
             try:
                 query = ticket.work.write()
                 encoded = self._encode(query, ticket.work)
+                cost = self._cost(query, encoded)
+                ticket.group.cost += cost - ticket.cost
+                check_cost(ticket.group.cost, self._max_cost, ticket.work.cost_field)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the work belongs to its caller
                 with self._lock:
+                    self._arrival_shares.charge(ticket.flow, time.monotonic() - started)
                     self._leave(ticket)
-                _settle_soon([(ticket, error)])
+                settle_soon([(ticket, error)])
                 continue
             with self._lock:
                 ticket.query, ticket.encoded = query, encoded
                 ticket.tokenise_seconds = time.monotonic() - started
+                self._arrival_shares.charge(ticket.flow, ticket.tokenise_seconds)
                 if ticket in self._waiting:
-                    self._room.resize(len(encoded.ids) - ticket.tokens)
-                    ticket.tokens = len(encoded.ids)
+                    self._room.resize(cost - ticket.cost, ticket.flow)
+                    ticket.cost = cost
                     self._tokenised.notify()
 
-    def _next_arrival(self) -> _Ticket | None:
-        """The oldest work that is not tokenised and still wanted; None when closing."""
+    def _next_arrival(self) -> Ticket | None:
+        """The oldest work that is not tokenised and still wanted, of the caller whose turn it is; None when closing."""
         with self._lock:
             while not self._closing:
                 self._drop_expired()
                 while self._arrivals:
-                    ticket = self._arrivals.popleft()
+                    flow = self._arrival_shares.next(self._arrivals)
+                    tickets = self._arrivals[flow]
+                    ticket = tickets.popleft()
+                    if not tickets:
+                        del self._arrivals[flow]
                     if ticket in self._waiting:
                         return ticket
                 self._arrived.wait()
         return None
 
+    def _cost(self, query: Query, encoded: Encoded) -> int:
+        """What a query costs. Candidates are tokenised for it only where it may be over the limit."""
+        texts = query.candidates or ()
+        prompt, characters = len(encoded.ids), sum(map(len, texts))
+        if not texts or self._costs.of(prompt, query.n, len(texts), characters + len(texts)) <= self._max_cost:
+            return self._costs.of(prompt, query.n, len(texts), characters // CHARACTERS_A_TOKEN + len(texts))
+        tokens = sum(len(one.ids) + one.truncated for one in self._generator.encode(texts))
+        return self._costs.of(prompt, query.n, len(texts), tokens)
+
     def _encode(self, query: Query, work: Work) -> Encoded:
+        if len(query.prompt) > self._max_input_tokens * MOST_CHARACTERS_A_TOKEN:
+            raise InputTooLarge(
+                f"The prompt has {len(query.prompt)} characters, over the limit of {self._max_input_tokens} tokens.",
+                remedy="Send fewer turns or shorter texts.",
+                field=work.field,
+            )
         encoded = self._generator.encode([query.prompt])[0]
         tokens = len(encoded.ids) + encoded.truncated
         if tokens > self._max_input_tokens:
@@ -387,82 +287,153 @@ class Batcher:
     # --- the model thread -----------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        while batch := self._next_batch():
-            error = self._run(batch)
-            if error is None:
-                continue
-            if len(batch) == 1 or isinstance(error, _NOT_THE_WORK):
-                _settle_soon([(ticket, error) for ticket in batch])
-                continue
-            _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
-            for ticket in batch:
-                if not ticket.future.done() and (error := self._run([ticket])):
-                    _settle_soon([(ticket, error)])
+        while turn := self._next_turn():
+            if isinstance(turn, Job):
+                self._advance(turn)
+            elif turn[0].query is not None and turn[0].query.candidates is not None:
+                self._advance(Job(turn, self._score(turn), time.monotonic()))
+            elif error := self._run(turn):
+                self._fail(turn, error)
+        for job in self._jobs.values():
+            settle_soon([(ticket, closing()) for ticket in job.batch])
 
-    def _run(self, batch: Sequence[_Ticket]) -> Exception | None:
+    def _fail(self, batch: Sequence[Ticket], error: Exception) -> None:
+        """A batch failed: find out whose fault it was by running its requests one by one."""
+        if len(batch) == 1 or isinstance(error, NOT_THE_WORK):
+            settle_soon([(ticket, error) for ticket in batch])
+            return
+        _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
+        for ticket in batch:
+            if not ticket.future.done() and (alone := self._run([ticket])):
+                settle_soon([(ticket, alone)])
+
+    def _run(self, batch: Sequence[Ticket]) -> Exception | None:
         """Answer a batch, or say what the engine raised at it."""
+        started = time.monotonic()
         try:
-            answers = self._answers(batch)
+            query = batch[0].query
+            assert query is not None
+            if query.candidates is None:
+                generations = self._generator.generate(prompts_of(batch), n=query.n)
+            else:
+                generations = to_the_end(self._score(batch))
+            self._answer(batch, generations, started, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
             return error
-        _settle_soon(list(zip(batch, answers, strict=True)))
-        began, self._free_since = self._free_since, time.monotonic()
-        self._room.served(len(batch), self._free_since - began)
-        self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+        self._charge(batch, time.monotonic() - started)
         return None
 
-    def _next_batch(self) -> list[_Ticket]:
-        """What the model does next; waits for it. Empty when closing."""
+    def _advance(self, job: Job) -> None:
+        """One step of scoring. It is given up once nobody waits for it."""
+        flow = job.batch[0].flow
+        self._jobs.pop(flow, None)
+        if all(ticket.future.done() for ticket in job.batch):
+            job.steps.close()
+            return
+        began = time.monotonic()
+        try:
+            next(job.steps)
+        except StopIteration as done:
+            job.seconds += time.monotonic() - began
+            try:
+                self._answer(job.batch, done.value, job.started, job.seconds, paced=not job.is_begun)
+            except Exception as error:  # noqa: BLE001 - an engine that forgets an answer has failed
+                self._fail(job.batch, error)
+            self._charge(job.batch, time.monotonic() - began)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
+            self._fail(job.batch, error)
+            return
+        job.seconds += time.monotonic() - began
+        job.is_begun = True
+        self._jobs[flow] = job
+        self._charge(job.batch, time.monotonic() - began)
+        with self._lock:
+            if all(ticket.encoded is None for ticket in self._waiting):
+                self._free_since = time.monotonic()  # nobody waited for this step
+
+    def _charge(self, batch: Sequence[Ticket], seconds: float) -> None:
+        """The model worked so long for a batch: each request is charged by what it costs."""
+        cost = sum(ticket.cost for ticket in batch) or 1
+        with self._lock:
+            for ticket in batch:
+                self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
+
+    def _next_turn(self) -> list[Ticket] | Job | None:
+        """What the model does next; waits for it. None when closing."""
         idle = False
         with self._lock:
             while not self._closing:
                 self._drop_expired()
                 ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
-                if not ready:
+                if not ready and not self._jobs:
                     idle = True
                     self._tokenised.wait()
                     self._free_since = time.monotonic()
                     continue
-                batch = self._company(ready)
-                patience = 0.0 if idle else ready[0].admitted + self._max_wait - time.monotonic()
-                if patience <= 0 or len(batch) < len(ready) or len(batch) == self._max_batch:
+                flows = dict.fromkeys([ticket.flow for ticket in ready])
+                flow = self._shares.next(flows | dict.fromkeys(self._jobs))
+                if job := self._jobs.get(flow):
+                    return job
+                batch, of_class = self._company(ready, flow)
+                oldest = next(ticket for ticket in ready if ticket.flow == flow)
+                patience = 0.0 if idle or self._jobs else oldest.admitted + self._max_wait - time.monotonic()
+                if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
                     for ticket in batch:
                         self._leave(ticket)
                     return batch
                 self._tokenised.wait(patience)
-        return []
+        return None
 
-    def _company(self, ready: Sequence[_Ticket]) -> list[_Ticket]:
-        """The oldest work and those of its kind that are nearest to it in length, within the limits; by length.
+    def _company(self, ready: Sequence[Ticket], flow: Flow) -> tuple[list[Ticket], int]:
+        """A flow's oldest work and what of its kind and class is nearest to it in length, within the limits, by length;
+        and how much there is of its class.
 
-        Chosen among the oldest alone, so that nobody is passed over for long.
+        Chosen among the oldest of each caller alone, so that nobody is passed over for long.
         """
-        oldest = ready[0]
+        of_class = [ticket for ticket in ready if ticket.flow.heavy == flow.heavy]
+        oldest = next(ticket for ticket in of_class if ticket.flow == flow)
         assert oldest.query is not None
         kind = oldest.query.kind
-        same = (ticket for ticket in ready if ticket.query is not None and ticket.query.kind == kind)
-        alike = list(islice(same, _CHOICE * self._max_batch))
-        batch: list[_Ticket] = []
-        rows = longest = 0
+        before: Counter[Flow] = Counter()
+        ranked: list[tuple[int, Ticket]] = []
+        for ticket in of_class:
+            if ticket.query is not None and ticket.query.kind == kind:
+                ranked.append((before[ticket.flow], ticket))
+                before[ticket.flow] += 1
+        if len(before) > 1:
+            ranked.sort(key=lambda one: one[0])
+        alike = [ticket for _, ticket in ranked[: _CHOICE * self._max_batch]]
+        batch: list[Ticket] = [oldest]
+        rows, longest = oldest.rows, oldest.length
+        # Light work that comes while this batch runs waits for all of it.
+        is_beside = flow.heavy and time.monotonic() - self._light_came < RECENTLY_SECONDS
+        most_tokens = self._light_cost if is_beside else self._max_batch_tokens
         for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
+            if ticket is oldest:
+                continue
             rows, longest = rows + ticket.rows, max(longest, ticket.length)
-            if batch and (len(batch) == self._max_batch or rows * longest > self._max_batch_tokens):
+            if len(batch) == self._max_batch or rows * longest > most_tokens:
                 break
             batch.append(ticket)
-        return sorted(batch, key=lambda one: one.length)
+        return sorted(batch, key=lambda one: one.length), len(of_class)
 
-    def _answers(self, batch: Sequence[_Ticket]) -> list[Answer]:
-        """Run the batch. Raises what the engine does, and ValueError where it forgets an answer."""
-        started = time.monotonic()
-        queries = [ticket.query for ticket in batch if ticket.query is not None]
-        prompts = [ticket.encoded for ticket in batch if ticket.encoded is not None]
-        if queries[0].candidates is None:
-            generations = self._generator.generate(prompts, n=queries[0].n)
-        else:
-            choices = [query.candidates or () for query in queries]
-            generations = self._generator.score(prompts, choices, n=queries[0].n)
-        seconds = time.monotonic() - started
-        return [
+    def _score(self, batch: Sequence[Ticket]) -> Steps:
+        queries = queries_of(batch)
+        choices = [query.candidates or () for query in queries]
+        return self._generator.score_in_steps(prompts_of(batch), choices, n=queries[0].n)
+
+    def _answer(
+        self,
+        batch: Sequence[Ticket],
+        generations: Sequence[Generation],
+        started: float,
+        seconds: float,
+        *,
+        paced: bool = True,
+    ) -> None:
+        """Hand the answers over. Raises ValueError where the engine forgot one. `paced`: others did not run between."""
+        answers = [
             Answer(
                 query=query,
                 generation=generation,
@@ -470,43 +441,16 @@ class Batcher:
                 tokenise_ms=ticket.tokenise_seconds * 1000,
                 model_ms=seconds * 1000,
             )
-            for ticket, query, generation in zip(batch, queries, generations, strict=True)
+            for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
         ]
+        settle_soon(list(zip(batch, answers, strict=True)))
+        if paced:
+            began, self._free_since = self._free_since, time.monotonic()
+            self._room.served(len(batch), self._free_since - began)
+        self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
 
     def _tell(self, answers: Sequence[Answer], padded_tokens: int) -> None:
         try:
             self._observer.ran(answers, padded_tokens)
         except Exception:  # noqa: BLE001 - the model's thread has others to serve
             _log.exception("The observer of a batch failed")
-
-
-def _settle_soon(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
-    """Hand outcomes over to the event loop that waits for them; callers that have gone are not missed."""
-    if outcomes:
-        with suppress(RuntimeError):  # the loop is closed, nobody waits
-            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes)
-
-
-def _settle(outcomes: Sequence[tuple[_Ticket, Answer | Exception]]) -> None:
-    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
-    rest = outcomes[_SETTLED_AT_ONCE:]
-    if rest:
-        rest[0][0].future.get_loop().call_soon(_settle, rest)
-    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
-        if ticket.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            ticket.future.set_exception(outcome)
-        else:
-            ticket.future.set_result(outcome)
-
-
-def _too_late(within: float | None) -> DeadlineExceeded:
-    limit = "" if within is None else f" of {within * 1000:.0f} ms"
-    return DeadlineExceeded(
-        f"No answer within the deadline{limit}.", remedy="Allow more time, or send fewer requests at once."
-    )
-
-
-def _closing() -> ServiceUnavailable:
-    return ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")

@@ -8,7 +8,7 @@ reading all (best-first search: Hart, Nilsson & Raphael, 1968).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 Answer = Sequence[int]
@@ -38,11 +38,32 @@ def best(read: Read, candidates: Sequence[Sequence[Answer]], n: int) -> list[lis
 
     One candidate of each prompt is read at once, as often as the hardest choice takes. Of equal ones the first wins.
     """
+    steps = best_in_steps(read, candidates, n)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: list[list[Ranked]] = done.value
+            return found
+
+
+def best_in_steps(
+    read: Read, candidates: Sequence[Sequence[Answer]], n: int
+) -> Generator[list[tuple[int, Answer]], None, list[list[Ranked]]]:
+    """As `best`; yields what was read after each reading that another one follows."""
     choices = [_Choice(answers, n) for answers in candidates]
-    while asked := [(number, wanted) for number, one in enumerate(choices) if (wanted := one.wanted()) is not None]:
+    asked = _wanted(choices)
+    while asked:
         for (number, answer), rows in zip(asked, read(asked), strict=True):
             choices[number].learn(answer, rows)
+        was_read, asked = asked, _wanted(choices)
+        if asked:
+            yield was_read
     return [one.found() for one in choices]
+
+
+def _wanted(choices: Sequence[_Choice]) -> list[tuple[int, Answer]]:
+    return [(number, wanted) for number, one in enumerate(choices) if (wanted := one.wanted()) is not None]
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ import numpy as np
 
 from waymark.checkpoint import Checkpoint
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
-from waymark.generation import Candidate, Encoded, Generation, Prompt
-from waymark.generation.best import Answer, Ranked, best
+from waymark.generation import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
+from waymark.generation.best import Answer, Ranked, best_in_steps
 from waymark.generation.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory
 
@@ -32,7 +32,13 @@ _BATCH_TOKENS = 512
 """Input tokens, padding included, of a small model's batch: wider ones leave the core's cache and gain nothing."""
 _WIDE_BATCH_TOKENS = 16_384
 """Of another model's batch, so that many long prompts, or many candidates to score, fit into memory."""
+_STEP_TOKENS = 4_096
+"""Input tokens of a step of scoring: some tenths of a second of a small model on two cores."""
 _AVX512 = {"avx512f", "avx512cd", "avx512dq", "avx512bw", "avx512vl", "avx512_vbmi2"}
+
+
+Ranks = Generator[int, None, list[list[Ranked]]]
+"""Ranking in steps: tokens read at each, and in the end each prompt's best."""
 
 
 class CTranslate2Generator(ABC):
@@ -148,30 +154,44 @@ class CTranslate2Generator(ABC):
         The prompt is read again for every candidate; by an encoder-decoder with `n` only for those that could be among
         the best.
         """
+        return to_the_end(self.score_in_steps(prompts, candidates, n=n))
+
+    @property
+    def rereads_prompt(self) -> bool:
+        """For every candidate that is read."""
+        return True
+
+    def score_in_steps(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> Steps:
+        """A step reads what fits into one batch, or one candidate of each prompt."""
         encoded = self.encode(prompts)
         choices = [
             [[*self._tokens.target(text, one), self._tokens.end] for text in own]
             for one, own in zip(encoded, candidates, strict=True)
         ]
+        ranks = yield from self._rank(encoded, choices, n)
         return [
             _generation(
                 one,
                 [Candidate(own[each.place], sum(each.logprobs), len(each.logprobs), each.logprobs) for each in ranked],
             )
-            for one, own, ranked in zip(encoded, candidates, self._rank(encoded, choices, n), strict=True)
+            for one, own, ranked in zip(encoded, candidates, ranks, strict=True)
         ]
 
     def close(self) -> None:
         """Free the weights. Idempotent."""
         self._model.unload_model()
 
-    def _rank(
-        self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None
-    ) -> list[list[Ranked]]:
+    def _rank(self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None) -> Ranks:
         """Of each prompt's answers the `n` with the best mean log-probability a token: every one is read."""
-        logprobs = self._logprobs(
-            [(one, answer) for one, answers in zip(prompts, choices, strict=True) for answer in answers]
-        )
+        rows = [(one, answer) for one, answers in zip(prompts, choices, strict=True) for answer in answers]
+        found: list[list[float]] = []
+        for chunk in _chunks(rows):
+            if found:
+                yield sum(len(prompt.ids) + len(answer) for prompt, answer in chunk)
+            found += self._logprobs(chunk)
+        logprobs = iter(found)
         read = [[Ranked(place, tuple(next(logprobs))) for place in range(len(answers))] for answers in choices]
         return [sorted(ranked, key=lambda one: one.mean, reverse=True)[:n] for ranked in read]
 
@@ -211,14 +231,21 @@ class Seq2SeqGenerator(CTranslate2Generator):
         )
         return (result.log_probs for result in results)
 
-    def _rank(
-        self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None
-    ) -> list[list[Ranked]]:
+    def _rank(self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None) -> Ranks:
         """As every engine ranks, from as few answers as it takes."""
         spoilt = any(self._tokens.end in answer[:-1] for answers in choices for answer in answers)
         if n is None or spoilt:  # the library would end there and not tell of the rest
-            return super()._rank(prompts, choices, n)
-        return best(lambda asked: self._read([(prompts[number], answer) for number, answer in asked]), choices, n)
+            return (yield from super()._rank(prompts, choices, n))
+        search = best_in_steps(
+            lambda asked: self._read([(prompts[number], answer) for number, answer in asked]), choices, n
+        )
+        while True:
+            try:
+                asked = next(search)
+            except StopIteration as done:
+                ranks: list[list[Ranked]] = done.value
+                return ranks
+            yield sum(len(prompts[number].ids) + len(answer) for number, answer in asked)
 
     def _read(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[Any]]:
         """At each place of answers to prompts the log-probabilities of the whole vocabulary, as arrays."""
@@ -277,6 +304,19 @@ class CausalGenerator(CTranslate2Generator):
             **self._batching([len(ids) for ids in whole]),
         )
         return (result.log_probs[-len(answer) :] for result, (_, answer) in zip(results, rows, strict=True))
+
+
+def _chunks(rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[Sequence[tuple[Encoded, Answer]]]:
+    """Answers that are read at a step: so many that their tokens are `_STEP_TOKENS`."""
+    begin = tokens = 0
+    for place, (prompt, answer) in enumerate(rows):
+        more = len(prompt.ids) + len(answer)
+        if place > begin and tokens + more > _STEP_TOKENS:
+            yield rows[begin:place]
+            begin, tokens = place, 0
+        tokens += more
+    if rows:
+        yield rows[begin:]
 
 
 def _choose_instructions() -> None:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from zlib import crc32
 
 from waymark.contracts import Role
-from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation import Candidate, Encoded, Generation, Prompt, Steps
+from waymark.generation.steps import in_chunks
 from waymark.prompts import PromptFormat
 
 Policy = Callable[[str], Sequence[tuple[str, float]]]
 """Prompt to answers: (text, log-probability), best first."""
 
 _UNLIKELY = -20.0
+_SCORED_AT_ONCE = 64
 _SUBGOALS = (
     "navigate_to(kitchen)",
     "pick_up(thermometer)",
@@ -49,7 +51,7 @@ class ScriptedGenerator:
 
     def pieces(self, answer: str, prompt: Prompt) -> list[str]:  # noqa: ARG002
         """Words, each with the space before it."""
-        return [*re.findall(r"\s*\S+", answer), ""]
+        return [*re.findall(r"(?<!\s)\s*\S+", answer), ""]
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The policy's first `n` answers to each prompt."""
@@ -69,6 +71,17 @@ class ScriptedGenerator:
             found.sort(key=lambda one: one.mean_logprob, reverse=True)
             generations.append(_generation(prompt, found[:n]))
         return generations
+
+    @property
+    def rereads_prompt(self) -> bool:
+        """A policy reads it once."""
+        return False
+
+    def score_in_steps(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> Steps:
+        """Some candidates of each prompt at a step."""
+        return in_chunks(self.score, prompts, candidates, n, _SCORED_AT_ONCE)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -18,6 +18,8 @@ from waymark.generation import Encoded, Prompt
 
 _SPACE = "▁"
 """What stands for the space before a word in the vocabularies of sentencepiece and of our own tokenizer."""
+_SHORT_TEXT = 4_000
+"""Characters that are read within a few milliseconds."""
 _COPY = re.compile(r"<copy_(\d+)>")
 _LONGEST_COPY = 500
 """Characters of a prompt's word that an answer repeats: as many as a phrase may have."""
@@ -63,15 +65,21 @@ class Tokens:
 
     def _prompt(self, text: str, limit: int) -> Encoded:
         unknown = self._unknown(text) if self._copies else ()
-        ids = self._tokenizer.encode(self._numbered(text, unknown), add_special_tokens=False).ids
+        ids = self._ids(self._numbered(text, unknown))
         kept = ids[: limit - 1 - len(self._begin)]
         framed = [*self._begin, *kept, self.end]
         names = tuple(word[:_LONGEST_COPY] for word in unknown)
         return Encoded(text=text, ids=framed, truncated=len(ids) - len(kept), unknown=names)
 
+    def _ids(self, text: str) -> list[int]:
+        """Token numbers. The library holds the interpreter while it reads one text, but not for a list of texts."""
+        if len(text) <= _SHORT_TEXT:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
+
     def target(self, text: str, prompt: Encoded) -> list[int]:
         """The tokens of an answer to that prompt, without the end token."""
-        return self._tokenizer.encode(self._numbered(text, prompt.unknown), add_special_tokens=False).ids
+        return self._ids(self._numbered(text, prompt.unknown))
 
     def pieces(self, text: str, prompt: Encoded) -> list[str]:
         """What each token adds to an answer to that prompt, the end token nothing: joined they are the answer."""

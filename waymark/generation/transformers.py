@@ -24,13 +24,15 @@ from transformers.cache_utils import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from waymark.errors import CheckpointError, EngineUnavailable
-from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.generation.tokens import Tokens, read_tokenizer
 from waymark.process import available_cores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _BATCH_TOKENS = 16_384
 """Prompt tokens, padding included, that go through the model at once."""
+_SCORED_TOKENS = 4_096
+"""Of candidates, padding included, that are scored at once: some tenths of a second of a small model on a CPU."""
 _SCORED_AT_ONCE = 64
 """Candidates: each takes its prompt's keys and values along."""
 
@@ -180,22 +182,39 @@ class TransformersGenerator(ABC):
             found |= zip(places, answers, strict=True)
         return [found[place] for place in range(len(encoded))]
 
-    @torch.inference_mode()
+    @property
+    def rereads_prompt(self) -> bool:
+        """It is read once for all of its candidates."""
+        return False
+
     def score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> list[Generation]:
         """The `n` best of each prompt's own candidates, best mean first."""
+        return to_the_end(self.score_in_steps(prompts, candidates, n=n))
+
+    def score_in_steps(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> Steps:
+        """As many candidates at a step as go through the model at once."""
         encoded = self.encode(prompts)
         found: dict[int, Generation] = {}
         for places in _batches(encoded, 1):
-            read = self._read([encoded[place] for place in places])
+            with torch.inference_mode():
+                read = self._read([encoded[place] for place in places])
             texts = [candidates[place] for place in places]
             rows = [
                 (owner, [*self._tokens.target(text, prompt), self._end])
                 for owner, prompt in enumerate(read.prompts)
                 for text in texts[owner]
             ]
-            logprobs = iter(self._logprobs(read, rows))
+            read_rows: list[list[float]] = []
+            for chunk in _chunks(rows):
+                if read_rows or found:
+                    yield sum(len(ids) for _, ids in chunk)
+                with torch.inference_mode():
+                    read_rows += self._logprobs(read, chunk)
+            logprobs = iter(read_rows)
             for place, prompt, each in zip(places, read.prompts, texts, strict=True):
                 scored = [_candidate(text, next(logprobs)) for text in each]
                 scored.sort(key=lambda one: one.mean_logprob, reverse=True)
@@ -258,19 +277,16 @@ class TransformersGenerator(ABC):
             generations.append(_generation(prompt, candidates))
         return generations
 
-    def _logprobs(self, read: _Read, rows: Sequence[tuple[int, list[int]]]) -> Iterator[list[float]]:
+    def _logprobs(self, read: _Read, rows: Sequence[tuple[int, list[int]]]) -> list[list[float]]:
         """The log-probabilities of each token of answers: (number of the prompt that was read, token ids)."""
-        for start in range(0, len(rows), _SCORED_AT_ONCE):
-            chunk = rows[start : start + _SCORED_AT_ONCE]
-            owners = torch.tensor([owner for owner, _ in chunk], device=self._device)
-            answers = _padded([ids for _, ids in chunk], self._pad).to(self._device)
-            logits = read.logits[owners, None]
-            if answers.shape[1] > 1:
-                after = self._go_on(read, owners, _rows_of(read.cache, owners), answers[:, :-1])
-                logits = torch.cat([logits, after], dim=1)
-            logprobs = logits.float().log_softmax(-1).gather(-1, answers[..., None])[..., 0]
-            for row, (_, ids) in zip(logprobs.tolist(), chunk, strict=True):
-                yield row[: len(ids)]
+        owners = torch.tensor([owner for owner, _ in rows], device=self._device)
+        answers = _padded([ids for _, ids in rows], self._pad).to(self._device)
+        logits = read.logits[owners, None]
+        if answers.shape[1] > 1:
+            after = self._go_on(read, owners, _rows_of(read.cache, owners), answers[:, :-1])
+            logits = torch.cat([logits, after], dim=1)
+        logprobs = logits.float().log_softmax(-1).gather(-1, answers[..., None])[..., 0]
+        return [row[: len(ids)] for row, (_, ids) in zip(logprobs.tolist(), rows, strict=True)]
 
     def _until_end(self, ids: list[int]) -> list[int]:
         return ids[: ids.index(self._end) + 1] if self._end in ids else ids
@@ -351,6 +367,19 @@ def _batches(prompts: Sequence[Encoded], rows_each: int) -> Iterator[list[int]]:
         batch.append(place)
     if batch:
         yield batch
+
+
+def _chunks(rows: Sequence[tuple[int, list[int]]]) -> Iterator[Sequence[tuple[int, list[int]]]]:
+    """Answers that are scored at once: so many, with so many tokens, padding included."""
+    begin = longest = 0
+    for place, (_, ids) in enumerate(rows):
+        longest = max(longest, len(ids))
+        count = place - begin + 1
+        if count > 1 and (count > _SCORED_AT_ONCE or count * longest > _SCORED_TOKENS):
+            yield rows[begin:place]
+            begin, longest = place, len(ids)
+    if rows:
+        yield rows[begin:]
 
 
 def _rows_of(cache: Any, owners: torch.Tensor) -> Any:

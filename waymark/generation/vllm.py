@@ -14,10 +14,13 @@ from pathlib import Path
 
 from waymark.checkpoint import Checkpoint
 from waymark.errors import EngineUnavailable, InvalidInput
-from waymark.generation import Candidate, Encoded, Generation, Prompt
+from waymark.generation import Candidate, Encoded, Generation, Prompt, Steps
 from waymark.generation.beams import Beam, search
+from waymark.generation.steps import in_chunks
 from waymark.generation.tokens import Tokens, read_tokenizer
 from waymark.generation.vllm_servers import LocalServer, Servers, find_python
+
+_SCORED_AT_ONCE = 64
 
 
 class VllmGenerator:
@@ -130,6 +133,17 @@ class VllmGenerator:
             found.sort(key=lambda each: each.mean_logprob, reverse=True)
             scored.append(_generation(one, found[:n]))
         return scored
+
+    @property
+    def rereads_prompt(self) -> bool:
+        """For every candidate, if from the server's cache."""
+        return True
+
+    def score_in_steps(
+        self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
+    ) -> Steps:
+        """Some candidates of each prompt at a step."""
+        return in_chunks(self.score, self.encode(prompts), candidates, n, _SCORED_AT_ONCE)
 
     def close(self) -> None:
         """End a server that was started here. Idempotent."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waymark.contracts import AgentState, Role
+from waymark.prompts.bounds import within_bounds
 from waymark.prompts.wording import (
     HISTORY,
     READS,
@@ -48,7 +49,7 @@ class _Compact(Decisions):
     history_turns: int = HISTORY
 
     def render(self, role: Role, state: AgentState) -> str:
-        state = actions_only(state)
+        state = within_bounds(actions_only(state))
         if role == "executor":
             given = words_of_subgoal(state.current_subgoal or "")
             done = since(state)

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.prompts import published_actions
+from waymark.prompts.bounds import TEXT_CHARACTERS, within_bounds
 from waymark.prompts.published_actions import END
 
 _HISTORY_TURNS = 10
@@ -63,6 +64,7 @@ class Seed:
 
     def compose(self, role: Role, state: AgentState, rewards: Sequence[int]) -> str:
         """A prompt that prints these rewards of its last turns."""
+        state = within_bounds(state)
         text = f"{state.task} </s> Time: {state.step}; Score: {truncated(state.score)}; </s> "
         if role in ("executor", "controller"):
             text += _given(state, self.behind if role == "controller" else 0)
@@ -118,7 +120,7 @@ def _history(state: AgentState, rewards: Sequence[int]) -> str:
     turns = turns[max(0, len(turns) - _HISTORY_TURNS) :]
     printed = [0, *rewards][-len(turns) :] if turns else []
     return "".join(
-        f" <extra_id_{_HISTORY_TURNS - place}> {_formal(turn)} (+{reward}) --> {turn.observation} | "
+        f" <extra_id_{_HISTORY_TURNS - place}> {_formal(turn)} (+{reward}) --> {turn.observation[:TEXT_CHARACTERS]} | "
         for place, (turn, reward) in enumerate(zip(turns, printed, strict=True))
     )
 

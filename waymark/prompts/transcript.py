@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waymark.contracts import AgentState, Role, Turn
+from waymark.prompts.bounds import within_bounds
 from waymark.prompts.wording import (
     HISTORY,
     READING_WORDS,
@@ -51,7 +52,7 @@ class _Transcript(Decisions):
     history_turns: int = HISTORY
 
     def render(self, role: Role, state: AgentState) -> str:
-        state = actions_only(state)
+        state = within_bounds(actions_only(state))
         end = _ending(role, state)
         room = min(_TURN_WORDS, _WORDS - _count(join([task(state), *end])))
         return join([task(state), *_turns(state, room), *end])

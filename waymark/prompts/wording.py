@@ -11,11 +11,14 @@ string, and the end of a sub-goal is `end`.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from itertools import islice, pairwise
 
+from waymark.caching import ByteCache
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
+from waymark.prompts.bounds import CHARACTERS_A_WORD, TEXT_CHARACTERS
 from waymark.stakes import BOX
 from waymark.state import OTHER_THINGS, canonical, room_of
 
@@ -25,7 +28,11 @@ READS = ("read ", "use thermometer on ", "look at inclined plane")
 """Actions whose answers are readings."""
 READING_WORDS = 24
 _END = "end"
+_CACHE_BYTES = 4_000_000
+"""Of each of two caches; an episode's lines are some 10 kB."""
 _SUBGOALS = 12
+_INGREDIENTS = 16
+_RECIPE_CHARACTERS = 2_000
 _READINGS = 3
 _NAMED = 6
 _ANOTHER = tuple(f"{word} " for word in OTHER_THINGS)
@@ -40,44 +47,52 @@ _OPPOSITES = {
 }
 """Words by which readings say which clause of a task holds, each with the one that it rules out."""
 
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), text)
-    for pattern, text in (
-        (r"\(containing nothing\)|\(n\)", ""),
-        (r"\. on the [a-z ]+ is: nothing\.", ""),
-        (r"\. in the [a-z ]+ is: nothing\.", ""),
-        (r"\. the [a-z ]+ door is closed\.", " closed"),
-        (r"\. the [a-z ]+ door is open\.", " open"),
-        (r" in the [a-z ]+ is: ", " holds "),
-        (r"\.? on the [a-z ]+ (?:is|you see): ", " holds "),
-        (r"\(containing ", "( "),
-        (r", which is turned (on|off)", r" \1"),
-        (r", which is (on|off|activated|deactivated)", r" \1"),
-        (r", currently reading a temperature of (-?\d+) degrees celsius", r" \1"),
-        (r"(\d+)\.0 degrees celsius", r"\1 degrees celsius"),
-        (r"approximately (\d+)% down the plane", r"\1 down"),
-        (r"\ba substance called\b", ""),
-        # Articles, but not the letter that names an unknown substance, plant or plane.
-        (r"(?<!substance )(?<!unknown )(?<!plane )\b(?:a|an|the)\b", ""),
-        (r"([(),:;])", r" \1 "),
-        (r"\.(?!\d)", " "),
-        (r"'", " "),
-    )
+
+def _compiled(*rewrites: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(pattern), text) for pattern, text in rewrites)
+
+
+# Every pattern here takes time in proportion to its text, since a caller may send any.
+_EMPTY = _compiled(
+    (r"\(containing nothing\)|\(n\)", ""),
+    (r"\. on the [a-z ]+ is: nothing\.", ""),
+    (r"\. in the [a-z ]+ is: nothing\.", ""),
+    (r"\. the [a-z ]+ door is closed\.", " closed"),
+    (r"\. the [a-z ]+ door is open\.", " open"),
 )
+"""What is left out before what things hold is rewritten."""
+_REWRITES = _compiled(
+    (r"\(containing ", "( "),
+    (r", which is turned (on|off)", r" \1"),
+    (r", which is (on|off|activated|deactivated)", r" \1"),
+    (r", currently reading a temperature of (-?\d+) degrees celsius", r" \1"),
+    (r"(?<=\d)\.0 degrees celsius", " degrees celsius"),
+    (r"approximately (\d+)% down the plane", r"\1 down"),
+    (r"\ba substance called\b", ""),
+    # Articles, but not the letter that names an unknown substance, plant or plane.
+    (r"(?<!substance )(?<!unknown )(?<!plane )\b(?:a|an|the)\b", ""),
+    (r"([(),:;])", r" \1 "),
+    (r"\.(?!\d)", " "),
+    (r"'", " "),
+)
+_WORDS = re.compile(r"[a-z ]+")
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
-_READING = re.compile(r"(?P<minus>- )?(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
+_READING = re.compile(r"(?P<minus>- )?(?<!\b\d )(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
 _LAMP = re.compile(r"\b([a-z]+ (?:light bulb|motor|buzzer)), which is (on|off)\b")
 _NOISE = {"agent", "air", "ground"}
-_CROSS = re.compile(r"whether ([a-z]+) (seed|plant|leaf|flower) .* trait in (.+?) plant if")
+_CROSS = re.compile(r"whether ([a-z]+) (seed|plant|leaf|flower) ")
+_TRAIT, _PLANT = " trait in ", " plant if"
 _CHILD = "look at flower pot"
 _RECIPE = re.compile(r"need to mix (.+)")
 # A thing in plain, and the mark before it that says what it lies in.
 _PART = re.compile(r"(?:(^|[(),]|\bholds\b) ?)((?:(?! holds |[(),]).)*)")
-_BETWEEN = re.compile(r" , (?![^()]*\))")
-_SWITCHED = re.compile(r"(?:^| )(?:(?:which|that) is )?(?:open|closed|on|off|activated|deactivated)\b.*$")
-_STATE = re.compile(r"^(?:(?:solid|liquid|gaseous|hatchling|baby|juvenile|adult) )+|(?: egg| seed| in [a-z]+ stage.*)$")
+_MARK = re.compile(r" , |[()]")
+_SWITCHED = re.compile(r"(?:^| )(?:(?:which|that) is )?(?:open|closed|on|off|activated|deactivated)\b(?s:.*)")
+_STATE = re.compile(
+    r"^(?:(?:solid|liquid|gaseous|hatchling|baby|juvenile|adult) )+|(?: egg| seed| in [a-z]+ stage(?s:.*))\Z"
+)
 
 
 class Decisions:
@@ -111,25 +126,46 @@ def _apart(text: str) -> str:
 
 def _rewritten(text: str) -> str:
     text = canonical(text.lower())
+    for pattern, replacement in _EMPTY:
+        text = pattern.sub(replacement, text)
+    text = _holds(text, " in the ", (" is",))
+    text = _holds(text, " on the ", (" is", " you see"), dot=True)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return " ".join(_NUMBER.sub(_digits, text).split())
 
 
+def _holds(text: str, opening: str, endings: tuple[str, ...], *, dot: bool = False) -> str:
+    """`in the red box is: a pin` as `holds a pin`, `dot` with a full stop before it: all of `OPENING … ENDING: `.
+
+    A regular expression would begin at each opening and look as far as the next colon.
+    """
+    if ": " not in text:
+        return text
+    parts: list[str] = []
+    at = 0
+    for words in _WORDS.finditer(text):
+        ending = next((one for one in endings if text.endswith(one, words.start(), words.end())), None)
+        if ending is None or not text.startswith(": ", words.end()):
+            continue
+        begin = max(words.start(), at)
+        place = text.find(opening, begin, words.end() - len(ending) - 1)
+        if place < 0:
+            continue
+        follows = dot and place == words.start() > at and text[place - 1] == "."
+        parts += [text[at : place - follows], " holds "]
+        at = words.end() + len(": ")
+    return "".join([*parts, text[at:]])
+
+
 # Rooms say the same lines step after step, and rewriting them is most of what rendering costs.
-_plain_again = lru_cache(maxsize=4_096)(_rewritten)
-_SHORT = 500
-"""Characters of a line that is worth keeping, so that what is kept stays small."""
-
-
-def plain(text: str) -> str:
-    """Lower-case words between single spaces, boilerplate gone."""
-    return _plain_again(text) if len(text) <= _SHORT else _rewritten(text)
+plain = ByteCache(_rewritten, _CACHE_BYTES, sys.getsizeof)
+"""Lower-case words between single spaces, boilerplate gone."""
 
 
 def shortened(text: str, words: int) -> str:
     """Its first words, in plain."""
-    return " ".join(plain(text).split()[:words])
+    return " ".join(plain(text[: words * CHARACTERS_A_WORD]).split()[:words])
 
 
 def task(state: AgentState) -> str:
@@ -201,7 +237,7 @@ def searched(state: AgentState, told: str) -> list[str]:
     others: list[str] = []
     for line in _lines(state.look):
         furniture, holds, rest = line.partition(" holds ")
-        things = _BETWEEN.split(rest) if holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
+        things = _split(rest) if holds and _SWITCHED.sub("", furniture) in _FURNITURE else []
         taken = [thing for thing in things if thing in lying]
         if not taken:
             named_itself = any(name in lying for name, _ in _listed_again(line)[:1])
@@ -211,6 +247,19 @@ def searched(state: AgentState, told: str) -> list[str]:
         left = [thing for thing in things if thing not in lying]
         others.append(f"{furniture} holds {' , '.join(left)}" if left else furniture)
     return ["here " + (" , ".join(list(dict.fromkeys(here))[:_NAMED]) or "nothing"), *_scene(state, [*first, *others])]
+
+
+def _split(text: str) -> list[str]:
+    """Things between commas, but not those that lie in one of them: ` , ` with no closing parenthesis next."""
+    marks = [(found.start(), found.group()) for found in _MARK.finditer(text)]
+    places, after = [], ""
+    for place, mark in reversed(marks):
+        if mark != " , ":
+            after = mark
+        elif after != ")":
+            places.append(place)
+    bounds = [-len(" , "), *reversed(places), len(text)]
+    return [text[begin + len(" , ") : end] for begin, end in pairwise(bounds)]
 
 
 def _named(state: AgentState, told: str) -> list[tuple[str, str]]:
@@ -226,6 +275,8 @@ def _named(state: AgentState, told: str) -> list[tuple[str, str]]:
 def _is_told(name: str, told: str) -> bool:
     """Whether a text names a thing, whatever its state of matter or its age; an orange box is no orange."""
     called = _STATE.sub("", name)
+    if called not in told:
+        return False
     after = f"{told} ".split(f" {called} ")[1:] if called else []
     return any(not rest.startswith(_ANOTHER) for rest in after)
 
@@ -239,8 +290,8 @@ def _ingredients(state: AgentState) -> list[str]:
     """What the recipe that was read last asks for."""
     turns = reversed(state.turns[-HISTORY:])
     said = next((turn.observation for turn in turns if turn.acted.lower().startswith("read ")), "")
-    recipe = _RECIPE.search(plain(said))
-    return recipe[1].split(" , ") if recipe else []
+    recipe = _RECIPE.search(plain(said[:_RECIPE_CHARACTERS]))
+    return recipe[1].split(" , ")[:_INGREDIENTS] if recipe else []
 
 
 def _listed(text: str) -> Iterator[tuple[str, str]]:
@@ -249,8 +300,7 @@ def _listed(text: str) -> Iterator[tuple[str, str]]:
         yield from _listed_again(line)
 
 
-@lru_cache(maxsize=4_096)
-def _listed_again(line: str) -> tuple[tuple[str, str], ...]:
+def _things_of(line: str) -> tuple[tuple[str, str], ...]:
     listed: list[tuple[str, str]] = []
     within: list[tuple[str, str]] = []
     for mark, part in _PART.findall(line):
@@ -261,6 +311,13 @@ def _listed_again(line: str) -> tuple[tuple[str, str], ...]:
         if name := _SWITCHED.sub("", part.strip()):
             listed.append((name, within[-1][1] if within else ""))
     return tuple(listed)
+
+
+def _bytes_of(listed: tuple[tuple[str, str], ...]) -> int:
+    return sum(sys.getsizeof(pair) + sum(map(sys.getsizeof, pair)) for pair in listed)
+
+
+_listed_again = ByteCache(_things_of, _CACHE_BYTES, _bytes_of)
 
 
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
@@ -308,15 +365,20 @@ def _circuit(state: AgentState) -> list[str]:
 
 def _crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
-    cross = _CROSS.search(task(state))
-    if cross is None:
+    told = task(state)
+    cross = _CROSS.search(told)
+    trait = told.rfind(_TRAIT, cross.end(), max(cross.end(), told.rfind(_PLANT) - 1)) if cross else -1
+    if cross is None or trait < 0:
         return []
-    value, part, plant = cross.groups()
+    value, part = cross.groups()
+    begins = trait + len(_TRAIT)
+    plant = told[begins : told.index(_PLANT, begins + 1)]
     if part == "seed":
         borne = [name for name, holder in _listed(state.look) if holder.startswith(f"{plant} plant ")]
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
     else:
-        shown = [plain(turn.observation) for turn in state.turns if turn.acted.lower().startswith(_CHILD)]
+        looks = (turn for turn in reversed(state.turns) if turn.acted.lower().startswith(_CHILD))
+        shown = [plain(turn.observation[:TEXT_CHARACTERS]) for turn in islice(looks, 1)]
     return [f"cross {'dominant' if value in shown[-1].split() else 'recessive'}"] if shown else []
 
 

@@ -25,6 +25,7 @@ from waymark.contracts import (
 )
 from waymark.serving import docs, mcp, metrics, observe, openai, openapi, problems
 from waymark.serving.auth import open_keys
+from waymark.serving.callers import IdentifyCaller
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.desk import Desk
 from waymark.serving.hosts import allowed_hosts
@@ -92,6 +93,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         asking=_ASKING[service],
         admit=desk.check,
     )
+    app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
     app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
     app.include_router(_about(desk, settings))
     tools.install(app)

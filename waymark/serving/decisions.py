@@ -55,7 +55,16 @@ class Question:
         """What a batcher is given."""
         limit = self.model.info.max_input_tokens
         tokens = min(limit, _characters(self.request.state) // CHARACTERS_A_TOKEN)
-        return Work(write=self._write, tokens=tokens, field=f"{self.path}state")
+        valid = (self.request.valid_actions if isinstance(self.request, ActionRequest) else None) or ()
+        return Work(
+            write=self._write,
+            tokens=tokens,
+            field=f"{self.path}state",
+            n=self.request.n,
+            candidates=len(valid),
+            candidate_characters=sum(map(len, valid)),
+            cost_field=f"{self.path}{'valid_actions' if valid else 'n'}",
+        )
 
     def _write(self) -> Query:
         """What the model reads. Raises InvalidInput that names the field."""

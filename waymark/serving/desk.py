@@ -10,8 +10,9 @@ from waymark.errors import InvalidInput, ServiceUnavailable
 from waymark.generation import Remote
 from waymark.generation.batcher import Answer, Batcher, Observer, Room, Work
 from waymark.serving import limits, tracing
+from waymark.serving.callers import caller
 from waymark.serving.decisions import Decided, Question
-from waymark.serving.models import Models, ServedModel, warm_up
+from waymark.serving.models import Models, ServedModel, costs_of, warm_up
 from waymark.serving.settings import Service, ServiceSettings
 
 
@@ -45,6 +46,8 @@ class Desk:
                 max_batch_tokens=settings.max_batch_tokens,
                 max_input_tokens=settings.max_input_tokens,
                 max_wait=settings.max_wait_ms / 1000,
+                costs=costs_of(model),
+                max_cost=settings.max_request_tokens,
                 observer=observe(name),
             )
             for name, model in models.items()
@@ -92,7 +95,7 @@ class Desk:
         self.check_ready()
         for batcher in self._batchers.values():
             batcher.check()
-        self.room.check()
+        self.room.check(caller())
 
     def model(self, name: str) -> ServedModel:
         """The model of that name. Raises InvalidInput that names those that are loaded."""
@@ -106,7 +109,7 @@ class Desk:
         """What one model says. Raises what `Batcher.submit` does."""
         self.check_ready()
         within = None if deadline_ms is None else deadline_ms / 1000
-        answers = await self._batchers[name].submit(works, within=within)
+        answers = await self._batchers[name].submit(works, within=within, caller=caller())
         first = answers[0]
         tracing.note(queue_ms=first.queue_ms, tokenise_ms=first.tokenise_ms, model_ms=first.model_ms)
         return answers

@@ -126,8 +126,9 @@ _LIMITS: Final = ServiceLimits(
     input_tokens=8_192,
     body_bytes=4_000_000,
     queue=1_024,
-    queue_tokens=262_144,
+    queue_tokens=524_288,
     queue_seconds=0.5,
+    request_tokens=163_840,
 )
 _INFO: Final = ServiceInfo(
     service="controller",

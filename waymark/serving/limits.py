@@ -23,6 +23,7 @@ def limits_of(settings: ServiceSettings) -> ServiceLimits:
         queue=settings.max_queue,
         queue_tokens=settings.max_queue_tokens,
         queue_seconds=settings.max_queue_seconds,
+        request_tokens=settings.max_request_tokens,
     )
 
 

@@ -144,7 +144,7 @@ class Models:
         """Read what waits whenever somebody asks for the metrics."""
         requests = Gauge("waymark_queue_requests", "Requests that wait now.", registry=self._registry)
         requests.set_function(lambda: room.requests)
-        tokens = Gauge("waymark_queue_tokens", "Tokens that wait now.", registry=self._registry)
+        tokens = Gauge("waymark_queue_tokens", "Tokens that what waits now costs.", registry=self._registry)
         tokens.set_function(lambda: room.tokens)
 
     def observer(self, model: str) -> Observer:

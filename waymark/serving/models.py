@@ -10,6 +10,7 @@ from waymark import checkpoint
 from waymark.contracts import AgentState, CheckpointInfo, Role
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.generation import Generator
+from waymark.generation.cost import CostModel
 from waymark.generation.load import open_generator
 from waymark.generation.scripted import ScriptedGenerator, trial_policy
 from waymark.prompts import PromptFormat, get_format
@@ -19,6 +20,7 @@ _NAMED_ROLES: dict[str, Role] = {"flat": "flat", "first": "first"}
 """Names that promise a role; `default` promises its service's first role, any other name none."""
 _SCRIPTED_FORMAT = "compact"
 _NO_LIMIT = 1_000_000
+_SCRIPTED_ANSWER = 1
 _WARM_UP = AgentState(task="Your task is to look around.", look="This room is called the hallway.")
 
 
@@ -59,6 +61,16 @@ def warm_up(models: Models) -> None:
     """Have each model answer once, since its first answer is slow. Raises what an engine does."""
     for model in models.values():
         model.generator.generate([model.format.render(model.role, _WARM_UP)])
+
+
+def costs_of(model: ServedModel) -> CostModel:
+    """How a model's requests are counted. One without weights writes answers that cost next to nothing."""
+    has_weights = model.info.architecture != "scripted"
+    return CostModel(
+        max_prompt_tokens=model.info.max_input_tokens,
+        answer_tokens=model.info.max_new_tokens if has_weights else _SCRIPTED_ANSWER,
+        rereads_prompt=model.generator.rereads_prompt,
+    )
 
 
 def scripted_model(name: str, role: Role, generator: Generator | None = None) -> ServedModel:

@@ -142,8 +142,12 @@ class ServiceSettings(ListenSettings):
     """How long a request may have to wait at the pace of the moment; over it, 429. One list's worth may always."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_024
     """Requests that may wait, for all models together; over it, 429."""
-    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 262_144
-    """Tokens that may wait; over it, 429."""
+    max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 524_288
+    """What may wait may cost so many tokens; over it, 429. Heavy requests take half of it at most."""
+    max_request_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 163_840
+    """What one request, or one list, may cost in tokens: prompts, answers of full length, and candidates with their
+    prompt each time that the engine reads it. Over it, 413. Enough for 256 candidates of 128 tokens beside a prompt of
+    512."""
     max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
     """Requests in one list; over it, 413. Never more than may wait."""
     max_turns: Annotated[int, Field(ge=0, le=1_000)] = 1_000

@@ -18,8 +18,9 @@ from waymark.subgoal_sources import SubgoalSource
 
 TRAINING_SUBGOALS = "training.txt"
 """Beside this module; `python -m training subgoals` writes it."""
-_CALL = re.compile(r"(\w+)\((.+)\)")
-_DOOR = re.compile(r"door to the ([a-z ]+?) \(", re.IGNORECASE)
+_CALL = re.compile(r"\A(\w+)\((.+)\)")
+_DOOR = re.compile(r"(?<![a-z ])([a-z ]+) \(", re.IGNORECASE)
+_TO = re.compile(r"door to the (?=.)", re.IGNORECASE)
 _KEPT = frozenset(("melt", "boil", "freeze", "change"))
 """Arguments that name no thing: what to watch a substance for. Neither do numbers."""
 _THING = re.compile(r"(?<!reading )\b(?:a substance called|an?) (?!substance called)([a-z0-9 ]+)", re.IGNORECASE)
@@ -76,7 +77,8 @@ def redrawn(subgoal: str, state: AgentState, chance: random.Random) -> str:
 
 def visible_rooms(state: AgentState) -> list[str]:
     """Rooms that the agent has been to, the one that it is in included, and those that a door leads to."""
-    return list(dict.fromkeys([*state.visited_rooms, *(canonical(room) for room in _DOOR.findall(state.look))]))
+    doors = (words[to.end() :] for words in _DOOR.findall(state.look) if (to := _TO.search(words)))
+    return list(dict.fromkeys([*state.visited_rooms, *map(canonical, doors)]))
 
 
 def visible_things(state: AgentState) -> list[str]:

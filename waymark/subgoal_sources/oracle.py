@@ -18,9 +18,9 @@ _DROPPED = ("look around", "close door ")
 _ANSWERS = {
     "focus": (re.compile(r"^You focus on the (.+)\.$"), "focus on {0}"),
     "pick": (re.compile(r"^You move the (.+) to the inventory\.$"), "pick up {0}"),
-    "drop": (re.compile(r"^You move the (.+) to the .+\.$"), "drop {0}"),
-    "move": (re.compile(r"^(?:\(.*\))?You move the (.+) to the (.+)\.$"), "move {0} to {1}"),
-    "pour": (re.compile(r"^You pour the contents of the (.+) into the (.+)\.$"), "pour {0} into {1}"),
+    "drop": (re.compile(r"^(?=.*\.$)You move the (.+) to the .+\.$"), "drop {0}"),
+    "move": (re.compile(r"^(?=.*\.$)(?:\([^)]*\))?You move the (.+) to the (.+)\.$"), "move {0} to {1}"),
+    "pour": (re.compile(r"^(?=.*\.$)You pour the contents of the (.+) into the (.+)\.$"), "pour {0} into {1}"),
 }
 
 

@@ -1,0 +1,47 @@
+"""The executor with some of its tuning left out: what `benchmarks.tuning` measures against the executor as it ships.
+
+    BENCHMARK_OFF=niceness,rounds,one-write python -m benchmarks.tuned_executor
+
+The product has no switches for these; they are taken out here, before the service starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.executor.__main__ import main
+from waymark.generation import settling
+from waymark.serving import problems, run
+
+SWITCHES: Final = ("niceness", "rounds", "one-write")
+_NO_BOUND: Final = 1_000_000
+
+
+def turn_off(name: str) -> None:
+    """Take one part of the tuning out of this process."""
+    if name == "niceness":  # threads of the engine have the priority of Python's
+        _replace(run, "put_python_first", lambda: None)
+    elif name == "rounds":  # any number of requests is admitted, and answered, in one round of the event loop
+        _replace(problems, "_ADMITTED_AT_ONCE", _NO_BOUND)
+        _replace(settling, "_SETTLED_AT_ONCE", _NO_BOUND)
+    elif name == "one-write":  # uvicorn writes head and body apart
+        _replace(run, "_Protocol", HttpToolsProtocol)
+    else:
+        raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
+
+
+def _replace(module: object, name: str, value: object) -> None:
+    if not hasattr(module, name):
+        raise SystemExit(f"{module} has no {name} any more: adapt benchmarks/tuned_executor.py.")
+    setattr(module, name, value)
+
+
+if __name__ == "__main__":
+    for switch in filter(None, os.environ.get("BENCHMARK_OFF", "").split(",")):
+        turn_off(switch)
+    sys.argv[0] = "services.executor"
+    main()

@@ -1,0 +1,72 @@
+"""Caches that hold callers' text are bounded in bytes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+
+import waymark
+from waymark import repair
+from waymark.caching import ByteCache
+from waymark.prompts import get_format, wording
+from waymark.state import start
+
+
+def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
+    cache = ByteCache(str.upper, 10_000, sys.getsizeof)
+    for number in range(1_000):
+        assert cache(f"text {number}") == f"TEXT {number}"
+        assert cache.bytes <= 10_000
+
+
+def test_what_is_kept_is_not_made_again_and_the_oldest_goes_first() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> str:
+        made.append(text)
+        return text
+
+    cache = ByteCache(make, 64 * 600, sys.getsizeof)
+    for text in ("first", "second", "first"):
+        cache(text)
+    for number in range(200):
+        cache(f"{number}")
+    cache("first")
+    assert made[:2] == ["first", "second"]
+    assert made.count("first") == 2
+
+
+def test_a_text_that_is_too_long_drives_nothing_out() -> None:
+    cache = ByteCache(str.upper, 100_000, sys.getsizeof)
+    cache("short")
+    kept = cache.bytes
+    cache("x" * 50_000)
+    assert cache.bytes == kept
+
+
+def test_distinct_long_lines_do_not_fill_the_caches() -> None:
+    compact = get_format("compact")
+    for number in range(40):
+        lines = "\n".join(f"{number} {line} " + "a cup, " * 60 for line in range(16))
+        look = f"This room is called the kitchen. You see:\n{lines}"
+        compact.render("flat", start("Your task is to find a cup.", look, ""))
+        repair.shortlist("pick up cup", [f"pick up cup {number} " + "x" * 400])
+    for cache in (wording.plain, wording._listed_again, repair._reading, repair._words):
+        assert 0 < cache.bytes <= 4_000_000
+
+
+def test_no_other_cache_holds_texts() -> None:
+    kept = set()
+    for info in pkgutil.walk_packages(waymark.__path__, "waymark."):
+        if info.name.endswith("__main__"):
+            continue
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError:
+            continue
+        for name, value in vars(module).items():
+            if hasattr(value, "cache_info") and inspect.signature(value).parameters:
+                kept.add(f"{value.__module__}.{name}")
+    assert kept == {"waymark.client._url"}, "use waymark.caching, which is bounded in bytes"

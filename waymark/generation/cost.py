@@ -1,0 +1,42 @@
+"""What a request costs, in tokens: estimated before it waits, counted once it is tokenised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from waymark.errors import InputTooLarge
+
+CHARACTERS_A_TOKEN = 4
+"""Of ordinary text, to say how much a text costs before it is tokenised."""
+MOST_CHARACTERS_A_TOKEN = 8
+"""A prompt with more characters for each token that is admitted is refused without being tokenised."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """How one model's engine reads and writes; costs are tokens that it computes."""
+
+    max_prompt_tokens: int = 1_000_000
+    """What is over it is cut."""
+    answer_tokens: int = 0
+    """The most that one answer may have."""
+    rereads_prompt: bool = False
+    """Whether each candidate costs its prompt again."""
+
+    def of(self, prompt_tokens: int, n: int = 1, candidates: int = 0, candidate_tokens: int = 0) -> int:
+        """The prompt and `n` answers of full length; with `candidates`, these, all together `candidate_tokens`."""
+        prompt = min(prompt_tokens, self.max_prompt_tokens)
+        if not candidates:
+            return prompt + n * self.answer_tokens
+        return prompt * (candidates if self.rereads_prompt else 1) + candidate_tokens
+
+
+def check_cost(cost: int, limit: float, field: str) -> None:
+    """Raise InputTooLarge for a request, or a list of them, over the limit."""
+    if cost > limit and math.isfinite(limit):
+        raise InputTooLarge(
+            f"The request costs {cost:,} tokens (prompt, answers and candidates), over the limit of {int(limit):,}.",
+            remedy="Send fewer or shorter valid_actions, a smaller n, or several requests; /info has the limit.",
+            field=field,
+        )
