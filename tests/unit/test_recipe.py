@@ -11,7 +11,7 @@ import pytest
 
 from training.datasets import Example
 from training.origin import Origin, claim, read_origin, sha256_of_base
-from training.recipe import Recipe, make_recipe, read_recipe, require_fitting_data, require_same_model
+from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
 from waymark.errors import InvalidInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))
@@ -91,15 +91,35 @@ def test_recipes_that_ship_rename_only_where_that_is_understood() -> None:
     assert raised.value.field == "drills"
 
 
-def test_a_begun_run_keeps_its_weights_but_may_change_its_course(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"width": 128}, {"steps": 9}, {"rename": 0.9}, {"often": {"pour": 2.0}}, {"seed": 1}]
+)
+def test_a_begun_run_keeps_every_field_of_its_recipe(changed: dict[str, Any], tmp_path: Path) -> None:
     begun = Recipe(width=64)
     (tmp_path / "recipe.json").write_text(json.dumps({"width": 64}))  # as a version with fewer fields wrote it
-    require_same_model(Recipe(width=128), tmp_path)  # nothing was saved yet
+    other = replace(begun, **changed)
+    require_same_recipe(other, tmp_path)  # nothing was saved yet
     (tmp_path / "state.pt").touch()
-    require_same_model(replace(begun, steps=9, rename=0.9), tmp_path)
-    with pytest.raises(InvalidInput, match="begun with width = 64") as raised:
-        require_same_model(Recipe(width=128), tmp_path)
-    assert raised.value.field == "width"
+    require_same_recipe(begun, tmp_path)
+    (name,) = changed
+    with pytest.raises(InvalidInput, match=f"begun with {name} = ") as raised:
+        require_same_recipe(other, tmp_path)
+    assert raised.value.field == name
+    assert recipe_sha256(begun) == recipe_sha256(Recipe(width=64)) != recipe_sha256(other)
+
+
+@pytest.mark.parametrize("name", ["data_sha256", "annotations_sha256", "base_sha256", "sampling"])
+def test_a_begun_run_keeps_its_data_and_its_base(name: str, tmp_path: Path) -> None:
+    about = {"data_sha256": "1", "annotations_sha256": "1", "base_sha256": "1", "sampling": "all"}
+    origin = Origin(role="executor", prompt_format="compact", command="x", **about)
+    claim(tmp_path, origin)
+    claim(tmp_path, origin.model_copy(update={name: "2"}))  # nothing was saved yet
+    (tmp_path / "state.pt").touch()
+    with pytest.raises(InvalidInput, match=r"was begun with other .* Begin in another --run folder"):
+        claim(tmp_path, origin)
+    older = origin.model_copy(update=dict.fromkeys(about, ""))
+    (tmp_path / "origin.json").write_text(older.model_dump_json())
+    claim(tmp_path, origin)  # an older version recorded less
 
 
 def test_the_weights_that_a_run_begins_from_are_known_by_their_hash(tmp_path: Path) -> None:
