@@ -10,15 +10,17 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
 import typer
+from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
 from training.commands import annotating, checkpoints, datasets, finetune, paths
-from training.commands.shared import console
+from training.commands.shared import RANK
 from training.files import reason
 from waymark.errors import WaymarkError
 
@@ -49,17 +51,10 @@ _MACHINE = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EDQUOT)
 """Failures that no other argument would avoid."""
 
 
-def main() -> None:
-    """Run a command. An error that a user can mend is one line and exit code 2; other failures have exit code 1."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _leave)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit. An error that a user can mend is one line and exit code 2, other failures have code 1."""
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except WaymarkError as error:
         _fail(str(error))
     except TyperException as error:
@@ -72,13 +67,25 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _prepare_process() -> None:
+    """Silence what libraries print, and end on SIGTERM and SIGHUP as on Ctrl-C: half-written files are removed."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+
+
 def _leave(number: int, _: FrameType | None) -> NoReturn:
-    """End as Ctrl-C does, so that what is half-written is removed and child processes are ended."""
     sys.exit(128 + number)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
-    console.print(Text(" ".join(message.split()), style="bold red"), soft_wrap=True)
+    if RANK != "0":
+        message = f"Process {RANK}: {message}"
+    Console(stderr=True).print(Text(" ".join(message.split()), style="bold red"), soft_wrap=True)
     sys.exit(code)
 
 
@@ -92,4 +99,5 @@ def _fail_usage(error: TyperException) -> NoReturn:
 
 
 if __name__ == "__main__":
+    _prepare_process()
     main()

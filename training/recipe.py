@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from training.datasets import Example
+from training.files import read_json
 from waymark.errors import InvalidInput
 
 Positive = Annotated[int, Field(gt=0)]
@@ -189,7 +190,7 @@ def require_same_recipe(recipe: Recipe, folder: Path) -> None:
     if not (has_state(folder) and path.is_file()):
         return
     # Fields that the recipe of an older run lacks had their defaults.
-    begun, now = asdict(Recipe()) | json.loads(path.read_text()), asdict(recipe)
+    begun, now = asdict(Recipe()) | read_json(path, "the recipe of a run"), asdict(recipe)
     for name, value in now.items():
         if begun[name] != value:
             raise InvalidInput(

@@ -60,8 +60,9 @@ def annotate(
     target = output or (ANNOTATIONS if annotator == "rule" else _LLM / "annotations.parquet")
     require_writable_file(target, "output")
     if annotator == "rule":
+        paths = read_table(data)
         with progress_bar() as bar:
-            annotations = [annotate_by_rule(path) for path in bar.track(read_table(data), description="paths")]
+            annotations = [annotate_by_rule(path) for path in bar.track(paths, description="paths")]
         write_annotations(annotations, target)
         console.print(describe(annotations))
         return

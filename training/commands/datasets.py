@@ -60,15 +60,14 @@ def datasets(
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
-    with progress_bar() as bar:
-        found = read_corpora(
-            role, name, data, annotations, sampling=sampling, seed=seed, require_all=require_all, bar=bar
-        )
-        from training.model import open_tokenizer, open_tokens
-        from training.statistics import describe as count
-        from training.statistics import shown
+    found = read_corpora(role, name, data, annotations, sampling=sampling, seed=seed, require_all=require_all)
+    corpora = found.examples
 
-        corpora = found.examples
+    from training.model import open_tokenizer, open_tokens
+    from training.statistics import describe as count
+    from training.statistics import shown
+
+    with progress_bar() as bar:
         train = bar.track(corpora["train"], description="tokenizer") if not settings.base else corpora["train"]
         pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}

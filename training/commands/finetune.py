@@ -21,7 +21,6 @@ from training.commands.shared import (
     RequireAllOption,
     RoleArgument,
     console,
-    progress_bar,
     read_corpora,
     say,
 )
@@ -89,17 +88,9 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    with progress_bar() as bar:
-        found = read_corpora(
-            role,
-            prompt_format,
-            data,
-            annotations,
-            sampling=sampling,
-            seed=settings.seed,
-            require_all=require_all,
-            bar=bar,
-        )
+    found = read_corpora(
+        role, prompt_format, data, annotations, sampling=sampling, seed=settings.seed, require_all=require_all
+    )
     corpora = found.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ from waymark.errors import CheckpointError, InvalidInput
 from waymark.prompts import get_format
 from waymark.tasks import Split
 
-console: Final = Console(stderr=True)
+RANK: Final = os.environ.get("RANK", "0")
+"""This process's number among those that a launcher has started, from 0."""
+console: Final = Console(stderr=True, quiet=RANK != "0")
+"""On stderr; of several processes the first one speaks."""
 
 DATA: Final = Path("data/trajectories.parquet")
 ANNOTATIONS: Final = Path("data/annotations.parquet")
@@ -96,7 +100,6 @@ def read_corpora(
     sampling: Sampling,
     seed: int,
     require_all: bool,
-    bar: Progress,
 ) -> Corpora:
     """One role's examples of the train and dev variations. Raises InvalidInput, for a leak too."""
     paths, named, left_out = read_annotated(
@@ -104,14 +107,10 @@ def read_corpora(
     )
     writer = get_format(prompt_format)
     splits: tuple[Split, ...] = ("train", "dev")
-    corpora = {
-        split: examples(
-            bar.track([one for one in paths if one.split == split], description=f"{split} examples"),
-            named,
-            role,
-            writer,
-        )
-        for split in splits
-    }
+    corpora = {}
+    with progress_bar() as bar:
+        for split in splits:
+            chosen = [one for one in paths if one.split == split]
+            corpora[split] = examples(bar.track(chosen, description=f"{split} examples"), named, role, writer)
     check_splits(corpora)
     return Corpora(corpora, left_out)
