@@ -18,6 +18,9 @@ from waymark.errors import InvalidInput, WaymarkError
 @contextmanager
 def reading(path: Path, what: str, field: str, remedy: str = "Check the path.") -> Iterator[None]:
     """Turn any error about the content of a file, or about getting at it, into InvalidInput."""
+    if not path.is_file():  # a folder would be read as several tables, and a pipe would block
+        why = "it is not a file" if path.exists() else "no such file"
+        raise InvalidInput(f"Cannot read {what} {path}: {why}.", remedy=remedy, field=field)
     try:
         yield
     except WaymarkError:

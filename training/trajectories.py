@@ -454,8 +454,9 @@ def read_table(table: Path) -> list[Trajectory]:
 
     Raises InvalidInput where there is none, or not the one that its manifest describes.
     """
+    manifest = read_manifest(table)
     with reading(table, "a table of trajectories", "data", _RECORD_AGAIN):
-        if read_manifest(table)["sha256"] != sha256_of(table):
+        if manifest["sha256"] != sha256_of(table):
             raise InvalidInput(
                 f"{table} is not the file that its manifest describes.", remedy=_RECORD_AGAIN, field="data"
             )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +20,9 @@ import pytest
 from tests.oracle import rule_annotations, trajectories
 from training.__main__ import main
 from training.annotate import Annotation, write_annotations
+from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
+from waymark.checkpoint import load
 
 CHOSEN = [
     next(one for one in trajectories() if (one.task_id, one.split) == (task, split))
@@ -46,6 +51,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_tables(tmp_path, CHOSEN, list(rule_annotations(CHOSEN).values()))
     Path("recipe.json").write_text('{"batch": 4, "steps": 2}')
     Path("folder").mkdir()
+    os.mkfifo("pipe")
     Path("text").write_text("no table")
     Path("zeros").write_bytes(b"PAR1" + bytes(64))
     Path("text.manifest.json").write_text(json.dumps({"sha256": hashlib.sha256(b"no table").hexdigest()}))
@@ -88,7 +94,7 @@ CASES: list[tuple[list[str], str]] = [
     (["corrections", "--rollouts", "0"], "--rollouts"),
     (["datasets", "planner", *TABLES], "controller"),
     (["datasets", "executor", "--format", "prose", *TABLES], "Unknown prompt format 'prose'"),
-    (["datasets", "executor", "--format", "transcript", "--no-history", *TABLES], "transcript-nohistory"),
+    (["datasets", "executor", "--recipe", "recipe.json", "--format", "transcript", "--no-history"], "-nohistory"),
     (["datasets", "executor", "--sampling", "some", *TABLES], "--sampling"),
     (["datasets", "executor", "--recipe", "recipe.json", "--output", "text", *TABLES], "text is not a folder"),
     ([*FINETUNE, "--steps", "-1"], "--steps"),
@@ -115,7 +121,8 @@ CASES: list[tuple[list[str], str]] = [
     ([*FINETUNE, "--data", "folder"], "folder is not there"),
     ([*FINETUNE, "--data", "text"], "text is not a table of trajectories"),
     ([*FINETUNE, "--annotations", "absent.parquet"], "Cannot read a table of annotations absent.parquet: no such file"),
-    ([*FINETUNE, "--annotations", "folder"], "folder"),
+    ([*FINETUNE, "--annotations", "folder"], "folder: it is not a file"),
+    ([*FINETUNE, "--annotations", "pipe"], "pipe: it is not a file"),
     ([*FINETUNE, "--annotations", "text"], "text is not a table of annotations"),
     ([*FINETUNE, "--annotations", "zeros"], "zeros is not a table of annotations"),
     ([*FINETUNE, "--annotations", "columns.parquet"], "columns.parquet is not a table of annotations"),
@@ -245,3 +252,48 @@ def test_prompts_that_would_be_cut_are_refused_with_their_share(
         assert told in line
         assert f"with {name} = {value}. Set {name} to " in line
         assert "--allow-truncation" in line
+
+
+def run_command(arguments: Sequence[str]) -> int | str | None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    return exit_.value.code
+
+
+def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    recipe = {"batch": 4, "steps": 9, "width": 16, "feedforward": 16, "heads": 2, "vocabulary": 300}
+    Path("recipe.json").write_text(json.dumps({**recipe, "encoder_layers": 1, "decoder_layers": 1}))
+    named = ["--steps", "2", "--sampling", "published", "--run", "a run", "--require-all"]
+    assert run_command([*FINETUNE, *named]) == 0
+    told = capsys.readouterr().err
+    assert "train examples" in told
+    assert "step 1/2: loss " in told
+    origin = json.loads(Path("a run/origin.json").read_text())
+    words = shlex.split(origin["command"])
+    assert words[:5] == ["python", "-m", "training", "finetune", "executor"]
+    assert dict(itertools.pairwise(words)) | dict(itertools.pairwise([*named[:-1], *TABLES])) == dict(
+        itertools.pairwise(words)
+    )
+    assert "--require-all" in words
+    assert "--seed" not in words
+    assert run_command(["export", "executor", "--run", "a run", "--output", "out"]) == 0
+    card = load(place / "out", "executor").card
+    assert card.training.command == origin["command"]
+    assert card.training.recipe_sha256 == recipe_sha256(read_recipe(Path("a run/recipe.json")))
+    assert card.training.annotations_sha256 == hashlib.sha256(Path("annotations.parquet").read_bytes()).hexdigest()
+    capsys.readouterr()
+    assert run_command([*FINETUNE, *named]) == 0  # nothing is left to do
+    capsys.readouterr()
+    for changed, told in (
+        (["--steps", "3"], "was begun with steps = 2; this recipe says 3"),
+        (["--seed", "1"], "was begun with seed = 0"),
+        (["--sampling", "all"], "other sampling (--sampling)"),
+        (["--format", "seed"], "is a run of role executor in format compact"),
+    ):
+        assert told in refused([*FINETUNE, *named, *changed], capsys)
+    write_tables(place, CHOSEN[:2], list(rule_annotations(CHOSEN).values()))
+    assert "other trajectories (--data)" in refused([*FINETUNE, *named], capsys)
+    write_tables(place, CHOSEN, list(rule_annotations(CHOSEN).values())[:3])
+    assert "other sub-goals (--annotations)" in refused([*FINETUNE, *named[:-1]], capsys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from training.datasets import Example
 from training.origin import Origin, claim, read_origin, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
+from training.reference import PAGE, recipe_fields, recipe_help, recipe_page
 from waymark.errors import InvalidInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))
@@ -58,6 +59,21 @@ def test_recipes_that_ship_are_recipes(path: Path) -> None:
     recipe = read_recipe(path)
     assert asdict(recipe) | json.loads(path.read_text()) == asdict(recipe)
     assert read_recipe(path, seed=99) == replace(recipe, seed=99)
+
+
+def test_the_reference_page_says_what_recipes_are_today() -> None:
+    assert PAGE.read_text(encoding="utf-8") == recipe_page(), "run python -m training.reference"
+
+
+def test_every_field_is_described_in_help_and_reference() -> None:
+    described = recipe_fields()
+    assert [one.name for one in described] == [one.name for one in fields(Recipe)]
+    for one in described:
+        assert one.meaning, one.name
+        assert json.loads(one.default) == asdict(Recipe())[one.name]
+        assert f"\n{one.name}: {one.kind}".replace("`", "") in "\n" + recipe_help()
+    units = {one.name: one.unit for one in described}
+    assert (units["batch"], units["warmup"], units["max_input_tokens"]) == ("examples", "updates", "tokens")
 
 
 def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
