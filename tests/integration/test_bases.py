@@ -36,7 +36,7 @@ def make_sharded(folder: Path) -> dict[str, str]:
     (folder / CARD).unlink()
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    index = {}
+    index: dict[str, str] = {}
     names = sorted(weights)
     for number, part in enumerate((names[::2], names[1::2]), start=1):
         shard = f"model-0000{number}-of-00002.safetensors"
