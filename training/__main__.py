@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -85,7 +86,8 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 def _fail(message: str, code: int = 2) -> NoReturn:
     if RANK != "0":
         message = f"Process {RANK}: {message}"
-    Console(stderr=True).print(Text(" ".join(message.split()), style="bold red"), soft_wrap=True)
+    with suppress(OSError):
+        Console(stderr=True).print(Text(" ".join(message.split()), style="bold red"), soft_wrap=True)
     sys.exit(code)
 
 

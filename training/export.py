@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 from training.bases import read_config, require_supported
 from training.files import read_json, require_writable_folder
-from training.recipe import make_recipe, recipe_sha256
+from training.recipe import Recipe, make_recipe, recipe_sha256
 from training.run_state import building
 from training.selection import DEV_SCORES
 from training.shards import put_weights, require_finite
@@ -57,7 +58,9 @@ def export(
             remedy=f"Train it first: python -m training finetune {role} --run {run}",
             field="run",
         )
-    values = read_json(run / "recipe.json", "the recipe of a run")
+    known = {field.name for field in fields(Recipe)}  # an older run may have others
+    read = read_json(run / "recipe.json", "the recipe of a run")
+    values = {name: value for name, value in read.items() if name in known}
     recipe = make_recipe(values, str(run / "recipe.json"), is_base_needed=False)
     chosen = _dev_scores(run)
 

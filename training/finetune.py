@@ -39,7 +39,7 @@ from training.meter import Meter
 from training.metrics import Metrics
 from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy
 from training.recipe import Recipe, has_state, require_same_recipe
-from training.run_state import building, load_state, recover_folders, save_state
+from training.run_state import building, load_state, recover_folders, save_state, writing
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
 from training.truncation import Truncation, measure_truncation, require_whole
 from waymark.errors import InvalidInput, TrainingDiverged
@@ -250,7 +250,7 @@ class Run:
         for name, tensor in model.state_dict().items():
             if not tensor.isfinite().all():
                 raise self._diverged(f"the weights {name} are not finite")
-        with building(folder) as partial:
+        with building(folder) as partial, writing(folder):
             model.save_pretrained(partial)
             (partial / "generation_config.json").unlink(missing_ok=True)
             if self.recipe.architecture == "causal":  # vLLM finds the tokenizer by its tokenizer_config.json

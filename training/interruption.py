@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
@@ -53,5 +52,4 @@ class Interruption:
                 raise KeyboardInterrupt
             return
         self.signal, self._since = number, time.monotonic()
-        with suppress(OSError):  # after SIGHUP there is no terminal to write to
-            self._told(signal.Signals(number).name)
+        self._told(signal.Signals(number).name)

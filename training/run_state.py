@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from safetensors import SafetensorError
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
@@ -32,7 +34,8 @@ def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: An
         weights = {name: tensor for name, tensor in plain.state_dict().items() if name not in frozen}
         partial = folder / "state.pt.partial"
         try:
-            torch.save({"model": weights, "optimizer": optimizer.state_dict(), **progress}, partial)
+            with writing(folder / "state.pt"):
+                torch.save({"model": weights, "optimizer": optimizer.state_dict(), **progress}, partial)
             os.replace(partial, folder / "state.pt")
         finally:
             partial.unlink(missing_ok=True)
@@ -79,6 +82,16 @@ def recover_folders(run: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.rename(folder)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what torch and safetensors raise on a full disk into OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines()
+        raise OSError(errno.EIO, f"Cannot write, perhaps the disk is full ({lines[0]})", str(path)) from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from training.bases import COPY_AGAIN, INDEX, read_index
+from training.run_state import writing
 from waymark.checkpoint import WEIGHTS
 from waymark.errors import CheckpointError, TrainingDiverged
 
@@ -47,7 +48,8 @@ def put_weights(source: Path, target: Path) -> None:
         raise CheckpointError(
             f"{source / index[missing[0]]} lacks {missing[0]}, which {INDEX} lists.", remedy=COPY_AGAIN
         )
-    save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
+    with writing(target):
+        save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
 
 
 def require_finite(weights: Path) -> None:

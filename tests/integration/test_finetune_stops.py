@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -197,6 +198,33 @@ def test_the_command_saves_its_state_and_says_so(tmp_path: Path) -> None:
     assert first["step"] == 1
     assert {"loss", "gradient_norm", "tokens_per_second", "memory_mb", "seconds_left"} < first.keys()
     assert "step 1/100000: loss " in told
+
+
+def test_a_full_disk_keeps_the_state_and_the_weights_from_before(corpus: list[Example], tmp_path: Path) -> None:
+    run = Run(tmp_path, TINY, corpus, corpus)
+    next(row for row in run.train() if "dev_loss" in row)
+    before = {name: content for name, content in files(tmp_path).items() if name.startswith(("state", "best"))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # files end there, as on a full disk
+    try:
+        for save in (run._save_state, lambda: run.save(tmp_path / "best", run.best)):
+            with pytest.raises(OSError, match=r"perhaps the disk is full|File too large"):
+                save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    after = {name: content for name, content in files(tmp_path).items() if name.startswith(("state", "best", "."))}
+    assert after == before
+
+
+def test_a_reader_that_leaves_does_not_end_the_training(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    process = training.start("run", replace(TINY, steps=12))
+    assert process.stdout is not None
+    assert "Reading " in process.stdout.readline()
+    process.stdout.close()  # as `finetune | head -1`
+    process.wait(timeout=300)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "dev_loss" in row] == [2, 4, 6, 8, 10, 12]
 
 
 def test_a_folder_that_a_kill_left_half_replaced_is_recovered(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -226,11 +225,10 @@ def _by_verb(trainer: Run, metrics: dict[str, float]) -> str:
 def _end(trainer: Run, stop: Interruption) -> None:
     if not trainer.main:
         return
-    with suppress(OSError):  # after SIGHUP there is no terminal to write to
-        if stop.signal is not None:
-            say(f"Stopped at step {trainer.step}; its state is saved, and the same command resumes from it.")
-        elif trainer.step < trainer.steps:
-            say(f"Ended at step {trainer.step}: dev was no better for {trainer.recipe.patience} evaluations.")
-        else:
-            best = trainer.best
-            say(f"Kept in {trainer.folder / 'best'}: exact match {best.exact_match:.3f}, dev loss {best.loss:.3f}.")
+    if stop.signal is not None:
+        say(f"Stopped at step {trainer.step}; its state is saved, and the same command resumes from it.")
+    elif trainer.step < trainer.steps:
+        say(f"Ended at step {trainer.step}: dev was no better for {trainer.recipe.patience} evaluations.")
+    else:
+        best = trainer.best
+        say(f"Kept in {trainer.folder / 'best'}: exact match {best.exact_match:.3f}, dev loss {best.loss:.3f}.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import IO, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
@@ -22,7 +24,25 @@ from waymark.tasks import Split
 
 RANK: Final = os.environ.get("RANK", "0")
 """This process's number among those that a launcher has started, from 0."""
-console: Final = Console(stderr=True, quiet=RANK != "0")
+
+
+class _Stderr:
+    """Stderr of which nobody may be left to read: a closed pipe or terminal does not end hours of training."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
 """On stderr; of several processes the first one speaks."""
 
 DATA: Final = Path("data/trajectories.parquet")
