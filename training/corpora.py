@@ -20,7 +20,10 @@ from waymark.tasks import Split
 
 @dataclass(frozen=True)
 class Wording:
-    """How one role's examples are written: as serving sends them, or as published."""
+    """How one role's examples are written: as serving sends them, or as published.
+
+    Raises InvalidInput for a format that was not published.
+    """
 
     role: Role
     prompt_format: str
@@ -28,8 +31,12 @@ class Wording:
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
 
+    def __post_init__(self) -> None:
+        if self.as_published:
+            published.require_published(get_format(self.prompt_format))
+
     def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
-        """The role's dataset of these paths. Raises InvalidInput for a format that was not published."""
+        """The role's dataset of these paths."""
         prompt_format = get_format(self.prompt_format)
         if self.as_published:
             return published.examples(trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends)
@@ -84,9 +91,9 @@ def read_corpora(
     note: Callable[[str], object],
     bar: Progress,
 ) -> Corpora:
-    """The examples of each split; the tables are read once. `note` is told of what the tables lack.
+    """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
 
-    Raises InvalidInput for files that do not belong together, for a format that was not published, and for a leak.
+    Raises InvalidInput for files that do not belong together, and for a leak.
     """
 
     def sampled(every: Sequence[Trajectory]) -> list[Trajectory]:
@@ -100,8 +107,9 @@ def read_corpora(
     paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
     splits: tuple[Split, ...] = ("train", "dev")
     corpora = {}
-    for split in splits:
-        of_split = [path for path in paths if path.split == split]
-        corpora[split] = wording.examples(bar.track(of_split, description=f"{split} examples"), named)
+    with bar:
+        for split in splits:
+            of_split = [path for path in paths if path.split == split]
+            corpora[split] = wording.examples(bar.track(of_split, description=f"{split} examples"), named)
     check_splits(corpora)
     return Corpora(corpora, left_out)

@@ -41,7 +41,7 @@ def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str
     lines = [
         line
         for line in err.splitlines()
-        if not re.match(r"Reading |.* left out|.* are ignored|(train|dev) examples", line)
+        if not re.match(r"Reading |.* left out|.* are ignored|.* published train variations|(train|dev) examples", line)
     ]
     assert len(lines) == 1, err
     return lines[0]
@@ -90,6 +90,8 @@ CASES: list[tuple[list[str], str]] = [
     (["trajectories", "--limit", "-3"], "--limit"),
     (["trajectories", "--takes", "-1"], "--takes"),
     (["trajectories", "--processes", "0"], "--processes"),
+    (["trajectories", "--paths", "silver"], "--paths"),
+    (["trajectories", "--sampling", "some"], "--sampling"),
     (["trajectories", "--split", "validation"], "Unknown split 'validation'"),
     (["trajectories", "--tasks", "4-2,"], "Unknown task ''"),
     (["trajectories", "--output", "folder"], "it is a folder"),
@@ -100,6 +102,8 @@ CASES: list[tuple[list[str], str]] = [
     (["datasets", "executor", "--format", "prose", *TABLES], "Unknown prompt format 'prose'"),
     (["datasets", "executor", "--recipe", "recipe.json", "--format", "transcript", "--no-history"], "-nohistory"),
     (["datasets", "executor", "--sampling", "some", *TABLES], "--sampling"),
+    (["datasets", "controller", "--controller", "often", *TABLES], "--controller"),
+    ([*FINETUNE, "--as-published", "--format", "compact"], "Only the formats seed and seed-imported were published"),
     (["datasets", "executor", "--recipe", "recipe.json", "--output", "text", *TABLES], "text is not a folder"),
     ([*FINETUNE, "--steps", "-1"], "--steps"),
     ([*FINETUNE, "--steps", "many"], "--steps"),
@@ -258,6 +262,19 @@ def test_prompts_that_would_be_cut_are_refused_with_their_share(
         assert "--allow-truncation" in line
 
 
+def test_published_examples_are_of_the_published_format() -> None:
+    Path("recipe.json").write_text('{"batch": 4, "steps": 2, "rename": 0, "drills": 0}')
+    made = ["--as-published", "--recipe", "recipe.json", "--output", "made", *TABLES]
+    for role, prompt_format in (("controller", "seed-imported"), ("executor", "seed")):
+        assert run_command(["datasets", role, *made]) == 0
+        manifest = json.loads(Path("made/manifest.json").read_text())
+        assert (manifest["prompt_format"], manifest["as_published"]) == (prompt_format, True)
+        assert run_command(["finetune", role, *made[:3], "--run", role, "--allow-truncation", *TABLES]) == 0
+        words = shlex.split(json.loads(Path(role, "origin.json").read_text())["command"])
+        assert {("--format", prompt_format), ("finetune", role)} <= set(itertools.pairwise(words))
+        assert "--as-published" in words
+
+
 def run_command(arguments: Sequence[str]) -> int | str | None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
@@ -269,10 +286,11 @@ def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
 ) -> None:
     recipe = {"batch": 4, "steps": 9, "width": 16, "feedforward": 16, "heads": 2, "vocabulary": 300}
     Path("recipe.json").write_text(json.dumps({**recipe, "encoder_layers": 1, "decoder_layers": 1}))
-    named = ["--steps", "2", "--sampling", "published", "--run", "a run", "--require-all"]
+    named = ["--steps", "2", "--sampling", "published", "--controller", "every-step", "--run", "a run", "--require-all"]
     assert run_command([*FINETUNE, *named]) == 0
     told = capsys.readouterr().err
     assert "train examples" in told
+    assert "of the published train variations" in told
     assert "step 1/2: loss " in told
     origin = json.loads(Path("a run/origin.json").read_text())
     words = shlex.split(origin["command"])
@@ -294,6 +312,7 @@ def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
         (["--steps", "3"], "was begun with steps = 2; this recipe says 3"),
         (["--seed", "1"], "was begun with seed = 0"),
         (["--sampling", "all"], "other sampling (--sampling)"),
+        (["--controller", "on-end"], "begun with --controller every-step, not with examples as serving sends them"),
         (["--format", "seed"], "is a run of role executor in format compact"),
     ):
         assert told in refused([*FINETUNE, *named, *changed], capsys)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from training.datasets import Example
-from training.origin import Origin, claim, read_origin, sha256_of_base
+from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
 from training.reference import PAGE, recipe_fields, recipe_help, recipe_page
 from waymark.errors import InvalidInput
@@ -153,3 +153,12 @@ def test_a_run_folder_belongs_to_one_role_and_format(tmp_path: Path) -> None:
     for other in ({"role": "flat"}, {"prompt_format": "seed"}):
         with pytest.raises(InvalidInput, match="run of role executor in format compact"):
             claim(tmp_path, origin.model_copy(update=other))
+
+
+def test_a_run_is_not_resumed_with_examples_of_another_wording(tmp_path: Path) -> None:
+    origin = Origin(role="executor", prompt_format="seed", data_sha256="0", wording="--as-published", command="x")
+    claim(tmp_path, origin)
+    claim(tmp_path, origin)
+    require_same_purpose(tmp_path, "executor", "seed")  # an export does not ask how examples were written
+    with pytest.raises(InvalidInput, match="begun with --as-published, not with examples as serving sends them"):
+        claim(tmp_path, origin.model_copy(update={"wording": ""}))

@@ -73,8 +73,9 @@ def datasets(
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
-    with progress_bar() as bar:
-        found = read_corpora(wording, data, annotations, sampling, seed, require_all=require_all, note=say, bar=bar)
+    found = read_corpora(
+        wording, data, annotations, sampling, seed, require_all=require_all, note=say, bar=progress_bar()
+    )
     corpora = found.examples
 
     from training.model import open_tokenizer, open_tokens

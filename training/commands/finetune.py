@@ -97,8 +97,7 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    with progress_bar() as bar:
-        found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=bar)
+    found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=progress_bar())
     corpora = found.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(
