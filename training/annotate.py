@@ -6,14 +6,16 @@ The schema is the same whoever annotates: task id, variation, and segments that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.files import reading
 from training.trajectories import PathKey, Trajectory
+from waymark.errors import InvalidInput
 from waymark.subgoals import COMPLETE, PathStep, Segment, annotate
 from waymark.tasks import find_task
 
@@ -62,10 +64,61 @@ def write_annotations(annotations: Iterable[Annotation], table: Path) -> int:
 
 
 def read_annotations(table: Path) -> dict[PathKey, Annotation]:
-    """Annotations by the key of their trajectory."""
-    rows = pq.read_table(table).to_pylist()
-    read = (Annotation(**{**row, "segments": [Segment(**segment) for segment in row["segments"]]}) for row in rows)
-    return {annotation.key: annotation for annotation in read}
+    """Annotations by the key of their trajectory. Raises InvalidInput for a file that is no such table."""
+    read: dict[PathKey, Annotation] = {}
+    with reading(table, "a table of annotations", "annotations", "Write one: python -m training annotate."):
+        for row in pq.read_table(table).to_pylist():
+            annotation = Annotation(**{**row, "segments": [Segment(**segment) for segment in row["segments"]]})
+            if annotation.key in read:
+                raise InvalidInput(
+                    f"{table} annotates {_named(annotation.key)} more than once.",
+                    remedy="Write it again: python -m training annotate.",
+                    field="annotations",
+                )
+            read[annotation.key] = annotation
+    return read
+
+
+def annotated(
+    trajectories: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation], *, require_all: bool = False
+) -> list[Trajectory]:
+    """Those trajectories that have an annotation, in their order.
+
+    Raises InvalidInput when none has one, when one has none and `require_all` is set, and when an annotation does not
+    fit its path: it is of another table of trajectories.
+    """
+    chosen = [path for path in trajectories if path.key in annotations]
+    for path in chosen:
+        segments = annotations[path.key].segments
+        edges = [0, *(segment.stop for segment in segments)]
+        if not segments or [segment.start for segment in segments] != edges[:-1] or edges[-1] != len(path.steps):
+            raise InvalidInput(
+                f"The annotation of {_named(path.key)} covers {edges[-1]} actions; the path has {len(path.steps)}.",
+                remedy="Name the annotations of these trajectories, or annotate them: python -m training annotate.",
+                field="annotations",
+            )
+    missing = next((path for path in trajectories if path.key not in annotations), None)
+    if missing and (require_all or not chosen):
+        count = len(trajectories) - len(chosen)
+        raise InvalidInput(
+            f"{count} of {len(trajectories)} paths have no annotation; the first is {_named(missing.key)}.",
+            remedy="Annotate them: python -m training annotate"
+            + (", or leave out --require-all." if chosen else ", or name the annotations of these trajectories."),
+            field="annotations",
+        )
+    return chosen
+
+
+def describe_coverage(trajectories: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation]) -> str:
+    """What does not match between paths and annotations, for people; empty if all of them do."""
+    known = {path.key for path in trajectories}
+    left_out, unknown = len(known - annotations.keys()), len(annotations.keys() - known)
+    parts = []
+    if left_out:
+        parts.append(f"{left_out:,} of {len(known):,} paths have no annotation and are left out")
+    if unknown:
+        parts.append(f"{unknown:,} annotations are of paths that are not in the data and are ignored")
+    return "; ".join(parts) + "." if parts else ""
 
 
 def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
@@ -82,3 +135,8 @@ def describe(annotations: Iterable[Annotation]) -> str:
     return f"{len(every)} paths, {length:.1f} sub-goals a path; " + ", ".join(
         f"{v} {n}" for v, n in verbs.most_common()
     )
+
+
+def _named(key: PathKey) -> str:
+    task_id, variation, take = key
+    return f"task {task_id} variation {variation}" + (f" take {take}" if take else "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.progress import Progress
+
 from training import datasets, published
-from training.annotate import Annotation, read_annotations
+from training.annotate import Annotation, annotated, describe_coverage, read_annotations
 from training.datasets import ControllerExamples, Example, Sampling, check_splits, missing, sample
 from training.gold import PUBLISHED_SEED
 from training.trajectories import PathKey, Trajectory, read_table
@@ -18,7 +20,10 @@ from waymark.tasks import Split
 
 @dataclass(frozen=True)
 class Wording:
-    """How one role's examples are written: as serving sends them, or as published."""
+    """How one role's examples are written: as serving sends them, or as published.
+
+    Raises InvalidInput for a format that was not published.
+    """
 
     role: Role
     prompt_format: str
@@ -26,8 +31,12 @@ class Wording:
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
 
-    def examples(self, trajectories: Sequence[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
-        """The role's dataset of these paths. Raises InvalidInput for a format that was not published."""
+    def __post_init__(self) -> None:
+        if self.as_published:
+            published.require_published(get_format(self.prompt_format))
+
+    def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
+        """The role's dataset of these paths."""
         prompt_format = get_format(self.prompt_format)
         if self.as_published:
             return published.examples(trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends)
@@ -35,12 +44,40 @@ class Wording:
 
     @property
     def options(self) -> str:
-        """The command-line options that are not the default, each after a space."""
-        return (
-            (" --as-published" if self.as_published else "")
-            + (f" --controller {self.controller}" if self.controller != "on-end" else "")
-            + (" --flat-ends" if self.flat_ends else "")
-        )
+        """The command-line options that are not the default, between spaces; empty: as serving sends them."""
+        options = ["--as-published"] * self.as_published
+        options += [f"--controller {self.controller}"] * (self.controller != "on-end")
+        return " ".join([*options, *["--flat-ends"] * self.flat_ends])
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """One role's examples by split, and how many paths are not in them because they have no annotation."""
+
+    examples: dict[Split, list[Example]]
+    left_out: int
+
+
+def read_annotated(
+    data: Path,
+    annotations: Path,
+    *,
+    require_all: bool,
+    note: Callable[[str], object],
+    chosen: Callable[[Sequence[Trajectory]], Sequence[Trajectory]] = lambda paths: paths,
+) -> tuple[list[Trajectory], dict[PathKey, Annotation], int]:
+    """The chosen trajectories that are annotated, all annotations, and how many were left out; `note` is told.
+
+    Raises InvalidInput for files that are missing, damaged or do not belong together.
+    """
+    note(f"Reading {data} and {annotations} …")
+    every = read_table(data)
+    named = read_annotations(annotations)
+    if coverage := describe_coverage(every, named):
+        note(coverage)
+    paths = chosen(every)
+    kept = annotated(paths, named, require_all=require_all)
+    return kept, named, len(paths) - len(kept)
 
 
 def read_corpora(
@@ -49,20 +86,30 @@ def read_corpora(
     annotations: Path,
     sampling: Sampling,
     seed: int = PUBLISHED_SEED,
-    note: Callable[[str], object] = print,
-) -> dict[Split, list[Example]]:
-    """The examples of each split; the tables are read once. `note` is told what published sampling lacks.
+    *,
+    require_all: bool,
+    note: Callable[[str], object],
+    bar: Progress,
+) -> Corpora:
+    """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
 
-    Raises InvalidInput for a leak.
+    Raises InvalidInput for files that do not belong together, and for a leak.
     """
-    recorded = read_table(data)
-    if sampling == "published" and (lacking := missing(recorded)):
-        note(
-            f"{data} lacks {sum(lacking.values())} of the published train variations, of {len(lacking)} tasks. "
-            "To record them: python -m training trajectories --sampling published"
-        )
-    every, named = sample(recorded, sampling, seed), read_annotations(annotations)
+
+    def sampled(every: Sequence[Trajectory]) -> list[Trajectory]:
+        if sampling == "published" and (lacking := missing(every)):
+            note(
+                f"{data} lacks {sum(lacking.values())} of the published train variations, of {len(lacking)} tasks. "
+                "To record them: python -m training trajectories --sampling published"
+            )
+        return sample(every, sampling, seed)
+
+    paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
     splits: tuple[Split, ...] = ("train", "dev")
-    corpora = {split: wording.examples([one for one in every if one.split == split], named) for split in splits}
+    corpora = {}
+    with bar:
+        for split in splits:
+            of_split = [path for path in paths if path.split == split]
+            corpora[split] = wording.examples(bar.track(of_split, description=f"{split} examples"), named)
     check_splits(corpora)
-    return corpora
+    return Corpora(corpora, left_out)

@@ -24,10 +24,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from training.bases import require_fitting_base
 from training.recipe import Recipe
 from training.tokenizer import END, PAD, train_tokenizer
-from waymark.errors import CheckpointError, InvalidInput
-from waymark.generation.tokens import Tokens
+from waymark.errors import CheckpointError
+from waymark.generation.tokens import Tokens, read_tokenizer
 
 _NEIGHBOURS = (1, 17, 2, 18)
 """T5's buckets of relative position: the word before, after, two before, two after."""
@@ -40,7 +41,7 @@ def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
         return train_tokenizer(texts, recipe.vocabulary)
     kept = Path(recipe.base) / "tokenizer.json"
     if kept.exists():
-        return Tokenizer.from_file(str(kept))
+        return read_tokenizer(kept)
     try:
         return AutoTokenizer.from_pretrained(recipe.base, trust_remote_code=False).backend_tokenizer
     except (OSError, ValueError) as error:
@@ -55,7 +56,7 @@ def open_tokens(recipe: Recipe, tokenizer: Tokenizer) -> Tokens:
 def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
     """The recipe's model in float32 on the CPU, with adapters where it asks for them.
 
-    Raises InvalidInput when the base is of another architecture or too short for the recipe's prompts,
+    Raises InvalidInput when the base is of another family or architecture or too short for the recipe's prompts,
     CheckpointError when it cannot be loaded or its tokenizer does not fit.
     """
     # transformers' annotations of its own classes contradict what they do, hence Any.
@@ -113,25 +114,11 @@ def _end(config: Any) -> int:
 
 def _pretrained(recipe: Recipe) -> Any:
     config = _config(recipe)
-    found = "seq2seq" if config.is_encoder_decoder else "causal"
-    if found != recipe.architecture:
-        raise InvalidInput(
-            f"{recipe.base} is a {found} model; the recipe says {recipe.architecture}.",
-            remedy=f'Put "architecture": "{found}" into the recipe.',
-            field="architecture",
-        )
-    positions = getattr(config, "max_position_embeddings", None)
-    needed = recipe.max_input_tokens + (recipe.max_new_tokens if found == "causal" else 0)
-    if positions is not None and positions < needed:
-        raise InvalidInput(
-            f"{recipe.base} reads {positions} tokens; the recipe needs {needed} for prompt and answer.",
-            remedy="Lower max_input_tokens.",
-            field="max_input_tokens",
-        )
+    require_fitting_base(recipe, config.to_dict())
     for name in ("dropout_rate", "attention_dropout"):  # T5's name, and that of Llama and its kin
         if hasattr(config, name):
             setattr(config, name, recipe.dropout)
-    auto: Any = AutoModelForCausalLM if found == "causal" else AutoModelForSeq2SeqLM
+    auto: Any = AutoModelForCausalLM if recipe.architecture == "causal" else AutoModelForSeq2SeqLM
     try:
         model = auto.from_pretrained(
             recipe.base, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False

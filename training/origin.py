@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from waymark.checkpoint import WEIGHTS
+from training.bases import weight_files
+from training.files import reading, sha256_of
+from training.recipe import has_state
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
+
+_SOURCES: Final = {
+    "data_sha256": "trajectories (--data)",
+    "annotations_sha256": "sub-goals (--annotations)",
+    "sampling": "sampling (--sampling)",
+    "base_sha256": "base weights",
+}
 
 
 class Origin(BaseModel):
@@ -21,10 +31,14 @@ class Origin(BaseModel):
     prompt_format: str
     data_sha256: str
     """Of the trajectories."""
-    base_sha256: str = ""
-    """Of the weights that the run begins from, where those are a folder; else empty."""
+    annotations_sha256: str = ""
+    """Of the table of sub-goals; empty where an older run did not record it, like the next field."""
+    sampling: str = ""
+    """Which training trajectories the dataset is made of."""
     wording: str = ""
     """Options that decide how examples are written, such as `--as-published`; empty: as serving sends them."""
+    base_sha256: str = ""
+    """Of the weights that the run begins from, where those are a folder; else empty."""
     command: str
     """Makes the run again."""
 
@@ -32,20 +46,44 @@ class Origin(BaseModel):
 def read_origin(run: Path) -> Origin | None:
     """The origin of a run; None for one that recorded none."""
     path = run / "origin.json"
-    return Origin.model_validate_json(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    with reading(path, "the origin of a run", "run", "Give another --run folder."):
+        return Origin.model_validate_json(path.read_text())
 
 
 def claim(run: Path, origin: Origin) -> None:
-    """Note what a run folder is for. Raises InvalidInput when it holds a run of another role or format."""
+    """Note what a run folder is for. Raises as `require_same_purpose` and `require_same_source`."""
     require_same_purpose(run, origin.role, origin.prompt_format, origin.wording)
+    require_same_source(run, origin)
     run.mkdir(parents=True, exist_ok=True)
     (run / "origin.json").write_text(origin.model_dump_json(indent=1) + "\n")
 
 
 def sha256_of_base(base: str) -> str:
-    """Of the weights in a base folder; empty for a hub name or a model from scratch, which has none here."""
-    weights = Path(base) / WEIGHTS
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if base and weights.is_file() else ""
+    """Of the weights in a base folder; empty for a hub name or a model from scratch, which has none here.
+
+    Of sharded weights it is the hash of the hashes of their index and their files.
+    """
+    files = weight_files(Path(base)) if base else []
+    if len(files) < 2:
+        return sha256_of(files[0]) if files else ""
+    return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
+
+
+def require_same_source(run: Path, origin: Origin) -> None:
+    """Raise InvalidInput when the state of a run came from other data or another base than `origin` says."""
+    begun = read_origin(run)
+    if begun is None or not has_state(run):
+        return
+    for name, what in _SOURCES.items():
+        before, now = getattr(begun, name), getattr(origin, name)
+        if before and before != now:
+            raise InvalidInput(
+                f"The run in {run} was begun with other {what} ({name} {before[:12]}, now {now[:12] or 'none'}).",
+                remedy=f"Begin in another --run folder; --base {run / 'best'} starts from its weights.",
+                field=name.removesuffix("_sha256"),
+            )
 
 
 def require_same_purpose(run: Path, role: Role, prompt_format: str, wording: str | None = None) -> None:

@@ -121,20 +121,26 @@ def examples(
 
     Raises InvalidInput for a format that was not published, KeyError for a trajectory that was not annotated.
     """
+    published_format = require_published(prompt_format)
+    made: list[Example] = []
+    for trajectory in trajectories:
+        if any(step.detour for step in trajectory.steps):
+            continue
+        steps = align(trajectory, annotations[trajectory.key])
+        for prompt, target, instruction in _written(trajectory, steps, role, published_format, flat_ends=flat_ends):
+            made.append(Example(trajectory.task_id, trajectory.variation, prompt, target, instruction))
+    return made
+
+
+def require_published(prompt_format: PromptFormat) -> Seed:
+    """The format itself. Raises InvalidInput for one that was not published."""
     if not isinstance(prompt_format, Seed):
         raise InvalidInput(
             f"Only the formats seed and seed-imported were published, not {prompt_format.name}.",
             remedy="Add --format seed.",
             field="format",
         )
-    made: list[Example] = []
-    for trajectory in trajectories:
-        if any(step.detour for step in trajectory.steps):
-            continue
-        steps = align(trajectory, annotations[trajectory.key])
-        for prompt, target, instruction in _written(trajectory, steps, role, prompt_format, flat_ends=flat_ends):
-            made.append(Example(trajectory.task_id, trajectory.variation, prompt, target, instruction))
-    return made
+    return prompt_format
 
 
 def _written(

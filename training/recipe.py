@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from training.datasets import Example
+from training.files import read_json
 from waymark.errors import InvalidInput
 
 Positive = Annotated[int, Field(gt=0)]
@@ -26,7 +28,12 @@ RENAMABLE = (*DRILLABLE, "transcript")
 """Prompt formats in our own wording, whose names can be told from the words between them."""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+def _unit(name: str) -> Any:
+    """The unit of a field, for its reference."""
+    return Field(json_schema_extra={"unit": name})
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
 class Recipe:
     """All that decides a run besides its data. The same recipe gives the same run on one device or many."""
 
@@ -34,58 +41,69 @@ class Recipe:
     """Encoder-decoder (T5) or decoder only (Llama); a pretrained `base` must be of the same kind."""
     base: str = ""
     """Folder or hub name of a pretrained model, e.g. `google/flan-t5-large`; empty: from scratch."""
-    lora_rank: Natural = 0
+    lora_rank: Annotated[Natural, _unit("dimensions")] = 0
     """Train low-rank adapters of this rank on all linear layers of `base`, merged when saved; 0: train all weights."""
     lora_alpha: Positive = 32
     """Adapters are scaled by alpha / rank."""
-    vocabulary: Positive = 2048
-    """From scratch only, like the next five: pieces of the tokenizer."""
-    width: Positive = 256
-    feedforward: Positive = 512
-    heads: Positive = 8
-    encoder_layers: Natural = 4
+    vocabulary: Annotated[Positive, _unit("tokens")] = 2048
+    """Pieces of the tokenizer. From scratch only, like the next five."""
+    width: Annotated[Positive, _unit("dimensions")] = 256
+    """Of a token's vector between layers."""
+    feedforward: Annotated[Positive, _unit("dimensions")] = 512
+    """Inside the feed-forward layers."""
+    heads: Annotated[Positive, _unit("heads")] = 8
+    """Attention heads of each layer; each has width / heads dimensions, which must be an even number."""
+    encoder_layers: Annotated[Natural, _unit("layers")] = 4
     """Unused by causal models."""
-    decoder_layers: Positive = 2
-    steps: Positive = 4000
+    decoder_layers: Annotated[Positive, _unit("layers")] = 2
+    """Layers of the decoder; of a causal model all its layers."""
+    steps: Annotated[Positive, _unit("updates")] = 4000
     """Updates of the weights."""
-    epochs: Annotated[float, Field(ge=0)] = 0.0
+    epochs: Annotated[float, Field(ge=0), _unit("passes over the train examples")] = 0.0
     """If not 0, it replaces `steps`: as many as draw each training example so often, on average."""
-    batch: Positive = 64
+    batch: Annotated[Positive, _unit("examples")] = 64
     """Examples that one forward pass sees."""
-    accumulate: Positive = 1
+    accumulate: Annotated[Positive, _unit("forward passes")] = 1
     """Forward passes of an update, all devices together: each of N devices does accumulate / N of them."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    warmup: Natural = 200
+    """Of AdamW, after the warm-up."""
+    warmup: Annotated[Natural, _unit("updates")] = 200
     """Steps of linear warm-up; a cosine down to a twentieth follows."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Of AdamW, times the learning rate, for all weights."""
+    dropout: Annotated[float, Field(ge=0, lt=1), _unit("probability")] = 0.05
+    """Share of activations that are set to zero in training."""
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
-    max_input_tokens: Positive = 512
-    max_new_tokens: Positive = 40
+    max_input_tokens: Annotated[Positive, _unit("tokens")] = 512
+    """Longer prompts are cut at their end."""
+    max_new_tokens: Annotated[Positive, _unit("tokens")] = 40
+    """Longer answers are cut; the end token counts."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """Task types are drawn with probability count^(1/temperature); 1: as they come."""
-    hard: Annotated[float, Field(ge=0)] = 0.0
+    hard: Annotated[float, Field(ge=0), _unit("exponent")] = 0.0
     """Examples are drawn with weight (their loss + 0.1)^hard once most of them are known; 0: all alike."""
-    hard_from: Natural = 0
+    hard_from: Annotated[Natural, _unit("step")] = 0
     """The step before which their losses are measured, once, and from which on they are drawn so."""
-    hard_until: Natural = 0
+    hard_until: Annotated[Natural, _unit("step")] = 0
     """From this step on all alike again, so that what was easy is not forgotten; 0: never."""
-    answers: Annotated[float, Field(gt=0)] = 1.0
+    answers: Annotated[float, Field(gt=0), _unit("times")] = 1.0
     """How often a final answer, one of several boxes or planes, is drawn for each other decision of its task type."""
     often: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     """Verbs whose decisions are drawn so many times as often, e.g. `{"connect": 5}`."""
-    rename: Share = 0.3
+    rename: Annotated[Share, _unit("share")] = 0.3
     """Share of examples whose names are replaced consistently."""
-    drills: Natural = 0
+    drills: Annotated[Natural, _unit("batches")] = 0
     """Batches of copying drills before each batch of examples: the instruction alone, renamed. Models from
     scratch learn names as labels without them."""
-    evaluate_every: Positive = 500
-    evaluated: Positive = 600
+    evaluate_every: Annotated[Positive, _unit("updates")] = 500
+    """Updates between evaluations on dev."""
+    evaluated: Annotated[Positive, _unit("examples")] = 600
     """Dev examples that are looked at, evenly spread over dev."""
-    patience: Natural = 0
+    patience: Annotated[Natural, _unit("evaluations")] = 0
     """Stop after this many evaluations without a better dev score; 0: never."""
     seed: Natural = 0
+    """Of the weights, the batches, the renaming and dropout."""
 
     def is_hard_at(self, step: int) -> bool:
         """Whether hard examples are drawn more often for that step."""
@@ -96,14 +114,16 @@ class Recipe:
         return math.ceil(self.epochs * examples / (self.batch * self.accumulate)) if self.epochs else self.steps
 
 
-_MODEL = (
-    "architecture base lora_rank lora_alpha vocabulary width feedforward heads encoder_layers decoder_layers".split()
-)
-"""Fields that decide which weights there are: a run cannot be resumed with others."""
+def recipe_sha256(recipe: Recipe) -> str:
+    """What tells a recipe from all others: the hash of all its fields, whatever file they came from."""
+    return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()
 
 
-def make_recipe(values: dict[str, Any], source: str = "the recipe") -> Recipe:
-    """A recipe from its fields; `source` names where they come from. Raises InvalidInput at the first wrong one."""
+def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_needed: bool = True) -> Recipe:
+    """A recipe from its fields; `source` names where they come from. Raises InvalidInput at the first wrong one.
+
+    Without `is_base_needed` the folder of its base may be gone: nothing is trained from it any more.
+    """
     known = [one.name for one in fields(Recipe)]
     for name in values:
         if name not in known:
@@ -135,7 +155,7 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe") -> Recipe:
             remedy="Name a base, or set lora_rank to 0.",
             field="lora_rank",
         )
-    if recipe.base:
+    if recipe.base and is_base_needed:
         _require_base(recipe.base)
     return recipe
 
@@ -143,16 +163,16 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe") -> Recipe:
 def read_recipe(path: Path, **changed: Any) -> Recipe:
     """A recipe file, with some of its fields changed. Raises InvalidInput, never a parser's own error."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidInput(
             f"Cannot read the recipe {path}: {error.strerror}.",
             remedy="Recipes that come with Waymark are in training/recipes/.",
             field="recipe",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"The recipe {path} is no JSON: {error}.", remedy="Mend it there.", field="recipe"
+            f"The recipe {path} is no JSON: {error}.", remedy="Correct the file.", field="recipe"
         ) from error
     if not isinstance(values, dict):
         raise InvalidInput(f"The recipe {path} is no JSON object.", remedy="Write fields and values.", field="recipe")
@@ -164,17 +184,19 @@ def has_state(folder: Path) -> bool:
     return (folder / "state.pt").exists() or (folder / "state").exists()
 
 
-def require_same_model(recipe: Recipe, folder: Path) -> None:
-    """Raise InvalidInput when the run in `folder` was begun with other weights than this recipe's."""
-    if not has_state(folder):
+def require_same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Raise InvalidInput that names the field when the run in `folder` was begun with another recipe."""
+    path = folder / "recipe.json"
+    if not (has_state(folder) and path.is_file()):
         return
     # Fields that the recipe of an older run lacks had their defaults.
-    begun, now = asdict(Recipe()) | json.loads((folder / "recipe.json").read_text()), asdict(recipe)
-    for name in _MODEL:
-        if begun[name] != now[name]:
+    begun, now = asdict(Recipe()) | read_json(path, "the recipe of a run"), asdict(recipe)
+    for name, value in now.items():
+        if begun[name] != value:
             raise InvalidInput(
-                f"The run in {folder} was begun with {name} = {begun[name]!r}; this recipe says {now[name]!r}.",
-                remedy="Resume it with its own recipe.json, or give another --run folder.",
+                f"The run in {folder} was begun with {name} = {begun[name]!r}; this recipe says {value!r}.",
+                remedy=f"Resume it with --recipe {path}, or begin in another --run folder "
+                f"(with --base {folder / 'best'} to start from its weights).",
                 field=name,
             )
 
@@ -214,5 +236,11 @@ def _require_base(base: str) -> None:
                     remedy="It needs config.json, model.safetensors and tokenizer.json.",
                     field="base",
                 )
+        if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+            raise InvalidInput(
+                f"The base folder {base} has no model.safetensors.",
+                remedy="Save the weights with safetensors, whole or in shards with model.safetensors.index.json.",
+                field="base",
+            )
     elif base.startswith((".", "/", "~")) or base.count("/") > 1:
         raise InvalidInput(f"There is no base folder {base}.", remedy="Check the path.", field="base")

@@ -89,20 +89,28 @@ class DatasetStatistics:
 
 
 def describe(
-    corpora: Mapping[Split, Sequence[Example]], tokens: Tokens, *, max_input_tokens: int, max_new_tokens: int
+    corpora: Mapping[Split, Sequence[Example]],
+    tokens: Tokens,
+    *,
+    max_input_tokens: int,
+    max_new_tokens: int,
+    told: Callable[[], None] = lambda: None,
 ) -> DatasetStatistics:
-    """Count a dataset with its train and dev splits, against the limits of a recipe."""
+    """Count a dataset with its train and dev splits, against the limits of a recipe; `told` is called an example."""
+    limits = {"max_input_tokens": max_input_tokens, "max_new_tokens": max_new_tokens}
     return DatasetStatistics(
-        splits={
-            split: describe_split(corpus, tokens, max_input_tokens=max_input_tokens, max_new_tokens=max_new_tokens)
-            for split, corpus in corpora.items()
-        },
+        splits={split: describe_split(corpus, tokens, **limits, told=told) for split, corpus in corpora.items()},
         duplicates=duplicates(corpora["train"], corpora["dev"]),
     )
 
 
 def describe_split(
-    corpus: Sequence[Example], tokens: Tokens, *, max_input_tokens: int, max_new_tokens: int
+    corpus: Sequence[Example],
+    tokens: Tokens,
+    *,
+    max_input_tokens: int,
+    max_new_tokens: int,
+    told: Callable[[], None] = lambda: None,
 ) -> SplitStatistics:
     """Count one split."""
     prompts, cut, targets = np.zeros((3, len(corpus)), dtype=int)
@@ -113,6 +121,7 @@ def describe_split(
         prompts[place] = len(prompt.ids) + prompt.truncated
         targets[place] = len(tokens.target(example.target, prompt)) + 1
         copied += not set(prompt.unknown).isdisjoint(example.target.split(" "))
+        told()
     tasks = {}
     for task in TASKS:
         places = [place for place, example in enumerate(corpus) if example.task_id == task.id]

@@ -18,7 +18,6 @@ flower pot 3 to the red box.` The short names stand in what an agent sees, so th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import random
@@ -33,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.direct import DIRECT, MISPLACED, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
+from training.files import read_json, reading, sha256_of
 from waymark.environment import SOLVED, Step
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.subgoal_sources.oracle import clean, plain_action
@@ -45,6 +45,7 @@ DETOURS = 0.15
 """How likely a detour is before each action of a further take."""
 _WATCHING = "look at inclined plane"
 _WATCHED = 5
+_RECORD_AGAIN = "Record it again: python -m training trajectories."
 _IDLE = ("pick up ", "open ", "pour ")
 
 PathForm = Literal["direct", "plain", "shortened", "gold"]
@@ -412,7 +413,7 @@ def write_table(
     pq.write_table(pa.Table.from_pylist(solved), table, compression="zstd", compression_level=19)
     manifest = {
         "file": table.name,
-        "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
+        "sha256": sha256_of(table),
         "earlier": [*grown_from.get("earlier", []), grown_from["sha256"]] if grown_from else [],
         "environment": ENVIRONMENT_VERSION,
         "settings": {**settings, "detours": DETOURS},
@@ -442,7 +443,9 @@ def read_manifest(table: Path) -> dict[str, Any]:
             remedy="Name one, or record one: python -m training trajectories.",
             field="data",
         )
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    manifest = read_json(path, "the manifest of a table of trajectories", "data")
+    if not isinstance(manifest.get("sha256"), str):
+        raise InvalidInput(f"{path} names no sha256.", remedy=_RECORD_AGAIN, field="data")
     return manifest
 
 
@@ -451,13 +454,13 @@ def read_table(table: Path) -> list[Trajectory]:
 
     Raises InvalidInput where there is none, or not the one that its manifest describes.
     """
-    if read_manifest(table)["sha256"] != hashlib.sha256(table.read_bytes()).hexdigest():
-        raise InvalidInput(
-            f"{table} is not the file that its manifest describes.",
-            remedy="Record it again: python -m training trajectories.",
-            field="data",
-        )
-    return [
-        Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})
-        for row in pq.read_table(table).to_pylist()
-    ]
+    manifest = read_manifest(table)
+    with reading(table, "a table of trajectories", "data", _RECORD_AGAIN):
+        if manifest["sha256"] != sha256_of(table):
+            raise InvalidInput(
+                f"{table} is not the file that its manifest describes.", remedy=_RECORD_AGAIN, field="data"
+            )
+        return [
+            Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})
+            for row in pq.read_table(table).to_pylist()
+        ]

@@ -51,11 +51,16 @@ class Training(BaseModel):
     """Of the trajectories it was trained from."""
     base_sha256: str = ""
     """Of the weights that training began from, where those were a folder; else empty."""
+    annotations_sha256: str = ""
+    """Of the table of sub-goals; empty in older cards."""
+    recipe_sha256: str = ""
+    """Of all fields of the recipe, those with their default included; empty in older cards."""
     seed: int
     steps: int
     recipe: dict[str, str | int | float | bool | dict[str, float]]
     dev: dict[str, float]
-    """Offline scores on dev: name to value, e.g. exact match of actions, 0 to 1."""
+    """Offline scores on dev: name to value, e.g. exact match of actions, 0 to 1. `majority` is what always giving the
+    most frequent answer would have, `exact_match/VERB` the exact match of the answers with that verb."""
 
 
 class CheckpointCard(BaseModel):

@@ -69,9 +69,11 @@ _SlotsOption = Annotated[
     int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: 3 to 2 cores.")
 ]
 _CheckpointsOption = Annotated[
-    Path, typer.Option(help="Folder with controller/, executor/, flat/, first/.", show_default="those that ship")
+    Path,
+    typer.Option(
+        help="Folder with controller/, executor/, flat/, first/; default: those that ship.", show_default=False
+    ),
 ]
-_BeamsOption = Annotated[int | None, typer.Option(min=1, max=16, help="Beam width; default: the agent's own.")]
 _UrlOption = Annotated[
     str | None,
     typer.Option(envvar="WAYMARK_URL", help="Use the env-runner that listens there instead of starting a stack."),

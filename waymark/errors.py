@@ -26,6 +26,7 @@
     │   └── PlannerFailed         the endpoint that plans an episode gave no answer
     ├── PlanUnreadable            a large model's answer holds no plan of sub-goals
     ├── AnnotationFailed          a model's answers cannot be made into one path's sub-goals
+    ├── TrainingDiverged          a loss, gradient or weight is not finite
     ├── JobStoreUnavailable       Redis cannot be reached or refuses                         (HTTP 503)
     │   └── JobStoreFull          Redis has no room, or cannot write to its disk             (HTTP 503)
     ├── RecordDamaged             what Redis holds of one evaluation cannot be read          (HTTP 503)
@@ -166,6 +167,10 @@ class PlanUnreadable(WaymarkError):
 
 class AnnotationFailed(WaymarkError):
     """A model's answers cannot be made into the sub-goals of one path; other paths go on."""
+
+
+class TrainingDiverged(WaymarkError):
+    """A loss, a gradient or a weight is not finite; the weights that were kept before are untouched."""
 
 
 class JobStoreUnavailable(WaymarkError):

@@ -234,6 +234,18 @@ def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tm
     assert table.read_bytes() == first
 
 
+def test_an_endpoint_that_always_fails_is_soon_asked_no_more(server: Annotator, tmp_path: Path) -> None:
+    chosen = one_of_each_task()
+    server.behaviours = dict.fromkeys((path.task for path in chosen[2:]), "failing")
+    code, _, err = run(server, tmp_path, table_of(chosen, tmp_path), "--attempts", "1", "--concurrency", "2")
+    assert code == 1, err
+    assert "Stopped asking after 5 failed requests in a row (--give-up-after)." in err
+    assert "the backend is down" in err
+    assert sum(server.asked.values()) < 12
+    table, manifest = result(tmp_path)
+    assert len(manifest["failed"]) + len(read_annotations(table)) == len(chosen)
+
+
 def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
     code, _, err = run(server, tmp_path, table_of(one_of_each_task(), tmp_path), key="sk-wrong-key")
     assert code != 0

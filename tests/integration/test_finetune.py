@@ -5,36 +5,27 @@ The pretrained models are made on the spot with the classes that a hub name woul
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import ctranslate2
-import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from tokenizers import processors
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
-from tests.oracle import TABLE, one_of_each_task, rule_annotations
+from tests.oracle import one_of_each_task, rule_annotations
+from tests.training_runs import COURSE, TINY, Training
 from training.__main__ import app
-from training.annotate import annotate_by_rule, write_annotations
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
 from training.model import open_model
-from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
-from training.trajectories import read_table
 from waymark.checkpoint import load
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.generation.ctranslate2 import convert_to_ctranslate2
@@ -43,24 +34,6 @@ from waymark.prompts.compact import COMPACT
 
 ROOT = Path(__file__).parents[2]
 ACCELERATE = ROOT / "training" / "recipes" / "accelerate"
-TINY = Recipe(
-    vocabulary=300,
-    width=16,
-    feedforward=32,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    steps=4,
-    batch=4,
-    learning_rate=5e-3,
-    warmup=2,
-    dropout=0.1,
-    max_input_tokens=48,
-    max_new_tokens=12,
-    evaluate_every=2,
-    evaluated=20,
-)
-_SECONDS = 600
 Architecture = Literal["seq2seq", "causal"]
 
 
@@ -120,6 +93,10 @@ def pretrained(corpus: list[Example], tmp_path_factory: pytest.TempPathFactory) 
     return folders
 
 
+def _until_evaluated(run: Run) -> None:
+    next(row for row in run.train() if "dev_loss" in row)
+
+
 def _finish(run: Run) -> list[dict[str, float]]:
     return list(run.train())
 
@@ -135,7 +112,7 @@ def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
     run = Run(tmp_path / "run", recipe, corpus, corpus)
     assert (run.trained_parameters < run.parameters / 2) == bool(rank)
     before = run.evaluate(corpus).loss
-    next(run.train())
+    _until_evaluated(run)
     run = Run(tmp_path / "run", recipe, corpus, corpus)
     assert run.step == 2
     _finish(run)
@@ -215,55 +192,6 @@ def test_a_base_without_weights_is_refused(pretrained: dict[Architecture, Path],
 # --- as processes ----------------------------------------------------------------------------------------------------
 
 
-COURSE = replace(TINY, hard=1.0, hard_from=4, hard_until=16, steps=24, evaluate_every=8, accumulate=2, dropout=0.0)
-
-
-class Training:
-    """`finetune` as a process, on a few recorded paths and a recipe of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        table = pq.read_table(TABLE)
-        splits = table["split"].to_pylist()
-        train, dev = ([row for row, one in enumerate(splits) if one == split][:4] for split in ("train", "dev"))
-        self.data = folder / "data.parquet"
-        pq.write_table(table.take(train + dev), self.data)
-        manifest = {"sha256": hashlib.sha256(self.data.read_bytes()).hexdigest()}
-        self.data.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-        write_annotations([annotate_by_rule(one) for one in read_table(self.data)], folder / "annotations.parquet")
-
-    def arguments(self, run: str, recipe: Recipe) -> list[str]:
-        """Those of `python -m training`."""
-        path = self.folder / "recipe.json"
-        path.write_text(json.dumps(asdict(recipe)))
-        named = {"run": run, "recipe": path, "data": self.data, "annotations": self.folder / "annotations.parquet"}
-        return ["finetune", "executor", *(f"--{name}={value}" for name, value in named.items())]
-
-    def start(self, run: str, recipe: Recipe, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        """`finetune executor` into the folder `run`."""
-        return subprocess.Popen(
-            [sys.executable, "-m", *launcher, "training", *self.arguments(run, recipe), *options],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def finish(self, run: str, recipe: Recipe, launcher: tuple[str, ...] = ()) -> list[dict[str, float]]:
-        """The dev scores of a whole run."""
-        process = self.start(run, recipe, launcher=launcher)
-        try:
-            told, _ = process.communicate(timeout=_SECONDS)
-        finally:
-            with suppress(ProcessLookupError):  # a launcher's own processes would outlive it
-                os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, told
-        rows = [json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()]
-        return [{name: row[name] for name in ("step", "dev_loss")} for row in rows if "dev_loss" in row]
-
-
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(tmp_path_factory.mktemp("training"))
@@ -288,18 +216,20 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, who
     assert list((training.folder / "killed" / "tensorboard").iterdir())
 
 
-def test_two_devices_train_as_one_does(training: Training, whole: list[dict[str, float]]) -> None:
-    launcher = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--module")
+def test_two_processes_train_as_one_does(training: Training, whole: list[dict[str, float]]) -> None:
+    assert "1 process on cpu, computing in " in training.told["whole"]
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--")
     scores = training.finish("two", COURSE, launcher=launcher)
+    assert "2 processes on cpu:0, cpu:0, computing in " in training.told["two"]  # each names its device
     assert [row["step"] for row in scores] == [row["step"] for row in whole] == [8, 16, 24]
     for shared, alone in zip(scores, whole, strict=True):
-        assert shared["dev_loss"] == pytest.approx(alone["dev_loss"], rel=0.02)
+        assert shared["dev_loss"] == pytest.approx(alone["dev_loss"], rel=0.002)
 
 
 @pytest.mark.parametrize(
     ("changed", "options", "told"),
     [
-        ({"batch": 5000}, (), "fewer than one batch of 5000"),
+        ({"batch": 5000}, ("--run", "new"), "fewer than one batch of 5000"),
         ({"rename": 0.5}, ("--format", "seed", "--run", "new"), "The recipe has rename"),
         ({"width": 32}, (), "was begun with width = 16"),
         ({}, ("--format", "seed"), "is a run of role executor in format compact"),

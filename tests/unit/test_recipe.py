@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 
 from training.datasets import Example
 from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
-from training.recipe import Recipe, make_recipe, read_recipe, require_fitting_data, require_same_model
+from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
+from training.reference import PAGE, recipe_fields, recipe_help, recipe_page
 from waymark.errors import InvalidInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))
@@ -60,6 +61,21 @@ def test_recipes_that_ship_are_recipes(path: Path) -> None:
     assert read_recipe(path, seed=99) == replace(recipe, seed=99)
 
 
+def test_the_reference_page_says_what_recipes_are_today() -> None:
+    assert PAGE.read_text(encoding="utf-8") == recipe_page(), "run python -m training.reference"
+
+
+def test_every_field_is_described_in_help_and_reference() -> None:
+    described = recipe_fields()
+    assert [one.name for one in described] == [one.name for one in fields(Recipe)]
+    for one in described:
+        assert one.meaning, one.name
+        assert json.loads(one.default) == asdict(Recipe())[one.name]
+        assert f"\n{one.name}: {one.kind}".replace("`", "") in "\n" + recipe_help()
+    units = {one.name: one.unit for one in described}
+    assert (units["batch"], units["warmup"], units["max_input_tokens"]) == ("examples", "updates", "tokens")
+
+
 def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
     published = read_recipe(next(path for path in RECIPES if path.stem == "flan-t5-large-executor"))
     assert (published.batch, published.accumulate) == (8, 4)
@@ -91,15 +107,35 @@ def test_recipes_that_ship_rename_only_where_that_is_understood() -> None:
     assert raised.value.field == "drills"
 
 
-def test_a_begun_run_keeps_its_weights_but_may_change_its_course(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"width": 128}, {"steps": 9}, {"rename": 0.9}, {"often": {"pour": 2.0}}, {"seed": 1}]
+)
+def test_a_begun_run_keeps_every_field_of_its_recipe(changed: dict[str, Any], tmp_path: Path) -> None:
     begun = Recipe(width=64)
     (tmp_path / "recipe.json").write_text(json.dumps({"width": 64}))  # as a version with fewer fields wrote it
-    require_same_model(Recipe(width=128), tmp_path)  # nothing was saved yet
+    other = replace(begun, **changed)
+    require_same_recipe(other, tmp_path)  # nothing was saved yet
     (tmp_path / "state.pt").touch()
-    require_same_model(replace(begun, steps=9, rename=0.9), tmp_path)
-    with pytest.raises(InvalidInput, match="begun with width = 64") as raised:
-        require_same_model(Recipe(width=128), tmp_path)
-    assert raised.value.field == "width"
+    require_same_recipe(begun, tmp_path)
+    (name,) = changed
+    with pytest.raises(InvalidInput, match=f"begun with {name} = ") as raised:
+        require_same_recipe(other, tmp_path)
+    assert raised.value.field == name
+    assert recipe_sha256(begun) == recipe_sha256(Recipe(width=64)) != recipe_sha256(other)
+
+
+@pytest.mark.parametrize("name", ["data_sha256", "annotations_sha256", "base_sha256", "sampling"])
+def test_a_begun_run_keeps_its_data_and_its_base(name: str, tmp_path: Path) -> None:
+    about = {"data_sha256": "1", "annotations_sha256": "1", "base_sha256": "1", "sampling": "all"}
+    origin = Origin(role="executor", prompt_format="compact", command="x", **about)
+    claim(tmp_path, origin)
+    claim(tmp_path, origin.model_copy(update={name: "2"}))  # nothing was saved yet
+    (tmp_path / "state.pt").touch()
+    with pytest.raises(InvalidInput, match=r"was begun with other .* Begin in another --run folder"):
+        claim(tmp_path, origin)
+    older = origin.model_copy(update=dict.fromkeys(about, ""))
+    (tmp_path / "origin.json").write_text(older.model_dump_json())
+    claim(tmp_path, origin)  # an older version recorded less
 
 
 def test_the_weights_that_a_run_begins_from_are_known_by_their_hash(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ import anyio
 
 from training.annotate import Annotation, annotate_by_rule
 from training.llm import alignment, prompts
+from training.llm.breaker import Breaker
 from training.llm.chat import ChatModel, DiskCache, Tokens
 from training.llm.prompts import Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
@@ -82,10 +84,14 @@ class Prices:
 
 
 class LLMAnnotator:
-    """Annotates paths with one chat model, one task type's examples shared by all its paths."""
+    """Annotates paths with one chat model, one task type's examples shared by all its paths.
 
-    def __init__(self, model: ChatModel) -> None:
+    After `give_up_after` requests in a row that failed, only answers that are on disk are used; 0: never.
+    """
+
+    def __init__(self, model: ChatModel, give_up_after: int = 0) -> None:
         self._model = model
+        self.breaker = Breaker(give_up_after)
         self._opening = prompts.opening()
         self._examples = DiskCache(model.answers.folder / "examples", WorkedExample)
         self.name = f"llm:{model.endpoint.model}"
@@ -163,7 +169,11 @@ class LLMAnnotator:
         return Annotated(annotation, found.extra, found.joined, len(keys) - 1)
 
     async def _ask(self, messages: Sequence[Message], keys: list[str]) -> Answer:
-        key, answer = await self._model.ask(messages)
+        key = self._model.key({"messages": as_json(messages)})
+        is_kept = self._model.answers.get(key) is not None
+        # What is on disk says nothing about the endpoint.
+        ask = partial(self._model.ask, messages)
+        key, answer = await (ask() if is_kept else self.breaker.call(ask))
         keys.append(key)
         return answer
 

@@ -76,6 +76,7 @@ def annotate_with_llm(
     endpoint: Endpoint,
     limits: Limits,
     *,
+    give_up_after: int,
     cache: Path,
     output: Path,
     prices: Prices | None,
@@ -84,13 +85,14 @@ def annotate_with_llm(
 ) -> int:
     """Annotate paths, write the table and its manifest, and report; returns how many paths failed.
 
-    Raises EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
+    After `give_up_after` requests in a row that failed nothing more is asked; what was answered is written. Raises
+    EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
     """
     outcomes: dict[PathKey, Outcome] = {}
 
     async def run() -> tuple[ChatModel, LLMAnnotator]:
         async with ChatModel(endpoint, cache, limits) as model:
-            annotator = LLMAnnotator(model)
+            annotator = LLMAnnotator(model, give_up_after)
             shown = bar.add_task(annotator.name, total=len(trajectories))
 
             def done(outcome: Outcome) -> None:
@@ -124,6 +126,14 @@ def annotate_with_llm(
         console.print(f"{name}: {_in_words(tokens, prices)}", highlight=False, soft_wrap=True)
     for one in failures[:_LISTED]:
         console.print(f"{_name(*one.key)}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+    if annotator.breaker.is_open:
+        console.print(
+            f"Stopped asking after {give_up_after} failed requests in a row (--give-up-after). "
+            f"The last one: {annotator.breaker.last}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if failures:
         console.print(
             f"{len(failures)} of {len(ordered)} paths have no annotation; the manifest beside {output} lists them. "

@@ -1,0 +1,141 @@
+"""`annotate`, `subgoals`, `compare` and `rules`: paths split into sub-goals, and what those are like."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+
+from training.annotate import (
+    annotate_by_rule,
+    describe,
+    first_of_each_task,
+    read_annotations,
+    training_subgoals,
+    write_annotations,
+)
+from training.commands.shared import (
+    ANNOTATIONS,
+    DATA,
+    AnnotationsOption,
+    DataOption,
+    RequireAllOption,
+    console,
+    progress_bar,
+    say,
+)
+from training.corpora import read_annotated
+from training.files import require_writable_file, require_writable_folder
+from training.trajectories import read_table
+
+_SUBGOALS: Final = Path("waymark/subgoal_sources/training.txt")
+_LLM: Final = Path("build/llm")
+
+
+def annotate(
+    annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or a model behind --url.")] = "rule",
+    data: DataOption = DATA,
+    output: Annotated[Path | None, typer.Option(help="Default: data/annotations.parquet, llm: build/llm/…")] = None,
+    limit: Annotated[int | None, typer.Option(help="With llm: at most this many paths of a task.", min=1)] = None,
+    url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
+    model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
+    key: Annotated[str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Sent as a bearer token.")] = "",
+    parameters: Annotated[
+        str, typer.Option(help="JSON object: more fields of each request, e.g. max_tokens.")
+    ] = '{"temperature": 0}',
+    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
+    attempts: Annotated[int, typer.Option(help="Tries for one request.", min=1)] = 6,
+    timeout: Annotated[float, typer.Option(help="Seconds for one try.", min=0.1)] = 300.0,
+    give_up_after: Annotated[
+        int, typer.Option(help="Stop asking after so many requests in a row have failed; 0: never.", min=0)
+    ] = 5,
+    prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
+    completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of answers: what is there is not asked again.")] = _LLM / "cache",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
+) -> None:
+    """Split oracle paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
+    target = output or (ANNOTATIONS if annotator == "rule" else _LLM / "annotations.parquet")
+    require_writable_file(target, "output")
+    if annotator == "rule":
+        paths = read_table(data)
+        with progress_bar() as bar:
+            annotations = [annotate_by_rule(path) for path in bar.track(paths, description="paths")]
+        write_annotations(annotations, target)
+        console.print(describe(annotations))
+        return
+    from training.llm.command import annotate_with_llm, endpoint_from, prices_from, print_prompts
+    from waymark.chat import Limits
+
+    require_writable_folder(cache, "cache")
+    paths = read_table(data)
+    if limit is not None:
+        paths = first_of_each_task(paths, limit)
+    if dry_run:
+        print_prompts(Console(emoji=False), paths)
+        return
+    failed = annotate_with_llm(
+        paths,
+        endpoint_from(url, model, key, parameters),
+        Limits(concurrency, attempts, timeout),
+        give_up_after=give_up_after,
+        cache=cache,
+        output=target,
+        prices=prices_from(prompt_price, completion_price),
+        console=console,
+        bar=progress_bar(),
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+def subgoals(
+    annotations: AnnotationsOption = ANNOTATIONS,
+    output: Annotated[Path, typer.Option(help="Text file to write, a sub-goal a line.")] = _SUBGOALS,
+) -> None:
+    """Write the training sub-goals, each once, that the agent with random ones draws from; they ship with waymark."""
+    require_writable_file(output, "output")
+    named = training_subgoals(read_annotations(annotations).values())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("".join(f"{one}\n" for one in named), encoding="utf-8")
+    console.print(f"{output}: {len(named)} sub-goals")
+
+
+def compare(
+    left: Annotated[Path, typer.Argument(help="A table of annotations.")],
+    right: Annotated[Path, typer.Argument(help="Another, of the same paths.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """Compare two annotators: sub-goals a path, lengths, verbs, and how far they agree, by task."""
+    from training.compare import compare as compare_annotations
+
+    report = compare_annotations(read_annotations(left), read_annotations(right))
+    out = Console()
+    if as_json:
+        out.print_json(data=report.facts())
+        return
+    out.print(report.table())
+    for line in report.notes():
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def rules(
+    data: DataOption = DATA,
+    annotations: AnnotationsOption = ANNOTATIONS,
+    as_json: Annotated[bool, typer.Option("--json", help="Every refusal, as one JSON document.")] = False,
+    require_all: RequireAllOption = False,
+) -> None:
+    """How many of the oracle's sub-goals the agent's rules of play would refuse, by rule."""
+    from training.rules import replay, table
+
+    paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
+    with progress_bar() as bar:
+        found = replay(bar.track(paths, description="paths"), named)
+    out = Console()
+    if as_json:
+        out.print_json(data=asdict(found))
+        return
+    out.print(table(found))
+    out.print(f"Of {found.subgoals:,} sub-goals of annotated oracle paths.")

@@ -1,0 +1,68 @@
+"""`export` and `convert`: checkpoints that the services load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.shared import CHECKPOINTS, DATA, RUNS, DataOption, FormatOption, RoleArgument, known_format, say
+from waymark.contracts import Role
+
+
+def export(
+    role: RoleArgument,
+    run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Checkpoint folder; default checkpoints/ROLE.")] = None,
+    prompt_format: FormatOption = "compact",
+    data: DataOption = DATA,
+) -> None:
+    """Make a checkpoint that the services load out of a run's best weights: card, safetensors, CTranslate2 int8."""
+    from training.export import export as export_run
+    from training.origin import read_origin, require_same_purpose
+    from training.trajectories import read_manifest
+
+    source = run or RUNS / role
+    require_same_purpose(source, role, prompt_format)
+    origin = read_origin(source)
+    card = export_run(
+        source,
+        output or CHECKPOINTS / role,
+        role=role,
+        prompt_format=prompt_format,
+        command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
+        data_sha256=origin.data_sha256 if origin else read_manifest(data)["sha256"],
+        base_sha256=origin.base_sha256 if origin else "",
+        annotations_sha256=origin.annotations_sha256 if origin else "",
+    )
+    dev = ", ".join(f"{name} {value}" for name, value in card.training.dev.items() if "/" not in name)
+    say(f"{card.name}: {card.parameters / 1e6:.2f} M parameters, dev {dev}")
+
+
+def convert(
+    folder: Annotated[Path, typer.Argument(help="A model: config.json, tokenizer.json, safetensors (shards too).")],
+    output: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    role: Annotated[Role | None, typer.Option(help="What it was trained for; default: as its card says.")] = None,
+    prompt_format: Annotated[
+        str | None, typer.Option("--format", callback=known_format, help="Of its prompts; default: its card's.")
+    ] = None,
+    max_input_tokens: Annotated[
+        int, typer.Option(help="Longer prompts are cut; for a model without a card.", min=3)
+    ] = 1024,
+    max_new_tokens: Annotated[int, typer.Option(help="Of an answer; for a model without a card.", min=1)] = 30,
+    quantization: Annotated[str, typer.Option(help="Of the weights for CTranslate2: int8, float32, …")] = "int8",
+) -> None:
+    """Make a checkpoint that the services load out of any fine-tuned T5 or Llama, converted for CTranslate2."""
+    from training.export import convert as convert_folder
+
+    card = convert_folder(
+        folder,
+        output,
+        role=role,
+        prompt_format=prompt_format,
+        max_input_tokens=max_input_tokens,
+        max_new_tokens=max_new_tokens,
+        quantization=quantization,
+    )
+    say(f"{output}: {card.role}, {card.architecture}, {card.parameters / 1e6:.2f} M parameters")

@@ -1,0 +1,151 @@
+"""`datasets` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.commands.shared import (
+    ANNOTATIONS,
+    CHECKPOINTS,
+    DATA,
+    RECIPE,
+    AnnotationsOption,
+    AsPublishedOption,
+    ControllerOption,
+    DataOption,
+    FlatEndsOption,
+    FormatOfRoleOption,
+    FormatOption,
+    RequireAllOption,
+    RoleArgument,
+    SamplingOption,
+    console,
+    default_format,
+    known_format,
+    progress_bar,
+    say,
+)
+from training.corpora import Wording, read_annotated, read_corpora
+from training.datasets import MANIFEST, write_dataset
+from training.files import require_writable_folder
+from training.gold import PUBLISHED_SEED
+from training.trajectories import Trajectory, read_manifest
+from waymark.contracts import Role
+from waymark.errors import InvalidInput
+from waymark.generation.load import Engine
+from waymark.prompts.history import without_history
+from waymark.tasks import find_task
+
+
+def datasets(
+    role: RoleArgument,
+    output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
+    prompt_format: FormatOfRoleOption = None,
+    as_published: AsPublishedOption = False,
+    controller: ControllerOption = "on-end",
+    flat_ends: FlatEndsOption = False,
+    history: Annotated[bool, typer.Option(help="Without, the format is FORMAT-nohistory: no earlier turns.")] = True,
+    sampling: SamplingOption = "all",
+    seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
+    tokenizer: Annotated[
+        str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
+    ] = "",
+    recipe: Annotated[Path, typer.Option(help="Its limits tell what is cut.")] = RECIPE,
+    data: DataOption = DATA,
+    annotations: AnnotationsOption = ANNOTATIONS,
+    require_all: RequireAllOption = False,
+) -> None:
+    """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
+    from training.bases import require_base
+    from training.recipe import read_recipe
+
+    settings = read_recipe(recipe, **({"base": tokenizer} if tokenizer else {}))
+    prompt_format = prompt_format or default_format(role, as_published=as_published)
+    name = prompt_format if history else str(known_format(without_history(prompt_format)))
+    wording = Wording(role, name, as_published, controller, flat_ends)
+    folder = output or Path("build/datasets") / f"{role}-{name}"
+    require_writable_folder(folder, "output")
+    require_base(settings)
+    found = read_corpora(
+        wording, data, annotations, sampling, seed, require_all=require_all, note=say, bar=progress_bar()
+    )
+    corpora = found.examples
+
+    from training.model import open_tokenizer, open_tokens
+    from training.statistics import describe as count
+    from training.statistics import shown
+
+    with progress_bar() as bar:
+        train = bar.track(corpora["train"], description="tokenizer") if not settings.base else corpora["train"]
+        pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
+        limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
+        task = bar.add_task("counting", total=sum(map(len, corpora.values())))
+        counted = count(corpora, open_tokens(settings, pieces), **limits, told=lambda: bar.advance(task))
+    about = {
+        "role": role,
+        "prompt_format": name,
+        "as_published": as_published,
+        "controller": controller,
+        "flat_ends": flat_ends,
+        "data_sha256": read_manifest(data)["sha256"],
+        "paths_without_annotation": found.left_out,
+        "sampling": sampling,
+        "seed": seed,
+        "tokenizer": settings.base or f"learnt, {pieces.get_vocab_size()} pieces",
+        **limits,
+    }
+    write_dataset(folder, corpora, about | asdict(counted))
+    console.print(*shown(counted), sep="\n")
+    console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
+
+
+def score(
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")
+    ] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")
+    ] = None,
+    prompt_format: FormatOption = "compact",
+    engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    data: DataOption = DATA,
+    annotations: AnnotationsOption = ANNOTATIONS,
+    require_all: RequireAllOption = False,
+) -> None:
+    """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
+    from training.score import opened, table
+    from training.score import score as score_all
+
+    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.rglob("card.json"))
+    if not sources:
+        raise InvalidInput(
+            f"The folder {CHECKPOINTS} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
+        )
+
+    def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
+        chosen = [one for one in every if find_task(one.task_id).split_of(one.variation) == "dev"]
+        if not chosen:
+            raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
+        return chosen
+
+    paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=say, chosen=on_dev)
+    with opened(sources, engine, role=role, prompt_format=prompt_format) as contestants, progress_bar() as bar:
+        task = bar.add_task("")
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        scores = score_all(contestants, paths, named, told)
+    if as_json:
+        facts = {"data_sha256": read_manifest(data)["sha256"], "paths_without_annotation": left_out}
+        typer.echo(json.dumps({**facts, "scores": [asdict(one) for one in scores]}))
+    else:
+        Console().print(table(scores))

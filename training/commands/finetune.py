@@ -1,0 +1,247 @@
+"""`finetune`: train one role's model, say what it does, and draw how it went."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from training.commands.shared import (
+    ANNOTATIONS,
+    DATA,
+    RECIPE,
+    RUNS,
+    AnnotationsOption,
+    AsPublishedOption,
+    ControllerOption,
+    DataOption,
+    FlatEndsOption,
+    FormatOfRoleOption,
+    RequireAllOption,
+    RoleArgument,
+    SamplingOption,
+    console,
+    default_format,
+    progress_bar,
+    say,
+)
+from training.corpora import Wording, read_corpora
+from training.files import require_writable_folder, sha256_of
+from training.trajectories import read_manifest
+
+if TYPE_CHECKING:
+    from training.finetune import Run
+    from training.interruption import Interruption
+    from training.origin import Origin
+
+_VERBS_SHOWN = 6
+
+
+def _help_recipe(asked: bool) -> None:
+    if asked:
+        from training.reference import recipe_help
+
+        typer.echo(recipe_help())
+        raise typer.Exit
+
+
+def finetune(
+    context: typer.Context,
+    role: RoleArgument,
+    run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
+    prompt_format: FormatOfRoleOption = None,
+    recipe: Annotated[Path, typer.Option(help="JSON file; --help-recipe lists its fields.")] = RECIPE,
+    base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
+    steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.", min=0)] = None,
+    save_minutes: Annotated[
+        float, typer.Option(help="Minutes between saves of the state, besides those at evaluations.", min=0)
+    ] = 5.0,
+    wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
+    plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
+    sampling: SamplingOption = "all",
+    as_published: AsPublishedOption = False,
+    controller: ControllerOption = "on-end",
+    flat_ends: FlatEndsOption = False,
+    data: DataOption = DATA,
+    annotations: AnnotationsOption = ANNOTATIONS,
+    require_all: RequireAllOption = False,
+    allow_truncation: Annotated[
+        bool, typer.Option("--allow-truncation", help="Train although over 5% of prompts or answers are cut.")
+    ] = False,
+    _: Annotated[
+        bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
+    ] = False,
+) -> None:
+    """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
+    from training.bases import require_base
+    from training.metrics import require_wandb
+    from training.origin import Origin, require_same_purpose, require_same_source, sha256_of_base
+    from training.recipe import read_recipe, require_fitting_data, require_same_recipe
+
+    prompt_format = prompt_format or default_format(role, as_published=as_published)
+    wording = Wording(role, prompt_format, as_published, controller, flat_ends)
+    folder = run or RUNS / role
+    require_writable_folder(folder, "run")
+    changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
+    settings = read_recipe(recipe, **{name: value for name, value in changed.items() if value is not None})
+    require_same_purpose(folder, role, prompt_format, wording.options)
+    require_same_recipe(settings, folder)
+    if wandb:
+        require_wandb()
+    if plot:
+        from waymark.loadtest.plot import check
+
+        check(plot)
+    require_base(settings)
+    found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=progress_bar())
+    corpora = found.examples
+    require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
+    origin = Origin(
+        role=role,
+        prompt_format=prompt_format,
+        data_sha256=read_manifest(data)["sha256"],
+        annotations_sha256=sha256_of(annotations),
+        sampling=sampling,
+        base_sha256=sha256_of_base(settings.base),
+        wording=wording.options,
+        command=command_of(context, prompt_format),
+    )
+    require_same_source(folder, origin)
+
+    from training.finetune import Run
+    from training.interruption import Interruption
+    from training.truncation import MAX_TRUNCATED
+
+    # The handlers come first: a signal while the model is loaded ends the run before its first step.
+    with Interruption(lambda name: say(f"{name}: stopping after this step; a second signal stops at once.")) as stop:
+        trainer = Run(
+            folder,
+            settings,
+            corpora["train"],
+            corpora["dev"],
+            save_minutes=save_minutes,
+            wandb=wandb,
+            max_truncated=1.0 if allow_truncation else MAX_TRUNCATED,
+            interruption=stop,
+        )
+        _begin(trainer, origin, f"{len(corpora['train'])} examples, {len(corpora['dev'])} for dev")
+        try:
+            _follow(trainer, role)
+        except KeyboardInterrupt as insisted:
+            say(f"Stopped at once at step {trainer.step}; the same command resumes from the last saved state.")
+            raise typer.Exit(stop.exit_code or 130) from insisted
+        finally:
+            if plot and trainer.main:
+                from training.plot import draw
+
+                draw(folder / "metrics.jsonl", plot, f"{role}, {folder}")
+        _end(trainer, stop)
+    if stop.signal is not None:
+        raise typer.Exit(stop.exit_code)
+
+
+def command_of(context: typer.Context, prompt_format: str) -> str:
+    """The command that was given, with every option whose value is not the default; it makes the run again.
+
+    The format is named always, and the one of the role where none was given.
+    """
+    values = context.params | {"prompt_format": prompt_format}
+    words = ["python", "-m", "training", str(context.command.name)]
+    for parameter in context.command.params:
+        value = values.get(str(parameter.name))
+        options = [name for name in parameter.opts if name.startswith("--")]
+        if not options:
+            words.append(str(value))
+        elif value is True and not parameter.default:
+            words.append(options[0])
+        elif value is False and parameter.default:
+            words.append(parameter.secondary_opts[0])
+        elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
+            words += [options[0], str(value)]
+    return shlex.join(words)
+
+
+def _begin(trainer: Run, origin: Origin, sizes: str) -> None:
+    """Say what is about to be trained, on what; all processes call this together."""
+    from training.origin import claim
+
+    devices = trainer.devices
+    if not trainer.main:
+        return
+    claim(trainer.folder, origin)
+    count = f"{len(devices)} process{'es' if len(devices) > 1 else ''}"
+    say(f"{count} on {', '.join(devices)}, computing in {trainer.dtype}")
+    trained = f"{trainer.trained_parameters / 1e6:.2f} of {trainer.parameters / 1e6:.2f} M parameters"
+    say(f"{origin.role}: {sizes}, {trained}" + (f"; resumed at step {trainer.step}" if trainer.step else ""))
+    say(f"{trainer.truncation}")
+    say(
+        f"dev baseline: always answering {trainer.baseline.answer!r} has exact match {trainer.baseline.exact_match:.3f}"
+    )
+
+
+def _follow(trainer: Run, role: str) -> None:
+    """Train, with a bar on a terminal and lines elsewhere."""
+    from training.finetune import is_reported
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        console=console,
+        disable=not trainer.main,
+    )
+    with bar:
+        task = bar.add_task(role, total=trainer.steps, completed=trainer.step, told="")
+        for metrics in trainer.train():
+            told = _in_words(metrics)
+            if "dev_loss" in metrics:
+                if trainer.main:
+                    say(f"step {trainer.step}: {told}")
+                    say(f"  by verb: {_by_verb(trainer, metrics)}")
+                continue
+            bar.update(task, completed=trainer.step, told=told)
+            if trainer.main and not console.is_terminal and "loss" in metrics and is_reported(trainer.step):
+                say(f"step {trainer.step}/{trainer.steps}: {told}")
+
+
+def _in_words(metrics: dict[str, float]) -> str:
+    if "weighed" in metrics:
+        return f"weighing examples {metrics['weighed']:.0%}"
+    if "dev_loss" in metrics:
+        return (
+            f"dev loss {metrics['dev_loss']:.3f}, exact match {metrics['dev_exact_match']:.3f} "
+            f"(baseline {metrics['dev_majority']:.3f})"
+        )
+    if "loss" not in metrics:
+        return ""
+    left = round(metrics["seconds_left"])
+    return (
+        f"loss {metrics['loss']:.3f} {metrics['examples_per_second']:,.0f} ex/s "
+        f"{metrics['tokens_per_second']:,.0f} tok/s "
+        f"{metrics['memory_mb'] / 1000:.1f} GB {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+    )
+
+
+def _by_verb(trainer: Run, metrics: dict[str, float]) -> str:
+    counts = trainer.baseline.verbs
+    shown = list(counts)[:_VERBS_SHOWN]
+    words = [f"{verb} {metrics[f'dev_exact_match/{verb}']:.2f} of {counts[verb]}" for verb in shown]
+    rest = len(counts) - len(shown)
+    return ", ".join(words) + (f", {rest} more in metrics.jsonl" if rest else "")
+
+
+def _end(trainer: Run, stop: Interruption) -> None:
+    if not trainer.main:
+        return
+    if stop.signal is not None:
+        say(f"Stopped at step {trainer.step}; its state is saved, and the same command resumes from it.")
+    elif trainer.step < trainer.steps:
+        say(f"Ended at step {trainer.step}: dev was no better for {trainer.recipe.patience} evaluations.")
+    else:
+        best = trainer.best
+        say(f"Kept in {trainer.folder / 'best'}: exact match {best.exact_match:.3f}, dev loss {best.loss:.3f}.")

@@ -1,0 +1,108 @@
+"""What several commands share: default paths, options, and what they print with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Annotated, Any, Final, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.datasets import ControllerExamples, Sampling
+from waymark.contracts import Role
+from waymark.errors import CheckpointError, InvalidInput
+from waymark.prompts import get_format
+
+RANK: Final = os.environ.get("RANK", "0")
+"""This process's number among those that a launcher has started, from 0."""
+
+
+class _Stderr:
+    """Stderr of which nobody may be left to read: a closed pipe or terminal does not end hours of training."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
+"""On stderr; of several processes the first one speaks."""
+
+DATA: Final = Path("data/trajectories.parquet")
+ANNOTATIONS: Final = Path("data/annotations.parquet")
+RUNS: Final = Path("build/runs")
+CHECKPOINTS: Final = Path("checkpoints")
+RECIPE: Final = Path("training/recipes/small.json")
+
+
+def default_format(role: Role, *, as_published: bool) -> str:
+    """The prompt format of a dataset whose command names none."""
+    if not as_published:
+        return "compact"
+    return "seed-imported" if role == "controller" else "seed"
+
+
+def known_format(name: str | None) -> str | None:
+    """The name of a prompt format. Raises InvalidInput that lists those there are."""
+    try:
+        return None if name is None else get_format(name).name
+    except CheckpointError as error:
+        known = error.remedy.removeprefix("This version knows ").partition(";")[0]
+        raise InvalidInput(f"Unknown prompt format {name!r}.", remedy=f"Use one of {known}.", field="format") from error
+
+
+RoleArgument = Annotated[Role, typer.Argument(help="Which model: controller, executor, flat or first.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Table of trajectories.")]
+AnnotationsOption = Annotated[Path, typer.Option("--annotations", help="Table of their sub-goals.")]
+FormatOption = Annotated[
+    str, typer.Option("--format", callback=known_format, help="Prompt format: compact, seed, transcript, …")
+]
+FormatOfRoleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        callback=known_format,
+        help="Prompt format: compact, seed, transcript, … Default: compact; with --as-published seed, "
+        "and seed-imported for the controller.",
+        show_default=False,
+    ),
+]
+SamplingOption = Annotated[
+    Sampling, typer.Option(help="Train variations: all that were recorded, or those that were published.")
+]
+AsPublishedOption = Annotated[
+    bool,
+    typer.Option("--as-published", help="Byte for byte the published data, which differ from what is served."),
+]
+ControllerOption = Annotated[
+    ControllerExamples,
+    typer.Option("--controller", help="A controller's examples: where a sub-goal begins, or every step as published."),
+]
+FlatEndsOption = Annotated[
+    bool, typer.Option("--flat-ends", help="With --as-published, for role flat: with ended sub-goals as steps.")
+]
+RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data of which a path has no annotation.")]
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr with the time left."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def say(text: str) -> None:
+    """Print a line to stderr as it is, without markup, colours or line breaks."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

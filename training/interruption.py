@@ -1,0 +1,55 @@
+"""Stopping a training run between two updates, so that its state can be saved first."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SAME_WISH_SECONDS: Final = 1.0
+"""Signals closer than this are one wish: a launcher passes on the Ctrl-C that its processes got already."""
+
+
+class Interruption:
+    """Notes SIGINT (Ctrl-C), SIGTERM and SIGHUP while its block lasts; use it in the main thread.
+
+    The first signal only sets `signal`, so nothing is cut off half-way. A second one raises KeyboardInterrupt.
+    Signals that this process ignores stay ignored: `nohup` and background jobs of a shell rely on that.
+    `told` is called with the name of the first signal.
+    """
+
+    def __init__(self, told: Callable[[str], None] = lambda _: None) -> None:
+        self.signal: int | None = None
+        self._told = told
+        self._since = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                self._before[number] = before
+                signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that a signal has stopped: 128 + its number; 0 without one."""
+        return 0 if self.signal is None else 128 + self.signal
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None:
+            if time.monotonic() - self._since > _SAME_WISH_SECONDS:
+                raise KeyboardInterrupt
+            return
+        self.signal, self._since = number, time.monotonic()
+        self._told(signal.Signals(number).name)

@@ -1,0 +1,107 @@
+"""What a run resumes from: weights, optimizer and progress on disk, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from safetensors import SafetensorError
+
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: Any, progress: dict[str, Any]) -> None:
+    """Replace the state of a run: the file `state.pt`, with sharded weights the folder `state/`."""
+    if accelerator.distributed_type in _SHARDED:
+        partial = folder / "state.partial"
+        accelerator.save_state(str(partial))
+        if accelerator.is_main_process:
+            (partial / "progress.json").write_text(json.dumps(progress))
+            replace_folder(partial, folder / "state")
+        accelerator.wait_for_everyone()
+    elif accelerator.is_main_process:
+        plain = accelerator.unwrap_model(model)
+        frozen = {name for name, one in plain.named_parameters(remove_duplicate=False) if not one.requires_grad}
+        weights = {name: tensor for name, tensor in plain.state_dict().items() if name not in frozen}
+        partial = folder / "state.pt.partial"
+        try:
+            with writing(folder / "state.pt"):
+                torch.save({"model": weights, "optimizer": optimizer.state_dict(), **progress}, partial)
+            os.replace(partial, folder / "state.pt")
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load_state(
+    folder: Path, accelerator: Accelerator, model: Any, optimizer: Any, *, adapters: bool
+) -> dict[str, Any] | None:
+    """Load the state of a run into model and optimizer and return its progress; None where none was saved.
+
+    `adapters` says that the state lacks the frozen weights of the base.
+    """
+    if accelerator.distributed_type in _SHARDED:
+        state = folder / "state"
+        if not state.exists():
+            return None
+        accelerator.load_state(str(state))
+        progress: dict[str, Any] = json.loads((state / "progress.json").read_text())
+        return progress
+    path = folder / "state.pt"
+    if not path.exists():
+        return None
+    progress = torch.load(path, map_location=accelerator.device, weights_only=True)
+    accelerator.unwrap_model(model).load_state_dict(progress.pop("model"), strict=not adapters)
+    optimizer.load_state_dict(progress.pop("optimizer"))
+    return progress
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Put a complete folder where an older one may stand; `recover_folders` undoes what a kill leaves half-done."""
+    old = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folders(run: Path) -> None:
+    """Bring back the folders of a run that a kill in the middle of `replace_folder` has left under their old name."""
+    for old in run.glob(".*.replaced"):
+        folder = old.with_name(old.name.removeprefix(".").removesuffix(".replaced"))
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what torch and safetensors raise on a full disk into OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines()
+        raise OSError(errno.EIO, f"Cannot write, perhaps the disk is full ({lines[0]})", str(path)) from error
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A new empty folder beside `folder` that takes its place when the block ends; a failure removes it."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        replace_folder(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

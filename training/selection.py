@@ -1,0 +1,77 @@
+"""Dev scores: which weights of a run are kept, and what a score is worth beside guessing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from training.datasets import Example
+
+_VERB: Final = re.compile(r"\w*")
+_VERBS: Final = 12
+"""Verbs that are counted apart: the most frequent ones. Answers of a large model may begin with hundreds."""
+OTHER: Final = "other"
+DEV_SCORES: Final = "dev.json"
+"""In the folder of a run's best weights: the step and the dev scores that they were kept for."""
+
+
+@dataclass(frozen=True)
+class DevScores:
+    """Offline scores on dev: teacher-forced loss in nats a token, and exact match of greedy answers, 0 to 1."""
+
+    loss: float
+    exact_match: float
+    by_verb: dict[str, float] = field(default_factory=dict)
+    """Exact match of the answers that begin with a verb, 0 to 1."""
+
+    def is_better_than(self, other: DevScores) -> bool:
+        """Whether more answers are right, or as many with a lower loss."""
+        return (self.exact_match, -self.loss) > (other.exact_match, -other.loss)
+
+    def replaces(self, best: DevScores) -> bool:
+        """Whether these weights are kept instead of the best so far: they are better, or as good and trained longer."""
+        return not best.is_better_than(self)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a dev score is compared with: always giving the most frequent answer of the train examples."""
+
+    answer: str
+    exact_match: float
+    """Of that answer on dev, 0 to 1."""
+    verbs: dict[str, int]
+    """Verb to how many dev answers begin with it, most frequent first."""
+
+    @classmethod
+    def of(cls, train: Sequence[Example], dev: Sequence[Example]) -> Baseline:
+        """Measure it on the examples of a run; there must be some of both."""
+        answer = Counter(example.target for example in train).most_common(1)[0][0]
+        share = sum(example.target == answer for example in dev) / len(dev)
+        return cls(answer, share, dict(Counter(verbs_of(dev)).most_common()))
+
+
+def verb_of(target: str) -> str:
+    """The first word of an answer."""
+    found = _VERB.match(target)
+    return found.group() if found and found.group() else OTHER
+
+
+def verbs_of(corpus: Sequence[Example]) -> list[str]:
+    """The verb of each example; rare ones are `other`."""
+    verbs = [verb_of(example.target) for example in corpus]
+    frequent = {verb for verb, _ in Counter(verbs).most_common(_VERBS)}
+    return [verb if verb in frequent else OTHER for verb in verbs]
+
+
+def share_by_verb(corpus: Sequence[Example], right: Sequence[bool]) -> dict[str, float]:
+    """Exact match by verb, 0 to 1, the most frequent verb first. `right` has a place for each example."""
+    asked: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
+    for verb, hit in zip(verbs_of(corpus), right, strict=True):
+        asked[verb] += 1
+        hits[verb] += hit
+    return {verb: hits[verb] / count for verb, count in asked.most_common()}
