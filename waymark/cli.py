@@ -22,7 +22,7 @@ from rich.text import Text
 
 from waymark import export, report
 from waymark.addresses import shown
-from waymark.agents import AGENTS, find_agents, name_of
+from waymark.agents import AGENTS, MOST_BEAMS, find_agents, name_of
 from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
@@ -72,6 +72,14 @@ _CheckpointsOption = Annotated[
     Path,
     typer.Option(
         help="Folder with controller/, executor/, flat/, first/; default: those that ship.", show_default=False
+    ),
+]
+_BeamsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST_BEAMS,
+        help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
     ),
 ]
 _UrlOption = Annotated[
