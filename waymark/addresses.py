@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from waymark.errors import InvalidInput
 
-_SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,19})://")
+_SCHEME: Final = re.compile(r"(?<!\s)\s*+([A-Za-z][A-Za-z0-9+.-]{0,19})://")
 _AUTHORITY: Final = re.compile(r"([^/?#]*)([/?#]?)(.*)", re.DOTALL)
 
 

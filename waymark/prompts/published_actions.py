@@ -46,7 +46,7 @@ _TWO_OBJECTS = (
     ("drop ", " in ", "DROP"),
 )
 """Verb, word between the objects, functional name; the first that fits wins."""
-_FORMAL = re.compile(r"([A-Z][A-Z0-9_]*)\((.*)\)", re.DOTALL)
+_FORMAL = re.compile(r"(?<![A-Z0-9_])([A-Z][A-Z0-9_]*+)\((.*)\)", re.DOTALL)
 _WHOLE_BACK = {"SEE()": "look around", "WAIT()": "wait", "CHOOSE(0)": "0", "CHOOSE(1)": "1"}
 _SYNONYMS = {
     "PICKUP": "PICK",
