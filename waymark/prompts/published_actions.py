@@ -46,7 +46,7 @@ _TWO_OBJECTS = (
     ("drop ", " in ", "DROP"),
 )
 """Verb, word between the objects, functional name; the first that fits wins."""
-_FORMAL = re.compile(r"(?<![A-Z0-9_])([A-Z][A-Z0-9_]*+)\((.*)\)", re.DOTALL)
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _WHOLE_BACK = {"SEE()": "look around", "WAIT()": "wait", "CHOOSE(0)": "0", "CHOOSE(1)": "1"}
 _SYNONYMS = {
     "PICKUP": "PICK",
@@ -85,9 +85,9 @@ def parse(text: str) -> str | None:
         return None
     if text in _WHOLE_BACK:
         return _WHOLE_BACK[text]
-    found = _FORMAL.fullmatch(text)
-    if found:
-        name, inside = _SYNONYMS.get(found[1], found[1]), found[2].strip()
+    name, opened, inside = text.partition("(")
+    if opened and inside.endswith(")") and _NAME.fullmatch(name):
+        name, inside = _SYNONYMS.get(name, name), inside.removesuffix(")").strip()
         first, _, second = inside.rpartition(", ")
         if name in _TWO_BACK and first.strip() and second.strip():
             beginning, word = _TWO_BACK[name]
