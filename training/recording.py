@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from training import gold
 from training.datasets import Sampling
-from training.trajectories import Record, Wanted, plan, record
-from waymark.tasks import Split, TaskType
+from training.direct import MISPLACED
+from training.trajectories import Record, Wanted, record
+from waymark.tasks import TASKS, Split, TaskType
 
 PathSource = Literal["expert", "gold"]
 """Played anew by looking (`training.direct`), or the simulator's own (`training.gold`)."""
@@ -83,3 +84,34 @@ class Recording:
     @property
     def _limit(self) -> int | None:
         return self.limit or (PER_TASK if self.sampling == "all" else None)
+
+
+def spread(task: TaskType, split: Split, limit: int) -> list[int]:
+    """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
+    every = task.split(split)
+    count = min(limit, len(every))
+    return [every[(index * len(every)) // count] for index in range(count)]
+
+
+def plan(
+    split: Split,
+    limit: int,
+    limits: dict[str, int],
+    simplifications: str,
+    takes: int = 0,
+    misplaced: int = 0,
+    tasks: Sequence[TaskType] = TASKS,
+) -> list[Wanted]:
+    """What to record of these tasks: every task's first, then every task's second, so that a stopped run is balanced.
+
+    `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each;
+    `misplaced` the same for takes whose thing lies elsewhere, where a task has such.
+    """
+    chosen = []
+    for task in tasks:
+        variations = spread(task, split, limits.get(task.id, limit))
+        each = -(-takes // len(variations)) if variations else 0
+        moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
+        wanted = (Wanted(task.id, variation, simplifications, each, moved) for variation in variations)
+        chosen += list(enumerate(wanted))
+    return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]

@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.direct import DIRECT, MISPLACED, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
+from training.direct import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
 from training.files import read_json, reading, sha256_of
 from waymark.environment import SOLVED, Step
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.subgoal_sources.oracle import clean, plain_action
-from waymark.tasks import TASKS, Split, TaskType, find_task
+from waymark.tasks import TASKS, Split, find_task
 
 if TYPE_CHECKING:
     from waymark.environment.scienceworld import ScienceWorldSlot
@@ -117,37 +117,6 @@ class Wanted:
 
 Record = Callable[["ScienceWorldSlot", Wanted], list[Trajectory]]
 """Makes the trajectories of one variation: a function of a module, which other processes can import."""
-
-
-def spread(task: TaskType, split: Split, limit: int) -> list[int]:
-    """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
-    every = task.split(split)
-    count = min(limit, len(every))
-    return [every[(index * len(every)) // count] for index in range(count)]
-
-
-def plan(
-    split: Split,
-    limit: int,
-    limits: dict[str, int],
-    simplifications: str,
-    takes: int = 0,
-    misplaced: int = 0,
-    tasks: Sequence[TaskType] = TASKS,
-) -> list[Wanted]:
-    """What to record of these tasks: every task's first, then every task's second, so that a stopped run is balanced.
-
-    `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each;
-    `misplaced` the same for takes whose thing lies elsewhere, where a task has such.
-    """
-    chosen = []
-    for task in tasks:
-        variations = spread(task, split, limits.get(task.id, limit))
-        each = -(-takes // len(variations)) if variations else 0
-        moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
-        wanted = (Wanted(task.id, variation, simplifications, each, moved) for variation in variations)
-        chosen += list(enumerate(wanted))
-    return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]
 
 
 def shorten(gold: Sequence[str]) -> list[str]:
