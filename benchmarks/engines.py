@@ -35,7 +35,7 @@ from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
 from benchmarks.side import Job, Plan, Side, Timing, states
-from waymark.stack import CHECKPOINTS
+from waymark.cli.local_stack import CHECKPOINTS
 
 EXECUTOR = CHECKPOINTS / "executor"
 AT_ONCE = (1, 8, 32, 128)

@@ -20,8 +20,8 @@ from itertools import chain
 from rich.console import Console
 from scienceworld import ScienceWorldEnv
 
-from waymark.environment.scienceworld import ENVIRONMENT_VERSION, ScienceWorldSlot
-from waymark.tasks import find_task
+from waymark.worlds.scienceworld.environment import ENVIRONMENT_VERSION, ScienceWorldSlot
+from waymark.worlds.scienceworld.tasks import find_task
 
 EPISODES = (("4-2", 0), ("1-1", 0), ("2-1", 0), ("3-3", 0), ("4-1", 0), ("5-1", 0), ("6-1", 0), ("7-1", 0))
 """Task and variation: one of most topics, in full rooms and empty ones. The first warms both JVMs, uncounted."""

@@ -39,12 +39,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
-from waymark.client import EvaluationClient
+from waymark.cli.local_stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
+from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
+from waymark.evaluation.protocols import PROTOCOLS, episodes
 from waymark.process import children, cpu_seconds, simulators_at_once
-from waymark.protocols import PROTOCOLS, episodes
-from waymark.stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
-from waymark.tasks import TASKS, TaskType
+from waymark.worlds.scienceworld.tasks import TASKS, TaskType
 
 if TYPE_CHECKING:  # it needs torch, which the other comparison does not
     from benchmarks.published import PublishedLoop

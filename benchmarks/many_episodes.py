@@ -34,11 +34,11 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe
 from services.env_runner.jobs import JobStore
+from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import Evaluation, RunFolder
 from waymark.process import cpu_seconds, resident_mb
-from waymark.protocols import episodes
-from waymark.runs import Evaluation, RunFolder
-from waymark.stack import EmbeddedRedis, Part, Stack, StackOptions
 
 GROWTH_TARGET = 0.05
 ANSWER_MS_TARGET = 50.0

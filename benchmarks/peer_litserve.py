@@ -12,11 +12,10 @@ from pathlib import Path
 
 import litserve  # type: ignore[import-not-found]  # in an environment of its own
 
-from waymark import checkpoint
 from waymark.contracts import ActionRequest
-from waymark.generation import Generation
-from waymark.generation.load import open_generator
-from waymark.prompts import get_format
+from waymark.inference import Generation, checkpoint
+from waymark.inference.load import open_generator
+from waymark.worlds.registry import get_format
 
 _FOLDER = Path("checkpoints/executor")
 

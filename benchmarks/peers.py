@@ -31,7 +31,7 @@ from rich.console import Console
 from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
-from waymark.stack import HOST, free_ports
+from waymark.cli.local_stack import HOST, free_ports
 
 LITSERVE = "litserve==0.2.19"
 MANY = 64

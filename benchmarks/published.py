@@ -15,15 +15,16 @@ import torch
 from scienceworld import ScienceWorldEnv
 
 from benchmarks.side import Told
-from waymark import checkpoint
+from waymark.agent.prompt import write_prompt
+from waymark.agent.state import StateFold
+from waymark.agent.stop_rules import stop_reason
 from waymark.contracts import AgentState, Limits, TurnRecord
 from waymark.errors import UnparsableAction
-from waymark.generation.tokens import Tokens, read_tokenizer
-from waymark.generation.transformers import load_causal, load_seq2seq
-from waymark.prompts import get_format, write_prompt
-from waymark.state import StateFold
-from waymark.stop_rules import stop_reason
-from waymark.tasks import find_task
+from waymark.inference import checkpoint
+from waymark.inference.engines.transformers import load_causal, load_seq2seq
+from waymark.inference.tokens import Tokens, read_tokenizer
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.tasks import find_task
 
 BEAMS = 5
 

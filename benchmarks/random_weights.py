@@ -16,13 +16,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import T5Config, T5ForConditionalGeneration
 
-from waymark import actions
-from waymark.checkpoint import CheckpointCard, Training, write_card
+from waymark.agent.prompt import write_prompt
 from waymark.contracts import AgentState
 from waymark.errors import UnparsableAction
-from waymark.generation.ctranslate2 import convert_to_ctranslate2
-from waymark.prompts import write_prompt
-from waymark.prompts.seed import SEED
+from waymark.inference.checkpoint import CheckpointCard, Training, write_card
+from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
+from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.prompts.seed import SEED
 
 PUBLISHED_INPUT = 1024
 """Tokens that the published models read."""

@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe
-from waymark import checkpoint
+from waymark.agent.prompt import write_prompt
+from waymark.cli.local_stack import CHECKPOINTS
 from waymark.contracts import EpisodeResult, Role
-from waymark.generation import Generation
-from waymark.generation.load import open_generator
+from waymark.evaluation.run_folder import EPISODES, RunFolder
+from waymark.inference import Generation, checkpoint
+from waymark.inference.load import open_generator
 from waymark.loadtest.states import sample
-from waymark.prompts import get_format, write_prompt
-from waymark.runs import EPISODES, RunFolder
-from waymark.stack import CHECKPOINTS
+from waymark.worlds.registry import get_format
 
 if TYPE_CHECKING:
     from training.trajectories import Trajectory
@@ -99,7 +99,7 @@ def simulator() -> None:
 
 def _played(paths: Sequence[Trajectory]) -> dict[str, list[object]]:
     """What one Java process shows along each path."""
-    from waymark.environment.scienceworld import ScienceWorldSlot
+    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
     slot = ScienceWorldSlot()
     shown: dict[str, list[object]] = {}

@@ -25,17 +25,17 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from waymark.client import EvaluationClient
+from waymark.agent.replay import moments
+from waymark.cli.local_stack import Stack, StackOptions
+from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import WaymarkError
+from waymark.evaluation.protocols import PROTOCOLS
+from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.loadtest import states
 from waymark.loadtest.states import RecordedState, SampleOrigin
 from waymark.process import simulators_at_once
-from waymark.protocols import PROTOCOLS
-from waymark.replay import moments
-from waymark.runs import EPISODES, RunFolder
-from waymark.stack import Stack, StackOptions
-from waymark.tasks import TASKS
+from waymark.worlds.scienceworld.tasks import TASKS
 
 KEPT = {"controller": 3, "executor": 5}
 """States of one episode, by the service that was asked."""

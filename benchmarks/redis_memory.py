@@ -17,10 +17,10 @@ from pathlib import Path
 import redis
 
 from services.env_runner.jobs import JobStore
+from waymark.cli.local_stack import EmbeddedRedis
 from waymark.contracts import CheckpointInfo, EvaluationRequest, Versions
-from waymark.protocols import episodes
-from waymark.runs import Evaluation
-from waymark.stack import EmbeddedRedis
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import Evaluation
 
 _MODEL = CheckpointInfo(
     model="default",

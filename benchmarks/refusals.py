@@ -24,8 +24,8 @@ from rich.console import Console
 from benchmarks.callers import bodies
 from benchmarks.machine import figures
 from benchmarks.services import machine
-from waymark.generation import Generation, Prompt
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference import Generation, Prompt
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings

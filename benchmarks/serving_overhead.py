@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.services import machine, running
-from waymark import checkpoint
-from waymark.generation import Generator
-from waymark.generation.load import open_generator
+from waymark.agent.prompt import write_prompt
+from waymark.inference import Generator, checkpoint
+from waymark.inference.load import open_generator
 from waymark.loadtest import session, target
 from waymark.loadtest.results import Stage
 from waymark.loadtest.states import RecordedState, sample
-from waymark.prompts import get_format, write_prompt
 from waymark.serving.settings import ServiceSettings
+from waymark.worlds.registry import get_format
 
 CONCURRENCY = 64
 THROUGHPUT_TARGET = 0.9

@@ -22,14 +22,15 @@ from typing import Literal, Self
 
 from pydantic import BaseModel
 
-from waymark import checkpoint
+from waymark.agent.prompt import write_prompt
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction, WaymarkError
-from waymark.generation import Generator
-from waymark.generation.load import open_generator
+from waymark.inference import Generator, checkpoint
+from waymark.inference.load import open_generator
 from waymark.loadtest.states import sample
 from waymark.process import children
-from waymark.prompts import PromptFormat, get_format, write_prompt
+from waymark.worlds.base import PromptFormat
+from waymark.worlds.registry import get_format
 
 Way = Literal["published", "greedy", "ctranslate2", "transformers", "vllm"]
 """`published` and `greedy`: transformers, one prompt at a time, with a beam of five and without; others are engines."""
@@ -191,7 +192,7 @@ def open_asked(plan: Plan) -> Asked:
 
 def _open_engine(plan: Plan, found: checkpoint.Checkpoint) -> Generator:
     if plan.way == "vllm":
-        from waymark.generation.vllm import VllmGenerator
+        from waymark.inference.engines.vllm import VllmGenerator
 
         return VllmGenerator(
             found, device=plan.device, dtype=plan.dtype, threads=plan.threads, prefix_caching=plan.prefix_caching

@@ -44,14 +44,15 @@ from rich.table import Table
 
 from benchmarks.services import Service, machine, running
 from benchmarks.watch import Taken, Watch
+from waymark.agent.prompt import write_prompt
 from waymark.contracts import ActionRequest, AgentState
-from waymark.generation.scripted import trial_policy
+from waymark.inference.engines.scripted import trial_policy
 from waymark.loadtest import session, target
 from waymark.loadtest.drive import Samples
 from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.states import sample
 from waymark.process import available_cores
-from waymark.prompts import get_format, write_prompt
+from waymark.worlds.registry import get_format
 
 GOODPUT_TARGET = 0.9
 REFUSAL_MS_TARGET = 50.0

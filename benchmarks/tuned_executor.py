@@ -14,8 +14,9 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.executor.__main__ import main
-from waymark.generation import settling
-from waymark.serving import problems, run
+from waymark.inference import settling
+from waymark.serving import run
+from waymark.serving.middleware import problems
 
 SWITCHES: Final = ("niceness", "rounds", "one-write")
 _NO_BOUND: Final = 1_000_000

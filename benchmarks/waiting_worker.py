@@ -7,9 +7,9 @@ import time
 
 from services.env_runner.settings import Settings
 from services.env_runner.worker import run
-from waymark.environment import Step
-from waymark.environment.scripted import ScriptedEnvironment
 from waymark.serving.settings import read
+from waymark.worlds.base import Step
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 
 class WaitingEnvironment(ScriptedEnvironment):

@@ -11,9 +11,9 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models
 
-from waymark.checkpoint import CheckpointCard, Training, write_card
 from waymark.contracts import Role
-from waymark.weights import architecture_of, count_parameters, shapes_of
+from waymark.inference.checkpoint import CheckpointCard, Training, write_card
+from waymark.inference.weights import architecture_of, count_parameters, shapes_of
 
 WORDS = ("<pad>", "</s>", "<unk>", "look", "around")
 T5: Mapping[str, Any] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.runs import RunFolder
+from waymark.evaluation.run_folder import RunFolder
 
 SCRIPTED = ("--engine", "scripted", "--environment", "scripted")
 _SECONDS = 300

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 
 from waymark.errors import EngineUnavailable
-from waymark.generation import Generation, Prompt
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference import Generation, Prompt
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.run import bind, exit_clearly, serve
@@ -43,14 +43,14 @@ def _serve(settings: ServiceSettings) -> None:
     bound = bind(settings.host, settings.port_of("executor"))
     model = scripted_model("default", "executor", Echo(float(sys.argv[1])))
     app = create_app("executor", {"default": model}, settings, warm=False)
-    desk = app.state.desk
+    model_server = app.state.model_server
     serve(
         app,
         bound,
         limits=settings.connections,
         grace_seconds=settings.grace_seconds,
-        begin=desk.warm_up,
-        drain=desk.drain,
+        begin=model_server.warm_up,
+        drain=model_server.drain,
     )
 
 

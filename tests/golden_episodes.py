@@ -13,8 +13,8 @@ from typing import Any
 
 from training.annotate import Annotation
 from training.trajectories import RecordedStep, Trajectory
-from waymark.subgoals import COMPLETE, Segment
-from waymark.tasks import find_task
+from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
+from waymark.worlds.scienceworld.tasks import find_task
 
 COPY = Path(__file__).parent / "golden" / "episodes.jsonl.gz"
 FILE = Path(os.environ.get("WAYMARK_GOLDEN") or COPY)

@@ -7,8 +7,8 @@ from pathlib import Path
 from services.env_runner.jobs import JobStore
 from tests.samples import evaluation, result
 from waymark.contracts import EpisodeResult, EvaluationRequest
-from waymark.protocols import episodes
-from waymark.runs import RunFolder
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import RunFolder
 
 TASKS = ("1-1", "4-1", "4-2")
 

@@ -14,17 +14,17 @@ import httpx
 from tests.oracle import trajectories
 from training.annotate import Annotation, annotate_by_rule
 from training.trajectories import Trajectory
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.agent.episode import RequestLimits, run_episode
+from waymark.agent.state import StateFold
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits, Opening, Role
-from waymark.environment import Step
-from waymark.episode import Reach, run_episode
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.prompts import get_format
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
-from waymark.state import StateFold
-from waymark.subgoals import is_over
+from waymark.worlds.base import Step
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.subgoals import is_over
 
 LIMITS = Limits(moves=10_000, turns=1_000)
 
@@ -127,7 +127,7 @@ async def play(recorded: RecordedPath, path: Trajectory, formats: Mapping[Role, 
         if "controller" in apps:
             controller = ControllerClient("http://controller", transport=httpx.ASGITransport(apps["controller"]))
             infos.append(await controller.info())
-        return await run_episode(spec, recorded, controller, executor, reach=Reach.of(infos))
+        return await run_episode(spec, recorded, controller, executor, reach=RequestLimits.of(infos))
 
 
 def is_played_as_recorded(path: Trajectory, annotation: Annotation) -> bool:

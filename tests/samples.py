@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waymark.contracts import CheckpointInfo, EpisodeError, EpisodeResult, EvaluationRequest, Versions
-from waymark.runs import Evaluation
+from waymark.evaluation.run_folder import Evaluation
 
 EXECUTOR = CheckpointInfo(
     model="default",

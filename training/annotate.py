@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from training.files import reading
 from training.trajectories import PathKey, Trajectory
 from waymark.errors import InvalidInput
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate
-from waymark.tasks import find_task
+from waymark.worlds.scienceworld.subgoals import COMPLETE, PathStep, Segment, annotate
+from waymark.worlds.scienceworld.tasks import find_task
 
 
 @dataclass(frozen=True)

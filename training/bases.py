@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.recipe import Recipe
-from waymark.checkpoint import WEIGHTS
 from waymark.errors import CheckpointError, InvalidInput
-from waymark.weights import ARCHITECTURES, architecture_of
+from waymark.inference.checkpoint import WEIGHTS
+from waymark.inference.weights import ARCHITECTURES, architecture_of
 
 INDEX: Final = f"{WEIGHTS}.index.json"
 """Names the files that sharded weights are in."""

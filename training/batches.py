@@ -18,9 +18,9 @@ from torch import Tensor
 
 from training.datasets import Example
 from training.recipe import Recipe
-from training.renaming import Renamer, boxes
+from training.worlds.scienceworld.augmentation import Renamer, boxes
 from waymark.errors import InvalidInput
-from waymark.generation.tokens import Tokens
+from waymark.inference.tokens import Tokens
 
 Pair = tuple[str, str]
 """A prompt and its target."""

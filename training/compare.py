@@ -15,8 +15,8 @@ from rich.table import Table
 
 from training.annotate import Annotation
 from training.trajectories import PathKey
-from waymark.subgoals import Segment
-from waymark.tasks import TASKS
+from waymark.worlds.scienceworld.subgoals import Segment
+from waymark.worlds.scienceworld.tasks import TASKS
 
 _VERBS_SHOWN = 12
 

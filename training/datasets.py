@@ -29,13 +29,13 @@ import pyarrow.parquet as pq
 from training.annotate import Annotation
 from training.gold import PUBLISHED_SEED, published_variations
 from training.trajectories import PathKey, Trajectory
+from waymark.agent.prompt import write_prompt
+from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role
-from waymark.environment import SOLVED
 from waymark.errors import InvalidInput
-from waymark.prompts import PromptFormat, write_prompt
-from waymark.state import StateFold
-from waymark.subgoals import Segment
-from waymark.tasks import TASKS, Split, find_task
+from waymark.worlds.base import SOLVED, PromptFormat
+from waymark.worlds.scienceworld.subgoals import Segment
+from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
 
 MANIFEST = "manifest.json"
 ControllerExamples = Literal["on-end", "every-step"]
@@ -173,7 +173,8 @@ def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
         raise InvalidInput(
             f"Variation {variation} of task {task} is for {actual}, but stands in the {split} examples "
             f"({len(leaks)} such variations).",
-            remedy="Record the trajectories again: python -m training trajectories. Splits are in waymark/tasks.py.",
+            remedy="Record the trajectories again: python -m training trajectories. The world's tasks say which "
+            "variations are whose.",
             field="data",
         )
 

@@ -16,7 +16,9 @@ from training.recipe import Recipe, make_recipe, recipe_sha256
 from training.run_state import building
 from training.selection import DEV_SCORES
 from training.shards import put_weights, require_finite
-from waymark.checkpoint import (
+from waymark.contracts import Role
+from waymark.errors import InvalidInput, WaymarkError
+from waymark.inference.checkpoint import (
     CARD,
     WEIGHTS,
     CheckpointCard,
@@ -25,11 +27,9 @@ from waymark.checkpoint import (
     load,
     write_card,
 )
-from waymark.contracts import Role
-from waymark.errors import InvalidInput, WaymarkError
-from waymark.generation.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
-from waymark.prompts import get_format
-from waymark.weights import count_parameters
+from waymark.inference.engines.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
+from waymark.inference.weights import count_parameters
+from waymark.worlds.registry import get_format
 
 _SHIPPED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 """Beside the weights. The last only for causal models: vLLM asks for it."""

@@ -43,7 +43,7 @@ from training.run_state import building, load_state, recover_folders, save_state
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
 from training.truncation import Truncation, measure_truncation, require_whole
 from waymark.errors import InvalidInput, TrainingDiverged
-from waymark.generation.tokens import Tokens
+from waymark.inference.tokens import Tokens
 from waymark.process import keep_freed_memory
 
 _REPORTED_FIRST = (1, 2, 5, 10, 20)

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.trajectories import RecordedStep, Trajectory, Wanted
-from waymark.environment import SOLVED
-from waymark.tasks import TASKS, Split, TaskType, find_task
+from waymark.worlds.base import SOLVED
+from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType, find_task
 
 if TYPE_CHECKING:
-    from waymark.environment.scienceworld import ScienceWorldSlot
+    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 DROPPED = ("look around", "close door")
 PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waymark.intervals import MIN_RESAMPLED, MIN_VARIATIONS, RESAMPLES
+from waymark.evaluation.intervals import MIN_RESAMPLED, MIN_VARIATIONS, RESAMPLES
 
 Interval = tuple[float, float]
 _SEED = 0
@@ -38,8 +38,8 @@ class Matches:
 def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
     """Sum up which decisions were right, by task id and variation; there must be one.
 
-    Intervals resample variations within their task. As in `waymark.scores`, a task type with few variations has no
-    interval and keeps its share in the overall ones.
+    Intervals resample variations within their task. As in `waymark.evaluation.scores`, a task type with few variations
+    has no interval and keeps its share in the overall ones.
     """
     random = np.random.default_rng(_SEED)
     hits, counts, means = np.zeros(RESAMPLES), np.zeros(RESAMPLES), np.zeros(RESAMPLES)

@@ -1,6 +1,6 @@
 """Models to train: pretrained or from scratch, encoder-decoder or decoder only, whole or by adapters.
 
-Two kinds of architecture share one framing of text (`waymark.generation.tokens`): a prompt, one end token, the
+Two kinds of architecture share one framing of text (`waymark.inference.tokens`): a prompt, one end token, the
 answer, one end token. An encoder-decoder reads the first half and writes the second; a causal model goes on.
 """
 
@@ -28,7 +28,7 @@ from training.bases import require_fitting_base
 from training.recipe import Recipe
 from training.tokenizer import END, PAD, train_tokenizer
 from waymark.errors import CheckpointError
-from waymark.generation.tokens import Tokens, read_tokenizer
+from waymark.inference.tokens import Tokens, read_tokenizer
 
 _NEIGHBOURS = (1, 17, 2, 18)
 """T5's buckets of relative position: the word before, after, two before, two after."""

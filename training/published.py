@@ -23,12 +23,12 @@ from itertools import groupby, pairwise
 from training.annotate import Annotation
 from training.datasets import Example
 from training.trajectories import PathKey, Trajectory
-from waymark import state as fold
+from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import InvalidInput
-from waymark.prompts import PromptFormat
-from waymark.prompts.seed import SEED, Seed
-from waymark.subgoals import COMPLETE
+from waymark.worlds.base import PromptFormat
+from waymark.worlds.scienceworld.prompts.seed import SEED, Seed
+from waymark.worlds.scienceworld.subgoals import COMPLETE
 
 END_OBSERVATION = "the current subgoal is done."
 

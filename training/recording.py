@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from training import gold
 from training.datasets import Sampling
-from training.direct import MISPLACED
 from training.trajectories import Record, Wanted, record
-from waymark.tasks import TASKS, Split, TaskType
+from training.worlds.scienceworld.expert import MISPLACED
+from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType
 
 PathSource = Literal["expert", "gold"]
-"""Played anew by looking (`training.direct`), or the simulator's own (`training.gold`)."""
+"""Played anew by looking (`training.worlds.scienceworld.expert`), or the simulator's own (`training.gold`)."""
 PER_TASK = 80
 """Variations of each task that are recorded of the split that is trained on, unless a limit says otherwise."""
 HELD_OUT = 3

@@ -28,13 +28,14 @@ from training.export import export
 from training.matches import Matches, Share, matches
 from training.origin import read_origin
 from training.trajectories import PathKey, Trajectory
-from waymark.checkpoint import CARD, load
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, UnparsableAction
-from waymark.generation import Generator
-from waymark.generation.load import open_generator
-from waymark.prompts import PromptFormat, get_format
-from waymark.tasks import TASKS
+from waymark.inference import Generator
+from waymark.inference.checkpoint import CARD, load
+from waymark.inference.load import open_generator
+from waymark.worlds.base import PromptFormat
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.tasks import TASKS
 
 BATCH = 32
 

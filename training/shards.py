@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from training.bases import COPY_AGAIN, INDEX, read_index
 from training.run_state import writing
-from waymark.checkpoint import WEIGHTS
 from waymark.errors import CheckpointError, TrainingDiverged
+from waymark.inference.checkpoint import WEIGHTS
 
 
 def put_weights(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """What a dataset is like: lengths in tokens, what truncation would cut, which decisions it holds, what repeats.
 
 Lengths are those of what a model reads and writes, framed, with copy tokens for words that the vocabulary lacks, as
-training and serving have them (`waymark.generation.tokens`). A prompt over the limit loses its last tokens, an answer
+training and serving have them (`waymark.inference.tokens`). A prompt over the limit loses its last tokens, an answer
 over it cannot be written. Renaming, which training does as it goes, is not counted.
 """
 
@@ -17,8 +17,8 @@ from rich import box
 from rich.table import Table
 
 from training.datasets import Example
-from waymark.generation.tokens import Tokens
-from waymark.tasks import TASKS, Split
+from waymark.inference.tokens import Tokens
+from waymark.worlds.scienceworld.tasks import TASKS, Split
 
 _NAME_WIDTH = 36
 _VERB = re.compile(r"\w*")

@@ -3,7 +3,7 @@
 BPE over words that keep their leading space, so that a name has the same pieces wherever it stands and can be
 copied piece by piece; the initial alphabet is all printable ASCII, so that made-up and unseen names have
 pieces too. Special tokens as in T5: `<pad>` 0, `</s>` 1, `<unk>` 2; the end token is appended by the
-post-processor. The last tokens stand for a prompt's words that are no piece (`waymark.generation.tokens`).
+post-processor. The last tokens stand for a prompt's words that are no piece (`waymark.inference.tokens`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from waymark.generation.tokens import copy_tokens
+from waymark.inference.tokens import copy_tokens
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 _COPIES = 32

@@ -1,9 +1,9 @@
 """Oracle trajectories: the simulator's own solutions, made direct, replayed and recorded.
 
 A path is kept only if its replay reaches 100. Four forms are tried, the best that solves is kept: `direct` (what
-the oracle does, by a way that an agent can find by looking: `training.direct`), `plain` (shortened, and things
-called as the simulator's answers call them), `shortened`, and `gold` as it was given. Further takes of a direct
-path hold detours. What solves in none is listed in the manifest as failed. Finished variations are appended to a
+the oracle does, by a way that an agent can find by looking: `training.worlds.scienceworld.expert`), `plain` (shortened,
+and things called as the simulator's answers call them), `shortened`, and `gold` as it was given. Further takes of a
+direct path hold detours. What solves in none is listed in the manifest as failed. Finished variations are appended to a
 parts file at once, so a killed run resumes where it stopped.
 
 What shortening does (`easy` allows `teleport to`, which every published agent may use too): walks become one
@@ -31,15 +31,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.direct import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
 from training.files import read_json, reading, sha256_of
-from waymark.environment import SOLVED, Step
+from training.worlds.scienceworld.expert import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
+from waymark.agent.subgoal_sources.oracle import clean, plain_action
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.subgoal_sources.oracle import clean, plain_action
-from waymark.tasks import TASKS, Split, find_task
+from waymark.worlds.base import SOLVED, Step
+from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
 
 if TYPE_CHECKING:
-    from waymark.environment.scienceworld import ScienceWorldSlot
+    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 DETOURS = 0.15
 """How likely a detour is before each action of a further take."""
@@ -294,7 +294,7 @@ _pool_slots: list[ScienceWorldSlot] = []
 
 def _record_in_worker(job: tuple[Record, Wanted]) -> list[dict[str, Any]]:
     """One variation's rows for the parts file, made in a pool process."""
-    from waymark.environment.scienceworld import ScienceWorldSlot
+    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
     record, wanted = job
     key = {"task_id": wanted.task_id, "variation": wanted.variation, "simplifications": wanted.simplifications}
@@ -364,7 +364,7 @@ def write_table(
     `settings` are what the paths were recorded with; the manifest repeats them, and lists what failed after what is
     known to have failed before. `grown_from` is the manifest of the table whose rows are among these, if one is.
     """
-    from waymark.environment.scienceworld import ENVIRONMENT_VERSION
+    from waymark.worlds.scienceworld.environment import ENVIRONMENT_VERSION
 
     told = (row for row in rows if row.get("steps", []) is not None)
     every = sorted(told, key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))

@@ -10,7 +10,7 @@ from training.datasets import Example
 from training.recipe import Recipe
 from training.statistics import describe_split
 from waymark.errors import InvalidInput
-from waymark.generation.tokens import Tokens
+from waymark.inference.tokens import Tokens
 
 MAX_TRUNCATED: Final = 0.05
 """The share of prompts, or of answers, that may be cut without `--allow-truncation`."""

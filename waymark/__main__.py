@@ -1,5 +1,5 @@
 """`python -m waymark` is `waymark`."""
 
-from waymark.cli import main
+from waymark.cli.main import main
 
 main()

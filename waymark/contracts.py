@@ -519,7 +519,7 @@ class EpisodeResult(Contract):
     trajectory: tuple[TurnRecord, ...] = ()
     """Every turn, in order; empty in a light result."""
 
-    def light(self) -> EpisodeResult:
+    def without_trajectory(self) -> EpisodeResult:
         """Without its turns and what all of an evaluation share."""
         return self.model_copy(update={"agent": None, "versions": None, "opening": None, "trajectory": ()})
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from waymark.process import die_with_parent
-from waymark.serving import observe
 from waymark.serving.app import create_app
 from waymark.serving.models import open_models
 from waymark.serving.run import COLLECT_RARELY, bind, exit_clearly, serve
 from waymark.serving.settings import read_settings
+from waymark.serving.telemetry import observe
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
         observe.start("controller", settings)
         bound = bind(settings.host, settings.port_of("controller"))
         app = create_app("controller", open_models("controller", settings), settings, warm=False)
-        desk = app.state.desk
+        model_server = app.state.model_server
         serve(
             app,
             bound,
@@ -26,8 +26,8 @@ def main() -> None:
             grace_seconds=settings.grace_seconds,
             engine_cores=settings.threads if settings.part_cores else 0,
             collect_after=COLLECT_RARELY,
-            begin=desk.warm_up,
-            drain=desk.drain,
+            begin=model_server.warm_up,
+            drain=model_server.drain,
         )
 
 

@@ -17,12 +17,12 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
-from waymark.client import ControllerClient, ExecutorClient
-from waymark.environment import Environment
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
-from waymark.serving import observe
 from waymark.serving.run import bind, exit_clearly, serve
 from waymark.serving.settings import read
+from waymark.serving.telemetry import observe
+from waymark.worlds.base import Environment
 
 UNWRITTEN = 5
 

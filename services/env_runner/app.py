@@ -27,7 +27,7 @@ from services.env_runner.publisher import ResultPublisher
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import (
     AgentConfig,
     Contract,
@@ -42,16 +42,18 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
-from waymark.export import MEDIA_TYPES, Format, encode
+from waymark.evaluation.export import MEDIA_TYPES, Format, encode
+from waymark.evaluation.identity import check_results
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import Evaluation
+from waymark.evaluation.scores import EvaluationSummary, beside_published, summarise
 from waymark.health import RunnerHealth
-from waymark.identity import check_results
-from waymark.protocols import episodes
-from waymark.runs import Evaluation
-from waymark.scores import EvaluationSummary, beside_published, summarise
-from waymark.serving import docs, metrics, observe, openapi, problems
-from waymark.serving.auth import open_keys
-from waymark.serving.hosts import allowed_hosts
-from waymark.serving.json_bounds import FEW_VALUES
+from waymark.serving.api import docs, openapi
+from waymark.serving.middleware import problems
+from waymark.serving.middleware.auth import open_keys
+from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.json_bounds import FEW_VALUES
+from waymark.serving.telemetry import metrics, observe
 
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""

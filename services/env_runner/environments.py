@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from waymark.environment import Environment
+from waymark.worlds.base import Environment
 
 EnvironmentName = Literal["scienceworld", "scripted"]
 
@@ -18,10 +18,10 @@ def open_environment(name: EnvironmentName, *, memory_mb: float, timeout: float,
     In the folder `cache` simulators keep what makes the next ones faster.
     """
     if name == "scripted":
-        from waymark.environment.scripted import ScriptedEnvironment
+        from waymark.worlds.scripted.environment import ScriptedEnvironment
 
         return ScriptedEnvironment()
-    from waymark.environment.scienceworld import ScienceWorldSlot
+    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
     return ScienceWorldSlot(memory_mb=memory_mb, timeout=timeout, cache=cache)
 

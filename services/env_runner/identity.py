@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from waymark.agent.ports import Controller, Executor
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -26,8 +27,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.errors import WrongCheckpoint
-from waymark.identity import ASKED, Difference, describe, model_of, short_hash
-from waymark.model_ports import Controller, Executor
+from waymark.evaluation.identity import ASKED, Difference, describe, model_of, short_hash
 
 CHECKPOINT_WAIT_SECONDS: Final = 300.0
 """How long an episode stays paused before it goes back to the queue."""

@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus; the list with units is in `waymark.serving.metrics`.
+"""What a worker counts, for Prometheus; the list with units is in `waymark.serving.telemetry.metrics`.
 
 A worker answers no requests, so it tells this on a port of its own, and only where WAYMARK_METRICS_PORT names one.
 """

@@ -12,11 +12,11 @@ from typing import Self
 from services.env_runner.environments import environment_version
 from services.env_runner.settings import Settings
 from waymark import __version__
-from waymark.checkout import find_checkout
 from waymark.contracts import AgentConfig, CheckpointInfo, Role, ServiceInfo, Versions
 from waymark.errors import InvalidInput
-from waymark.identity import differences
-from waymark.runs import Evaluation
+from waymark.evaluation.checkout import find_checkout
+from waymark.evaluation.identity import differences
+from waymark.evaluation.run_folder import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

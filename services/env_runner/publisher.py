@@ -15,11 +15,11 @@ from sse_starlette import ServerSentEvent
 from services.env_runner.jobs import JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
-from waymark.client import ENDED
+from waymark.clients.services import ENDED
 from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
+from waymark.evaluation.run_folder import Evaluation
 from waymark.health import RunnerHealth, SetAside
-from waymark.runs import Evaluation
 from waymark.serving.background import Beat, Supervisor
 
 FOLLOW_SECONDS = 0.25

@@ -23,12 +23,12 @@ from services.env_runner.queue.reading import PAGE, Entry
 from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
+from waymark.evaluation.identity import check_results
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
+from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
 from waymark.health import StorageHealth
-from waymark.identity import check_results
-from waymark.protocols import episodes
-from waymark.runs import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.serving.background import utc_now
-from waymark.storage import check_plain_file, check_writable, unavailable
 
 _PROBE_SECONDS = 10.0
 """How often the folder of all runs is tested."""
@@ -214,7 +214,7 @@ class ResultKeeper:
         evaluation = self._store.evaluation(evaluation_id)
         folder = self._begin_folder(evaluation)
         try:
-            written = {result.id: hash(result.light()) for result in folder.results()}
+            written = {result.id: hash(result.without_trajectory()) for result in folder.results()}
         except InvalidInput as error:
             error.remedy = _MOVE_AWAY
             raise

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, SecretStr, field_validator
 from services.env_runner.environments import EnvironmentName
 from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
-from waymark.chat import Endpoint
+from waymark.clients.chat import Endpoint
 from waymark.process import simulators_at_once
 from waymark.serving.settings import ListenSettings
 

@@ -38,8 +38,12 @@ from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
-from waymark.chat import ChatClient, Limits
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.agent.episode import RETRYABLE, run_episode
+from waymark.agent.ports import RequestLimits
+from waymark.agent.subgoal_sources.llm_plan import Planner
+from waymark.clients.chat import ChatClient, Limits
+from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.clients.transport import AiohttpTransport
 from waymark.contracts import (
     CheckpointMismatch,
     EpisodeError,
@@ -48,8 +52,6 @@ from waymark.contracts import (
     ServiceInfo,
     Versions,
 )
-from waymark.environment import Environment
-from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
@@ -64,11 +66,9 @@ from waymark.errors import (
     WaymarkError,
     WrongCheckpoint,
 )
-from waymark.identity import Difference, differences
-from waymark.model_ports import Reach
-from waymark.serving import tracing
-from waymark.subgoal_sources.llm_plan import Planner
-from waymark.transport import AiohttpTransport
+from waymark.evaluation.identity import Difference, differences
+from waymark.serving.telemetry import tracing
+from waymark.worlds.base import Environment
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
@@ -371,7 +371,7 @@ class Worker:
                 CheckedExecutor(self._executor, gate),
                 planner=self._planner,
                 should_stop=should_stop,
-                reach=Reach.of(self._services),
+                reach=RequestLimits.of(self._services),
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break

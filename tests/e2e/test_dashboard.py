@@ -26,13 +26,13 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from services.env_runner.jobs import JobStore
 from tests.samples import VERSIONS, result
-from waymark.client import SyncEvaluationClient
+from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions, is_ready, wait_until_ready
+from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
-from waymark.export import encode
-from waymark.protocols import episodes
-from waymark.runs import Evaluation
-from waymark.scores import PUBLISHED_COLUMNS, published_tasks, summarise
-from waymark.stack import EmbeddedRedis, Part, Stack, StackOptions, is_ready, wait_until_ready
+from waymark.evaluation.export import encode
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import Evaluation
+from waymark.evaluation.scores import PUBLISHED_COLUMNS, published_tasks, summarise
 
 KEY = "a-key-of-the-tests"
 SECONDS = 60

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command
-from waymark.client import SyncControllerClient
-from waymark.environment.scienceworld import ScienceWorldSlot
-from waymark.stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
+from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
+from waymark.clients.services import SyncControllerClient
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import redis
 
 from services.env_runner.jobs import JobStore
 from tests.samples import VERSIONS, evaluation
+from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, is_ready, wait_until_ready
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
-from waymark.protocols import episodes
-from waymark.runs import RunFolder
-from waymark.stack import HOST, EmbeddedRedis, Part, free_ports, is_ready, wait_until_ready
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import RunFolder
 
 LEASE_SECONDS = 2.0
 PATIENCE = 240.0
@@ -136,7 +136,7 @@ class Site:
         assert sorted(one.id for one in events) == sorted(ids)
         assert {one.id: one for one in events} == {one.id: one for one in results}
         whole = [store.episode(name, one) for one in ids]
-        assert [one.light() for one in whole] == results
+        assert [one.without_trajectory() for one in whole] == results
         assert all(len(one.trajectory) == one.turns for one in whole)
         errors = {one.variation: one.error.kind for one in results if one.error is not None}
         assert errors == dict.fromkeys(abandoned, "EpisodeAbandoned"), errors

@@ -15,12 +15,12 @@ import time
 from services.env_runner.settings import Settings
 from services.env_runner.worker import run
 from waymark.contracts import Opening
-from waymark.environment import Step
-from waymark.environment.scripted import ScriptedEnvironment
 from waymark.process import end_with
-from waymark.serving import observe
 from waymark.serving.run import exit_clearly
 from waymark.serving.settings import read
+from waymark.serving.telemetry import observe
+from waymark.worlds.base import Step
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 STEPPING = "A step begins."
 _log = logging.getLogger(__name__)

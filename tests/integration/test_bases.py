@@ -23,8 +23,8 @@ from training.bases import INDEX, require_base, require_supported, weight_files
 from training.export import convert
 from training.origin import sha256_of_base
 from training.recipe import make_recipe
-from waymark.checkpoint import CARD, load
 from waymark.errors import CheckpointError, InvalidInput, WaymarkError
+from waymark.inference.checkpoint import CARD, load
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,11 +14,11 @@ from tests.commands import Command
 from tests.integration.faults import Services, Site, until
 from tests.integration.faulty_worker import STEPPING
 from tests.samples import evaluation, result
-from waymark.client import SyncControllerClient, SyncExecutorClient
+from waymark.cli.local_stack import CHECKPOINTS
+from waymark.clients.services import SyncControllerClient, SyncExecutorClient
 from waymark.contracts import AgentConfig, MadeBy, Versions
-from waymark.identity import short_hash
-from waymark.runs import RunFolder
-from waymark.stack import CHECKPOINTS
+from waymark.evaluation.identity import short_hash
+from waymark.evaluation.run_folder import RunFolder
 
 OURS = CHECKPOINTS / "executor"
 

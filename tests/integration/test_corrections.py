@@ -10,9 +10,9 @@ import pytest
 
 from tests.oracle import trajectories
 from training.annotate import annotate_by_rule
-from training.corrections import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
+from training.dagger import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
 from training.datasets import examples
-from training.direct import MISPLACED
+from training.worlds.scienceworld.expert import MISPLACED
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -22,8 +22,8 @@ from waymark.contracts import (
     Timing,
     Usage,
 )
-from waymark.environment.scienceworld import ScienceWorldSlot
-from waymark.prompts.compact import COMPACT
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 USAGE, TIMING = Usage(prompt_tokens=0, completion_tokens=0), Timing(queue=0, model=0, total=0)
 ASTRAY = ("teleport to kitchen", "open cupboard", "pick up thermometer", "teleport to outside", "focus on axe")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from training.annotate import annotate_by_rule
-from training.direct import WITHOUT_ORACLE
 from training.trajectories import Wanted, directly
-from waymark.environment.scienceworld import ScienceWorldSlot
+from training.worlds.scienceworld.expert import WITHOUT_ORACLE
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from tests.commands import Command
 from tests.samples import evaluation, result
 from waymark.contracts import EvaluationRequest
-from waymark.protocols import episodes
-from waymark.runs import EPISODES, HEADER, RunFolder
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]
 REQUEST = EvaluationRequest(tasks=("1-1", "4-2"), variations=(0,))

@@ -17,17 +17,17 @@ from typing import Any, Literal, get_args
 import pytest
 
 from training.export import convert
-from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
-from waymark.generation import Generation, Generator
-from waymark.generation.load import open_generator
+from waymark.inference import Generation, Generator
+from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.load import open_generator
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 
-from waymark.generation.ctranslate2 import convert_to_ctranslate2  # noqa: E402
+from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2  # noqa: E402
 
 TEXTS = (
     "look around",
@@ -291,8 +291,8 @@ def test_an_engine_whose_package_is_not_installed_says_what_to_install(engine: s
     package = "torch" if engine == "transformers" else engine
     code = (
         f"import sys; from pathlib import Path; sys.modules[{package!r}] = None\n"
-        "from waymark.checkpoint import load; from waymark.errors import EngineUnavailable\n"
-        "from waymark.generation.load import open_generator\n"
+        "from waymark.inference.checkpoint import load; from waymark.errors import EngineUnavailable\n"
+        "from waymark.inference.load import open_generator\n"
         f"try: open_generator({engine!r}, load(Path({str(tmp_path)!r})))\n"
         "except EngineUnavailable as error: print(error)"
     )
@@ -317,7 +317,7 @@ def test_a_model_from_elsewhere_becomes_a_checkpoint_in_one_step(tmp_path: Path)
 
 def test_serving_with_ctranslate2_does_not_import_torch() -> None:
     code = (
-        "import sys, services.executor.__main__, waymark.generation.ctranslate2; "
+        "import sys, services.executor.__main__, waymark.inference.engines.ctranslate2; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from waymark.agent.episode import run_episode
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -14,8 +15,7 @@ from waymark.contracts import (
     Timing,
     Usage,
 )
-from waymark.environment.scienceworld import ScienceWorldSlot
-from waymark.episode import run_episode
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 
 class Oracle:

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.checkpoint import load
-from waymark.protocols import episodes
-from waymark.runs import EPISODES
-from waymark.stack import CHECKPOINTS
+from waymark.cli.local_stack import CHECKPOINTS
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import EPISODES
+from waymark.inference.checkpoint import load
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")

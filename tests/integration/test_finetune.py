@@ -26,11 +26,11 @@ from training.export import export
 from training.finetune import Run
 from training.model import open_model
 from training.tokenizer import train_tokenizer
-from waymark.checkpoint import load
 from waymark.errors import CheckpointError, InvalidInput
-from waymark.generation.ctranslate2 import convert_to_ctranslate2
-from waymark.generation.tokens import Tokens, read_tokenizer
-from waymark.prompts.compact import COMPACT
+from waymark.inference.checkpoint import load
+from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
+from waymark.inference.tokens import Tokens, read_tokenizer
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 ROOT = Path(__file__).parents[2]
 ACCELERATE = ROOT / "training" / "recipes" / "accelerate"

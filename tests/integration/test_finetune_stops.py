@@ -26,7 +26,7 @@ from training.finetune import Run
 from training.interruption import Interruption
 from training.selection import DevScores, share_by_verb
 from waymark.errors import TrainingDiverged, WaymarkError
-from waymark.prompts.compact import COMPACT
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 SCORES = {"role": "executor", "prompt_format": "compact", "command": "x", "data_sha256": "0"}
 

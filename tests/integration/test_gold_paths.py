@@ -9,7 +9,7 @@ from training.annotate import annotate_by_rule
 from training.gold import record_gold
 from training.published import align
 from training.trajectories import Trajectory, Wanted
-from waymark.environment.scienceworld import ScienceWorldSlot
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 _NUMBER = re.compile(r"-?\d+")
 TASKS = ("1-4", "2-1", "7-3", "6-2")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waymark import actions
-from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import UnparsableAction
+from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 SCENES = [
     ("1-1", "easy", ["kitchen", "foundry"]),

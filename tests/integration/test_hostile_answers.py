@@ -20,12 +20,12 @@ from tests.hostile_server import (
     redirect,
     whole,
 )
-from waymark.bounded import AnswerRefused, decompress
-from waymark.chat import ChatClient, Endpoint, Limits
-from waymark.client import EvaluationClient, ExecutorClient, SyncEvaluationClient, SyncExecutorClient
+from waymark.clients.bounded import AnswerRefused, decompress
+from waymark.clients.chat import ChatClient, Endpoint, Limits
+from waymark.clients.services import EvaluationClient, ExecutorClient, SyncEvaluationClient, SyncExecutorClient
+from waymark.clients.transport import AiohttpTransport
 from waymark.errors import InvalidInput, ServiceError, ServiceRejected, WaymarkError
 from waymark.loadtest.target import connect, find
-from waymark.transport import AiohttpTransport
 
 pytestmark = pytest.mark.anyio
 TOO_LARGE = 100

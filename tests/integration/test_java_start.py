@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_scienceworld_slot import gone, mapped, play
-from waymark.client import SyncEvaluationClient
+from waymark.cli.local_stack import Stack, StackOptions
+from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest, Limits
-from waymark.environment import java_cache
-from waymark.environment.java import find_java, java_environment
-from waymark.environment.java_cache import JavaCache
-from waymark.environment.scienceworld import ScienceWorldSlot, slot_jars
 from waymark.errors import EnvironmentFault, SimulatorNotStarted
 from waymark.process import children
-from waymark.stack import Stack, StackOptions
+from waymark.worlds.java import find_java, java_environment
+from waymark.worlds.scienceworld import java_cache
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot, slot_jars
+from waymark.worlds.scienceworld.java_cache import JavaCache
 
 
 def jvms(parent: int) -> set[int]:

@@ -22,8 +22,8 @@ from waymark.contracts import (
     MadeBy,
 )
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, WrongCheckpoint
-from waymark.protocols import episodes
-from waymark.tasks import TASKS
+from waymark.evaluation.protocols import episodes
+from waymark.worlds.scienceworld.tasks import TASKS
 
 LEASE_SECONDS = 0.5
 

@@ -17,8 +17,8 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.serving import served
-from waymark.client import ControllerClient, ExecutorClient
-from waymark.stack import EmbeddedRedis
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.clients.services import ControllerClient, ExecutorClient
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.commands import Command
-from waymark.client import ExecutorClient
+from waymark.cli.local_stack import HOST, free_ports
+from waymark.clients.services import ExecutorClient
 from waymark.loadtest.results import LoadReport
 from waymark.serving.run import bind
-from waymark.stack import HOST, free_ports
 
 Waymark = Callable[..., Command]
 

@@ -14,10 +14,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
-from waymark.client import ControllerClient
+from waymark.cli.local_stack import Stack
+from waymark.clients.services import ControllerClient
 from waymark.contracts import ActionRequest, ActionResponse, SubgoalRequest, SubgoalResponse
-from waymark.serving.examples import ARRIVED, SENT_OFF, START
-from waymark.stack import Stack
+from waymark.serving.api.examples import ARRIVED, SENT_OFF, START
 
 pytestmark = [
     pytest.mark.anyio,

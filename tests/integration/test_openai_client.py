@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from waymark.prompts import get_format
-from waymark.serving.examples import START
-from waymark.stack import Stack
+from waymark.cli.local_stack import Stack
+from waymark.serving.api.examples import START
+from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="a stack's processes end with their parent"

@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tests.chat_server import ChatServer
 from tests.commands import SCRIPTED, Command
-from waymark.chat import ChatClient, Endpoint, Limits
+from waymark.agent.episode import run_episode
+from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.contracts import ActionResponse, AgentConfig, AgentState, EpisodeResult, EpisodeSpec, Timing, Usage
 from waymark.contracts import Limits as EpisodeLimits
-from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import run_episode
-from waymark.runs import RunFolder
+from waymark.evaluation.run_folder import RunFolder
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 KEY = "sk-very-secret"

@@ -9,13 +9,13 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.hostile_server import HostileServer, whole
-from waymark.chat import ChatClient, Endpoint, Limits
-from waymark.client import ExecutorClient, SyncExecutorClient
+from waymark.clients.chat import ChatClient, Endpoint, Limits
+from waymark.clients.proxies import named_proxies
+from waymark.clients.services import ExecutorClient, SyncExecutorClient
+from waymark.clients.transport import AiohttpTransport
 from waymark.errors import EndpointUnusable
 from waymark.loadtest.target import connect
-from waymark.proxies import named_proxies
-from waymark.serving import tracing
-from waymark.transport import AiohttpTransport
+from waymark.serving.telemetry import tracing
 
 pytestmark = pytest.mark.anyio
 DEAD = "http://127.0.0.1:1"

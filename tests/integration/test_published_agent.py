@@ -14,8 +14,8 @@ from training.corpora import Wording
 from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
-from waymark.checkpoint import load
 from waymark.contracts import Role
+from waymark.inference.checkpoint import load
 
 Waymark = Callable[..., Command]
 TINY = Recipe(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.stack import PORTS, Stack
+from waymark.cli.local_stack import PORTS, Stack
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="a stack's processes end with their parent"

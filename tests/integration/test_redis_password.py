@@ -15,11 +15,11 @@ import pytest
 
 from services.env_runner.jobs import JobStore
 from tests.commands import SCRIPTED, Command
-from waymark.client import SyncEvaluationClient
+from waymark.cli.local_stack import HOST, Stack, StackOptions, _find_redis, free_ports
+from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
 from waymark.process import children
-from waymark.stack import HOST, Stack, StackOptions, _find_redis, free_ports
 
 PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
 """Without blanks and quotes, which Redis' own configuration file would want escaped."""

@@ -16,18 +16,18 @@ import pytest
 from scienceworld import ScienceWorldEnv
 
 from tests.oracle import one_of_each_task
-from waymark import environment
-from waymark.environment import Step
-from waymark.environment.java_cache import JavaCache
-from waymark.environment.scienceworld import ScienceWorldSlot
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.simplifications import LABELS, NO_ELECTRICITY, needs_electricity
-from waymark.tasks import SPLITS, TASKS, find_task
+from waymark.worlds import base as environment
+from waymark.worlds.base import Step
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
+from waymark.worlds.scienceworld.java_cache import JavaCache
+from waymark.worlds.scienceworld.simplifications import LABELS, NO_ELECTRICITY, needs_electricity
+from waymark.worlds.scienceworld.tasks import SPLITS, TASKS, find_task
 
 ORPHAN = """
 import time
 from waymark import environment
-from waymark.environment.scienceworld import ScienceWorldSlot
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 slot = ScienceWorldSlot()
 slot.reset("4-2", 0, "easy")
 print(slot._process.pid, flush=True)

@@ -20,8 +20,8 @@ from training.annotate import write_annotations
 from training.datasets import examples
 from training.score import opened, score
 from training.trajectories import Trajectory
-from waymark.checkpoint import load
-from waymark.prompts import get_format
+from waymark.inference.checkpoint import load
+from waymark.worlds.registry import get_format
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"

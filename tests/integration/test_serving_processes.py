@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from waymark.client import ExecutorClient
+from waymark.clients.services import ExecutorClient
 from waymark.contracts import AgentState
 
 pytestmark = pytest.mark.anyio

@@ -10,10 +10,10 @@ import pytest
 
 from tests.oracle import TABLE, rule_annotations, trajectories
 from training.datasets import examples
-from waymark.checkpoint import load
 from waymark.contracts import Role
-from waymark.generation.load import open_generator
-from waymark.prompts import get_format
+from waymark.inference.checkpoint import load
+from waymark.inference.load import open_generator
+from waymark.worlds.registry import get_format
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 FOLDERS = sorted(card.parent for card in SHIPPED.rglob("card.json"))

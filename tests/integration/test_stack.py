@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.client import SyncEvaluationClient
+from waymark.cli.local_stack import HOST, PORTS, Service, Stack, StackOptions, free_ports
+from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Limits
-from waymark.stack import HOST, PORTS, Service, Stack, StackOptions, free_ports
-from waymark.tasks import TASKS
+from waymark.worlds.scienceworld.tasks import TASKS
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")

@@ -17,10 +17,10 @@ from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
 from training.trajectories import Wanted, collect, read_manifest, read_parts, read_table, write_table
-from waymark.checkpoint import load
 from waymark.errors import InvalidInput
-from waymark.generation.load import open_generator
-from waymark.prompts.compact import COMPACT
+from waymark.inference.checkpoint import load
+from waymark.inference.load import open_generator
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 TINY = Recipe(
     vocabulary=400,

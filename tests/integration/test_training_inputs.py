@@ -22,7 +22,7 @@ from training.__main__ import main
 from training.annotate import Annotation, write_annotations
 from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
-from waymark.checkpoint import load
+from waymark.inference.checkpoint import load
 
 CHOSEN = [
     next(one for one in trajectories() if (one.task_id, one.split) == (task, split))

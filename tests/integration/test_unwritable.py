@@ -17,9 +17,9 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.integration.faults import until
-from waymark.embedded_redis import ask, has_data
-from waymark.runs import EPISODES, HEADER, RunFolder
-from waymark.stack import EmbeddedRedis
+from waymark.cli.embedded_redis import ask, has_data
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.python_process import python_command, python_environment
-from waymark.stack import EmbeddedRedis
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.python_process import python_command, python_environment
 
 TRAP = "raise SystemExit('imported from the working directory')\n"
 MODULES = ("json", "redis", "pydantic", "uvicorn", "logging", "sitecustomize", "usercustomize")
@@ -33,7 +33,7 @@ def set_traps(folder: Path) -> Path:
 def evaluate(folder: Path, settings: Mapping[str, str], work: Path) -> tuple[int, str]:
     """Play one episode from within `work`, as the installed command does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
-    code = "import sys; from waymark.cli import main; sys.argv[0] = 'waymark'; main()"
+    code = "import sys; from waymark.cli.main import main; sys.argv[0] = 'waymark'; main()"
     root = Path(__file__).parents[2]
     start = f"import sys; sys.path.insert(0, {str(root)!r}); " + code
     done = subprocess.run(

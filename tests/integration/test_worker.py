@@ -18,15 +18,15 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.worker import Worker
 from tests.samples import evaluation
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy
-from waymark.environment import Environment, Step
-from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
-from waymark.protocols import episodes
+from waymark.evaluation.protocols import episodes
 from waymark.serving.app import create_app
 from waymark.serving.models import ServedModel, scripted_model
 from waymark.serving.settings import ServiceSettings
+from waymark.worlds.base import Environment, Step
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 LEASE_SECONDS = 2.0
@@ -175,7 +175,7 @@ async def test_a_result_names_who_played_it_with_what_and_what_that_took(store: 
     assert whole.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
     assert whole.model_calls > 0
     assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
-    assert light == whole.light()
+    assert light == whole.without_trajectory()
 
 
 async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(store: JobStore) -> None:

@@ -17,11 +17,11 @@ import pytest
 from tests.oracle import TABLE, trajectories
 from training.annotate import read_annotations
 from training.datasets import Example, examples
-from waymark.checkpoint import Checkpoint, load, write_card
-from waymark.generation import Candidate, Generation, Generator
-from waymark.generation.ctranslate2 import convert_to_ctranslate2
-from waymark.generation.load import open_generator
-from waymark.prompts import get_format
+from waymark.inference import Candidate, Generation, Generator
+from waymark.inference.checkpoint import Checkpoint, load, write_card
+from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
+from waymark.inference.load import open_generator
+from waymark.worlds.registry import get_format
 
 pytest.importorskip("torch")
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.serving import STATE, asking, problem, says
 from waymark.contracts import ServiceInfo
-from waymark.serving.callers import IdentifyCaller, caller
+from waymark.serving.middleware.callers import IdentifyCaller, caller
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from tests.serving import STATE, says
 from waymark.contracts import ActionResponse, Role, SubgoalResponse
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.samples import result
-from waymark.client import (
+from waymark.clients.services import (
     _INFO,
     ControllerClient,
     EvaluationClient,
@@ -41,7 +41,7 @@ from waymark.errors import (
     ServiceError,
     ServiceRejected,
 )
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings

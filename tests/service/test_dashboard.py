@@ -17,9 +17,9 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.samples import result
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult
-from waymark.scores import PUBLISHED_COLUMNS, beside_published, published_methods, published_tasks, summarise
+from waymark.evaluation.scores import PUBLISHED_COLUMNS, beside_published, published_methods, published_tasks, summarise
 
 pytestmark = pytest.mark.anyio
 

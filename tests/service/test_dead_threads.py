@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from tests.serving import STATE, asking_generators, says
-from waymark.generation import Encoded, Generation, Prompt
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference import Encoded, Generation, Prompt
+from waymark.inference.engines.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.serving import service_app
-from waymark.client import ControllerClient, ExecutorClient
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

@@ -20,18 +20,18 @@ from services.env_runner.provenance import Provenance
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.samples import VERSIONS, evaluation, result
-from waymark.client import ControllerClient, EvaluationClient, ExecutorClient
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.clients.services import ControllerClient, EvaluationClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, MadeBy, TurnRecord
 from waymark.errors import JobStoreUnavailable, ServiceRejected
-from waymark.export import MEDIA_TYPES, encode
-from waymark.protocols import episodes
-from waymark.runs import EPISODES, HEADER, RunFolder
-from waymark.scores import beside_published, summarise
-from waymark.serving import problems
+from waymark.evaluation.export import MEDIA_TYPES, encode
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
+from waymark.evaluation.scores import beside_published, summarise
 from waymark.serving.app import create_app as create_service
+from waymark.serving.middleware import problems
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
-from waymark.stack import EmbeddedRedis
 
 pytestmark = pytest.mark.anyio
 TURN = TurnRecord(
@@ -157,7 +157,7 @@ async def test_pages_of_episodes_follow_the_order_of_play(client: EvaluationClie
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))
     played = play(store)
     page = await client.episodes(status.id, limit=2)
-    assert [(one.task, one.result) for one in page.items] == [("1-1", played.light()), ("4-1", None)]
+    assert [(one.task, one.result) for one in page.items] == [("1-1", played.without_trajectory()), ("4-1", None)]
     rest = await client.episodes(status.id, limit=2, cursor=page.next_cursor)
     assert [(one.task, one.result) for one in rest.items] == [("4-2", None)]
     assert rest.next_cursor is None
@@ -244,7 +244,7 @@ async def test_a_summary_refuses_results_of_several_checkpoints(http: httpx.Asyn
     name = answer.json()["id"]
     played = [play(store), play(store)]
     assert (await http.get(f"/v1/evaluations/{name}/summary")).status_code == 200
-    foreign = played[1].light().model_copy(update={"checkpoints": MadeBy(executor="b" * 12)})
+    foreign = played[1].without_trajectory().model_copy(update={"checkpoints": MadeBy(executor="b" * 12)})
     store._redis.hset(f"waymark:evaluation:{name}:results", foreign.id, foreign.model_dump_json())
     refused = await http.get(f"/v1/evaluations/{name}/summary")
     assert refused.status_code == 422

@@ -14,8 +14,8 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.results import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
 from tests.samples import evaluation, result
-from waymark.runs import EPISODES, HEADER, RunFolder
-from waymark.stack import EmbeddedRedis
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 pytestmark = pytest.mark.anyio
 Break = Callable[[JobStore, Path], object]

@@ -21,13 +21,13 @@ from services.env_runner.publisher import ResultPublisher
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.evaluation.run_folder import HEADER
 from waymark.health import RunnerHealth
-from waymark.runs import HEADER
 from waymark.serving.app import create_app as create_service
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
-from waymark.stack import EmbeddedRedis
 
 pytestmark = pytest.mark.anyio
 

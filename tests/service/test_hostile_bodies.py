@@ -13,7 +13,7 @@ import pytest
 from tests.serving import JSON, STATE, asking, says
 from waymark.contracts import Problem
 from waymark.errors import InputTooLarge
-from waymark.serving.json_bounds import MOST_VALUES, check_values
+from waymark.serving.middleware.json_bounds import MOST_VALUES, check_values
 
 pytestmark = pytest.mark.anyio
 

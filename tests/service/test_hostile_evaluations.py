@@ -15,10 +15,10 @@ from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.serving import JSON
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EvaluationRequest, Problem
-from waymark.serving.json_bounds import FEW_VALUES, check_values
-from waymark.tasks import TASKS
+from waymark.serving.middleware.json_bounds import FEW_VALUES, check_values
+from waymark.worlds.scienceworld.tasks import TASKS
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.serving import STATE, asking, says
-from waymark.serving import logs
+from waymark.serving.telemetry import logs
 
 pytestmark = pytest.mark.anyio
 

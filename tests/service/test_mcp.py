@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.serving import service_app
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.serving.examples import START
+from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.serving.api.examples import START
 
 pytestmark = pytest.mark.anyio
 

@@ -23,15 +23,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from waymark.client import ControllerClient
+from waymark.clients.services import ControllerClient
 from waymark.contracts import AgentState
 from waymark.errors import InvalidInput
-from waymark.generation import Generation, Generator, Prompt
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.serving import logs, tracing
+from waymark.inference import Generation, Generator, Prompt
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
+from waymark.serving.telemetry import logs, tracing
 
 pytestmark = pytest.mark.anyio
 

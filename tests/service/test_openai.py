@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.serving import JSON, Say, asking, says
-from waymark.serving.openai import Completion, ErrorBody, ModelList
+from waymark.serving.api.openai import Completion, ErrorBody, ModelList
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

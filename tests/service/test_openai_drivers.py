@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.serving import JSON, Say, asking, says
-from waymark.serving.openai import Completion
+from waymark.serving.api.openai import Completion
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

@@ -14,13 +14,13 @@ from services.env_runner.app import create_app as create_runner
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import ActionRequest, AgentState, Contract, EvaluationRequest, SubgoalRequest
-from waymark.prompts import get_format
+from waymark.serving.api.examples import SENT_OFF, START
 from waymark.serving.app import create_app
-from waymark.serving.examples import SENT_OFF, START
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import Service, ServiceSettings
+from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.anyio
 

@@ -26,11 +26,11 @@ from services.env_runner.provenance import Provenance
 from services.env_runner.settings import Settings
 from tests.samples import result
 from tests.serving import served, service_app
-from waymark.client import ControllerClient, ExecutorClient, SyncEvaluationClient
+from waymark.cli.local_stack import EmbeddedRedis
+from waymark.clients.services import ControllerClient, ExecutorClient, SyncEvaluationClient
 from waymark.contracts import AgentState, EpisodeResult, EvaluationRequest, Role
-from waymark.generation.scripted import ScriptedGenerator, trial_policy
-from waymark.prompts import get_format
-from waymark.stack import EmbeddedRedis
+from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
+from waymark.worlds.registry import get_format
 
 # Statuses that a document names are all right, so also 503 and 504; it names no 500.
 CHECKS = [

@@ -17,13 +17,13 @@ import pytest
 from fastapi import FastAPI
 
 from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
-from waymark.client import ExecutorClient
+from waymark.clients.services import ExecutorClient
 from waymark.contracts import AgentState
 from waymark.errors import QueueFull
-from waymark.generation import Encoded
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.serving import problems
-from waymark.serving.desk import Desk
+from waymark.inference import Encoded
+from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.serving.middleware import problems
+from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
@@ -39,10 +39,10 @@ def state(number: int) -> dict[str, Any]:
     return {**STATE, "current_subgoal": f"go({number})"}
 
 
-async def waiting_are(desk: Desk, requests: int) -> None:
+async def waiting_are(model_server: ModelServer, requests: int) -> None:
     """Go on when so many requests wait."""
     with anyio.fail_after(SECONDS):
-        while desk.room.requests != requests:  # noqa: ASYNC110 - it happens in another thread
+        while model_server.room.requests != requests:  # noqa: ASYNC110 - it happens in another thread
             await anyio.sleep(0.005)
 
 
@@ -98,7 +98,7 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
         busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
         await asyncio.to_thread(stuck.entered.wait)
         waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(app.state.desk, 1)
+        await waiting_are(app.state.model_server, 1)
         for path in ("/v1/action", "/v1/actions", "/v1/completions"):
             refused = await client.post(path, content=body(), headers=JSON)
             assert refused.status_code == 429
@@ -157,19 +157,19 @@ async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
 async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=3), default=stuck)
-    desk: Desk = app.state.desk
+    model_server: ModelServer = app.state.model_server
     with served(app) as url:
         async with httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as client:
             busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
             await asyncio.to_thread(stuck.entered.wait)
             leaving = [await asyncio.to_thread(send, url, state(n)) for n in (1, 2, 3)]
-            await waiting_are(desk, 3)
+            await waiting_are(model_server, 3)
             problem(await client.post("/v1/action", json={"state": state(4)}), 429, "queue-full")
             for connection in leaving:
                 connection.close()
-            await waiting_are(desk, 0)
+            await waiting_are(model_server, 0)
             staying = asyncio.create_task(client.post("/v1/action", json={"state": state(5)}))
-            await waiting_are(desk, 1)
+            await waiting_are(model_server, 1)
             stuck.released.set()
             assert [(await each).json()["action"] for each in (busy, staying)] == ["go 0", "go 5"]
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
@@ -206,9 +206,9 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         await asyncio.to_thread(stuck.entered.wait)
         late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
         gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
-        await waiting_are(app.state.desk, 1)
+        await waiting_are(app.state.model_server, 1)
         gone.cancel()
-        await waiting_are(app.state.desk, 0)
+        await waiting_are(app.state.model_server, 0)
         asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
         await asyncio.gather(*asked[21:])
         stuck.released.set()
@@ -227,13 +227,13 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         before = ours()
         assert await overloaded(client) == {200, 429, 504}
         assert ours() == before
-        assert (app.state.desk.room.requests, app.state.desk.room.tokens) == (0, 0)
+        assert (app.state.model_server.room.requests, app.state.model_server.room.tokens) == (0, 0)
 
 
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", default=stuck)
-    desk: Desk = app.state.desk
+    model_server: ModelServer = app.state.model_server
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
@@ -241,8 +241,8 @@ async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_wa
         running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
         await asyncio.to_thread(stuck.entered.wait)
         waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(desk, 1)
-        desk.drain()
+        await waiting_are(model_server, 1)
+        model_server.drain()
         problem(await client.get("/health/ready"), 503, "service-unavailable")
         refused = await client.post("/v1/action", json={"state": state(2)})
         problem(refused, 503, "service-unavailable")

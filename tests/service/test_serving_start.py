@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import T5, make_folder, write_model
-from waymark.checkpoint import CARD, CheckpointCard, write_card
 from waymark.errors import InvalidInput
+from waymark.inference.checkpoint import CARD, CheckpointCard, write_card
 from waymark.serving.settings import ServiceSettings, read_settings
 
 

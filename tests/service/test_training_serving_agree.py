@@ -13,9 +13,9 @@ from training.annotate import Annotation
 from training.datasets import decisions, examples
 from training.trajectories import Trajectory
 from waymark.contracts import AgentState, Role
-from waymark.environment import SOLVED
-from waymark.prompts import get_format
-from waymark.subgoals import is_over
+from waymark.worlds.base import SOLVED
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.subgoals import is_over
 
 pytestmark = pytest.mark.anyio
 

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.serving import served
-from waymark.client import ControllerClient, ExecutorClient
+from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.clients.transport import AiohttpTransport
 from waymark.contracts import AgentState
 from waymark.errors import ControllerUnavailable, DeadlineExceeded, ServiceRejected
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
-from waymark.transport import AiohttpTransport
 
 pytestmark = pytest.mark.anyio
 

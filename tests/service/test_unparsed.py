@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from tests.serving import STATE, asking, says, service_app
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.prompts import get_format
+from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
+from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.anyio
 

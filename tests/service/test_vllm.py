@@ -14,11 +14,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from tests.checkpoints import LLAMA, T5, write_model
 from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
-from waymark.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
-from waymark.generation.load import open_generator
-from waymark.generation.vllm import VllmGenerator
-from waymark.generation.vllm_servers import served_name
+from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.engines.vllm import VllmGenerator
+from waymark.inference.engines.vllm_servers import served_name
+from waymark.inference.load import open_generator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from services.env_runner.metrics import WorkerMetrics
+from waymark.cli.local_stack import HOST, free_ports
 from waymark.contracts import EpisodeResult
 from waymark.errors import PortInUse
-from waymark.stack import HOST, free_ports
 
 RESULT = EpisodeResult(
     id="e",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from training.llm.prompts import _SUBGOAL
-from waymark.subgoal_sources.llm_plan import read
+from waymark.agent.subgoal_sources.llm_plan import read
 
 SIZES = (5_000, 20_000)
 GROWTH = 6

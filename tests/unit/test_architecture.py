@@ -32,7 +32,9 @@ def test_wire_contracts_and_errors_need_only_the_standard_library_and_pydantic(m
     assert imported <= {"pydantic", "waymark.errors"}
 
 
-@pytest.mark.parametrize("entry", ["waymark.serving", "waymark.client", "waymark.cli", "waymark.episode"])
+@pytest.mark.parametrize(
+    "entry", ["waymark.serving", "waymark.clients.services", "waymark.cli.main", "waymark.agent.episode"]
+)
 def test_importing_opens_no_engine_simulator_or_store(entry: str) -> None:
     code = f"import sys, {entry}; print(*(name for name in {HEAVY} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

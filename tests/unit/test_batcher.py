@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
-from waymark.generation import Encoded, Generation, Prompt
-from waymark.generation.batcher import Answer, Batcher, Loss, Observer, Query, Room, Work
-from waymark.generation.scripted import ScriptedGenerator
+from waymark.inference import Encoded, Generation, Prompt
+from waymark.inference.batching.batcher import Answer, Batcher, Loss, Observer, Query, QueueCapacity, Work
+from waymark.inference.engines.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
 
@@ -81,19 +81,19 @@ def tally() -> Tally:
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room(max_requests=9, max_tokens=1_000)
+def room() -> QueueCapacity:
+    return QueueCapacity(max_requests=9, max_tokens=1_000)
 
 
 @pytest.fixture
-def batcher(generator: Gated, room: Room, tally: Tally) -> Iterator[Batcher]:
+def batcher(generator: Gated, room: QueueCapacity, tally: Tally) -> Iterator[Batcher]:
     made = make(generator, room, tally)
     yield made
     generator.gate.set()
     made.close()
 
 
-def make(generator: Gated, room: Room, observer: Observer, **limits: Any) -> Batcher:
+def make(generator: Gated, room: QueueCapacity, observer: Observer, **limits: Any) -> Batcher:
     few = {"max_batch": 9, "max_batch_tokens": 1_000, "max_input_tokens": 100, "max_wait": 0.0}
     return Batcher(generator, room, observer=observer, **(few | limits))
 
@@ -116,7 +116,7 @@ async def running(batcher: Batcher, generator: Gated) -> asyncio.Task[list[Answe
     return busy
 
 
-async def tokenised(room: Room, tokens: int) -> None:
+async def tokenised(room: QueueCapacity, tokens: int) -> None:
     """Go on when what waits is known to have so many tokens."""
     while room.tokens != tokens:  # noqa: ASYNC110 - it happens in another thread
         await asyncio.sleep(0.001)
@@ -127,7 +127,7 @@ def text(answers: Sequence[Answer]) -> list[str]:
 
 
 async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
-    batcher: Batcher, generator: Gated, room: Room
+    batcher: Batcher, generator: Gated, room: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     one, two = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
@@ -138,7 +138,7 @@ async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
     assert generator.batches == [["running"], ["a", "bb", "ccc", "dddd"]]
 
 
-async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: Room, tally: Tally) -> None:
+async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: QueueCapacity, tally: Tally) -> None:
     batcher = make(generator, room, tally, max_wait=1e9)
     generator.gate.set()
     batcher.start()
@@ -147,7 +147,7 @@ async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: R
 
 
 async def test_what_waited_for_the_model_waits_for_company_until_its_patience_ends_or_the_batch_is_full(
-    generator: Gated, room: Room, tally: Tally
+    generator: Gated, room: QueueCapacity, tally: Tally
 ) -> None:
     for max_wait, company in ((1e9, True), (0.005, False)):
         batcher = make(generator, room, tally, max_batch=2, max_wait=max_wait)
@@ -168,7 +168,7 @@ async def test_what_waited_for_the_model_waits_for_company_until_its_patience_en
 
 
 async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
-    generator: Gated, room: Room, tally: Tally
+    generator: Gated, room: QueueCapacity, tally: Tally
 ) -> None:
     batcher = make(generator, room, tally, max_batch_tokens=12)
     busy = await running(batcher, generator)
@@ -183,7 +183,7 @@ async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
 
 
 async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_for_long(
-    generator: Gated, room: Room, tally: Tally
+    generator: Gated, room: QueueCapacity, tally: Tally
 ) -> None:
     batcher = make(generator, room, tally, max_batch=2)
     busy = await running(batcher, generator)
@@ -195,7 +195,9 @@ async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_
     batcher.close()
 
 
-async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated, room: Room, tally: Tally) -> None:
+async def test_rows_of_a_beam_count_and_one_request_always_fits(
+    generator: Gated, room: QueueCapacity, tally: Tally
+) -> None:
     batcher = make(generator, room, tally, max_batch_tokens=12)
     busy = await running(batcher, generator)
     beams = ask(batcher, Query("aaaa", n=4), Query("b", n=4), Query("c", n=4))
@@ -206,7 +208,9 @@ async def test_rows_of_a_beam_count_and_one_request_always_fits(generator: Gated
     batcher.close()
 
 
-async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, generator: Gated, room: Room) -> None:
+async def test_greedy_beams_and_scoring_do_not_share_a_batch(
+    batcher: Batcher, generator: Gated, room: QueueCapacity
+) -> None:
     busy = await running(batcher, generator)
     queries = [
         Query("a"),
@@ -227,7 +231,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(batcher: Batcher, g
 
 
 async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
-    batcher = make(generator, Room(max_requests=2, max_tokens=1_000), tally)
+    batcher = make(generator, QueueCapacity(max_requests=2, max_tokens=1_000), tally)
     busy = await running(batcher, generator)
     waiting = ask(batcher, "one", "two")
     await asyncio.sleep(0)
@@ -242,7 +246,7 @@ async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally
 
 
 async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(generator: Gated, tally: Tally) -> None:
-    room = Room(max_requests=9, max_tokens=10)
+    room = QueueCapacity(max_requests=9, max_tokens=10)
     batcher = make(generator, room, tally)
     await running(batcher, generator)
     known = threading.Event()
@@ -266,7 +270,7 @@ async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(
 
 
 async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
-    room = Room(max_requests=10, max_tokens=100)
+    room = QueueCapacity(max_requests=10, max_tokens=100)
     room.enter(10, 10)
     room.served(4, seconds=2.0)
     with pytest.raises(QueueFull) as refused:
@@ -275,7 +279,7 @@ async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
 
 
 async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -> None:
-    room = Room(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
+    room = QueueCapacity(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
     room.enter(20, 20)
     room.served(10, seconds=2.0)
     with pytest.raises(QueueFull):
@@ -298,7 +302,7 @@ async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -
 async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(
     generator: Gated, tally: Tally
 ) -> None:
-    room = Room(max_requests=1, max_tokens=1_000)
+    room = QueueCapacity(max_requests=1, max_tokens=1_000)
     batcher = make(generator, room, tally)
     busy = await running(batcher, generator)
     with pytest.raises(DeadlineExceeded):
@@ -314,7 +318,7 @@ async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_plac
 
 
 async def test_work_whose_caller_has_gone_frees_its_place_and_never_reaches_the_model(
-    batcher: Batcher, generator: Gated, room: Room, tally: Tally
+    batcher: Batcher, generator: Gated, room: QueueCapacity, tally: Tally
 ) -> None:
     busy = await running(batcher, generator)
     leaving, staying = ask(batcher, "leaving", "with it"), ask(batcher, "staying")
@@ -328,7 +332,7 @@ async def test_work_whose_caller_has_gone_frees_its_place_and_never_reaches_the_
     assert tally.losses == [("gone", 2)]
 
 
-async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher, room: Room) -> None:
+async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher, room: QueueCapacity) -> None:
     batcher.start()
     with pytest.raises(InputTooLarge) as refused:
         await batcher.submit([Work(write=lambda: Query("x" * 101), tokens=1, field="3.state")])
@@ -347,7 +351,7 @@ async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
 
 
 async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batch(
-    batcher: Batcher, generator: Gated, room: Room
+    batcher: Batcher, generator: Gated, room: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     one, bad, two = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
@@ -359,7 +363,7 @@ async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batc
     assert generator.batches[1:] == [["one", "bad", "two"], ["one"], ["bad"], ["two"]]
 
 
-async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room: Room) -> None:
+async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room: QueueCapacity) -> None:
     class Gone(Gated):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
             super().generate(prompts, n=n)
@@ -378,7 +382,7 @@ async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room:
     batcher.close()
 
 
-async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_nothing(room: Room) -> None:
+async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_nothing(room: QueueCapacity) -> None:
     class Forgetful(ScriptedGenerator):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
             return [one for one in super().generate(prompts, n=n) if one.candidates[0].text != "forgotten"]
@@ -399,7 +403,7 @@ async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_
 
 
 async def test_closing_gives_up_what_waits_and_answers_what_runs(
-    batcher: Batcher, generator: Gated, room: Room
+    batcher: Batcher, generator: Gated, room: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     waiting = ask(batcher, "waiting")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from waymark.errors import InputTooLarge, QueueFull
-from waymark.generation import Encoded, Generation, Prompt, Steps
-from waymark.generation.batcher import Answer, Batcher, Query, Room, Work
-from waymark.generation.cost import CostModel
-from waymark.generation.fairness import Flow
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.generation.steps import in_chunks
+from waymark.inference import Encoded, Generation, Prompt, Steps
+from waymark.inference.batching.batcher import Answer, Batcher, Query, QueueCapacity, Work
+from waymark.inference.batching.cost import CostModel
+from waymark.inference.batching.fairness import Flow
+from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.inference.steps import in_chunks
 
 pytestmark = pytest.mark.anyio
 HEAVY = tuple(f"choice {number}" for number in range(40))
@@ -57,9 +57,9 @@ def generator() -> Iterator[Stepped]:
     made.permits.release(10_000)
 
 
-def make(generator: Stepped, room: Room | None = None, **limits: Any) -> Batcher:
+def make(generator: Stepped, room: QueueCapacity | None = None, **limits: Any) -> Batcher:
     few = {"max_batch": 4, "max_batch_tokens": 100, "max_input_tokens": 1_000, "max_wait": 0.0}
-    batcher = Batcher(generator, room or Room(100, 10_000), **(few | limits))
+    batcher = Batcher(generator, room or QueueCapacity(100, 10_000), **(few | limits))
     batcher.start()
     return batcher
 
@@ -149,7 +149,7 @@ async def test_an_endless_prompt_is_refused_without_being_tokenised(generator: S
 
 
 def test_heavy_work_leaves_half_of_the_room_to_light_work() -> None:
-    room = Room(100, 1_000)
+    room = QueueCapacity(100, 1_000)
     room.enter(1, 450, Flow("a", heavy=True))
     with pytest.raises(QueueFull):
         room.enter(1, 100, Flow("b", heavy=True))
@@ -157,7 +157,7 @@ def test_heavy_work_leaves_half_of_the_room_to_light_work() -> None:
 
 
 def test_a_caller_who_fills_the_room_leaves_a_little_to_others() -> None:
-    room = Room(80, 10_000)
+    room = QueueCapacity(80, 10_000)
     room.enter(80, 800, Flow("a"))
     with pytest.raises(QueueFull):
         room.check("a")

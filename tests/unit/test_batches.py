@@ -14,7 +14,7 @@ from training.datasets import Example
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
 from waymark.errors import CheckpointError, InvalidInput
-from waymark.generation.tokens import Tokens
+from waymark.inference.tokens import Tokens
 
 RECIPE = Recipe(batch=2, drills=1, rename=0.5, max_input_tokens=20, max_new_tokens=8)
 EXAMPLES = [

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from tests.vllm_server import END, next_logprobs
-from waymark.generation.beams import Beam, Following, search
+from waymark.inference.engines.beam_search import Beam, Following, search
 
 VOCABULARY, LONGEST = 4, 4
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.vllm_server import END, next_logprobs
-from waymark.generation.best import Answer, Read, best
+from waymark.inference.engines.best_first import Answer, Read, best
 
 VOCABULARY = 5
 

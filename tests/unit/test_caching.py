@@ -8,10 +8,11 @@ import pkgutil
 import sys
 
 import waymark
-from waymark import repair
+from waymark.agent.state import start
 from waymark.caching import ByteCache
-from waymark.prompts import get_format, wording
-from waymark.state import start
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.prompts import wording
+from waymark.worlds.scienceworld.rules import repair
 
 
 def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
@@ -70,4 +71,4 @@ def test_no_other_cache_holds_texts() -> None:
             ours = getattr(value, "__module__", "").startswith("waymark")
             if ours and hasattr(value, "cache_info") and inspect.signature(value).parameters:
                 kept.add(f"{value.__module__}.{name}")
-    assert kept == {"waymark.client._url"}, "use waymark.caching, which is bounded in bytes"
+    assert kept == {"waymark.clients.services._url"}, "use waymark.caching, which is bounded in bytes"

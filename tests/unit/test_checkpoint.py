@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import LLAMA, T5, make_folder, write_model
-from waymark.checkpoint import CARD, CheckpointCard, load, write_card
 from waymark.errors import CheckpointError
+from waymark.inference.checkpoint import CARD, CheckpointCard, load, write_card
 
 
 @pytest.fixture

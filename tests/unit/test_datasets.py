@@ -16,16 +16,16 @@ from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.batches import IGNORED, Tensors
 from training.datasets import Example, check_splits, decisions, examples, write_dataset
 from training.recipe import Recipe
-from training.renaming import Renamer
 from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
 from training.trajectories import Wanted, read_parts, rows_of, shorten
+from training.worlds.scienceworld.augmentation import Renamer
+from waymark.agent.state import actions_only
 from waymark.errors import InvalidInput
-from waymark.generation.tokens import Tokens
-from waymark.prompts.compact import COMPACT
-from waymark.state import actions_only
-from waymark.subgoals import COMPLETE
-from waymark.tasks import Split, find_task
+from waymark.inference.tokens import Tokens
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
+from waymark.worlds.scienceworld.subgoals import COMPLETE
+from waymark.worlds.scienceworld.tasks import Split, find_task
 
 
 def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tests.oracle import trajectories
-from training.direct import DIRECT, ROOMS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.expert import DIRECT, ROOMS, Solved, Unsolved, Walk
 from waymark.contracts import Opening
-from waymark.environment import Step
+from waymark.worlds.base import Step
 
 
 class House:

@@ -6,7 +6,11 @@ from typing import Literal
 import pytest
 
 from tests.samples import evaluation
-from waymark.chat import Answer, Message
+from waymark.agent.episode import RETRYABLE, run_episode
+from waymark.agent.ports import RequestLimits
+from waymark.agent.stop_rules import stop_reason
+from waymark.agent.subgoal_sources.drawn import training_subgoals
+from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -24,15 +28,11 @@ from waymark.contracts import (
     TurnRecord,
     Usage,
 )
-from waymark.environment import Step
-from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import RETRYABLE, run_episode
 from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailable, InvalidInput, ServiceError
+from waymark.evaluation.run_folder import RunFolder
 from waymark.loadtest.states import from_run
-from waymark.model_ports import Reach
-from waymark.runs import RunFolder
-from waymark.stop_rules import stop_reason
-from waymark.subgoal_sources.drawn import training_subgoals
+from waymark.worlds.base import Step
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +144,7 @@ async def test_the_executor_sees_the_state_that_training_folds() -> None:
 
 async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
     executor = acting(*SOLUTION)
-    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, reach=Reach(history_turns=1))
+    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, reach=RequestLimits(history_turns=1))
     assert [turn.action for turn in executor.asked[3][0].turns] == ["teleport to kitchen"]
     assert executor.asked[3][0].step == 4
 
@@ -152,7 +152,7 @@ async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
 async def test_no_service_is_asked_for_more_than_it_takes() -> None:
     controller = Controller([["find(picture)", "find(orange)", "find(door)"]])
     executor = Executor([["fly"], [None]])
-    reach = Reach(alternatives=2, candidates=3)
+    reach = RequestLimits(alternatives=2, candidates=3)
     await run_episode(spec(AgentConfig(), turns=12), ScriptedEnvironment(), controller, executor, reach=reach)
     assert {n for _, n in controller.asked} == {1, 2}
     assert {n for _, n in executor.asked} == {1, 2}
@@ -163,7 +163,7 @@ async def test_no_service_is_asked_for_more_than_it_takes() -> None:
 
 async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
     executor = acting("move picture to floor")
-    await run_episode(spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, reach=Reach(candidates=1))
+    await run_episode(spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, reach=RequestLimits(candidates=1))
     assert [len(each) for each in executor.weighed] == [1]
 
 
@@ -192,7 +192,7 @@ def test_reach_is_what_both_services_take() -> None:
 
     one = info(10, turns=3, alternatives=4, candidates=256)
     other = info(5, turns=1_000, alternatives=16, candidates=10)
-    assert Reach.of([one, other]) == Reach(history_turns=3, alternatives=4, candidates=10)
+    assert RequestLimits.of([one, other]) == RequestLimits(history_turns=3, alternatives=4, candidates=10)
 
 
 async def test_a_stopped_episode_is_cancelled_and_keeps_its_turns() -> None:

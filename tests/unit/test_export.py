@@ -16,7 +16,7 @@ from pyarrow import parquet
 from tests.samples import VERSIONS, result
 from waymark.contracts import AgentConfig, EpisodeError, EpisodeResult, TurnRecord
 from waymark.errors import InvalidInput
-from waymark.export import MEDIA_TYPES, Format, encode, write
+from waymark.evaluation.export import MEDIA_TYPES, Format, encode, write
 
 TURN = TurnRecord(
     turn=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from waymark.generation.fairness import HEAVY_WEIGHT, Flow, Shares
+from waymark.inference.batching.fairness import HEAVY_WEIGHT, Flow, Shares
 
 A, B, HEAVY = Flow("a"), Flow("b"), Flow("a", heavy=True)
 

@@ -13,7 +13,9 @@ import pytest
 from tests.golden_episodes import END, Episode, golden, name, recorded
 from training import datasets, published
 from training.datasets import ControllerExamples
-from waymark.agents import AGENTS
+from waymark.agent.episode import RequestLimits, run_episode
+from waymark.agent.presets import AGENTS
+from waymark.agent.prompt import write_prompt
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -27,9 +29,8 @@ from waymark.contracts import (
     Timing,
     Usage,
 )
-from waymark.environment import Step
-from waymark.episode import Reach, run_episode
-from waymark.prompts import get_format, write_prompt
+from waymark.worlds.base import Step
+from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +174,7 @@ async def played(episode: Episode) -> Replayed:
         agent=AGENTS["published"],
         limits=Limits(moves=10_000, turns=20_000),
     )
-    reach = Reach(history_turns=get_format("seed").history_turns)
+    reach = RequestLimits(history_turns=get_format("seed").history_turns)
     result = await run_episode(spec, replayed, replayed, replayed, reach=reach)
     assert (result.error, result.turns) == (None, len(episode["steps"]))
     return replayed

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import hostile
-from waymark import actions
+from waymark.agent.state import room_of
+from waymark.agent.subgoal_sources.drawn import visible_rooms, visible_things
 from waymark.contracts import Role
 from waymark.errors import UnparsableAction
-from waymark.prompts import get_format
-from waymark.prompts.wording import plain
-from waymark.state import room_of
-from waymark.subgoal_sources.drawn import visible_rooms, visible_things
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.prompts.wording import plain
 
 FORMATS = ("seed", "compact", "transcript", "seed-nohistory", "compact-nohistory")
 _SECONDS = 0.4

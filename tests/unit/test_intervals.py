@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from waymark.intervals import Interval, Scores, mean, over_play, over_variations_and_play
-from waymark.scores import interval
+from waymark.evaluation.intervals import Interval, Scores, mean, over_play, over_variations_and_play
+from waymark.evaluation.scores import interval
 
 Z = 1.96
 """Of a normal distribution, 95% lies so many standard deviations around its mean."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from waymark.errors import InvalidInput
-from waymark.serving.auth import Keys, _as_sent
-from waymark.serving.keys_file import LARGEST, read_keys
+from waymark.serving.middleware.auth import Keys, _as_sent
+from waymark.serving.middleware.keys_file import LARGEST, read_keys
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from training.llm.alignment import Alignment
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.chat import ChatModel
 from training.llm.prompts import BOIL_WATER, MEANINGS, Named
-from waymark.actions import GRAMMAR, parse
-from waymark.chat import LONGEST_PAUSE, Endpoint, Limits, Message
+from waymark.clients.chat import LONGEST_PAUSE, Endpoint, Limits, Message
 from waymark.errors import EndpointUnusable, InvalidInput, ServiceRejected, ServiceUnavailable
-from waymark.subgoals import COMPLETE, Segment
+from waymark.worlds.scienceworld.actions import GRAMMAR, parse
+from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 KEY = "sk-secret"
 HELLO: list[Message] = [{"role": "user", "content": "hello"}]

@@ -14,7 +14,7 @@ from tests.oracle import of_different_tasks
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.chat import ChatModel
 from training.trajectories import Trajectory
-from waymark.chat import Endpoint, Limits
+from waymark.clients.chat import Endpoint, Limits
 
 PATHS = [path for task in ("2-1", "2-2", "3-3") for path in of_different_tasks(task, 5)]
 ONCE = Limits(concurrency=1, attempts=1, timeout=5)

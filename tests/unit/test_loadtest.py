@@ -13,19 +13,19 @@ from rich.console import Console
 
 from benchmarks.record_sample import KEPT, choose
 from tests.samples import evaluation, result
-from waymark import checkpoint
+from waymark.agent.replay import moments
+from waymark.cli.local_stack import CHECKPOINTS
 from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
+from waymark.evaluation.run_folder import RunFolder
+from waymark.inference import checkpoint
 from waymark.loadtest import results, show, states, target
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.results import LoadReport, Stage, Target
 from waymark.loadtest.session import RAMP, measure, plan
 from waymark.loadtest.states import missing_turns
-from waymark.prompts import get_format
-from waymark.replay import moments
-from waymark.runs import RunFolder
-from waymark.stack import CHECKPOINTS
-from waymark.tasks import TASKS, find_task
+from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.tasks import TASKS, find_task
 
 pytestmark = pytest.mark.anyio
 

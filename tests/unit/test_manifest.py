@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.env_runner.queue.manifest import Manifest, spec_of
 from waymark.contracts import EvaluationRequest, Limits
-from waymark.protocols import episodes
+from waymark.evaluation.protocols import episodes
 
 
 def test_specs_come_back_whole_and_share_what_is_equal() -> None:

@@ -15,8 +15,8 @@ from training.score import Contestant, opened, score, table
 from training.trajectories import Trajectory
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.generation.scripted import ScriptedGenerator
-from waymark.prompts import get_format
+from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.worlds.registry import get_format
 
 FORMAT = get_format("compact")
 CHOSEN = [one for one in one_of_each_task() if one.task_id in ("1-1", "4-2", "7-1")]

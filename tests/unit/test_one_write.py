@@ -9,7 +9,7 @@ from uvicorn import Config
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
-from waymark.serving.connections import Connection, OneWrite
+from waymark.serving.middleware.connections import Connection, OneWrite
 
 pytestmark = pytest.mark.anyio
 

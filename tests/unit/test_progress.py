@@ -6,8 +6,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from waymark.cli.progress import LiveProgress
 from waymark.contracts import CheckpointMismatch
-from waymark.progress import LiveProgress
 
 
 def test_waiting_for_a_checkpoint_is_told_with_both_hashes() -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import decisions
-from waymark import state as fold
+from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction
-from waymark.prompts.compact import COMPACT
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 LOOK = """This room is called the kitchen. In it, you see: 
 \tthe agent

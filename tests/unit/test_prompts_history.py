@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from waymark import state as fold
+from waymark.agent import state as fold
+from waymark.agent.state import recent
 from waymark.contracts import AgentState, Role
-from waymark.prompts import get_format
-from waymark.state import recent
+from waymark.worlds.registry import get_format
 
 LOOK = "This room is called the kitchen. In it, you see: \n\ta stove\n"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from waymark.agent.state import StateFold, recent
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
-from waymark.prompts.seed import SEED, SEED_IMPORTED
-from waymark.state import StateFold, recent
+from waymark.worlds.scienceworld.prompts.seed import SEED, SEED_IMPORTED
 
 TASK = "Your task is to boil water."
 LOOK = "This room is called the kitchen. In it, you see: \n\ta glass cup (containing nothing)\n\tan orange\n"

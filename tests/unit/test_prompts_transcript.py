@@ -9,10 +9,10 @@ import pytest
 
 from tests.oracle import rule_annotations, trajectories
 from training.datasets import decisions
-from waymark import state as fold
+from waymark.agent import state as fold
+from waymark.agent.state import recent
 from waymark.contracts import AgentState, Role
-from waymark.prompts import get_format
-from waymark.state import recent
+from waymark.worlds.registry import get_format
 
 TRANSCRIPT = get_format("transcript")
 LOOK = "This room is called the kitchen. In it, you see: \n\ta stove, which is turned off. On the stove is: nothing.\n"

@@ -2,8 +2,8 @@ import pytest
 
 from waymark.contracts import AgentConfig, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.protocols import PROTOCOLS, episodes
-from waymark.tasks import TASKS
+from waymark.evaluation.protocols import PROTOCOLS, episodes
+from waymark.worlds.scienceworld.tasks import TASKS
 
 FLAT = AgentConfig(subgoals="none")
 

@@ -6,12 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.test_episode import Controller, Executor, acting, actions_of
-from waymark.agents import AGENTS, find_agents, name_of
+from waymark.agent.episode import run_episode
+from waymark.agent.presets import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits
-from waymark.environment.scripted import SOLUTION, ScriptedEnvironment
-from waymark.episode import run_episode
 from waymark.errors import InvalidInput
-from waymark.repair import most_similar
+from waymark.worlds.scienceworld.rules.repair import most_similar
+from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 

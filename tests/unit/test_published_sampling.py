@@ -9,7 +9,7 @@ from tests.oracle import trajectories
 from training.datasets import missing, sample
 from training.gold import PUBLISHED_LIMITS, plan, published_variations
 from training.trajectories import Trajectory
-from waymark.tasks import SPLITS, TASKS, find_task
+from waymark.worlds.scienceworld.tasks import SPLITS, TASKS, find_task
 
 
 def path(task: str, variation: int) -> Trajectory:

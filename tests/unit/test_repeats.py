@@ -12,19 +12,19 @@ from rich.console import Console
 
 from tests import samples
 from tests.unit.test_episode import acting
-from waymark.agents import AGENTS
-from waymark.comparison import Run, compare
+from waymark.agent.episode import run_episode
+from waymark.agent.presets import AGENTS
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits
-from waymark.environment.scripted import ScriptedEnvironment
-from waymark.episode import run_episode
 from waymark.errors import InvalidInput
-from waymark.export import encode
-from waymark.protocols import episodes
-from waymark.report import render, render_comparison
-from waymark.scores import evaluation_json, summarise
+from waymark.evaluation.comparison import Run, compare
+from waymark.evaluation.export import encode
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.report import render, render_comparison
+from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 ID_OF_TODAY = "4-2_225_3fe3fd223545"
-"""Of an evaluation that was played before repeats were there (`waymark.serving.examples`)."""
+"""Of an evaluation that was played before repeats were there (`waymark.serving.api.examples`)."""
 
 
 def played(task: str, *scores: tuple[int, ...]) -> list[EpisodeResult]:

@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
-from waymark.report import render
-from waymark.scores import summarise
-from waymark.tasks import TASKS
+from waymark.evaluation.report import render
+from waymark.evaluation.scores import summarise
+from waymark.worlds.scienceworld.tasks import TASKS
 
 
 def result(task: str, variation: int, error: str | None = None) -> EpisodeResult:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from tests.oracle import rule_annotations, trajectories
 from training.annotate import Annotation
-from training.rules import replay
 from training.trajectories import RecordedStep, Trajectory
-from waymark.subgoals import COMPLETE, Segment
+from training.worlds.scienceworld.rule_audit import replay
+from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 HALL = "This room is called the hallway. In it, you see: \n\ta picture\n"
 

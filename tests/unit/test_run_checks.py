@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.samples import evaluation, result
-from waymark import run_checks
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, Opening, TurnRecord
 from waymark.errors import InvalidInput, NotFound
-from waymark.protocols import episodes
-from waymark.runs import EPISODES, HEADER, RunFolder
+from waymark.evaluation import run_checks
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 REQUEST = EvaluationRequest(tasks=("1-1", "4-2"), variations=(0, 1), repeats=2)
 Edit = Callable[[dict[str, Any]], object]

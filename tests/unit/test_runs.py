@@ -5,7 +5,7 @@ import pytest
 
 from tests.samples import evaluation, result
 from waymark.errors import InvalidInput, NotFound
-from waymark.runs import EPISODES, RunFolder
+from waymark.evaluation.run_folder import EPISODES, RunFolder
 
 
 def test_what_was_appended_is_read_again(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
-from waymark.scores import evaluation_json, published_methods, published_tasks, summarise
-from waymark.tasks import GROUPS, TASKS
+from waymark.evaluation.scores import evaluation_json, published_methods, published_tasks, summarise
+from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
 
 
 def result(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from waymark import actions
-from waymark.environment import Environment, Step
-from waymark.environment.scripted import ScriptedEnvironment
-from waymark.state import room_of
+from waymark.agent.state import room_of
+from waymark.worlds.base import Environment, Step
+from waymark.worlds.scienceworld import actions
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from waymark.contracts import EvaluationRequest
-from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import InvalidInput
-from waymark.protocols import episodes
-from waymark.simplifications import LABELS, for_simulator
-from waymark.tasks import find_task
+from waymark.evaluation.protocols import episodes
+from waymark.worlds.scienceworld.simplifications import LABELS, for_simulator
+from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 FIND, CONDUCT = find_task("4-2"), find_task("3-3")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from waymark.cli.socket_folder import LONGEST, _places, make_socket_folder
 from waymark.errors import StackError
-from waymark.socket_folder import LONGEST, _places, make_socket_folder
 
 
 def long_folder(below: Path) -> Path:

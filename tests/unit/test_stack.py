@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, _claim, free_ports
 from waymark.errors import PortInUse, StackError
-from waymark.stack import HOST, EmbeddedRedis, Part, _claim, free_ports
 
 
 def part(log: Path, code: str) -> Part:

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from waymark.agent.state import after_step, start
 from waymark.contracts import AgentState
-from waymark.stakes import is_worth_it
-from waymark.state import after_step, start
+from waymark.worlds.scienceworld.rules.risk import is_worth_it
 
 CHOICE = "If tin conducts, put it in the blue box. If not, put it in the red box."
 

@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
-from waymark import state
+from waymark.agent import state
+from waymark.agent.prompt import write_prompt
+from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role, Turn
-from waymark.prompts import get_format, write_prompt
-from waymark.state import StateFold
+from waymark.worlds.registry import get_format
 
 HALLWAY = "This room is called the hallway. In it, you see: \n\tthe agent\n"
 OUTSIDE = "This outside location is called the outside. Here you see: \n\tthe agent\n"

@@ -9,17 +9,17 @@ import pytest
 
 from training.annotate import Annotation
 from training.annotate import training_subgoals as training_subgoals_of
-from waymark.chat import Answer, Message
+from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
+from waymark.agent.subgoal_sources import llm_plan, oracle
+from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal, is_formed
+from waymark.agent.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
+from waymark.agent.subgoal_sources.plan import PlanSource
+from waymark.clients.chat import Answer, Message
 from waymark.contracts import AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
-from waymark.environment.scripted import ScriptedEnvironment
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
-from waymark.state import after_step, after_subgoal_ended, start, with_subgoal
-from waymark.subgoal_sources import llm_plan, oracle
-from waymark.subgoal_sources.controller import ControllerSource, choose_subgoal, is_formed
-from waymark.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
-from waymark.subgoal_sources.plan import PlanSource
-from waymark.subgoals import COMPLETE, Segment, is_reached
-from waymark.tasks import find_task
+from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment, is_reached
+from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,18 @@ import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
+from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.contracts import AgentState
-from waymark.state import after_step, after_subgoal_ended, start, with_subgoal
-from waymark.subgoals import COMPLETE, PathStep, Segment, annotate, in_sight, is_over, most_actions, spelled
+from waymark.worlds.scienceworld.subgoals import (
+    COMPLETE,
+    PathStep,
+    Segment,
+    annotate,
+    canonical_action,
+    in_sight,
+    is_over,
+    most_actions,
+)
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -121,7 +130,7 @@ def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expect
     ],
 )
 def test_a_subgoal_says_its_one_action_or_its_one_move(subgoal: str, action: str, meant: str | None) -> None:
-    assert spelled(subgoal, action) == meant
+    assert canonical_action(subgoal, action) == meant
 
 
 def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:

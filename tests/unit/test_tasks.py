@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from waymark.errors import InvalidInput
-from waymark.tasks import GROUPS, SPLITS, TASKS, check_variation, find_task
+from waymark.worlds.scienceworld.tasks import GROUPS, SPLITS, TASKS, check_variation, find_task
 
 
 def test_the_table_has_the_published_totals() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from training.tokenizer import train_tokenizer
-from waymark.generation.tokens import Tokens, copy_tokens
+from waymark.inference.tokens import Tokens, copy_tokens
 
 PROMPT = "move grapefruit , box | you see : Paper clip , x-y , a box"
 

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from tests.samples import evaluation
-from waymark import waiting
+from waymark.cli import waiting
+from waymark.cli.waiting import HealthWatch
 from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreFull, StorageUnavailable
-from waymark.waiting import HealthWatch
 
 pytestmark = pytest.mark.anyio
 FULL = {"since": "2026-01-01T00:00:00+00:00", "problem": "runs/a cannot be written: full.", "remedy": "Free space."}

@@ -31,7 +31,7 @@ from training.corpora import read_annotated
 from training.files import require_writable_file, require_writable_folder
 from training.trajectories import read_table
 
-_SUBGOALS: Final = Path("waymark/subgoal_sources/training.txt")
+_SUBGOALS: Final = Path("waymark/worlds/scienceworld/training_subgoals.txt")
 _LLM: Final = Path("build/llm")
 
 
@@ -68,7 +68,7 @@ def annotate(
         console.print(describe(annotations))
         return
     from training.llm.command import annotate_with_llm, endpoint_from, prices_from, print_prompts
-    from waymark.chat import Limits
+    from waymark.clients.chat import Limits
 
     require_writable_folder(cache, "cache")
     paths = read_table(data)
@@ -128,7 +128,7 @@ def rules(
     require_all: RequireAllOption = False,
 ) -> None:
     """How many of the oracle's sub-goals the agent's rules of play would refuse, by rule."""
-    from training.rules import replay, table
+    from training.worlds.scienceworld.rule_audit import replay, table
 
     paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:

@@ -39,9 +39,9 @@ from training.gold import PUBLISHED_SEED
 from training.trajectories import Trajectory, read_manifest
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.generation.load import Engine
-from waymark.prompts.history import without_history
-from waymark.tasks import find_task
+from waymark.inference.load import Engine
+from waymark.worlds.scienceworld.prompts.without_history import without_history
+from waymark.worlds.scienceworld.tasks import find_task
 
 
 def datasets(

@@ -16,7 +16,7 @@ from training.recording import PER_TASK, PathSource, Recording
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
-from waymark.tasks import SPLITS, TASKS, Split, find_task
+from waymark.worlds.scienceworld.tasks import SPLITS, TASKS, Split, find_task
 
 _GOLD: Final = Path("build/gold/trajectories.parquet")
 
@@ -83,8 +83,8 @@ def corrections(
 ) -> None:
     """Let the agent play train variations, and add direct paths from where it goes astray to those of earlier agents.
     Resumes."""
-    from training.corrections import checkpoints_used, correct, first_take, numbered
-    from training.corrections import plan as plan_corrections
+    from training.dagger import checkpoints_used, correct, first_take, numbered
+    from training.dagger import plan as plan_corrections
 
     before, used = read_manifest(data), checkpoints_used(checkpoints)
     require_writable_file(data, "data")

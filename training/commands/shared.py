@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from training.datasets import ControllerExamples, Sampling
 from waymark.contracts import Role
 from waymark.errors import CheckpointError, InvalidInput
-from waymark.prompts import get_format
+from waymark.worlds.registry import get_format
 
 RANK: Final = os.environ.get("RANK", "0")
 """This process's number among those that a launcher has started, from 0."""

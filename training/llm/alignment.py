@@ -22,9 +22,9 @@ from itertools import groupby, pairwise
 from rapidfuzz.distance import Indel
 
 from training.llm.prompts import Named
-from waymark.actions import Action, parse
 from waymark.errors import UnparsableAction
-from waymark.subgoals import COMPLETE, Segment
+from waymark.worlds.scienceworld.actions import Action, parse
+from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 Owner = tuple[int, str]
 """A sub-goal and a number that tells it from others of the same name."""

@@ -26,9 +26,9 @@ from training.llm.breaker import Breaker
 from training.llm.chat import ChatModel, DiskCache, Tokens
 from training.llm.prompts import Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
-from waymark.chat import Answer, Message, as_json
+from waymark.clients.chat import Answer, Message, as_json
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
-from waymark.subgoals import Segment
+from waymark.worlds.scienceworld.subgoals import Segment
 
 REPAIRS: Final = 2
 """How often the model is asked again about actions that it left out."""

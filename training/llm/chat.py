@@ -1,7 +1,7 @@
 """A chat model whose answers are kept: every one is on disk, under the hash of its request, before anything is made
 of it, so a run that was killed goes on where it stopped, and a rerun costs nothing.
 
-How an endpoint is asked, and asked again, is `waymark.chat`.
+How an endpoint is asked, and asked again, is `waymark.clients.chat`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from waymark.chat import Answer, ChatClient, Endpoint, Limits, Message, as_json
+from waymark.clients.chat import Answer, ChatClient, Endpoint, Limits, Message, as_json
 
 _Kept = TypeVar("_Kept", bound=BaseModel)
 

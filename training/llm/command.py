@@ -26,7 +26,7 @@ from training.llm.annotator import (
 )
 from training.llm.chat import ChatModel, Tokens
 from training.trajectories import PathKey, Trajectory
-from waymark.chat import Endpoint, Limits, Message
+from waymark.clients.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput
 
 _LISTED = 10

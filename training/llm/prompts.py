@@ -1,8 +1,8 @@
 """What the annotating model is told and shown, and how its answer is read.
 
-A conversation is: the system message with the action templates of `waymark.actions`; a worked example, boil
-water; a second example of the same task type, which the model made itself; the path. Examples are turns of
-their own, so they look exactly like what is asked. The notation is the published one (Hashemzadeh et al. 2024):
+A conversation is: the system message with the action templates of `waymark.worlds.scienceworld.actions`; a worked
+example, boil water; a second example of the same task type, which the model made itself; the path. Examples are turns
+of their own, so they look exactly like what is asked. The notation is the published one (Hashemzadeh et al. 2024):
 
     1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}
     2- pick_up(thermometer): {'pick up thermometer'}
@@ -16,9 +16,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from waymark.actions import GRAMMAR, Row
-from waymark.chat import Message
-from waymark.subgoals import COMPLETE
+from waymark.clients.chat import Message
+from waymark.worlds.scienceworld.actions import GRAMMAR, Row
+from waymark.worlds.scienceworld.subgoals import COMPLETE
 
 
 class Named(BaseModel):

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from waymark.addresses import shown
+from waymark.clients.addresses import shown
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0

@@ -15,10 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from waymark.agent.replay import moments
 from waymark.contracts import AgentState, Contract, Versions
 from waymark.errors import InvalidInput
-from waymark.replay import moments
-from waymark.runs import RunFolder
+from waymark.evaluation.run_folder import RunFolder
 
 SAMPLE, ORIGIN = "sample.jsonl.gz", "sample.json"
 MOST_TURNS = 1_000

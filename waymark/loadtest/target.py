@@ -13,16 +13,17 @@ from typing import Literal, TypeVar
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
-from waymark.addresses import check_key, shown
-from waymark.bounded import AnswerRefused
+from waymark.agent.prompt import write_prompt
+from waymark.agent.state import StateFold
+from waymark.clients.addresses import check_key, shown
+from waymark.clients.bounded import AnswerRefused
+from waymark.clients.transport import connections, read_answer
 from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
 from waymark.loadtest.states import MOST_TURNS, RecordedState
-from waymark.prompts import get_format, write_prompt
-from waymark.state import StateFold
-from waymark.transport import connections, read_answer
+from waymark.worlds.registry import get_format
 
 Api = Literal["auto", "completions"]
 _Answer = TypeVar("_Answer", bound=BaseModel)

@@ -23,17 +23,19 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.serving import docs, mcp, metrics, observe, openai, openapi, problems
-from waymark.serving.auth import open_keys
-from waymark.serving.callers import IdentifyCaller
+from waymark.serving.api import docs, mcp, openai, openapi
+from waymark.serving.api.json_route import DeadlineMs, listing_at_most
+from waymark.serving.api.mcp import McpEndpoint
 from waymark.serving.decisions import action_response, subgoal_response
-from waymark.serving.desk import Desk
-from waymark.serving.hosts import allowed_hosts
-from waymark.serving.json_bounds import FEW_VALUES, STATE_VALUES
-from waymark.serving.json_route import DeadlineMs, listing_at_most
-from waymark.serving.mcp import McpEndpoint
+from waymark.serving.middleware import problems
+from waymark.serving.middleware.auth import open_keys
+from waymark.serving.middleware.callers import IdentifyCaller
+from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.json_bounds import FEW_VALUES, STATE_VALUES
+from waymark.serving.model_server import ModelServer
 from waymark.serving.models import Models
 from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.telemetry import metrics, observe
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -57,22 +59,23 @@ class Health(Contract):
 def create_app(service: Service, models: Models, settings: ServiceSettings, *, warm: bool = True) -> FastAPI:
     """The app of a service over its loaded models, which it owns: they are closed when it shuts down.
 
-    Its `state.desk` answers requests; `desk.drain` makes it refuse new ones. With models that are not `warm` it
-    answers 503 until `desk.warm_up` is done, which somebody has to call. Raises InvalidInput about keys.
+    Its `state.model_server` answers requests; `model_server.drain` makes it refuse new ones. With models that are not
+    `warm` it answers 503 until `model_server.warm_up` is done, which somebody has to call. Raises InvalidInput about
+    keys.
     """
     requests = metrics.Requests()
     counted = metrics.Models(requests.registry)
-    desk = Desk(service, models, settings, observe=counted.observer)
-    counted.watch(desk.room)
-    tools = McpEndpoint(desk)
+    model_server = ModelServer(service, models, settings, observe=counted.observer)
+    counted.watch(model_server.room)
+    tools = McpEndpoint(model_server)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm:
-            desk.open()
+            model_server.open()
         async with tools.running():
             yield
-        await desk.close()
+        await model_server.close()
 
     app = FastAPI(
         title=f"Waymark {service}",
@@ -82,7 +85,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         docs_url=None,  # `docs` serves them
         redoc_url=None,
     )
-    app.state.desk = desk
+    app.state.model_server = model_server
     problems.install(
         app,
         max_body_bytes=settings.max_body_bytes,
@@ -91,20 +94,20 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         keys=open_keys(settings),
         open_paths=docs.paths(),
         asking=_ASKING[service],
-        admit=desk.check,
+        admit=model_server.check,
     )
     app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
-    app.include_router(_subgoals(desk) if service == "controller" else _actions(desk))
-    app.include_router(_about(desk, settings))
+    app.include_router(_subgoals(model_server) if service == "controller" else _actions(model_server))
+    app.include_router(_about(model_server, settings))
     tools.install(app)
     docs.install(app)
-    openai.install(app, desk)
+    openai.install(app, model_server)
     openapi.install(app, service)
     observe.install(app, requests)
     return app
 
 
-def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
+def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
     router = APIRouter(tags=["about"])
 
     @router.get("/health/live")
@@ -116,58 +119,66 @@ def _about(desk: Desk, settings: ServiceSettings) -> APIRouter:
     @router.get("/health/ready", responses=problems.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""
-        desk.check_ready()
-        desk.check_models()
+        model_server.check_ready()
+        model_server.check_models()
         return Health()
 
     @router.get("/info")
     async def info() -> ServiceInfo:
         """What is loaded, and the limits."""
-        checkpoints = tuple(model.info for model in desk.models.values())
+        checkpoints = tuple(model.info for model in model_server.models.values())
         return ServiceInfo(
-            service=desk.service,
+            service=model_server.service,
             version=__version__,
             checkpoints=checkpoints,
             history_turns=max(one.history_turns for one in checkpoints),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
-            limits=desk.limits,
+            limits=model_server.limits,
         )
 
     return router
 
 
-def _subgoals(desk: Desk) -> APIRouter:
+def _subgoals(model_server: ModelServer) -> APIRouter:
     router = APIRouter(
-        tags=["controller"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+        tags=["controller"],
+        route_class=listing_at_most(model_server.limits.items),
+        responses=problems.describe(*_REFUSALS),
     )
 
     @router.post("/v1/subgoal")
     async def subgoal(request: SubgoalRequest, deadline_ms: DeadlineMs = None) -> SubgoalResponse:
         """The next sub-goal for a state."""
-        return subgoal_response((await desk.decide([request], deadline_ms=deadline_ms))[0])
+        return subgoal_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
     @router.post("/v1/subgoals")
     async def subgoals(requests: _SubgoalRequests, deadline_ms: DeadlineMs = None) -> list[SubgoalResponse]:
         """The next sub-goals for several states, in their order."""
-        return [subgoal_response(one) for one in await desk.decide(requests, listed=True, deadline_ms=deadline_ms)]
+        return [
+            subgoal_response(one) for one in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
+        ]
 
     return router
 
 
-def _actions(desk: Desk) -> APIRouter:
+def _actions(model_server: ModelServer) -> APIRouter:
     router = APIRouter(
-        tags=["executor"], route_class=listing_at_most(desk.limits.items), responses=problems.describe(*_REFUSALS)
+        tags=["executor"],
+        route_class=listing_at_most(model_server.limits.items),
+        responses=problems.describe(*_REFUSALS),
     )
 
     @router.post("/v1/action")
     async def action(request: ActionRequest, deadline_ms: DeadlineMs = None) -> ActionResponse:
         """The next action for a state and its current sub-goal."""
-        return action_response((await desk.decide([request], deadline_ms=deadline_ms))[0])
+        return action_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
     @router.post("/v1/actions")
     async def actions(requests: _ActionRequests, deadline_ms: DeadlineMs = None) -> list[ActionResponse]:
         """The next actions for several states, in their order."""
-        return [action_response(one) for one in await desk.decide(requests, listed=True, deadline_ms=deadline_ms)]
+        return [
+            action_response(one) for one in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
+        ]
 
     return router

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from waymark.agent.prompt import write_prompt
 from waymark.contracts import (
     ActionAlternative,
     ActionRequest,
@@ -22,8 +23,7 @@ from waymark.contracts import (
     Usage,
 )
 from waymark.errors import InvalidInput, UnparsableAction
-from waymark.generation.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
-from waymark.prompts import write_prompt
+from waymark.inference.batching.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
 from waymark.serving.models import ServedModel
 from waymark.serving.reading import Decision, read
 

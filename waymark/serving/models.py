@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from waymark import checkpoint
 from waymark.contracts import AgentState, CheckpointInfo, Role
 from waymark.errors import CheckpointError, InvalidInput
-from waymark.generation import Generator
-from waymark.generation.cost import CostModel
-from waymark.generation.load import open_generator
-from waymark.generation.scripted import ScriptedGenerator, trial_policy
-from waymark.prompts import PromptFormat, get_format
+from waymark.inference import Generator, checkpoint
+from waymark.inference.batching.cost import CostModel
+from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
+from waymark.inference.load import open_generator
 from waymark.serving.settings import ROLES, Service, ServiceSettings
+from waymark.worlds.base import PromptFormat
+from waymark.worlds.registry import get_format
 
 _NAMED_ROLES: dict[str, Role] = {"flat": "flat", "first": "first"}
 """Names that promise a role; `default` promises its service's first role, any other name none."""

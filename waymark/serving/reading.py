@@ -8,8 +8,8 @@ from typing import Final
 
 from waymark.contracts import Role
 from waymark.errors import UnparsableAction, WaymarkError
-from waymark.generation import Candidate
-from waymark.prompts import PromptFormat
+from waymark.inference import Candidate
+from waymark.worlds.base import PromptFormat
 
 MAX_DECISION: Final = 500
 """Characters of the contracts' `Phrase`: a decision goes back into the next state."""

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
 from waymark.process import part_cores, put_python_first
-from waymark.serving.connections import Connection, ConnectionLimits, Guard
+from waymark.serving.middleware.connections import Connection, ConnectionLimits, Guard
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3

@@ -12,10 +12,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.generation.load import Engine
+from waymark.inference.load import Engine
 from waymark.process import available_cores
-from waymark.serving import logs
-from waymark.serving.connections import ConnectionLimits
+from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.telemetry import logs
 
 Service = Literal["controller", "executor"]
 _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")

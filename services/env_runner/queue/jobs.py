@@ -18,7 +18,7 @@ from services.env_runner.queue.silence import Sighting, Silence
 from services.env_runner.redis_address import RedisAddress
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError, WrongCheckpoint
-from waymark.runs import Evaluation
+from waymark.evaluation.run_folder import Evaluation
 
 _Arguments = list[str | bytes | int]
 """Of a script."""

@@ -15,7 +15,7 @@ from services.env_runner.queue.manifest import spec_of
 from services.env_runner.queue.records import leased, read, status, unpack
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
-from waymark.runs import Evaluation
+from waymark.evaluation.run_folder import Evaluation
 
 PAGE = 500
 """Entries read or written at once where there may be very many."""

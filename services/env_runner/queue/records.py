@@ -9,10 +9,10 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from waymark.agents import name_of
+from waymark.agent.presets import name_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
-from waymark.runs import Evaluation
+from waymark.evaluation.run_folder import Evaluation
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _REMEDY = "It was written by another version of waymark, or damaged; `waymark resume` takes a run back from its folder."
@@ -43,7 +43,7 @@ def unpack(full: bytes, what: str) -> EpisodeResult:
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
     """A result as the results hold it, and as the trajectories do."""
-    return result.light().model_dump_json(), zlib.compress(result.model_dump_json().encode())
+    return result.without_trajectory().model_dump_json(), zlib.compress(result.model_dump_json().encode())
 
 
 def milliseconds(created: str) -> int:

@@ -1,0 +1,1 @@
+"""ScienceWorld: the scripted expert, data augmentation, the rule audit."""

@@ -1,0 +1,111 @@
+"""The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
+
+The rules are those of `waymark.agent.subgoal_sources.controller` that need no model: what is out of sight, what is
+reached, what was given before to no avail; and when the loop ends a sub-goal without asking the executor. A rule that
+refuses what the oracle does is wrong there, or the annotation is. Detours and `complete_task()` are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rich import box
+from rich.table import Table
+
+from training.annotate import Annotation
+from training.datasets import decisions
+from training.trajectories import PathKey, Trajectory
+from waymark.agent.state import actions_only
+from waymark.agent.subgoal_sources.controller import SubgoalHistory, choose_subgoal
+from waymark.contracts import AgentState
+from waymark.worlds.scienceworld.subgoals import COMPLETE, in_sight, is_over, is_reached
+
+Rule = Literal["out of sight", "reached already", "given before", "cut short"]
+_SHOWN = 3
+_ANOTHER = "look around()"
+"""What the controller could have said instead."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One sub-goal of an oracle path that a rule would have refused."""
+
+    task_id: str
+    variation: int
+    take: int
+    step: int
+    """Of the path, from 1."""
+    subgoal: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What came of a replay."""
+
+    subgoals: int
+    refused: list[Refusal]
+
+    def of(self, rule: Rule) -> list[Refusal]:
+        """Those of one rule."""
+        return [one for one in self.refused if one.rule == rule]
+
+
+def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Annotation]) -> Refusals:
+    """Ask the rules about each sub-goal of annotated paths. Raises KeyError for a path that was not annotated."""
+    subgoals, refused = 0, []
+    for path in trajectories:
+        given = SubgoalHistory()
+        for decision in decisions(path, annotations[path.key], "controller"):
+            state, subgoal = decision.state, decision.answer
+            if subgoal is None or subgoal == COMPLETE:
+                continue
+            subgoals += 1
+            before = given.before(state)
+            refused += [
+                Refusal(path.task_id, path.variation, path.take, actions_only(state).step, subgoal, rule)
+                for rule in _against(subgoal, state, before)
+            ]
+            given.add(subgoal, state)
+        refused += _cut_short(path, annotations[path.key])
+    return Refusals(subgoals, refused)
+
+
+def table(found: Refusals) -> Table:
+    """For people: each rule with what it refuses, and what of that most often."""
+    shown = Table("", "refused", "share", "most often", box=box.SIMPLE)
+    for rule in get_args(Rule):
+        refused = found.of(rule)
+        shown.add_row(rule, f"{len(refused):,}", f"{len(refused) / max(1, found.subgoals):.2%}", _most_often(refused))
+    return shown
+
+
+def _against(subgoal: str, state: AgentState, given: Mapping[str, int]) -> Iterator[Rule]:
+    """The rules that refuse a sub-goal; `given` counts those before it."""
+    if not in_sight([subgoal], state):
+        yield "out of sight"
+    if is_reached(subgoal, state):
+        yield "reached already"
+    if choose_subgoal([subgoal, _ANOTHER], state.current_subgoal, given) != subgoal:
+        yield "given before"
+
+
+def _cut_short(path: Trajectory, annotation: Annotation) -> Iterator[Refusal]:
+    """The sub-goals that the loop would have ended before the oracle did."""
+    met: set[int | None] = set()
+    for decision in decisions(path, annotation, "executor"):
+        state = decision.state
+        if decision.answer is None or state.subgoal_step in met or not is_over(state):
+            continue
+        met.add(state.subgoal_step)
+        yield Refusal(
+            path.task_id, path.variation, path.take, actions_only(state).step, state.current_subgoal or "", "cut short"
+        )
+
+
+def _most_often(refused: Sequence[Refusal]) -> str:
+    counts = Counter(one.subgoal for one in refused)
+    return ", ".join(f"{subgoal} {count}" for subgoal, count in counts.most_common(_SHOWN))

@@ -1,0 +1,90 @@
+"""The episode loop: sub-goal -> action -> environment step -> turn, until a limit or the end.
+
+It plays through its ports (environment, controller, executor, planner) and does no input or output of its own.
+The state is folded by `waymark.agent.state` alone; the environment, which blocks, is called in a worker thread so
+that many episodes share one event loop.
+
+What is done with the models' answers is the agent's policy to decide: `waymark.agent.policies`. A turn is whatever the
+loop recorded: an action, or an ended sub-goal. Only actions can cost moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from waymark.agent.play import Play
+from waymark.agent.policies import open_policy
+from waymark.agent.ports import DEFAULT_LIMITS, Controller, Executor, RequestLimits
+from waymark.agent.stop_rules import Stopped, stop_reason
+from waymark.agent.subgoal_sources.llm_plan import Planner
+from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, TurnRecord
+from waymark.errors import (
+    ControllerUnavailable,
+    DeadlineExceeded,
+    EnvironmentFault,
+    ExecutorUnavailable,
+    InvalidInput,
+    PlanUnreadable,
+    ServiceError,
+    ServiceUnavailable,
+)
+from waymark.worlds.base import Environment
+
+__all__ = ["RETRYABLE", "Controller", "Executor", "RequestLimits", "Stopped", "run_episode", "stop_reason"]
+
+RETRYABLE: frozenset[str] = frozenset(
+    error.__name__
+    for error in (
+        ServiceUnavailable,
+        ControllerUnavailable,
+        ExecutorUnavailable,
+        DeadlineExceeded,
+        EnvironmentFault,
+    )
+)
+"""Kinds of episode errors that another attempt may not meet again."""
+
+_FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
+"""What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
+
+
+async def run_episode(
+    spec: EpisodeSpec,
+    environment: Environment,
+    controller: Controller | None,
+    executor: Executor,
+    *,
+    planner: Planner | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_turn: Callable[[TurnRecord], None] = lambda _: None,
+    reach: RequestLimits = DEFAULT_LIMITS,
+) -> EpisodeResult:
+    """Play one episode to its end and return all of it.
+
+    `controller` and `planner` are needed for agents that ask them alone. `should_stop` is asked before every turn;
+    `on_turn` sees each turn as soon as it is over; `reach` is how much the services may be asked.
+    A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
+    far; `RETRYABLE` tells whether another attempt may help. After an EnvironmentFault the environment must be
+    replaced. Cancelling waits for the step under way.
+
+    Raises InvalidInput for an agent that cannot be played at all.
+    """
+    play = Play(spec, environment, controller, executor, planner, reach)
+    try:
+        await play.open()
+        policy = open_policy(play)
+        while (stopped := _stopped(play, policy.repetition)) is None:
+            if should_stop():
+                return play.result("cancelled")
+            on_turn(await policy.turn())
+        return play.result(stopped)
+    except _FAULTS as fault:
+        return play.result("error", EpisodeError(kind=fault.kind, message=str(fault)))
+
+
+def _stopped(play: Play, repetition: Collection[int]) -> Stopped | None:
+    """Why the episode is over, or None."""
+    reason = stop_reason(play.turns, play.spec.limits, repetition)
+    if reason == "failed" or not play.completed:
+        return reason
+    return "completed"

@@ -1,0 +1,236 @@
+"""One episode under way: its ports, its state and its record. What to do next is a policy's to decide.
+
+`waymark.agent.episode` opens it and stops it; `waymark.agent.policies` plays its turns.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+from anyio import to_thread
+
+from waymark.agent import replay
+from waymark.agent.ports import Controller, Executor, RequestLimits
+from waymark.agent.state import StateFold
+from waymark.agent.stop_rules import Stopped
+from waymark.agent.subgoal_sources import oracle
+from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
+from waymark.contracts import (
+    ActionResponse,
+    AgentState,
+    EpisodeError,
+    EpisodeResult,
+    EpisodeSpec,
+    Opening,
+    SubgoalResponse,
+    TurnRecord,
+    Usage,
+)
+from waymark.errors import InvalidInput
+from waymark.worlds.base import SOLVED, Environment, Step
+
+
+class Play:
+    """One episode under way. Raises InvalidInput for an agent that asks a port that there is none of."""
+
+    def __init__(
+        self,
+        spec: EpisodeSpec,
+        environment: Environment,
+        controller: Controller | None,
+        executor: Executor,
+        planner: Planner | None,
+        reach: RequestLimits,
+    ) -> None:
+        self.spec = spec
+        self.agent = spec.agent
+        self.reach = reach
+        self.fold: StateFold
+        self.turns: list[TurnRecord] = []
+        self.completed = False
+        """The environment says that the episode is over."""
+        self.plan: list[str] = []
+        """Sub-goals that are known beforehand: of the oracle, or of a large model's plan."""
+        self._environment = environment
+        self._controller = controller
+        self._executor = executor
+        self._planner = planner
+        self._check_ports()
+        self._opening: Opening | None = None
+        self._model_calls = self._unparsed = 0
+        self._prompt_tokens = self._completion_tokens = 0
+        self._began = self._turn_began = time.monotonic()
+
+    def _check_ports(self) -> None:
+        asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
+        if asked.get(self.agent.subgoals, self) is None:
+            raise InvalidInput(
+                f"This agent takes its sub-goals from {self.agent.subgoals!r}, and there is nobody to ask.",
+                remedy="Give a controller or a planner, or choose `none` for the flat agent.",
+                field="agent.subgoals",
+            )
+
+    @property
+    def state(self) -> AgentState:
+        """The state as it is now, with all turns."""
+        return self.fold.state
+
+    async def open(self) -> None:
+        """Load the task, and ask beforehand what is to be known beforehand."""
+        episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
+        if self.agent.subgoals == "oracle":
+            self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
+        self._opening = await to_thread.run_sync(self._environment.reset, *episode)
+        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory)
+        if self.agent.subgoals == "llm_plan":
+            assert self._planner is not None
+            self.plan = await ask_plan(self._planner, self.state, self._count)
+
+    def chance(self) -> random.Random:
+        """Random numbers that this episode's seed decides."""
+        again = f" {self.spec.repeat}" if self.spec.repeat else ""
+        return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
+
+    def begin_turn(self) -> None:
+        """A turn begins, and its seconds count."""
+        self._turn_began = time.monotonic()
+        replay.begin_turn(self.fold, self.agent.policy)
+
+    # --- the ports ---------------------------------------------------------------------------------------
+
+    async def ask_controller(self, now: AgentState, /, *, n: int) -> SubgoalResponse:
+        """The `n` best sub-goals, at least as many as the agent has beams. Raises ServiceError."""
+        assert self._controller is not None
+        answer = await self._controller.subgoal(self._visible(now), n=self._width(n), model=self.agent.controller_model)
+        self._count_answer(answer)
+        return answer
+
+    async def ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
+        """The `n` best actions, at least as many as the agent has beams; the best of `valid_actions` where these are
+        given. Raises ServiceError."""
+        answer = await self._executor.action(
+            self._visible(self.state),
+            n=self._width(n) if valid_actions is None else min(n, self.reach.alternatives),
+            model=self.agent.executor_model,
+            valid_actions=valid_actions,
+        )
+        self._count_answer(answer)
+        return answer
+
+    async def step(self, action: str) -> Step:
+        """Take an action in the environment; `acted` records it. Raises EnvironmentFault."""
+        return await to_thread.run_sync(self._environment.step, action)
+
+    async def valid_actions(self) -> list[str]:
+        """Every action that the environment would accept now. Raises EnvironmentFault."""
+        return await to_thread.run_sync(self._environment.valid_actions)
+
+    def _width(self, n: int) -> int:
+        return min(max(n, self.agent.beams), self.reach.alternatives)
+
+    def _visible(self, now: AgentState) -> AgentState:
+        return StateFold(now).visible(self.reach.history_turns)
+
+    def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
+        self._count(answer.usage)
+        self._unparsed += not answer.parsed
+
+    def _count(self, usage: Usage) -> None:
+        self._model_calls += 1
+        self._prompt_tokens += usage.prompt_tokens
+        self._completion_tokens += usage.completion_tokens
+
+    # --- the record --------------------------------------------------------------------------------------
+
+    def ended(self, logprob: float | None, *, controller_called: bool, unparsed: str | None = None) -> TurnRecord:
+        """Record an ended sub-goal, or text that is no action (`unparsed`); the environment was not asked."""
+        return self._record(
+            TurnRecord(
+                turn=len(self.turns) + 1,
+                subgoal=self.state.current_subgoal,
+                controller_called=controller_called,
+                action=None,
+                proposed=unparsed,
+                logprob=logprob,
+                known=unparsed is None,
+                look=self.state.look,
+                inventory=self.state.inventory,
+                score=self.state.score,
+                moves=self.turns[-1].moves if self.turns else 0,
+                seconds=time.monotonic() - self._turn_began,
+            )
+        )
+
+    def acted(
+        self,
+        step: Step,
+        action: str,
+        *,
+        subgoal: str | None,
+        controller_called: bool,
+        proposed: str | None = None,
+        logprob: float | None = None,
+        repaired: bool = False,
+    ) -> TurnRecord:
+        """Fold an executed action into the state and record it."""
+        self.completed = step.completed or step.score >= SOLVED
+        return self._record(
+            TurnRecord(
+                turn=len(self.turns) + 1,
+                subgoal=subgoal,
+                controller_called=controller_called,
+                action=action,
+                proposed=proposed,
+                logprob=logprob,
+                repaired=repaired,
+                known=step.known,
+                ambiguous=step.ambiguous,
+                observation=step.observation,
+                look=step.look,
+                inventory=step.inventory,
+                score=step.score,
+                reward=step.score - self.state.score,
+                moves=step.moves,
+                seconds=time.monotonic() - self._turn_began,
+            )
+        )
+
+    def _record(self, turn: TurnRecord) -> TurnRecord:
+        replay.end_turn(self.fold, turn, self.agent.policy)
+        self.turns.append(turn)
+        return turn
+
+    def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
+        """The episode as far as it came. An errored one scores 0 whatever it had reached."""
+        spec, turns = self.spec, self.turns
+        raw = turns[-1].score if turns else 0
+        score = 0 if error else max(0, raw)
+        return EpisodeResult(
+            id=spec.id,
+            evaluation=spec.evaluation,
+            task=spec.task,
+            variation=spec.variation,
+            repeat=spec.repeat,
+            seed=spec.seed,
+            score=score,
+            raw_score=raw,
+            last_nonnegative_score=next((turn.score for turn in reversed(turns) if turn.score >= 0), 0),
+            success=score >= SOLVED,
+            moves=turns[-1].moves if turns else 0,
+            actions=sum(turn.action is not None for turn in turns),
+            turns=len(turns),
+            model_calls=self._model_calls,
+            tokens=self._prompt_tokens + self._completion_tokens,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            repaired=sum(turn.repaired for turn in turns),
+            unparsed=self._unparsed,
+            stopped=stopped,
+            error=error,
+            seconds=time.monotonic() - self._began,
+            agent=spec.agent,
+            opening=self._opening,
+            trajectory=tuple(turns),
+        )

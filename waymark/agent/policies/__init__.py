@@ -1,0 +1,39 @@
+"""Policies: what an agent does with its models' answers, one implementation a policy.
+
+    guided       guided.GuidedPolicy         Waymark's rules of play
+    published    published.PublishedPolicy   the published loop: the best answer as it is
+
+An agent names its policy (`AgentConfig.policy`). A policy belongs to one episode and plays it turn by turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from waymark.agent.play import Play
+from waymark.contracts import TurnRecord
+
+
+class Policy(Protocol):
+    """Plays an episode turn by turn."""
+
+    @property
+    def repetition(self) -> Collection[int]:
+        """How many distinct actions among the last `Limits.repetition` mean that the agent goes in circles."""
+        ...
+
+    async def turn(self) -> TurnRecord:
+        """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended.
+
+        Raises ServiceError, EnvironmentFault.
+        """
+        ...
+
+
+def open_policy(play: Play) -> Policy:
+    """The policy that the agent names, for an episode that is open."""
+    from waymark.agent.policies.guided import GuidedPolicy
+    from waymark.agent.policies.published import PublishedPolicy
+
+    return PublishedPolicy(play) if play.agent.policy == "published" else GuidedPolicy(play)

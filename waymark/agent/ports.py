@@ -1,0 +1,57 @@
+"""What the episode loop asks of the services: its ports to controller and executor, and how much it may ask at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+from waymark.contracts import ActionResponse, AgentState, ServiceInfo, SubgoalResponse
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How much may be asked of the services at once. The defaults are what they take unless they are set otherwise."""
+
+    history_turns: int = 1_000
+    """The last actions that a state carries, with the ended sub-goals among them."""
+    alternatives: int = 16
+    """`n` of one request."""
+    candidates: int = 256
+    """`valid_actions` of one request."""
+
+    @classmethod
+    def of(cls, services: Sequence[ServiceInfo]) -> Self:
+        """What all of these services take, by their `/info`."""
+        limits = [info.limits for info in services]
+        return cls(
+            history_turns=min(max(info.history_turns for info in services), *(one.turns for one in limits)),
+            alternatives=min(one.alternatives for one in limits),
+            candidates=min(one.candidates for one in limits),
+        )
+
+
+DEFAULT_LIMITS: Final = RequestLimits()
+
+
+class Controller(Protocol):
+    """Names sub-goals; `waymark.clients.services.ControllerClient` is the real one. Raises ServiceError."""
+
+    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
+        """The `n` best next sub-goals."""
+        ...
+
+
+class Executor(Protocol):
+    """Picks actions; `waymark.clients.services.ExecutorClient` is the real one. Raises ServiceError."""
+
+    async def action(
+        self,
+        state: AgentState,
+        *,
+        n: int = 1,
+        model: str = "default",
+        valid_actions: Sequence[str] | None = None,
+    ) -> ActionResponse:
+        """The `n` best next actions; with `valid_actions`, the best of those."""
+        ...

@@ -1,0 +1,15 @@
+"""What a model reads for a state."""
+
+from __future__ import annotations
+
+from waymark.agent.state import StateFold
+from waymark.contracts import AgentState, Role
+from waymark.worlds.base import PromptFormat
+
+
+def write_prompt(prompt_format: PromptFormat, role: Role, state: AgentState) -> str:
+    """What a model reads for a state: the format's prompt of the last `history_turns` turns.
+
+    Serving and training both call this, so a caller who sends more turns than `/info` asks for gets the same prompt.
+    """
+    return prompt_format.render(role, StateFold(state).visible(prompt_format.history_turns))

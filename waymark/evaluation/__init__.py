@@ -1,0 +1,1 @@
+"""What is played and what comes of it: protocols, scores, comparison, reports, run folders."""

@@ -1,0 +1,193 @@
+"""Several agents on the same variations: their scores, what an episode took them, and how sure the differences are.
+
+Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not),
+so what differs is the agent and not what it was given. Differences are taken against the first run.
+
+The difference of two agents a and b, over task types T with variations V_t, each with plays R:
+
+    d(t, v, r) = score_a(t, v, r) - score_b(t, v, r)
+    D          = mean over t in T of ( mean over v in V_t of ( mean over r in R of d(t, v, r) ) )
+
+Its 95% interval is a paired bootstrap, `waymark.evaluation.intervals` with d in place of scores: the variations of each
+type that has at least three are drawn anew, with replacement, as pairs, then their plays; a type with fewer keeps its
+variations. Where fewer than nine in ten types have three variations there is no interval. Luck that both agents share,
+an easy variation, cancels out. Luck of play does not; where variations were played several times, a second interval
+holds it alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from waymark.agent.presets import name_of
+from waymark.contracts import AgentConfig, Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.errors import InvalidInput
+from waymark.evaluation.intervals import mean, over_play, over_variations_and_play
+from waymark.evaluation.scores import Effort, Summary, summarise
+from waymark.worlds.scienceworld.tasks import TASKS
+
+_Key = tuple[str, int, int]
+"""Task id, variation and repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An evaluation and its results; their turns are not needed."""
+
+    id: str
+    request: EvaluationRequest
+    versions: Versions | None
+    results: Sequence[EpisodeResult]
+
+
+class AgentScore(Contract):
+    """One run on the shared variations; means are over task types, in points of 100."""
+
+    name: str
+    """The agent's, with the run's id where several have the same."""
+    run: str
+    agent: AgentConfig
+    mean: float
+    ci95: tuple[float, float] | None
+    raw_mean: float
+    last_nonnegative_mean: float
+    success_rate: float
+    """0 to 1."""
+    tasks: dict[str, float]
+    """Mean by task id."""
+    effort: Effort
+    errors: dict[str, int]
+    """Errored episodes by kind of error."""
+
+
+class Difference(Contract):
+    """How much better one agent is than another: their mean scores' difference, in points of 100."""
+
+    agent: str
+    baseline: str
+    mean: float
+    ci95: tuple[float, float] | None
+    """None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew. None where they were played once."""
+    better: int
+    """Variations on which the agent scores higher."""
+    equal: int
+    worse: int
+
+
+class Comparison(Contract):
+    """Agents on the same variations; the first is what the others are compared with."""
+
+    task_types: int
+    variations: int
+    """All types together."""
+    repeats: int = 1
+    """The most plays of a variation that all runs share."""
+    agents: tuple[AgentScore, ...]
+    differences: tuple[Difference, ...]
+    """One for each agent but the first."""
+    notes: tuple[str, ...]
+    """What besides the agent differs between the runs, and what they do not share."""
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare runs on the variations that all of them have. Raises InvalidInput for fewer than two, or for none."""
+    if len(runs) < 2:
+        raise InvalidInput("One run alone cannot be compared.", remedy="Name two or more.", field="runs")
+    played = [{_key(result): result for result in run.results if result.stopped != "cancelled"} for run in runs]
+    shared = set.intersection(*(set(one) for one in played))
+    if not shared:
+        raise InvalidInput(
+            f"These {len(runs)} runs share no variation.",
+            remedy="Play the same tasks and variations: waymark evaluate takes several agents in one command.",
+            field="runs",
+        )
+    names = _names(runs)
+    common = [[one[key] for key in sorted(shared)] for one in played]
+    summaries = [summarise(results) for results in common]
+    return Comparison(
+        task_types=len({task for task, _, _ in shared}),
+        variations=len({(task, variation) for task, variation, _ in shared}),
+        repeats=max(summary.repeats for summary in summaries),
+        agents=tuple(map(_agent, names, runs, summaries)),
+        differences=tuple(
+            _difference(names[0], common[0], *other) for other in zip(names[1:], common[1:], strict=True)
+        ),
+        notes=tuple(_notes(runs, names, played, shared)),
+    )
+
+
+def _agent(name: str, run: Run, summary: Summary) -> AgentScore:
+    return AgentScore(
+        name=name,
+        run=run.id,
+        agent=run.request.agent,
+        mean=summary.mean,
+        ci95=summary.ci95,
+        raw_mean=summary.raw_mean,
+        last_nonnegative_mean=summary.last_nonnegative_mean,
+        success_rate=summary.success_rate,
+        tasks={task.id: task.mean for task in summary.tasks},
+        effort=summary.effort,
+        errors={error.kind: len(error.episodes) for error in summary.errors},
+    )
+
+
+def _difference(baseline: str, theirs: Sequence[EpisodeResult], name: str, ours: Sequence[EpisodeResult]) -> Difference:
+    by_task: dict[str, dict[int, list[float]]] = {}
+    for our, their in zip(ours, theirs, strict=True):
+        by_variation = by_task.setdefault(our.task, {})
+        by_variation.setdefault(our.variation, []).append(our.score - their.score)
+    differences = [list(by_task[task.id].values()) for task in TASKS if task.id in by_task]
+    every = [mean([[plays]]) for of_task in differences for plays in of_task]
+    return Difference(
+        agent=name,
+        baseline=baseline,
+        mean=mean(differences),
+        ci95=over_variations_and_play(differences),
+        ci95_play=over_play(differences),
+        better=sum(difference > 0 for difference in every),
+        equal=sum(difference == 0 for difference in every),
+        worse=sum(difference < 0 for difference in every),
+    )
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    names = [name_of(run.request.agent) for run in runs]
+    often = Counter(names)
+    return [f"{name} ({run.id})" if often[name] > 1 else name for name, run in zip(names, runs, strict=True)]
+
+
+def _notes(
+    runs: Sequence[Run], names: Sequence[str], played: Sequence[dict[_Key, EpisodeResult]], shared: set[_Key]
+) -> list[str]:
+    notes = []
+    variations = {key[:2] for key in shared}
+    for name, one in zip(names, played, strict=True):
+        more = len({key[:2] for key in one} - variations)
+        again = sum(key[:2] in variations and key not in shared for key in one)
+        if more:
+            notes.append(f"{name} has {more} more variations, which do not count.")
+        if again:
+            notes.append(f"{name} has {again} more plays of the shared variations, which do not count.")
+    known = [(run.request.agent.subgoals, run.versions) for run in runs if run.versions]
+    differing = {
+        "protocols": {str(run.request.protocol) for run in runs},
+        "limits": {str(run.request.limits) for run in runs},
+        "simplifications": {run.request.simplifications for run in runs},
+        "environments": {versions.environment for _, versions in known},
+        "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
+        "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
+        "controllers": {one.controller.sha256 for _, one in known if one.controller},
+        "first sub-goals' controllers": {one.first.sha256 for _, one in known if one.first},
+        "engines": {one.executor.runtime for _, one in known},
+    }
+    different = [what for what, values in differing.items() if len(values) > 1]
+    return [*notes, f"Not only the agents differ: {', '.join(different)}."] if different else notes
+
+
+def _key(result: EpisodeResult) -> _Key:
+    return result.task, result.variation, result.repeat

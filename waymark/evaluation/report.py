@@ -1,0 +1,314 @@
+"""The closing table of an evaluation, as rich renderables: ours beside the published figures, and what errored; and
+that of several agents side by side.
+
+Nothing is printed here. The console decides on colour and width; task names give way first when it is narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group as Lines
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from waymark.agent.presets import name_of
+from waymark.contracts import EvaluationRequest, Versions
+from waymark.evaluation.comparison import Comparison
+from waymark.evaluation.protocols import PROTOCOLS
+from waymark.evaluation.scores import (
+    PUBLISHED_COLUMNS,
+    PUBLISHED_NOTES,
+    Effort,
+    Summary,
+    TaskScore,
+    published_methods,
+    published_tasks,
+)
+from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
+
+_NONE = "–"
+_NOT_AVAILABLE = "n/a"
+_FIGURE = 5
+"""Columns of a console that the widest score takes."""
+_PAIRED = (
+    "Differences are means over task types of the differences on the same variation; their intervals resample "
+    "variations as pairs, within each type that has at least three."
+)
+_PLAYED_ONCE = "Each variation was played once by each agent, so luck of play is part of these differences."
+_PLAYED_OFTEN = (
+    "Each variation was played up to {repeats} times: the intervals hold luck of variation and of play; "
+    "of play alone: {alone}."
+)
+_SHOWN_EPISODES = 6
+_ROOM_FOR_OURS = 50
+"""Columns of a console that our own figures and a readable task name take; published ones get what is left."""
+
+
+def render(summary: Summary, request: EvaluationRequest, versions: Versions | None = None) -> Lines:
+    """Everything that a person wants to know at the end of an evaluation."""
+    if not summary.tasks:
+        return Lines(Text("No episode was finished.", style="bold"), *_errors(summary))
+    return Lines(
+        _TaskTable(summary, request),
+        Padding(_headline(summary, request, versions), (1, 1)),
+        _methods(summary),
+        Padding(_footnotes(summary, request), (0, 1)),
+        *_errors(summary),
+    )
+
+
+class _TaskTable:
+    """One row a task type, by group, each group closed by its means.
+
+    On a narrow console published columns go, the oldest first, so that nothing of our own is cut.
+    """
+
+    def __init__(self, summary: Summary, request: EvaluationRequest) -> None:
+        self._summary = summary
+        self._title = f"ScienceWorld, protocol {request.protocol}"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's hook: it alone knows the width."""
+        room = options.max_width - _ROOM_FOR_OURS
+        methods: list[str] = []
+        for method in reversed(PUBLISHED_COLUMNS.values()):
+            room -= len(method) + 2
+            if room >= 0:
+                methods.insert(0, method)
+        yield self._table(methods)
+
+    def _table(self, methods: list[str]) -> Table:
+        tasks, published = self._summary.tasks, published_tasks()
+        table = Table("Task", "Name", box=box.SIMPLE_HEAD, title=self._title, title_justify="left")
+        table.columns[0].no_wrap = True
+        for name in ("n", "Score", "Solved"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for method in methods:
+            table.add_column(method, justify="right", no_wrap=True, style="cyan")
+
+        def add(label: str, name: str, members: Sequence[TaskScore], style: str | None = None) -> None:
+            table.add_row(
+                label,
+                Text(name, no_wrap=True, overflow="ellipsis"),
+                str(sum(task.episodes for task in members)),
+                _points(_mean(task.mean for task in members)),
+                _percent(_mean(task.success_rate for task in members)),
+                *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
+                style=style,
+            )
+
+        for group in GROUPS:
+            members = [task for task in tasks if task.group == group]
+            for task in members:
+                add(task.id, task.name, [task])
+            if members:
+                add("", f"{group}: mean of {len(members)}", members, style="bold")
+                table.add_section()
+        add("", f"all: mean of {len(tasks)}", tasks, style="bold reverse")
+        return table
+
+
+def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None) -> Text:
+    """The score in a sentence, what it was made of, and what made it."""
+    interval = _range(summary.ci95) if summary.ci95 else "n/a, too few variations"
+    text = Text()
+    text.append(f"Score {_points(summary.mean)}", style="bold green")
+    text.append(f" of 100, mean over {len(summary.tasks)} task types (95% interval: {interval}).\n")
+    if summary.repeats > 1:
+        alone = _range(summary.ci95_play) if summary.ci95_play else "n/a, too few plays"
+        means = ", ".join(map(_points, summary.repeat_means))
+        text.append(
+            f"Each variation was played up to {summary.repeats} times: the interval holds luck of variation and of "
+            f"play. Of play alone: {alone}. Repeats scored {means}.\n"
+        )
+    text.append(
+        f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "
+        f"Raw mean {_points(summary.raw_mean)}, of the last non-negative scores "
+        f"{_points(summary.last_nonnegative_mean)}.\n"
+    )
+    effort = summary.effort
+    text.append(
+        f"An episode took {effort.actions:.0f} actions, {effort.moves:.0f} moves, {effort.turns:.0f} turns, "
+        f"{effort.model_calls:.0f} model calls, {effort.tokens:,.0f} tokens and {effort.seconds:.1f} s; "
+        f"{effort.repaired:.1f} actions were repaired.\n"
+    )
+    agent = request.agent
+    text.append(
+        f"{PROTOCOLS[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
+    )
+    text.append(f" Agent: {name_of(agent)}; sub-goals: {agent.subgoals}")
+    text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
+    text.append(f"; repair {f'by {agent.repair_by}' if agent.repair else 'off'}; ")
+    text.append("greedy decoding." if agent.beams == 1 else f"beam {agent.beams}.")
+    if versions is not None:
+        models = (versions.controller, versions.first, versions.executor)
+        named = ", ".join(
+            f"{one.role} {one.checkpoint} ({one.engine} {one.dtype})" for one in models if one is not None
+        )
+        text.append(f"\nwaymark {versions.waymark}, {versions.environment}; {named}.", style="dim")
+    return text
+
+
+def _methods(summary: Summary) -> Table:
+    """This run's means beside the published ones."""
+    table = Table(box=box.SIMPLE_HEAD, title="Beside published agents", title_justify="left")
+    table.add_column("Method")
+    table.add_column("Model")
+    for name in ("Overall", *(group.capitalize() for group in GROUPS)):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("From", justify="right", style="dim")
+    sources = _sources()
+    for method in published_methods():
+        table.add_row(
+            method.method,
+            method.model,
+            _points(method.overall),
+            *(_points(method.groups.get(group)) for group in GROUPS),
+            Text(f"[{sources.index(method.provenance) + 1}]"),
+        )
+    table.add_section()
+    table.add_row(
+        "Waymark",
+        "this run",
+        _points(summary.mean),
+        *(_points(summary.groups.get(group)) for group in GROUPS),
+        "here",
+        style="bold",
+    )
+    return table
+
+
+def _sources() -> list[str]:
+    """Where the published figures come from, each once; their places are the table's footnotes."""
+    return list(dict.fromkeys(method.provenance for method in published_methods()))
+
+
+def _footnotes(summary: Summary, request: EvaluationRequest) -> Text:
+    """What the figures may and may not be compared for."""
+    notes = [f"[{number}] {source}." for number, source in enumerate(_sources(), start=1)]
+    chosen = "" if len(summary.tasks) == len(TASKS) else f", {len(summary.tasks)} of {len(TASKS)} task types"
+    ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
+    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(PUBLISHED_NOTES)]), style="dim")
+
+
+def _errors(summary: Summary) -> list[RenderableType]:
+    """Errored episodes by kind; nothing when there are none."""
+    if not summary.errors:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, title="Errored episodes, counted as 0", title_justify="left", title_style="red")
+    table.add_column("Error", no_wrap=True, style="red")
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("The first of them", ratio=2)
+    table.add_column("Task/variation", ratio=1)
+    for error in summary.errors:
+        shown = ", ".join(error.episodes[:_SHOWN_EPISODES])
+        more = len(error.episodes) - _SHOWN_EPISODES
+        where = f"{shown} and {more} more" if more > 0 else shown
+        table.add_row(error.kind, str(len(error.episodes)), Text(error.message), where)
+    return [table]
+
+
+# --- several agents ----------------------------------------------------------------------------------------
+
+
+def render_comparison(comparison: Comparison) -> Lines:
+    """Agents on the same variations: scores, their differences, what an episode took, and the scores by task."""
+    errors = [
+        f"{agent.name}: {count} episodes errored with {kind}, counted as 0."
+        for agent in comparison.agents
+        for kind, count in agent.errors.items()
+    ]
+    return Lines(
+        _scores_of(comparison),
+        _differences_of(comparison),
+        _effort_of(comparison),
+        _tasks_of(comparison),
+        Text("\n".join([*errors, *comparison.notes, _PAIRED, _luck_of(comparison)]), style="dim"),
+    )
+
+
+def _luck_of(comparison: Comparison) -> str:
+    """What the intervals of the differences hold of luck of play."""
+    if comparison.repeats == 1:
+        return _PLAYED_ONCE
+    alone = ", ".join(f"{one.agent} {_range(one.ci95_play, signed=True)}" for one in comparison.differences)
+    return _PLAYED_OFTEN.format(repeats=comparison.repeats, alone=alone)
+
+
+def _scores_of(comparison: Comparison) -> Table:
+    shared = f"{comparison.variations} shared variations of {comparison.task_types} task types"
+    table = _figures(shared, ("Agent",), ("Score", "95% interval", "Solved", "Raw", "Last ≥ 0"))
+    for agent in comparison.agents:
+        table.add_row(
+            agent.name,
+            _points(agent.mean),
+            _range(agent.ci95),
+            _percent(agent.success_rate),
+            _points(agent.raw_mean),
+            _points(agent.last_nonnegative_mean),
+        )
+    return table
+
+
+def _differences_of(comparison: Comparison) -> Table:
+    against = f"Minus {comparison.agents[0].name}"
+    table = _figures(against, ("Agent",), ("Difference", "95% interval", "Better", "Equal", "Worse"))
+    for one in comparison.differences:
+        counts = (one.better, one.equal, one.worse)
+        table.add_row(one.agent, f"{one.mean:+.1f}", _range(one.ci95, signed=True), *map(str, counts))
+    return table
+
+
+def _effort_of(comparison: Comparison) -> Table:
+    table = _figures("What an episode took", ("Mean",), tuple(agent.name for agent in comparison.agents))
+    for name in Effort.model_fields:
+        means = [getattr(agent.effort, name) for agent in comparison.agents]
+        places = 1 if name in {"repaired", "seconds"} else 0
+        table.add_row(name.replace("_", " "), *(f"{mean:,.{places}f}" for mean in means))
+    table.add_row("episodes errored", *(str(sum(agent.errors.values())) for agent in comparison.agents))
+    return table
+
+
+def _tasks_of(comparison: Comparison) -> Table:
+    table = _figures("By task", ("Task", "Name"), tuple(agent.name for agent in comparison.agents))
+    for task in TASKS:
+        means = [agent.tasks.get(task.id) for agent in comparison.agents]
+        if means[0] is not None:
+            table.add_row(task.id, Text(task.name, no_wrap=True, overflow="ellipsis"), *map(_points, means))
+    return table
+
+
+def _figures(title: str, names: Sequence[str], figures: Sequence[str]) -> Table:
+    """An empty table whose figures are never cut."""
+    table = Table(*names, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for figure in figures:
+        table.add_column(figure, justify="right", no_wrap=True, min_width=_FIGURE)
+    return table
+
+
+def _range(interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return _NOT_AVAILABLE
+    low, high = interval
+    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
+
+
+def _as_protocol(request: EvaluationRequest) -> bool:
+    return request.tasks is None and request.variations is None and request.limits is None
+
+
+def _points(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every)

@@ -1,0 +1,236 @@
+"""A run on disk: one folder an evaluation, whole whatever happens to the processes that fill it.
+
+    evaluation.json     what was asked and which versions answered, written first
+    episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished; of an episode
+                        that was played again, as errored ones can be, the last line holds
+    logs/               what the services of a local stack wrote; logs-2/ and so on when the evaluation was resumed
+
+One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash or by a full
+disk is not read, and is cut off before the next line is written. So an evaluation whose jobs are gone can be resumed
+from its folder. A folder may have been edited: what is read is checked (`waymark.evaluation.run_checks`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.errors import InvalidInput, NotFound
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
+
+HEADER = "evaluation.json"
+EPISODES = "episodes.jsonl"
+LOGS = "logs"
+_BLOCK = 65_536
+"""Bytes read at once when looking back for the end of the last whole line."""
+
+
+class Evaluation(Contract):
+    """What an evaluation is, apart from how far it has come."""
+
+    id: str
+    request: EvaluationRequest
+    created: str
+    """ISO 8601, UTC."""
+    versions: Versions
+    episodes: int
+    """How many it has."""
+
+
+class _Line(BaseModel):
+    """As much of a line as tells whose it is."""
+
+    id: str
+
+
+class RunFolder:
+    """The folder of one evaluation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Whether there is a run."""
+        return os.path.exists(self.path / HEADER)
+
+    def begin(self, evaluation: Evaluation) -> None:
+        """Make the folder ready for appending. Raises OSError, InvalidInput where there is something else."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        header = self.path / HEADER
+        if not header.exists():
+            _write_whole(header, evaluation.model_dump_json(indent=1) + "\n")
+        episodes = self.path / EPISODES
+        if episodes.exists():
+            _cut_torn_line(episodes)
+
+    def mark(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which files the header and the episodes are in and how long these are. It changes when anybody writes."""
+        return tuple(_mark(self.path / name) for name in (HEADER, EPISODES))
+
+    def append(self, result: EpisodeResult) -> None:
+        """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
+        line = result.model_dump_json().encode() + b"\n"
+        with open(self.path / EPISODES, "ab", buffering=0, opener=_open_to_append) as file:
+            before = file.tell()
+            try:
+                written = 0
+                while written < len(line):
+                    written += file.write(line[written:])
+            except OSError:
+                file.truncate(before)
+                raise
+
+    def evaluation(self) -> Evaluation:
+        """The header. Raises NotFound where there is no run, InvalidInput where its header is not one."""
+        path = self.path / HEADER
+        try:
+            text = read_small(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/.") from None
+        evaluation = parse(Evaluation, text, str(path))
+        check_created(evaluation.created, str(path))
+        return evaluation
+
+    def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:
+        """The engine and the environment that it began with, each one of those that are known.
+
+        Raises NotFound, InvalidInput.
+        """
+        versions = self.evaluation().versions
+        found = versions.executor.engine, versions.environment.partition(" ")[0]
+        if found[0] not in engines or found[1] not in environments:
+            raise InvalidInput(
+                f"{self.path / HEADER} says engine {found[0][:40]!r} and environment {found[1][:40]!r}.",
+                remedy=f"This version knows {', '.join(engines)} and {', '.join(environments)}.",
+            )
+        return found
+
+    def results(self) -> Iterator[EpisodeResult]:
+        """All finished episodes with their turns, each once; a torn last line is left out.
+
+        Raises InvalidInput for any other damage.
+        """
+        return (result for _, result in self._numbered())
+
+    def checked_results(self) -> Iterator[EpisodeResult]:
+        """The same, of a folder whose lines may be of something else.
+
+        Raises NotFound, and InvalidInput for a line of another evaluation, or of an episode that it does not play or
+        that another line has already.
+        """
+        evaluation = self.evaluation()
+        specs = episodes(evaluation.id, evaluation.request)
+        if len(specs) != evaluation.episodes:
+            raise InvalidInput(
+                f"{self.path / HEADER} says {evaluation.episodes} episodes, but its request has {len(specs)}.",
+                remedy="It was written by another version of waymark, edited or damaged.",
+            )
+        expected = {(spec.task, spec.variation, spec.repeat) for spec in specs}
+        played: dict[tuple[str, int, int], int] = {}
+        for number, result in self._numbered():
+            key = (result.task, result.variation, result.repeat)
+            named = f"task {result.task[:100]!r}, variation {result.variation}, repeat {result.repeat}"
+            wrong = None
+            if result.evaluation != evaluation.id or result.seed != evaluation.request.seed:
+                ours = f"{evaluation.id[:100]!r} with seed {evaluation.request.seed}"
+                wrong = f"is of evaluation {result.evaluation[:100]!r} with seed {result.seed}, the others of {ours}"
+            elif key not in expected:
+                wrong = f"is of {named}, which this evaluation does not play"
+            elif key in played:
+                wrong = f"is of {named}, and so is line {played[key]}"
+            if wrong:
+                raise InvalidInput(
+                    f"Line {number} of {self.path / EPISODES} {wrong}.",
+                    remedy="Take the line out; `waymark resume` plays what is missing.",
+                )
+            played[key] = number
+            yield result
+
+    def check(self) -> None:
+        """Raise what `checked_results` raises."""
+        deque(self.checked_results(), maxlen=0)
+
+    def _numbered(self) -> Iterator[tuple[int, EpisodeResult]]:
+        """The last line of every episode and its number."""
+        path = self.path / EPISODES
+        places = self._places()
+        if not places:
+            return
+        with open_regular(path, "rb") as file:
+            for number, offset in places:
+                file.seek(offset)
+                where = f"Line {number} of {path}"
+                result = parse(EpisodeResult, file.readline(), where)
+                check_numbers(result, where)
+                yield number, result
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Number and offset of every episode's last line, in their order."""
+        path = self.path / EPISODES
+        places: dict[str, tuple[int, int]] = {}
+        try:
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        with file:
+            offset = 0
+            for number, line in whole_lines(path, file):
+                episode = parse(_Line, line, f"Line {number} of {path}").id
+                places.pop(episode, None)
+                places[episode] = number, offset
+                offset += len(line)
+        return list(places.values())
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        file = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return file.st_ino, file.st_size
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also if the machine fails. Raises OSError."""
+    draft = path.with_suffix(".tmp")
+    try:
+        draft.unlink(missing_ok=True)
+        with draft.open("x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _cut_torn_line(path: Path) -> None:
+    with open_regular(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        newline = -1
+        while end and newline < 0:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            end = start
+        file.truncate(end + newline + 1)
+
+
+def _open_to_append(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a FIFO. Raises OSError for anything but a regular file."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return descriptor

@@ -1,0 +1,360 @@
+"""What results add up to: means over task types, groups, a confidence interval, and the published columns.
+
+The headline is the mean over task types of each type's mean score, so that a type with many variations
+weighs no more than one with few. A type's mean is that over its variations, and a variation's that over its repeats.
+A score is max(0, raw score), an episode that errored counts 0, and a cancelled one does not count.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
+from waymark.worlds.scienceworld.tasks import GROUPS, TASKS, Group, TaskType
+
+RANDOMNESS: Final = (
+    "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
+    "on what its Java process played before, and processes list things in different orders. Models decode greedily, "
+    "and the batch that a prompt shares changed no answer where it was measured."
+)
+"""Where randomness in play comes from; docs/log.md has the experiment."""
+PLAYED_ONCE: Final = (
+    "Each variation was played once: luck of play is mixed into the differences between variations, and the interval "
+    "does not hold it on its own. --repeats 3 plays each three times and tells it apart."
+)
+
+
+class TaskScore(Contract):
+    """One task type: means over its episodes, in points of 100."""
+
+    id: str
+    name: str
+    group: Group
+    episodes: int
+    mean: float
+    raw_mean: float
+    """Negative scores count as they are."""
+    last_nonnegative_mean: float
+    success_rate: float
+    """Share of episodes that reached 100, 0 to 1."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the mean; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+
+
+class Effort(Contract):
+    """What an episode took, on average over all episodes."""
+
+    moves: float
+    """Of the simulator."""
+    actions: float
+    turns: float
+    model_calls: float
+    tokens: float
+    """Read and written by all models together."""
+    repaired: float
+    """Actions that were replaced because the environment did not know them."""
+    seconds: float
+    """Wall time of play."""
+
+
+class ErrorKind(Contract):
+    """Episodes that errored for the same kind of reason."""
+
+    kind: str
+    message: str
+    """Of the first of them."""
+    episodes: tuple[str, ...]
+    """`task/variation` of each, e.g. `1-1/21`, with ` repeat 1` after it for the second play."""
+
+
+class Summary(Contract):
+    """An evaluation in figures. All means are over task types, in points of 100."""
+
+    episodes: int
+    mean: float
+    """The headline."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the headline; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+    repeats: int = 1
+    """The most plays that a variation has."""
+    repeat_means: tuple[float, ...] = ()
+    """The headline of each repeat alone, in their order; empty where there is one."""
+    randomness: tuple[str, ...] = ()
+    """Where randomness comes from, and what the intervals hold of it."""
+    raw_mean: float
+    last_nonnegative_mean: float
+    success_rate: float
+    """Mean over task types, 0 to 1."""
+    groups: dict[Group, float]
+    """Mean over the task types of each group that was played."""
+    tasks: tuple[TaskScore, ...]
+    effort: Effort
+    errors: tuple[ErrorKind, ...]
+
+
+def summarise(results: Iterable[EpisodeResult]) -> Summary:
+    """Add up results; their trajectories are not needed. Without any, all means are 0."""
+    counted = [result for result in results if result.stopped != "cancelled"]
+    by_task = {task: [result for result in counted if result.task == task.id] for task in TASKS}
+    tasks = tuple(_task_score(task, played) for task, played in by_task.items() if played)
+    scores = [_scores(played, "score") for played in by_task.values() if played]
+    repeats = sorted({result.repeat for result in counted})
+    return Summary(
+        episodes=len(counted),
+        mean=_mean(task.mean for task in tasks),
+        ci95=over_variations_and_play(scores),
+        ci95_play=over_play(scores),
+        repeats=max((len(plays) for variations in scores for plays in variations), default=1),
+        repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
+        randomness=(RANDOMNESS, *([PLAYED_ONCE] if len(repeats) == 1 else [])) if counted else (),
+        raw_mean=_mean(task.raw_mean for task in tasks),
+        last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
+        success_rate=_mean(task.success_rate for task in tasks),
+        groups={
+            group: _mean(task.mean for task in tasks if task.group == group)
+            for group in GROUPS
+            if any(task.group == group for task in tasks)
+        },
+        tasks=tasks,
+        effort=_effort(counted),
+        errors=_errors(counted),
+    )
+
+
+def evaluation_json(
+    evaluation: str, request: EvaluationRequest, versions: Versions | None, results: Sequence[EpisodeResult]
+) -> dict[str, Any]:
+    """The document that `waymark evaluate --json` prints; plain JSON types, episodes in task order."""
+    summary = summarise(results)
+    order = {task.id: rank for rank, task in enumerate(TASKS)}
+    return {
+        "evaluation": evaluation,
+        "protocol": request.protocol,
+        "agent": request.agent.model_dump(mode="json"),
+        "versions": versions.model_dump(mode="json") if versions else None,
+        "summary": {
+            "mean": summary.mean,
+            "ci95": list(summary.ci95) if summary.ci95 else None,
+            "ci95_play": list(summary.ci95_play) if summary.ci95_play else None,
+            "repeats": summary.repeats,
+            "repeat_means": list(summary.repeat_means),
+            "randomness": list(summary.randomness),
+            "raw_mean": summary.raw_mean,
+            "last_nonnegative_mean": summary.last_nonnegative_mean,
+            "success_rate": summary.success_rate,
+            "groups": dict(summary.groups),
+            "tasks": {task.id: task.mean for task in summary.tasks},
+            "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
+            "tasks_ci95_play": {task.id: list(task.ci95_play) if task.ci95_play else None for task in summary.tasks},
+            "effort": summary.effort.model_dump(mode="json"),
+        },
+        "episodes": [
+            result.model_dump(mode="json", include=_EPISODE_FIELDS | ({"repeat"} if request.repeats > 1 else set()))
+            for result in sorted(results, key=lambda result: (order[result.task], result.variation, result.repeat))
+        ],
+    }
+
+
+_EPISODE_FIELDS = {
+    "task",
+    "variation",
+    "score",
+    "raw_score",
+    "last_nonnegative_score",
+    "success",
+    "moves",
+    "actions",
+    "turns",
+    "model_calls",
+    "tokens",
+    "repaired",
+    "stopped",
+    "error",
+    "seconds",
+}
+
+
+def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
+    scores = _scores(played, "score")
+    return TaskScore(
+        id=task.id,
+        name=task.name,
+        group=task.group,
+        episodes=len(played),
+        mean=mean([scores]),
+        raw_mean=mean([_scores(played, "raw_score")]),
+        last_nonnegative_mean=mean([_scores(played, "last_nonnegative_score")]),
+        success_rate=mean([_scores(played, "success")]),
+        ci95=over_variations_and_play([scores]),
+        ci95_play=over_play([scores]),
+    )
+
+
+def _scores(played: Sequence[EpisodeResult], figure: str) -> list[list[float]]:
+    """A figure of one task type's episodes, by variation; 0 for an episode that errored."""
+    by_variation: dict[int, list[float]] = {}
+    for result in sorted(played, key=lambda result: (result.variation, result.repeat)):
+        value = 0.0 if result.error else float(getattr(result, figure))
+        by_variation.setdefault(result.variation, []).append(value)
+    return list(by_variation.values())
+
+
+def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> tuple[float, ...]:
+    """The headline of each repeat alone."""
+    means = []
+    for repeat in repeats:
+        by_task: dict[str, list[EpisodeResult]] = {}
+        for result in counted:
+            if result.repeat == repeat:
+                by_task.setdefault(result.task, []).append(result)
+        means.append(mean([_scores(played, "score") for played in by_task.values()]))
+    return tuple(means)
+
+
+def interval(scores: Sequence[Sequence[float]]) -> Interval | None:
+    """95% interval of the mean over task types, given the scores of each type, of variations that were played once."""
+    return over_variations_and_play([[[score] for score in one] for one in scores])
+
+
+def name_of_episode(result: EpisodeResult) -> str:
+    """`task/variation`, and which repeat if it is not the first."""
+    return f"{result.task}/{result.variation}" + (f" repeat {result.repeat}" if result.repeat else "")
+
+
+def _effort(results: Sequence[EpisodeResult]) -> Effort:
+    return Effort(**{name: _mean(getattr(result, name) for result in results) for name in Effort.model_fields})
+
+
+def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
+    """Errors by kind, the most frequent first."""
+    by_kind: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        if result.error is not None:
+            by_kind.setdefault(result.error.kind, []).append(result)
+    return tuple(
+        ErrorKind(
+            kind=kind,
+            message=errored[0].error.message if errored[0].error else "",
+            episodes=tuple(map(name_of_episode, errored)),
+        )
+        for kind, errored in sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every) if every else 0.0
+
+
+# --- published figures -----------------------------------------------------------------------------------
+
+
+class PublishedMethod(Contract):
+    """A published agent's means over the 30 task types; None where the source gives none."""
+
+    method: str
+    model: str
+    overall: float
+    groups: dict[Group, float]
+    provenance: str
+
+
+def published_methods() -> tuple[PublishedMethod, ...]:
+    """The published agents, weakest first as listed in `published/published_overall.csv`."""
+    return tuple(
+        PublishedMethod(
+            method=row["method"],
+            model=row["model"],
+            overall=float(row["overall"]),
+            groups={group: float(row[group]) for group in GROUPS if row[group]},
+            provenance=row["provenance"],
+        )
+        for row in _rows("published_overall.csv")
+    )
+
+
+PUBLISHED_COLUMNS: dict[str, str] = {
+    "saycan": "SayCan",
+    "react": "ReAct",
+    "reflexion": "Reflexion",
+    "swiftsage_gpt4": "SwiftSage",
+}
+"""Columns of `published/published_per_task.csv` and the methods they belong to."""
+
+
+PUBLISHED_NOTES = (
+    "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
+    "give an orientation and cannot be compared line by line.",
+    "Sub-goal Distillation's own two rows are quoted second-hand.",
+)
+"""What goes with every table of them."""
+
+
+def published_tasks() -> dict[str, dict[str, float]]:
+    """Task id to the published score of each method in `PUBLISHED_COLUMNS` (by its name)."""
+    return {
+        row["task_id"]: {method: float(row[column]) for column, method in PUBLISHED_COLUMNS.items()}
+        for row in _rows("published_per_task.csv")
+    }
+
+
+class PublishedColumns(Contract):
+    """Published scores of the task types that an evaluation has played, method by method, 0 to 100."""
+
+    methods: tuple[str, ...]
+    """In the order of the columns."""
+    tasks: dict[str, dict[str, float]]
+    """By task id."""
+    groups: dict[Group, dict[str, float]]
+    """Means over the task types that were played of each group."""
+    overall: dict[str, float]
+    """Means over all that were played."""
+
+
+class EvaluationSummary(Contract):
+    """Answer of `GET /v1/evaluations/{id}/summary`: the closing table in figures."""
+
+    evaluation: str
+    summary: Summary
+    """Of the results so far."""
+    published: PublishedColumns
+    """For the same task types."""
+    methods: tuple[PublishedMethod, ...]
+    """Published means over all 30 task types."""
+    notes: tuple[str, ...]
+    """What published figures may and may not be compared for."""
+
+
+def beside_published(evaluation: str, summary: Summary) -> EvaluationSummary:
+    """A summary with the published figures that belong beside it."""
+    published = published_tasks()
+    methods = tuple(PUBLISHED_COLUMNS.values())
+
+    def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
+        return {method: _mean(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
+
+    return EvaluationSummary(
+        evaluation=evaluation,
+        summary=summary,
+        published=PublishedColumns(
+            methods=methods,
+            tasks={task.id: published[task.id] for task in summary.tasks},
+            groups={group: means([task for task in summary.tasks if task.group == group]) for group in summary.groups},
+            overall=means(summary.tasks),
+        ),
+        methods=published_methods(),
+        notes=PUBLISHED_NOTES,
+    )
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("waymark.worlds.scienceworld").joinpath("published", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

@@ -1,0 +1,1 @@
+"""From requests to batches: admission by cost, fairness, one batcher a model."""

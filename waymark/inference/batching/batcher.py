@@ -1,0 +1,456 @@
+"""Batches the requests of many callers for one generator, off the event loop.
+
+    event loop          submit: a place in the room of what may wait, or QueueFull at once
+    tokenising thread   writes and tokenises what waits, while the model runs the batch before
+    model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with that of others
+                        that is nearest to it in length and came soon after it
+
+Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
+company, at most `max_wait` seconds since it came. Scoring many candidates is done in steps, and other work goes between
+them. A batch at which the engine fails is run again one by one, so that one request fails nobody else's. Whoever goes
+away or passes a deadline gives up the place; what is not in the model by then never gets there, and scoring ends with
+the step that runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from waymark.errors import (
+    DeadlineExceeded,
+    InputTooLarge,
+    QueueFull,
+    ServiceUnavailable,
+)
+from waymark.inference import Encoded, Generation, Generator, Steps, to_the_end
+from waymark.inference.batching.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
+from waymark.inference.batching.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
+from waymark.inference.batching.queueing import (
+    Answer,
+    Group,
+    Job,
+    Loss,
+    Observer,
+    Query,
+    QueueCapacity,
+    Ticket,
+    Work,
+    prompts_of,
+    queries_of,
+)
+from waymark.inference.settling import NOT_THE_WORK, closing, settle_soon, too_late
+
+__all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "QueueCapacity", "Work"]
+
+_LAST_BATCH_SECONDS = 5.0
+"""How long `close` waits for the batch in the model."""
+_log = logging.getLogger("waymark")
+_CHOICE = 2
+"""Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
+rare length would be chosen late, and get its answer when nobody wants it any more."""
+
+
+class Batcher:
+    """Owns a generator and two threads. `submit` is called on one event loop, `start` and `close` from anywhere.
+
+    A batch has at most `max_batch` requests and, padding included, `max_batch_tokens` input tokens for all rows that
+    the model follows; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so is
+    what is submitted together and costs more than `max_cost`, as `costs` has it.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        room: QueueCapacity,
+        *,
+        max_batch: int,
+        max_batch_tokens: int,
+        max_input_tokens: int,
+        max_wait: float = 0.005,
+        costs: CostModel | None = None,
+        max_cost: float = math.inf,
+        observer: Observer | None = None,
+    ) -> None:
+        self._generator = generator
+        self._room = room
+        self._max_batch = max_batch
+        self._max_batch_tokens = max_batch_tokens
+        self._max_input_tokens = max_input_tokens
+        self._max_wait = max_wait
+        self._observer = observer or Observer()
+        self._costs = costs or CostModel()
+        self._max_cost = max_cost
+        self._light_cost = max_batch_tokens // HEAVY_PART
+        self._light_came = -math.inf
+        self._arrivals: dict[Flow, deque[Ticket]] = {}
+        self._arrival_shares, self._shares = Shares(), Shares()
+        self._jobs: dict[Flow, Job] = {}
+        """Begun and not done, one for each flow. Only the model's thread uses it."""
+        self._waiting: dict[Ticket, None] = {}
+        """All that has a place and is not in the model yet, oldest first."""
+        self._next_expiry = math.inf
+        """No deadline of what waits is earlier."""
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._tokenised = threading.Condition(self._lock)
+        self._free_since = 0.0
+        """When the model could have begun what it does now: its last batch was done, or work came."""
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._tokenise, name="tokenise", daemon=True),
+            threading.Thread(target=self._serve, name="model", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to answer. Until then work only waits."""
+        for thread in self._threads:
+            thread.start()
+
+    def check(self) -> None:
+        """Raise ServiceUnavailable if a thread has died: what it should do would be waited for without end."""
+        dead = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+        if dead and not self._closing:
+            raise ServiceUnavailable(
+                f"The thread {dead[0]!r} of a model has died.", remedy="Start the service again, and report its log."
+            )
+
+    async def submit(self, works: Sequence[Work], *, within: float | None = None, caller: str = "") -> list[Answer]:
+        """The answers to some work, admitted as a whole or not at all.
+
+        `within` is a deadline in seconds; callers share the model fairly. Raises QueueFull, DeadlineExceeded,
+        InputTooLarge, ServiceUnavailable when closing, and what writing the work or the generator raises.
+        """
+        tickets: list[Ticket] = []
+        try:
+            tickets = self._admit(works, within, caller)
+            async with asyncio.timeout(within):
+                if len(tickets) == 1:
+                    return [await tickets[0].future]
+                return list(await asyncio.gather(*(ticket.future for ticket in tickets)))
+        except QueueFull:
+            self._observer.lost("full", len(works))
+            raise
+        except ServiceUnavailable:
+            self._observer.lost("closing", len(works))
+            raise
+        except (TimeoutError, DeadlineExceeded) as error:
+            self._observer.lost("deadline", len(works))
+            raise too_late(within) from error
+        except asyncio.CancelledError:
+            self._observer.lost("gone", len(works))
+            raise
+        finally:
+            with self._lock:
+                for ticket in tickets:
+                    ticket.future.cancel()
+                    self._leave(ticket)
+
+    def close(self) -> None:
+        """Give up what waits, end the threads after the batch in the model, free the generator. Blocks; idempotent.
+
+        A model that does not come back within seconds is left behind: its thread ends with the process.
+        """
+        with self._lock:
+            self._closing = True
+            given_up = list(self._waiting)
+            for ticket in given_up:
+                self._leave(ticket)
+            self._arrived.notify()
+            self._tokenised.notify()
+        settle_soon([(ticket, closing()) for ticket in given_up])
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_LAST_BATCH_SECONDS)
+        if not any(thread.is_alive() for thread in self._threads):
+            self._generator.close()
+
+    # --- the room -------------------------------------------------------------------------------------------------
+
+    def _admit(self, works: Sequence[Work], within: float | None, caller: str) -> list[Ticket]:
+        loop = asyncio.get_running_loop()
+        expires = math.inf if within is None else time.monotonic() + within
+        costs = [self._expected(work) for work in works]
+        group = Group(sum(costs))
+        check_cost(group.cost, self._max_cost, works[0].cost_field if len(works) == 1 else "")
+        flow = Flow(caller, heavy=group.cost > self._light_cost)
+        tickets = [
+            Ticket(work, loop.create_future(), expires, cost, flow, group)
+            for work, cost in zip(works, costs, strict=True)
+        ]
+        with self._lock:
+            if self._closing:
+                raise closing()
+            self._room.enter(len(tickets), group.cost, flow)
+            if not flow.heavy:
+                self._light_came = tickets[0].admitted
+            self._waiting.update(dict.fromkeys(tickets))
+            self._next_expiry = min(self._next_expiry, expires)
+            self._arrivals.setdefault(flow, deque()).extend(tickets)
+            self._arrived.notify()
+        return tickets
+
+    def _expected(self, work: Work) -> int:
+        """What work is taken to cost before it is tokenised."""
+        return self._costs.of(work.tokens, work.n, work.candidates, work.candidate_characters // CHARACTERS_A_TOKEN)
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Give the ticket's place back, once. With the lock held."""
+        if ticket in self._waiting:
+            del self._waiting[ticket]
+            self._room.leave(ticket.cost, ticket.flow)
+
+    def _drop_expired(self) -> None:
+        """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
+        now = time.monotonic()
+        if now < self._next_expiry:
+            return
+        late = [ticket for ticket in self._waiting if ticket.expires <= now]
+        for ticket in late:
+            self._leave(ticket)
+        self._next_expiry = min((ticket.expires for ticket in self._waiting), default=math.inf)
+        settle_soon([(ticket, too_late(None)) for ticket in late])
+
+    # --- the tokenising thread ------------------------------------------------------------------------------------
+
+    def _tokenise(self) -> None:
+        while ticket := self._next_arrival():
+            started = time.monotonic()
+            try:
+                query = ticket.work.write()
+                encoded = self._encode(query, ticket.work)
+                cost = self._cost(query, encoded)
+                ticket.group.cost += cost - ticket.cost
+                check_cost(ticket.group.cost, self._max_cost, ticket.work.cost_field)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the work belongs to its caller
+                with self._lock:
+                    self._arrival_shares.charge(ticket.flow, time.monotonic() - started)
+                    self._leave(ticket)
+                settle_soon([(ticket, error)])
+                continue
+            with self._lock:
+                ticket.query, ticket.encoded = query, encoded
+                ticket.tokenise_seconds = time.monotonic() - started
+                self._arrival_shares.charge(ticket.flow, ticket.tokenise_seconds)
+                if ticket in self._waiting:
+                    self._room.resize(cost - ticket.cost, ticket.flow)
+                    ticket.cost = cost
+                    self._tokenised.notify()
+
+    def _next_arrival(self) -> Ticket | None:
+        """The oldest work that is not tokenised and still wanted, of the caller whose turn it is; None when closing."""
+        with self._lock:
+            while not self._closing:
+                self._drop_expired()
+                while self._arrivals:
+                    flow = self._arrival_shares.next(self._arrivals)
+                    tickets = self._arrivals[flow]
+                    ticket = tickets.popleft()
+                    if not tickets:
+                        del self._arrivals[flow]
+                    if ticket in self._waiting:
+                        return ticket
+                self._arrived.wait()
+        return None
+
+    def _cost(self, query: Query, encoded: Encoded) -> int:
+        """What a query costs. Candidates are tokenised for it only where it may be over the limit."""
+        texts = query.candidates or ()
+        prompt, characters = len(encoded.ids), sum(map(len, texts))
+        if not texts or self._costs.of(prompt, query.n, len(texts), characters + len(texts)) <= self._max_cost:
+            return self._costs.of(prompt, query.n, len(texts), characters // CHARACTERS_A_TOKEN + len(texts))
+        tokens = sum(len(one.ids) + one.truncated for one in self._generator.encode(texts))
+        return self._costs.of(prompt, query.n, len(texts), tokens)
+
+    def _encode(self, query: Query, work: Work) -> Encoded:
+        if len(query.prompt) > self._max_input_tokens * MOST_CHARACTERS_A_TOKEN:
+            raise InputTooLarge(
+                f"The prompt has {len(query.prompt)} characters, over the limit of {self._max_input_tokens} tokens.",
+                remedy="Send fewer turns or shorter texts.",
+                field=work.field,
+            )
+        encoded = self._generator.encode([query.prompt])[0]
+        tokens = len(encoded.ids) + encoded.truncated
+        if tokens > self._max_input_tokens:
+            raise InputTooLarge(
+                f"The prompt has {tokens} tokens, over the limit of {self._max_input_tokens}.",
+                remedy="Send fewer turns or shorter texts.",
+                field=work.field,
+            )
+        return encoded
+
+    # --- the model thread -----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while turn := self._next_turn():
+            if isinstance(turn, Job):
+                self._advance(turn)
+            elif turn[0].query is not None and turn[0].query.candidates is not None:
+                self._advance(Job(turn, self._score(turn), time.monotonic()))
+            elif error := self._run(turn):
+                self._fail(turn, error)
+        for job in self._jobs.values():
+            settle_soon([(ticket, closing()) for ticket in job.batch])
+
+    def _fail(self, batch: Sequence[Ticket], error: Exception) -> None:
+        """A batch failed: find out whose fault it was by running its requests one by one."""
+        if len(batch) == 1 or isinstance(error, NOT_THE_WORK):
+            settle_soon([(ticket, error) for ticket in batch])
+            return
+        _log.warning("A batch of %d failed, so its requests run one by one: %s", len(batch), error)
+        for ticket in batch:
+            if not ticket.future.done() and (alone := self._run([ticket])):
+                settle_soon([(ticket, alone)])
+
+    def _run(self, batch: Sequence[Ticket]) -> Exception | None:
+        """Answer a batch, or say what the engine raised at it."""
+        started = time.monotonic()
+        try:
+            query = batch[0].query
+            assert query is not None
+            if query.candidates is None:
+                generations = self._generator.generate(prompts_of(batch), n=query.n)
+            else:
+                generations = to_the_end(self._score(batch))
+            self._answer(batch, generations, started, time.monotonic() - started)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
+            return error
+        self._charge(batch, time.monotonic() - started)
+        return None
+
+    def _advance(self, job: Job) -> None:
+        """One step of scoring. It is given up once nobody waits for it."""
+        flow = job.batch[0].flow
+        self._jobs.pop(flow, None)
+        if all(ticket.future.done() for ticket in job.batch):
+            job.steps.close()
+            return
+        began = time.monotonic()
+        try:
+            next(job.steps)
+        except StopIteration as done:
+            job.seconds += time.monotonic() - began
+            try:
+                self._answer(job.batch, done.value, job.started, job.seconds, paced=not job.is_begun)
+            except Exception as error:  # noqa: BLE001 - an engine that forgets an answer has failed
+                self._fail(job.batch, error)
+            self._charge(job.batch, time.monotonic() - began)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
+            self._fail(job.batch, error)
+            return
+        job.seconds += time.monotonic() - began
+        job.is_begun = True
+        self._jobs[flow] = job
+        self._charge(job.batch, time.monotonic() - began)
+        with self._lock:
+            if all(ticket.encoded is None for ticket in self._waiting):
+                self._free_since = time.monotonic()  # nobody waited for this step
+
+    def _charge(self, batch: Sequence[Ticket], seconds: float) -> None:
+        """The model worked so long for a batch: each request is charged by what it costs."""
+        cost = sum(ticket.cost for ticket in batch) or 1
+        with self._lock:
+            for ticket in batch:
+                self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
+
+    def _next_turn(self) -> list[Ticket] | Job | None:
+        """What the model does next; waits for it. None when closing."""
+        idle = False
+        with self._lock:
+            while not self._closing:
+                self._drop_expired()
+                ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
+                if not ready and not self._jobs:
+                    idle = True
+                    self._tokenised.wait()
+                    self._free_since = time.monotonic()
+                    continue
+                flows = dict.fromkeys([ticket.flow for ticket in ready])
+                flow = self._shares.next(flows | dict.fromkeys(self._jobs))
+                if job := self._jobs.get(flow):
+                    return job
+                batch, of_class = self._company(ready, flow)
+                oldest = next(ticket for ticket in ready if ticket.flow == flow)
+                patience = 0.0 if idle or self._jobs else oldest.admitted + self._max_wait - time.monotonic()
+                if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
+                    for ticket in batch:
+                        self._leave(ticket)
+                    return batch
+                self._tokenised.wait(patience)
+        return None
+
+    def _company(self, ready: Sequence[Ticket], flow: Flow) -> tuple[list[Ticket], int]:
+        """A flow's oldest work and what of its kind and class is nearest to it in length, within the limits, by length;
+        and how much there is of its class.
+
+        Chosen among the oldest of each caller alone, so that nobody is passed over for long.
+        """
+        of_class = [ticket for ticket in ready if ticket.flow.heavy == flow.heavy]
+        oldest = next(ticket for ticket in of_class if ticket.flow == flow)
+        assert oldest.query is not None
+        kind = oldest.query.kind
+        before: Counter[Flow] = Counter()
+        ranked: list[tuple[int, Ticket]] = []
+        for ticket in of_class:
+            if ticket.query is not None and ticket.query.kind == kind:
+                ranked.append((before[ticket.flow], ticket))
+                before[ticket.flow] += 1
+        if len(before) > 1:
+            ranked.sort(key=lambda one: one[0])
+        alike = [ticket for _, ticket in ranked[: _CHOICE * self._max_batch]]
+        batch: list[Ticket] = [oldest]
+        rows, longest = oldest.rows, oldest.length
+        # Light work that comes while this batch runs waits for all of it.
+        is_beside = flow.heavy and time.monotonic() - self._light_came < RECENTLY_SECONDS
+        most_tokens = self._light_cost if is_beside else self._max_batch_tokens
+        for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
+            if ticket is oldest:
+                continue
+            rows, longest = rows + ticket.rows, max(longest, ticket.length)
+            if len(batch) == self._max_batch or rows * longest > most_tokens:
+                break
+            batch.append(ticket)
+        return sorted(batch, key=lambda one: one.length), len(of_class)
+
+    def _score(self, batch: Sequence[Ticket]) -> Steps:
+        queries = queries_of(batch)
+        choices = [query.candidates or () for query in queries]
+        return self._generator.score_in_steps(prompts_of(batch), choices, n=queries[0].n)
+
+    def _answer(
+        self,
+        batch: Sequence[Ticket],
+        generations: Sequence[Generation],
+        started: float,
+        seconds: float,
+        *,
+        paced: bool = True,
+    ) -> None:
+        """Hand the answers over. Raises ValueError where the engine forgot one. `paced`: others did not run between."""
+        answers = [
+            Answer(
+                query=query,
+                generation=generation,
+                queue_ms=(started - ticket.admitted - ticket.tokenise_seconds) * 1000,
+                tokenise_ms=ticket.tokenise_seconds * 1000,
+                model_ms=seconds * 1000,
+            )
+            for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
+        ]
+        settle_soon(list(zip(batch, answers, strict=True)))
+        if paced:
+            began, self._free_since = self._free_since, time.monotonic()
+            self._room.served(len(batch), self._free_since - began)
+        self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+
+    def _tell(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+        try:
+            self._observer.ran(answers, padded_tokens)
+        except Exception:  # noqa: BLE001 - the model's thread has others to serve
+            _log.exception("The observer of a batch failed")

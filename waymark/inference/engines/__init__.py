@@ -1,0 +1,1 @@
+"""What models run on: one module an engine."""

@@ -1,0 +1,1 @@
+"""The public APIs: native routes, OpenAI's completions, the Model Context Protocol."""

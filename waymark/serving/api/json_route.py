@@ -1,0 +1,156 @@
+"""Routes that are documented like any other and cost little: one pydantic pass in, one out.
+
+FastAPI parses a body to Python, validates that, validates the answer and encodes it again, within what it needs for
+dependencies. `JsonRoute` hands the bytes to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from
+the endpoint's signature as always. An endpoint takes the body's model and a `DeadlineMs`, has no dependencies, and
+returns a model or a list of them.
+
+A caller that hangs up cancels its endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+from fastapi import Header
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from waymark.contracts import DEADLINE_HEADER
+from waymark.serving.api.validation import InvalidBody, Validator
+from waymark.serving.limits import too_many_items
+from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
+from waymark.serving.text import printable
+
+_Deadline = Annotated[int, Field(ge=1, le=600_000)]
+DeadlineMs = Annotated[
+    _Deadline | None, Header(alias=DEADLINE_HEADER, description="Give up with 504 after this many milliseconds.")
+]
+"""The deadline of a request, in its header."""
+
+_deadlines: Final[TypeAdapter[int]] = TypeAdapter(_Deadline)
+
+
+class JsonRoute(APIRoute):
+    """A route from one JSON body to one JSON answer."""
+
+    most_items: int | None = None
+    """How many requests a body that is a list may hold."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matched."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What FastAPI would call in `handle`'s place."""
+        return self._answer
+
+    @cached_property
+    def _answer(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        hints = get_type_hints(self.endpoint, include_extras=True)
+        answers: TypeAdapter[Any] = TypeAdapter(hints.pop("return"))
+        kind = next(iter(hints.values()))
+        most_items = self.most_items if _is_list(kind) else None
+        requests = Validator(kind if most_items is None else Annotated[kind, Field(max_length=most_items)])
+
+        async def answer(request: Request) -> Response:
+            deadline_ms = _deadline(request)
+            body = _validated(requests, request, await request.body(), most_items)
+            try:
+                async with cancelled_when_gone(request):
+                    found = await self.endpoint(body, deadline_ms)
+            except ClientGone:
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
+            return Response(answers.dump_json(found), media_type="application/json")
+
+        return answer
+
+
+def _is_list(kind: Any) -> bool:
+    inner = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_origin(inner) is Sequence
+
+
+def listing_at_most(items: int) -> type[JsonRoute]:
+    """JsonRoute with a bound on bodies that are lists; over it, 413."""
+    return type("BoundedJsonRoute", (JsonRoute,), {"most_items": items})
+
+
+class ClientGone(Exception):
+    """Who asked has hung up."""
+
+
+@contextlib.asynccontextmanager
+async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
+    """Run the body of the context, whose request has been read; raise ClientGone in it when the client hangs up."""
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGone from None
+    finally:
+        watcher.cancel()
+
+
+def _validated(requests: Validator, request: Request, body: bytes, most_items: int | None) -> Any:
+    """The body as its model. Raises RequestValidationError, and HTTPException when it does not say that it is JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Browsers send other kinds across origins without asking.
+        said = printable(kind, 100) if kind else "of no stated type"
+        raise HTTPException(415, f"The body is {said}. Send `Content-Type: application/json`.")
+    try:
+        return requests.json(body)
+    except InvalidBody:
+        if most_items is not None and (count := _items(body)) > most_items:
+            raise too_many_items(count, most_items) from None
+        raise
+
+
+def _items(body: bytes) -> int:
+    """How many items a JSON text has that is a list; 0 for others."""
+    try:
+        found = from_json(body)
+    except ValueError:
+        return 0
+    return len(found) if isinstance(found, list) else 0
+
+
+def _deadline(request: Request) -> int | None:
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return None
+    try:
+        return _deadlines.validate_strings(text)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("header", DEADLINE_HEADER)} for one in error.errors(include_url=False)]
+        ) from error

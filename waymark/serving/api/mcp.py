@@ -1,0 +1,175 @@
+"""A service as a tool of other agents: the Model Context Protocol at `/mcp`, over streamable HTTP without sessions.
+
+One tool a service, `next_subgoal` or `next_action`; its schemas are those of the HTTP contracts. Each request stands
+alone, so any replica may answer it. What is wrong with a call is told to the calling model as a tool's error, in the
+words of our own errors, so that it can mend it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
+from pydantic_core import from_json
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waymark import __version__
+from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
+from waymark.errors import InputTooLarge, WaymarkError
+from waymark.serving.api.validation import InvalidBody, Validator, sentence
+from waymark.serving.decisions import Decided, action_response, subgoal_response
+from waymark.serving.model_server import ModelServer
+from waymark.serving.settings import Service
+from waymark.serving.text import printable
+
+PATH: Final = "/mcp"
+_LONGEST_NAME: Final = 1_000
+_SHORT_BODY: Final = 16_000
+"""Bytes; whatever is repeated of a shorter body is short."""
+_LONGEST_MESSAGE: Final = 2_000
+_log: Final = logging.getLogger("waymark")
+_HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+_REQUESTS: Final[dict[Service, type[DecisionRequest]]] = {"controller": SubgoalRequest, "executor": ActionRequest}
+_ANSWERS: Final[dict[Service, Callable[[Decided], Contract]]] = {
+    "controller": subgoal_response,
+    "executor": action_response,
+}
+_TOOLS: Final[dict[Service, Tool]] = {
+    "controller": Tool(
+        name="next_subgoal",
+        title="Next sub-goal",
+        description=(
+            "Names what an agent in a text world should reach next, e.g. navigate_to(kitchen) or "
+            "pick_up(thermometer). Give the task, what `look around` says now, and what is known of the episode so "
+            "far; complete_task() means that the agent believes to be done. Where `parsed` is false the model wrote no "
+            "sub-goal; `raw` quotes it. It is a small model trained on ScienceWorld: it changes nothing and costs "
+            "milliseconds. Ask again when the sub-goal has ended."
+        ),
+        input_schema=SubgoalRequest.model_json_schema(),
+        output_schema=SubgoalResponse.model_json_schema(mode="serialization"),
+        annotations=_HINTS,
+    ),
+    "executor": Tool(
+        name="next_action",
+        title="Next action",
+        description=(
+            "Picks the next action towards the state's current_subgoal in a text world, e.g. teleport to kitchen or "
+            "pick up thermometer. `action` is null exactly when the sub-goal has ended: then ask for the next one. "
+            "Where `parsed` is false the model wrote no action; `raw` quotes it. With "
+            "valid_actions the answer is one of them. It is a small model trained on ScienceWorld: it changes nothing "
+            "and costs milliseconds."
+        ),
+        input_schema=ActionRequest.model_json_schema(),
+        output_schema=ActionResponse.model_json_schema(mode="serialization"),
+        annotations=_HINTS,
+    ),
+}
+
+
+class McpEndpoint:
+    """The endpoint of one service. Host names and origins are checked in front of all routes (`hosts`)."""
+
+    def __init__(self, model_server: ModelServer) -> None:
+        service = model_server.service
+        tool, request, answer = _TOOLS[service], _REQUESTS[service], _ANSWERS[service]
+
+        requests = Validator(request)
+
+        async def tools(_: Any, __: PaginatedRequestParams | None) -> ListToolsResult:
+            return ListToolsResult(tools=[tool])
+
+        async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
+            if params.name != tool.name:
+                asked = printable(params.name, 100)
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {asked!r}; it has {tool.name}.")
+            try:
+                decided = await model_server.decide([requests.python(params.arguments or {})])
+            except InvalidBody as error:
+                return _failed(sentence(error))
+            except WaymarkError as error:
+                return _failed(printable(str(error), _LONGEST_MESSAGE))
+            except Exception as error:
+                _log.exception("a call of %s failed", tool.name)
+                raise MCPError(INTERNAL_ERROR, "The service failed at this call; its log says more.") from error
+            found = answer(decided[0])
+            return CallToolResult(
+                content=[TextContent(text=found.model_dump_json())], structured_content=found.model_dump(mode="json")
+            )
+
+        server: Server[Any] = Server(
+            f"waymark-{service}",
+            version=__version__,
+            title=f"Waymark {service}",
+            instructions=tool.description,
+            on_list_tools=tools,
+            on_call_tool=call,
+        )
+        self._requests = StreamableHTTPSessionManager(
+            server,
+            stateless=True,
+            json_response=True,
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+            max_request_body_size=model_server.limits.body_bytes,
+        )
+
+    def install(self, app: Starlette) -> None:
+        """Answer at `/mcp` of an app, while `running`. Without sessions there is no stream to GET."""
+        app.router.routes.append(Route(PATH, _ShortNames(StreamableHTTPASGIApp(self._requests)), methods=["POST"]))
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """What the app's lifespan must hold open; once."""
+        return self._requests.run()
+
+
+class _ShortNames:
+    """Refuses calls whose `id` or `method` is long: the protocol has them repeated in answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if len(body) > _SHORT_BODY:
+            with suppress(ValueError):  # the endpoint says that it is no JSON
+                _check_names(from_json(body))
+        read = False
+
+        async def replay() -> Message:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            return message
+
+        await self._app(scope, replay, send)
+
+
+def _check_names(call: Any) -> None:
+    named = call if isinstance(call, dict) else {}
+    for field in ("id", "method"):
+        if isinstance(named.get(field), str) and len(named[field]) > _LONGEST_NAME:
+            raise InputTooLarge(f"{field} is longer than {_LONGEST_NAME} characters.", field=field)
+
+
+def _failed(message: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=message)], is_error=True)

@@ -1,0 +1,167 @@
+"""Where requests meet models: admission, one batcher a model, and whether the service answers at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from waymark.contracts import DecisionRequest
+from waymark.errors import InvalidInput, ServiceUnavailable
+from waymark.inference import Remote
+from waymark.inference.batching.batcher import Answer, Batcher, Observer, QueueCapacity, Work
+from waymark.serving import limits
+from waymark.serving.decisions import Decided, Question
+from waymark.serving.middleware.callers import caller
+from waymark.serving.models import Models, ServedModel, costs_of, warm_up
+from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.telemetry import tracing
+
+
+class ModelServer:
+    """The models of one service, which it owns, and what waits for them.
+
+    `observe` gives each model's batcher, by the model's name, who is told what it does.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        models: Models,
+        settings: ServiceSettings,
+        observe: Callable[[str], Observer] = lambda _: Observer(),
+    ) -> None:
+        self.service = service
+        self.models = models
+        self.limits = limits.limits_of(settings)
+        self.room = QueueCapacity(
+            settings.max_queue,
+            settings.max_queue_tokens,
+            max_seconds=settings.max_queue_seconds,
+            always=self.limits.items,
+        )
+        self._batchers = {
+            name: Batcher(
+                model.generator,
+                self.room,
+                max_batch=settings.max_batch,
+                max_batch_tokens=settings.max_batch_tokens,
+                max_input_tokens=settings.max_input_tokens,
+                max_wait=settings.max_wait_ms / 1000,
+                costs=costs_of(model),
+                max_cost=settings.max_request_tokens,
+                observer=observe(name),
+            )
+            for name, model in models.items()
+        }
+        self.ready = False
+        """Whether new requests are answered: not before `open`, not from `drain` on."""
+        self._draining = False
+
+    def warm_up(self) -> None:
+        """Have each model answer once, then open. Blocks; in any thread. Raises what an engine does."""
+        warm_up(self.models)
+        self.open()
+
+    def open(self) -> None:
+        """Begin to answer."""
+        for batcher in self._batchers.values():
+            batcher.start()
+        self.ready = not self._draining
+
+    def drain(self) -> None:
+        """Admit nothing more; what runs and waits is answered. May be called from a signal handler."""
+        self._draining = True
+        self.ready = False
+
+    async def close(self) -> None:
+        """Give up what still waits, and free the models."""
+        self.drain()
+        await asyncio.gather(*(asyncio.to_thread(batcher.close) for batcher in self._batchers.values()))
+
+    def check_ready(self) -> None:
+        """Raise ServiceUnavailable while starting or draining."""
+        if not self.ready:
+            raise ServiceUnavailable(f"The {self.service} is starting or shutting down.", remedy="Try again.")
+
+    def check_models(self) -> None:
+        """Raise ServiceUnavailable while a model that runs elsewhere is gone, or if a thread of one has died."""
+        for batcher in self._batchers.values():
+            batcher.check()
+        for model in self.models.values():
+            if isinstance(model.generator, Remote):
+                model.generator.check()
+
+    def check(self) -> None:
+        """Raise ServiceUnavailable or QueueFull at a request that cannot be answered, before it is even read."""
+        self.check_ready()
+        for batcher in self._batchers.values():
+            batcher.check()
+        self.room.check(caller())
+
+    def model(self, name: str) -> ServedModel:
+        """The model of that name. Raises InvalidInput that names those that are loaded."""
+        if name not in self.models:
+            raise InvalidInput(
+                f"No model {name!r} is loaded.", remedy=f"Loaded: {', '.join(self.models)}.", field="model"
+            )
+        return self.models[name]
+
+    async def ask(self, name: str, works: Sequence[Work], *, deadline_ms: int | None = None) -> list[Answer]:
+        """What one model says. Raises what `Batcher.submit` does."""
+        self.check_ready()
+        within = None if deadline_ms is None else deadline_ms / 1000
+        answers = await self._batchers[name].submit(works, within=within, caller=caller())
+        first = answers[0]
+        tracing.note(queue_ms=first.queue_ms, tokenise_ms=first.tokenise_ms, model_ms=first.model_ms)
+        return answers
+
+    async def decide(
+        self, requests: Sequence[DecisionRequest], *, listed: bool = False, deadline_ms: int | None = None
+    ) -> list[Decided]:
+        """The decisions for some requests, all or none. Raises InvalidInput that names the field.
+
+        The nearest of the deadlines holds for all. `listed` requests are named in errors by their number.
+        """
+        self.check_ready()
+        limits.check_items(len(requests), self.limits)
+        questions = [self._question(request, f"{number}." if listed else "") for number, request in enumerate(requests)]
+        deadlines = [deadline_ms, *(request.deadline_ms for request in requests)]
+        nearest = min((each for each in deadlines if each is not None), default=None)
+        answers = await self._answers(questions, deadline_ms=nearest)
+        return [question.read(answer) for question, answer in zip(questions, answers, strict=True)]
+
+    async def _answers(self, questions: Sequence[Question], *, deadline_ms: int | None) -> list[Answer]:
+        """Each model answers its part of the work; when one cannot, the others' parts are given up."""
+        names = [question.model.info.model for question in questions]
+        if len(set(names)) == 1:
+            return await self.ask(names[0], [question.work for question in questions], deadline_ms=deadline_ms)
+        answers: dict[int, Answer] = {}
+
+        async def ask(name: str) -> None:
+            places = [place for place, each in enumerate(names) if each == name]
+            found = await self.ask(name, [questions[place].work for place in places], deadline_ms=deadline_ms)
+            answers.update(zip(places, found, strict=True))
+
+        asking = [asyncio.ensure_future(ask(name)) for name in dict.fromkeys(names)]
+        try:
+            await asyncio.gather(*asking)
+        finally:
+            for each in asking:
+                each.cancel()
+        return [answers[place] for place in range(len(questions))]
+
+    def _question(self, request: DecisionRequest, path: str) -> Question:
+        try:
+            limits.check(request, self.limits)
+            return Question(self._choose(request), request, path)
+        except InvalidInput as error:
+            error.field = f"{path}{error.field}"
+            raise
+
+    def _choose(self, request: DecisionRequest) -> ServedModel:
+        """The model that a request names; `first` stands in for the controller's default before the first turn."""
+        state = request.state
+        begins = not state.turns and state.current_subgoal is None
+        if request.model == "default" and begins and "first" in self.models:
+            return self.models["first"]
+        return self.model(request.model)

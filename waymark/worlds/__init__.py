@@ -1,0 +1,1 @@
+"""Text environments, each a plug-in behind `waymark.worlds.base`."""

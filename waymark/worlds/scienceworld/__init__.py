@@ -1,0 +1,1 @@
+"""ScienceWorld: thirty types of science tasks (Wang et al., EMNLP 2022)."""

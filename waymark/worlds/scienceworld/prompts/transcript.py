@@ -1,0 +1,92 @@
+"""The `transcript` prompt format: for decoder-only models, whose engines keep what prompts have in common.
+
+A prompt is an episode's record, so that its beginning stays the same from step to step, and then what changes at
+every step, what decides last. Worded as `waymark.worlds.scienceworld.prompts.wording` says:
+
+    beginning           task, then every turn, `action : answer`
+    executor            actions since the sub-goal was given, room, inventory, sub-goal
+    flat                rooms seen, readings, room, inventory, score
+    controller, first   rooms seen, readings, room, inventory, score, sub-goals given so far
+
+Turns that do not fit go, the oldest first and eight at once: the beginning then stays as it is for some eight steps.
+What an answer depends on stays in sight among the readings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from waymark.agent.state import actions_only, room_of
+from waymark.contracts import AgentState, Role, Turn
+from waymark.worlds.scienceworld.prompts.bounds import within_bounds
+from waymark.worlds.scienceworld.prompts.wording import (
+    HISTORY,
+    READING_WORDS,
+    Decisions,
+    actions,
+    join,
+    readings,
+    scene,
+    seen,
+    shortened,
+    since,
+    subgoals,
+    task,
+    words_of_subgoal,
+)
+
+_TURNS_SINCE = 8
+_TURNS_AT_ONCE = 8
+"""How many turns go together."""
+_TURN_WORDS = 240
+"""Of all turns together."""
+_SCENE_WORDS = 240
+"""Of room and inventory: what comes after them must not be cut."""
+_WORDS = 460
+"""Of a whole prompt: with names that are spelt in several pieces, below the 512 tokens that models read."""
+
+
+@dataclass(frozen=True)
+class _Transcript(Decisions):
+    name: str = "transcript"
+    history_turns: int = HISTORY
+
+    def render(self, role: Role, state: AgentState) -> str:
+        state = within_bounds(actions_only(state))
+        end = _ending(role, state)
+        room = min(_TURN_WORDS, _WORDS - _count(join([task(state), *end])))
+        return join([task(state), *_turns(state, room), *end])
+
+
+TRANSCRIPT = _Transcript()
+
+
+def _ending(role: Role, state: AgentState) -> list[str]:
+    """What is new at each step."""
+    here = " ".join(join(scene(state)).split()[:_SCENE_WORDS])
+    if role == "executor":
+        return [actions("did", since(state), _TURNS_SINCE), here, words_of_subgoal(state.current_subgoal or "")]
+    gave = subgoals(state) if role != "flat" else ""
+    return [seen(state), readings(state), here, f"score {state.score}", gave]
+
+
+def _turns(state: AgentState, room: int) -> list[str]:
+    """As many turns as have room (in words), without the oldest. Which go does not depend on how many were sent."""
+    oldest = state.step - 1 - len(state.turns)
+    first = max(0, len(state.turns) - HISTORY)
+    first += -(oldest + first) % _TURNS_AT_ONCE
+    turns = [_turn(turn) for turn in state.turns[first:]]
+    while turns and _count(" | ".join(turns)) > room:
+        turns = turns[_TURNS_AT_ONCE:]
+    return turns
+
+
+def _turn(turn: Turn) -> str:
+    """An action and its answer. What was looked at stands at the end of the prompt, as it is now."""
+    looked = room_of(turn.observation) is not None or turn.observation.startswith("In your inventory")
+    answer = "" if looked else shortened(turn.observation, READING_WORDS)
+    return f"{turn.acted.lower()} : {answer}".strip()
+
+
+def _count(text: str) -> int:
+    return len(text.split())

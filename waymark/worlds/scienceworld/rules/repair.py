@@ -1,0 +1,174 @@
+"""What to do instead of an action that the environment does not know: pure choices, no model and no environment.
+
+First the executor's own alternatives, if one of them is valid; else a shortlist of valid actions for the executor
+to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
+similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
+because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
+more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). Nor
+does a repair choose a box: what is put into the wrong one ends it as well.
+
+`most_similar` is the published rule, with none of that suspicion: for the published loop alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+
+from waymark.agent.state import OTHER_AGES
+from waymark.caching import ByteCache
+from waymark.errors import UnparsableAction
+from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.rules.risk import BOX
+
+SHORTLIST = 64
+"""The executor re-reads its prompt for every candidate, so there are few."""
+
+NOT_AGAIN = 3
+"""The published rule does not choose what was done in the last so many actions."""
+_ROOMS = (
+    "hallway",
+    "greenhouse",
+    "green house",
+    "kitchen",
+    "bathroom",
+    "outside",
+    "workshop",
+    "art studio",
+    "foundry",
+    "bedroom",
+    "living room",
+)
+_FOCUS_WORDS = frozenset(("focus", "on", "in", "to"))
+_NO_LETTER = re.compile(r"[^A-Za-z0-9 ]+")
+_SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
+_CACHE_BYTES = 4_000_000
+"""Of each of two caches: some 10,000 actions."""
+_FOCUS, _USE = "FOCUS", "USE"
+_UNTELLING = frozenset(
+    ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
+)
+
+
+def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
+    """The first alternative of the proposal's verb that is valid, as the environment writes it.
+
+    `examine x` equals `look at x`.
+    """
+    proposed = _reading(proposal)
+    known = {
+        _reading(action): action
+        for action in valid
+        if _reading(action).verb == proposed.verb and _stakes_the_same(proposal, action)
+    }
+    return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
+
+
+def leaves_out(action: str, meant: str) -> bool:
+    """Whether an action of the verb that is meant does not name all that is meant."""
+    return _reading(action).verb == _reading(meant).verb and not _words(meant) <= _words(action)
+
+
+def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
+    """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
+
+    Alike is the same verb on a thing that shares a word with the proposed one, then more shared words, then fewer other
+    ones: the same with something else altogether is another intention.
+    """
+    proposed, words = _reading(proposal), _words(proposal)
+    ranked = []
+    for action in valid:
+        reading = _reading(action)
+        if reading.verb != proposed.verb or not _alike(proposed, reading):
+            continue
+        if not _stakes_the_same(proposal, action):
+            continue
+        shared, other = words & _words(action), words ^ _words(action)
+        ranked.append(((len(shared), -len(other)), action))
+    ranked.sort(key=lambda entry: entry[0], reverse=True)
+    return [action for _, action in ranked[:limit]]
+
+
+def most_similar(
+    proposed: Sequence[str], valid: Sequence[str], recent: Sequence[str], look: str, inventory: str
+) -> str | None:
+    """The published replacement for an action that the environment does not know.
+
+    `proposed` are the executor's beams, best first. The first of them that is a candidate is taken; else the candidate
+    that shares most words with the best beam, the shortest of several; None where none shares a word.
+
+    Candidates are the valid actions and the doors of all rooms, without the `recent` actions, actions on doors other
+    than to open them, the focus on oneself, air or a room, and the focus on what is neither seen nor carried.
+    """
+    seen = f"{look} {inventory.lower()}"
+    barred = {f"focus on {thing}" for thing in ("agent", "air", *_ROOMS)}.union(recent)
+    doors = (f"open door to {room}" for room in _ROOMS)
+    candidates = {
+        action
+        for action in (*valid, *doors)
+        if action not in barred
+        and ("door" not in action or "open" in action)
+        and (not action.startswith("focus on") or all(word in seen for word in set(action.split()) - _FOCUS_WORDS))
+    }
+    for action in proposed:
+        if (named := action.replace("green house", "greenhouse").strip()) in candidates:
+            return named
+    words = set(proposed[0].split(" "))
+    ranked = sorted(candidates, key=lambda action: (-len(words.intersection(action.split(" "))), len(action), action))
+    if not ranked or words.isdisjoint(ranked[0].split(" ")):
+        return None
+    return _NO_LETTER.sub("", ranked[0])
+
+
+def _read(text: str) -> actions.Action:
+    """The action that a text stands for, in lower case; equal for texts that the simulator reads alike."""
+    try:
+        action = actions.parse(text.lower())
+    except UnparsableAction:
+        return actions.Action("", (text.lower(),))
+    return actions.Action(_SAME_TO_SIMULATOR.get(action.verb, action.verb), action.args)
+
+
+_reading = ByteCache(_read, _CACHE_BYTES, lambda action: sum(map(sys.getsizeof, (action.verb, *action.args))))
+
+
+def _stakes_the_same(proposal: str, action: str) -> bool:
+    """Whether an action answers a task's question as the proposal does, or as little: see
+    `waymark.worlds.scienceworld.rules.risk`."""
+    if not set(BOX.findall(action.lower())) <= set(BOX.findall(proposal.lower())):
+        return False
+    return _reading(action).verb != _FOCUS or _same_thing(proposal, action)
+
+
+def _same_thing(proposal: str, action: str) -> bool:
+    """Whether an action names the proposed thing: its words, then more of them, or just one before.
+
+    A cherry tree is no cherry.
+    """
+    words, offered = _words(proposal), _words(action)
+    if (offered - words).intersection(OTHER_AGES):
+        return False
+    begins = " ".join(_reading(action).args).startswith(" ".join(_reading(proposal).args))
+    return words <= offered and (begins or len(offered - words) <= 1)
+
+
+def _alike(proposed: actions.Action, offered: actions.Action) -> bool:
+    """Whether what is acted on shares a telling word with what was proposed.
+
+    That is the first object; of an instrument, what it is used on.
+    """
+    place = -1 if proposed.verb == _USE else 0
+    return not (proposed.args and offered.args) or bool(_telling(proposed.args[place]) & _telling(offered.args[place]))
+
+
+def _telling(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", text)) - _UNTELLING
+
+
+def _told(text: str) -> frozenset[str]:
+    """The words of an action's objects that tell something."""
+    return _telling(" ".join(_reading(text).args))
+
+
+_words = ByteCache(_told, _CACHE_BYTES, lambda words: sys.getsizeof(words) + sum(map(sys.getsizeof, words)))

@@ -1,0 +1,1 @@
+"""A small fixed world for tests and trials, without Java."""
