@@ -42,14 +42,15 @@ from benchmarks.machine import Machine, describe, figures
 from waymark.cli.local_stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
-from waymark.evaluation.protocols import PROTOCOLS, episodes
+from waymark.evaluation.protocols import episodes, limits_of
 from waymark.process import children, cpu_seconds, simulators_at_once
+from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.tasks import TASKS, TaskType
 
 if TYPE_CHECKING:  # it needs torch, which the other comparison does not
     from benchmarks.published import PublishedLoop
 
-LIMITS = PROTOCOLS["seed"].limits_of(AgentConfig())
+LIMITS = limits_of(PROTOCOLS["seed"], AgentConfig())
 PUBLISHED_TARGET, WORKERS_TARGET = 10.0, 1.7
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "scienceworld")
 OURS = "waymark evaluate"

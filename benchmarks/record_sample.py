@@ -30,11 +30,11 @@ from waymark.cli.local_stack import Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import WaymarkError
-from waymark.evaluation.protocols import PROTOCOLS
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.loadtest import states
 from waymark.loadtest.states import RecordedState, SampleOrigin
 from waymark.process import simulators_at_once
+from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.tasks import TASKS
 
 KEPT = {"controller": 3, "executor": 5}

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from training.files import reading
 from training.trajectories import PathKey, Trajectory
 from waymark.errors import InvalidInput
-from waymark.worlds.scienceworld.subgoals import COMPLETE, PathStep, Segment, annotate
+from waymark.worlds.base import COMPLETE, PathStep, Segment
+from waymark.worlds.scienceworld.subgoals import annotate
 from waymark.worlds.scienceworld.tasks import find_task
 
 

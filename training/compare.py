@@ -15,7 +15,7 @@ from rich.table import Table
 
 from training.annotate import Annotation
 from training.trajectories import PathKey
-from waymark.worlds.scienceworld.subgoals import Segment
+from waymark.worlds.base import Segment
 from waymark.worlds.scienceworld.tasks import TASKS
 
 _VERBS_SHOWN = 12

@@ -14,8 +14,8 @@ from training.datasets import ControllerExamples, Example, Sampling, check_split
 from training.gold import PUBLISHED_SEED
 from training.trajectories import PathKey, Trajectory, read_table
 from waymark.contracts import Role
+from waymark.worlds.base import Split
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.tasks import Split
 
 
 @dataclass(frozen=True)

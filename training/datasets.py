@@ -33,8 +33,7 @@ from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
-from waymark.worlds.base import SOLVED, PromptFormat
-from waymark.worlds.scienceworld.subgoals import Segment
+from waymark.worlds.base import SOLVED, PromptFormat, Segment
 from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
 
 MANIFEST = "manifest.json"

@@ -26,9 +26,8 @@ from training.trajectories import PathKey, Trajectory
 from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import InvalidInput
-from waymark.worlds.base import PromptFormat
+from waymark.worlds.base import COMPLETE, PromptFormat
 from waymark.worlds.scienceworld.prompts.seed import SEED, Seed
-from waymark.worlds.scienceworld.subgoals import COMPLETE
 
 END_OBSERVATION = "the current subgoal is done."
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
-from services.env_runner.environments import EnvironmentName
 from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.clients.chat import Endpoint
 from waymark.process import simulators_at_once
 from waymark.serving.settings import ListenSettings
+from waymark.worlds.registry import DEFAULT_WORLD, WorldName
 
 
 def _greedy() -> dict[str, JsonValue]:
@@ -41,7 +41,7 @@ class Settings(ListenSettings):
     executor_url: str = "http://127.0.0.1:8002"
     runs: Path = Path("runs")
     """Where the app writes a folder for each evaluation."""
-    environment: EnvironmentName = "scienceworld"
+    environment: WorldName = DEFAULT_WORLD
     slots: int = Field(default_factory=simulators_at_once, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
     metrics_port: int = Field(0, ge=0, le=65_535)

@@ -19,7 +19,8 @@ from services.env_runner.settings import Settings
 from tests.samples import result
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult
-from waymark.evaluation.scores import PUBLISHED_COLUMNS, beside_published, published_methods, published_tasks, summarise
+from waymark.evaluation.scores import beside_published, published_methods, summarise
+from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio
 
@@ -133,8 +134,8 @@ def played() -> list[EpisodeResult]:
 
 def test_published_figures_stand_beside_the_task_types_that_were_played() -> None:
     found = beside_published("one", summarise(played()))
-    published = published_tasks()
-    assert found.published.methods == tuple(PUBLISHED_COLUMNS.values())
+    published = get_world("scienceworld").published.tasks
+    assert found.published.methods == tuple(get_world("scienceworld").published.columns)
     assert found.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
     for method in found.published.methods:
         short = (published["4-1"][method] + published["4-2"][method]) / 2

@@ -2,7 +2,8 @@ import pytest
 
 from waymark.contracts import AgentConfig, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import PROTOCOLS, episodes
+from waymark.evaluation.protocols import episodes, limits_of
+from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.tasks import TASKS
 
 FLAT = AgentConfig(subgoals="none")
@@ -39,16 +40,16 @@ def test_ids_follow_from_the_request_and_differ_with_it() -> None:
 
 def test_turns_are_capped_at_twice_the_moves() -> None:
     for protocol in PROTOCOLS.values():
-        limits = protocol.limits_of(AgentConfig())
+        limits = limits_of(protocol, AgentConfig())
         assert limits.turns == 2 * limits.moves
 
 
 def test_in_seed_a_flat_agent_gives_up_on_repetition_and_others_on_patience() -> None:
-    limits = PROTOCOLS["seed"].limits_of(AgentConfig())
+    limits = limits_of(PROTOCOLS["seed"], AgentConfig())
     assert (limits.patience, limits.repetition) == (50, None)
-    limits = PROTOCOLS["seed"].limits_of(FLAT)
+    limits = limits_of(PROTOCOLS["seed"], FLAT)
     assert (limits.patience, limits.repetition) == (None, 10)
-    assert PROTOCOLS["quick"].limits_of(FLAT).repetition is None
+    assert limits_of(PROTOCOLS["quick"], FLAT).repetition is None
 
 
 def test_tasks_variations_and_limits_of_ones_own_replace_the_protocols() -> None:

@@ -53,9 +53,9 @@ def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
 
 def test_a_detour_is_a_segment_of_its_own() -> None:
     steps = [
-        PathStep("teleport to hallway", "", detour=True),
+        PathStep("teleport to hallway", "", perturbation=True),
         PathStep("teleport to kitchen", ""),
-        PathStep("wait1", "", detour=True),
+        PathStep("wait1", "", perturbation=True),
     ]
     found = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
     assert found == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]

@@ -23,8 +23,8 @@ from rapidfuzz.distance import Indel
 
 from training.llm.prompts import Named
 from waymark.errors import UnparsableAction
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.actions import Action, parse
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 Owner = tuple[int, str]
 """A sub-goal and a number that tells it from others of the same name."""

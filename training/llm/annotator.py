@@ -28,7 +28,7 @@ from training.llm.prompts import Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Answer, Message, as_json
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
-from waymark.worlds.scienceworld.subgoals import Segment
+from waymark.worlds.base import Segment
 
 REPAIRS: Final = 2
 """How often the model is asked again about actions that it left out."""

@@ -17,8 +17,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from waymark.clients.chat import Message
+from waymark.worlds.base import COMPLETE
 from waymark.worlds.scienceworld.actions import GRAMMAR, Row
-from waymark.worlds.scienceworld.subgoals import COMPLETE
 
 
 class Named(BaseModel):

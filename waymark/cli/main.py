@@ -40,6 +40,7 @@ from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import evaluation_json, summarise
 from waymark.inference.load import Engine
 from waymark.loadtest.command import app as loadtest_app
+from waymark.worlds.registry import WorldName
 
 SOME_ERRORED, BAD_INPUT, CANNOT_START, DIED, INTERRUPTED = 1, 2, 3, 4, 130
 _EXIT_CODES = (
@@ -60,10 +61,9 @@ _app.add_typer(loadtest_app, name="loadtest")
 _out = Console()
 _err = Console(stderr=True)
 
-EnvironmentName = Literal["scienceworld", "scripted"]
 _EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
 _EnvironmentOption = Annotated[
-    EnvironmentName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
+    WorldName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
 ]
 _SlotsOption = Annotated[
     int | None, typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes at once; default: 3 to 2 cores.")
@@ -192,7 +192,7 @@ def resume(
         if url is None:
             for run in runs:
                 RunFolder(run).check()  # a damaged one is told before anything starts
-            began = RunFolder(runs[0]).played_with(get_args(Engine), get_args(EnvironmentName))
+            began = RunFolder(runs[0]).played_with(get_args(Engine), get_args(WorldName))
             options = replace(options, engine=began[0], environment=began[1])
         names = [run.absolute().name for run in runs]
         _play_to_the_end(played, partial(_resume, names, errored), options, url, json=json)

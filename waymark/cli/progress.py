@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from waymark.contracts import CheckpointMismatch, EpisodeResult
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 
 class LiveProgress:
@@ -28,6 +28,7 @@ class LiveProgress:
             disable=not console.is_terminal,
             transient=True,
         )
+        self._world = get_world(DEFAULT_WORLD)
         self._task = self._bar.add_task("", total=None, scores="")
         self._scores: dict[str, list[int]] = {}
         self._episodes = 0
@@ -61,7 +62,7 @@ class LiveProgress:
         scores = self._scores.setdefault(agent, [])
         scores.append(result.score)
         done = sum(map(len, self._scores.values()))
-        task = find_task(result.task)
+        task = self._world.find_task(result.task)
         outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
         who = f"{agent}: " if agent else ""
         again = f", repeat {result.repeat}" if result.repeat else ""

@@ -26,7 +26,8 @@ from waymark.contracts import AgentConfig, Contract, EpisodeResult, EvaluationRe
 from waymark.errors import InvalidInput
 from waymark.evaluation.intervals import mean, over_play, over_variations_and_play
 from waymark.evaluation.scores import Effort, Summary, summarise
-from waymark.worlds.scienceworld.tasks import TASKS
+from waymark.worlds.base import World
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 _Key = tuple[str, int, int]
 """Task id, variation and repeat."""
@@ -81,6 +82,8 @@ class Difference(Contract):
 class Comparison(Contract):
     """Agents on the same variations; the first is what the others are compared with."""
 
+    world: str = DEFAULT_WORLD
+    """What all of them play in."""
     task_types: int
     variations: int
     """All types together."""
@@ -105,16 +108,25 @@ def compare(runs: Sequence[Run]) -> Comparison:
             remedy="Play the same tasks and variations: waymark evaluate takes several agents in one command.",
             field="runs",
         )
+    worlds = {run.versions.environment.partition(" ")[0] for run in runs if run.versions}
+    if len(worlds) > 1:
+        raise InvalidInput(
+            f"These runs are of several worlds: {', '.join(sorted(worlds))}.",
+            remedy="Compare runs of one world.",
+            field="runs",
+        )
+    world = get_world(min(worlds, default=DEFAULT_WORLD))
     names = _names(runs)
     common = [[one[key] for key in sorted(shared)] for one in played]
-    summaries = [summarise(results) for results in common]
+    summaries = [summarise(results, world) for results in common]
     return Comparison(
+        world=world.name,
         task_types=len({task for task, _, _ in shared}),
         variations=len({(task, variation) for task, variation, _ in shared}),
         repeats=max(summary.repeats for summary in summaries),
         agents=tuple(map(_agent, names, runs, summaries)),
         differences=tuple(
-            _difference(names[0], common[0], *other) for other in zip(names[1:], common[1:], strict=True)
+            _difference(world, names[0], common[0], *other) for other in zip(names[1:], common[1:], strict=True)
         ),
         notes=tuple(_notes(runs, names, played, shared)),
     )
@@ -136,12 +148,14 @@ def _agent(name: str, run: Run, summary: Summary) -> AgentScore:
     )
 
 
-def _difference(baseline: str, theirs: Sequence[EpisodeResult], name: str, ours: Sequence[EpisodeResult]) -> Difference:
+def _difference(
+    world: World, baseline: str, theirs: Sequence[EpisodeResult], name: str, ours: Sequence[EpisodeResult]
+) -> Difference:
     by_task: dict[str, dict[int, list[float]]] = {}
     for our, their in zip(ours, theirs, strict=True):
         by_variation = by_task.setdefault(our.task, {})
         by_variation.setdefault(our.variation, []).append(our.score - their.score)
-    differences = [list(by_task[task.id].values()) for task in TASKS if task.id in by_task]
+    differences = [list(by_task[task.id].values()) for task in world.tasks if task.id in by_task]
     every = [mean([[plays]]) for of_task in differences for plays in of_task]
     return Difference(
         agent=name,

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.worlds.scienceworld.simplifications import check_simplifications
-from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType, check_variation, find_task
+from waymark.worlds.base import Protocol, TaskType, World
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 TURNS_PER_MOVE = 2
 """Ended sub-goals and free actions are turns but no moves, so every protocol caps turns too."""
@@ -29,61 +28,45 @@ _LATER_FIELDS = ("policy", "beams", "repair_by")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """A named choice of variations and limits."""
-
-    name: str
-    split: Split
-    variations: int | None
-    """The first this many variations of each task's split; None: all of them."""
-    moves: int
-    """Simulator moves of an episode."""
-    patience: int | None
-    """Turns without a change of score before giving up; a flat agent gives up on repetition instead."""
-    description: str
-
-    def variations_of(self, task: TaskType) -> tuple[int, ...]:
-        """The variations of a task that this protocol plays."""
-        return tuple(task.split(self.split)[: self.variations])
-
-    def limits_of(self, agent: AgentConfig) -> Limits:
-        """When an episode of that agent ends without being solved."""
-        flat = agent.subgoals == "none"
-        gives_up = self.patience is not None
-        return Limits(
-            moves=self.moves,
-            turns=TURNS_PER_MOVE * self.moves,
-            patience=None if flat else self.patience,
-            repetition=FLAT_REPETITION if flat and gives_up else None,
-        )
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("quick", "test", 1, 100, None, "First test variation of each task, 100 moves"),
-        Protocol("dev", "dev", 5, 100, None, "First 5 dev variations of each task, 100 moves; for choosing models"),
-        Protocol("seed", "test", 10, 100, 50, "First 10 test variations of each task, 100 moves, as published"),
-        Protocol("swiftsage", "test", 10, 300, None, "First 10 test variations of each task, 300 moves"),
-        Protocol("full", "test", None, 100, None, "All 1,819 test variations, 100 moves"),
+def limits_of(protocol: Protocol, agent: AgentConfig) -> Limits:
+    """When an episode of that agent ends without being solved."""
+    flat = agent.subgoals == "none"
+    gives_up = protocol.patience is not None
+    return Limits(
+        moves=protocol.moves,
+        turns=TURNS_PER_MOVE * protocol.moves,
+        patience=None if flat else protocol.patience,
+        repetition=FLAT_REPETITION if flat and gives_up else None,
     )
-}
 
 
-def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec]:
-    """Every episode of an evaluation: every variation once, then every variation again for each further repeat.
+def protocol_of(request: EvaluationRequest, world: World) -> Protocol:
+    """The protocol that a request names. Raises InvalidInput (field `protocol`) that lists the world's."""
+    if request.protocol not in world.protocols:
+        raise InvalidInput(
+            f"{world.title} has no protocol {request.protocol!r}.",
+            remedy=f"Protocols are {', '.join(world.protocols)}.",
+            field="protocol",
+        )
+    return world.protocols[request.protocol]
+
+
+def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None = None) -> list[EpisodeSpec]:
+    """Every episode of an evaluation in a world (default: ScienceWorld).
+
+    Every variation comes once, then every variation again for each further repeat.
 
     Within a repeat all tasks' first variations come before their second ones, which keeps the results so far balanced
     over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`,
     `simplifications`).
     """
-    protocol = PROTOCOLS[request.protocol]
-    tasks = _tasks(request)
-    check_simplifications(request.simplifications, tasks)
-    limits = request.limits or protocol.limits_of(request.agent)
+    world = world or get_world(DEFAULT_WORLD)
+    protocol = protocol_of(request, world)
+    tasks = _tasks(request, world)
+    world.check_options(request.simplifications, tasks)
+    limits = request.limits or limits_of(protocol, request.agent)
     ranked = [
-        (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, protocol, task))
+        (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, world, task))
     ]
     ranked.sort(key=lambda entry: entry[0])
     if len(ranked) * request.repeats > MOST_EPISODES:
@@ -97,24 +80,25 @@ def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec
     return [_repeated(spec, repeat) for repeat in range(request.repeats) for spec in first]
 
 
-def _tasks(request: EvaluationRequest) -> tuple[TaskType, ...]:
+def _tasks(request: EvaluationRequest, world: World) -> tuple[TaskType, ...]:
     if request.tasks is None:
-        return TASKS
+        return world.tasks
     if not request.tasks:
-        raise InvalidInput("No task is named.", remedy="Name one, or leave `tasks` out for all 30.", field="tasks")
-    return _distinct(find_task(name) for name in request.tasks)
+        remedy = f"Name one, or leave `tasks` out for all {len(world.tasks)}."
+        raise InvalidInput("No task is named.", remedy=remedy, field="tasks")
+    return _distinct(world.find_task(name) for name in request.tasks)
 
 
-def _variations(request: EvaluationRequest, protocol: Protocol, task: TaskType) -> tuple[int, ...]:
+def _variations(request: EvaluationRequest, world: World, task: TaskType) -> tuple[int, ...]:
     if request.variations is None:
-        return protocol.variations_of(task)
+        return protocol_of(request, world).variations_of(task)
     if not request.variations:
         raise InvalidInput(
             "No variation is named.",
             remedy="Name one, or leave `variations` out for those of the protocol.",
             field="variations",
         )
-    return _distinct(check_variation(task, variation) for variation in request.variations)
+    return _distinct(world.check_variation(task, variation) for variation in request.variations)
 
 
 def _episode(

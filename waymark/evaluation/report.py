@@ -18,17 +18,14 @@ from rich.text import Text
 from waymark.agent.presets import name_of
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.evaluation.comparison import Comparison
-from waymark.evaluation.protocols import PROTOCOLS
 from waymark.evaluation.scores import (
-    PUBLISHED_COLUMNS,
-    PUBLISHED_NOTES,
     Effort,
     Summary,
     TaskScore,
     published_methods,
-    published_tasks,
 )
-from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
+from waymark.worlds.base import World
+from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 _NONE = "–"
 _NOT_AVAILABLE = "n/a"
@@ -52,11 +49,12 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
     """Everything that a person wants to know at the end of an evaluation."""
     if not summary.tasks:
         return Lines(Text("No episode was finished.", style="bold"), *_errors(summary))
+    world = get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
     return Lines(
-        _TaskTable(summary, request),
-        Padding(_headline(summary, request, versions), (1, 1)),
-        _methods(summary),
-        Padding(_footnotes(summary, request), (0, 1)),
+        _TaskTable(summary, request, world),
+        Padding(_headline(summary, request, versions, world), (1, 1)),
+        *([_methods(summary, world)] if world.published.agents else []),
+        Padding(_footnotes(summary, request, world), (0, 1)),
         *_errors(summary),
     )
 
@@ -67,22 +65,23 @@ class _TaskTable:
     On a narrow console published columns go, the oldest first, so that nothing of our own is cut.
     """
 
-    def __init__(self, summary: Summary, request: EvaluationRequest) -> None:
+    def __init__(self, summary: Summary, request: EvaluationRequest, world: World) -> None:
         self._summary = summary
-        self._title = f"ScienceWorld, protocol {request.protocol}"
+        self._world = world
+        self._title = f"{world.title}, protocol {request.protocol}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's hook: it alone knows the width."""
         room = options.max_width - _ROOM_FOR_OURS
         methods: list[str] = []
-        for method in reversed(PUBLISHED_COLUMNS.values()):
+        for method in reversed(self._world.published.columns):
             room -= len(method) + 2
             if room >= 0:
                 methods.insert(0, method)
         yield self._table(methods)
 
     def _table(self, methods: list[str]) -> Table:
-        tasks, published = self._summary.tasks, published_tasks()
+        tasks, published = self._summary.tasks, self._world.published.tasks
         table = Table("Task", "Name", box=box.SIMPLE_HEAD, title=self._title, title_justify="left")
         table.columns[0].no_wrap = True
         for name in ("n", "Score", "Solved"):
@@ -101,7 +100,7 @@ class _TaskTable:
                 style=style,
             )
 
-        for group in GROUPS:
+        for group in self._world.groups:
             members = [task for task in tasks if task.group == group]
             for task in members:
                 add(task.id, task.name, [task])
@@ -112,7 +111,7 @@ class _TaskTable:
         return table
 
 
-def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None) -> Text:
+def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None, world: World) -> Text:
     """The score in a sentence, what it was made of, and what made it."""
     interval = _range(summary.ci95) if summary.ci95 else "n/a, too few variations"
     text = Text()
@@ -138,7 +137,7 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     )
     agent = request.agent
     text.append(
-        f"{PROTOCOLS[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
+        f"{world.protocols[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
     )
     text.append(f" Agent: {name_of(agent)}; sub-goals: {agent.subgoals}")
     text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
@@ -153,21 +152,21 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     return text
 
 
-def _methods(summary: Summary) -> Table:
+def _methods(summary: Summary, world: World) -> Table:
     """This run's means beside the published ones."""
     table = Table(box=box.SIMPLE_HEAD, title="Beside published agents", title_justify="left")
     table.add_column("Method")
     table.add_column("Model")
-    for name in ("Overall", *(group.capitalize() for group in GROUPS)):
+    for name in ("Overall", *(group.capitalize() for group in world.groups)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("From", justify="right", style="dim")
-    sources = _sources()
-    for method in published_methods():
+    sources = _sources(world)
+    for method in published_methods(world):
         table.add_row(
             method.method,
             method.model,
             _points(method.overall),
-            *(_points(method.groups.get(group)) for group in GROUPS),
+            *(_points(method.groups.get(group)) for group in world.groups),
             Text(f"[{sources.index(method.provenance) + 1}]"),
         )
     table.add_section()
@@ -175,24 +174,26 @@ def _methods(summary: Summary) -> Table:
         "Waymark",
         "this run",
         _points(summary.mean),
-        *(_points(summary.groups.get(group)) for group in GROUPS),
+        *(_points(summary.groups.get(group)) for group in world.groups),
         "here",
         style="bold",
     )
     return table
 
 
-def _sources() -> list[str]:
+def _sources(world: World) -> list[str]:
     """Where the published figures come from, each once; their places are the table's footnotes."""
-    return list(dict.fromkeys(method.provenance for method in published_methods()))
+    return list(dict.fromkeys(method.provenance for method in published_methods(world)))
 
 
-def _footnotes(summary: Summary, request: EvaluationRequest) -> Text:
+def _footnotes(summary: Summary, request: EvaluationRequest, world: World) -> Text:
     """What the figures may and may not be compared for."""
-    notes = [f"[{number}] {source}." for number, source in enumerate(_sources(), start=1)]
-    chosen = "" if len(summary.tasks) == len(TASKS) else f", {len(summary.tasks)} of {len(TASKS)} task types"
+    notes = [f"[{number}] {source}." for number, source in enumerate(_sources(world), start=1)]
+    chosen = (
+        "" if len(summary.tasks) == len(world.tasks) else f", {len(summary.tasks)} of {len(world.tasks)} task types"
+    )
     ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
-    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(PUBLISHED_NOTES)]), style="dim")
+    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(world.published.notes)]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:
@@ -275,7 +276,7 @@ def _effort_of(comparison: Comparison) -> Table:
 
 def _tasks_of(comparison: Comparison) -> Table:
     table = _figures("By task", ("Task", "Name"), tuple(agent.name for agent in comparison.agents))
-    for task in TASKS:
+    for task in get_world(comparison.world).tasks:
         means = [agent.tasks.get(task.id) for agent in comparison.agents]
         if means[0] is not None:
             table.add_row(task.id, Text(task.name, no_wrap=True, overflow="ellipsis"), *map(_points, means))

@@ -7,14 +7,13 @@ A score is max(0, raw score), an episode that errored counts 0, and a cancelled 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any, Final
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
-from waymark.worlds.scienceworld.tasks import GROUPS, TASKS, Group, TaskType
+from waymark.worlds.base import TaskType, World
+from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 RANDOMNESS: Final = (
     "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
@@ -33,7 +32,8 @@ class TaskScore(Contract):
 
     id: str
     name: str
-    group: Group
+    group: str
+    """One of the world's groups."""
     episodes: int
     mean: float
     raw_mean: float
@@ -93,17 +93,18 @@ class Summary(Contract):
     last_nonnegative_mean: float
     success_rate: float
     """Mean over task types, 0 to 1."""
-    groups: dict[Group, float]
+    groups: dict[str, float]
     """Mean over the task types of each group that was played."""
     tasks: tuple[TaskScore, ...]
     effort: Effort
     errors: tuple[ErrorKind, ...]
 
 
-def summarise(results: Iterable[EpisodeResult]) -> Summary:
-    """Add up results; their trajectories are not needed. Without any, all means are 0."""
+def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> Summary:
+    """Add up results of a world (default: ScienceWorld); trajectories are not needed. Without any, all means are 0."""
+    world = world or get_world(DEFAULT_WORLD)
     counted = [result for result in results if result.stopped != "cancelled"]
-    by_task = {task: [result for result in counted if result.task == task.id] for task in TASKS}
+    by_task = {task: [result for result in counted if result.task == task.id] for task in world.tasks}
     tasks = tuple(_task_score(task, played) for task, played in by_task.items() if played)
     scores = [_scores(played, "score") for played in by_task.values() if played]
     repeats = sorted({result.repeat for result in counted})
@@ -120,7 +121,7 @@ def summarise(results: Iterable[EpisodeResult]) -> Summary:
         success_rate=_mean(task.success_rate for task in tasks),
         groups={
             group: _mean(task.mean for task in tasks if task.group == group)
-            for group in GROUPS
+            for group in world.groups
             if any(task.group == group for task in tasks)
         },
         tasks=tasks,
@@ -133,8 +134,9 @@ def evaluation_json(
     evaluation: str, request: EvaluationRequest, versions: Versions | None, results: Sequence[EpisodeResult]
 ) -> dict[str, Any]:
     """The document that `waymark evaluate --json` prints; plain JSON types, episodes in task order."""
-    summary = summarise(results)
-    order = {task.id: rank for rank, task in enumerate(TASKS)}
+    world = get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
+    summary = summarise(results, world)
+    order = {task.id: rank for rank, task in enumerate(world.tasks)}
     return {
         "evaluation": evaluation,
         "protocol": request.protocol,
@@ -263,47 +265,23 @@ class PublishedMethod(Contract):
     method: str
     model: str
     overall: float
-    groups: dict[Group, float]
+    groups: dict[str, float]
     provenance: str
 
 
-def published_methods() -> tuple[PublishedMethod, ...]:
-    """The published agents, weakest first as listed in `published/published_overall.csv`."""
+def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]:
+    """The agents published for a world (default: ScienceWorld), weakest first as listed."""
+    agents = (world or get_world(DEFAULT_WORLD)).published.agents
     return tuple(
         PublishedMethod(
-            method=row["method"],
-            model=row["model"],
-            overall=float(row["overall"]),
-            groups={group: float(row[group]) for group in GROUPS if row[group]},
-            provenance=row["provenance"],
+            method=agent.method,
+            model=agent.model,
+            overall=agent.overall,
+            groups=dict(agent.groups),
+            provenance=agent.provenance,
         )
-        for row in _rows("published_overall.csv")
+        for agent in agents
     )
-
-
-PUBLISHED_COLUMNS: dict[str, str] = {
-    "saycan": "SayCan",
-    "react": "ReAct",
-    "reflexion": "Reflexion",
-    "swiftsage_gpt4": "SwiftSage",
-}
-"""Columns of `published/published_per_task.csv` and the methods they belong to."""
-
-
-PUBLISHED_NOTES = (
-    "The published agents were evaluated under protocols of their own, not under this run's, so their figures "
-    "give an orientation and cannot be compared line by line.",
-    "Sub-goal Distillation's own two rows are quoted second-hand.",
-)
-"""What goes with every table of them."""
-
-
-def published_tasks() -> dict[str, dict[str, float]]:
-    """Task id to the published score of each method in `PUBLISHED_COLUMNS` (by its name)."""
-    return {
-        row["task_id"]: {method: float(row[column]) for column, method in PUBLISHED_COLUMNS.items()}
-        for row in _rows("published_per_task.csv")
-    }
 
 
 class PublishedColumns(Contract):
@@ -313,7 +291,7 @@ class PublishedColumns(Contract):
     """In the order of the columns."""
     tasks: dict[str, dict[str, float]]
     """By task id."""
-    groups: dict[Group, dict[str, float]]
+    groups: dict[str, dict[str, float]]
     """Means over the task types that were played of each group."""
     overall: dict[str, float]
     """Means over all that were played."""
@@ -333,10 +311,10 @@ class EvaluationSummary(Contract):
     """What published figures may and may not be compared for."""
 
 
-def beside_published(evaluation: str, summary: Summary) -> EvaluationSummary:
-    """A summary with the published figures that belong beside it."""
-    published = published_tasks()
-    methods = tuple(PUBLISHED_COLUMNS.values())
+def beside_published(evaluation: str, summary: Summary, world: World | None = None) -> EvaluationSummary:
+    """A summary with the figures that were published for its world (default: ScienceWorld)."""
+    scores = (world or get_world(DEFAULT_WORLD)).published
+    published, methods = scores.tasks, tuple(scores.columns)
 
     def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
         return {method: _mean(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
@@ -346,15 +324,10 @@ def beside_published(evaluation: str, summary: Summary) -> EvaluationSummary:
         summary=summary,
         published=PublishedColumns(
             methods=methods,
-            tasks={task.id: published[task.id] for task in summary.tasks},
+            tasks={task.id: dict(published[task.id]) for task in summary.tasks if task.id in published},
             groups={group: means([task for task in summary.tasks if task.group == group]) for group in summary.groups},
             overall=means(summary.tasks),
         ),
-        methods=published_methods(),
-        notes=PUBLISHED_NOTES,
+        methods=published_methods(world),
+        notes=tuple(scores.notes),
     )
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = files("waymark.worlds.scienceworld").joinpath("published", name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))

@@ -1,18 +1,62 @@
-"""The environment port: what an episode needs of a text environment, and nothing more.
+"""The interface of a text world: all that the method, serving, evaluation and training need to know of one.
 
-`ScienceWorldSlot` (in `scienceworld.py`, the only import of that package) is the real one;
-`ScriptedEnvironment` plays a small fixed world for tests and for trying the API without Java.
+A world provides its tasks and splits, an environment, an action grammar, a reading of scenes, a sub-goal annotator,
+prompt formats, rules of play, protocols and published scores. It knows nothing of agents, services or queues.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+from typing import Protocol as Interface
 
 from waymark.contracts import AgentState, Opening, Role
+from waymark.errors import InvalidInput
 
+Split = Literal["train", "dev", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 SOLVED: Final = 100
-"""The score of a solved episode."""
+"""The score of a solved episode, in every world: environments scale their scores to points of 100."""
+
+
+# --- tasks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """One type of task with its variations, numbered from 0: first those of train, then dev, then test."""
+
+    id: str
+    """As published, e.g. `1-1`; letters, digits, `-`."""
+    name: str
+    """As the environment calls it, e.g. `boil`."""
+    group: str
+    """One of the world's groups."""
+    train: int
+    """Number of training variations; `dev` and `test` likewise."""
+    dev: int
+    test: int
+
+    @property
+    def variations(self) -> int:
+        """How many variations there are; valid numbers are 0 to this minus one."""
+        return self.train + self.dev + self.test
+
+    def split(self, split: Split) -> range:
+        """The variations of one split."""
+        starts = {"train": 0, "dev": self.train, "test": self.train + self.dev}
+        sizes = {"train": self.train, "dev": self.dev, "test": self.test}
+        return range(starts[split], starts[split] + sizes[split])
+
+    def split_of(self, variation: int) -> Split:
+        """Which split a variation belongs to."""
+        return next(split for split in SPLITS if variation in self.split(split))
+
+
+# --- environment -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +69,29 @@ class Step:
     score: int
     """Raw score after the action, -100 to 100."""
     moves: int
-    """Simulator moves since the episode began; an action may count 0, 1, 2 or 11 of them."""
+    """Moves since the episode began, as the environment counts them."""
     completed: bool
-    """The simulator says that the task is over, solved or failed."""
+    """The environment says that the task is over, solved or failed."""
     known: bool
     """False when the environment did not understand the action; nothing happened then."""
     ambiguous: bool = False
     """The environment asked which of several readings was meant, and reading 0 was taken."""
 
 
-class Environment(Protocol):
+class Environment(Interface):
     """A text environment that plays one episode at a time.
 
     Methods raise EnvironmentFault when the simulator hangs, dies or refuses, or reports an error as text, which never
-    becomes an observation; the object must then be closed and replaced.
+    becomes an observation; the object must then be closed and replaced. `options` are the world's own, as
+    `World.check_options` reads them. `reset` and `gold_path` raise InvalidInput for a task, a variation or options that
+    the world does not have.
     """
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
-        """Begin an episode. `task_id` as in `waymark.worlds.scienceworld.tasks`; `simplifications` as in
-        `waymark.worlds.scienceworld.simplifications`.
-
-        Raises InvalidInput for a task, variation or simplification that there is not.
-        """
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
+        """Begin an episode."""
         ...
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         """The actions of the environment's own solution. Slow; ends the episode under way: call `reset` next."""
         ...
 
@@ -58,7 +100,7 @@ class Environment(Protocol):
         ...
 
     def valid_actions(self) -> list[str]:
-        """Every action that the environment would accept now, `reset task` excluded. Slow: a few steps' time."""
+        """Every action that the environment would accept now."""
         ...
 
     def close(self) -> None:
@@ -66,15 +108,53 @@ class Environment(Protocol):
         ...
 
 
+# --- actions, scenes, sub-goals --------------------------------------------------------------------------
+
+
+class Grammar(Interface):
+    """The environment's actions in functional form, e.g. `pick up thermometer` and `PICK(thermometer)`."""
+
+    def formal(self, action: str) -> str:
+        """An environment's action in functional form. Raises UnparsableAction."""
+        ...
+
+    def plain(self, formal: str) -> str:
+        """The inverse of `formal`. Raises UnparsableAction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One step of an oracle path: an action and the environment's answer."""
+
+    action: str
+    observation: str
+    perturbation: bool = False
+    """Put in on purpose, off the way to the goal; always a segment of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One sub-goal and the half-open range of steps that reach it."""
+
+    subgoal: str
+    start: int
+    stop: int
+
+
+COMPLETE: Final = "complete_task()"
+"""The sub-goal after the last one: the agent believes that it is done."""
+
+
 # --- prompts ---------------------------------------------------------------------------------------------
 
 
-class PromptFormat(Protocol):
-    """One way of writing states and decisions."""
+class PromptFormat(Interface):
+    """One way of writing states and decisions as text. A checkpoint's card names one."""
 
     @property
     def name(self) -> str:
-        """What cards call it."""
+        """What cards call it; unique over all worlds."""
         ...
 
     @property
@@ -91,8 +171,141 @@ class PromptFormat(Protocol):
         ...
 
     def parse(self, role: Role, text: str) -> str | None:
-        """The decision that a text stands for: the inverse of `target`.
-
-        Raises UnparsableAction when the text stands for none.
-        """
+        """The decision that a text stands for: the inverse of `target`. Raises UnparsableAction."""
         ...
+
+
+# --- protocols and published scores ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named choice of variations and limits."""
+
+    name: str
+    split: Split
+    variations: int | None
+    """The first this many variations of each task's split; None: all of them."""
+    moves: int
+    """Moves of an episode; the limit is passed when moves > this."""
+    patience: int | None
+    """Turns without a change of score before giving up; None: never."""
+    description: str
+    """One sentence for help texts and reports."""
+
+    def variations_of(self, task: TaskType) -> tuple[int, ...]:
+        """The variations of a task that this protocol plays."""
+        return tuple(task.split(self.split)[: self.variations])
+
+
+@dataclass(frozen=True)
+class PublishedAgent:
+    """A published agent's mean scores, in points of 100."""
+
+    method: str
+    model: str
+    overall: float
+    groups: Mapping[str, float]
+    provenance: str
+    """Who reported it, where."""
+
+
+@dataclass(frozen=True)
+class PublishedScores:
+    """What others have published for a world, and what it may be compared for."""
+
+    agents: Sequence[PublishedAgent] = ()
+    tasks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Scores by task id and method; empty where the sources give none."""
+    columns: Sequence[str] = ()
+    """The methods that `tasks` holds, in the order of reports."""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentLimits:
+    """What one environment may take."""
+
+    memory_mb: float = 2_000
+    """An environment that holds more is ended."""
+    timeout: float = 60.0
+    """Seconds that one call may take before the environment is taken for hung and ended."""
+    cache: Path | None = None
+    """A folder where environments keep what makes the next ones faster; None: they keep nothing."""
+
+
+# --- the world -------------------------------------------------------------------------------------------
+
+
+class World(ABC):
+    """One text world. Subclasses are stateless; `open` makes the environment that holds state."""
+
+    name: ClassVar[str]
+    """As `--world` takes it, e.g. `scienceworld`."""
+    title: ClassVar[str]
+    """As reports print it, e.g. `ScienceWorld`."""
+    tasks: ClassVar[tuple[TaskType, ...]]
+    groups: ClassVar[tuple[str, ...]]
+    """In the order of reports."""
+    protocols: ClassVar[Mapping[str, Protocol]]
+    """By name; the first is the default."""
+    formats: ClassVar[tuple[PromptFormat, ...]]
+    default_options: ClassVar[str] = ""
+    waiting_action: ClassVar[str | None] = None
+    """What an agent does that believes it is done; None: its episode ends there."""
+    published: ClassVar[PublishedScores] = PublishedScores()
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The environment with its version, e.g. `scienceworld 1.2.3`; recorded in every result."""
+
+    @property
+    @abstractmethod
+    def grammar(self) -> Grammar:
+        """How actions are written."""
+
+    @abstractmethod
+    def open(self, limits: EnvironmentLimits) -> Environment:
+        """Start an environment. Raises EnvironmentFault with the remedy where it cannot run here."""
+
+    @abstractmethod
+    def check_options(self, options: str, tasks: Sequence[TaskType]) -> None:
+        """Raise InvalidInput (field `options`) that lists what is allowed, unless these tasks can be played so."""
+
+    def check_runnable(self) -> None:  # noqa: B027 - a world that runs everywhere has nothing to check
+        """Raise EnvironmentFault, with the remedy, where the world cannot run on this machine. Starts nothing."""
+
+    @abstractmethod
+    def room_of(self, look: str) -> str | None:
+        """The room that a look describes, as prompts say it; None where it names none."""
+
+    @abstractmethod
+    def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:
+        """Split an oracle path into sub-goals, by rules alone. The segments cover every step, in order."""
+
+    def find_task(self, name: str) -> TaskType:
+        """The task type with that id or name. Raises InvalidInput (field `tasks`) that lists the ids."""
+        wanted = name.strip()
+        for task in self.tasks:
+            if wanted in (task.id, task.name):
+                return task
+        raise InvalidInput(
+            f"Unknown task {name!r} of {self.title}.",
+            remedy=f"Use an id or its name; ids are {', '.join(task.id for task in self.tasks)}.",
+            field="tasks",
+        )
+
+    def check_variation(self, task: TaskType, variation: int) -> int:
+        """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
+        if not 0 <= variation < task.variations:
+            raise InvalidInput(
+                f"Variation {variation} of task {task.id} is out of range.",
+                remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
+                f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
+                field="variations",
+            )
+        return variation
+
+
+WorldFactory = Callable[[], World]

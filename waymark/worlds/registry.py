@@ -1,16 +1,51 @@
-"""The worlds that there are, by name. A world is imported when it is asked for."""
+"""The worlds that there are, by name. A world is imported when it is asked for: the only place that imports one."""
 
 from __future__ import annotations
 
-from waymark.errors import CheckpointError
-from waymark.worlds.base import PromptFormat
+from functools import cache
+from importlib import import_module
+from typing import Final, Literal
+
+from waymark.errors import CheckpointError, InvalidInput
+from waymark.worlds.base import PromptFormat, World
+
+WorldName = Literal["scienceworld", "scripted"]
+_MODULES: Final[dict[str, str]] = {
+    "scienceworld": "waymark.worlds.scienceworld.world",
+    "scripted": "waymark.worlds.scripted.world",
+}
+DEFAULT_WORLD: Final[WorldName] = "scienceworld"
+WORLD_NAMES: Final = tuple(_MODULES)
+
+
+_worlds: dict[str, World] = {}
+"""Those that were asked for."""
+
+
+def get_world(name: str) -> World:
+    """The world of that name. Raises InvalidInput (field `world`) that lists those there are."""
+    if name not in _MODULES:
+        raise InvalidInput(
+            f"Unknown world {name[:100]!r}.", remedy=f"Worlds are {', '.join(WORLD_NAMES)}.", field="world"
+        )
+    if name not in _worlds:
+        _worlds[name] = import_module(_MODULES[name]).WORLD
+    return _worlds[name]
+
+
+def world_of(environment: str) -> World:
+    """The world that a result names with its version, e.g. `scienceworld 1.2.3`. Raises InvalidInput."""
+    return get_world(environment.partition(" ")[0])
+
+
+@cache
+def _formats() -> dict[str, PromptFormat]:
+    return {one.name: one for name in WORLD_NAMES for one in get_world(name).formats}
 
 
 def get_format(name: str) -> PromptFormat:
-    """The prompt format of that name. Raises CheckpointError that lists the known ones."""
-    from waymark.worlds.scienceworld.prompts import FORMATS
-
-    formats = {one.name: one for one in FORMATS}
+    """The prompt format of that name, of whatever world. Raises CheckpointError that lists the known ones."""
+    formats = _formats()
     if name not in formats:
         raise CheckpointError(
             f"Unknown prompt format {name!r}.",

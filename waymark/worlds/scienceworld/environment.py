@@ -189,14 +189,14 @@ class ScienceWorldSlot:
                 jvm.late = watchdog.reason is not None
             raise jvm.not_started(str(error).rstrip(".")) from error
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         """Load a task; 0.1 to 3 s. Raises EnvironmentFault, and InvalidInput for what the simulator does not have."""
-        self._load(task_id, variation, simplifications, gold_path=False)
+        self._load(task_id, variation, options, gold_path=False)
         return self._call(self._opening)
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         """The simulator's own solution. Leaves the episode in an undefined state: call `reset` next."""
-        self._load(task_id, variation, simplifications, gold_path=True)
+        self._load(task_id, variation, options, gold_path=True)
         return [str(action) for action in self._call(self._server.getGoldActionSequence)]
 
     def step(self, action: str) -> Step:
@@ -258,10 +258,10 @@ class ScienceWorldSlot:
             self._cache.close(whole=writes and self._process.returncode == 0)
         self._folder.cleanup()
 
-    def _load(self, task_id: str, variation: int, simplifications: str, *, gold_path: bool) -> None:
+    def _load(self, task_id: str, variation: int, options: str, *, gold_path: bool) -> None:
         task = find_task(task_id)
         check_variation(task, variation)
-        labels = for_simulator(simplifications, task)
+        labels = for_simulator(options, task)
         problem = self._call(lambda: self._server.load(task.name, variation, labels, gold_path))
         if problem:
             raise EnvironmentFault(

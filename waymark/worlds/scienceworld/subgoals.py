@@ -18,27 +18,7 @@ from itertools import takewhile
 
 from waymark.agent.state import OTHER_AGES, OTHER_THINGS, holds, room_of
 from waymark.contracts import AgentState
-
-COMPLETE = "complete_task()"
-
-
-@dataclass(frozen=True)
-class PathStep:
-    """What the annotator sees of one step."""
-
-    action: str
-    observation: str
-    detour: bool = False
-    """Thrown in on purpose; a segment of its own."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A sub-goal and the half-open range of steps that reach it."""
-
-    subgoal: str
-    start: int
-    stop: int
+from waymark.worlds.base import COMPLETE, PathStep, Segment
 
 
 @dataclass(frozen=True)
@@ -61,6 +41,18 @@ class _Path:
         return count
 
 
+__all__ = [
+    "COMPLETE",
+    "PathStep",
+    "Segment",
+    "annotate",
+    "canonical_action",
+    "in_sight",
+    "is_over",
+    "is_reached",
+    "most_actions",
+]
+
 _HEATERS = ("stove", "blast furnace", "oven")
 _STAGES = "life stages of the "
 _LONGEST_WAIT = 5
@@ -74,7 +66,8 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
     at = 0
     while at < len(steps):
         stop = next(
-            (index for index in range(at + 1, len(steps)) if steps[at].detour or steps[index].detour), len(steps)
+            (index for index in range(at + 1, len(steps)) if steps[at].perturbation or steps[index].perturbation),
+            len(steps),
         )
         path = _Path(task, steps[:stop], at)
         subgoal, length = next(found for rule in _RULES if (found := rule(path)))

@@ -8,43 +8,12 @@ short < 20 actions, medium 20 to 50, long >= 50.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from waymark.errors import InvalidInput
+from waymark.worlds.base import SPLITS, Split, TaskType
 
-Split = Literal["train", "dev", "test"]
-Group = Literal["short", "medium", "long"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-GROUPS: tuple[Group, ...] = ("short", "medium", "long")
-
-
-@dataclass(frozen=True)
-class TaskType:
-    """One task type: `id` as published (`1-1`), `name` as the simulator calls it (`boil`)."""
-
-    id: str
-    name: str
-    group: Group
-    train: int
-    dev: int
-    test: int
-
-    @property
-    def variations(self) -> int:
-        """How many variations there are; valid numbers are 0 to this minus one."""
-        return self.train + self.dev + self.test
-
-    def split(self, split: Split) -> range:
-        """The variations of one split."""
-        starts = {"train": 0, "dev": self.train, "test": self.train + self.dev}
-        sizes = {"train": self.train, "dev": self.dev, "test": self.test}
-        return range(starts[split], starts[split] + sizes[split])
-
-    def split_of(self, variation: int) -> Split:
-        """Which split a variation belongs to."""
-        return next(split for split in SPLITS if variation in self.split(split))
-
+GROUPS: Final = ("short", "medium", "long")
 
 TASKS: tuple[TaskType, ...] = (
     TaskType("1-1", "boil", "long", 14, 7, 9),
@@ -78,6 +47,7 @@ TASKS: tuple[TaskType, ...] = (
     TaskType("10-1", "mendelian-genetics-known-plant", "long", 60, 30, 30),
     TaskType("10-2", "mendelian-genetics-unknown-plant", "long", 240, 120, 120),
 )
+__all__ = ["GROUPS", "SPLITS", "TASKS", "Split", "TaskType", "check_variation", "find_task"]
 _BY_NAME = {key: task for task in TASKS for key in (task.id, task.name)}
 
 

@@ -52,14 +52,14 @@ class ScriptedEnvironment:
     def __init__(self) -> None:
         self._begin()
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         """Begin the episode again, the same for every task and variation.
 
         Raises InvalidInput for what ScienceWorld does not have: a task, a variation or a simplification.
         """
         task = find_task(task_id)
         check_variation(task, variation)
-        check_simplifications(simplifications, [task])
+        check_simplifications(options, [task])
         return self._begin()
 
     def _begin(self) -> Opening:
@@ -69,9 +69,9 @@ class ScriptedEnvironment:
         self._score = self._moves = 0
         return Opening(task=TASK, look=self._look(), inventory=self._inventory())
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         """The shortest solution. Raises InvalidInput as `reset` does."""
-        self.reset(task_id, variation, simplifications)
+        self.reset(task_id, variation, options)
         return list(SOLUTION)
 
     def step(self, action: str) -> Step:

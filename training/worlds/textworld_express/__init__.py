@@ -1,0 +1,1 @@
+"""TextWorldExpress: paths to learn from."""
