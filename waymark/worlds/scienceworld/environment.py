@@ -17,7 +17,6 @@ import logging
 import os
 import random
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,9 +30,8 @@ from scienceworld.constants import JAR_PATH
 
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
-from waymark.process import resident_mb
 from waymark.worlds.base import Step
-from waymark.worlds.java import START_SECONDS, Jvm, find_java
+from waymark.worlds.java import START_SECONDS, Jvm, Watchdog, find_java
 from waymark.worlds.scienceworld.java_cache import JavaCache
 from waymark.worlds.scienceworld.simplifications import for_simulator
 from waymark.worlds.scienceworld.tasks import check_variation, find_task
@@ -72,7 +70,6 @@ _COMPILER = tuple(
 compiler takes most of a simulator's CPU in its first thousand steps."""
 START_PAUSES = (0.5, 1.0, 2.0)
 """Seconds between the tries to start a JVM, give or take a half."""
-_WATCH_SECONDS = 0.25
 _ENOUGH_STEPS = 200
 """After fewer steps a JVM knows too little of the simulator to write it down for others."""
 _WRITING_SECONDS = 60.0
@@ -167,13 +164,13 @@ class ScienceWorldSlot:
                 remedy="Set TMPDIR to a folder that can be written to and has room.",
             ) from error
         jvm: Jvm | None = None
-        watchdog: _Watchdog | None = None
+        watchdog: Watchdog | None = None
         try:
             options = [heap, "-XX:+UseParallelGC", *_COMPILER, *cache_options, *self._options]
             jvm = Jvm(java, options, jars, self._folder.name, start_seconds=self._start_seconds)
             self._jvm, self._process = jvm, jvm.process
             self._gateway = JavaGateway(gateway_parameters=GatewayParameters(port=jvm.port, auth_token=jvm.secret))
-            self._watchdog = _Watchdog(self._process.pid, self._timeout, self._memory_mb, self._kill)
+            self._watchdog = Watchdog(self._process.pid, self._timeout, self._memory_mb, self._kill)
             watchdog = self._watchdog
             watchdog.expect_answer(self._start_seconds)
             self._set_up()
@@ -360,44 +357,3 @@ def _refuse_error_texts(*texts: str) -> None:
                 f"ScienceWorld answered with an error text: {text.strip()[:_QUOTED]}",
                 remedy="The episode is retried in a fresh simulator; report it if it happens again.",
             )
-
-
-class _Watchdog:
-    """One thread a slot that ends a JVM which does not answer in time or grows too large.
-
-    A timer a call would cost a tenth of a step.
-    """
-
-    def __init__(self, pid: int, timeout: float, memory_mb: float, end: Callable[[], None]) -> None:
-        self.reason: str | None = None
-        """Why it ended the JVM, if it did."""
-        self._pid = pid
-        self._timeout = timeout
-        self._memory_mb = memory_mb
-        self._end = end
-        self._due: float | None = None
-        self._closed = threading.Event()
-        threading.Thread(target=self._watch, name="slot-watchdog", daemon=True).start()
-
-    def expect_answer(self, seconds: float | None = None) -> None:
-        """A call begins, which may take `seconds`, by default the slot's own limit."""
-        self._due = time.monotonic() + (self._timeout if seconds is None else seconds)
-
-    def answered(self) -> None:
-        """It is over."""
-        self._due = None
-
-    def close(self) -> None:
-        """Watch no longer."""
-        self._closed.set()
-
-    def _watch(self) -> None:
-        while not self._closed.wait(min(_WATCH_SECONDS, self._timeout / 4)):
-            due = self._due
-            if due is not None and time.monotonic() > due:
-                self.reason = f"did not answer within {self._timeout:g} s and was ended"
-            elif (resident_mb(self._pid) or 0) > self._memory_mb:
-                self.reason = f"grew past {self._memory_mb:g} MB and was ended"
-            if self.reason:
-                self._end()
-                return

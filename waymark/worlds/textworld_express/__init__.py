@@ -1,0 +1,1 @@
+"""TextWorldExpress: eight text games with seeds, gold paths and valid actions."""
