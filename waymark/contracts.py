@@ -349,19 +349,24 @@ class Limits(Contract):
 class EvaluationRequest(Contract):
     """`POST /v1/evaluations`: a protocol, or tasks and variations of one's own."""
 
-    protocol: Literal["quick", "dev", "seed", "swiftsage", "full"] = "quick"
-    """Which variations are played, and when an episode ends, unless the fields below say otherwise."""
+    world: Name | None = None
+    """Which world is played, e.g. `scienceworld`; null: the one that the env-runner plays, which is the only one it
+    accepts."""
+    protocol: Name = "quick"
+    """Which variations are played, and when an episode ends, unless the fields below say otherwise. In ScienceWorld one
+    of `quick`, `dev`, `seed`, `swiftsage`, `full`."""
     tasks: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
-    """Task ids or names; null: all 30."""
+    """Task ids or names; null: all of the world's."""
     variations: Annotated[tuple[Variation, ...], Field(max_length=2_000, fail_fast=True)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
     """Who plays."""
     limits: Limits | None = None
     """Null: those of the protocol."""
-    simplifications: Annotated[str, StringConstraints(max_length=200)] = "easy"
-    """Labels of the simulator between commas: `noElectricalAction`, `openContainers`, `openDoors`,
-    `selfWateringFlowerPots`, `teleportAction`; `easy` stands for all but `openContainers`. Empty: none."""
+    options: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Of the world, which checks them; null: its default, in ScienceWorld `easy`."""
+    simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """The old name of `options`, which counts where that is null."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Drives sampling and random sub-goals; the simulator takes no seed."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1

@@ -44,7 +44,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.protocols import check_world, episodes, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import EvaluationSummary, beside_published, summarise
 from waymark.health import RunnerHealth
@@ -54,6 +54,7 @@ from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.middleware.json_bounds import FEW_VALUES
 from waymark.serving.telemetry import metrics, observe
+from waymark.worlds.registry import world_of
 
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""
@@ -207,9 +208,11 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
 
 def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, list[EpisodeSpec]]:
     """A new evaluation and its episodes. Raises InvalidInput."""
+    world = world_of(versions.environment)
+    check_world(request, world)
     now = datetime.now(UTC)
-    name = f"{now:%Y%m%d-%H%M%S}-{request.protocol}-{secrets.token_hex(3)}"
-    specs = episodes(name, request)
+    name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
+    specs = episodes(name, request, world)
     created = now.isoformat(timespec="milliseconds")
     return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs
 
@@ -271,8 +274,10 @@ def _add_reading(app: FastAPI, store: JobStore, publisher: ResultPublisher) -> N
         Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
         """
         results = store.results(evaluation_id)
-        check_results(evaluation_id, store.evaluation(evaluation_id).versions, results)
-        return beside_published(evaluation_id, summarise(results))
+        versions = store.evaluation(evaluation_id).versions
+        check_results(evaluation_id, versions, results)
+        world = world_of(versions.environment)
+        return beside_published(evaluation_id, summarise(results, world), world)
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:

@@ -29,6 +29,7 @@ from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolde
 from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
 from waymark.health import StorageHealth
 from waymark.serving.background import utc_now
+from waymark.worlds.registry import world_of
 
 _PROBE_SECONDS = 10.0
 """How often the folder of all runs is tested."""
@@ -366,7 +367,7 @@ class ResultKeeper:
         """
         evaluation = self.lost(evaluation_id)
         if evaluation is not None:
-            specs = episodes(evaluation.id, evaluation.request)
+            specs = episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
             folder = self._begin_folder(evaluation)
             self._store.restore(evaluation, specs, _of(evaluation, {spec.id for spec in specs}, folder))
 

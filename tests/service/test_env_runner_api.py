@@ -23,7 +23,7 @@ from tests.samples import VERSIONS, evaluation, result
 from waymark.cli.local_stack import EmbeddedRedis
 from waymark.clients.services import ControllerClient, EvaluationClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, MadeBy, TurnRecord
-from waymark.errors import JobStoreUnavailable, ServiceRejected
+from waymark.errors import JobStoreUnavailable, ServiceError, ServiceRejected
 from waymark.evaluation.export import MEDIA_TYPES, encode
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
@@ -207,8 +207,8 @@ async def test_a_flat_agent_needs_no_controller(http: httpx.AsyncClient) -> None
         ({"protocol": "full", "simplifications": "x" * 400_000}, "simplifications", "200"),
         ({"tasks": ["4-2"] * 101}, "tasks", "100"),
         ({"tasks": ["x" * 101]}, "tasks.0", "100"),
-        ({"tasks": [0] * 100_000}, "tasks.0", "string"),
-        ({"variations": [[]] * 100_000}, "variations.0", "integer"),
+        ({"tasks": [0] * 1_000}, "tasks.0", "string"),
+        ({"variations": [[]] * 1_000}, "variations.0", "integer"),
         ({"variations": [0] * 2_001}, "variations", "2000"),
         ({"variations": [-1]}, "variations.0", "greater than or equal to 0"),
         ({"agent": {"executor_model": "x" * 101}}, "agent.executor_model", "100"),
@@ -417,7 +417,8 @@ async def test_an_edited_folder_is_refused_and_no_other_suffers(
             lines.write_text(lines.read_text().replace('"seconds":0.1', '"seconds":NaN'))
     with anyio.fail_after(10):
         for _ in range(2):
-            with pytest.raises(ServiceRejected, match=status.id):
+            # What is no plain file counts as storage that cannot be used (507); all else as a wrong folder (422).
+            with pytest.raises(ServiceError if damage == "FIFO" else ServiceRejected, match=status.id):
                 await client.resume(status.id)
         assert (await client.evaluations()).items == ()
         other = await client.submit(request)

@@ -176,7 +176,7 @@ def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) ->
         (lambda document: document.update(id=["sample"]), "id: "),
         (lambda document: document["request"].update(seed=float("nan")), "request.seed: "),
         (lambda document: document["request"].update(repeats=0), "request.repeats: "),
-        (lambda document: document["request"].update(protocol="fast"), "request.protocol: "),
+        (lambda document: document["request"].update(protocol=7), "request.protocol: "),
         (lambda document: document.update({"\x1b[31mnew": 1}), "?[31mnew: Extra inputs"),
     ],
 )

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -40,7 +40,7 @@ from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import evaluation_json, summarise
 from waymark.inference.load import Engine
 from waymark.loadtest.command import app as loadtest_app
-from waymark.worlds.registry import WorldName
+from waymark.worlds.registry import WorldName, get_world, world_of
 
 SOME_ERRORED, BAD_INPUT, CANNOT_START, DIED, INTERRUPTED = 1, 2, 3, 4, 130
 _EXIT_CODES = (
@@ -119,7 +119,7 @@ class _Run:
 @_app.command(epilog=_EXIT_CODES)
 def evaluate(
     protocol: Annotated[
-        Literal["quick", "dev", "seed", "swiftsage", "full"], typer.Option(help="Which variations, which limits.")
+        str, typer.Option(help="Which variations, which limits: quick, dev, seed, swiftsage, full.")
     ] = "quick",
     tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2; default: all 30.")] = None,
     variations: Annotated[str | None, typer.Option(help="e.g. 0,1; default: those of the protocol.")] = None,
@@ -163,7 +163,7 @@ def evaluate(
                 )
                 for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
             ]
-        episodes("", requests[0])  # bad input is told before anything starts
+        episodes("", requests[0], get_world(environment))  # bad input is told before anything starts
         _play_to_the_end(played, partial(_submit, requests), options, url, json=json)
 
 
@@ -323,7 +323,9 @@ def _show(runs: Sequence[Run], *, json: bool) -> None:
     elif json:
         _out.print_json(data=documents[0])
     else:
-        _out.print(report.render(summarise(runs[0].results), runs[0].request, runs[0].versions))
+        versions = runs[0].versions
+        world = None if versions is None else world_of(versions.environment)
+        _out.print(report.render(summarise(runs[0].results, world), runs[0].request, versions))
 
 
 _Begin = Callable[[list[_Run], EvaluationClient], Awaitable[None]]

@@ -191,7 +191,7 @@ def _notes(
     differing = {
         "protocols": {str(run.request.protocol) for run in runs},
         "limits": {str(run.request.limits) for run in runs},
-        "simplifications": {run.request.simplifications for run in runs},
+        "options": {run.request.options or run.request.simplifications or "" for run in runs},
         "environments": {versions.environment for _, versions in known},
         "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},

@@ -7,7 +7,7 @@ out comes from the protocol. Nothing is played here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
@@ -63,7 +63,8 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
     world = world or get_world(DEFAULT_WORLD)
     protocol = protocol_of(request, world)
     tasks = _tasks(request, world)
-    world.check_options(request.simplifications, tasks)
+    options = _options(request, world)
+    _check_options(request, options, world, tasks)
     limits = request.limits or limits_of(protocol, request.agent)
     ranked = [
         (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, world, task))
@@ -76,8 +77,33 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
             remedy="Choose fewer repeats, or fewer tasks or variations.",
             field="repeats",
         )
-    first = [_episode(evaluation_id, request, limits, task, variation) for _, task, variation in ranked]
+    first = [_episode(evaluation_id, request, options, limits, task, variation) for _, task, variation in ranked]
     return [_repeated(spec, repeat) for repeat in range(request.repeats) for spec in first]
+
+
+def _options(request: EvaluationRequest, world: World) -> str:
+    """The options that the world gets."""
+    given = request.simplifications if request.options is None else request.options
+    return world.default_options if given is None else given
+
+
+def _check_options(request: EvaluationRequest, options: str, world: World, tasks: Sequence[TaskType]) -> None:
+    """Raise InvalidInput that names the field which the caller used."""
+    try:
+        world.check_options(options, tasks)
+    except InvalidInput as error:
+        error.field = "simplifications" if request.options is None else "options"
+        raise
+
+
+def check_world(request: EvaluationRequest, world: World) -> None:
+    """Raise InvalidInput (field `world`) for a request that names another world than the one that is played."""
+    if request.world not in (None, world.name):
+        raise InvalidInput(
+            f"The world {request.world!r} is not played here.",
+            remedy=f"This env-runner plays {world.name!r}: start one with WAYMARK_ENVIRONMENT={request.world}.",
+            field="world",
+        )
 
 
 def _tasks(request: EvaluationRequest, world: World) -> tuple[TaskType, ...]:
@@ -102,14 +128,14 @@ def _variations(request: EvaluationRequest, world: World, task: TaskType) -> tup
 
 
 def _episode(
-    evaluation_id: str, request: EvaluationRequest, limits: Limits, task: TaskType, variation: int
+    evaluation_id: str, request: EvaluationRequest, options: str, limits: Limits, task: TaskType, variation: int
 ) -> EpisodeSpec:
     spec = EpisodeSpec(
         id="",
         evaluation=evaluation_id,
         task=task.id,
         variation=variation,
-        simplifications=request.simplifications,
+        simplifications=options,
         seed=request.seed,
         agent=request.agent,
         limits=limits,

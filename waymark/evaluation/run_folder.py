@@ -26,6 +26,7 @@ from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versio
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
+from waymark.worlds.registry import world_of
 
 HEADER = "evaluation.json"
 EPISODES = "episodes.jsonl"
@@ -128,7 +129,7 @@ class RunFolder:
         that another line has already.
         """
         evaluation = self.evaluation()
-        specs = episodes(evaluation.id, evaluation.request)
+        specs = episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
         if len(specs) != evaluation.episodes:
             raise InvalidInput(
                 f"{self.path / HEADER} says {evaluation.episodes} episodes, but its request has {len(specs)}.",
