@@ -3,6 +3,7 @@ resumable; corrections only once there is an agent to correct."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from itertools import chain
@@ -42,6 +43,7 @@ from training.recording import PER_TASK, PathSource, Recording
 from training.score_command import score
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from waymark.errors import WaymarkError
+from waymark.hints import COMMAND
 from waymark.process import available_cores
 from waymark.prompts.history import without_history
 from waymark.tasks import TASKS, find_task
@@ -413,7 +415,7 @@ app.command()(score)
 def main() -> None:
     """Run a command; an error that a user can mend is one message and exit code 2."""
     try:
-        app()
+        app(prog_name=f"{os.environ[COMMAND]} training" if os.environ.get(COMMAND) else None)
     except WaymarkError as error:
         console.print(Text(str(error), style="bold red"), soft_wrap=True)
         sys.exit(2)

@@ -17,6 +17,7 @@ from waymark.checkpoint import (
     load,
     write_card,
 )
+from waymark.checkpoint_files import read_object
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.generation.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
@@ -127,7 +128,7 @@ def _publish(source: Path, output: Path, card: CheckpointCard, quantization: str
     for name in _SHIPPED:
         if (source / name).exists():
             shutil.copyfile(source / name, staging / name)
-    if json.loads((source / "config.json").read_text())["model_type"] in CONVERTIBLE:
+    if read_object(source / "config.json").get("model_type") in CONVERTIBLE:
         convert_to_ctranslate2(source, staging / "ctranslate2", quantization)
     write_card(staging, card)
     verified = load(staging, card.role)

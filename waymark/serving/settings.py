@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -130,7 +131,7 @@ class ServiceSettings(ListenSettings):
     checkpoints: Annotated[dict[str, Path] | None, NoDecode] = None
     """Pairs of name and folder: `default=checkpoints/executor,flat=checkpoints/flat`, or for the controller
     `default=checkpoints/controller,first=checkpoints/first`; null or empty: those that ship, and `first` if it is
-    there."""
+    there. A JSON object, `{"default": "FOLDER"}`, takes folders whose names hold commas."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Requests that share one run of the model."""
     max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4_096
@@ -193,6 +194,8 @@ class ServiceSettings(ListenSettings):
             return value
         if not value.strip():
             return None
+        if value.lstrip().startswith("{"):
+            return _folders_of(value)
         pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
         if not pairs or any(not name.strip() or not path.strip() for name, _, path in pairs):
             raise ValueError("give name=folder pairs, e.g. default=checkpoints/executor,flat=checkpoints/flat")
@@ -208,6 +211,17 @@ class ServiceSettings(ListenSettings):
             return self.checkpoints
         first = {"first": _FIRST} if service == "controller" and _FIRST.exists() else {}
         return _CHECKPOINTS[service] | first
+
+
+def _folders_of(text: str) -> dict[str, str]:
+    """Names and folders from a JSON object. Raises ValueError."""
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        pairs = None
+    if not isinstance(pairs, dict) or not pairs or not all(isinstance(folder, str) and folder for folder in pairs.values()):
+        raise ValueError('give a JSON object of names and folders, e.g. {"default": "checkpoints/executor"}')
+    return {name.strip(): folder for name, folder in pairs.items()}
 
 
 def read_settings() -> ServiceSettings:
