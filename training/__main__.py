@@ -43,7 +43,7 @@ from training.recording import PER_TASK, PathSource, Recording
 from training.score_command import score
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from waymark.errors import WaymarkError
-from waymark.hints import COMMAND
+from waymark.hints import COMMAND, as_called
 from waymark.process import available_cores
 from waymark.prompts.history import without_history
 from waymark.tasks import TASKS, find_task
@@ -417,7 +417,7 @@ def main() -> None:
     try:
         app(prog_name=f"{os.environ[COMMAND]} training" if os.environ.get(COMMAND) else None)
     except WaymarkError as error:
-        console.print(Text(str(error), style="bold red"), soft_wrap=True)
+        console.print(Text(as_called(str(error)), style="bold red"), soft_wrap=True)
         sys.exit(2)
 
 

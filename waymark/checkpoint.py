@@ -197,15 +197,16 @@ def _config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} describes no model: {error.message}", remedy=remedy) from error
     rows = config.get("vocab_size")
     if not isinstance(rows, int) or isinstance(rows, bool) or not 0 < rows <= _MOST_TOKENS:
-        raise CheckpointError(
-            f"{path} describes no model: its vocab_size is {str(rows)[:_SHOWN]!r}.", remedy=remedy
-        )
+        raise CheckpointError(f"{path} describes no model: its vocab_size is {str(rows)[:_SHOWN]!r}.", remedy=remedy)
     return config
 
 
 def _check_model(folder: Path, card: CheckpointCard) -> None:
     """Hold the card to what config, weights and tokenizer say of themselves, and those to each other."""
-    remedy = "Keep a card with the files that it was written for; without one, python -m training convert writes one."
+    remedy = (
+        "Keep a card with the files that it was written for; without one, "
+        f"`{command('training', 'convert')}` writes one."
+    )
     for name in (_CONFIG, WEIGHTS, _TOKENIZER):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} lacks {name}.", remedy="Copy the whole folder.")
@@ -249,7 +250,8 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
             is_token = isinstance(number, int) and 0 <= number < rows and tokenizer.id_to_token(number)
             if number is not None and not is_token:
                 raise CheckpointError(
-                    f"The config.json of {folder} says {field} {str(number)[:_SHOWN]}, which its tokenizer does not have.",
+                    f"The config.json of {folder} says {field} {str(number)[:_SHOWN]}, "
+                    "which its tokenizer does not have.",
                     remedy=remedy,
                 )
     for name in _VOCABULARIES:

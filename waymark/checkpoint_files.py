@@ -1,8 +1,8 @@
 """The files of a checkpoint's folder, listed and read within bounds: the folder may come from anybody.
 
 Only regular files are opened, and never waited for: a FIFO, a device or a socket is refused, and so is a symbolic link
-that leads nowhere or back to itself. A folder holds few files, and those that are read whole are small. Every error is a
-CheckpointError of one line.
+that leads nowhere or back to itself. A folder holds few files, and those that are read whole are small. Every error is
+a CheckpointError of one line.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from waymark.errors import CheckpointError
 
@@ -59,7 +60,7 @@ def list_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading, never waiting. Raises CheckpointError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

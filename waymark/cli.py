@@ -84,7 +84,7 @@ def _print_version(wanted: bool) -> None:
 
 @_app.callback()
 def _root(
-    _version: Annotated[  # noqa: PT019 - the callback acts on it
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,

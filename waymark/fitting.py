@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: figures are never cut; where there is no room, whole columns go, and the table says so."""
+"""Tables that fit the terminal. Figures are never cut: where there is no room, columns go, and the table says so."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-_READABLE = 10
-"""Columns of a terminal that a name needs at least, unless it is shorter."""
 _LONGEST_WORD = 20
 """Columns of a terminal up to which a word of text that wraps is kept whole."""
 _NARROWEST = 3
@@ -33,6 +31,8 @@ class Column:
     """Whether its text, a name, may be shortened with an ellipsis. Figures never are."""
     wrap: bool = False
     """Whether its text may take several lines."""
+    least: int = 10
+    """Columns of a terminal that such text should have before others go."""
 
 
 @dataclass
@@ -108,10 +108,10 @@ class FittingTable:
         """The width below which a column is not readable."""
         column, widest = self.columns[place], self._widest(place)
         if column.cut:
-            return min(widest, _READABLE)
+            return min(widest, column.least)
         if column.wrap:
             words = [word for row in self.rows for word in row.cells[place].plain.split()]
-            return min(widest, max([_READABLE, *(min(cell_len(word), _LONGEST_WORD) for word in words)]))
+            return min(widest, max([column.least, *(min(cell_len(word), _LONGEST_WORD) for word in words)]))
         return widest
 
 

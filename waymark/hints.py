@@ -57,6 +57,27 @@ def install(extra: str) -> str:
     return " ".join([_python(), "-m pip install", *(shlex.quote(one) for one in requirements(extra))])
 
 
+def install_package(extra: str, name: str) -> str:
+    """The command that installs one package of an extra."""
+    wanted = [one for one in requirements(extra) if _name(one) == name] or [name]
+    return " ".join([_python(), "-m pip install", *map(shlex.quote, wanted)])
+
+
+def make_vllm() -> str:
+    """What to do for an environment with vLLM, as the beginning of a sentence: a checkout's `run` makes one."""
+    script = _ROOT / "run"
+    if not script.is_file():
+        return "Install vLLM into an environment of its own and name its python in WAYMARK_VLLM_PYTHON"
+    named = os.environ.get(COMMAND, "").strip()
+    return f"Make it with `{named if named.endswith('run') else shlex.quote(str(script))} vllm`"
+
+
+def as_called(text: str) -> str:
+    """A text that names `python -m training`, with the command by which the training was called."""
+    named = os.environ.get(COMMAND, "").strip()
+    return text.replace("python -m training", f"{named} training") if named else text
+
+
 def reinstall() -> str:
     """The command that installs what Waymark itself needs."""
     return " ".join([_python(), "-m pip install", *(shlex.quote(one) for one in requirements(""))])

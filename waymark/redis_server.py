@@ -58,7 +58,9 @@ def _check_named(named: str) -> str:
         )
         said = done.stdout[:1_000].decode(errors="replace")
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInput(f"{SETTING}={named!r} cannot be run: {_why(error)}.", remedy=_REMEDY, field=SETTING) from error
+        raise InvalidInput(
+            f"{SETTING}={named!r} cannot be run: {_why(error)}.", remedy=_REMEDY, field=SETTING
+        ) from error
     if "server v=" not in said:
         raise InvalidInput(f"{SETTING}={named!r} is no Redis server.", remedy=_REMEDY, field=SETTING)
     return found

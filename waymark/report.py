@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import RenderableType
 from rich.console import Group as Lines
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -63,7 +63,7 @@ def _task_table(summary: Summary, request: EvaluationRequest) -> FittingTable:
     table = FittingTable(
         [
             Column("Task"),
-            Column("Name", cut=True),
+            Column("Name", cut=True, least=20),
             Column("n", justify="right", drop=len(methods)),
             Column("Score", justify="right"),
             Column("Solved", justify="right", drop=len(methods) + 1),

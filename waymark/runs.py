@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput, NotFound
+from waymark.hints import command
 from waymark.protocols import episodes
 from waymark.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
 
@@ -150,7 +151,7 @@ class RunFolder:
             if wrong:
                 raise InvalidInput(
                     f"Line {number} of {self.path / EPISODES} {wrong}.",
-                    remedy="Take the line out; `waymark resume` plays what is missing.",
+                    remedy=f"Take the line out; `{command('resume', self.path)}` plays what is missing.",
                 )
             played[key] = number
             yield result

@@ -1,7 +1,7 @@
 """What `waymark up` writes down while its stack runs, so that `waymark down` and `waymark status` find it.
 
-A file in the folder of the stack, under the runs folder: `runs/stack-…/up.json`. A process is told from a later one with
-the same number by the time at which it started; nobody else's process is ever ended.
+A file in the folder of the stack, under the runs folder: `runs/stack-…/up.json`. A process is told from a later one
+with the same number by the time at which it started; nobody else's process is ever ended.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def start_of(pid: int) -> str | None:
     if os.path.isdir("/proc/self"):
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
         )
         return done.stdout.strip() or None

@@ -172,7 +172,7 @@ def _number(config: Mapping[str, Any], name: str) -> int:
     if value is None and name == "head_dim":
         return _number(config, "hidden_size") // max(1, _number(config, "num_attention_heads"))
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_NUMBER:
-        raise ValueError(f"{name} {repr(value)[:100]}, which is no number")  # noqa: TRY004 - a file's content, not a caller's
+        raise ValueError(f"{name} {repr(value)[:100]}, which is no number")
     return value
 
 

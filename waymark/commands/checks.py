@@ -36,7 +36,12 @@ _HASHED_BYTES: Final = 200_000_000
 them."""
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
 _WORLD_PACKAGES: Final = {"scienceworld": ("py4j", "scienceworld")}
-_ROLES: Final[Mapping[str, Role]] = {"controller": "controller", "executor": "executor", "flat": "flat", "first": "first"}
+_ROLES: Final[Mapping[str, Role]] = {
+    "controller": "controller",
+    "executor": "executor",
+    "flat": "flat",
+    "first": "first",
+}
 _LONGEST_PORT: Final = 65_535
 
 
@@ -181,7 +186,9 @@ def check_planner(environment: Mapping[str, str] = os.environ) -> None:
     key = environment.get("WAYMARK_PLANNER_KEY", "").strip()
     endpoint = Endpoint(url, environment.get("WAYMARK_PLANNER_MODEL", ""), key, settings="WAYMARK_PLANNER")
     parts = httpx.URL(endpoint.url)
-    if any(environment.get(name) for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (proxy, proxy.lower())):
+    if any(
+        environment.get(name) for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (proxy, proxy.lower())
+    ):
         return  # the proxy reaches it, not this machine
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -215,5 +222,3 @@ def _refuse_unconverted(found: Checkpoint) -> None:
         remedy=f"Convert it with `{command('training', 'convert', found.folder, 'OUTPUT')}`, "
         "or serve with --engine transformers.",
     )
-
-

@@ -12,7 +12,7 @@ import typer
 
 from waymark.agents import AGENTS, MOST_BEAMS, find_agents
 from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack, check_url
-from waymark.commands.console import EXIT_CODES, SOME_ERRORED, tell
+from waymark.commands.console import SOME_ERRORED, tell
 from waymark.commands.options import (
     CheckpointsOption,
     EngineOption,

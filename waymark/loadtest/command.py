@@ -18,13 +18,16 @@ from typing import Annotated, Any, Literal
 import typer
 import uvloop
 from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
 from typer.core import TyperGroup
 
 from waymark import __version__
+from waymark.commands.console import err as _err
+from waymark.commands.console import out as _out
+from waymark.commands.console import tell as _tell
+from waymark.commands.console import tell_error
 from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
+from waymark.hints import command, install
 from waymark.loadtest import plot as picture
 from waymark.loadtest import results, show, states
 from waymark.loadtest.drive import Arrivals, Load, Samples
@@ -40,8 +43,6 @@ _EXIT_CODES = (
 )
 _SHOW_SECONDS = 0.25
 
-_out = Console()
-_err = Console(stderr=True)
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 
 
@@ -60,7 +61,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help=(
         "How much a service answers, how fast, and what it does when asked for more.\n\n"
-        f"`waymark loadtest URL …` is `waymark loadtest run URL …`.\n\n{_EXIT_CODES}"
+        f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
     ),
 )
 
@@ -121,7 +122,7 @@ def run_test(
         if plot is not None:
             picture.check(plot)
         if find_spec("aiohttp") is None:
-            raise InvalidInput("A load test needs aiohttp.", remedy="Run `pip install 'waymark[loadtest]'`.")
+            raise InvalidInput("A load test needs aiohttp.", remedy=f"Run `{install('loadtest')}`.")
         asked = states.sample() if run is None else states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
@@ -141,7 +142,7 @@ def run_test(
             stages=tuple(test.stages),
         )
         if json:
-            _out.print_json(report.model_dump_json())
+            _out.print_document(report.model_dump(mode="json"))
         else:
             _out.print(show.render(report))
         if plot is not None and report.stages:
@@ -162,8 +163,8 @@ def compare_tests(
         one, other = _read(first), _read(second)
         changes = results.compare(one, other)
         if json:
-            _out.print_json(
-                data={load: [change.model_dump() for change in figures] for load, figures in changes.items()}
+            _out.print_document(
+                {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
             _out.print(show.render_comparison(one, other, changes))
@@ -285,10 +286,6 @@ def _told() -> Iterator[None]:
     try:
         yield
     except WaymarkError as error:
-        _tell(str(error), style="bold red")
+        tell_error(error)
         wrong = isinstance(error, InvalidInput | NotFound | ServiceRejected)
         raise typer.Exit(BAD_INPUT if wrong else CANNOT_REACH) from error
-
-
-def _tell(text: str, style: str = "") -> None:
-    _err.print(Text(text, style=style), soft_wrap=True)

@@ -219,7 +219,11 @@ def _folders_of(text: str) -> dict[str, str]:
         pairs = json.loads(text)
     except (ValueError, RecursionError):
         pairs = None
-    if not isinstance(pairs, dict) or not pairs or not all(isinstance(folder, str) and folder for folder in pairs.values()):
+    if (
+        not isinstance(pairs, dict)
+        or not pairs
+        or not all(isinstance(folder, str) and folder for folder in pairs.values())
+    ):
         raise ValueError('give a JSON object of names and folders, e.g. {"default": "checkpoints/executor"}')
     return {name.strip(): folder for name, folder in pairs.items()}
 

@@ -27,6 +27,7 @@ from opentelemetry import propagate, trace
 from waymark import __version__
 from waymark.addresses import is_loopback
 from waymark.errors import InvalidInput
+from waymark.hints import install
 from waymark.proxies import named_proxies
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> None:
     except ImportError as error:
         raise InvalidInput(
             "OTEL_* variables ask for traces, and OpenTelemetry's SDK is not installed.",
-            remedy="Run `pip install 'waymark[otel]'`, or set OTEL_SDK_DISABLED=true.",
+            remedy=f"Run `{install('otel')}`, or set OTEL_SDK_DISABLED=true.",
             field=_EXPORTER,
         ) from error
     resource = Resource.create({SERVICE_NAME: f"waymark-{service}"}).merge(OTELResourceDetector().detect())

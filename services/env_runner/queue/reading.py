@@ -15,6 +15,7 @@ from services.env_runner.queue.manifest import spec_of
 from services.env_runner.queue.records import leased, read, status, unpack
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
+from waymark.hints import command
 from waymark.runs import Evaluation
 
 PAGE = 500
@@ -217,7 +218,8 @@ class JobReader(Connection):
         except ValueError as error:
             return RecordDamaged(
                 f"Redis holds the evaluation {evaluation_id}, but unreadable: {error}.",
-                remedy="Something else has written its counters; `waymark resume` takes a run back from its folder.",
+                remedy="Something else has written its counters; "
+                f"`{command('resume')} runs/ID` takes a run back from its folder.",
             )
 
     def _damage(self, error: redis.RedisError) -> RecordDamaged:

@@ -12,10 +12,14 @@ from pydantic import BaseModel, ValidationError
 from waymark.agents import name_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
+from waymark.hints import command
 from waymark.runs import Evaluation
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_REMEDY = "It was written by another version of waymark, or damaged; `waymark resume` takes a run back from its folder."
+_REMEDY = (
+    "It was written by another version of waymark, or damaged; "
+    f"`{command('resume')} runs/ID` takes a run back from its folder."
+)
 
 
 def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
