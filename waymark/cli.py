@@ -55,7 +55,7 @@ def _tell_usage(error: ClickException) -> int:
         words = error.ctx.command_path.split()[1:]
     message = " ".join(error.format_message().split())
     given = _given(error) if isinstance(error, UsageError) else None
-    if given is not None and given not in message:
+    if given is not None and repr(given[:_SHOWN]) not in message:
         message = f"{message.removesuffix('.')}; got {given[:_SHOWN]!r}."
     guesses = ", ".join(error.possibilities or []) if isinstance(error, NoSuchOption) else ""
     did_you_mean = f" Did you mean {guesses}?" if guesses and guesses not in message else ""

@@ -246,11 +246,7 @@ class Stack:
 
     def _start(self) -> None:
         options = self._options
-        if options.environment == "scienceworld":
-            _check_java()
-        _check_runs(options.runs)
-        if not os.environ.get("WAYMARK_REDIS_URL"):
-            find_redis_server()
+        check_options(options)
         self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
@@ -318,6 +314,17 @@ class Stack:
                 shutil.rmtree(self._folder / "redis", ignore_errors=True)
             with suppress(OSError):  # it holds the logs, unless they were moved to a run
                 self._folder.rmdir()
+
+
+def check_options(options: StackOptions) -> None:
+    """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
+    if options.environment == "scienceworld":
+        _check_java()
+    if not os.environ.get("WAYMARK_REDIS_URL"):
+        find_redis_server()
+    if options.ports:
+        _claim(options.ports)
+    _check_runs(options.runs)
 
 
 def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> dict[str, str]:

@@ -28,7 +28,7 @@ from waymark.generation.available import check_engine
 from waymark.hints import command, install
 from waymark.identity import short_hash
 from waymark.runs import RunFolder
-from waymark.stack import CHECKPOINTS, StackOptions
+from waymark.stack import CHECKPOINTS, StackOptions, check_options
 
 _ANSWER_SECONDS: Final = 5.0
 _HASHED_BYTES: Final = 200_000_000
@@ -112,6 +112,7 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
         check_checkpoints(options.checkpoints, needed, options.engine)
     if any(request.agent.subgoals == "llm_plan" for request in requests):
         check_planner()
+    check_options(options)
 
 
 def check_packages(environment: str) -> None:

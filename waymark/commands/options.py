@@ -34,7 +34,7 @@ UrlOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder for results and logs.")]
 
-_RANGE: Final = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
+_RANGE: Final = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
 _MOST: Final = 20_000
 _SHOWN: Final = 60
 
