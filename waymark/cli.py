@@ -16,7 +16,18 @@ from typer._click.exceptions import ClickException, NoSuchOption, UsageError
 
 from waymark import __version__
 from waymark.commands import evaluate, results, stack, training
-from waymark.commands.console import BAD_INPUT, EXIT_CODES, INTERRUPTED, end_streams, make_streams_safe, out, tell
+from waymark.commands.console import (
+    BAD_INPUT,
+    DIED,
+    EXIT_CODES,
+    INTERRUPTED,
+    end_streams,
+    is_output_error,
+    make_streams_safe,
+    one_line,
+    out,
+    tell,
+)
 from waymark.hints import command, command_name
 from waymark.loadtest.command import app as loadtest_app
 
@@ -41,6 +52,11 @@ def main() -> None:
         code = INTERRUPTED
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except OSError as error:
+        if not is_output_error(error):
+            raise
+        tell(f"The output cannot be written: {error.strerror}.", style="bold red")
+        code = DIED
     end_streams()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -53,7 +69,7 @@ def _tell_usage(error: ClickException) -> int:
     words: list[str] = []
     if isinstance(error, UsageError) and error.ctx is not None:
         words = error.ctx.command_path.split()[1:]
-    message = " ".join(error.format_message().split())
+    message = one_line(error.format_message())
     given = _given(error) if isinstance(error, UsageError) else None
     if given is not None and repr(given[:_SHOWN]) not in message:
         message = f"{message.removesuffix('.')}; got {given[:_SHOWN]!r}."

@@ -8,6 +8,7 @@ would have been.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -23,6 +24,7 @@ EXIT_CODES: Final = (
     "Exit codes: 0 all episodes finished; 1 some errored; 2 bad input or settings; 3 the stack cannot start; "
     "4 a service died mid-run, or results could not be written; 130 interrupted."
 )
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _ERRORS: Final = "waymark-replace"
 _PLAIN: Final = str.maketrans(
     {
@@ -86,6 +88,11 @@ def make_streams_safe() -> None:
             stream.reconfigure(errors=_ERRORS)
 
 
+def is_output_error(error: OSError) -> bool:
+    """Whether an error came of writing to stdout or stderr: it names no file, and is about room or a broken device."""
+    return error.filename is None and error.errno in _NO_ROOM
+
+
 def end_streams() -> None:
     """Write what is left; a reader that has gone must not turn into an error at the interpreter's end."""
     for stream in (sys.stdout, sys.stderr):
@@ -109,7 +116,12 @@ def tell(text: str, style: str = "") -> None:
 
 def tell_error(error: WaymarkError) -> None:
     """Print an error: one line, whatever its text holds."""
-    tell(" ".join(str(error).split()), style="bold red")
+    tell(one_line(str(error)), style="bold red")
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and control characters, which a value that it quotes may hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
 def is_bad_input(error: WaymarkError) -> bool:

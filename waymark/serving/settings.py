@@ -20,6 +20,8 @@ from waymark.serving.connections import ConnectionLimits
 
 Service = Literal["controller", "executor"]
 _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")
+_SHOWN = 300
+"""Characters of a value that an error quotes."""
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
@@ -241,7 +243,7 @@ def read(kind: type[_Settings]) -> _Settings:
         first = error.errors()[0]
         variable = "WAYMARK_" + str(first["loc"][0]).upper() if first["loc"] else None
         secret = isinstance(first["input"], SecretStr) or variable == "WAYMARK_API_KEYS"
-        value = f"{variable}={'…' if secret else first['input']}: " if variable else ""
+        value = f"{variable}={'…' if secret else str(first['input'])[:_SHOWN]}: " if variable else ""
         raise InvalidInput(f"{value}{first['msg'].removeprefix('Value error, ')}.", field=variable) from error
 
 
