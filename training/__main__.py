@@ -42,6 +42,7 @@ from training.options import (
 from training.recording import PER_TASK, PathSource, Recording
 from training.score_command import score
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
+from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
 from waymark.hints import COMMAND, as_called
 from waymark.process import available_cores
@@ -414,6 +415,7 @@ app.command()(score)
 
 def main() -> None:
     """Run a command; an error that a user can mend is one message and exit code 2."""
+    make_streams_safe()
     try:
         app(prog_name=f"{os.environ[COMMAND]} training" if os.environ.get(COMMAND) else None)
     except WaymarkError as error:

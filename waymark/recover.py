@@ -72,13 +72,16 @@ def recover_results(data: Path, runs: Path | None, say: Callable[[str], None]) -
         with EmbeddedRedis(data.resolve(), Path(logs) / "redis.log") as redis:
             settings = {
                 **python_environment(),
+                "PYTHONIOENCODING": "utf-8",
                 "WAYMARK_REDIS_URL": redis.url,
                 "WAYMARK_REDIS_PASSWORD": "",
                 "WAYMARK_REDIS_PASSWORD_FILE": "",
                 "WAYMARK_RUNS": str(runs.resolve()),
             }
             publish = python_command("services.env_runner", "publish")
-            done = subprocess.run(publish, env=settings, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                publish, env=settings, capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
         for line in done.stdout.splitlines():
             say(line)
         if done.returncode:

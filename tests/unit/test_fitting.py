@@ -71,10 +71,7 @@ def test_a_report_of_thirty_tasks_has_every_score(width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_comparison_of_many_agents_fits_and_says_what_is_missing(width: int) -> None:
-    runs = [
-        Run(name, EvaluationRequest(agent=agent), None, RESULTS)
-        for name, agent in list(AGENTS.items())[:6]
-    ]
+    runs = [Run(name, EvaluationRequest(agent=agent), None, RESULTS) for name, agent in list(AGENTS.items())[:6]]
     text = printed(render_comparison(compare(runs)), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text.partition("By task")[0]
@@ -88,7 +85,7 @@ def test_progress_shows_bar_count_mean_and_score(width: int) -> None:
     progress.begin(1_819)
     for number in range(1_200):
         progress.finished(result("3-2", number))
-    lines = printed(progress._bar, width, terminal=True).splitlines()  # noqa: SLF001 - what Rich is given
+    lines = printed(progress._bar, width, terminal=True).splitlines()
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
     assert "1200/1819" in lines[0]

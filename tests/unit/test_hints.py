@@ -74,4 +74,4 @@ def test_training_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_run_script_names_itself_as_it_was_called(tmp_path: Path) -> None:
     text = (ROOT / "run").read_text()
-    assert 'WAYMARK_COMMAND=$(printf \'%q\' "$called") exec' in text
+    assert "WAYMARK_COMMAND=$(printf '%q' \"$called\") exec" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
@@ -145,6 +145,16 @@ def worker(environment: EnvironmentOption = "scienceworld", slots: SlotsOption =
         settings["WAYMARK_SLOTS"] = str(slots)
     process = python_command("services.env_runner", "worker")
     os.execve(process[0], process, settings)  # noqa: S606 - no shell is wanted
+
+
+def serve(
+    service: Annotated[
+        Literal["controller", "executor", "env-runner"], typer.Argument(help="The service to run.", show_default=False)
+    ],
+) -> None:
+    """Run one service in the foreground. Its settings come from WAYMARK_* variables."""
+    process = python_command(f"services.{service.replace('-', '_')}")
+    os.execve(process[0], process, python_environment())  # noqa: S606 - no shell is wanted
 
 
 def _look(urls: dict[str, str], record: StackRecord | None) -> dict[str, Any]:

@@ -42,6 +42,9 @@ _EXIT_CODES = (
     "2 bad input; 3 the service cannot be reached; 130 interrupted."
 )
 _SHOW_SECONDS = 0.25
+_SHORTEST_BAR, _LONGEST_BAR = 5, 40
+_BESIDE_BAR = 68
+"""Columns of a terminal that the words beside the bar take; on narrower ones the throughput alone is shown."""
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 
@@ -212,7 +215,7 @@ class _Shown:
         self._samples: Samples | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=max(_SHORTEST_BAR, min(_LONGEST_BAR, _err.width - _BESIDE_BAR))),
             TextColumn("{task.fields[so_far]}"),
             console=_err,
             disable=not _err.is_terminal,
@@ -256,7 +259,11 @@ class _Shown:
                     description=f"{self._number}/{self._stages} {asked}",
                     total=1.0,
                     completed=min(1.0, max(elapsed / load.seconds, samples.sent / load.requests)),
-                    so_far=f"{answered / elapsed:.1f}/s, {answered} answered, {refused} refused, {failed} failed",
+                    so_far=(
+                        f"{answered / elapsed:.1f}/s, {answered} answered, {refused} refused, {failed} failed"
+                        if _err.width >= _BESIDE_BAR
+                        else f"{answered / elapsed:.1f}/s"
+                    ),
                 )
             await asyncio.sleep(_SHOW_SECONDS)
 
