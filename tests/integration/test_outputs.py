@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def waymark(
-    *arguments: str, after: str = "", folder: Path | None = None, **settings: str
+    *arguments: str, after: str = "", folder: Path | None = None, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """`waymark` in a shell, with something after it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WAYMARK_", "PYTHON", "LC_"))}
     kept.pop("LANG", None)
-    kept |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "WAYMARK_COMMAND": "waymark", **settings}
+    kept |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "WAYMARK_COMMAND": "waymark", **(settings or {})}
     line = f'set -o pipefail; "$@" {after}'
     words = ["bash", "-c", line, "bash", sys.executable, "-m", "waymark", *arguments]
     return subprocess.run(words, env=kept, cwd=folder, capture_output=True, timeout=200, check=False)
@@ -56,7 +57,7 @@ ENCODINGS = [
 
 @pytest.mark.parametrize("settings", ENCODINGS, ids=str)
 def test_a_report_is_printed_in_any_encoding(run: Path, settings: dict[str, str]) -> None:
-    done = waymark("report", str(run), **settings)
+    done = waymark("report", str(run), settings=settings)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     encoding = settings.get("PYTHONIOENCODING", "utf-8")
@@ -69,14 +70,16 @@ def test_a_report_is_printed_in_any_encoding(run: Path, settings: dict[str, str]
 
 @pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
 def test_a_document_keeps_its_characters_in_any_encoding(run: Path, encoding: str) -> None:
-    done = waymark("report", str(run), "--json", PYTHONIOENCODING=encoding)
+    done = waymark("report", str(run), "--json", settings={"PYTHONIOENCODING": encoding})
     assert done.returncode == 0
     assert "é→✓" in json.loads(done.stdout.decode(encoding)).values()
 
 
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii"])
 def test_an_evaluation_is_played_and_shown_in_an_old_encoding(tmp_path: Path, encoding: str) -> None:
-    done = waymark("evaluate", *SCRIPTED, "--tasks", "4-2,1-1", folder=tmp_path, PYTHONIOENCODING=encoding)
+    done = waymark(
+        "evaluate", *SCRIPTED, "--tasks", "4-2,1-1", folder=tmp_path, settings={"PYTHONIOENCODING": encoding}
+    )
     assert done.returncode == 0, done.stderr
     assert b"Score" in done.stdout
 
@@ -111,14 +114,14 @@ def test_a_full_output_is_one_line(run: Path) -> None:
 
 @pytest.mark.parametrize("command", ["--help", "evaluate --help", "loadtest --help"])
 def test_help_is_printed_in_ascii(command: str) -> None:
-    done = waymark(*command.split(), PYTHONIOENCODING="ascii")
+    done = waymark(*command.split(), settings={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     done.stdout.decode("ascii")
 
 
 def test_an_error_that_quotes_a_strange_name_is_one_line(tmp_path: Path) -> None:
     name = os.fsdecode(b"runs/\xff\xfe\n\x1b[31m")
-    done = waymark("report", name, folder=tmp_path, PYTHONIOENCODING="ascii")
+    done = waymark("report", name, folder=tmp_path, settings={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
