@@ -127,10 +127,10 @@ def resume(
         if url is None:
             for run in runs:
                 RunFolder(run).check()  # a damaged one is reported before anything starts
+            engine, environment = _played_with(runs)
             if not any(_is_unfinished(run, errored=errored) for run in runs):
                 _show_finished(runs, errored=errored, json=json)
                 return
-            engine, environment = _played_with(runs)
             options = replace(options, engine=engine, environment=environment)
             requests = [RunFolder(run).evaluation().request for run in runs]
             check_stack(options, requests)
