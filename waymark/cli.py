@@ -69,7 +69,7 @@ def _tell_usage(error: ClickException) -> int:
     words: list[str] = []
     if isinstance(error, UsageError) and error.ctx is not None:
         words = error.ctx.command_path.split()[1:]
-    message = one_line(error.format_message())
+    message = one_line(error.format_message()).replace("Value error, ", "")
     given = _given(error) if isinstance(error, UsageError) else None
     if given is not None and repr(given[:_SHOWN]) not in message:
         message = f"{message.removesuffix('.')}; got {given[:_SHOWN]!r}."

@@ -68,7 +68,12 @@ BAD_OPTIONS: list[tuple[tuple[str, ...], str]] = [
     (("recover", "nowhere"), "nowhere"),
     (("loadtest", "http://127.0.0.1:1", "--rate", "x"), "x"),
     (("loadtest", "http://127.0.0.1:1", "--seconds", "0"), "'0'"),
+    (("loadtest", "http://127.0.0.1:99999"), "99999"),
+    (("loadtest", "127.0.0.1"), "http://"),
+    (("loadtest", "http://127.0.0.1:1", "--plot", "x.bmp"), "x.bmp"),
     (("loadtest", "compare", "nowhere", "nowhere"), "nowhere"),
+    (("serve", "x"), "'x'"),
+    (("worker", "--slots", "0"), "'0'"),
 ]
 
 

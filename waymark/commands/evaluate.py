@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from waymark.agents import AGENTS, MOST_BEAMS, find_agents
-from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack, check_url
+from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack
 from waymark.commands.console import SOME_ERRORED, tell
 from waymark.commands.options import (
     CheckpointsOption,
@@ -27,6 +27,7 @@ from waymark.commands.options import (
 )
 from waymark.commands.play import Played, play_to_the_end, resume_all, show, submit, told
 from waymark.commands.results import read_run
+from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationRequest
 from waymark.errors import InvalidInput
 from waymark.generation.load import Engine

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from waymark.addresses import shown
 from waymark.client import API_KEY, SyncEvaluationClient
-from waymark.commands.checks import check_alive, check_packages, check_stack, check_url
+from waymark.commands.checks import check_alive, check_packages, check_stack
 from waymark.commands.console import CANNOT_START, out, tell
 from waymark.commands.options import (
     CheckpointsOption,
@@ -26,6 +26,7 @@ from waymark.commands.options import (
     SlotsOption,
 )
 from waymark.commands.play import told
+from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
 from waymark.errors import ServiceError, StackError
 from waymark.fitting import Column, FittingTable

@@ -26,6 +26,7 @@ from waymark.commands.console import err as _err
 from waymark.commands.console import out as _out
 from waymark.commands.console import tell as _tell
 from waymark.commands.console import tell_error
+from waymark.commands.urls import check_url
 from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
 from waymark.hints import command, install
 from waymark.loadtest import plot as picture
@@ -122,6 +123,7 @@ def run_test(
             seconds=seconds,
             requests=requests,
         )
+        url = check_url(url)
         if plot is not None:
             picture.check(plot)
         if find_spec("aiohttp") is None:
