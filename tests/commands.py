@@ -26,6 +26,7 @@ class Command:
         self.folder = folder
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
         environment["WAYMARK_RUNS"] = str(folder / "runs")
+        environment["WAYMARK_COMMAND"] = "waymark"
         root = str(Path(__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         environment |= settings or {}

@@ -23,7 +23,9 @@ from typer.exceptions import Abort, TyperException
 from training.commands import annotating, checkpoints, datasets, finetune, paths
 from training.commands.shared import RANK
 from training.files import reason
+from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
+from waymark.hints import COMMAND, as_called
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for _command in (
@@ -54,8 +56,9 @@ _MACHINE = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EDQUOT)
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit. An error that a user can mend is one line and exit code 2, other failures have code 1."""
+    make_streams_safe()
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name=_program(), standalone_mode=False)
     except WaymarkError as error:
         _fail(str(error))
     except TyperException as error:
@@ -66,6 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         where = f": {error.filename}" if error.filename else ""
         _fail(f"{reason(error).capitalize()}{where}.", 1 if error.errno in _MACHINE else 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _program() -> str | None:
+    """How a person calls this: through `./run training` or `waymark training`, else as Python's module."""
+    return f"{os.environ[COMMAND]} training" if os.environ.get(COMMAND) else None
 
 
 def _prepare_process() -> None:
@@ -87,7 +95,7 @@ def _fail(message: str, code: int = 2) -> NoReturn:
     if RANK != "0":
         message = f"Process {RANK}: {message}"
     with suppress(OSError):
-        Console(stderr=True).print(Text(" ".join(message.split()), style="bold red"), soft_wrap=True)
+        Console(stderr=True).print(Text(as_called(" ".join(message.split())), style="bold red"), soft_wrap=True)
     sys.exit(code)
 
 

@@ -190,7 +190,13 @@ class StorageUnavailable(WaymarkError):
 
 
 class StackError(WaymarkError):
-    """The local stack could not be started, or a part of it died."""
+    """The local stack could not be started, or a part of it died. `misconfigured`: because of its settings."""
+
+    def __init__(
+        self, message: str, *, remedy: str = "", field: str | None = None, misconfigured: bool = False
+    ) -> None:
+        super().__init__(message, remedy=remedy, field=field)
+        self.misconfigured = misconfigured
 
 
 class PortInUse(StackError):

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
     ("arguments", "code", "said"),
     [
         (["http://127.0.0.1:1"], 3, "Nothing answers at http://127.0.0.1:1"),
-        (["localhost"], 2, "is no URL"),
+        (["localhost"], 2, "is no address"),
         (["http://127.0.0.1:1", "--rate", "1", "--ramp"], 2, "Ask for one of them."),
         (["http://127.0.0.1:1", "--rate", "fast"], 2, "--rate fast is no list"),
         (["http://127.0.0.1:1", "--plot", "curve.txt"], 2, "Name a .png or .svg file."),

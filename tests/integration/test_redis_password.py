@@ -15,11 +15,12 @@ import pytest
 
 from services.env_runner.jobs import JobStore
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import HOST, Stack, StackOptions, _find_redis, free_ports
+from waymark.cli.local_stack import HOST, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
 from waymark.process import children
+from waymark.redis_server import find_redis_server
 
 PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
 """Without blanks and quotes, which Redis' own configuration file would want escaped."""
@@ -31,7 +32,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("redis")
     port = free_ports()["env-runner"]
     settings = f'port {port}\nbind {HOST}\ndir {folder}\nsave ""\nrequirepass {PASSWORD}\n'
-    with subprocess.Popen([_find_redis(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([find_redis_server(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         process.stdin.write(settings.encode())
         process.stdin.close()

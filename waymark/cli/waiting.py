@@ -13,6 +13,7 @@ from waymark.clients.services import ENDED
 from waymark.contracts import EvaluationStatus, Problem
 from waymark.errors import JobStoreFull, StorageUnavailable, WaymarkError
 from waymark.health import RunnerHealth
+from waymark.hints import command
 
 LOOK_SECONDS = 1.0
 PATIENCE = 3.0
@@ -84,7 +85,9 @@ class HealthWatch:
             self._idle_since = now
         elif now - self._idle_since >= IDLE_SECONDS:
             self._idle_since = math.inf
-            self._say(f"{count} episodes wait and no worker plays them. Start one: waymark worker, or see its log.")
+            self._say(
+                f"{count} episodes wait and no worker plays them. Start one: `{command('worker')}`, or see its log."
+            )
 
     def _read(self, answer: httpx.Response) -> WaymarkError | None:
         """Say what is new in an answer; returns what concerns all of the evaluations."""

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from waymark.contracts import EpisodeResult
 from waymark.errors import InvalidInput
+from waymark.hints import install
 
 Format = Literal["jsonl", "csv", "parquet"]
 MEDIA_TYPES: Final[Mapping[Format, str]] = {
@@ -45,7 +46,7 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
     if find_spec("pyarrow") is None:
         raise InvalidInput(
             "Parquet is written by pyarrow, which is not installed here.",
-            remedy="Install the extra that brings it, pip install 'waymark[parquet]', or choose jsonl or csv.",
+            remedy=f"Run `{install('parquet')}`, or choose jsonl or csv.",
             field="format",
         )
     return _parquet(results)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.console import Group as Lines
+from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from waymark.agent.presets import name_of
@@ -24,13 +22,12 @@ from waymark.evaluation.scores import (
     TaskScore,
     published_methods,
 )
+from waymark.fitting import Column, FittingTable
 from waymark.worlds.base import World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 _NONE = "–"
 _NOT_AVAILABLE = "n/a"
-_FIGURE = 5
-"""Columns of a console that the widest score takes."""
 _PAIRED = (
     "Differences are means over task types of the differences on the same variation; their intervals resample "
     "variations as pairs, within each type that has at least three."
@@ -41,8 +38,6 @@ _PLAYED_OFTEN = (
     "of play alone: {alone}."
 )
 _SHOWN_EPISODES = 6
-_ROOM_FOR_OURS = 50
-"""Columns of a console that our own figures and a readable task name take; published ones get what is left."""
 
 
 def render(summary: Summary, request: EvaluationRequest, versions: Versions | None = None) -> Lines:
@@ -51,7 +46,7 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
         return Lines(Text("No episode was finished.", style="bold"), *_errors(summary))
     world = get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
     return Lines(
-        _TaskTable(summary, request, world),
+        _task_table(summary, request, world),
         Padding(_headline(summary, request, versions, world), (1, 1)),
         *([_methods(summary, world)] if world.published.agents else []),
         Padding(_footnotes(summary, request, world), (0, 1)),
@@ -59,56 +54,42 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
     )
 
 
-class _TaskTable:
-    """One row a task type, by group, each group closed by its means.
+def _task_table(summary: Summary, request: EvaluationRequest, world: World) -> FittingTable:
+    """One row a task type, by group, each group closed by its means. The oldest published columns go first."""
+    tasks, published = summary.tasks, world.published.tasks
+    methods = list(world.published.columns)
+    table = FittingTable(
+        [
+            Column("Task"),
+            Column("Name", cut=True, least=20),
+            Column("n", justify="right", drop=len(methods)),
+            Column("Score", justify="right"),
+            Column("Solved", justify="right", drop=len(methods) + 1),
+            *(Column(name, justify="right", style="cyan", drop=place) for place, name in enumerate(methods)),
+        ],
+        title=f"{world.title}, protocol {request.protocol}",
+    )
 
-    On a narrow console published columns go, the oldest first, so that nothing of our own is cut.
-    """
+    def add(label: str, name: str, members: Sequence[TaskScore], style: str = "") -> None:
+        table.add_row(
+            label,
+            name,
+            str(sum(task.episodes for task in members)),
+            _points(_mean(task.mean for task in members)),
+            _percent(_mean(task.success_rate for task in members)),
+            *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
+            style=style,
+        )
 
-    def __init__(self, summary: Summary, request: EvaluationRequest, world: World) -> None:
-        self._summary = summary
-        self._world = world
-        self._title = f"{world.title}, protocol {request.protocol}"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Rich's hook: it alone knows the width."""
-        room = options.max_width - _ROOM_FOR_OURS
-        methods: list[str] = []
-        for method in reversed(self._world.published.columns):
-            room -= len(method) + 2
-            if room >= 0:
-                methods.insert(0, method)
-        yield self._table(methods)
-
-    def _table(self, methods: list[str]) -> Table:
-        tasks, published = self._summary.tasks, self._world.published.tasks
-        table = Table("Task", "Name", box=box.SIMPLE_HEAD, title=self._title, title_justify="left")
-        table.columns[0].no_wrap = True
-        for name in ("n", "Score", "Solved"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for method in methods:
-            table.add_column(method, justify="right", no_wrap=True, style="cyan")
-
-        def add(label: str, name: str, members: Sequence[TaskScore], style: str | None = None) -> None:
-            table.add_row(
-                label,
-                Text(name, no_wrap=True, overflow="ellipsis"),
-                str(sum(task.episodes for task in members)),
-                _points(_mean(task.mean for task in members)),
-                _percent(_mean(task.success_rate for task in members)),
-                *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
-                style=style,
-            )
-
-        for group in self._world.groups:
-            members = [task for task in tasks if task.group == group]
-            for task in members:
-                add(task.id, task.name, [task])
-            if members:
-                add("", f"{group}: mean of {len(members)}", members, style="bold")
-                table.add_section()
-        add("", f"all: mean of {len(tasks)}", tasks, style="bold reverse")
-        return table
+    for group in world.groups:
+        members = [task for task in tasks if task.group == group]
+        for task in members:
+            add(task.id, task.name, [task])
+        if members:
+            add("", f"{group}: mean of {len(members)}", members, style="bold")
+            table.add_section()
+    add("", f"all: mean of {len(tasks)}", tasks, style="bold reverse")
+    return table
 
 
 def _headline(summary: Summary, request: EvaluationRequest, versions: Versions | None, world: World) -> Text:
@@ -152,14 +133,19 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     return text
 
 
-def _methods(summary: Summary, world: World) -> Table:
+def _methods(summary: Summary, world: World) -> FittingTable:
     """This run's means beside the published ones."""
-    table = Table(box=box.SIMPLE_HEAD, title="Beside published agents", title_justify="left")
-    table.add_column("Method")
-    table.add_column("Model")
-    for name in ("Overall", *(group.capitalize() for group in world.groups)):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("From", justify="right", style="dim")
+    groups = [Column(group.capitalize(), justify="right", drop=1) for group in world.groups]
+    table = FittingTable(
+        [
+            Column("Method", wrap=True),
+            Column("Model", wrap=True, drop=0),
+            Column("Overall", justify="right"),
+            *groups,
+            Column("From", justify="right", style="dim"),
+        ],
+        title="Beside published agents",
+    )
     sources = _sources(world)
     for method in published_methods(world):
         table.add_row(
@@ -200,11 +186,16 @@ def _errors(summary: Summary) -> list[RenderableType]:
     """Errored episodes by kind; nothing when there are none."""
     if not summary.errors:
         return []
-    table = Table(box=box.SIMPLE_HEAD, title="Errored episodes, counted as 0", title_justify="left", title_style="red")
-    table.add_column("Error", no_wrap=True, style="red")
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("The first of them", ratio=2)
-    table.add_column("Task/variation", ratio=1)
+    table = FittingTable(
+        [
+            Column("Error", style="red", wrap=True),
+            Column("n", justify="right"),
+            Column("The first of them", wrap=True),
+            Column("Task/variation", wrap=True, drop=0),
+        ],
+        title="Errored episodes, counted as 0",
+        title_style="red",
+    )
     for error in summary.errors:
         shown = ", ".join(error.episodes[:_SHOWN_EPISODES])
         more = len(error.episodes) - _SHOWN_EPISODES
@@ -240,7 +231,7 @@ def _luck_of(comparison: Comparison) -> str:
     return _PLAYED_OFTEN.format(repeats=comparison.repeats, alone=alone)
 
 
-def _scores_of(comparison: Comparison) -> Table:
+def _scores_of(comparison: Comparison) -> FittingTable:
     shared = f"{comparison.variations} shared variations of {comparison.task_types} task types"
     table = _figures(shared, ("Agent",), ("Score", "95% interval", "Solved", "Raw", "Last ≥ 0"))
     for agent in comparison.agents:
@@ -255,7 +246,7 @@ def _scores_of(comparison: Comparison) -> Table:
     return table
 
 
-def _differences_of(comparison: Comparison) -> Table:
+def _differences_of(comparison: Comparison) -> FittingTable:
     against = f"Minus {comparison.agents[0].name}"
     table = _figures(against, ("Agent",), ("Difference", "95% interval", "Better", "Equal", "Worse"))
     for one in comparison.differences:
@@ -264,7 +255,7 @@ def _differences_of(comparison: Comparison) -> Table:
     return table
 
 
-def _effort_of(comparison: Comparison) -> Table:
+def _effort_of(comparison: Comparison) -> FittingTable:
     table = _figures("What an episode took", ("Mean",), tuple(agent.name for agent in comparison.agents))
     for name in Effort.model_fields:
         means = [getattr(agent.effort, name) for agent in comparison.agents]
@@ -274,21 +265,24 @@ def _effort_of(comparison: Comparison) -> Table:
     return table
 
 
-def _tasks_of(comparison: Comparison) -> Table:
+def _tasks_of(comparison: Comparison) -> FittingTable:
     table = _figures("By task", ("Task", "Name"), tuple(agent.name for agent in comparison.agents))
     for task in get_world(comparison.world).tasks:
         means = [agent.tasks.get(task.id) for agent in comparison.agents]
         if means[0] is not None:
-            table.add_row(task.id, Text(task.name, no_wrap=True, overflow="ellipsis"), *map(_points, means))
+            table.add_row(task.id, task.name, *map(_points, means))
     return table
 
 
-def _figures(title: str, names: Sequence[str], figures: Sequence[str]) -> Table:
-    """An empty table whose figures are never cut."""
-    table = Table(*names, box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for figure in figures:
-        table.add_column(figure, justify="right", no_wrap=True, min_width=_FIGURE)
-    return table
+def _figures(title: str, names: Sequence[str], figures: Sequence[str]) -> FittingTable:
+    """An empty table whose figures are never cut; the last of them go first where there is no room, never the first."""
+    return FittingTable(
+        [
+            *(Column(name, cut=name == "Name", wrap=name != "Name") for name in names),
+            *(Column(name, justify="right", drop=-place if place else None) for place, name in enumerate(figures)),
+        ],
+        title=title,
+    )
 
 
 def _range(interval: tuple[float, float] | None, *, signed: bool = False) -> str:

@@ -26,6 +26,7 @@ from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versio
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
+from waymark.hints import command
 from waymark.worlds.registry import world_of
 
 HEADER = "evaluation.json"
@@ -151,7 +152,7 @@ class RunFolder:
             if wrong:
                 raise InvalidInput(
                     f"Line {number} of {self.path / EPISODES} {wrong}.",
-                    remedy="Take the line out; `waymark resume` plays what is missing.",
+                    remedy=f"Take the line out; `{command('resume', self.path)}` plays what is missing.",
                 )
             played[key] = number
             yield result

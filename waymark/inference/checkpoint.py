@@ -13,15 +13,25 @@ are refused outright.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waymark.checkpoint_files import (
+    LARGEST_CARD,
+    LARGEST_VOCABULARY,
+    list_files,
+    parse_json,
+    read_file,
+    read_object,
+    sha256_of,
+)
 from waymark.contracts import Role
 from waymark.errors import CheckpointError
+from waymark.hints import command
 from waymark.inference import weights
 from waymark.inference.tokens import read_tokenizer, unused
 from waymark.worlds.registry import get_format
@@ -35,7 +45,10 @@ _CTRANSLATE2 = "ctranslate2"
 _VOCABULARIES = ("shared_vocabulary.json", "vocabulary.json")
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 _NEEDED = {"seq2seq": ("eos_token_id", "decoder_start_token_id"), "causal": ("eos_token_id",)}
-_CONVERT_AGAIN = "Convert them again: python -m training convert {} OUTPUT."
+_SHOWN = 100
+"""Characters of a file's content that an error quotes."""
+_MOST_TOKENS = 10_000_000
+"""Of a vocabulary; the largest that are published have some 300,000."""
 _Positive = Annotated[int, Field(gt=0)]
 
 
@@ -101,8 +114,8 @@ class Checkpoint(BaseModel):
 
 def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a folder but its card, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    files = {name: path for name, path in list_files(folder).items() if path.name != CARD}
+    return {name: sha256_of(files[name]) for name in sorted(files)}
 
 
 def write_card(folder: Path, card: CheckpointCard) -> None:
@@ -111,32 +124,34 @@ def write_card(folder: Path, card: CheckpointCard) -> None:
     (folder / CARD).write_text(complete.model_dump_json(indent=1) + "\n")
 
 
-def load(folder: Path, role: Role | None = None) -> Checkpoint:
-    """Read a checkpoint and verify every file of it against its card.
+def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Checkpoint:
+    """Read a checkpoint and verify every file of it against its card; without `hashes`, all but the files' contents.
 
     Raises CheckpointError when it is missing, truncated, tampered with, foreign, made for another role or not what its
     card says.
     """
     remedy = f"Restore {folder} (git checkout) or train it again; see training.command in its card."
     path = folder / CARD
-    if not path.is_file():
-        if (folder / _CONFIG).is_file():
+    if not _exists(path):
+        if _exists(folder / _CONFIG):
             raise CheckpointError(
                 f"{folder} holds a model without a {CARD}, so nothing says what it was trained for.",
-                remedy=f"Write one: python -m training convert {folder} OUTPUT --role ROLE --format FORMAT.",
+                remedy="Write one: "
+                + command("training", "convert", folder, "OUTPUT", "--role", "ROLE", "--format", "FORMAT"),
             )
+        what = f"it has no {CARD}" if folder.is_dir() else "it is no folder" if _exists(folder) else "it does not exist"
         raise CheckpointError(
-            f"No checkpoint at {folder}: it has no {CARD}.",
-            remedy="Point the setting at a folder that `python -m training export` wrote.",
+            f"No checkpoint at {folder}: {what}.",
+            remedy=f"Name a folder with a {CARD}, as `{command('training', 'export')}` writes it.",
         )
-    raw = path.read_bytes()
+    raw = read_file(path, LARGEST_CARD)
     try:
         card = CheckpointCard.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = f" at {'.'.join(map(str, first['loc']))!r}" if first["loc"] else ""
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = f" at {'.'.join(map(str, first['loc']))[:_SHOWN]!r}" if first["loc"] else ""
         raise CheckpointError(f"The card of {folder} is unreadable{where}: {first['msg']}.", remedy=remedy) from error
-    found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    found = list_files(folder)
     found.pop(CARD)
     # CTranslate2 calls its own format model.bin, too.
     pickles = sorted(
@@ -150,7 +165,7 @@ def load(folder: Path, role: Role | None = None) -> Checkpoint:
     for name, expected in card.files.items():
         if name not in found:
             raise CheckpointError(f"{folder} lacks {name}, which its card lists.", remedy=remedy)
-        if _sha256(found[name]) != expected:
+        if hashes and sha256_of(found[name]) != expected:
             raise CheckpointError(f"{name} in {folder} is not the file its card describes.", remedy=remedy)
     extra = sorted(found.keys() - card.files.keys())
     if extra:
@@ -172,20 +187,31 @@ def architecture_of(folder: Path) -> weights.Architecture:
     return weights.architecture_of(_config(folder))
 
 
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
 def _config(folder: Path) -> dict[str, Any]:
+    path = folder / _CONFIG
+    remedy = "Name a folder that a model was saved to, whole."
+    if not _exists(path):
+        raise CheckpointError(f"{path} describes no model: it does not exist.", remedy=remedy)
     try:
-        config: dict[str, Any] = json.loads((folder / _CONFIG).read_bytes())
-        int(config["vocab_size"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / _CONFIG} describes no model.", remedy="Name a folder that a model was saved to, whole."
-        ) from error
+        config = read_object(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} describes no model: {error.message}", remedy=remedy) from error
+    rows = config.get("vocab_size")
+    if not isinstance(rows, int) or isinstance(rows, bool) or not 0 < rows <= _MOST_TOKENS:
+        raise CheckpointError(f"{path} describes no model: its vocab_size is {str(rows)[:_SHOWN]!r}.", remedy=remedy)
     return config
 
 
 def _check_model(folder: Path, card: CheckpointCard) -> None:
     """Hold the card to what config, weights and tokenizer say of themselves, and those to each other."""
-    remedy = "Keep a card with the files that it was written for; without one, python -m training convert writes one."
+    remedy = (
+        "Keep a card with the files that it was written for; without one, "
+        f"`{command('training', 'convert')}` writes one."
+    )
     for name in (_CONFIG, WEIGHTS, _TOKENIZER):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} lacks {name}.", remedy="Copy the whole folder.")
@@ -201,6 +227,10 @@ def _check_model(folder: Path, card: CheckpointCard) -> None:
         )
     weights.check_config(config, folder / WEIGHTS)
     positions = config.get("max_position_embeddings")
+    if positions is not None and (not isinstance(positions, int) or positions < 1):
+        raise CheckpointError(
+            f"The config.json of {folder} says max_position_embeddings {str(positions)[:_SHOWN]!r}.", remedy=remedy
+        )
     if positions is not None and positions < card.max_input_tokens + card.max_new_tokens:
         raise CheckpointError(
             f"The card of {folder} says {card.max_input_tokens} tokens of prompt and {card.max_new_tokens} of answer; "
@@ -222,9 +252,11 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
         if said is None and field in _NEEDED[weights.architecture_of(config)]:
             raise CheckpointError(f"The config.json of {folder} names no {field}.", remedy=remedy)
         for number in said if isinstance(said, list) else [said]:
-            if number is not None and not (isinstance(number, int) and tokenizer.id_to_token(number)):
+            is_token = isinstance(number, int) and 0 <= number < rows and tokenizer.id_to_token(number)
+            if number is not None and not is_token:
                 raise CheckpointError(
-                    f"The config.json of {folder} says {field} {number}, which its tokenizer does not have.",
+                    f"The config.json of {folder} says {field} {str(number)[:_SHOWN]}, "
+                    "which its tokenizer does not have.",
                     remedy=remedy,
                 )
     for name in _VOCABULARIES:
@@ -232,17 +264,16 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
         if not path.is_file():
             continue
         try:
-            converted = [str(token) for token in json.loads(path.read_bytes())]
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{path} is no list of tokens.", remedy=_CONVERT_AGAIN.format(folder)) from error
+            converted = [str(token) for token in parse_json(read_file(path, LARGEST_VOCABULARY), path)]
+        except (CheckpointError, TypeError) as error:
+            raise CheckpointError(f"{path} is no list of tokens.", remedy=_convert_again(folder)) from error
         expected = [tokenizer.id_to_token(number) or unused(number) for number in range(rows)]
         if converted != expected:
             raise CheckpointError(
                 f"The weights for CTranslate2 in {folder} were converted from a model of other tokens.",
-                remedy=_CONVERT_AGAIN.format(folder),
+                remedy=_convert_again(folder),
             )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _convert_again(folder: Path) -> str:
+    return f"Convert them again: {command('training', 'convert', folder, 'OUTPUT')}"

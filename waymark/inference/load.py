@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from waymark.errors import EngineUnavailable
 from waymark.inference import Generator
+from waymark.inference.available import missing_package
 from waymark.inference.checkpoint import Checkpoint
 from waymark.worlds.registry import get_format
 
@@ -52,11 +53,7 @@ def open_generator(
             return converted(checkpoint, device=device, dtype=dtype, threads=threads)
         from waymark.inference.engines import transformers
     except ModuleNotFoundError as error:
-        extra = "waymark" if engine == "ctranslate2" else "waymark[torch]"
-        raise EngineUnavailable(
-            f"The {engine} engine needs the package {error.name}, which is not installed.",
-            remedy=f"Install it: pip install '{extra}'.",
-        ) from error
+        raise missing_package(engine, str(error.name)) from error
     original = transformers.CausalGenerator if causal else transformers.Seq2SeqGenerator
     return original(
         str(checkpoint.folder),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from waymark.checkpoint_files import LARGEST_TOKENIZER, read_file
 from waymark.errors import CheckpointError
 from waymark.inference import Encoded, Prompt
 
@@ -21,6 +22,7 @@ _SPACE = "▁"
 _SHORT_TEXT = 4_000
 """Characters that are read within a few milliseconds."""
 _COPY = re.compile(r"<copy_(\d+)>")
+_LONGEST_REASON = 300
 _LONGEST_COPY = 500
 """Characters of a prompt's word that an answer repeats: as many as a phrase may have."""
 
@@ -134,11 +136,15 @@ def _named(text: str, unknown: Sequence[str]) -> str:
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`. Raises CheckpointError."""
+    content = read_file(path, LARGEST_TOKENIZER)
     try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+        return Tokenizer.from_buffer(content)
+    except BaseException as error:  # the library raises bare Exception, and PanicException for some files
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
         raise CheckpointError(
-            f"Cannot read the tokenizer {path}: {error}.", remedy="Restore the file from the checkpoint."
+            f"Cannot read the tokenizer {path}: {reason}.", remedy="Restore the file from the checkpoint."
         ) from error
 
 

@@ -11,12 +11,14 @@ The file format: eight bytes with the length of a JSON header, the header, the t
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+from waymark.checkpoint_files import open_file
 from waymark.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -31,6 +33,18 @@ _LAYERS = {
     "llama": {"num_hidden_layers": r"model\.layers\.(\d+)\."},
 }
 """What the config calls the number of layers, and where their own number stands in the names of tensors."""
+_LONGEST_HEADER = 100_000_000
+"""Bytes, as the format's own library has it."""
+_LARGEST_NUMBER = 2**53
+_MOST_SIDES = 8
+_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64"), 64),
+}
+"""Of one number, by the format's name for its type; other types are not checked."""
+_MOST_LAYERS = 10_000
 _COPIES = frozenset(
     (
         "encoder.embed_tokens.weight",
@@ -47,23 +61,37 @@ _Sides = tuple[str, ...]
 
 def read_shapes(weights: Path) -> Shapes:
     """The tensors of a safetensors file. Raises CheckpointError when it is none, or not whole."""
-    try:
-        with weights.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(min(length, weights.stat().st_size)))
-        header.pop("__metadata__", None)
-        whole = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
-        shapes = {name: tuple(int(side) for side in tensor["shape"]) for name, tensor in header.items()}
-    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+    with open_file(weights) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            if not 0 < length <= min(size, _LONGEST_HEADER):
+                raise ValueError(f"its header would have {length:,} bytes")
+            header: dict[str, Any] = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            tensors = {name: _tensor(tensor) for name, tensor in header.items()}
+            whole = 8 + length + max(end for _, end in tensors.values())
+        except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
+            ) from error
+    if size != whole:
         raise CheckpointError(
-            f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
-        ) from error
-    if weights.stat().st_size != whole:
-        raise CheckpointError(
-            f"{weights} has {weights.stat().st_size} bytes where its header says {whole}.",
-            remedy="Copy it again, whole.",
+            f"{weights} has {size} bytes where its header says {whole}.", remedy="Copy it again, whole."
         )
-    return shapes
+    return {name: shape for name, (shape, _) in tensors.items()}
+
+
+def _tensor(described: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
+    """The shape of a tensor and where its bytes end. Raises ValueError, TypeError, LookupError."""
+    shape, (begin, end) = tuple(described["shape"]), described["data_offsets"]
+    numbers = (*shape, begin, end)
+    if not all(isinstance(number, int) and 0 <= number <= _LARGEST_NUMBER for number in numbers) or begin > end:
+        raise ValueError("a size is no number that can be one")
+    bits = _BITS.get(str(described.get("dtype")))
+    if len(shape) > _MOST_SIDES or (bits is not None and prod(shape) * bits != (end - begin) * 8):
+        raise ValueError("a tensor's shape does not fit its bytes")
+    return shape, end
 
 
 def count_parameters(weights: Path) -> int:
@@ -143,8 +171,8 @@ def _number(config: Mapping[str, Any], name: str) -> int:
         return _number(config, "num_attention_heads")
     if value is None and name == "head_dim":
         return _number(config, "hidden_size") // max(1, _number(config, "num_attention_heads"))
-    if not isinstance(value, int):
-        raise ValueError(f"{name} {value!r}, which is no number")  # noqa: TRY004 - a file's content, not a caller's
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_NUMBER:
+        raise ValueError(f"{name} {repr(value)[:100]}, which is no number")
     return value
 
 

@@ -18,13 +18,17 @@ from typing import Annotated, Any, Literal
 import typer
 import uvloop
 from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
 from typer.core import TyperGroup
 
 from waymark import __version__
+from waymark.commands.console import err as _err
+from waymark.commands.console import out as _out
+from waymark.commands.console import tell as _tell
+from waymark.commands.console import tell_error
+from waymark.commands.urls import check_url
 from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
+from waymark.hints import command, install
 from waymark.loadtest import plot as picture
 from waymark.loadtest import results, show, states
 from waymark.loadtest.drive import Arrivals, Load, Samples
@@ -39,9 +43,10 @@ _EXIT_CODES = (
     "2 bad input; 3 the service cannot be reached; 130 interrupted."
 )
 _SHOW_SECONDS = 0.25
+_SHORTEST_BAR, _LONGEST_BAR = 5, 40
+_BESIDE_BAR = 68
+"""Columns of a terminal that the words beside the bar take; on narrower ones the throughput alone is shown."""
 
-_out = Console()
-_err = Console(stderr=True)
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 
 
@@ -60,7 +65,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help=(
         "How much a service answers, how fast, and what it does when asked for more.\n\n"
-        f"`waymark loadtest URL …` is `waymark loadtest run URL …`.\n\n{_EXIT_CODES}"
+        f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
     ),
 )
 
@@ -118,10 +123,11 @@ def run_test(
             seconds=seconds,
             requests=requests,
         )
+        url = check_url(url)
         if plot is not None:
             picture.check(plot)
         if find_spec("aiohttp") is None:
-            raise InvalidInput("A load test needs aiohttp.", remedy="Run `pip install 'waymark[loadtest]'`.")
+            raise InvalidInput("A load test needs aiohttp.", remedy=f"Run `{install('loadtest')}`.")
         asked = states.sample() if run is None else states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
@@ -141,7 +147,7 @@ def run_test(
             stages=tuple(test.stages),
         )
         if json:
-            _out.print_json(report.model_dump_json())
+            _out.print_document(report.model_dump(mode="json"))
         else:
             _out.print(show.render(report))
         if plot is not None and report.stages:
@@ -162,8 +168,8 @@ def compare_tests(
         one, other = _read(first), _read(second)
         changes = results.compare(one, other)
         if json:
-            _out.print_json(
-                data={load: [change.model_dump() for change in figures] for load, figures in changes.items()}
+            _out.print_document(
+                {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
             _out.print(show.render_comparison(one, other, changes))
@@ -211,7 +217,7 @@ class _Shown:
         self._samples: Samples | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=max(_SHORTEST_BAR, min(_LONGEST_BAR, _err.width - _BESIDE_BAR))),
             TextColumn("{task.fields[so_far]}"),
             console=_err,
             disable=not _err.is_terminal,
@@ -255,7 +261,11 @@ class _Shown:
                     description=f"{self._number}/{self._stages} {asked}",
                     total=1.0,
                     completed=min(1.0, max(elapsed / load.seconds, samples.sent / load.requests)),
-                    so_far=f"{answered / elapsed:.1f}/s, {answered} answered, {refused} refused, {failed} failed",
+                    so_far=(
+                        f"{answered / elapsed:.1f}/s, {answered} answered, {refused} refused, {failed} failed"
+                        if _err.width >= _BESIDE_BAR
+                        else f"{answered / elapsed:.1f}/s"
+                    ),
                 )
             await asyncio.sleep(_SHOW_SECONDS)
 
@@ -285,10 +295,6 @@ def _told() -> Iterator[None]:
     try:
         yield
     except WaymarkError as error:
-        _tell(str(error), style="bold red")
+        tell_error(error)
         wrong = isinstance(error, InvalidInput | NotFound | ServiceRejected)
         raise typer.Exit(BAD_INPUT if wrong else CANNOT_REACH) from error
-
-
-def _tell(text: str, style: str = "") -> None:
-    _err.print(Text(text, style=style), soft_wrap=True)

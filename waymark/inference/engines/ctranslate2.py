@@ -6,7 +6,6 @@ Reads a checkpoint's `tokenizer.json` and its `ctranslate2/` folder; torch is no
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -18,7 +17,9 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
+from waymark.checkpoint_files import read_object
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
+from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
@@ -30,6 +31,8 @@ _SMALL_WEIGHTS = 64 * 2**20
 int8). A larger model is bound by reading its weights, so all cores work on one wide batch."""
 _BATCH_TOKENS = 512
 """Input tokens, padding included, of a small model's batch: wider ones leave the core's cache and gain nothing."""
+_SHOWN = 200
+"""Characters of the library's text that an error quotes."""
 _WIDE_BATCH_TOKENS = 16_384
 """Of another model's batch, so that many long prompts, or many candidates to score, fit into memory."""
 _STEP_TOKENS = 4_096
@@ -54,7 +57,7 @@ class CTranslate2Generator(ABC):
         if not (folder / "model.bin").is_file():
             raise CheckpointError(
                 f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert it with `python -m training convert {checkpoint.folder} OUTPUT`, "
+                remedy=f"Convert it with `{command('training', 'convert', checkpoint.folder, 'OUTPUT')}`, "
                 "or serve with WAYMARK_ENGINE=transformers.",
             )
         device = "cpu" if device == "auto" else device
@@ -73,19 +76,21 @@ class CTranslate2Generator(ABC):
                 inter_threads=self._workers,
                 intra_threads=1 if small else cores,
             )
+        except UnicodeDecodeError as error:  # the library quotes a damaged file's bytes in its own error
+            raise CheckpointError(f"CTranslate2 cannot load {folder}.", remedy=_again(checkpoint.folder)) from error
         except ValueError as error:
             known = ", ".join(sorted(ctranslate2.get_supported_compute_types("cpu")))
             raise EngineUnavailable(
                 f"CTranslate2 refuses device {device!r} with dtype {dtype!r}: {str(error).rstrip('.')}.",
                 remedy=f"Use `auto`; on this CPU it knows {known}.",
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, LookupError, MemoryError) as error:
+            reason = " ".join(str(error).split())[:_SHOWN].rstrip(".")
             raise CheckpointError(
-                f"CTranslate2 cannot load {folder}: {error}.",
-                remedy=f"Convert it again with `python -m training convert {checkpoint.folder} OUTPUT`.",
+                f"CTranslate2 cannot load {folder}: {reason}.", remedy=_again(checkpoint.folder)
             ) from error
         tokenizer = read_tokenizer(checkpoint.folder / "tokenizer.json")
-        end_name = json.loads((folder / "config.json").read_text())["eos_token"]
+        end_name = str(read_object(folder / "config.json").get("eos_token"))[:_SHOWN]
         end = tokenizer.token_to_id(end_name)
         if end is None:
             raise CheckpointError(
@@ -319,6 +324,10 @@ def _chunks(rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[Sequence[tuple[E
         yield rows[begin:]
 
 
+def _again(folder: Path) -> str:
+    return f"Convert it again with `{command('training', 'convert', folder, 'OUTPUT')}`."
+
+
 def _choose_instructions() -> None:
     """Use AVX-512 on CPUs that do not slow down for it: those since Ice Lake and Zen 4, which VBMI2 tells apart.
 
@@ -355,7 +364,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
 
     from waymark.inference.engines.transformers import load_causal, load_seq2seq
 
-    model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    model_type = str(read_object(folder / "config.json").get("model_type"))[:_SHOWN]
     if model_type not in CONVERTIBLE:
         raise CheckpointError(
             f"{folder} holds a {model_type} model, of which this version converts none.",

@@ -37,6 +37,10 @@ _SCORED_AT_ONCE = 64
 """Candidates: each takes its prompt's keys and values along."""
 
 
+_SHOWN = 300
+"""Characters of the library's text that an error quotes."""
+
+
 def load_seq2seq(model: str, *, dtype: str) -> Any:
     """A frozen encoder-decoder from a local folder, or by its name on the Hugging Face hub.
 
@@ -60,8 +64,8 @@ def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
             local_files_only=Path(model).is_dir(),
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a config.json of anybody's makes the library raise errors of any kind
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_SHOWN]
         raise CheckpointError(
             f"Cannot load the model {model}: {reason}",
             remedy=f"It must be {kind} with config.json and model.safetensors.",

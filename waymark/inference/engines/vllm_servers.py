@@ -35,6 +35,7 @@ from waymark.cli.python_process import python_command, python_environment
 from waymark.clients import bounded
 from waymark.clients.addresses import shown
 from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable, StackError
+from waymark.hints import make_vllm
 from waymark.inference.checkpoint import Checkpoint
 from waymark.process import available_cores
 
@@ -240,7 +241,7 @@ def find_python(named: Path | None) -> Path:
         )
     raise EngineUnavailable(
         "The vllm engine needs vLLM, which has an environment of its own.",
-        remedy="Make it with `./run vllm`, name the python of another in WAYMARK_VLLM_PYTHON, "
+        remedy=f"{make_vllm()}, name the python of another in WAYMARK_VLLM_PYTHON, "
         "or name running servers in WAYMARK_VLLM_URL.",
     )
 
@@ -261,7 +262,7 @@ def _platform(python: Path) -> str:
         reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise EngineUnavailable(
             f"{python} has no vLLM to start: {reason}.",
-            remedy="Make the environment with `./run vllm`, or name the python of another in WAYMARK_VLLM_PYTHON.",
+            remedy=f"{make_vllm()}, or name the python of another in WAYMARK_VLLM_PYTHON.",
         )
     return done.stdout.strip()
 

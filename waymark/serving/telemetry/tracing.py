@@ -28,6 +28,7 @@ from waymark import __version__
 from waymark.clients.addresses import is_loopback
 from waymark.clients.proxies import named_proxies
 from waymark.errors import InvalidInput
+from waymark.hints import install
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -58,7 +59,7 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> None:
     except ImportError as error:
         raise InvalidInput(
             "OTEL_* variables ask for traces, and OpenTelemetry's SDK is not installed.",
-            remedy="Run `pip install 'waymark[otel]'`, or set OTEL_SDK_DISABLED=true.",
+            remedy=f"Run `{install('otel')}`, or set OTEL_SDK_DISABLED=true.",
             field=_EXPORTER,
         ) from error
     resource = Resource.create({SERVICE_NAME: f"waymark-{service}"}).merge(OTELResourceDetector().detect())

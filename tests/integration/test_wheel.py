@@ -1,0 +1,184 @@
+"""The wheel in an environment of its own: one package lands there, and it works, or says what to install.
+
+The packages that Waymark needs come from the environment that runs the tests; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from waymark.hints import DISTRIBUTION
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINTS = ROOT / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy that holds what a checkout would."""
+    if shutil.which("hatchling", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("hatchling, which builds the wheel, is not installed")
+    copy, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, copy / name)
+    for name in ("waymark", "services", "training", "benchmarks", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=120)
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a virtual environment that has the wheel alone."""
+    place = tmp_path_factory.mktemp("venv")
+    venv.create(place, with_pip=False, symlinks=True)
+    command = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install"]
+    options = ["--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*command, *options, str(wheel)], check=True, capture_output=True, timeout=120)
+    return place
+
+
+def site(place: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(place), "platbase": str(place)}))
+
+
+@pytest.fixture(scope="module")
+def complete(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the packages that evaluations need, borrowed from the environment of the tests."""
+    place = tmp_path_factory.mktemp("complete")
+    venv.create(place, with_pip=False, symlinks=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site(place))
+    script = place / "bin" / "waymark"
+    script.write_text(f"#!{place}/bin/python\nfrom waymark.cli.main import main\nmain()\n")
+    script.chmod(0o755)
+    lend(place, leave_out=("torch", "transformers", "pyarrow"))
+    return place
+
+
+def lend(place: Path, leave_out: tuple[str, ...] = ()) -> None:
+    """Link the packages of this environment into another; never those that are ours."""
+    there = site(place)
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        name = path.name.lower()
+        ours = name.startswith(("waymark", "_waymark", "__editable__", "__pycache__"))
+        if not ours and not name.startswith(leave_out) and not (there / path.name).exists():
+            (there / path.name).symlink_to(path)
+
+
+def run(
+    place: Path, folder: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`waymark` of an environment, in a folder that holds nothing of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WAYMARK_", "PYTHON"))}
+    kept["PATH"] = f"{place / 'bin'}:{kept['PATH']}"
+    return subprocess.run(
+        [str(place / "bin" / "waymark"), *arguments],
+        cwd=folder,
+        env=kept | dict(settings or {}),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_nothing_but_our_package_lands_in_site_packages(installed: Path) -> None:
+    names = {path.name for path in site(installed).iterdir()}
+    assert names == {"waymark", *(name for name in names if name.startswith("waymark_agents-"))}
+    assert len(names) == 2
+
+
+def test_the_wheel_carries_what_it_runs_and_no_tests(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    for wanted in (
+        "waymark/_bundled/services/env_runner/web/index.html",
+        "waymark/_bundled/services/controller/__main__.py",
+        "waymark/_bundled/training/__main__.py",
+        "waymark/environment/java/episode.jar",
+        "waymark/worlds/scienceworld/training_subgoals.txt",
+    ):
+        assert any(name.endswith(Path(wanted).name) for name in names), wanted
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "services/", "training/"))]
+
+
+def test_an_evaluation_plays_from_the_wheel(complete: Path, tmp_path: Path) -> None:
+    done = run(complete, tmp_path, "evaluate", "--engine", "scripted", "--environment", "scripted", "--tasks", "4-2")
+    assert done.returncode == 0, done.stderr
+    assert "`waymark report runs/" in done.stderr
+    [folder] = (tmp_path / "runs").glob("*/evaluation.json")
+    again = run(complete, tmp_path, "report", str(folder.parent.relative_to(tmp_path)))
+    assert again.returncode == 0, again.stderr
+    assert "Score" in again.stdout
+
+
+def test_the_wheel_says_at_once_that_it_brings_no_checkpoints(complete: Path, tmp_path: Path) -> None:
+    done = run(complete, tmp_path, "evaluate", "--tasks", "4-2")
+    assert done.returncode == 2, done.stderr
+    assert "brings no checkpoints" in done.stderr
+    assert "--checkpoints FOLDER" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_wheel_plays_with_checkpoints_of_elsewhere(complete: Path, tmp_path: Path) -> None:
+    arguments = ("--environment", "scripted", "--tasks", "4-2", "--checkpoints", str(CHECKPOINTS), "--json")
+    done = run(complete, tmp_path, "evaluate", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert '"engine": "ctranslate2"' in done.stdout
+
+
+def test_an_engine_that_is_not_installed_is_named_with_a_command_that_works(complete: Path, tmp_path: Path) -> None:
+    arguments = ("--engine", "transformers", "--checkpoints", str(CHECKPOINTS))
+    done = run(complete, tmp_path, "evaluate", *arguments)
+    assert done.returncode in {2, 3}
+    assert "needs the package torch" in done.stderr
+    assert "-m pip install " in done.stderr
+    assert "torch==" in done.stderr
+    assert DISTRIBUTION not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_export_names_the_package_that_it_lacks(complete: Path, tmp_path: Path) -> None:
+    scripted = ("--engine", "scripted", "--environment", "scripted")
+    assert run(complete, tmp_path, "evaluate", *scripted, "--tasks", "4-2").returncode == 0
+    [header] = (tmp_path / "runs").glob("*/evaluation.json")
+    done = run(complete, tmp_path, "export", str(header.parent), "results.parquet")
+    assert done.returncode == 2
+    assert "pip install pyarrow==" in done.stderr
+
+
+def test_packages_that_evaluations_lack_are_named_at_once(complete: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("redis", "py4j"):
+        link = site(complete) / name
+        link.rename(hidden / name)
+    try:
+        done = run(complete, tmp_path, "evaluate", "--checkpoints", str(CHECKPOINTS))
+    finally:
+        for name in ("redis", "py4j"):
+            (hidden / name).rename(site(complete) / name)
+    assert done.returncode in {2, 3}
+    assert "not installed: redis, py4j" in done.stderr
+    assert "pip install" in done.stderr
+    assert "redis==" in done.stderr
+
+
+def test_training_runs_from_the_wheel_or_says_what_to_install(complete: Path, tmp_path: Path) -> None:
+    done = run(complete, tmp_path, "training", "--help")
+    assert done.returncode in {0, 3}
+    assert "finetune" in done.stdout or "-m pip install" in done.stderr

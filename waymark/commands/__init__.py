@@ -1,0 +1,1 @@
+"""The commands of `waymark`, a module for each group; `waymark.cli.main` registers them."""

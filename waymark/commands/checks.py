@@ -1,0 +1,188 @@
+"""What is found out before anything starts, so that a wrong command ends at once with one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from waymark.cli.local_stack import CHECKPOINTS, StackOptions, check_options
+from waymark.clients.addresses import shown
+from waymark.clients.chat import Endpoint
+from waymark.contracts import CheckpointInfo, EvaluationRequest, Role
+from waymark.errors import (
+    CheckpointError,
+    EndpointUnusable,
+    InvalidInput,
+    ServiceUnavailable,
+    StackError,
+)
+from waymark.evaluation.identity import short_hash
+from waymark.evaluation.run_folder import RunFolder
+from waymark.hints import command, install
+from waymark.inference import checkpoint
+from waymark.inference.available import check_engine
+from waymark.inference.checkpoint import Checkpoint
+
+_ANSWER_SECONDS: Final = 5.0
+_HASHED_BYTES: Final = 200_000_000
+"""Checkpoints up to this size are verified whole here; of larger ones the service verifies the contents when it loads
+them."""
+_STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
+_WORLD_PACKAGES: Final = {"scienceworld": ("py4j", "scienceworld")}
+_ROLES: Final[Mapping[str, Role]] = {
+    "controller": "controller",
+    "executor": "executor",
+    "flat": "flat",
+    "first": "first",
+}
+
+
+def check_alive(url: str) -> None:
+    """Raise ServiceUnavailable where nothing answers at the address of an env-runner."""
+    try:
+        httpx.get(f"{url}/health/live", timeout=_ANSWER_SECONDS, trust_env=False)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ServiceUnavailable(
+            f"No env-runner at {shown(url)}: {str(error) or 'it does not answer'}.",
+            remedy="Start it, or leave --url (WAYMARK_URL) out to start a stack here.",
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return  # something is there; the client tells what is wrong with its answers
+
+
+def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = ()) -> None:
+    """Raise what would keep a stack with these options from playing these requests: packages, engine, checkpoints.
+
+    Raises EngineUnavailable, CheckpointError, StackError, InvalidInput, EndpointUnusable.
+    """
+    check_packages(options.environment)
+    check_engine(
+        options.engine,
+        vllm_urls=os.environ.get("WAYMARK_VLLM_URL", ""),
+        vllm_python=os.environ.get("WAYMARK_VLLM_PYTHON", ""),
+    )
+    if options.engine == "scripted":
+        _check_folder(options.checkpoints)
+    else:
+        needed = {"controller", "executor"}
+        needed |= {"flat" for request in requests if request.agent.executor_model == "flat"}
+        check_checkpoints(options.checkpoints, needed, options.engine)
+    if any(request.agent.subgoals == "llm_plan" for request in requests):
+        check_planner()
+    check_options(options)
+
+
+def check_packages(environment: str) -> None:
+    """Raise StackError where a package is missing that the local stack, or its world, needs."""
+    packages = (*_STACK_PACKAGES, *_WORLD_PACKAGES.get(environment, ()))
+    missing = [_STACK_PACKAGES.get(package, package) for package in packages if find_spec(package) is None]
+    if missing:
+        raise StackError(
+            f"Evaluations on this machine need packages that are not installed: {', '.join(missing)}.",
+            remedy=f"Install them: {install('env')}",
+        )
+
+
+def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[str, Checkpoint]:
+    """The checkpoints under a folder, by name: those that are needed, and those that a stack loads besides.
+
+    Raises CheckpointError.
+    """
+    _check_folder(folder)
+    if not folder.is_dir():
+        raise CheckpointError(
+            "This installation brings no checkpoints.",
+            remedy="Name a folder that holds some: --checkpoints FOLDER, for example checkpoints/ of a clone of "
+            "the repository.",
+        )
+    wanted = [name for name in _ROLES if name in needed or (folder / name).exists()]
+    wanted += [name for name in needed if name not in wanted]
+    if "executor" in needed and not any((folder / name).exists() for name in _ROLES):
+        remedy = "Name the folder that holds controller/ and executor/."
+        if (folder / checkpoint.CARD).exists():
+            remedy = f"It is one checkpoint itself: name the folder around it, which holds {', '.join(_ROLES)}."
+        raise CheckpointError(f"--checkpoints {str(folder)!r} holds no checkpoints.", remedy=remedy)
+    found: dict[str, Checkpoint] = {}
+    for name in wanted:
+        path = folder / name
+        found[name] = checkpoint.load(path, _ROLES[name], hashes=_size(path) <= _HASHED_BYTES)
+        if engine == "ctranslate2" and not (found[name].ctranslate2 / "model.bin").is_file():
+            _refuse_unconverted(found[name])
+    return found
+
+
+def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
+    """Raise InvalidInput where a run began with other checkpoints than these."""
+    versions = RunFolder(path).evaluation().versions
+    began: dict[str, CheckpointInfo | None] = {
+        "controller": versions.controller,
+        "first": versions.first,
+        versions.executor.role: versions.executor,
+    }
+    for name, info in began.items():
+        here = found.get(name)
+        if info is None or here is None or not info.sha256 or info.model not in ("default", name):
+            continue
+        if here.sha256 != info.sha256:
+            raise InvalidInput(
+                f"{path} was begun with the {name} {info.checkpoint} ({short_hash(info.sha256)}); {here.folder} holds "
+                f"{here.card.name} ({short_hash(here.sha256)}).",
+                remedy="Name the folder of those checkpoints with --checkpoints, or evaluate anew.",
+                field="checkpoints",
+            )
+
+
+def check_planner(environment: Mapping[str, str] = os.environ) -> None:
+    """Raise InvalidInput where no planner is named, EndpointUnusable where none answers."""
+    url = environment.get("WAYMARK_PLANNER_URL", "").strip()
+    if not url:
+        raise InvalidInput(
+            "The agent llm_plan needs a large model that plans, and none is named.",
+            remedy="Set WAYMARK_PLANNER_URL and WAYMARK_PLANNER_MODEL.",
+            field="agent",
+        )
+    key = environment.get("WAYMARK_PLANNER_KEY", "").strip()
+    endpoint = Endpoint(url, environment.get("WAYMARK_PLANNER_MODEL", ""), key, settings="WAYMARK_PLANNER")
+    parts = httpx.URL(endpoint.url)
+    if any(
+        environment.get(name) for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (proxy, proxy.lower())
+    ):
+        return  # the proxy reaches it, not this machine
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.host, port), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise EndpointUnusable(
+            f"The planner at {endpoint.address} cannot be reached: {error.strerror or error}.",
+            remedy="Start it, or correct WAYMARK_PLANNER_URL.",
+        ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise CheckpointError where a folder was named that is none."""
+    if folder != CHECKPOINTS and not folder.is_dir():
+        raise CheckpointError(
+            f"--checkpoints {str(folder)!r} {'is no folder' if os.path.lexists(folder) else 'does not exist'}.",
+            remedy="Name a folder that holds controller/ and executor/.",
+        )
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return 0
+
+
+def _refuse_unconverted(found: Checkpoint) -> None:
+    raise CheckpointError(
+        f"{found.folder} has no weights for CTranslate2.",
+        remedy=f"Convert it with `{command('training', 'convert', found.folder, 'OUTPUT')}`, "
+        "or serve with --engine transformers.",
+    )

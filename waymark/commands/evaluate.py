@@ -1,0 +1,186 @@
+"""`waymark evaluate` and `waymark resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from waymark.agent.presets import AGENTS, MOST_BEAMS, find_agents
+from waymark.cli.interrupts import ended_by_signals
+from waymark.cli.local_stack import CHECKPOINTS, StackOptions
+from waymark.cli.request_errors import checked
+from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack
+from waymark.commands.console import SOME_ERRORED, tell
+from waymark.commands.options import (
+    CheckpointsOption,
+    EngineOption,
+    EnvironmentOption,
+    JsonOption,
+    RunsOption,
+    SlotsOption,
+    UrlOption,
+    items,
+    variations_of,
+)
+from waymark.commands.play import Played, play_to_the_end, resume_all, show, submit, told
+from waymark.commands.results import read_run
+from waymark.commands.urls import check_url
+from waymark.contracts import EvaluationRequest
+from waymark.errors import InvalidInput
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_folder import RunFolder
+from waymark.hints import command
+from waymark.inference.load import Engine
+from waymark.worlds.registry import WorldName, get_world
+
+
+def evaluate(
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="Which variations are played, and when an episode ends: quick, dev, seed, swiftsage or full."
+        ),
+    ] = "quick",
+    tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all 30.")] = None,
+    variations: Annotated[
+        str | None, typer.Option(help="Numbers or ranges, e.g. 0,4-6. Default: those of the protocol.")
+    ] = None,
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Who plays: {', '.join(AGENTS)}. Several play the same variations and are compared.",
+            show_default="hierarchical",
+        ),
+    ] = None,
+    repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
+    ] = 1,
+    beams: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_BEAMS,
+            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of random sub-goals.")] = 0,
+    checkpoints: CheckpointsOption = CHECKPOINTS,
+    engine: EngineOption = "ctranslate2",
+    environment: EnvironmentOption = "scienceworld",
+    slots: SlotsOption = None,
+    runs: RunsOption = Path("runs"),
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones.
+
+    Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
+    """
+    played: list[Played] = []
+    options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
+    with told(played, runs, url), ended_by_signals():
+        with checked():
+            requests = [
+                EvaluationRequest(
+                    protocol=protocol,
+                    tasks=items(tasks),
+                    variations=variations_of(variations),
+                    agent=config,
+                    seed=seed,
+                    repeats=repeats,
+                )
+                for config in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
+            ]
+        episodes("", requests[0], get_world(environment))  # bad input is reported before anything starts
+        url = _checked_url(url)
+        if url is None:
+            check_stack(options, requests)
+        play_to_the_end(played, partial(submit, requests), options, url, json=json)
+
+
+def resume(
+    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/ of evaluations that were interrupted.")],
+    errored: Annotated[bool, typer.Option("--errored", help="Play errored episodes again, too.")] = False,
+    checkpoints: CheckpointsOption = CHECKPOINTS,
+    slots: SlotsOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Continue an interrupted evaluation. Finished episodes are kept.
+
+    Several evaluations of one command continue side by side. They need the checkpoints that they began with.
+    """
+    played: list[Played] = []
+    folder = runs[0].absolute().parent
+    with told(played, folder, url), ended_by_signals():
+        apart = [run for run in runs if run.absolute().parent != folder]
+        if apart:
+            raise InvalidInput(
+                f"{apart[0]} and {runs[0]} are not in one folder.", remedy="Resume them one by one.", field="runs"
+            )
+        options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
+        url = _checked_url(url)
+        if url is None:
+            for run in runs:
+                RunFolder(run).check()  # a damaged one is reported before anything starts
+            engine, environment = _played_with(runs)
+            if not any(_is_unfinished(run, errored=errored) for run in runs):
+                _show_finished(runs, errored=errored, json=json)
+                return
+            options = replace(options, engine=engine, environment=environment)
+            requests = [RunFolder(run).evaluation().request for run in runs]
+            check_stack(options, requests)
+            if engine != "scripted":
+                found = check_checkpoints(checkpoints, set(), engine)
+                for run in runs:
+                    check_run(run, found)
+        names = [run.absolute().name for run in runs]
+        play_to_the_end(played, partial(resume_all, names, errored), options, url, json=json)
+
+
+def _checked_url(url: str | None) -> str | None:
+    """The env-runner's address, if one is given and something answers there; an empty one counts as none."""
+    if url is None or not url.strip():
+        return None
+    address = check_url(url)
+    check_alive(address)
+    return address
+
+
+def _is_unfinished(run: Path, *, errored: bool) -> bool:
+    """Whether episodes of a run are left to play."""
+    folder = RunFolder(run)
+    results = list(folder.results())
+    return len(results) < folder.evaluation().episodes or (errored and any(result.error for result in results))
+
+
+def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:
+    """Show runs that have nothing left to play. Raises typer.Exit if episodes errored."""
+    outcomes = [read_run(run) for run in runs]
+    failed = [run for run, outcome in zip(runs, outcomes, strict=True) if any(one.error for one in outcome.results)]
+    for run, outcome in zip(runs, outcomes, strict=True):
+        tell(f"Nothing is left to play: all {len(outcome.results)} episodes of {run} are finished.")
+    show(outcomes, json=json)
+    if failed and not errored:
+        tell(f"Some episodes errored; `{command('resume', '--errored', *failed)}` plays those again.")
+        raise typer.Exit(SOME_ERRORED)
+
+
+def _played_with(runs: Sequence[Path]) -> tuple[str, str]:
+    """The engine and the environment of runs that continue together. Raises InvalidInput where they differ."""
+    began = [RunFolder(run).played_with(get_args(Engine), get_args(WorldName)) for run in runs]
+    other = next((place for place, found in enumerate(began) if found != began[0]), None)
+    if other is not None:
+        first, second = (" and ".join(began[place]) for place in (0, other))
+        raise InvalidInput(
+            f"{runs[0]} was begun with {first}, {runs[other]} with {second}.",
+            remedy="Resume them one by one.",
+            field="runs",
+        )
+    return began[0]

