@@ -21,6 +21,7 @@ from py4j.protocol import Py4JError
 
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
+from waymark.hints import install_package
 from waymark.worlds.base import EnvironmentLimits, Step, TaskType
 from waymark.worlds.java import Jvm, Watchdog, find_java
 from waymark.worlds.textworld_express.options import check_options
@@ -148,7 +149,7 @@ def _wheel() -> Path:
     if found is None or found.origin is None:
         raise EnvironmentFault(
             f"{_TITLE} is not installed.",
-            remedy="Install the extra `textworld-express`: pip install textworld-express==1.1.0",
+            remedy=f"Install it: {install_package('textworld-express', 'textworld-express')}",
         )
     return Path(found.origin).parent
 
