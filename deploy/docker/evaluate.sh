@@ -7,6 +7,7 @@ dashboard=http://127.0.0.1:${WAYMARK_PUBLISHED_PORT:-8000}
 
 if [ "$protocol" = none ]; then
   echo "The stack is up. Dashboard: $dashboard"
+  sleep 5 # `docker compose up --wait` calls it a failure if a container ends while it looks
   exit 0
 fi
 echo "Playing the protocol '$protocol'. Watch it at $dashboard"

@@ -1,7 +1,7 @@
 """Start vLLM's OpenAI server for one checkpoint, in vLLM's own image: `vllm_arguments.py FOLDER [option...]`.
 
-The options are those that `waymark.generation.vllm_servers` starts a server with; a test holds the two equal. Waymark is
-not installed in that image, so this needs nothing but Python. Further options go to vLLM as they are.
+The options are those that `waymark.generation.vllm_servers` starts a server with; a test holds the two equal. Waymark
+is not installed in that image, so this needs nothing but Python. Further options go to vLLM as they are.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def arguments(folder: Path) -> list[str]:
 def main() -> None:
     """Become the server."""
     server = "vllm.entrypoints.openai.api_server"
-    command = [sys.executable, "-m", server, *arguments(Path(sys.argv[1])), "--host", "0.0.0.0", *sys.argv[2:]]
-    os.execv(command[0], command)
+    everywhere = "0.0.0.0"  # noqa: S104 - in a container, on a network of its own
+    command = [sys.executable, "-m", server, *arguments(Path(sys.argv[1])), "--host", everywhere, *sys.argv[2:]]
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
