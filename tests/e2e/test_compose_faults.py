@@ -1,5 +1,6 @@
-"""What the composed stack survives on a real Docker engine, in the scripted world: crashes, a second machine whose clock
-is wrong and whose network fails, other checkpoints, and the volumes of an older compose file.
+"""What the composed stack survives on a real Docker engine, in the scripted world.
+
+Crashes, a second machine whose clock is wrong and whose network fails, other checkpoints, volumes of an older file.
 
 Runs under `./run test --compose`.
 """
@@ -177,7 +178,8 @@ _METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9000/m
 
 def _episodes(metrics: str) -> int:
     """How many episodes a worker has committed, by its metrics."""
-    return sum(int(float(count)) for count in re.findall(r"^waymark_worker_episodes_total\{.*\} (\S+)$", metrics, re.MULTILINE))
+    counts = re.findall(r"^waymark_worker_episodes_total\{.*\} (\S+)$", metrics, re.MULTILINE)
+    return sum(int(float(count)) for count in counts)
 
 
 def _until(fact: object, seconds: float = 60) -> None:
