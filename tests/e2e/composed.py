@@ -29,6 +29,10 @@ def skip_without_engine(config: pytest.Config) -> None:
         pytest.skip("needs a running Docker engine")
 
 
+class NotPublished(Exception):
+    """A service has no port on this machine now."""
+
+
 class Compose:
     """One project. A call runs `docker compose`, and fails the test if that fails."""
 
@@ -56,8 +60,11 @@ class Compose:
         return done
 
     def url(self, service: str, port: int) -> str:
-        """Where a service is published."""
-        return f"http://{self('port', service, str(port)).stdout.strip()}"
+        """Where a service is published. Raises NotPublished while its container restarts."""
+        address = self("port", service, str(port), check=False).stdout.strip()
+        if not address or address.endswith(":0"):
+            raise NotPublished(f"{service} is not published")
+        return f"http://{address}"
 
     def containers(self, *services: str) -> dict[str, str]:
         """The id of each service's first container."""
@@ -100,7 +107,8 @@ class Runner:
                 if answer.is_success:
                     return answer.json()
                 problem = answer.text
-            except (httpx.HTTPError, AssertionError) as error:
+                assert answer.is_server_error, problem
+            except (httpx.HTTPError, NotPublished) as error:
                 problem = str(error)
             assert time.monotonic() < deadline, problem
             time.sleep(0.5)

@@ -22,7 +22,7 @@ from tests.e2e.composed import ROOT, Compose, Runner, docker, skip_without_engin
 
 FILES = Path(__file__).parent / "compose"
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime")
-MANY = {"tasks": ["4-2", "4-3"], "repeats": 100, "limits": {"moves": 100}}
+MANY = {"tasks": ["4-2", "4-3"], "repeats": 100}
 PARTITION_SECONDS = 30
 SETTINGS = {"WAYMARK_ENVIRONMENT": "scripted", "WAYMARK_EVALUATE": "none", "WAYMARK_LEASE_SECONDS": "5"}
 
@@ -141,11 +141,11 @@ def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Ru
     compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(tmp_path)
     compose("up", "--detach", "--wait", "--scale", "worker-b=0")
     info = httpx.get(compose.url("executor", 8002) + "/info", trust_env=False).json()
-    assert [one["name"] for one in info["checkpoints"]] == ["my-executor"]
+    assert [one["checkpoint"] for one in info["checkpoints"]] == ["my-executor"]
     evaluation = runner.submit(tasks=["4-2"])
     runner.until(evaluation, finished=1)
     versions = runner.ask("GET", f"/v1/evaluations/{evaluation}")["versions"]
-    assert versions["controller"]["name"] == "my-controller"
+    assert versions["controller"]["checkpoint"] == "my-controller"
     del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
 
 
