@@ -34,8 +34,7 @@ LEASE_SECONDS = 30.0
 SLOTS = 2
 _RENEWALS = 10 / LEASE_SECONDS
 """A second, for each episode that is played."""
-_LOOKS = 20 / LEASE_SECONDS + _RENEWALS
-"""A second, for each worker: by the slots that lease, and by the thread that renews."""
+_FEW_LEASES = 200
 _POLLS = 10.0
 """A second, for each slot without an episode."""
 _SPARE = 400
@@ -60,15 +59,23 @@ class Costs(BaseModel):
     """A lease where there is nothing to play."""
     commit: float
 
+    @property
+    def looks(self) -> float:
+        """How often a worker looks, a second: its slots and its renewing thread; with very many leases less often."""
+        leases = self.workers * SLOTS
+        if leases <= _FEW_LEASES:
+            return 20 / LEASE_SECONDS + _RENEWALS
+        return max(20 * _FEW_LEASES / leases, 4) / LEASE_SECONDS
+
     def playing(self, episode_seconds: float) -> float:
         """Share of a core that Redis needs while every slot plays."""
         slot = (self.lease + self.commit) / episode_seconds + _RENEWALS * self.renew
-        return self.workers * (SLOTS * slot + _LOOKS * self.look) / 1e6
+        return self.workers * (SLOTS * slot + self.looks * self.look) / 1e6
 
     @property
     def idle(self) -> float:
         """Share of a core that Redis needs while every slot waits for an episode."""
-        return self.workers * (SLOTS * _POLLS * self.poll + _LOOKS * self.look) / 1e6
+        return self.workers * (SLOTS * _POLLS * self.poll + self.looks * self.look) / 1e6
 
 
 class Report(BaseModel):
@@ -135,7 +142,8 @@ def _measure(workers: int, seconds: float) -> Costs:
             return 1e6 * (cpu_seconds([pid]) - before) / count
 
         # A clock that stands still: `lease` looks at the others once, and from then on only what is measured is done.
-        store = JobStore(server.url, lease_seconds=LEASE_SECONDS, clock=lambda: 0.0)
+        now = 0.0
+        store = JobStore(server.url, lease_seconds=LEASE_SECONDS, clock=lambda: now)
         store.submit(evaluation, specs)
         leases: list[Lease] = []
 
@@ -147,7 +155,13 @@ def _measure(workers: int, seconds: float) -> Costs:
         for _ in range(held):
             lease(0)
         renewed = cost(lambda count: store.renew(leases[count % held]))
-        looked = cost(lambda _: store.look())
+
+        def look(_: int) -> None:
+            nonlocal now
+            now += 1e-9 if held <= _FEW_LEASES else LEASE_SECONDS / 2  # never too soon
+            store.look()
+
+        looked = cost(look)
         leased = cost(lease, _SPARE)
         spare = leases[held:]
         results = [_result(one.spec, chance) for one in spare]

@@ -25,6 +25,10 @@ _Arguments = list[str | bytes | int]
 """Of a script."""
 _LOOKS_PER_LEASE = 20
 """How often, within the period of a lease, all leases are looked at for signs of life."""
+_FEW_LEASES = 200
+"""With more leases out, each worker looks less often: a look costs Redis as much as there are leases, and all look."""
+_LEAST_LOOKS_PER_LEASE = 4
+"""But at least so often."""
 _PENDING = 10_000
 """Leases of one evaluation that are looked at."""
 WAITING_SECONDS = 20
@@ -45,7 +49,9 @@ class JobStore(JobReader):
         self, url: str | RedisAddress, *, lease_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(url)
+        self._lease_seconds = lease_seconds
         self._look_seconds = lease_seconds / _LOOKS_PER_LEASE
+        self._crowded = False
         self._silence = Silence(lease_seconds, clock)
         self._clock = clock
         self._looked = -math.inf
@@ -234,7 +240,10 @@ class JobStore(JobReader):
         """Look for signs of life at all leases. To be called several times within the period of a lease.
 
         `lease` does so itself; who plays meanwhile calls this, so as to know silent leases from those it never saw.
+        Where very many leases are out, a call that comes too soon does nothing.
         """
+        if self._crowded and self._clock() - self._looked < self._look_seconds:
+            return
         self._looked = self._clock()
         with self._seam():
             flat = self._pending(keys=[ACTIVE], args=[EVALUATION, GROUP, _PENDING])
@@ -242,6 +251,10 @@ class JobStore(JobReader):
         self._silent = self._silence.look(
             Sighting(one, entry, int(count), int(renewals)) for one, entry, count, renewals in rows
         )
+        leases = len(flat) // 4
+        self._crowded = leases > _FEW_LEASES
+        looks = max(_LOOKS_PER_LEASE * min(1.0, _FEW_LEASES / max(leases, 1)), _LEAST_LOOKS_PER_LEASE)
+        self._look_seconds = self._lease_seconds / looks
 
     def _read_lease(
         self,
