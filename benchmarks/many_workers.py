@@ -142,8 +142,7 @@ def _measure(workers: int, seconds: float) -> Costs:
             return 1e6 * (cpu_seconds([pid]) - before) / count
 
         # A clock that stands still: `lease` looks at the others once, and from then on only what is measured is done.
-        now = 0.0
-        store = JobStore(server.url, lease_seconds=LEASE_SECONDS, clock=lambda: now)
+        store = JobStore(server.url, lease_seconds=LEASE_SECONDS, clock=lambda: 0.0)
         store.submit(evaluation, specs)
         leases: list[Lease] = []
 
@@ -155,13 +154,16 @@ def _measure(workers: int, seconds: float) -> Costs:
         for _ in range(held):
             lease(0)
         renewed = cost(lambda count: store.renew(leases[count % held]))
+        now = 0.0
+        watching = JobStore(server.url, lease_seconds=LEASE_SECONDS, clock=lambda: now)
 
         def look(_: int) -> None:
             nonlocal now
-            now += 1e-9 if held <= _FEW_LEASES else LEASE_SECONDS / 2  # never too soon
-            store.look()
+            now += LEASE_SECONDS  # never too soon
+            watching.look()
 
         looked = cost(look)
+        watching.close()
         leased = cost(lease, _SPARE)
         spare = leases[held:]
         results = [_result(one.spec, chance) for one in spare]
