@@ -30,7 +30,7 @@ WINDOW = "30s"
 @pytest.fixture(scope="module")
 def worker(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port where a second worker of the stack shows its counts."""
-    [port] = free_ports(1)
+    port = free_ports()["env-runner"]
     assert stack._redis is not None
     settings = {
         "WAYMARK_ENVIRONMENT": "scripted",
@@ -150,7 +150,7 @@ def prometheus(targets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     shutil.copy(OBSERVE / "alerts.yml", folder)
     subprocess.run(["promtool", "check", "config", str(folder / "prometheus.yml")], check=True, capture_output=True)
-    [port] = free_ports(1)
+    port = free_ports()["env-runner"]
     command = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
