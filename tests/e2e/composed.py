@@ -86,9 +86,9 @@ class Compose:
         self("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
 
 
-def docker(*arguments: str) -> str:
-    """The output of a `docker` command."""
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+def docker(*arguments: str, text: str | None = None) -> str:
+    """The output of a `docker` command; `text` is its input."""
+    return subprocess.run(["docker", *arguments], input=text, capture_output=True, text=True, check=True).stdout
 
 
 class Runner:

@@ -18,11 +18,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.composed import ROOT, Compose, Runner, docker, skip_without_engine
+from tests.e2e.composed import ROOT, Compose, NotPublished, Runner, docker, skip_without_engine
 
 FILES = Path(__file__).parent / "compose"
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime")
-MANY = {"tasks": ["4-2", "4-3"], "repeats": 100}
+SHORT = {"tasks": ["4-2", "4-3"], "limits": {"moves": 15, "turns": 25}}
+MANY = {**SHORT, "repeats": 100}
+"""A minute or two of play."""
+SOME = {**SHORT, "repeats": 20}
 PARTITION_SECONDS = 30
 SETTINGS = {"WAYMARK_ENVIRONMENT": "scripted", "WAYMARK_EVALUATE": "none", "WAYMARK_LEASE_SECONDS": "5"}
 
@@ -83,7 +86,7 @@ def test_redis_keeps_its_data_over_a_restart(compose: Compose, runner: Runner) -
 
 def test_more_workers_share_an_evaluation(compose: Compose, runner: Runner) -> None:
     compose("up", "--detach", "--wait", "--scale", "worker=2", "--scale", "worker-b=0")
-    evaluation = runner.submit(**MANY)
+    evaluation = runner.submit(**SOME)
     episodes = runner.until(evaluation, finished=1)["episodes"]
     runner.until(evaluation, finished=episodes)
     assert_exact(compose, runner, evaluation)
@@ -125,11 +128,39 @@ def test_a_worker_elsewhere_survives_a_wrong_clock_and_a_partition(compose: Comp
     assert_exact(compose, runner, evaluation)
 
     before = _episodes(compose.metrics("worker-b"))
-    again = runner.submit(**MANY)
-    runner.until(again, finished=episodes)
+    again = runner.submit(**SOME)
+    runner.until(again, finished=runner.until(again, finished=1)["episodes"])
     assert_exact(compose, runner, again)
     assert _episodes(compose.metrics("worker-b")) > before
     compose("up", "--detach", "--scale", "worker-b=0")
+
+
+def test_prometheus_finds_every_service_by_its_name(compose: Compose) -> None:
+    image = compose.settings.get("WAYMARK_PROMETHEUS_IMAGE", "prom/prometheus:v3.5.0")
+    if not docker("images", "--quiet", image):  # Debian's, where the official one cannot be pulled
+        image = compose.settings["WAYMARK_PROMETHEUS_IMAGE"] = "waymark-test-prometheus"
+        built = [
+            "FROM debian:bookworm-slim",
+            "RUN apt-get update && apt-get install -y --no-install-recommends prometheus",
+            "RUN install -d -o nobody /prometheus",
+            "USER nobody",
+        ]
+        docker("build", "--quiet", "--tag", image, "-", text="\n".join(built))
+    compose.settings["COMPOSE_PROFILES"] = "observe"
+    compose("up", "--detach", "--no-deps", "prometheus")
+    wanted = {f"waymark-{name}" for name in ("controller", "executor", "env-runner", "worker")}
+
+    def all_up() -> bool:
+        try:
+            url = compose.url("prometheus", 9090) + "/api/v1/query"
+            found = httpx.get(url, params={"query": "up == 1"}, trust_env=False).json()["data"]["result"]
+        except (httpx.HTTPError, NotPublished):
+            return False
+        return {series["metric"]["job"] for series in found} == wanted
+
+    _until(all_up)
+    compose("rm", "--stop", "--force", "prometheus")
+    del compose.settings["COMPOSE_PROFILES"]
 
 
 def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Runner, tmp_path: Path) -> None:
