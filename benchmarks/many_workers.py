@@ -89,11 +89,13 @@ class Report(BaseModel):
 def _result(spec: EpisodeSpec, chance: random.Random) -> EpisodeResult:
     """A result as large as a real one."""
     turns = tuple(
-        TurnRecord.model_construct(
+        TurnRecord(
             turn=number + 1,
             subgoal="navigate_to(kitchen)",
             controller_called=number % 5 == 0,
             action=" ".join(chance.choices(_WORDS, k=5)),
+            proposed=None,
+            logprob=-0.1,
             observation=" ".join(chance.choices(_WORDS, k=80)),
         )
         for number in range(_TURNS)

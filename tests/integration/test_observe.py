@@ -59,7 +59,7 @@ def targets(stack: Stack, worker: int) -> dict[str, str]:
         while any(http.get(f"/v1/evaluations/{name}").json()["state"] != "finished" for name in evaluations):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    jobs = {f"waymark-{name}": stack.url(name) for name in ("controller", "executor", "env-runner")}  # type: ignore[arg-type]
+    jobs = {f"waymark-{name}": stack.url(name) for name in ("controller", "executor", "env-runner")}
     return {job: address.removeprefix("http://") for job, address in jobs.items()} | {
         "waymark-worker": f"{HOST}:{worker}"
     }

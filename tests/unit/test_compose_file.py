@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deploy.docker import vllm_arguments
 from services.env_runner.settings import Settings
 from waymark import checkpoint
+from waymark.contracts import Role
 from waymark.generation.vllm_servers import server_arguments
 from waymark.serving.settings import ListenSettings, ServiceSettings
 
@@ -130,8 +131,9 @@ def test_the_file_is_valid_by_the_compose_specification() -> None:
         pytest.skip("needs check-jsonschema, which brings the specification's schema")
     schemas = resources.files("check_jsonschema") / "builtin_schemas" / "vendor"
     schema = json.loads((schemas / "compose-spec.json").read_text())
-    jsonschema.validate(COMPOSE, schema)
-    jsonschema.validate(yaml.safe_load((ROOT / "tests/e2e/compose/two-networks.yml").read_text()), schema)
+    validator = jsonschema_rs.validator_for(schema)
+    validator.validate(COMPOSE)
+    validator.validate(yaml.safe_load((ROOT / "tests/e2e/compose/two-networks.yml").read_text()))
 
 
 @pytest.mark.parametrize("profiles", PROFILES)
@@ -148,6 +150,6 @@ def test_docker_accepts_the_file_with_each_profile(profiles: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["controller", "executor"])
-def test_vllm_is_started_in_its_image_as_it_is_here(role: str) -> None:
+def test_vllm_is_started_in_its_image_as_it_is_here(role: Role) -> None:
     folder = ROOT / "checkpoints" / "causal" / role
     assert vllm_arguments.arguments(folder) == server_arguments(checkpoint.load(folder, role))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def test_every_object_is_valid_by_the_schemas_of_kubernetes(example: str, version: str) -> None:
     if find_spec("kubernetes_validate") is None:
         pytest.skip("needs kubernetes-validate, which brings the schemas")
-    import kubernetes_validate  # type: ignore[import-not-found, unused-ignore]
+    kubernetes_validate: Any = import_module("kubernetes_validate")
 
     objects = rendered(example)
     checked = [one for one in objects if one["kind"] not in OF_KEDA]
@@ -72,7 +73,7 @@ def test_every_object_is_valid_by_the_schemas_of_kubernetes(example: str, versio
 def test_a_wrong_object_is_not_valid() -> None:
     if find_spec("kubernetes_validate") is None:
         pytest.skip("needs kubernetes-validate, which brings the schemas")
-    import kubernetes_validate
+    kubernetes_validate: Any = import_module("kubernetes_validate")
 
     wrong = of(rendered("small"), "Deployment")["worker"]
     wrong["spec"]["replica"] = 3
