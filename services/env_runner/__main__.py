@@ -57,6 +57,7 @@ def _serve(settings: Settings) -> None:
     bound = bind(settings.host, settings.port)
     store = JobStore(settings.redis, lease_seconds=settings.lease_seconds)
     store.ping()
+    store.announce()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
     app = create_app(settings, store, controller, executor, Provenance.here(settings))

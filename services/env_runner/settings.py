@@ -72,7 +72,7 @@ class Settings(ListenSettings):
 
     @field_validator("simulator_cache", "redis_password_file", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
+    def _empty_path_is_none(cls, value: object) -> object:
         return value or None
 
     @property

@@ -475,7 +475,7 @@ def run(settings: Settings, open_environment: Callable[[], Environment]) -> None
 async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     store = JobStore(settings.redis, lease_seconds=settings.lease_seconds)
-    store.ping()
+    store.check_version()
     metrics = WorkerMetrics(settings.slots)
     metrics.listen(settings.host, settings.metrics_port)
     async with (

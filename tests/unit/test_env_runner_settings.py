@@ -25,3 +25,9 @@ def test_simulators_keep_their_cache_where_the_environment_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert read(Settings).simulator_cache == folder
+
+
+@pytest.mark.parametrize("name", ["API_KEYS_FILE", "REDIS_PASSWORD_FILE", "SIMULATOR_CACHE"])
+def test_an_empty_path_is_no_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"WAYMARK_{name}", "")
+    assert getattr(read(Settings), name.lower()) is None

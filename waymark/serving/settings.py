@@ -215,8 +215,11 @@ class ServiceSettings(ListenSettings):
         """What a service loads, by the name that requests use."""
         if self.checkpoints:
             return self.checkpoints
+        ship = _CHECKPOINTS[service]
+        if ship["default"].exists():  # a folder of one's own may hold no flat executor
+            ship = {name: folder for name, folder in ship.items() if name == "default" or folder.exists()}
         first = {"first": _FIRST} if service == "controller" and _FIRST.exists() else {}
-        return _CHECKPOINTS[service] | first
+        return ship | first
 
 
 def _folders_of(text: str) -> dict[str, str]:

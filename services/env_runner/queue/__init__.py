@@ -4,6 +4,7 @@ This package holds the only import of redis. It needs Redis 6.2 with AOF and `no
 millisecond on a local Redis (`lease` for as long as it is told) and are safe from several threads.
 
     key                                 type    holds
+    waymark:protocol                    string  version of these records, and of the env-runner that wrote it
     waymark:evaluations                 zset    evaluation id by its time of creation
     waymark:submissions                 hash    idempotency key to the id of the evaluation submitted under it
     waymark:active                      list    ids of evaluations with episodes to play, whose turn it is first

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from services.env_runner.queue import protocol
 from services.env_runner.queue.keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
 from services.env_runner.queue.lease import Lease
 from services.env_runner.queue.manifest import Manifest, spec_of
@@ -24,6 +25,10 @@ _Arguments = list[str | bytes | int]
 """Of a script."""
 _LOOKS_PER_LEASE = 20
 """How often, within the period of a lease, all leases are looked at for signs of life."""
+_FEW_LEASES = 200
+"""With more leases out, each worker looks less often: a look costs Redis as much as there are leases, and all look."""
+_LEAST_LOOKS_PER_LEASE = 4
+"""But at least so often."""
 _PENDING = 10_000
 """Leases of one evaluation that are looked at."""
 WAITING_SECONDS = 20
@@ -44,7 +49,9 @@ class JobStore(JobReader):
         self, url: str | RedisAddress, *, lease_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(url)
+        self._lease_seconds = lease_seconds
         self._look_seconds = lease_seconds / _LOOKS_PER_LEASE
+        self._crowded = False
         self._silence = Silence(lease_seconds, clock)
         self._clock = clock
         self._looked = -math.inf
@@ -59,6 +66,16 @@ class JobStore(JobReader):
         self._take_back = self._redis.register_script(script("take_back"))
         self._damaged = self._redis.register_script(script("damaged", "sound"))
         self._cancel = self._redis.register_script(script("cancel"))
+
+    def announce(self) -> None:
+        """Say to workers which version of the records is read and written here. Raises VersionMismatch."""
+        with self._seam():
+            protocol.announce(self._redis, self._where)
+
+    def check_version(self) -> None:
+        """Raise VersionMismatch if the env-runner reads and writes another version of the records."""
+        with self._seam():
+            protocol.check(self._redis, self._where)
 
     # --- evaluations ---------------------------------------------------------------------------------------
 
@@ -202,11 +219,12 @@ class JobStore(JobReader):
     def lease(self, consumer: str, *, wait_seconds: float, skip: Sequence[str] = ()) -> Lease | None:
         """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
 
-        None if there is none after waiting. Evaluations to `skip` are left to other workers.
+        None if there is none after waiting. Evaluations to `skip` are left to other workers. Raises VersionMismatch.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
             if self._clock() - self._looked >= self._look_seconds:
+                self.check_version()
                 self.look()
             silent = [value for lease in self._silent for value in lease]
             with self._seam():
@@ -222,7 +240,10 @@ class JobStore(JobReader):
         """Look for signs of life at all leases. To be called several times within the period of a lease.
 
         `lease` does so itself; who plays meanwhile calls this, so as to know silent leases from those it never saw.
+        Where very many leases are out, a call that comes too soon does nothing.
         """
+        if self._crowded and self._clock() - self._looked < self._look_seconds:
+            return
         self._looked = self._clock()
         with self._seam():
             flat = self._pending(keys=[ACTIVE], args=[EVALUATION, GROUP, _PENDING])
@@ -230,6 +251,10 @@ class JobStore(JobReader):
         self._silent = self._silence.look(
             Sighting(one, entry, int(count), int(renewals)) for one, entry, count, renewals in rows
         )
+        leases = len(flat) // 4
+        self._crowded = leases > _FEW_LEASES
+        looks = max(_LOOKS_PER_LEASE * min(1.0, _FEW_LEASES / max(leases, 1)), _LEAST_LOOKS_PER_LEASE)
+        self._look_seconds = self._lease_seconds / looks
 
     def _read_lease(
         self,

@@ -1,0 +1,222 @@
+"""What the composed stack survives on a real Docker engine, in the scripted world.
+
+Crashes, a second machine whose clock is wrong and whose network fails, other checkpoints, volumes of an older file.
+
+Runs under `./run test --compose`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.composed import ROOT, Compose, NotPublished, Runner, docker, skip_without_engine
+
+FILES = Path(__file__).parent / "compose"
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime")
+SHORT = {"tasks": ["4-2", "4-3"], "limits": {"moves": 15, "turns": 25}}
+MANY = {**SHORT, "repeats": 100}
+"""A minute or two of play."""
+SOME = {**SHORT, "repeats": 20}
+PARTITION_SECONDS = 30
+SETTINGS = {"WAYMARK_ENVIRONMENT": "scripted", "WAYMARK_EVALUATE": "none", "WAYMARK_LEASE_SECONDS": "5"}
+
+
+@pytest.fixture(scope="module")
+def compose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    skip_without_engine(request.config)
+    runs = tmp_path_factory.mktemp("compose") / "runs"
+    settings = {**SETTINGS, "WAYMARK_TEST_FAKETIME": str(FAKETIME)}
+    files = (ROOT / "docker-compose.yml", FILES / "two-networks.yml")
+    project = Compose(f"waymark-test-faults-{os.getpid()}", runs, *files, settings=settings)
+    try:
+        project("up", "--detach", "--build", "--wait", "--scale", "worker-b=0")
+        yield project
+    finally:
+        project.down()
+
+
+@pytest.fixture
+def runner(compose: Compose) -> Runner:
+    return Runner(compose)
+
+
+def assert_exact(compose: Compose, runner: Runner, evaluation: str) -> None:
+    """Every episode has one result, in Redis and on the host, and none errored."""
+    status = runner.ask("GET", f"/v1/evaluations/{evaluation}")
+    assert (status["state"], status["finished"], status["errored"]) == ("finished", status["episodes"], 0)
+    results = [result["id"] for result in runner.ask("GET", f"/v1/evaluations/{evaluation}/results")]
+    assert len(results) == len(set(results)) == status["episodes"]
+    file = compose.runs / evaluation / "episodes.jsonl"
+    deadline = time.monotonic() + 30
+    while True:
+        written = [json.loads(line)["id"] for line in file.read_text().splitlines()]
+        if sorted(written) == sorted(results):
+            return
+        assert time.monotonic() < deadline, (len(written), len(results))
+        time.sleep(0.5)
+
+
+def test_an_evaluation_is_exact_though_every_part_crashes(compose: Compose, runner: Runner) -> None:
+    evaluation = runner.submit(**MANY)
+    episodes = runner.until(evaluation, finished=1)["episodes"]
+    for service in ("worker", "executor", "redis", "env-runner", "controller"):
+        compose.crash(service)
+        done = runner.ask("GET", f"/v1/evaluations/{evaluation}")["finished"]
+        runner.until(evaluation, finished=min(done + 5, episodes))
+    runner.until(evaluation, finished=episodes)
+    assert_exact(compose, runner, evaluation)
+    compose("up", "--detach", "--wait", "--scale", "worker-b=0")
+
+
+def test_redis_keeps_its_data_over_a_restart(compose: Compose, runner: Runner) -> None:
+    evaluation = runner.submit(tasks=["4-2"])
+    before = runner.until(evaluation, finished=1)
+    compose("restart", "redis")
+    assert runner.ask("GET", f"/v1/evaluations/{evaluation}") == before
+
+
+def test_more_workers_share_an_evaluation(compose: Compose, runner: Runner) -> None:
+    compose("up", "--detach", "--wait", "--scale", "worker=2", "--scale", "worker-b=0")
+    evaluation = runner.submit(**SOME)
+    episodes = runner.until(evaluation, finished=1)["episodes"]
+    runner.until(evaluation, finished=episodes)
+    assert_exact(compose, runner, evaluation)
+    counts = [
+        _episodes(docker("exec", container, "python", "-c", _METRICS))
+        for container in compose("ps", "--quiet", "worker").stdout.split()
+    ]
+    assert len(counts) == 2
+    assert all(counts)
+    compose("up", "--detach", "--wait", "--scale", "worker=1", "--scale", "worker-b=0")
+
+
+def test_a_worker_elsewhere_survives_a_wrong_clock_and_a_partition(compose: Compose, runner: Runner) -> None:
+    if not (FAKETIME / "libfaketime.so.1").exists():
+        pytest.skip("needs libfaketime (Debian: apt install libfaketime)")
+    compose("up", "--detach", "--scale", "worker-b=1")
+    [other] = compose.containers("worker-b").values()
+    skew = int(docker("exec", other, "date", "+%s")) - time.time()
+    assert 110 < skew < 130
+    reached = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+    assert "done" in docker("exec", other, "sh", "-c", f"python -c '{reached}' redis 6379 && echo done")
+    assert "done" in docker(
+        "exec", other, "sh", "-c", f"python -c '{reached}' env-runner 8000 2>/dev/null || echo done"
+    )
+
+    evaluation = runner.submit(**MANY)
+    episodes = runner.until(evaluation, finished=1)["episodes"]
+    _until(lambda: _episodes(compose.metrics("worker-b")) > 0)
+    networks = [f"{compose.name}_{network}" for network in ("calls_b", "jobs_b")]
+    for network in networks:
+        docker("network", "disconnect", network, other)
+    began = time.monotonic()
+    alone = runner.ask("GET", f"/v1/evaluations/{evaluation}")["finished"]
+    runner.until(evaluation, finished=min(alone + 5, episodes))  # the first worker plays on
+    time.sleep(max(0.0, began + PARTITION_SECONDS - time.monotonic()))
+    for network in networks:
+        docker("network", "connect", network, other)
+    runner.until(evaluation, finished=episodes)
+    assert_exact(compose, runner, evaluation)
+
+    before = _episodes(compose.metrics("worker-b"))
+    again = runner.submit(**SOME)
+    runner.until(again, finished=runner.until(again, finished=1)["episodes"])
+    assert_exact(compose, runner, again)
+    assert _episodes(compose.metrics("worker-b")) > before
+    compose("up", "--detach", "--scale", "worker-b=0")
+
+
+def test_prometheus_finds_every_service_by_its_name(compose: Compose) -> None:
+    image = compose.settings.get("WAYMARK_PROMETHEUS_IMAGE", "prom/prometheus:v3.5.0")
+    if not docker("images", "--quiet", image):  # Debian's, where the official one cannot be pulled
+        image = compose.settings["WAYMARK_PROMETHEUS_IMAGE"] = "waymark-test-prometheus"
+        built = [
+            "FROM debian:bookworm-slim",
+            "RUN apt-get update && apt-get install -y --no-install-recommends prometheus",
+            "RUN install -d -o nobody /prometheus",
+            "USER nobody",
+        ]
+        docker("build", "--quiet", "--tag", image, "-", text="\n".join(built))
+    compose.settings["COMPOSE_PROFILES"] = "observe"
+    compose("up", "--detach", "--no-deps", "prometheus")
+    wanted = {f"waymark-{name}" for name in ("controller", "executor", "env-runner", "worker")}
+
+    def all_up() -> bool:
+        try:
+            url = compose.url("prometheus", 9090) + "/api/v1/query"
+            found = httpx.get(url, params={"query": "up == 1"}, trust_env=False).json()["data"]["result"]
+        except (httpx.HTTPError, NotPublished):
+            return False
+        return {series["metric"]["job"] for series in found} == wanted
+
+    _until(all_up)
+    compose("rm", "--stop", "--force", "prometheus")
+    del compose.settings["COMPOSE_PROFILES"]
+
+
+def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Runner, tmp_path: Path) -> None:
+    for role in ("controller", "executor"):
+        shutil.copytree(ROOT / "checkpoints" / role, tmp_path / role)
+        card = tmp_path / role / "card.json"
+        card.write_text(card.read_text().replace(f'"name": "waymark-{role}"', f'"name": "my-{role}"'))
+    tmp_path.chmod(0o755)
+    compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(tmp_path)
+    compose("up", "--detach", "--wait", "--scale", "worker-b=0")
+    info = httpx.get(compose.url("executor", 8002) + "/info", trust_env=False).json()
+    assert [one["checkpoint"] for one in info["checkpoints"]] == ["my-executor"]
+    evaluation = runner.submit(tasks=["4-2"])
+    runner.until(evaluation, finished=1)
+    versions = runner.ask("GET", f"/v1/evaluations/{evaluation}")["versions"]
+    assert versions["controller"]["checkpoint"] == "my-controller"
+    del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
+
+
+def test_a_folder_without_checkpoints_is_named(compose: Compose, tmp_path: Path) -> None:
+    compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(tmp_path / "absent")
+    done = compose("up", "--detach", "executor", check=False)
+    del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
+    assert done.returncode != 0
+    assert str(tmp_path / "absent") in done.stderr
+
+
+def test_volumes_of_the_compose_file_before_serve_this_one(compose: Compose, tmp_path: Path) -> None:
+    name = f"waymark-test-upgrade-{os.getpid()}"
+    before = Compose(name, tmp_path / "unused", FILES / "before.yml", settings=SETTINGS)
+    after = Compose(name, tmp_path / "runs", settings=SETTINGS)
+    try:
+        before("up", "--detach", "--no-build", "--wait")
+        evaluation = Runner(before).submit(tasks=["4-2"])
+        old = Runner(before).until(evaluation, finished=1)
+        before("down")
+        after("up", "--detach", "--no-build", "--wait")
+        assert Runner(after).ask("GET", f"/v1/evaluations/{evaluation}")["finished"] == old["finished"]
+        assert_exact(after, Runner(after), evaluation)
+    finally:
+        after.down()
+
+
+_METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9000/metrics').read().decode())"
+
+
+def _episodes(metrics: str) -> int:
+    """How many episodes a worker has committed, by its metrics."""
+    counts = re.findall(r"^waymark_worker_episodes_total\{.*\} (\S+)$", metrics, re.MULTILINE)
+    return sum(int(float(count)) for count in counts)
+
+
+def _until(fact: object, seconds: float = 60) -> None:
+    """Wait until a function returns something true."""
+    assert callable(fact)
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
