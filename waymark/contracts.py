@@ -382,6 +382,17 @@ class EpisodeSpec(Contract):
     limits: Limits
 
 
+class Considered(Contract):
+    """One alternative that a model gave, as a turn records it."""
+
+    text: str | None
+    """The sub-goal or the action; null: the executor ends the sub-goal."""
+    logprob: float
+    """Natural logarithm of its probability, rounded to 3 digits."""
+    parsed: bool = True
+    """False: `text` stands for no decision."""
+
+
 class TurnRecord(Contract):
     """One turn of an episode as it stands in the results."""
 
@@ -409,6 +420,13 @@ class TurnRecord(Contract):
     reward: int = 0
     moves: int = 0
     seconds: float = 0.0
+    subgoals: tuple[Considered, ...] = ()
+    """The controller's alternatives in this turn, best first: at most 5, and the one that was followed. Empty where it
+    was not asked, and in results of older versions."""
+    actions: tuple[Considered, ...] = ()
+    """The executor's alternatives in this turn, in the same form."""
+    rules: tuple[str, ...] = ()
+    """Names of the rules of play that acted in this turn."""
 
 
 class Versions(Contract):
