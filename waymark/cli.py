@@ -34,6 +34,7 @@ from waymark.interrupts import ended_by_signals
 from waymark.loadtest.command import app as loadtest_app
 from waymark.progress import LiveProgress
 from waymark.protocols import episodes
+from waymark.python_process import python_command, python_environment
 from waymark.recover import check_written, count_written, kept_data_is_named, recover_results
 from waymark.request_errors import checked
 from waymark.runs import RunFolder
@@ -240,6 +241,19 @@ def worker(environment: _EnvironmentOption = "scienceworld", slots: _SlotsOption
 
 
 @_app.command()
+def view(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders of them. Default: runs.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the dashboard. 0 means any free one.", min=0, max=65_535)] = 8000,
+) -> None:
+    """Show run folders in the dashboard, without models or Redis."""
+    settings = {**python_environment(), "WAYMARK_PORT": str(port)}
+    command = python_command("services.env_runner", "view", *(str(run.absolute()) for run in runs or ()))
+    os.execve(command[0], command, settings)  # noqa: S606 - no shell is wanted
+
+
+@_app.command()
 def recover(
     data: Annotated[
         Path,
@@ -347,7 +361,10 @@ def _play_to_the_end(played: list[_Run], begin: _Begin, options: StackOptions, u
     _show([run.outcome() for run in played], json=json)
     if url is None:
         for run in played:
-            _tell(f"Every turn is in {run.folder(runs)}; `waymark report {run.folder(runs)}` shows its scores again.")
+            _tell(
+                f"Every turn is in {run.folder(runs)}; `waymark report {run.folder(runs)}` shows its scores again, "
+                f"`waymark view {run.folder(runs)}` its episodes in the browser."
+            )
     if not all(run.complete for run in played):
         raise typer.Exit(SOME_ERRORED)
 

@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from waymark.contracts import (
-    ActionAlternative,
     ActionResponse,
     Considered,
-    SubgoalAlternative,
     SubgoalResponse,
     TurnRecord,
 )
@@ -34,12 +32,12 @@ class Alternatives:
     def add_subgoals(self, answer: SubgoalResponse) -> None:
         """The controller answered; a wider answer replaces a narrower one."""
         if len(answer.alternatives) >= len(self._subgoals):
-            self._subgoals = [_considered(one.subgoal, one) for one in answer.alternatives]
+            self._subgoals = [_considered(one.subgoal, one.logprob) for one in answer.alternatives if one.parsed]
 
     def add_actions(self, answer: ActionResponse) -> None:
         """The executor answered without being given candidates."""
         if len(answer.alternatives) >= len(self._actions):
-            self._actions = [_considered(one.action, one) for one in answer.alternatives]
+            self._actions = [_considered(one.action, one.logprob) for one in answer.alternatives if one.parsed]
 
     def note(self, turn: TurnRecord) -> TurnRecord:
         """The turn with what was considered in it."""
@@ -51,9 +49,8 @@ class Alternatives:
         )
 
 
-def _considered(text: str | None, alternative: SubgoalAlternative | ActionAlternative) -> Considered:
-    said = text if alternative.parsed else alternative.raw or ""
-    return Considered(text=said, logprob=round(max(_LEAST, alternative.logprob), _DIGITS), parsed=alternative.parsed)
+def _considered(text: str | None, logprob: float) -> Considered:
+    return Considered(text, round(max(_LEAST, logprob), _DIGITS))
 
 
 def _shown(alternatives: list[Considered], followed: Iterable[str | None]) -> tuple[Considered, ...]:

@@ -27,6 +27,15 @@ def _user_cache() -> Path | None:
     return None
 
 
+class ViewerSettings(ListenSettings):
+    """What the dashboard over run folders needs to know."""
+
+    port: int = Field(8000, ge=0, le=65_535)
+    """0: any free one."""
+    runs: Path = Path("runs")
+    """The folder of all runs, where none is named."""
+
+
 class Settings(ListenSettings):
     """What an env-runner process needs to know."""
 

@@ -203,7 +203,9 @@ async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo])
             replica.start()
             replica.wait_until("ready")
 
-    async with ExecutorClient("http://localhost", transport=transport, timeout=SECONDS, retry_seconds=SECONDS) as client:
+    async with ExecutorClient(
+        "http://localhost", transport=transport, timeout=SECONDS, retry_seconds=SECONDS
+    ) as client:
         restarting = asyncio.create_task(asyncio.to_thread(restart))
         asked = 0
         while not restarting.done():

@@ -54,7 +54,9 @@ def model(name: str, role: Role, form: str, sent: Sent) -> ServedModel:
 async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
     """One episode against real services over HTTP, in process."""
     sent = Sent()
-    controllers = {name: model(name, role, form, sent) for name, role in (("default", "controller"), ("first", "first"))}  # type: ignore[arg-type]
+    controllers = {
+        name: model(name, role, form, sent) for name, role in (("default", "controller"), ("first", "first"))
+    }  # type: ignore[arg-type]
     executors = {name: model(name, role, form, sent) for name, role in (("default", "executor"), ("flat", "flat"))}  # type: ignore[arg-type]
     settings = ServiceSettings(engine="scripted")
     controller, executor = create_app("controller", controllers, settings), create_app("executor", executors, settings)

@@ -71,9 +71,7 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
     return TurnExplanation(evaluation=result.evaluation, episode=result.id, turn=turn, models=tuple(models))
 
 
-def _asked(
-    moment: Moment, versions: Versions | None, result: EpisodeResult
-) -> tuple[Asked, CheckpointInfo | None]:
+def _asked(moment: Moment, versions: Versions | None, result: EpisodeResult) -> tuple[Asked, CheckpointInfo | None]:
     """Which checkpoint answered, as the controller chooses it."""
     if moment.asked == "executor":
         return "executor", versions and versions.executor
