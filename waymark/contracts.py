@@ -419,8 +419,8 @@ class TurnRecord(Contract):
     moves: int = 0
     seconds: float = 0.0
     subgoals: tuple[Considered, ...] = ()
-    """The controller's alternatives in this turn, best first, as arrays of text and log-probability: at most 5, and the one
-    that was followed. Empty where it was not asked, and in results of older versions."""
+    """The controller's alternatives in this turn, best first, as arrays of text and log-probability: at most 5, and
+    the one that was followed. Empty where it was not asked, and in results of older versions."""
     actions: tuple[Considered, ...] = ()
     """The executor's alternatives in this turn, in the same form."""
     rules: tuple[str, ...] = ()
