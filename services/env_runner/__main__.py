@@ -18,6 +18,7 @@ from services.env_runner.environments import open_environment
 from services.env_runner.jobs import JobStore
 from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
@@ -66,7 +67,7 @@ def _serve(settings: Settings) -> None:
     store.ping()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    app = create_app(settings, store, controller, executor, Provenance.here(settings))
+    app = create_app(settings, store, controller, executor, Provenance.here(settings), PlayQueue(settings.redis))
     try:
         serve(app, bound, limits=settings.connections)
     except SystemExit as end:

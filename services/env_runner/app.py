@@ -20,11 +20,12 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner import dashboard, insight
+from services.env_runner import dashboard, insight, play_routes
 from services.env_runner.jobs import JobStore
 from services.env_runner.library import RunLibrary
 from services.env_runner.provenance import Provenance, check_unchanged
 from services.env_runner.publisher import ResultPublisher
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
@@ -118,8 +119,9 @@ def create_app(
     controller: ControllerClient,
     executor: ExecutorClient,
     provenance: Provenance,
+    play: PlayQueue | None = None,
 ) -> FastAPI:
-    """The app over its collaborators; `provenance` is for the record."""
+    """The app over its collaborators; `provenance` is for the record, `play` holds the sessions of play along."""
     publisher = ResultPublisher(store, ResultKeeper(store, settings.runs), reconcile_seconds=settings.lease_seconds)
 
     @asynccontextmanager
@@ -153,6 +155,8 @@ def create_app(
     library = RunLibrary(store, settings.runs)
     add_reading(app, library, publisher.events)
     insight.install(app, library, can_play=True)
+    if play is not None:
+        play_routes.install(app, play, most=settings.play_sessions, minutes=settings.play_minutes)
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     docs.install(app)

@@ -53,6 +53,10 @@ class Settings(ListenSettings):
     environment: EnvironmentName = "scienceworld"
     slots: int = Field(default_factory=simulators_at_once, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
+    play_sessions: int = Field(2, ge=0, le=64)
+    """Sessions of play along that may be open at once; a worker hosts one at a time, beside its slots. 0: none."""
+    play_minutes: float = Field(30.0, gt=0, le=1_440)
+    """How long a session of play along may last."""
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Where Prometheus finds the counts of a worker; 0: nowhere."""
     lease_seconds: float = Field(30.0, gt=0)
