@@ -27,6 +27,7 @@ from waymark.client import EvaluationClient
 from waymark.comparison import Run, compare
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import InvalidInput, NotFound, ServiceError, ServiceRejected, WaymarkError
+from waymark.evaluation import files
 from waymark.export import MEDIA_TYPES
 from waymark.generation.load import Engine
 from waymark.identity import Makers, check_results
@@ -271,21 +272,41 @@ def recover(
 
 @_app.command("report")
 def show_report(
-    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
     json: _JsonOption = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write one self-contained page to this file.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
 ) -> None:
-    """Show the table of a run on disk again, finished or not."""
+    """Show the table of runs on disk again, finished or not."""
     with _told():
-        _show([_read(run)], json=json)
+        read = [_read(run) for run in runs]
+        if html is not None:
+            files.write_html(read, runs, html)
+            _tell(f"The report is in {html}.")
+        elif markdown:
+            sys.stdout.write(files.markdown_report(read))
+        else:
+            _show(read, json=json)
 
 
 @_app.command("export")
 def export_run(
     run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
-    file: Annotated[Path, typer.Argument(help=f"What to write; ends in {_ENDINGS}.")],
+    file: Annotated[Path | None, typer.Argument(help=f"What to write; ends in {_ENDINGS}.", show_default=False)] = None,
+    form_name: Annotated[
+        Literal["csv", "jsonl", "parquet", "inspect"] | None,
+        typer.Option("--format", help="`inspect`: a log for Inspect AI. Default: by the file's ending."),
+    ] = None,
 ) -> None:
     """Write the results of a run to a file, a row an episode: every turn as .jsonl or .parquet, none as .csv."""
     with _told():
+        if form_name is not None:
+            _tell(files.export_as(run, file, form_name))
+            return
+        if file is None:
+            raise InvalidInput("No file is named.", remedy=f"Name one that ends in {_ENDINGS}.", field="file")
         form = next((one for one in MEDIA_TYPES if file.suffix == f".{one}"), None)
         if form is None:
             raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")

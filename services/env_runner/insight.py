@@ -15,6 +15,7 @@ from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
 from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.explain import TurnExplanation, explain
+from waymark.evaluation.failures import FailureMode, failure_modes
 from waymark.identity import check_results
 from waymark.protocols import PROTOCOLS
 from waymark.serving import problems
@@ -44,6 +45,12 @@ class ProtocolOption(Contract):
 
     name: str
     description: str
+
+
+class Failures(Contract):
+    """Answer of `GET /v1/evaluations/{id}/failures`."""
+
+    items: tuple[FailureMode, ...]
 
 
 class Options(Contract):
@@ -98,6 +105,11 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
         if len(set(run)) < len(run):
             raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
         return compare_runs([_load(library, one) for one in run])
+
+    @app.get("/v1/evaluations/{evaluation_id}/failures")
+    def failures(evaluation_id: _RunId) -> Failures:
+        """How its episodes failed so far, the most frequent mode first, each with an example to look at."""
+        return Failures(items=failure_modes(library.results(evaluation_id)))
 
     @app.get("/v1/options")
     def options() -> Options:

@@ -58,7 +58,8 @@ class PlayQueue(Connection):
         """The next session that nobody plays; None after waiting. Those that have expired are skipped."""
         with self._seam():
             taken = self._redis.blpop([_WAITING], timeout=wait_seconds)
-            if taken is None or self._redis.zscore(_OPEN, taken[1]) is None:
+            expires = None if taken is None else self._redis.zscore(_OPEN, taken[1])
+            if expires is None or expires < time.time():
                 return None
             view, request = self._redis.mget(_SESSION + taken[1], f"{_SESSION}{taken[1]}:request")
         if view is None or request is None:

@@ -69,6 +69,7 @@ const json = async (path, options) => (await request(path, options)).json();
 
 export const api = {
   runs: (signal) => json("v1/runs", { signal }),
+  failures: (id, signal) => json(`${one(id)}/failures`, { signal }),
   notes: (id, signal) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { signal }),
   writeNotes: (id, notes) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { method: "PUT", body: notes }),
   options: (signal) => json("v1/options", { signal }),

@@ -153,6 +153,8 @@ class Replay {
     this.back = this.button("Back", "←", () => this.go(this.place - 1));
     this.forward = this.button("Forward", "→", () => this.go(this.place + 1));
     this.auto = el("button", { type: "button", "aria-pressed": "false", click: () => this.autoplay() }, "Play");
+    this.gain = turns.findLastIndex((turn) => turn.reward > 0);
+    this.last = el("button", { type: "button", disabled: this.gain < 0, click: () => this.go(this.gain) }, "Last gain");
     this.copy = el("button", { type: "button", click: () => this.copyLink() }, "Copy link");
     this.detail = el("section", { class: "detail", "aria-label": "The turn" });
     this.buttons = [];
@@ -172,7 +174,7 @@ class Replay {
           el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, minus(low))),
           drawing,
         ),
-        el("div", { class: "controls" }, this.back, this.slider, this.forward, this.auto, this.where, this.copy),
+        el("div", { class: "controls" }, this.back, this.slider, this.forward, this.auto, this.last, this.where, this.copy),
         el(
           "p",
           { class: "note" },

@@ -4,7 +4,7 @@ import { api, passing, sleep } from "./api.js";
 import { ago, asked, badge, confirmed, el, progress } from "./dom.js";
 import { EpisodeList } from "./episodes.js";
 import { Notes } from "./notes.js";
-import { scores } from "./scores.js";
+import { failed, scores } from "./scores.js";
 
 const ENDED = new Set(["finished", "cancelled"]);
 const SUM_EVERY = 2_000; // ms between two looks at the figures while results come in
@@ -27,11 +27,11 @@ export async function evaluation({ main, place, notify, signal, query }, id) {
       .then(() => {
         summing = null;
         summed = Date.now();
-        return api.summary(id, signal);
+        return Promise.all([api.summary(id, signal), api.failures(id, signal)]);
       })
-      .then((answer) => {
+      .then(([answer, failures]) => {
         const scrolled = [...figures.querySelectorAll(".wide")].map((table) => table.scrollLeft);
-        figures.replaceChildren(...scores(answer));
+        figures.replaceChildren(...scores(answer), ...failed(failures.items, id));
         figures.querySelectorAll(".wide").forEach((table, place) => (table.scrollLeft = scrolled[place] ?? 0));
       })
       .catch(() => {}); // the stream of events tells of a lost connection, and of the next result

@@ -173,7 +173,7 @@ class RunList {
         notes.name && el("span", { class: "note" }, ` ${id}`),
         notes.tags.map((tag) => [" ", el("span", { class: "badge tag" }, tag)]).flat(),
       ),
-      cell("Agent", {}, status.agent_name),
+      cell("Agent", {}, status.id.includes("-play-") ? el("span", { class: "badge" }, "by hand") : status.agent_name),
       cell("Protocol", {}, asked(status.request)),
       cell("Episodes", { class: "figure" }, progress(status), status.errored ? el("span", { class: "bad" }, ` ${status.errored} errored`) : null),
       cell("Mean score", { class: "figure" }, points(status.mean_score)),

@@ -3,7 +3,7 @@
 import { span } from "./chart.js";
 import { count, el, figure, heads, percent, points, seconds } from "./dom.js";
 
-export function scores({ summary, published, methods, notes }) {
+export function scores({ evaluation, summary, published, methods, notes }) {
   if (summary.tasks.length === 0)
     return [el("p", { class: "empty" }, "No result yet. Scores appear with the first one.")];
   return [
@@ -12,7 +12,7 @@ export function scores({ summary, published, methods, notes }) {
     el(
       "div",
       { class: "wide", tabindex: "0", role: "region", "aria-label": "Scores by task type" },
-      byTask(summary, published),
+      byTask(summary, published, evaluation),
     ),
     el("h2", {}, "Beside published agents"),
     el(
@@ -21,6 +21,34 @@ export function scores({ summary, published, methods, notes }) {
       byMethod(summary, methods),
     ),
     el("p", { class: "note" }, [...summary.randomness, ...notes].join(" ")),
+  ];
+}
+
+/** How episodes failed, each way with an example. */
+export function failed(modes, id) {
+  if (!modes.length) return [];
+  const address = (mode) => `#/evaluations/${encodeURIComponent(id)}/episodes/${encodeURIComponent(mode.example)}`;
+  return [
+    el("h2", {}, "How episodes failed"),
+    el(
+      "table",
+      { id: "failures" },
+      heads("How", figure("Episodes"), "Tasks", "Example"),
+      el(
+        "tbody",
+        {},
+        modes.map((mode) =>
+          el(
+            "tr",
+            {},
+            el("td", {}, mode.name, mode.detail && el("span", { class: "note" }, ` ${mode.detail}`)),
+            el("td", { class: "figure" }, mode.episodes.length),
+            el("td", {}, Object.entries(mode.tasks).map(([task, number]) => `${task} (${number})`).join(", ")),
+            el("td", {}, el("a", { href: address(mode) }, mode.episodes[0])),
+          ),
+        ),
+      ),
+    ),
   ];
 }
 
@@ -55,12 +83,12 @@ function headline(summary) {
 
 const range = ([low, high]) => `${points(low)} to ${points(high)}`;
 
-function byTask(summary, published) {
+function byTask(summary, published, evaluation) {
   const line = (label, name, n, mean, ci95, solved, columns, attributes) =>
     el(
       "tr",
       attributes,
-      el("td", { class: "label" }, label),
+      el("td", { class: "label" }, label && el("a", { href: `#/evaluations/${encodeURIComponent(evaluation)}?task=${label}` }, label)),
       el("td", {}, name),
       el("td", { class: "figure" }, n),
       el("td", { class: "figure" }, points(mean)),

@@ -8,7 +8,10 @@ import { bySubgoal } from "./episode.js";
 export async function sideBySide({ main, place, signal, query }) {
   const runs = [query.get("a"), query.get("b")];
   const names = [query.get("a-episode"), query.get("b-episode")];
-  const results = await Promise.all(runs.map((run, side) => api.episode(run, names[side], signal)));
+  const [results, statuses] = await Promise.all([
+    Promise.all(runs.map((run, side) => api.episode(run, names[side], signal))),
+    Promise.all(runs.map((run) => api.evaluation(run, signal))),
+  ]);
   const [first, second] = results.map((one) => one.trajectory);
   const parting = parted(first, second);
   const compareAddress = `#/compare?${runs.map((run) => `run=${encodeURIComponent(run)}`).join("&")}`;
@@ -32,7 +35,7 @@ export async function sideBySide({ main, place, signal, query }) {
     el(
       "div",
       { class: "sides" },
-      results.map((result, side) => column(result, runs[side], names[side], parting)),
+      results.map((result, side) => column(result, runs[side], names[side], parting, statuses[side].agent_name)),
     ),
   );
   main.querySelectorAll(".parting").forEach((row) => {
@@ -51,7 +54,7 @@ export function parted(first, second) {
   return null;
 }
 
-function column(result, run, name, parting) {
+function column(result, run, name, parting, agent) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
   const { drawing, mark } = scoreLine(turns, bySubgoal(turns), (place) => (location.hash = `${address}?turn=${place + 1}`));
@@ -60,7 +63,7 @@ function column(result, run, name, parting) {
   return el(
     "section",
     { "aria-label": run },
-    el("h2", {}, el("a", { href: address }, run), ` ${minus(result.raw_score)} points`),
+    el("h2", {}, el("a", { href: address }, agent), ` ${minus(result.raw_score)} points `, el("span", { class: "note" }, run)),
     turns.length > 0 && el("div", { class: "chart" }, el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, "0")), drawing),
     el(
       "ol",
