@@ -20,7 +20,7 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner import dashboard, insight, play_routes
+from services.env_runner import dashboard, examples, insight, play_routes
 from services.env_runner.jobs import JobStore
 from services.env_runner.library import RunLibrary
 from services.env_runner.provenance import Provenance, check_unchanged
@@ -163,7 +163,7 @@ def create_app(
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
-    openapi.install(app, "env-runner")
+    openapi.install(app, "env-runner", examples.ROUTES)
     return app
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from fastapi import FastAPI
 from sse_starlette import ServerSentEvent
 
-from services.env_runner import dashboard, insight
+from services.env_runner import dashboard, examples, insight
 from services.env_runner.app import add_reading
 from services.env_runner.library import RunLibrary
 from waymark import __version__
@@ -75,5 +75,5 @@ def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
     dashboard.install(app)
     docs.install(app)
     observe.install(app, metrics.Requests())
-    openapi.install(app, "env-runner")
+    openapi.install(app, "env-runner", examples.ROUTES)
     return app
