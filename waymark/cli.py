@@ -406,6 +406,8 @@ async def _play(
         await begin(played, client)
         if stack is not None:
             stack.keep_logs(played[0].folder(runs))
+        for run in played:
+            _tell(f"Watch it at {shown(url)}/#/evaluations/{run.status.id}")
         progress.begin(sum(run.status.episodes for run in played))
         following = asyncio.create_task(_follow_all(played, client, progress))
         health = HealthWatch(url, lambda: [run.status for run in played], _tell)

@@ -32,7 +32,7 @@ color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem}
 h2{font-size:1.2rem;margin:2.2rem 0 .5rem}
 h3{font-size:1rem;margin:1.4rem 0 .3rem}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto;margin:.6rem 0}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{padding:.3rem .8rem .3rem 0;text-align:left;vertical-align:top}
 th{color:var(--soft);border-bottom:1px solid var(--line)}
@@ -44,7 +44,7 @@ th{color:var(--soft);border-bottom:1px solid var(--line)}
 .gain{color:var(--good)}
 a{color:var(--accent)}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.2rem 0}
-svg{max-width:100%;height:auto;display:block}
+svg{max-width:100%;min-width:38rem;height:auto;display:block}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}
 .scale{fill:var(--line)}
 .bar{fill:var(--accent)}

@@ -57,17 +57,19 @@ def score_line(scores: Sequence[int], title: str) -> str:
 
     steps = " ".join(f"V {y(score):.1f} H {(place + 1) * step:.1f}" for place, score in enumerate(scores))
     return (
-        f'<svg role="img" aria-label="{escape(title, quote=True)}" viewBox="0 0 {width} {height}" width="{width}">'
+        f'<div class="wide"><svg role="img" aria-label="{escape(title, quote=True)}" '
+        f'viewBox="0 0 {width} {height}" width="{width}">'
         f'<line class="zero" x1="0" x2="{width}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
-        f'<path class="line" d="M 0 {y(0):.1f} {steps}"/></svg>'
+        f'<path class="line" d="M 0 {y(0):.1f} {steps}"/></svg></div>'
     )
 
 
 def _svg(parts: Sequence[str], rows: int, title: str) -> str:
     width, height = _LABELS + _PLOT + _VALUE, rows * _ROW + 4
     return (
-        f'<svg role="img" aria-label="{escape(title, quote=True)}" viewBox="0 0 {width} {height}" width="{width}">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="wide"><svg role="img" aria-label="{escape(title, quote=True)}" '
+        f'viewBox="0 0 {width} {height}" width="{width}">'
+        f"{''.join(parts)}</svg></div>"
     )
 
 
