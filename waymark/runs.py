@@ -121,6 +121,28 @@ class RunFolder:
         """
         return (result for _, result in self._numbered())
 
+    def result(self, episode: str) -> EpisodeResult | None:
+        """One finished episode with its turns; None while there is none. Reads only this one in full.
+
+        Raises InvalidInput for a damaged line that may be it.
+        """
+        path, wanted = self.path / EPISODES, episode.encode()
+        found: tuple[int, bytes] | None = None
+        try:
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with file:
+            for number, line in whole_lines(path, file):
+                if wanted in line and parse(_Line, line, f"Line {number} of {path}").id == episode:
+                    found = number, line
+        if found is None:
+            return None
+        where = f"Line {found[0]} of {path}"
+        result = parse(EpisodeResult, found[1], where)
+        check_numbers(result, where)
+        return result
+
     def checked_results(self) -> Iterator[EpisodeResult]:
         """The same, of a folder whose lines may be of something else.
 

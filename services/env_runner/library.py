@@ -175,8 +175,7 @@ class RunLibrary:
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.episode(run, episode)
-        folder = self._folder(run)
-        found = next((one for one in folder.results() if one.id == episode), None)
+        found = self._folder(run).result(episode)
         if found is None:
             raise NotFound(
                 f"No finished episode {episode!r} in evaluation {run!r}.",

@@ -58,6 +58,8 @@ class PlayHost:
         self._open_environment = open_environment
         self._provenance = provenance
         self._idle_seconds = idle_seconds
+        self._view: PlayView
+        """Of the session under way, as it was shown last."""
 
     async def run(self) -> None:
         """Host sessions. Trouble with one costs that one alone."""
@@ -73,22 +75,27 @@ class PlayHost:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _host(self, view: PlayView, request: PlayRequest) -> None:
+        self._view = view
         environment: Environment | None = None
         try:
-            view = await self._show(view, state="opening")
+            await self._show(state="opening")
             environment = await asyncio.to_thread(self._open_environment)
             if request.oracle:
                 path = await asyncio.to_thread(
                     environment.gold_path, request.task, request.variation, request.simplifications
                 )
-                await self._show(view, state="ended", oracle=tuple(path))
+                await self._show(oracle=tuple(path))
             else:
-                view = await self._play(view, request, environment)
+                await self._play(request, environment)
+            await self._show(state="ended")
         except WaymarkError as error:
-            await self._show(view, state="ended", problem=str(error))
+            await self._show(state="ended", problem=str(error))
+        except Exception as error:
+            await self._show(state="ended", problem=f"The session failed: {error}")
+            raise
         except BaseException:
             with suppress(WaymarkError):
-                await self._show(view, state="ended", problem="The worker was stopped.")
+                await self._show(state="ended", problem="The worker was stopped.")
             raise
         finally:
             if environment is not None:
@@ -97,45 +104,49 @@ class PlayHost:
             with suppress(JobStoreUnavailable):
                 await asyncio.to_thread(self._queue.close_session, view.id)
 
-    async def _play(self, view: PlayView, request: PlayRequest, environment: Environment) -> PlayView:
+    async def _play(self, request: PlayRequest, environment: Environment) -> None:
+        """Play a session to its end. However it ends, what was played is saved."""
         services = (await self._controller.info(), await self._executor.info())
         evaluation, spec = self._evaluation(request, services)
-        hand = HandPlay(
-            Play(spec, environment, self._controller, self._executor, None, Reach.of(services)), environment
-        )
+        hand = HandPlay(Play(spec, environment, self._controller, self._executor, None, Reach.of(services)))
         await hand.open()
+        try:
+            await self._follow(hand)
+        finally:
+            self._view = hand.show(self._view)
+            if self._view.turns:
+                result = hand.result("cancelled").model_copy(update={"versions": evaluation.versions})
+                await asyncio.to_thread(self._store.restore, evaluation, [spec], [result])
+                self._view = self._view.model_copy(update={"run": evaluation.id})
+
+    async def _follow(self, hand: HandPlay) -> None:
+        """Do what the person decides until the episode is over or the session is to end."""
         while not hand.over:
-            view = hand.show(view)
-            await asyncio.to_thread(self._queue.show, view)
+            self._view = hand.show(self._view)
+            await self._show()
             try:
-                decision = await self._next(view)
+                decision = await self._next()
             except TimeoutError:
-                view = view.model_copy(update={"problem": "The session has timed out."})
-                break
+                self._view = self._view.model_copy(update={"problem": "The session has timed out."})
+                return
             if decision is None:
-                break
-            await self._show(view, state="thinking")
+                return
+            await self._show(state="thinking")
+            problem = None
             try:
                 await hand.decide(decision)
-                view = view.model_copy(update={"problem": None})
             except InvalidInput as error:
-                view = view.model_copy(update={"problem": str(error)})
-        view = hand.show(view)
-        run = None
-        if view.turns:
-            result = hand.result("cancelled").model_copy(update={"versions": evaluation.versions})
-            await asyncio.to_thread(self._store.restore, evaluation, [spec], [result])
-            run = evaluation.id
-        return await self._show(view, state="ended", run=run)
+                problem = str(error)
+            self._view = self._view.model_copy(update={"problem": problem})
 
-    async def _next(self, view: PlayView) -> PlayTurn | None:
+    async def _next(self) -> PlayTurn | None:
         """The next decision; None to end. Raises TimeoutError when the session's time or patience is over."""
         began = time.monotonic()
         while time.monotonic() - began < self._idle_seconds:
-            if (await asyncio.to_thread(self._queue.look, view.id)).state == "ended":
+            if (await asyncio.to_thread(self._queue.look, self._view.id)).state == "ended":
                 raise TimeoutError
             with suppress(TimeoutError):
-                return await asyncio.to_thread(self._queue.next_decision, view.id, _WAIT_SECONDS)
+                return await asyncio.to_thread(self._queue.next_decision, self._view.id, _WAIT_SECONDS)
         raise TimeoutError
 
     def _evaluation(
@@ -156,8 +167,7 @@ class PlayHost:
         created = now.isoformat(timespec="milliseconds")
         return Evaluation(id=name, request=asked, created=created, versions=versions, episodes=1), spec
 
-    async def _show(self, view: PlayView, **changes: object) -> PlayView:
-        changed = view.model_copy(update=changes)
+    async def _show(self, **changes: object) -> None:
+        self._view = self._view.model_copy(update=changes)
         with suppress(NotFound):
-            await asyncio.to_thread(self._queue.show, changed)
-        return changed
+            await asyncio.to_thread(self._queue.show, self._view)

@@ -208,3 +208,19 @@ async def test_a_failing_environment_ends_its_session_alone(hosted: Table) -> No
     assert view.problem
     hosted.host._open_environment = good
     await hosted.wait(await hosted.begin())
+
+
+async def test_what_was_played_is_saved_when_the_worker_stops(table: Table) -> None:
+    hosting = asyncio.create_task(table.host.run())
+    session = await table.begin(agent={"subgoals": "none", "executor_model": "flat"})
+    await table.wait(session)
+    assert await table.decide(session, "action", "look around", 1) == 202
+    await table.wait(session, turn=2)
+    hosting.cancel()
+    with suppress(asyncio.CancelledError):
+        await hosting
+    view = await table.wait(session, "ended")
+    assert view.problem == "The worker was stopped."
+    assert view.run is not None
+    [light] = (await table.http.get(f"/v1/evaluations/{view.run}/results")).json()
+    assert (light["actions"], light["stopped"]) == (1, "cancelled")

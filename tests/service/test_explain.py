@@ -23,6 +23,7 @@ from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
 
+AGENTS_TRIED = ("hierarchical", "every_step", "flat", "published", "published_flat", "semi_random", "random", "oracle")
 FORMATS = ("compact", "seed", "transcript", "seed-imported")
 
 
@@ -85,7 +86,7 @@ async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("agent", ["hierarchical", "every_step", "flat", "published", "published_flat"])
+@pytest.mark.parametrize("agent", AGENTS_TRIED)
 async def test_prompts_are_rendered_again_byte_for_byte(agent: str, form: str) -> None:
     result, sent = await play(agent, form)
     assert len(result.trajectory) == len(sent.turns) >= 5

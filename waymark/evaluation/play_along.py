@@ -24,7 +24,6 @@ from waymark.contracts import (
     TurnRecord,
     Variation,
 )
-from waymark.environment import Environment
 from waymark.errors import InvalidInput
 from waymark.play import Play
 from waymark.readable import decisions_of, subgoals_of
@@ -100,9 +99,8 @@ class PlayView(Contract):
 class HandPlay:
     """One session: an open `Play` whose decisions come from outside. Raises what `Play` raises."""
 
-    def __init__(self, play: Play, environment: Environment) -> None:
+    def __init__(self, play: Play) -> None:
         self._play = play
-        self._environment = environment
         self._subgoals: tuple[Considered, ...] = ()
         self._actions: tuple[Considered, ...] = ()
         self._valid: tuple[str, ...] = ()

@@ -42,7 +42,7 @@ class PlayQueue(Connection):
         with self._seam():
             self._redis.zremrangebyscore(_OPEN, "-inf", now)
             self._redis.zadd(_OPEN, {view.id: now + seconds})
-            if self._redis.zrank(_OPEN, view.id) is None or self._redis.zcard(_OPEN) > most:
+            if self._redis.zcard(_OPEN) > most:
                 self._redis.zrem(_OPEN, view.id)
                 raise QueueFull(
                     f"{most} sessions of play along are open, which is the limit.",

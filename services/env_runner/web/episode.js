@@ -315,8 +315,12 @@ class Replay {
                 ` turn ${nth} of ${group.turns.length} under it${turn.controller_called ? "; the controller was asked here" : ""}`,
               ),
         ),
-        turn.repaired
-          ? row("Proposed", el("s", {}, said), el("span", { class: "note" }, " replaced by one that is valid here"))
+        turn.repaired || (turn.action !== null && turn.proposed !== null && turn.proposed !== turn.action)
+          ? row(
+              "Proposed",
+              el("s", {}, said),
+              el("span", { class: "note" }, turn.repaired ? " replaced by one that is valid here" : " replaced by a rule of play"),
+            )
           : [],
         row(
           "Score",
