@@ -56,9 +56,10 @@ async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
     """One episode against real services over HTTP, in process."""
     sent = Sent()
     controllers = {
-        name: model(name, role, form, sent) for name, role in (("default", "controller"), ("first", "first"))
-    }  # type: ignore[arg-type]
-    executors = {name: model(name, role, form, sent) for name, role in (("default", "executor"), ("flat", "flat"))}  # type: ignore[arg-type]
+        "default": model("default", "controller", form, sent),
+        "first": model("first", "first", form, sent),
+    }
+    executors = {"default": model("default", "executor", form, sent), "flat": model("flat", "flat", form, sent)}
     settings = ServiceSettings(engine="scripted")
     controller, executor = create_app("controller", controllers, settings), create_app("executor", executors, settings)
     spec = EpisodeSpec(

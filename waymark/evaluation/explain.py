@@ -74,12 +74,12 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
 def _asked(moment: Moment, versions: Versions | None, result: EpisodeResult) -> tuple[Asked, CheckpointInfo | None]:
     """Which checkpoint answered, as the controller chooses it."""
     if moment.asked == "executor":
-        return "executor", versions and versions.executor
+        return "executor", versions.executor if versions else None
     default = result.agent is None or result.agent.controller_model == "default"
     begins = not moment.state.turns and moment.state.current_subgoal is None
     if versions and versions.first and default and begins:
         return "first", versions.first
-    return "controller", versions and versions.controller
+    return "controller", versions.controller if versions else None
 
 
 def _prompt(state: AgentState, checkpoint: CheckpointInfo | None) -> str | None:
