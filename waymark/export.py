@@ -53,7 +53,7 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
 
 def write(pieces: Iterable[bytes], path: Path) -> None:
     """Make a file of pieces, whole or not at all. Raises InvalidInput (field `file`) where it cannot be written."""
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.parent / f"{path.name}.part"
     try:
         with draft.open("wb") as file:
             for piece in pieces:

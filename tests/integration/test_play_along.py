@@ -18,6 +18,7 @@ from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
+from services.env_runner.worker import Worker
 from waymark.client import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeResult
 from waymark.environment.scripted import SOLUTION, ScriptedEnvironment
@@ -146,6 +147,34 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
     while not (hosted.runs / view.run / "episodes.jsonl").exists() and time.monotonic() < began + SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     assert (hosted.runs / view.run / "episodes.jsonl").exists()
+
+
+async def test_an_open_session_takes_no_slot_from_evaluations(table: Table, redis_url: str) -> None:
+    store = JobStore(redis_url)
+    worker = Worker(
+        store,
+        table.host._controller,
+        table.host._executor,
+        ScriptedEnvironment,
+        Provenance("scripted", None),
+        slots=1,
+        lease_seconds=30,
+        redis_wait_seconds=5,
+        play_host=table.host,
+    )
+    working = asyncio.create_task(worker.run())
+    session = await table.begin()
+    await table.wait(session)
+    name = (await table.http.post("/v1/evaluations", json={"tasks": ["4-2", "1-1"]})).json()["id"]
+    began = time.monotonic()
+    while store.status(name).state != "finished" and time.monotonic() < began + SECONDS:  # noqa: ASYNC110 - as a user sees it
+        await asyncio.sleep(0.05)
+    assert store.status(name).state == "finished"
+    assert table.queue.look(session).state == "ready"
+    worker.stop()
+    await asyncio.wait_for(working, SECONDS)
+    assert table.queue.look(session).state == "ended"
+    store.close()
 
 
 async def test_the_oracle_path_is_told_on_request(hosted: Table) -> None:
