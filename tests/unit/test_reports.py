@@ -128,7 +128,8 @@ def test_a_markdown_report_keeps_its_tables_whole() -> None:
 
 def test_failure_modes_are_counted_with_an_example() -> None:
     results = [*played({"4-2": [100, 40, 0], "1-1": [40]}), samples.result("bad", task="7-1", score=0, error=DIED)]
-    modes = {mode.name: mode for mode in failure_modes(results)}
+    left = samples.result("left", task="7-1", score=0).model_copy(update={"stopped": "cancelled"})
+    modes = {mode.name: mode for mode in failure_modes([*results, left])}
     assert {name: len(mode.episodes) for name, mode in modes.items()} == {
         "Out of moves, with some points": 2,
         "Out of moves, without a point": 1,

@@ -6,16 +6,16 @@ A mode says how an episode ended and how far it had come. The example is the fir
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from waymark.contracts import Contract, EpisodeResult
 from waymark.scores import name_of_episode
 
-_ENDS = {
+_ENDS: Final = {
     "failed": "The score went negative (a wrong focus)",
     "moves": "Out of moves",
     "turns": "Out of turns",
     "patience": "Went in circles",
-    "cancelled": "Cancelled",
     "completed": "Ended by the environment",
 }
 
@@ -36,10 +36,13 @@ class FailureMode(Contract):
 
 
 def failure_modes(results: Iterable[EpisodeResult]) -> tuple[FailureMode, ...]:
-    """The modes of all episodes that did not reach 100, the most frequent first. Turns are not needed."""
+    """The modes of all episodes that did not reach 100, the most frequent first. Turns are not needed.
+
+    Cancelled episodes do not count, as in every other figure.
+    """
     by_mode: dict[str, list[EpisodeResult]] = {}
     for result in results:
-        if not result.success:
+        if not result.success and result.stopped != "cancelled":
             by_mode.setdefault(_mode(result), []).append(result)
     modes = []
     for name, failed in sorted(by_mode.items(), key=lambda entry: (-len(entry[1]), entry[0])):

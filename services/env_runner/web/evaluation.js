@@ -134,7 +134,7 @@ class Header {
     this.state.replaceChildren(badge(status.state));
     this.progress.replaceChildren(progress(status), el("span", {}, going(status)));
     this.what.replaceChildren(
-      el("strong", {}, status.agent_name),
+      el("strong", {}, status.id.includes("-play-") ? `by hand, with the help of ${status.agent_name}` : status.agent_name),
       ` · ${asked(status.request)} · begun `,
       ago(status.created),
       made(status.versions),

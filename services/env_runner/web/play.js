@@ -84,7 +84,8 @@ export async function session({ main, place, notify, signal }, id) {
 class Table {
   constructor(id) {
     this.id = id;
-    this.before = {};
+    this.view = null;
+    this.before = null;
     this.clock = el("span", { class: "note" });
   }
 
@@ -132,8 +133,8 @@ class Table {
       return;
     }
     this.busy = false;
+    if (this.view?.turn !== view.turn) this.before = this.view ?? view; // what was seen in the turn before
     const old = this.before;
-    this.before = { look: view.look, inventory: view.inventory };
     this.view = view;
     const needsGoal = view.agent.subgoals !== "none" && view.subgoal === null;
     this.root = el(
@@ -147,12 +148,13 @@ class Table {
         !needsGoal && el("h2", {}, "Choose an action"),
         !needsGoal && this.offers("action", view.actions, "Your own action", true),
         !needsGoal && this.valid(view.valid),
+        !needsGoal && view.subgoal !== null && this.otherGoal(view),
         el("p", { class: "actions" }, el("button", { type: "button", click: () => this.send("end") }, "End the session")),
       ),
       el(
         "section",
         { class: "detail", "aria-label": "What you see" },
-        el("dl", {}, [["Observation", el("pre", {}, view.observation.trim())], ["Look", changed(old.look ?? "", view.look)], ["Inventory", changed(old.inventory ?? "", view.inventory)]].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
+        el("dl", {}, [["Observation", el("pre", {}, view.observation.trim())], ["Look", changed(old.look, view.look)], ["Inventory", changed(old.inventory, view.inventory)]].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
         this.history(view),
       ),
     );
@@ -186,6 +188,16 @@ class Table {
         ),
       ),
       typed && el("form", { submit }, field, el("button", { type: "submit" }, "Do it")),
+    );
+  }
+
+  otherGoal(view) {
+    return el(
+      "details",
+      {},
+      el("summary", {}, "End or change the sub-goal"),
+      el("p", {}, el("button", { type: "button", click: () => this.send("end_subgoal", null) }, "End the sub-goal")),
+      this.offers("subgoal", view.subgoals, "Another sub-goal", true),
     );
   }
 
