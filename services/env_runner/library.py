@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.env_runner.jobs import JobStore
 from waymark.agents import name_of
 from waymark.contracts import Contract, EpisodeResult, EpisodeSpec, EvaluationStatus, Name
 from waymark.errors import InvalidInput, NotFound, StorageUnavailable, WaymarkError
 from waymark.protocols import episodes
-from waymark.run_checks import open_regular, parse, read_small, whole_lines
+from waymark.run_checks import parse, read_small
 from waymark.runs import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.storage import unavailable
 
@@ -62,14 +62,6 @@ class RunList(Contract):
     """Answer of `GET /v1/runs`: the newest first."""
 
     items: tuple[RunEntry, ...]
-
-
-class _Counted(BaseModel):
-    """As much of a line as the list needs."""
-
-    id: str
-    score: int
-    error: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +225,7 @@ class RunLibrary:
         if known is not None and known.mark == mark:
             return known.status
         evaluation = folder.evaluation()
-        counted = _count(folder.path / EPISODES)
+        counted = folder.lights()
         errored = sum(one.error is not None for one in counted)
         status = EvaluationStatus(
             id=run,
@@ -262,7 +254,7 @@ class RunLibrary:
                 return known[1]
         evaluation = folder.evaluation()
         places = {spec.id: place for place, spec in enumerate(episodes(evaluation.id, evaluation.request))}
-        lights = sorted((one.light() for one in folder.results()), key=lambda one: places.get(one.id, len(places)))
+        lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
             while len(self._lights) > _KEPT:
@@ -299,20 +291,6 @@ def _check_regular(path: Path) -> None:
     """Raise OSError for a missing file, NotFound for a symbolic link, a FIFO or anything else but a regular file."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise NotFound(f"{path.name} is no regular file.", remedy="Put the file itself there.")
-
-
-def _count(path: Path) -> list[_Counted]:
-    """The last line of every episode, as far as the list needs it."""
-    try:
-        file = open_regular(path, "rb")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    with file:
-        found = {}
-        for number, line in whole_lines(path, file):
-            one = parse(_Counted, line, f"Line {number} of {path}")
-            found[one.id] = one
-        return list(found.values())
 
 
 def _brief(status: EvaluationStatus) -> EvaluationStatus:
