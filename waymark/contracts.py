@@ -6,7 +6,7 @@ standard library and pydantic, so that a client needs nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -390,6 +390,15 @@ class EpisodeSpec(Contract):
     limits: Limits
 
 
+class Considered(NamedTuple):
+    """One alternative that a model gave, as a turn records it; in JSON an array of these two."""
+
+    text: str | None
+    """The sub-goal or the action; null: the executor ends the sub-goal."""
+    logprob: float
+    """Natural logarithm of its probability, rounded to 3 digits."""
+
+
 class TurnRecord(Contract):
     """One turn of an episode as it stands in the results."""
 
@@ -417,6 +426,13 @@ class TurnRecord(Contract):
     reward: int = 0
     moves: int = 0
     seconds: float = 0.0
+    subgoals: tuple[Considered, ...] = ()
+    """The controller's alternatives in this turn, best first, as arrays of text and log-probability: at most 5, and
+    the one that was followed. Empty where it was not asked, and in results of older versions."""
+    actions: tuple[Considered, ...] = ()
+    """The executor's alternatives in this turn, in the same form."""
+    rules: tuple[str, ...] = ()
+    """Names of the rules of play that acted in this turn."""
 
 
 class Versions(Contract):

@@ -1,4 +1,5 @@
-"""`python -m services.env_runner` serves the app, `… worker` plays episodes, `… publish` writes what Redis holds.
+"""`python -m services.env_runner` serves the app, `… worker` plays episodes, `… publish` writes what Redis holds, and
+`… view RUN…` shows run folders in the dashboard, without Redis and models.
 
 `publish` writes every result that is in Redis and not in the runs folder, says so line by line, and ends.
 
@@ -9,14 +10,18 @@ be written to the runs folder; they stay in Redis. Errors are one line on stderr
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from services.env_runner import worker
 from services.env_runner.app import create_app
 from services.env_runner.environments import open_environment
 from services.env_runner.jobs import JobStore
+from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
-from services.env_runner.settings import Settings
+from services.env_runner.settings import Settings, ViewerSettings
+from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
 from waymark.serving.run import bind, exit_clearly, serve
@@ -30,10 +35,13 @@ UNWRITTEN = 5
 def main() -> None:
     """Run the part that the command line names."""
     part = sys.argv[1] if len(sys.argv) > 1 else "app"
-    if part not in {"app", "worker", "publish"}:
-        sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker|publish]")
+    if part not in {"app", "worker", "publish", "view"}:
+        sys.exit(f"Unknown part {part!r}: python -m services.env_runner [app|worker|publish|view RUN…]")
     die_with_parent()
     with exit_clearly("env-runner" if part == "app" else part):
+        if part == "view":
+            _view([Path(name) for name in sys.argv[2:]])
+            return
         settings = read(Settings)
         observe.start("env-runner" if part == "app" else part, settings)
         if part == "app":
@@ -60,13 +68,23 @@ def _serve(settings: Settings) -> None:
     store.announce()
     controller = ControllerClient(settings.controller_url)
     executor = ExecutorClient(settings.executor_url)
-    app = create_app(settings, store, controller, executor, Provenance.here(settings))
+    app = create_app(settings, store, controller, executor, Provenance.here(settings), PlayQueue(settings.redis))
     try:
         serve(app, bound, limits=settings.connections)
     except SystemExit as end:
         if not end.code and app.state.publisher.unwritten:
             raise SystemExit(UNWRITTEN) from None
         raise
+
+
+def _view(folders: list[Path]) -> None:
+    """Serve the dashboard over run folders; without any, over those in WAYMARK_RUNS."""
+    settings = read(ViewerSettings)
+    library = RunLibrary(None, None if folders else settings.runs, name_folders(folders))
+    bound = bind(settings.host, settings.port)
+    where = f"http://{settings.host}:{bound.getsockname()[1]}/"
+    sys.stderr.write(f"{len(library.entries())} runs are shown at {where}. Ctrl-C ends this.\n")
+    serve(create_viewer(settings, library), bound, limits=settings.connections)
 
 
 def _publish(settings: Settings) -> None:

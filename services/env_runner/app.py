@@ -18,12 +18,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
-from sse_starlette import EventSourceResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner import dashboard
+from services.env_runner import dashboard, examples, insight, play_routes
 from services.env_runner.jobs import JobStore
+from services.env_runner.library import RunLibrary
 from services.env_runner.provenance import Provenance, check_unchanged
 from services.env_runner.publisher import ResultPublisher
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
@@ -120,8 +122,9 @@ def create_app(
     controller: ControllerClient,
     executor: ExecutorClient,
     provenance: Provenance,
+    play: PlayQueue | None = None,
 ) -> FastAPI:
-    """The app over its collaborators; `provenance` is for the record."""
+    """The app over its collaborators; `provenance` is for the record, `play` holds the sessions of play along."""
     publisher = ResultPublisher(store, ResultKeeper(store, settings.runs), reconcile_seconds=settings.lease_seconds)
 
     @asynccontextmanager
@@ -152,14 +155,18 @@ def create_app(
     )
     _add_submission(app, store, publisher, versions)
     _add_control(app, store, publisher, versions)
-    _add_reading(app, store, publisher)
+    library = RunLibrary(store, settings.runs)
+    add_reading(app, library, publisher.events)
+    insight.install(app, library, can_play=True)
+    if play is not None:
+        play_routes.install(app, play, most=settings.play_sessions, minutes=settings.play_minutes)
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     docs.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
     observe.install(app, requests)
-    openapi.install(app, "env-runner")
+    openapi.install(app, "env-runner", examples.ROUTES)
     return app
 
 
@@ -244,7 +251,13 @@ def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, vers
         return await asyncio.to_thread(store.status, evaluation_id)
 
 
-def _add_reading(app: FastAPI, store: JobStore, publisher: ResultPublisher) -> None:
+_Events = Callable[[str, str], AsyncIterator[ServerSentEvent]]
+"""The events of an evaluation in Redis after a cursor."""
+
+
+def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
+    """The routes that read one evaluation, wherever it is."""
+
     @app.get("/v1/evaluations")
     def list_evaluations(limit: _Limit = 50, cursor: _EvaluationCursor = None) -> EvaluationPage:
         """Evaluations, the newest first, a page at a time."""
@@ -334,10 +347,12 @@ def _add_reading(app: FastAPI, store: JobStore, publisher: ResultPublisher) -> N
         none comes twice; the status is told anew.
         """
         await asyncio.to_thread(store.status, evaluation_id)
-        return EventSourceResponse(publisher.events(evaluation_id, last_event_id))
+        if await asyncio.to_thread(store.on_disk_only, evaluation_id):
+            return EventSourceResponse(insight.folder_events(store, evaluation_id))
+        return EventSourceResponse(follow(evaluation_id, last_event_id))
 
 
-def _whole_results(store: JobStore, evaluation_id: str) -> Iterator[EpisodeResult]:
+def _whole_results(store: RunLibrary, evaluation_id: str) -> Iterator[EpisodeResult]:
     """All results with their turns, one after another, in the order of play."""
     for first in range(0, store.evaluation(evaluation_id).episodes, _RESULTS_AT_ONCE):
         for light in store.results(evaluation_id, first=first, count=_RESULTS_AT_ONCE):

@@ -27,6 +27,15 @@ def _user_cache() -> Path | None:
     return None
 
 
+class ViewerSettings(ListenSettings):
+    """What the dashboard over run folders needs to know."""
+
+    port: int = Field(8000, ge=0, le=65_535)
+    """0: any free one."""
+    runs: Path = Path("runs")
+    """The folder of all runs, where none is named."""
+
+
 class Settings(ListenSettings):
     """What an env-runner process needs to know."""
 
@@ -44,6 +53,10 @@ class Settings(ListenSettings):
     environment: WorldName = DEFAULT_WORLD
     slots: int = Field(default_factory=simulators_at_once, ge=1, le=256)
     """Episodes that a worker plays at once, a simulator for each."""
+    play_sessions: int = Field(2, ge=0, le=64)
+    """Sessions of play along that may be open at once; a worker hosts one at a time, beside its slots. 0: none."""
+    play_minutes: float = Field(30.0, gt=0, le=1_440)
+    """How long a session of play along may last."""
     metrics_port: int = Field(0, ge=0, le=65_535)
     """Where Prometheus finds the counts of a worker; 0: nowhere."""
     lease_seconds: float = Field(30.0, gt=0)

@@ -36,7 +36,9 @@ from services.env_runner.floor import Floor
 from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS, CheckedController, CheckedExecutor, Gate, Refusals
 from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.metrics import WorkerMetrics
+from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from waymark.agent.episode import RETRYABLE, run_episode
 from waymark.agent.ports import RequestLimits
@@ -195,8 +197,10 @@ class Worker:
         lease_seconds: float,
         redis_wait_seconds: float,
         checkpoint_wait_seconds: float = CHECKPOINT_WAIT_SECONDS,
+        play_host: PlayHost | None = None,
     ) -> None:
         self._store = store
+        self._play_host = play_host
         self._controller = controller
         self._executor = executor
         self._planner = planner
@@ -222,13 +226,16 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped; every environment is closed when this returns or raises a WaymarkError."""
-        threads = ThreadPoolExecutor(max_workers=3 * len(self._slots) + 1, thread_name_prefix="slot")
+        hosted = self._play_host is not None
+        threads = ThreadPoolExecutor(max_workers=3 * (len(self._slots) + hosted) + 1, thread_name_prefix="slot")
         asyncio.get_running_loop().set_default_executor(threads)
-        to_thread.current_default_thread_limiter().total_tokens = len(self._slots)  # the loop's steps
+        to_thread.current_default_thread_limiter().total_tokens = len(self._slots) + hosted  # the loop's steps
         try:
             async with asyncio.TaskGroup() as group:
                 for number, slot in enumerate(self._slots):
                     self._serving.append(group.create_task(self._serve(slot, f"{self._consumer}-{number}")))
+                if self._play_host is not None:
+                    group.create_task(self._host_while(list(self._serving)))
         except BaseExceptionGroup as errors:
             # Not `except*`: what that raises comes out wrapped in a group again on Python 3.11.2.
             known, unknown = errors.split(WaymarkError)
@@ -238,6 +245,17 @@ class Worker:
         finally:
             await asyncio.gather(*(slot.discard() for slot in self._slots))
             self._keeper.close()
+
+    async def _host_while(self, serving: list[asyncio.Task[None]]) -> None:
+        """Host sessions of play along as long as any slot plays evaluations."""
+        assert self._play_host is not None
+        hosting = asyncio.create_task(self._play_host.run())
+        try:
+            await asyncio.wait(serving)
+        finally:
+            hosting.cancel()
+            with suppress(asyncio.CancelledError):
+                await hosting
 
     async def _warm_up(self, slot: Slot) -> None:
         """Open a slot's environment before its first episode. Raises EnvironmentFault where no slot's starts."""
@@ -467,6 +485,19 @@ async def _open_planner(settings: Settings) -> AsyncIterator[ChatClient | None]:
         yield planner
 
 
+def _play_host(
+    settings: Settings,
+    store: JobStore,
+    controller: ControllerClient,
+    executor: ExecutorClient,
+    open_environment: Callable[[], Environment],
+) -> PlayHost | None:
+    if not settings.play_sessions:
+        return None
+    queue = PlayQueue(settings.redis)
+    return PlayHost(queue, store, controller, executor, open_environment, Provenance.here(settings))
+
+
 def run(settings: Settings, open_environment: Callable[[], Environment]) -> None:
     """Serve until the process is told to end, on the faster event loop."""
     uvloop.run(serve(settings, open_environment))
@@ -495,6 +526,7 @@ async def serve(settings: Settings, open_environment: Callable[[], Environment])
             lease_seconds=settings.lease_seconds,
             redis_wait_seconds=settings.redis_wait_seconds,
             checkpoint_wait_seconds=settings.checkpoint_wait_seconds,
+            play_host=_play_host(settings, store, controller, executor, open_environment),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,28 +6,19 @@ Runs under `./run test --browser`; needs Chromium and its driver (Debian: `apt-g
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from services.env_runner.jobs import JobStore
+from tests.browser import KEY, Page, Runner
 from tests.samples import VERSIONS, result
-from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions, is_ready, wait_until_ready
-from waymark.clients.services import SyncEvaluationClient
+from waymark.cli.local_stack import Part, is_ready, wait_until_ready
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
 from waymark.evaluation.export import encode
 from waymark.evaluation.protocols import episodes
@@ -35,140 +26,7 @@ from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import summarise
 from waymark.worlds.registry import get_world
 
-KEY = "a-key-of-the-tests"
-SECONDS = 60
-"""How long anything may take to appear."""
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,900"
-).split()
 HOSTILE = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Runner:
-    """The stack, and ways around the browser to what it holds."""
-
-    stack: Stack
-    url: str
-    client: SyncEvaluationClient
-    store: JobStore
-
-
-class Page:
-    """The browser, with waiting built in."""
-
-    def __init__(self, browser: Chrome, url: str) -> None:
-        self.browser = browser
-        self.url = url
-
-    def open(self, place: str = "", *, key: str | None = KEY) -> None:
-        """Begin anew at the part of the address after `#`."""
-        self.browser.get(f"{self.url}/#/{place}")
-        self.browser.execute_script("sessionStorage.clear()")
-        self.browser.refresh()
-        if key is not None:
-            self.enter(key)
-
-    def enter(self, key: str) -> None:
-        self.find("input[type=password]").send_keys(key, Keys.ENTER)
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            ActionChains(self.browser).send_keys(key).perform()
-
-    def all(self, selector: str) -> list[WebElement]:
-        return [one for one in self.browser.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
-
-    def find(self, selector: str, text: str = "") -> WebElement:
-        """The first element that shows and holds that text, once there is one."""
-        return self.wait(lambda: next((one for one in self.all(selector) if text in one.text), None))
-
-    def text(self, selector: str) -> str:
-        """The words of the first such element that shows; a page that is live may draw it anew meanwhile."""
-        return self.wait(lambda: next((one.text for one in self.all(selector)), None))
-
-    def click(self, selector: str, text: str = "") -> None:
-        """Click on it, once it is there; a page that is live may just have drawn it anew."""
-
-        def clicked() -> bool:
-            self.find(selector, text).click()
-            return True
-
-        self.wait(clicked)
-
-    def rows(self, table: str) -> list[list[str]]:
-        """The words of a table's body, cell by cell."""
-        script = "return [...document.querySelectorAll(arguments[0])].map(r => [...r.cells].map(c => c.textContent))"
-        rows: list[list[str]] = self.browser.execute_script(script, f"{table} tbody tr")
-        return rows
-
-    def wait(self, what: Callable[[], _T | None]) -> _T:
-        """What a question is answered with, once that is something."""
-        patient = WebDriverWait(self.browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
-        found = patient.until(lambda _: what())
-        assert found is not None
-        return found
-
-    def complaints(self) -> list[str]:
-        """What the console has to say: broken scripts, and what the Content-Security-Policy stopped."""
-        entries: list[dict[str, Any]] = self.browser.get_log("browser")  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in entries if "Failed to load resource" not in entry["message"]]
-
-
-@pytest.fixture(scope="module")
-def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    if not request.config.getoption("--browser"):
-        pytest.skip("needs --browser")
-    with pytest.MonkeyPatch.context() as settings, EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        settings.setenv("WAYMARK_REDIS_URL", redis.url)
-        settings.setenv("WAYMARK_API_KEYS", KEY)
-        settings.setenv("WAYMARK_API_KEY", KEY)
-        runs = tmp_path_factory.mktemp("runs")
-        store = JobStore(redis.url)
-        with Stack(StackOptions(runs=runs, engine="scripted", environment="scripted", slots=1)) as stack:
-            url = stack.url("env-runner")
-            with SyncEvaluationClient(url) as client:
-                yield Runner(stack, url, client, store)
-        store.close()
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(runner: Runner, downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.fail("--browser needs chromium and chromedriver on PATH (apt-get install chromium chromium-driver).")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options, Service(driver))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def page(browser: Chrome, runner: Runner) -> Iterator[Page]:
-    page = Page(browser, runner.url)
-    page.complaints()  # of the test before
-    yield page
-    assert page.complaints() == []
-
-
-@pytest.fixture
-def long_one(runner: Runner) -> Iterator[str]:
-    """An evaluation that goes on until the end of the test."""
-    name = runner.client.submit(EvaluationRequest(protocol="full")).id
-    yield name
-    runner.store.cancel(name)
 
 
 def restore(store: JobStore, name: str, *, text: str, error: EpisodeError) -> list[EpisodeResult]:
@@ -295,6 +153,10 @@ def test_an_evaluation_is_cancelled_and_resumed(page: Page, runner: Runner, long
     page.open(f"evaluations/{long_one}")
     page.find("h1 .badge", "running")
     page.click("button", "Cancel")
+    page.click("dialog button", "Keep it")
+    assert runner.client.status(long_one).state != "cancelled"
+    page.click("button", "Cancel")
+    page.click("dialog button", "Cancel it")
     page.find("h1 .badge", "cancelled")
     page.find(".far", "not played")
     assert runner.client.status(long_one).state == "cancelled"

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from services.env_runner.app import create_app as create_runner
 from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import ActionRequest, AgentState, Contract, EvaluationRequest, SubgoalRequest
@@ -35,7 +36,8 @@ def runner() -> FastAPI:
     """Nothing is connected: only its document is looked at."""
     clients = ControllerClient("http://c"), ExecutorClient("http://e")
     provenance = Provenance("scripted", None)
-    return create_runner(Settings(), JobStore("unix:///nowhere", lease_seconds=30), *clients, provenance)
+    store, sessions = JobStore("unix:///nowhere", lease_seconds=30), PlayQueue("unix:///nowhere")
+    return create_runner(Settings(), store, *clients, provenance, sessions)
 
 
 APPS = {"controller": lambda: service("controller"), "executor": lambda: service("executor"), "env-runner": runner}

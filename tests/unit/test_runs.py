@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples import evaluation, result
+from waymark.contracts import Opening, TurnRecord
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 
@@ -66,3 +67,29 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_a_header_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"evaluation\.json"):
         RunFolder(tmp_path).evaluation()
+
+
+def test_light_results_are_the_whole_ones_without_their_turns(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    text = 'a quote ","trajectory":[ and \\" more'
+    turn = TurnRecord(
+        turn=1, subgoal=text, controller_called=True, action="wait1", proposed=text, logprob=-1.0, observation=text
+    )
+    opening = Opening(task=text, look=text, inventory=text)
+    played = result("a").model_copy(update={"trajectory": (turn, turn), "opening": opening})
+    for one in (played, result("b"), played.model_copy(update={"score": 100})):
+        folder.append(one)
+    assert folder.lights() == [one.without_trajectory() for one in folder.results()]
+    assert folder.result("a") == list(folder.results())[1]
+    assert folder.result("none") is None
+
+
+def test_damage_before_the_turns_is_named_by_light_results(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result("a"))
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write('{"id":"b","score":1000,"trajectory":[]}\n')
+    with pytest.raises(InvalidInput, match="Line 2 of "):
+        folder.lights()

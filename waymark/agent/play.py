@@ -17,6 +17,7 @@ from waymark.agent.state import StateFold
 from waymark.agent.stop_rules import Stopped
 from waymark.agent.subgoal_sources import oracle
 from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
+from waymark.considered import Alternatives
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -61,6 +62,7 @@ class Play:
         self._opening: Opening | None = None
         self._model_calls = self._unparsed = 0
         self._prompt_tokens = self._completion_tokens = 0
+        self._considered = Alternatives()
         self._began = self._turn_began = time.monotonic()
 
     def _check_ports(self) -> None:
@@ -96,6 +98,7 @@ class Play:
     def begin_turn(self) -> None:
         """A turn begins, and its seconds count."""
         self._turn_began = time.monotonic()
+        self._considered = Alternatives()
         replay.begin_turn(self.fold, self.agent.policy)
 
     # --- the ports ---------------------------------------------------------------------------------------
@@ -105,6 +108,7 @@ class Play:
         assert self._controller is not None
         answer = await self._controller.subgoal(self._visible(now), n=self._width(n), model=self.agent.controller_model)
         self._count_answer(answer)
+        self._considered.add_subgoals(answer)
         return answer
 
     async def ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
@@ -117,6 +121,8 @@ class Play:
             valid_actions=valid_actions,
         )
         self._count_answer(answer)
+        if valid_actions is None:
+            self._considered.add_actions(answer)
         return answer
 
     async def step(self, action: str) -> Step:
@@ -198,6 +204,7 @@ class Play:
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
+        turn = self._considered.note(turn)
         replay.end_turn(self.fold, turn, self.agent.policy)
         self.turns.append(turn)
         return turn

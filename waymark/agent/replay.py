@@ -25,6 +25,8 @@ class Moment:
     asked: Literal["controller", "executor"]
     state: AgentState
     """As it was sent, with the last turns only."""
+    turn: int = 0
+    """The number of the turn, from 1."""
 
 
 def begin_turn(fold: StateFold, policy: Policy = "guided") -> None:
@@ -57,9 +59,9 @@ def moments(result: EpisodeResult, history_turns: int) -> Iterator[Moment]:
     for turn in result.trajectory:
         begin_turn(fold, policy)
         if turn.controller_called and asks_controller:
-            yield Moment("controller", fold.visible(history_turns))
+            yield Moment("controller", fold.visible(history_turns), turn.turn)
         if turn.subgoal != COMPLETE or policy == "published":  # else the loop waits and asks nobody
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
-            yield Moment("executor", fold.visible(history_turns))
+            yield Moment("executor", fold.visible(history_turns), turn.turn)
         end_turn(fold, turn, policy)

@@ -126,6 +126,7 @@ _add("recover", results.recover, epilog=None)
 _add("report", results.show_report, epilog=None)
 _add("export", results.export_run, epilog=None)
 _add("compare", results.show_comparison, epilog=None)
+_add("view", results.view, epilog=None)
 _add(
     "training",
     training.training,

@@ -36,9 +36,8 @@ from waymark.evaluation import report
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.evaluation.scores import evaluation_json, summarise, world_played
 from waymark.hints import command
-from waymark.worlds.registry import world_of
 
 _WATCH_SECONDS = 0.3
 _RESUME_SECONDS = 600.0
@@ -88,7 +87,10 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
     if url is None:
         for run in played:
             folder = run.folder(runs)
-            tell(f"Every turn is in {folder}; `{command('report', folder)}` shows its scores again.")
+            tell(
+                f"Every turn is in {folder}; `{command('report', folder)}` shows its scores again, "
+                f"`{command('view', folder)}` its episodes in the browser."
+            )
     if not all(run.complete for run in played):
         raise typer.Exit(SOME_ERRORED)
 
@@ -108,9 +110,8 @@ def show(runs: Sequence[Run], *, json: bool) -> None:
     elif json:
         out.print_document(documents[0])
     else:
-        versions = runs[0].versions
-        world = None if versions is None else world_of(versions.environment)
-        out.print(report.render(summarise(runs[0].results, world), runs[0].request, versions))
+        summary = summarise(runs[0].results, world_played(runs[0].versions))
+        out.print(report.render(summary, runs[0].request, runs[0].versions))
 
 
 async def submit(requests: Sequence[EvaluationRequest], played: list[Played], client: EvaluationClient) -> None:
@@ -165,6 +166,8 @@ async def _play(
         await begin(played, client)
         if stack is not None:
             stack.keep_logs(played[0].folder(runs))
+        for run in played:
+            tell(f"Watch it at {shown(url)}/#/evaluations/{run.status.id}")
         progress.begin(sum(run.status.episodes for run in played))
         following = asyncio.create_task(_follow_all(played, client, progress))
         health = HealthWatch(url, lambda: [run.status for run in played], tell)

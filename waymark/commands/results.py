@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from waymark.cli.interrupts import ended_by_signals
+from waymark.cli.python_process import python_command, python_environment
 from waymark.cli.recover import recover_results
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption
 from waymark.commands.play import show, told
 from waymark.errors import InvalidInput, StorageUnavailable
-from waymark.evaluation import export, report
+from waymark.evaluation import export, files, report
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.export import MEDIA_TYPES
 from waymark.evaluation.identity import Makers
@@ -44,20 +46,52 @@ def recover(
 
 
 def show_report(
-    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
     json: JsonOption = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write one self-contained page to this file.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
 ) -> None:
-    """Show the table of a run on disk again, finished or not."""
+    """Show the table of runs on disk again, finished or not."""
     with told():
-        show([read_run(run)], json=json)
+        read = [read_run(run) for run in runs]
+        if html is not None:
+            files.write_html(read, runs, html)
+            tell(f"The report is in {html}.")
+        elif markdown:
+            out.print(files.markdown_report(read), markup=False, highlight=False, soft_wrap=True, end="")
+        else:
+            show(read, json=json)
+
+
+def view(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders of them. Default: runs.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the dashboard. 0 means any free one.", min=0, max=65_535)] = 8000,
+) -> None:
+    """Show run folders in the dashboard, without models or Redis."""
+    settings = {**python_environment(), "WAYMARK_PORT": str(port)}
+    command = python_command("services.env_runner", "view", *(str(run.absolute()) for run in runs or ()))
+    os.execve(command[0], command, settings)  # noqa: S606 - no shell is wanted
 
 
 def export_run(
     run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
-    file: Annotated[Path, typer.Argument(help=f"The file to write; its name ends in {_ENDINGS}.")],
+    file: Annotated[Path | None, typer.Argument(help=f"What to write; ends in {_ENDINGS}.", show_default=False)] = None,
+    form_name: Annotated[
+        Literal["csv", "jsonl", "parquet", "inspect"] | None,
+        typer.Option("--format", help="`inspect`: a log for Inspect AI. Default: by the file's ending."),
+    ] = None,
 ) -> None:
-    """Write the results of a run to a file, a row for each episode: with every turn as .jsonl or .parquet."""
+    """Write the results of a run to a file, a row an episode: every turn as .jsonl or .parquet, none as .csv."""
     with told():
+        if form_name is not None:
+            tell(files.export_as(run, file, form_name))
+            return
+        if file is None:
+            raise InvalidInput("No file is named.", remedy=f"Name one that ends in {_ENDINGS}.", field="file")
         form = next((name for name in MEDIA_TYPES if file.suffix == f".{name}"), None)
         if form is None:
             raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")

@@ -1,1 +1,1 @@
-"""What is played and what comes of it: protocols, scores, comparison, reports, run folders."""
+"""What can be learned from finished episodes: why a turn went as it did, how runs differ, reports and exports."""

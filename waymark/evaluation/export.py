@@ -17,11 +17,11 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from waymark.contracts import EpisodeResult
+from waymark.contracts import Considered, EpisodeResult
 from waymark.errors import InvalidInput
 from waymark.hints import install
 
@@ -54,7 +54,7 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
 
 def write(pieces: Iterable[bytes], path: Path) -> None:
     """Make a file of pieces, whole or not at all. Raises InvalidInput (field `file`) where it cannot be written."""
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.parent / f"{path.name}.part"
     try:
         with draft.open("wb") as file:
             for piece in pieces:
@@ -118,10 +118,18 @@ def _parquet(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
     file = _Pieces()
     rest = iter(results)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        while rows := [result.model_dump(mode="json") for result in islice(rest, _ROWS)]:
+        while rows := [_named(result.model_dump(mode="json")) for result in islice(rest, _ROWS)]:
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
             yield file.take()
     yield file.take()
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose alternatives are structs rather than pairs."""
+    for turn in row["trajectory"]:
+        for name in ("subgoals", "actions"):
+            turn[name] = [dict(zip(Considered._fields, pair, strict=True)) for pair in turn[name]]
+    return row
 
 
 def _fields(model: type[BaseModel]) -> Iterator[Any]:
@@ -141,6 +149,8 @@ def _arrow(annotation: Any) -> Any:
         return pa.string()
     if origin is tuple:
         return pa.list_(_arrow(get_args(inner)[0]))
+    if inner is Considered:
+        return pa.struct([pa.field(name, _arrow(kind)) for name, kind in get_type_hints(Considered).items()])
     if issubclass(inner, BaseModel):
         return pa.struct(list(_fields(inner)))
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[inner]

@@ -21,10 +21,11 @@ from waymark.evaluation.scores import (
     Summary,
     TaskScore,
     published_methods,
+    world_played,
 )
 from waymark.fitting import Column, FittingTable
 from waymark.worlds.base import World
-from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
+from waymark.worlds.registry import get_world
 
 _NONE = "–"
 _NOT_AVAILABLE = "n/a"
@@ -44,7 +45,7 @@ def render(summary: Summary, request: EvaluationRequest, versions: Versions | No
     """Everything that a person wants to know at the end of an evaluation."""
     if not summary.tasks:
         return Lines(Text("No episode was finished.", style="bold"), *_errors(summary))
-    world = get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
+    world = world_played(versions)
     return Lines(
         _task_table(summary, request, world),
         Padding(_headline(summary, request, versions, world), (1, 1)),

@@ -32,6 +32,7 @@ from waymark.worlds.registry import world_of
 HEADER = "evaluation.json"
 EPISODES = "episodes.jsonl"
 LOGS = "logs"
+_TURNS = b',"trajectory":['
 _BLOCK = 65_536
 """Bytes read at once when looking back for the end of the last whole line."""
 
@@ -123,6 +124,48 @@ class RunFolder:
         """
         return (result for _, result in self._numbered())
 
+    def result(self, episode: str) -> EpisodeResult | None:
+        """One finished episode with its turns; None while there is none. Reads only this one in full.
+
+        Raises InvalidInput for a damaged line that may be it.
+        """
+        path, wanted = self.path / EPISODES, episode.encode()
+        found: tuple[int, bytes] | None = None
+        try:
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with file:
+            for number, line in whole_lines(path, file):
+                if wanted in line and parse(_Line, line, f"Line {number} of {path}").id == episode:
+                    found = number, line
+        if found is None:
+            return None
+        where = f"Line {found[0]} of {path}"
+        result = parse(EpisodeResult, found[1], where)
+        check_numbers(result, where)
+        return result
+
+    def lights(self) -> list[EpisodeResult]:
+        """All finished episodes without their turns, each once. Reads only what stands before the turns of a line.
+
+        Raises InvalidInput for damage there; damage among the turns shows when an episode is read whole.
+        """
+        path = self.path / EPISODES
+        try:
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        found: dict[str, EpisodeResult] = {}
+        with file:
+            for number, line in whole_lines(path, file):
+                where = f"Line {number} of {path}"
+                result = parse(EpisodeResult, without_turns(line), where)
+                check_numbers(result, where)
+                found.pop(result.id, None)
+                found[result.id] = result.without_trajectory()
+        return list(found.values())
+
     def checked_results(self) -> Iterator[EpisodeResult]:
         """The same, of a folder whose lines may be of something else.
 
@@ -191,6 +234,15 @@ class RunFolder:
                 places[episode] = number, offset
                 offset += len(line)
         return list(places.values())
+
+
+def without_turns(line: bytes) -> bytes:
+    """A line of `episodes.jsonl` cut before its turns, which are its last field; as it is where they are not.
+
+    No text can hold what is looked for: JSON escapes the quotes of texts.
+    """
+    place = line.find(_TURNS)
+    return line if place < 0 or not line.rstrip().endswith(b"]}") else line[:place] + b"}"
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

@@ -130,11 +130,16 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
     )
 
 
+def world_played(versions: Versions | None) -> World:
+    """The world that a run was played in (default: ScienceWorld)."""
+    return get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
+
+
 def evaluation_json(
     evaluation: str, request: EvaluationRequest, versions: Versions | None, results: Sequence[EpisodeResult]
 ) -> dict[str, Any]:
     """The document that `waymark evaluate --json` prints; plain JSON types, episodes in task order."""
-    world = get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
+    world = world_played(versions)
     summary = summarise(results, world)
     order = {task.id: rank for rank, task in enumerate(world.tasks)}
     return {

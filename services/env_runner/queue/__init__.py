@@ -21,6 +21,7 @@ millisecond on a local Redis (`lease` for as long as it is told) and are safe fr
     waymark:evaluation:ID:results       hash    episode id to EpisodeResult JSON without its turns
     waymark:evaluation:ID:trajectories  hash    episode id to the whole EpisodeResult, zlib over JSON
     waymark:evaluation:ID:events        stream  result: the same JSON as in results, in order of commit
+    waymark:play:…                              sessions of play along, see `queue.play`
 
 The manifest is the truth. Whatever it lists and neither the results nor the queue hold is enqueued by
 `enqueue`: the first submission, a resumption and the recovery of a lost queue are the same call.

@@ -6,9 +6,10 @@ const LONGEST_PAUSE = 10_000;
 
 /** An answer that is no success, in the words of its problem document. */
 export class Refused extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, errors = []) {
     super(detail);
     this.status = status;
+    this.errors = errors; // [{field, message}]
   }
 }
 
@@ -36,12 +37,22 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-async function request(path, { method = "GET", headers = {}, signal } = {}) {
+async function request(path, { method = "GET", headers = {}, signal, body } = {}) {
   const held = key.get();
-  const sent = held ? { ...headers, authorization: `Bearer ${held}` } : headers;
+  const sent = {
+    ...headers,
+    ...(held && { authorization: `Bearer ${held}` }),
+    ...(body !== undefined && { "content-type": "application/json" }),
+  };
   let response;
   try {
-    response = await fetch(path, { method, headers: sent, signal, cache: "no-store" });
+    response = await fetch(path, {
+      method,
+      headers: sent,
+      signal,
+      cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Unreachable();
@@ -49,7 +60,7 @@ async function request(path, { method = "GET", headers = {}, signal } = {}) {
   if (response.ok) return response;
   if (response.status === 401) throw new KeyWanted(held !== null);
   const problem = await response.json().catch(() => ({}));
-  throw new Refused(response.status, problem.detail ?? `The env-runner answered ${response.status}.`);
+  throw new Refused(response.status, problem.detail ?? `The env-runner answered ${response.status}.`, problem.errors);
 }
 
 const EVALUATIONS = "v1/evaluations";
@@ -57,7 +68,20 @@ const one = (id) => `${EVALUATIONS}/${encodeURIComponent(id)}`;
 const json = async (path, options) => (await request(path, options)).json();
 
 export const api = {
-  evaluations: (cursor, signal) => json(`${EVALUATIONS}?limit=50${cursor ? `&cursor=${cursor}` : ""}`, { signal }),
+  runs: (signal) => json("v1/runs", { signal }),
+  failures: (id, signal) => json(`${one(id)}/failures`, { signal }),
+  notes: (id, signal) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { signal }),
+  writeNotes: (id, notes) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { method: "PUT", body: notes }),
+  options: (signal) => json("v1/options", { signal }),
+  submit: (body) => json(EVALUATIONS, { method: "POST", body }),
+  comparison: (ids, signal) => json(`v1/comparison?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`, { signal }),
+  turn: (id, episode, turn, signal) => json(`${one(id)}/episodes/${encodeURIComponent(episode)}/turns/${turn}`, { signal }),
+  play: {
+    begin: (body) => json("v1/play", { method: "POST", body }),
+    look: (id, signal) => json(`v1/play/${encodeURIComponent(id)}`, { signal }),
+    turn: (id, body) => json(`v1/play/${encodeURIComponent(id)}/turns`, { method: "POST", body }),
+    end: (id) => json(`v1/play/${encodeURIComponent(id)}/end`, { method: "POST" }),
+  },
   evaluation: (id, signal) => json(one(id), { signal }),
   summary: (id, signal) => json(`${one(id)}/summary`, { signal }),
   episode: (id, episode, signal) => json(`${one(id)}/episodes/${encodeURIComponent(episode)}`, { signal }),

@@ -1,16 +1,25 @@
 // Which page is shown: the part of the address after `#` names it, so links lead into the middle and Back leads back.
 
 import { KeyWanted, Refused, Unreachable, key, sleep } from "./api.js";
+import { compare } from "./compare.js";
 import { age, el } from "./dom.js";
 import { episode } from "./episode.js";
 import { evaluation } from "./evaluation.js";
-import { evaluations } from "./evaluations.js";
+import { start } from "./new.js";
+import { play, session } from "./play.js";
+import { runs } from "./runs.js";
+import { sideBySide } from "./sidebyside.js";
 
 const AGE_EVERY = 5_000; // ms
 const ASK_AGAIN = 3_000; // ms between two tries to reach an env-runner
 
 const PAGES = [
-  [/^$/, evaluations],
+  [/^$/, runs],
+  [/^new$/, start],
+  [/^compare$/, compare],
+  [/^side-by-side$/, sideBySide],
+  [/^play$/, play],
+  [/^play\/([^/]+)$/, session],
   [/^evaluations\/([^/]+)$/, evaluation],
   [/^evaluations\/([^/]+)\/episodes\/([^/]+)$/, episode],
 ];

@@ -82,6 +82,53 @@ export const heads = (...names) =>
 const head = (name) => (typeof name === "string" ? el("th", { scope: "col" }, name) : name);
 export const figure = (name, kind = "") => el("th", { scope: "col", class: `figure ${kind}` }, name);
 
+/** Ask before something that cannot be undone at once; resolves with whether it was confirmed. */
+export function confirmed(question, detail, yes) {
+  return new Promise((resolve) => {
+    const answer = (value) => () => {
+      dialog.close();
+      dialog.remove();
+      resolve(value);
+    };
+    const dialog = el(
+      "dialog",
+      { "aria-labelledby": "question", cancel: answer(false) },
+      el("h2", { id: "question" }, question),
+      el("p", {}, detail),
+      el(
+        "p",
+        { class: "actions" },
+        el("button", { type: "button", click: answer(true) }, yes),
+        el("button", { type: "button", autofocus: true, click: answer(false) }, "Keep it"),
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** A labelled field of a form, with a place for what is wrong with it. */
+export function field(words, control, hint = "") {
+  const name = control.name;
+  control.id = `field-${name}`;
+  const wrong = el("span", { class: "wrong", id: `wrong-${name}`, role: "alert" });
+  control.setAttribute("aria-describedby", `hint-${name} wrong-${name}`);
+  const complain = (message) => {
+    wrong.textContent = message ?? "";
+    if (message) control.setAttribute("aria-invalid", "true");
+    else control.removeAttribute("aria-invalid");
+  };
+  const element = el(
+    "div",
+    { class: "field" },
+    el("label", { for: control.id }, words),
+    control,
+    el("span", { class: "hint", id: `hint-${name}` }, hint),
+    wrong,
+  );
+  return { element, control, complain };
+}
+
 // --- words --------------------------------------------------------------------------------------------------------
 
 export const points = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));

@@ -1,12 +1,22 @@
-// Page 3: one episode, replayed turn by turn.
+// One episode, replayed turn by turn.
 
 import { api } from "./api.js";
 import { scoreLine } from "./chart.js";
+import { changed } from "./difference.js";
 import { count, el, minus, played, points, say, seconds, signed } from "./dom.js";
-import { outcome } from "./evaluation.js";
+import { outcome } from "./episodes.js";
+import { oracle } from "./play.js";
+import { alternatives, prompts } from "./why.js";
+
+const AUTOPLAY = 900; // ms between two turns
 
 export async function episode({ main, place, signal, query }, id, name) {
-  const result = await api.episode(id, name, signal);
+  const [result, entries, options, status] = await Promise.all([
+    api.episode(id, name, signal),
+    api.episodes(id, signal),
+    api.options(signal),
+    api.evaluation(id, signal),
+  ]);
   const above = `#/evaluations/${encodeURIComponent(id)}`;
   place(
     [
@@ -39,12 +49,13 @@ export async function episode({ main, place, signal, query }, id, name) {
         seconds(result.seconds),
       ].join(" · "),
     ),
+    neighbours(entries, name, above, options.can_play && [result, status.request.simplifications, signal]),
   );
   if (result.trajectory.length === 0) {
     main.replaceChildren(heading, el("p", { class: "empty" }, "This episode ended before its first turn."));
     return;
   }
-  const replay = new Replay(result.trajectory);
+  const replay = new Replay(result, id, signal);
   main.replaceChildren(heading, ...replay.elements);
   const wanted = result.trajectory.findIndex((turn) => `${turn.turn}` === query.get("turn"));
   replay.go(Math.max(0, wanted));
@@ -53,6 +64,55 @@ export async function episode({ main, place, signal, query }, id, name) {
     history.replaceState(null, "", `${above}/episodes/${encodeURIComponent(name)}?turn=${turn}`);
   };
   document.addEventListener("keydown", (event) => replay.press(event), { signal });
+}
+
+/** Links to the previous and the next episode with a result, and to this one as JSON. */
+function neighbours(entries, name, above, solvable) {
+  const done = entries.filter((entry) => entry.result !== null);
+  const here = done.findIndex((entry) => entry.id === name);
+  const link = (entry, words) =>
+    entry &&
+    el(
+      "a",
+      { class: "button", href: `${above}/episodes/${encodeURIComponent(entry.id)}` },
+      `${words}: ${entry.task}/${played(entry.variation, entry.repeat)}`,
+    );
+  const raw = async () => {
+    const whole = await api.episode(above.split("/").at(-1), name, new AbortController().signal);
+    const address = URL.createObjectURL(new Blob([JSON.stringify(whole, null, 1)], { type: "application/json" }));
+    const anchor = el("a", { href: address, download: `${name}.json` });
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  };
+  const path = el("div", { class: "oracle" });
+  const solve = async () => {
+    const [{ task, variation }, simplifications, signal] = solvable;
+    path.replaceChildren(el("p", { class: "note", role: "status" }, "A worker asks the environment for its solution …"));
+    try {
+      const actions = await oracle({ task, variation, simplifications }, signal);
+      path.replaceChildren(
+        el("h2", {}, `The environment's own solution: ${count(actions.length, "action")}`),
+        el("ol", { tabindex: "0" }, actions.map((action) => el("li", {}, action))),
+      );
+    } catch (error) {
+      path.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
+    }
+  };
+  return el(
+    "div",
+    {},
+    el(
+      "p",
+      { class: "actions" },
+      link(done[here - 1], "Previous"),
+      link(done[here + 1], "Next"),
+      el("button", { type: "button", click: raw }, "Save as JSON"),
+      solvable && el("button", { type: "button", click: solve }, "Show the oracle path"),
+      solvable &&
+        el("a", { class: "button", href: `#/play?task=${solvable[0].task}&variation=${solvable[0].variation}` }, "Play this variation"),
+    ),
+    path,
+  );
 }
 
 /** Turns in a row under one sub-goal: it ends with the turn in which the executor says so, or with another. */
@@ -71,7 +131,11 @@ export function bySubgoal(turns) {
 }
 
 class Replay {
-  constructor(turns) {
+  constructor(result, id, signal) {
+    const turns = result.trajectory;
+    this.result = result;
+    this.id = id;
+    this.signal = signal;
     this.turns = turns;
     this.moved = () => {};
     this.place = 0;
@@ -88,6 +152,10 @@ class Replay {
     this.where = el("span", { class: "where", role: "status" });
     this.back = this.button("Back", "←", () => this.go(this.place - 1));
     this.forward = this.button("Forward", "→", () => this.go(this.place + 1));
+    this.auto = el("button", { type: "button", "aria-pressed": "false", click: () => this.autoplay() }, "Play");
+    this.gain = turns.findLastIndex((turn) => turn.reward > 0);
+    this.last = el("button", { type: "button", disabled: this.gain < 0, click: () => this.go(this.gain) }, "Last gain");
+    this.copy = el("button", { type: "button", click: () => this.copyLink() }, "Copy link");
     this.detail = el("section", { class: "detail", "aria-label": "The turn" });
     this.buttons = [];
     this.list = el(
@@ -106,11 +174,11 @@ class Replay {
           el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, minus(low))),
           drawing,
         ),
-        el("div", { class: "controls" }, this.back, this.slider, this.forward, this.where),
+        el("div", { class: "controls" }, this.back, this.slider, this.forward, this.auto, this.last, this.where, this.copy),
         el(
           "p",
           { class: "note" },
-          "Arrow keys ← and → step, Home and End go to the ends. Bands are sub-goals; a mark at the foot is a repaired action.",
+          "Arrow keys ← and → step, Home and End go to the ends, Space plays. Bands are sub-goals; a mark at the foot is a repaired action.",
         ),
       ),
       el("div", { class: "replay" }, this.list, this.detail),
@@ -157,10 +225,45 @@ class Replay {
     const typing = event.target.closest("input, select, textarea");
     if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const places = { ArrowLeft: this.place - 1, ArrowRight: this.place + 1, Home: 0, End: this.turns.length - 1 };
+    if (event.key === " " && !event.target.closest("button, a, summary")) {
+      event.preventDefault();
+      this.autoplay();
+    }
     if (event.key in places) {
       event.preventDefault();
       this.go(places[event.key]);
     }
+  }
+
+  autoplay() {
+    if (this.timer) {
+      this.pause();
+      return;
+    }
+    if (this.place === this.turns.length - 1) this.go(0);
+    this.timer = setInterval(() => {
+      if (this.signal.aborted || this.place === this.turns.length - 1) this.pause();
+      else this.go(this.place + 1);
+    }, AUTOPLAY);
+    say(this.auto, "Pause");
+    this.auto.setAttribute("aria-pressed", "true");
+  }
+
+  pause() {
+    clearInterval(this.timer);
+    this.timer = null;
+    say(this.auto, "Play");
+    this.auto.setAttribute("aria-pressed", "false");
+  }
+
+  async copyLink() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      say(this.copy, "Copied");
+    } catch {
+      say(this.copy, "Copy the address above");
+    }
+    setTimeout(() => say(this.copy, "Copy link"), 3_000);
   }
 
   go(wanted) {
@@ -190,8 +293,14 @@ class Replay {
     const said = turn.proposed ?? "sub-goal ended";
     const row = (words, ...value) => [el("dt", {}, words), el("dd", {}, ...value)];
     const text = (words, value) => (value ? row(words, el("pre", {}, value.trim())) : []);
+    const before = this.turns[this.place - 1] ?? this.result.opening ?? {};
+    const since = (words, value, old) => (value ? row(words, changed(old ?? "", value)) : []);
     return [
       el("h2", {}, turn.action ?? "The executor ended the sub-goal", " ", marks(turn)),
+      turn.rules?.length ? el("p", { class: "rules" }, "Rules of play that acted here: ", turn.rules.map((rule) => [el("span", { class: "badge repaired" }, rule), " "]).flat()) : "",
+      alternatives("The controller's sub-goals", turn.subgoals, turn.subgoal) ?? "",
+      alternatives("The executor's actions", turn.actions, turn.action) ?? "",
+      prompts(this.id, this.result.id, turn.turn),
       el(
         "dl",
         {},
@@ -206,8 +315,12 @@ class Replay {
                 ` turn ${nth} of ${group.turns.length} under it${turn.controller_called ? "; the controller was asked here" : ""}`,
               ),
         ),
-        turn.repaired
-          ? row("Proposed", el("s", {}, said), el("span", { class: "note" }, " replaced by one that is valid here"))
+        turn.repaired || (turn.action !== null && turn.proposed !== null && turn.proposed !== turn.action)
+          ? row(
+              "Proposed",
+              el("s", {}, said),
+              el("span", { class: "note" }, turn.repaired ? " replaced by one that is valid here" : " replaced by a rule of play"),
+            )
           : [],
         row(
           "Score",
@@ -226,8 +339,8 @@ class Replay {
               ),
             ),
         text("Observation", turn.observation),
-        text("Look", turn.look),
-        text("Inventory", turn.inventory),
+        since("Look", turn.look, before.look),
+        since("Inventory", turn.inventory, before.inventory),
         row("Moves", `${turn.moves}`, el("span", { class: "note" }, ` after ${seconds(turn.seconds)} for this turn`)),
       ),
     ];
@@ -240,6 +353,7 @@ function marks(turn) {
   return [
     turn.repaired && el("span", { class: "badge repaired" }, "repaired"),
     !turn.known && el("span", { class: "badge unknown" }, "unknown"),
+    turn.rules?.length > 0 && el("span", { class: "badge repaired", title: turn.rules.join(", ") }, "rule"),
     turn.ambiguous && el("span", { class: "badge unknown" }, "ambiguous"),
   ];
 }

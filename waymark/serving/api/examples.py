@@ -245,7 +245,7 @@ _QUEUED: Final = EvaluationStatus(
     running=0,
     agent_name="hierarchical",
 )
-_FINISHED: Final = _QUEUED.model_copy(update={"state": "finished", "finished": 1, "mean_score": 100.0})
+FINISHED: Final = _QUEUED.model_copy(update={"state": "finished", "finished": 1, "mean_score": 100.0})
 _CANCELLED: Final = _QUEUED.model_copy(update={"state": "cancelled"})
 _RESULT: Final = EpisodeResult(
     id=_EPISODE,
@@ -269,7 +269,7 @@ _RESULT: Final = EpisodeResult(
     seconds=0.66,
     checkpoints=MadeBy(controller=_CONTROLLER.sha256[:12], executor=_EXECUTOR.sha256[:12]),
 )
-_PLAYED: Final = _RESULT.model_copy(
+PLAYED: Final = _RESULT.model_copy(
     update={
         "agent": _ASKED.agent,
         "versions": _VERSIONS,
@@ -389,17 +389,17 @@ ROUTES: Final[Mapping[str, Shown]] = {
         },
         answers={"one episode": _QUEUED},
     ),
-    "GET /v1/evaluations": Shown({"the last page": EvaluationPage(items=(_FINISHED,), next_cursor=None)}),
-    "GET /v1/evaluations/{evaluation_id}": Shown({"finished": _FINISHED}),
+    "GET /v1/evaluations": Shown({"the last page": EvaluationPage(items=(FINISHED,), next_cursor=None)}),
+    "GET /v1/evaluations/{evaluation_id}": Shown({"finished": FINISHED}),
     "GET /v1/evaluations/{evaluation_id}/results": Shown({"one episode": [_RESULT]}),
     "GET /v1/evaluations/{evaluation_id}/summary": Shown({"one episode": _SUMMARY}),
     "GET /v1/evaluations/{evaluation_id}/episodes": Shown({"the last page": _EPISODES}),
-    "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}": Shown({"its first two turns": _PLAYED}),
-    "GET /v1/evaluations/{evaluation_id}/export": Shown({"one line": _PLAYED.model_dump_json() + "\n"}),
+    "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}": Shown({"its first two turns": PLAYED}),
+    "GET /v1/evaluations/{evaluation_id}/export": Shown({"one line": PLAYED.model_dump_json() + "\n"}),
     "GET /v1/evaluations/{evaluation_id}/events": Shown(
         {
             "a result": {"event": "episode", "id": "1795369779000-0", "data": _RESULT.model_dump_json()},
-            "the end": {"event": "status", "data": _FINISHED.model_dump_json()},
+            "the end": {"event": "status", "data": FINISHED.model_dump_json()},
         }
     ),
     "POST /v1/evaluations/{evaluation_id}/cancel": Shown({"cancelled": _CANCELLED}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,15 +21,16 @@ _ERRORS = "#/components/schemas/ErrorBody"
 _Node = dict[str, Any]
 
 
-def install(app: FastAPI, service: str) -> None:
-    """Give an app's document its examples; `service` is the name that `/info` gives."""
+def install(app: FastAPI, service: str, more: Mapping[str, examples.Shown] = MappingProxyType({})) -> None:
+    """Give an app's document its examples; `service` is the name that `/info` gives, `more` has those of its own."""
+    shown = {**examples.ROUTES, **examples.OWN_ROUTES[service], **more}
     derive = app.openapi
 
     def described() -> _Node:
         if app.openapi_schema is None:
             document = derive()
             for name, operation in _operations(document):
-                _describe(operation, examples.OWN_ROUTES[service].get(name) or examples.ROUTES.get(name))
+                _describe(operation, shown.get(name))
             schemas = document["components"]["schemas"]
             schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schemas["Problem"].pop("$defs", {}))

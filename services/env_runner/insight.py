@@ -1,0 +1,148 @@
+"""Routes of the dashboard beside those of single evaluations: all runs, notes, one turn, comparison, options."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import FastAPI, Path, Query
+from sse_starlette import ServerSentEvent
+
+from services.env_runner.library import RunLibrary, RunList, RunNotes
+from waymark.agent.presets import AGENTS
+from waymark.contracts import AgentConfig, Contract, EvaluationRequest
+from waymark.errors import InvalidInput
+from waymark.evaluation.changes import RunComparison, compare_runs
+from waymark.evaluation.comparison import Run
+from waymark.evaluation.explain import TurnExplanation, explain
+from waymark.evaluation.failures import FailureMode, failure_modes
+from waymark.evaluation.identity import check_results
+from waymark.serving.middleware import problems
+from waymark.worlds.base import SPLITS
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
+
+MOST_COMPARED = 8
+"""Runs of one comparison."""
+NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
+_RunId = Annotated[str, Path(pattern=NAME, description="As `GET /v1/runs` names it.")]
+_EpisodeId = Annotated[str, Path(pattern=NAME, description="As results and events name it.")]
+
+
+class TaskOption(Contract):
+    """A task type that can be played."""
+
+    id: str
+    name: str
+    group: str
+    variations: int
+    """Numbers 0 to this minus one."""
+    splits: dict[str, tuple[int, int]]
+    """The first variation of each split and the one after its last."""
+
+
+class ProtocolOption(Contract):
+    """A protocol and what it means."""
+
+    name: str
+    description: str
+
+
+class Failures(Contract):
+    """Answer of `GET /v1/evaluations/{id}/failures`."""
+
+    items: tuple[FailureMode, ...]
+
+
+class Options(Contract):
+    """Answer of `GET /v1/options`: what a new evaluation can be made of."""
+
+    can_play: bool
+    """False where only run folders are shown: nothing can be started, cancelled or played."""
+    tasks: tuple[TaskOption, ...]
+    groups: tuple[str, ...]
+    protocols: tuple[ProtocolOption, ...]
+    agents: dict[str, AgentConfig]
+    """By name."""
+    defaults: EvaluationRequest
+
+
+def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
+    """Give an app these routes."""
+
+    @app.get("/v1/runs")
+    def runs() -> RunList:
+        """Every run, the newest first: those in Redis, and those that are only in run folders."""
+        return RunList(items=tuple(library.entries()))
+
+    @app.get("/v1/runs/{run_id}/notes")
+    def read_notes(run_id: _RunId) -> RunNotes:
+        """What was written about a run."""
+        library.status(run_id)
+        return library.notes(run_id)
+
+    @app.put("/v1/runs/{run_id}/notes", responses=problems.describe(507))
+    def write_notes(run_id: _RunId, notes: RunNotes) -> RunNotes:
+        """Name a run, tag it or write a note about it. It is kept in the run's folder."""
+        return library.write_notes(run_id, notes)
+
+    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}/turns/{turn}")
+    def explained(
+        evaluation_id: _RunId,
+        episode_id: _EpisodeId,
+        turn: Annotated[int, Path(ge=1, le=20_000, description="Number of the turn, from 1.")],
+    ) -> TurnExplanation:
+        """Why a turn went as it did: the exact prompts of its models, their checkpoints, and the alternatives."""
+        return explain(library.episode(evaluation_id, episode_id), turn, library.evaluation(evaluation_id).versions)
+
+    @app.get("/v1/comparison")
+    def comparison(
+        run: Annotated[
+            list[Annotated[str, Query(pattern=NAME)]],
+            Query(min_length=2, max_length=MOST_COMPARED, description="Ids; the others are compared with the first."),
+        ],
+    ) -> RunComparison:
+        """Runs on the episodes that all of them have played: scores, differences with intervals, what changed most."""
+        if len(set(run)) < len(run):
+            raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
+        return compare_runs([_load(library, one) for one in run])
+
+    @app.get("/v1/evaluations/{evaluation_id}/failures")
+    def failures(evaluation_id: _RunId) -> Failures:
+        """How its episodes failed so far, the most frequent mode first, each with an example to look at."""
+        return Failures(items=failure_modes(library.results(evaluation_id)))
+
+    @app.get("/v1/options")
+    def options() -> Options:
+        """The tasks, protocols and agents that a new evaluation can be made of."""
+        world = get_world(DEFAULT_WORLD)
+        return Options(
+            can_play=can_play,
+            tasks=tuple(
+                TaskOption(
+                    id=task.id,
+                    name=task.name,
+                    group=task.group,
+                    variations=task.variations,
+                    splits={split: (task.split(split).start, task.split(split).stop) for split in SPLITS},
+                )
+                for task in world.tasks
+            ),
+            groups=world.groups,
+            protocols=tuple(
+                ProtocolOption(name=one.name, description=one.description) for one in world.protocols.values()
+            ),
+            agents=dict(AGENTS),
+            defaults=EvaluationRequest(),
+        )
+
+
+def _load(library: RunLibrary, run: str) -> Run:
+    evaluation = library.evaluation(run)
+    results = library.results(run)
+    check_results(run, evaluation.versions, results)
+    return Run(run, evaluation.request, evaluation.versions, results)
+
+
+async def folder_events(library: RunLibrary, run: str) -> AsyncIterator[ServerSentEvent]:
+    """The events of a run that is only on disk: its status, once."""
+    yield ServerSentEvent(event="status", data=library.status(run).model_dump_json())

@@ -1,0 +1,297 @@
+"""All runs as one list: those that Redis knows, and those that are only in run folders.
+
+Redis is asked first. A folder is read only if it is a plain directory directly below the runs folder (or one that the
+user named), and only regular files in it: no symbolic link or FIFO leads elsewhere. A folder is read again when its
+files have changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from services.env_runner.jobs import JobStore
+from waymark.agent.presets import name_of
+from waymark.contracts import Contract, EpisodeResult, EpisodeSpec, EvaluationStatus, Name
+from waymark.errors import InvalidInput, NotFound, StorageUnavailable, WaymarkError
+from waymark.evaluation.protocols import episodes
+from waymark.evaluation.run_checks import parse, read_small
+from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
+from waymark.evaluation.storage import unavailable
+
+NOTES: Final = "notes.json"
+MOST_FOLDERS: Final = 5_000
+"""How many run folders are listed; of more, those whose names come last."""
+_KEPT: Final = 8
+"""Folders whose light results are kept in memory."""
+_FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+
+_Mark = tuple[tuple[int, int] | None, ...]
+
+
+class RunNotes(Contract):
+    """What people wrote about a run; kept in its folder as `notes.json`."""
+
+    name: Annotated[str, StringConstraints(max_length=200)] = ""
+    """What to call it; empty: its id."""
+    tags: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    note: Annotated[str, StringConstraints(max_length=4_000)] = ""
+
+
+class RunEntry(Contract):
+    """One run of the list."""
+
+    status: EvaluationStatus
+    """Without its versions. The state of a run that is only on disk is `finished`, or `cancelled` if episodes lack."""
+    notes: RunNotes
+    on_disk_only: bool
+    """Redis does not know it: it was played by another stack."""
+
+
+class RunList(Contract):
+    """Answer of `GET /v1/runs`: the newest first."""
+
+    items: tuple[RunEntry, ...]
+
+
+@dataclass(frozen=True)
+class _Summary:
+    mark: _Mark
+    status: EvaluationStatus
+
+
+class RunLibrary:
+    """Reads runs wherever they are. Thread-safe.
+
+    `runs` is the folder of all runs; `named` are further run folders by the id that they are shown under.
+    """
+
+    def __init__(self, store: JobStore | None, runs: Path | None, named: Mapping[str, Path] | None = None) -> None:
+        self._store = store
+        self._runs = runs
+        self._named = dict(named or {})
+        self._summaries: dict[str, _Summary] = {}
+        self._lights: OrderedDict[str, tuple[_Mark, list[EpisodeResult]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # --- the list ----------------------------------------------------------------------------------------
+
+    def entries(self) -> list[RunEntry]:
+        """Every run, the newest first. A folder that cannot be read is left out. Raises JobStoreUnavailable."""
+        known = {one.id: one for one in self._store.statuses()} if self._store is not None else {}
+        found = [RunEntry(status=_brief(one), notes=self.notes(one.id), on_disk_only=False) for one in known.values()]
+        for name in self._folder_names():
+            if name not in known:
+                with suppress(WaymarkError, OSError):
+                    status = self._folder_status(name)
+                    found.append(RunEntry(status=_brief(status), notes=self.notes(name), on_disk_only=True))
+        return sorted(found, key=lambda one: (one.status.created, one.status.id), reverse=True)
+
+    def _folder_names(self) -> list[str]:
+        names: list[str] = []
+        if self._runs is not None:
+            with suppress(OSError), os.scandir(self._runs) as entries:
+                names = [one.name for one in entries if one.is_dir(follow_symlinks=False) and _is_name(one.name)]
+        return [*self._named, *sorted(names)[-MOST_FOLDERS:]]
+
+    def newest(self, count: int, *, before: str | None = None) -> list[EvaluationStatus]:
+        """As `JobStore.newest`; without a store, those of the folders."""
+        if self._store is not None:
+            return self._store.newest(count, before=before)
+        every = [one.status for one in self.entries()]
+        if before is None:
+            return every[:count]
+        places = [place for place, one in enumerate(every) if one.id == before]
+        if not places:
+            raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
+        return every[places[0] + 1 :][:count]
+
+    # --- one run -----------------------------------------------------------------------------------------
+
+    def on_disk_only(self, run: str) -> bool:
+        """Whether Redis does not know it. Raises NotFound where nobody does."""
+        if self._store is not None:
+            with suppress(NotFound):
+                self._store.evaluation(run)
+                return False
+        self._folder(run)
+        return True
+
+    def evaluation(self, run: str) -> Evaluation:
+        """What was asked. Raises NotFound."""
+        if self._store is not None:
+            with suppress(NotFound):
+                return self._store.evaluation(run)
+        return self._folder(run).evaluation().model_copy(update={"id": run})
+
+    def status(self, run: str) -> EvaluationStatus:
+        """How far it has come. Raises NotFound."""
+        if self._store is not None:
+            with suppress(NotFound):
+                return self._store.status(run)
+        return self._folder_status(run)
+
+    def specs(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeSpec]:
+        """Its episodes in order of play. Raises NotFound."""
+        if self._store is not None:
+            found = self._store.specs(run, first=first, count=count)
+            if found or not self.on_disk_only(run):
+                return found
+        evaluation = self._folder(run).evaluation()
+        every = episodes(evaluation.id, evaluation.request)
+        return every[first:] if count is None else every[first : first + count]
+
+    def results(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
+        """Light results in order of play. Raises NotFound, InvalidInput for a damaged folder."""
+        if self._store is not None:
+            with suppress(NotFound):
+                return self._store.results(run, first=first, count=count)
+        every = self._folder_results(run)
+        if first == 0 and count is None:
+            return every
+        wanted = {spec.id for spec in self.specs(run, first=first, count=count)}
+        return [one for one in every if one.id in wanted]
+
+    def episode(self, run: str, episode: str) -> EpisodeResult:
+        """One whole result. Raises NotFound."""
+        if self._store is not None:
+            with suppress(NotFound):
+                return self._store.episode(run, episode)
+        found = self._folder(run).result(episode)
+        if found is None:
+            raise NotFound(
+                f"No finished episode {episode!r} in evaluation {run!r}.",
+                remedy="GET its /results lists those that are.",
+            )
+        return found
+
+    # --- notes -------------------------------------------------------------------------------------------
+
+    def notes(self, run: str) -> RunNotes:
+        """What was written about a run; empty where there is nothing readable."""
+        with suppress(NotFound, InvalidInput, OSError):
+            folder = self._folder(run)
+            _check_regular(folder.path / NOTES)
+            return parse(RunNotes, read_small(folder.path / NOTES), NOTES)
+        return RunNotes()
+
+    def write_notes(self, run: str, notes: RunNotes) -> RunNotes:
+        """Keep notes in the run's folder. Raises NotFound, StorageUnavailable."""
+        folder = self._folder(run)
+        draft = folder.path / f".{NOTES}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            with draft.open("x", encoding="utf-8") as file:
+                file.write(notes.model_dump_json(indent=1) + "\n")
+            draft.replace(folder.path / NOTES)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            failure: StorageUnavailable = unavailable(folder.path, error)
+            raise failure from error
+        return notes
+
+    # --- folders -----------------------------------------------------------------------------------------
+
+    def _folder(self, run: str) -> RunFolder:
+        """The folder of a run. Raises NotFound for none, and for one that is not plainly below the runs folder."""
+        path = self._named.get(run)
+        if path is None and self._runs is not None and _is_name(run):
+            path = self._runs / run
+        if path is not None:
+            with suppress(OSError):
+                kind = path.stat().st_mode if run in self._named else path.lstat().st_mode
+                if stat.S_ISDIR(kind):
+                    _check_regular(path / HEADER)
+                    with suppress(FileNotFoundError):
+                        _check_regular(path / EPISODES)
+                    return RunFolder(path)
+        raise NotFound(f"No evaluation {run!r}.", remedy="GET /v1/runs lists them.")
+
+    def _folder_status(self, run: str) -> EvaluationStatus:
+        folder = self._folder(run)
+        mark = folder.mark()
+        with self._lock:
+            known = self._summaries.get(run)
+        if known is not None and known.mark == mark:
+            return known.status
+        evaluation = folder.evaluation()
+        counted = folder.lights()
+        errored = sum(one.error is not None for one in counted)
+        status = EvaluationStatus(
+            id=run,
+            request=evaluation.request,
+            state="finished" if len(counted) >= evaluation.episodes else "cancelled",
+            created=evaluation.created,
+            versions=evaluation.versions,
+            episodes=evaluation.episodes,
+            finished=len(counted),
+            errored=errored,
+            running=0,
+            mean_score=sum(one.score for one in counted) / len(counted) if counted else None,
+            agent_name=name_of(evaluation.request.agent),
+        )
+        with self._lock:
+            self._summaries[run] = _Summary(mark, status)
+        return status
+
+    def _folder_results(self, run: str) -> list[EpisodeResult]:
+        folder = self._folder(run)
+        mark = folder.mark()
+        with self._lock:
+            known = self._lights.get(run)
+            if known is not None and known[0] == mark:
+                self._lights.move_to_end(run)
+                return known[1]
+        evaluation = folder.evaluation()
+        places = {spec.id: place for place, spec in enumerate(episodes(evaluation.id, evaluation.request))}
+        lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
+        with self._lock:
+            self._lights[run] = (mark, lights)
+            while len(self._lights) > _KEPT:
+                self._lights.popitem(last=False)
+        return lights
+
+
+def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
+    """Run folders that a user named, by the ids that they are shown under.
+
+    A folder of run folders stands for all of them. Raises NotFound for a path that is neither.
+    """
+    named: dict[str, Path] = {}
+    for folder in folders:
+        runs = [folder] if RunFolder(folder).exists() else []
+        if not runs and folder.is_dir():
+            runs = sorted(one for one in folder.iterdir() if RunFolder(one).exists())
+        if not runs:
+            raise NotFound(f"No run at {folder}: it has no {HEADER}.", remedy="Name run folders, or a folder of them.")
+        for run in runs:
+            base = re.sub(r"[^0-9A-Za-z._-]", "-", run.resolve().name)[:90].lstrip("._-") or "run"
+            name, number = base, 2
+            while name in named and named[name] != run:
+                name, number = f"{base}-{number}", number + 1
+            named[name] = run
+    return named
+
+
+def _is_name(name: str) -> bool:
+    return _FOLDER_NAME.fullmatch(name) is not None
+
+
+def _check_regular(path: Path) -> None:
+    """Raise OSError for a missing file, NotFound for a symbolic link, a FIFO or anything else but a regular file."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise NotFound(f"{path.name} is no regular file.", remedy="Put the file itself there.")
+
+
+def _brief(status: EvaluationStatus) -> EvaluationStatus:
+    return status.model_copy(update={"versions": None})

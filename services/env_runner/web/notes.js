@@ -1,0 +1,60 @@
+// What people wrote about a run: its name, tags and a note. It is kept in the run's folder.
+
+import { api } from "./api.js";
+import { el, field } from "./dom.js";
+
+export class Notes {
+  constructor(id, signal) {
+    this.id = id;
+    this.shown = el("p", { class: "written" });
+    this.element = el("section", { class: "notes", "aria-label": "Name, tags and note" }, this.shown);
+    api.notes(id, signal).then(
+      (notes) => this.show(notes),
+      () => {}, // a run without a folder yet
+    );
+  }
+
+  show(notes) {
+    const edit = el("button", { type: "button", class: "quiet", click: () => this.edit(notes) }, "Name, tag or note");
+    this.shown.replaceChildren(
+      ...(notes.name ? [el("strong", {}, notes.name), " "] : []),
+      ...notes.tags.map((tag) => el("span", { class: "badge tag" }, tag)),
+      notes.note ? el("span", { class: "words" }, ` ${notes.note} `) : " ",
+      edit,
+    );
+    this.element.replaceChildren(this.shown);
+  }
+
+  edit(notes) {
+    const name = field("Name", el("input", { name: "name", maxlength: 200, value: notes.name }));
+    const tags = field("Tags", el("input", { name: "tags", value: notes.tags.join(", ") }), "Separate them by commas.");
+    const text = el("textarea", { name: "note", maxlength: 4000, rows: 3 });
+    text.value = notes.note;
+    const note = field("Note", text);
+    const submit = async (event) => {
+      event.preventDefault();
+      try {
+        const list = tags.control.value.split(",").map((tag) => tag.trim());
+        const written = { name: name.control.value.trim(), tags: list.filter(Boolean), note: text.value.trim() };
+        this.show(await api.writeNotes(this.id, written));
+      } catch (error) {
+        note.complain(error.message);
+      }
+    };
+    const stop = () => this.show(notes);
+    this.element.replaceChildren(
+      el(
+        "form",
+        { class: "fields", submit },
+        [name, tags, note].map((one) => one.element),
+        el(
+          "p",
+          { class: "actions" },
+          el("button", { type: "submit" }, "Save"),
+          el("button", { type: "button", click: stop }, "Do not save"),
+        ),
+      ),
+    );
+    name.control.focus();
+  }
+}

@@ -1,0 +1,235 @@
+"""Why a task failed and whether another agent did better, from the browser alone: start, watch, replay, compare, play.
+
+Runs under `./run test --browser`, as `test_dashboard` does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from tests.browser import Page, Runner
+from waymark.agent.presets import AGENTS
+from waymark.contracts import EvaluationRequest
+
+AXE = gzip.decompress((Path(__file__).parent / "axe" / "axe.min.js.gz").read_bytes()).decode()
+WIDTHS = (390, 768, 1_280, 1_600)
+
+
+def finished(runner: Runner, request: EvaluationRequest, page: Page) -> str:
+    """Have an evaluation played to its end."""
+    name = runner.client.submit(request).id
+    page.wait(lambda: runner.client.status(name).state == "finished" or None)
+    return name
+
+
+@pytest.fixture(scope="module")
+def pair(runner: Runner) -> tuple[str, str]:
+    """Two finished evaluations of the same variations by different agents."""
+    request = EvaluationRequest(tasks=("4-2", "1-1"), variations=(0, 1, 2))
+    names = [
+        runner.client.submit(request.model_copy(update={"agent": AGENTS[agent]})).id
+        for agent in ("hierarchical", "flat")
+    ]
+    for name in names:
+        for _ in runner.client.events(name):
+            pass
+    return names[0], names[1]
+
+
+def test_an_evaluation_starts_from_the_form(page: Page, runner: Runner) -> None:
+    page.open()
+    page.click("a.button", "New evaluation")
+    page.find("h1", "New evaluation")
+    variations = page.find("#field-variations")
+    variations.send_keys("0-1, x", Keys.ENTER)
+    page.find("#wrong-variations", "got “x”")
+    variations.clear()
+    variations.send_keys("0, 99999", Keys.ENTER)
+    assert "out of range" in page.find("#wrong-variations", "99999").text
+    variations.clear()
+    variations.send_keys("0-1")
+    page.click("summary", "Tasks")
+    page.click("label.choice", "4-2 ")
+    Select(page.find("#field-agent")).select_by_value("flat")
+    page.click("button[type=submit]", "Start")
+    page.find("h1 .badge", "finished")
+    name = page.browser.current_url.rpartition("/")[2]
+    request = runner.client.status(name).request
+    assert (request.tasks, request.variations, request.agent) == (("4-2",), (0, 1), AGENTS["flat"])
+
+
+def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
+    page.open(f"evaluations/{pair[0]}")
+    page.click("#tasks a", "4-2")
+    page.wait(lambda: {row[0] for row in page.rows("#episodes")} == {"4-2"} or None)
+    page.click("#episodes a", "4-2")
+    page.find(".where", "Turn 1 of")
+    light = runner.store.results(pair[0])[0]
+    whole = runner.store.episode(pair[0], light.id)
+    gain = max((turn.turn for turn in whole.trajectory if turn.reward > 0), default=None)
+    assert gain is not None
+    page.click("button", "Last gain")
+    page.find(".where", f"Turn {gain} of")
+    turn = whole.trajectory[gain - 1]
+    shown = [row[0] for row in page.rows(".alternatives")]
+    assert shown == [one.text or "end the sub-goal" for one in (*turn.subgoals, *turn.actions)]
+    page.click("summary", "Exact prompts")
+    page.find(".prompt")
+    page.browser.execute_script("document.querySelector('.prompts').scrollIntoView()")
+    prompts = [str(one.get_attribute("textContent")) for one in page.all(".prompt")]
+    assert prompts
+    assert all("|" in prompt for prompt in prompts)
+    page.press(Keys.HOME)
+    page.click("button", "Play")
+    page.find(".where", "Turn 2 of")
+    page.click("button", "Pause")
+    page.click("a.button", "Next")
+    page.find("h1", "Task")
+    assert page.browser.current_url.count(light.id) == 0
+
+
+def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair: tuple[str, str]) -> None:
+    page.open()
+    for name in pair:
+        page.click(f"input[aria-label='Compare {name}']")
+    page.click("a.button", "Compare 2")
+    page.find("h1", "Comparison")
+    assert len(page.rows("#agents")) == 2
+    assert len(page.rows("#by-task")) == 2
+    if page.rows("#changed"):
+        page.click("#changed a", "Side by side")
+        page.find("#parting", "They part at turn")
+        assert len(page.all(".sides > section")) == 2
+        page.find(".parting .badge", "parts here")
+
+
+def test_runs_are_named_tagged_searched_and_sorted(page: Page, pair: tuple[str, str]) -> None:
+    page.open(f"evaluations/{pair[0]}")
+    page.click("button", "Name, tag or note")
+    page.find("#field-name").send_keys("The winner")
+    page.find("#field-tags").send_keys("paper, best")
+    page.find("#field-note").send_keys("Look here <b>first</b>.")
+    page.click("button", "Save")
+    page.find(".written", "Look here <b>first</b>.")
+    page.open()
+    page.find("#search").send_keys("winner paper")
+    page.wait(lambda: [row[2] for row in page.rows("#runs")] == [f"The winner {pair[0]} paper best"] or None)
+    page.find("#search").clear()
+    page.find("#search").send_keys(Keys.SPACE)
+    page.wait(lambda: len(page.rows("#runs")) > 1 or None)
+    page.click(".sort", "Mean score")
+    scores = [float(row[6]) for row in page.rows("#runs") if row[6] != "–"]
+    assert scores == sorted(scores, reverse=True)
+    page.click(".sort", "Mean score")
+    assert [float(row[6]) for row in page.rows("#runs") if row[6] != "–"] == sorted(scores)
+
+
+def test_three_turns_are_played_by_hand_and_saved(page: Page, runner: Runner) -> None:
+    page.open("play?task=4-2&variation=0")
+    page.find("h1", "Play along")
+    page.click("button[type=submit]", "Begin")
+    for turn, action in enumerate(("", "look around", ""), start=1):
+        page.find("#play-state", f"Turn {turn}.")
+        if page.all(".offer.subgoal"):
+            page.click(".offer.subgoal")
+        page.find("input[name=action]")
+        if action:
+            page.find("input[name=action]").send_keys(action, Keys.ENTER)
+        elif turn == 3:
+            page.click("summary", "Valid actions")
+            page.find("input[aria-label='Search valid actions']").send_keys("open door")
+            page.click(".valid button", "open door to kitchen")
+        else:
+            page.click(".offer.action")
+    page.find("#play-state", "Turn 4.")
+    page.click("button", "End the session")
+    page.click("a.button", "Open the saved run")
+    page.click("#episodes a", "4-2")
+    page.find(".where", "Turn 1 of 3")
+    name = page.browser.current_url.split("/evaluations/")[1].split("/")[0]
+    assert "-play-" in name
+    [light] = runner.store.results(name)
+    assert runner.store.episode(name, light.id).trajectory[1].action == "look around"
+
+
+def test_the_oracle_path_is_shown_beside_an_episode(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
+    light = runner.store.results(pair[0])[0]
+    page.open(f"evaluations/{pair[0]}/episodes/{light.id}")
+    page.click("button", "Show the oracle path")
+    page.find(".oracle h2", "own solution")
+    assert len(page.all(".oracle li")) >= 3
+
+
+def test_two_thousand_episodes_scroll_smoothly(page: Page, runner: Runner) -> None:
+    name = runner.client.submit(EvaluationRequest(protocol="full", repeats=2)).id
+    runner.client.cancel(name)
+    page.open(f"evaluations/{name}")
+    page.find("#episodes")
+    slowest = page.browser.execute_async_script(
+        """
+        const done = arguments[0]; let last = performance.now(), worst = 0, frames = 0;
+        function step(now) {
+          worst = Math.max(worst, now - last); last = now; window.scrollBy(0, 400);
+          if ((frames += 1) < 120) requestAnimationFrame(step); else done(worst);
+        }
+        requestAnimationFrame((now) => { last = now; requestAnimationFrame(step); });
+        """
+    )
+    assert slowest < 2_000  # a shared machine; without paging one frame took far longer than all of these
+    assert 200 < len(page.rows("#episodes")) < 3_638
+
+
+PAGES = (
+    "",
+    "new",
+    "play",
+    "compare",
+    "evaluations/{a}",
+    "evaluations/{a}/episodes/{episode}",
+    "compare?run={a}&run={b}",
+)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_fault_of_accessibility(
+    page: Page, runner: Runner, pair: tuple[str, str], theme: str
+) -> None:
+    episode = runner.store.results(pair[0])[0].id
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    shots = os.environ.get("WAYMARK_SCREENSHOTS")
+    found: dict[str, list[Any]] = {}
+    page.open()
+    page.find("h1")
+    for place in PAGES:
+        address = place.format(a=pair[0], b=pair[1], episode=episode)
+        page.browser.get(f"{page.url}/#/{address}")
+        page.find("h1")
+        page.wait(lambda: not page.all("main > [aria-busy]") or None)
+        page.browser.execute_script(AXE)
+        problems = page.browser.execute_async_script(
+            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then("
+            "(r) => done(r.violations.filter((v) => ['serious', 'critical'].includes(v.impact))"
+            ".map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 200)).slice(0, 3)])))"
+        )
+        if problems:
+            found[place] = problems
+        for width in WIDTHS:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            over = page.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+            if over > 0:
+                found[f"{place} at {width}"] = [over]
+            if shots:
+                name = f"{place.replace('/', '-').replace('?', '-')[:40] or 'runs'}-{theme}-{width}.png"
+                page.browser.save_screenshot(str(Path(shots) / name))
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert found == {}

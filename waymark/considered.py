@@ -1,0 +1,60 @@
+"""What the models considered in one turn, as its record keeps it: few alternatives, with rounded log-probabilities.
+
+A run folder must not grow by more than half, so each model's widest answer of the turn is kept, cut to five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from waymark.contracts import (
+    ActionResponse,
+    Considered,
+    SubgoalResponse,
+    TurnRecord,
+)
+
+MOST: Final = 5
+"""How many alternatives of one model a turn keeps, besides the one that was followed."""
+_DIGITS: Final = 3
+_LEAST: Final = -1e6
+"""Of a log-probability: what JSON can carry."""
+
+
+class Alternatives:
+    """Collects the answers of one turn."""
+
+    def __init__(self) -> None:
+        self._subgoals: list[Considered] = []
+        self._actions: list[Considered] = []
+
+    def add_subgoals(self, answer: SubgoalResponse) -> None:
+        """The controller answered; a wider answer replaces a narrower one."""
+        if len(answer.alternatives) >= len(self._subgoals):
+            self._subgoals = [_considered(one.subgoal, one.logprob) for one in answer.alternatives if one.parsed]
+
+    def add_actions(self, answer: ActionResponse) -> None:
+        """The executor answered without being given candidates."""
+        if len(answer.alternatives) >= len(self._actions):
+            self._actions = [_considered(one.action, one.logprob) for one in answer.alternatives if one.parsed]
+
+    def note(self, turn: TurnRecord) -> TurnRecord:
+        """The turn with what was considered in it."""
+        return turn.model_copy(
+            update={
+                "subgoals": _shown(self._subgoals, (turn.subgoal,)),
+                "actions": _shown(self._actions, (turn.action, turn.proposed)),
+            }
+        )
+
+
+def _considered(text: str | None, logprob: float) -> Considered:
+    return Considered(text, round(max(_LEAST, logprob), _DIGITS))
+
+
+def _shown(alternatives: list[Considered], followed: Iterable[str | None]) -> tuple[Considered, ...]:
+    """The first few, and those further down that were followed."""
+    kept = alternatives[:MOST]
+    kept += [one for one in alternatives[MOST:] if one.text is not None and one.text in followed]
+    return tuple(kept)

@@ -1,0 +1,75 @@
+"""Why episodes failed, in a few modes, each with an example to look at.
+
+A mode says how an episode ended and how far it had come. The example is the first episode of its mode in task order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from waymark.contracts import Contract, EpisodeResult
+from waymark.evaluation.scores import name_of_episode
+
+_ENDS: Final = {
+    "failed": "The score went negative (a wrong focus)",
+    "moves": "Out of moves",
+    "turns": "Out of turns",
+    "patience": "Went in circles",
+    "completed": "Ended by the environment",
+}
+
+
+class FailureMode(Contract):
+    """Episodes that failed in the same way."""
+
+    name: str
+    """E.g. `Out of moves, without a point`."""
+    detail: str = ""
+    """The message of the first error; empty for a mode without errors."""
+    episodes: tuple[str, ...]
+    """Their names, e.g. `1-1/21`."""
+    tasks: dict[str, int]
+    """How many of each task id."""
+    example: str
+    """The id of an episode to look at."""
+
+
+def failure_modes(results: Iterable[EpisodeResult]) -> tuple[FailureMode, ...]:
+    """The modes of all episodes that did not reach 100, the most frequent first. Turns are not needed.
+
+    Cancelled episodes do not count, as in every other figure.
+    """
+    by_mode: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        if not result.success and result.stopped != "cancelled":
+            by_mode.setdefault(_mode(result), []).append(result)
+    modes = []
+    for name, failed in sorted(by_mode.items(), key=lambda entry: (-len(entry[1]), entry[0])):
+        tasks: dict[str, int] = {}
+        for one in failed:
+            tasks[one.task] = tasks.get(one.task, 0) + 1
+        modes.append(
+            FailureMode(
+                name=name,
+                detail=failed[0].error.message if failed[0].error else "",
+                episodes=tuple(map(name_of_episode, failed)),
+                tasks=tasks,
+                example=failed[0].id,
+            )
+        )
+    return tuple(modes)
+
+
+def last_gain(result: EpisodeResult) -> int | None:
+    """The number of the last turn that raised the score; None if none did."""
+    return next((turn.turn for turn in reversed(result.trajectory) if turn.reward > 0), None)
+
+
+def _mode(result: EpisodeResult) -> str:
+    if result.error is not None:
+        return f"Error: {result.error.kind}"
+    if result.stopped == "failed":
+        return _ENDS["failed"]
+    reached = "without a point" if result.raw_score == 0 else "with some points"
+    return f"{_ENDS[result.stopped]}, {reached}"
