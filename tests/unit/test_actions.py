@@ -79,9 +79,9 @@ ALIASES = {
     "move cup in sink": "move cup to sink",
     "dunk OBJ in OBJ": "dunk OBJ into OBJ",
     "pour cup containing red paint in jug": "pour cup containing red paint into jug",
-    "pour cup containing red paint in model_server in jug": "pour cup containing red paint in model_server into jug",
-    "pour cup containing red paint in model_server in cup containing nothing in table": (
-        "pour cup containing red paint in model_server into cup containing nothing in table"
+    "pour cup containing red paint in desk in jug": "pour cup containing red paint in desk into jug",
+    "pour cup containing red paint in desk in cup containing nothing in table": (
+        "pour cup containing red paint in desk into cup containing nothing in table"
     ),
     "use thermometer with inclined plane with a wood surface": "use thermometer on inclined plane with a wood surface",
 }

@@ -16,7 +16,7 @@ wood surface`), so a text with two objects may be cut in several places. It is c
 - never inside `inclined plane with …`, and inside `door to …` only when there is no other place: the door of
   `connect door to air` has no room;
 - at an alias's word, before an object that is `… containing …` if there is one, since that names its place last:
-  `pour cup containing red paint in model_server in cup containing nothing in table`.
+  `pour cup containing red paint in desk in cup containing nothing in table`.
 
 Where the row's own word stands, the text that comes back is the same wherever it was cut.
 Whether an action is possible is not known here: that depends on the room.

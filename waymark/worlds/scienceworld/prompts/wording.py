@@ -36,7 +36,7 @@ _RECIPE_CHARACTERS = 2_000
 _READINGS = 3
 _NAMED = 6
 _ANOTHER = tuple(f"{word} " for word in OTHER_THINGS)
-_FURNITURE = ("table", "counter", "model_server", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
+_FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
 _NOWHERE = ("", *_FURNITURE)
 """What lies there lies in the room."""
 _TASK_WORDS = 90
