@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Role = Literal["controller", "first", "executor", "flat"]
 """What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
@@ -323,6 +323,15 @@ class AgentConfig(Contract):
     """What replaces an unknown action: what the executor prefers among valid ones (`executor`), or by the published
     rule the valid action that shares most words with the proposed one (`similarity`)."""
 
+    rules: Annotated[tuple[Name, ...], Field(max_length=100)] | None = None
+    """Names of the rules of play that the agent uses; null: all rules of the world; empty: none. The policy `published`
+    uses none, and `repair` false leaves out those that replace actions."""
+
+    @field_validator("rules")
+    @classmethod
+    def _as_a_set(cls, rules: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if rules is None else tuple(sorted(set(rules)))
+
     @model_validator(mode="after")
     def _published_sources(self) -> Self:
         if self.policy == "published" and self.subgoals not in ("controller", "none"):
@@ -412,6 +421,8 @@ class TurnRecord(Contract):
     reward: int = 0
     moves: int = 0
     seconds: float = 0.0
+    rules: tuple[str, ...] = ()
+    """Names of the rules of play that acted in this turn."""
 
 
 class Versions(Contract):

@@ -90,7 +90,8 @@ def episodes_of(agent: AgentConfig) -> list[str]:
 
 
 def golden() -> dict[str, Any]:
-    return json.loads(FILE.read_text())
+    document: dict[str, Any] = json.loads(FILE.read_text())
+    return document
 
 
 @pytest.mark.parametrize("prompt_format", FORMATS)

@@ -1,4 +1,4 @@
-"""One episode under way: its ports, its state and its record. What to do next is a policy's to decide.
+"""One episode under way: its ports, its state and its record. A policy decides what to do next.
 
 `waymark.agent.episode` opens it and stops it; `waymark.agent.policies` plays its turns.
 """
@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from waymark.agent import replay
 from waymark.agent.ports import Controller, Executor, RequestLimits
+from waymark.agent.rules import UnknownEndsSubgoal, rules_of
 from waymark.agent.state import StateFold
 from waymark.agent.stop_rules import Stopped
 from waymark.agent.subgoal_sources import oracle
@@ -30,10 +31,14 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput
 from waymark.worlds.base import SOLVED, Environment, Step
+from waymark.worlds.registry import agent_world
 
 
 class Play:
-    """One episode under way. Raises InvalidInput for an agent that asks a port that there is none of."""
+    """One episode under way.
+
+    Raises InvalidInput for an agent that needs a port that is missing, or names an unknown rule.
+    """
 
     def __init__(
         self,
@@ -47,12 +52,14 @@ class Play:
         self.spec = spec
         self.agent = spec.agent
         self.reach = reach
+        self.world = agent_world()
+        self.rules = rules_of(spec.agent, self.world)
         self.fold: StateFold
         self.turns: list[TurnRecord] = []
         self.completed = False
         """The environment says that the episode is over."""
         self.plan: list[str] = []
-        """Sub-goals that are known beforehand: of the oracle, or of a large model's plan."""
+        """Sub-goals that are known before the episode: the oracle's, or a large model's plan."""
         self._environment = environment
         self._controller = controller
         self._executor = executor
@@ -67,7 +74,7 @@ class Play:
         asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
         if asked.get(self.agent.subgoals, self) is None:
             raise InvalidInput(
-                f"This agent takes its sub-goals from {self.agent.subgoals!r}, and there is nobody to ask.",
+                f"This agent takes its sub-goals from {self.agent.subgoals!r}, but no service names them.",
                 remedy="Give a controller or a planner, or choose `none` for the flat agent.",
                 field="agent.subgoals",
             )
@@ -78,25 +85,25 @@ class Play:
         return self.fold.state
 
     async def open(self) -> None:
-        """Load the task, and ask beforehand what is to be known beforehand."""
+        """Load the task, and get the sub-goals that are known before the episode."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
         if self.agent.subgoals == "oracle":
-            self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
+            self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode, self.world)
         self._opening = await to_thread.run_sync(self._environment.reset, *episode)
-        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory)
+        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory, self.world)
         if self.agent.subgoals == "llm_plan":
             assert self._planner is not None
-            self.plan = await ask_plan(self._planner, self.state, self._count)
+            self.plan = await ask_plan(self._planner, self.state, self._count, self.world)
 
-    def chance(self) -> random.Random:
-        """Random numbers that this episode's seed decides."""
+    def rng(self) -> random.Random:
+        """A random number generator that depends on nothing but the episode's seed, task, variation and repeat."""
         again = f" {self.spec.repeat}" if self.spec.repeat else ""
         return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
 
     def begin_turn(self) -> None:
-        """A turn begins, and its seconds count."""
+        """Start a turn and its clock."""
         self._turn_began = time.monotonic()
-        replay.begin_turn(self.fold, self.agent.policy)
+        replay.begin_turn(self.fold, self.rules)
 
     # --- the ports ---------------------------------------------------------------------------------------
 
@@ -108,8 +115,10 @@ class Play:
         return answer
 
     async def ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
-        """The `n` best actions, at least as many as the agent has beams; the best of `valid_actions` where these are
-        given. Raises ServiceError."""
+        """The `n` best actions, at least as many as the agent has beams; with `valid_actions`, the best of those.
+
+        Raises ServiceError.
+        """
         answer = await self._executor.action(
             self._visible(self.state),
             n=self._width(n) if valid_actions is None else min(n, self.reach.alternatives),
@@ -131,7 +140,7 @@ class Play:
         return min(max(n, self.agent.beams), self.reach.alternatives)
 
     def _visible(self, now: AgentState) -> AgentState:
-        return StateFold(now).visible(self.reach.history_turns)
+        return StateFold(now, self.world).visible(self.reach.history_turns)
 
     def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
         self._count(answer.usage)
@@ -198,12 +207,15 @@ class Play:
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
-        replay.end_turn(self.fold, turn, self.agent.policy)
+        if not turn.known and self.state.subgoal_step is not None and UnknownEndsSubgoal in self.rules:
+            self.rules.record(UnknownEndsSubgoal)
+        turn = turn.model_copy(update={"rules": self.rules.take_acted()})
+        replay.end_turn(self.fold, turn, self.rules)
         self.turns.append(turn)
         return turn
 
     def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
-        """The episode as far as it came. An errored one scores 0 whatever it had reached."""
+        """The episode up to now. One that ended in an error scores 0, whatever it had reached."""
         spec, turns = self.spec, self.turns
         raw = turns[-1].score if turns else 0
         score = 0 if error else max(0, raw)

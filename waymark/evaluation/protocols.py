@@ -23,7 +23,7 @@ MOST_EPISODES = 20_000
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
-_LATER_FIELDS = ("policy", "beams", "repair_by")
+_LATER_FIELDS = ("policy", "beams", "repair_by", "rules")
 """Of agents: no part of an episode's id while they hold their default, so that runs from before them can be resumed."""
 
 _T = TypeVar("_T")

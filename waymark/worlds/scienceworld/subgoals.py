@@ -16,10 +16,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from waymark.agent.state import OTHER_AGES, OTHER_THINGS, holds, room_of
+from waymark.agent.state import COMPLETE
 from waymark.contracts import AgentState
+from waymark.worlds.scienceworld.scene import OTHER_AGES, OTHER_THINGS, holds, room_of
 
-COMPLETE = "complete_task()"
+__all__ = [
+    "COMPLETE",
+    "PathStep",
+    "Segment",
+    "annotate",
+    "canonical_action",
+    "in_sight",
+    "is_over",
+    "is_reached",
+    "most_actions",
+]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waymark.agent.state import actions_only, room_of
+from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
 from waymark.worlds.scienceworld.prompts.wording import (
@@ -34,6 +34,7 @@ from waymark.worlds.scienceworld.prompts.wording import (
     task,
     words_of_subgoal,
 )
+from waymark.worlds.scienceworld.scene import room_of
 
 _TURNS_SINCE = 8
 _TURNS_AT_ONCE = 8

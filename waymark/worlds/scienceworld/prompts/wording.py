@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
-from waymark.agent.state import OTHER_THINGS, canonical, room_of
 from waymark.caching import ByteCache
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld.prompts.bounds import CHARACTERS_A_WORD, TEXT_CHARACTERS
 from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import OTHER_THINGS, canonical, room_of
 
 HISTORY = 40
 """Turns that are looked back on at most: how far back readings are looked for."""

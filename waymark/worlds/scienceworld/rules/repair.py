@@ -16,11 +16,11 @@ import re
 import sys
 from collections.abc import Sequence
 
-from waymark.agent.state import OTHER_AGES
 from waymark.caching import ByteCache
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import OTHER_AGES
 
 SHORTLIST = 64
 """The executor re-reads its prompt for every candidate, so there are few."""
