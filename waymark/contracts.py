@@ -474,6 +474,14 @@ class MadeBy(Contract):
     executor: str | None = None
 
 
+class RuleUse(Contract):
+    """How often one rule of play acted in an episode."""
+
+    rule: str
+    turns: int
+    """In how many turns it acted."""
+
+
 class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
@@ -512,6 +520,8 @@ class EpisodeResult(Contract):
     """Actions that were replaced because the environment did not know them."""
     unparsed: int = 0
     """Answers of controller and executor that stood for no decision."""
+    rules: tuple[RuleUse, ...] = ()
+    """The rules of play that acted, most often first; empty in results of older versions."""
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None

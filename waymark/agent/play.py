@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from anyio import to_thread
@@ -25,6 +26,7 @@ from waymark.contracts import (
     EpisodeResult,
     EpisodeSpec,
     Opening,
+    RuleUse,
     SubgoalResponse,
     TurnRecord,
     Usage,
@@ -66,7 +68,9 @@ class Play:
         self._planner = planner
         self._check_ports()
         self._opening: Opening | None = None
-        self._model_calls = self._unparsed = 0
+        self.model_calls = 0
+        """Of controller, executor and planner together."""
+        self._unparsed = 0
         self._prompt_tokens = self._completion_tokens = 0
         self._began = self._turn_began = time.monotonic()
 
@@ -147,7 +151,7 @@ class Play:
         self._unparsed += not answer.parsed
 
     def _count(self, usage: Usage) -> None:
-        self._model_calls += 1
+        self.model_calls += 1
         self._prompt_tokens += usage.prompt_tokens
         self._completion_tokens += usage.completion_tokens
 
@@ -214,6 +218,10 @@ class Play:
         self.turns.append(turn)
         return turn
 
+    def _rule_uses(self) -> tuple[RuleUse, ...]:
+        counts = Counter(name for turn in self.turns for name in turn.rules)
+        return tuple(RuleUse(rule=name, turns=count) for name, count in counts.most_common())
+
     def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
         """The episode up to now. One that ended in an error scores 0, whatever it had reached."""
         spec, turns = self.spec, self.turns
@@ -233,12 +241,13 @@ class Play:
             moves=turns[-1].moves if turns else 0,
             actions=sum(turn.action is not None for turn in turns),
             turns=len(turns),
-            model_calls=self._model_calls,
+            model_calls=self.model_calls,
             tokens=self._prompt_tokens + self._completion_tokens,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             repaired=sum(turn.repaired for turn in turns),
             unparsed=self._unparsed,
+            rules=self._rule_uses(),
             stopped=stopped,
             error=error,
             seconds=time.monotonic() - self._began,

@@ -131,6 +131,9 @@ def evaluate(
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    rules: Annotated[
+        str, typer.Option(help="Rules of play that agents use: all, none, or names between commas. Default: all.")
+    ] = "all",
     beams: _BeamsOption = None,
     repeats: Annotated[
         int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
@@ -161,7 +164,7 @@ def evaluate(
                     seed=seed,
                     repeats=repeats,
                 )
-                for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
+                for one in find_agents(agent or ["hierarchical"], repair=repair, beams=beams, rules=rules)
             ]
         episodes("", requests[0])  # bad input is told before anything starts
         _play_to_the_end(played, partial(_submit, requests), options, url, json=json)

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from waymark.agent.rules import check_rules
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
+from waymark.worlds.registry import agent_world
 from waymark.worlds.scienceworld.simplifications import check_simplifications
 from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType, check_variation, find_task
 
@@ -76,11 +78,12 @@ def episodes(evaluation_id: str, request: EvaluationRequest) -> list[EpisodeSpec
 
     Within a repeat all tasks' first variations come before their second ones, which keeps the results so far balanced
     over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`,
-    `simplifications`).
+    `simplifications`, `agent.rules`).
     """
     protocol = PROTOCOLS[request.protocol]
     tasks = _tasks(request)
     check_simplifications(request.simplifications, tasks)
+    check_rules(request.agent.rules or (), agent_world())
     limits = request.limits or protocol.limits_of(request.agent)
     ranked = [
         (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, protocol, task))

@@ -30,9 +30,11 @@ class Replacements:
         published = self._play.agent.repair_by == "similarity"
         action = self.proposed(proposed, barred=() if published else {proposed[0], *spent})
         for rule in self._rules:
+            calls = self._play.model_calls
             replacement = await rule.replace(action)
-            if replacement is not None:
+            if replacement is not None or self._play.model_calls > calls:
                 self._play.rules.record(rule)
+            if replacement is not None:
                 return replacement
         return None
 
