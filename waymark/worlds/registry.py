@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from waymark.errors import CheckpointError, InvalidInput
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 DEFAULT_WORLD: Final = "scienceworld"
 
 
-@cache
 def agent_world(name: str = DEFAULT_WORLD) -> AgentWorld:
     """What the agent needs to know of the world of that name. Raises InvalidInput (field `world`)."""
     from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
