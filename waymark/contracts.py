@@ -323,7 +323,7 @@ class AgentConfig(Contract):
     """What replaces an unknown action: what the executor prefers among valid ones (`executor`), or by the published
     rule the valid action that shares most words with the proposed one (`similarity`)."""
 
-    rules: Annotated[tuple[Name, ...], Field(max_length=100)] | None = None
+    rules: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
     """Names of the rules of play that the agent uses; null: all rules of the world; empty: none. The policy `published`
     uses none, and `repair` false leaves out those that replace actions."""
 
