@@ -28,6 +28,7 @@ from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import InvalidInput
 from waymark.worlds.base import COMPLETE, PromptFormat
 from waymark.worlds.scienceworld.prompts.seed import SEED, Seed
+from waymark.worlds.scienceworld.scene import name_rooms
 
 END_OBSERVATION = "the current subgoal is done."
 
@@ -81,7 +82,7 @@ def rows(task: str, steps: Sequence[PublishedStep], *, subgoals: bool = True) ->
     given = [steps[0].subgoal] if steps else []
     score = 0
     for place, (last, step) in enumerate(pairwise(steps), start=1):
-        rooms = fold.name_rooms(rooms, last.observation, step.look)
+        rooms = name_rooms(rooms, last.observation, step.look)
         if step.subgoal != given[-1]:
             given.append(step.subgoal)
         shown = SEED.history_turns

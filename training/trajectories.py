@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 
 from training.files import read_json, reading, sha256_of
 from training.worlds.scienceworld.expert import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
-from waymark.agent.subgoal_sources.oracle import clean, plain_action
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.worlds.base import SOLVED, Step
+from waymark.worlds.scienceworld.oracle_path import clean, plain_action
 from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
 
 if TYPE_CHECKING:

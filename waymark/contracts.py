@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Role = Literal["controller", "first", "executor", "flat"]
 """What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
@@ -323,6 +323,15 @@ class AgentConfig(Contract):
     """What replaces an unknown action: what the executor prefers among valid ones (`executor`), or by the published
     rule the valid action that shares most words with the proposed one (`similarity`)."""
 
+    rules: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
+    """Names of the rules of play that the agent uses; null: all rules of the world; empty: none. The policy `published`
+    uses none, and `repair` false leaves out those that replace actions."""
+
+    @field_validator("rules")
+    @classmethod
+    def _as_a_set(cls, rules: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if rules is None else tuple(sorted(set(rules)))
+
     @model_validator(mode="after")
     def _published_sources(self) -> Self:
         if self.policy == "published" and self.subgoals not in ("controller", "none"):
@@ -484,6 +493,14 @@ class MadeBy(Contract):
     executor: str | None = None
 
 
+class RuleUse(Contract):
+    """How often one rule of play acted in an episode."""
+
+    rule: str
+    turns: int
+    """In how many turns it acted."""
+
+
 class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
@@ -522,6 +539,8 @@ class EpisodeResult(Contract):
     """Actions that were replaced because the environment did not know them."""
     unparsed: int = 0
     """Answers of controller and executor that stood for no decision."""
+    rules: tuple[RuleUse, ...] = ()
+    """The rules of play that acted, most often first; empty in results of older versions."""
     stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None

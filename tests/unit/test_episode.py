@@ -9,7 +9,6 @@ from tests.samples import evaluation
 from waymark.agent.episode import RETRYABLE, run_episode
 from waymark.agent.ports import RequestLimits
 from waymark.agent.stop_rules import stop_reason
-from waymark.agent.subgoal_sources.drawn import training_subgoals
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
@@ -32,6 +31,7 @@ from waymark.errors import DeadlineExceeded, EnvironmentFault, ExecutorUnavailab
 from waymark.evaluation.run_folder import RunFolder
 from waymark.loadtest.states import from_run
 from waymark.worlds.base import Step
+from waymark.worlds.scienceworld.redrawing import training_subgoals
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio

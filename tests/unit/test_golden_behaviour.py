@@ -31,6 +31,8 @@ FORMATS = (
     "seed-nohistory",
     "seed-imported-nohistory",
     "compact-nohistory",
+    "compact-plain",
+    "compact-plain-nohistory",
 )
 PLAYED: dict[str, AgentConfig] = {
     **AGENTS,
@@ -90,8 +92,8 @@ def episodes_of(agent: AgentConfig) -> list[str]:
 
 
 def golden() -> dict[str, Any]:
-    recorded: dict[str, Any] = json.loads(FILE.read_text())
-    return recorded
+    document: dict[str, Any] = json.loads(FILE.read_text())
+    return document
 
 
 @pytest.mark.parametrize("prompt_format", FORMATS)
@@ -112,7 +114,7 @@ def write() -> None:
     """Record what the code does now."""
     shown = [
         {"format": name, "role": role, "state": at, "prompt": write_prompt(get_format(name), role, sample()[at].state)}
-        for name in ("compact", "transcript")
+        for name in ("compact", "compact-plain", "transcript")
         for role in get_args(Role)
         for at in (30, 120)
     ]

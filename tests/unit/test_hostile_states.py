@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import hostile
-from waymark.agent.state import room_of
-from waymark.agent.subgoal_sources.drawn import visible_rooms, visible_things
 from waymark.contracts import Role
 from waymark.errors import UnparsableAction
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.prompts.wording import plain
+from waymark.worlds.scienceworld.redrawing import visible_rooms, visible_things
+from waymark.worlds.scienceworld.scene import room_of
 
 FORMATS = ("seed", "compact", "transcript", "seed-nohistory", "compact-nohistory")
 _SECONDS = 0.4

@@ -9,7 +9,8 @@ from training.datasets import decisions
 from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction
-from waymark.worlds.scienceworld.prompts.compact import COMPACT
+from waymark.loadtest.states import sample
+from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN
 
 LOOK = """This room is called the kitchen. In it, you see: 
 \tthe agent
@@ -250,3 +251,54 @@ def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
 def test_an_empty_answer_stands_for_nothing() -> None:
     with pytest.raises(UnparsableAction):
         COMPACT.parse("executor", "  ")
+
+
+# --- without aids ----------------------------------------------------------------------------------------
+
+ROLES: tuple[Role, ...] = ("controller", "first", "flat")
+BOILS = (
+    "Your task is to measure the boiling point of lead. If it is above 50.0 degrees celsius, focus on the blue box. "
+    "If it is below 50.0 degrees celsius, focus on the red box."
+)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_plain_format_has_none_of_the_aids(role: Role) -> None:
+    state = fold.start(BOILS, LOOK.replace("unknown substance A", "a substance called lead"), INVENTORY)
+    read = "the thermometer measures a temperature of 80 degrees celsius"
+    state = fold.after_step(state, "use thermometer on lead", read, state.look, INVENTORY, 3)
+    state = fold.after_step(
+        state, "connect battery to wire", "Done.", f"{state.look}\n\ta red motor, which is on", "", 3
+    )
+    aided, plain = COMPACT.render(role, state), COMPACT_PLAIN.render(role, state)
+    assert "| here lead |" in aided
+    assert "use thermometer on lead above : 0 0 8 0 degrees" in aided
+    assert "circuit on conductive : red motor" in aided
+    assert "red box" not in aided
+    for aid in ("here", "above :", "conductive", "circuit"):
+        assert aid not in plain
+    assert "above 0 0 5 0 degrees , focus on blue box if it is below 0 0 5 0 degrees , focus on red box |" in plain
+    assert "read use thermometer on lead : thermometer measures temperature of 0 0 8 0 degrees |" in plain
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_plain_format_lists_the_room_as_the_simulator_does(role: Role) -> None:
+    look = "This room is called the kitchen. In it, you see: \n\ta chair\n\ta table. On the table is: a lemon, an axe."
+    state = fold.start("Your task is to grow a lemon.", look, "")
+    assert "room kitchen : lemon , chair , table holds axe |" in COMPACT.render(role, state)
+    assert "room kitchen : chair , table holds lemon , axe |" in COMPACT_PLAIN.render(role, state)
+
+
+def test_executors_read_the_same_with_and_without_aids() -> None:
+    for recorded in sample():
+        assert COMPACT.render("executor", recorded.state) == COMPACT_PLAIN.render("executor", recorded.state)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_plain_format_shows_the_whole_task_and_marks_nothing(role: Role) -> None:
+    for recorded in sample():
+        prompt = COMPACT_PLAIN.render(role, recorded.state)
+        assert " | here " not in prompt
+        assert " circuit o" not in prompt.partition(" | room ")[0]
+        whole = COMPACT_PLAIN.render(role, fold.start(recorded.state.task, "", "")).partition(" | ")[0]
+        assert prompt.startswith(f"{whole} | ")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waymark.agent.state import room_of
 from waymark.worlds.base import Environment, Step
 from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.scene import room_of
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 

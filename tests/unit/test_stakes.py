@@ -4,7 +4,7 @@ import pytest
 
 from waymark.agent.state import after_step, start
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.rules.risk import is_worth_it
+from waymark.worlds.scienceworld.rules.risk import is_confident_enough
 
 CHOICE = "If tin conducts, put it in the blue box. If not, put it in the red box."
 
@@ -29,17 +29,17 @@ def state(score: int, task: str = CHOICE) -> AgentState:
 def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
     decision: str, probability: float, score: int, worth: bool
 ) -> None:
-    assert is_worth_it(decision, math.log(probability), state(score)) is worth
+    assert is_confident_enough(decision, math.log(probability), state(score)) is worth
 
 
 def test_a_box_that_a_temperature_leads_to_is_no_answer_before_one_was_read() -> None:
     task = "If tin melts above 10.0 degrees celsius, focus on the blue box. If below, focus on the red box."
     unread = start(task, "You see: tin", "")
     read = after_step(unread, "use thermometer on tin", "12 degrees", "You see: tin", "", 0)
-    assert [is_worth_it("focus_on(red box)", 0.0, state) for state in (unread, read)] == [False, True]
-    assert is_worth_it("focus_on(tin)", 0.0, unread)
+    assert [is_confident_enough("focus_on(red box)", 0.0, state) for state in (unread, read)] == [False, True]
+    assert is_confident_enough("focus_on(tin)", 0.0, unread)
 
 
 def test_the_only_box_there_is_is_no_answer() -> None:
     only = "Your task is to find a plant and move it to the red box."
-    assert is_worth_it("move(flower pot 1, red box)", math.log(0.5), state(75, only))
+    assert is_confident_enough("move(flower pot 1, red box)", math.log(0.5), state(75, only))

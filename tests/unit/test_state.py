@@ -12,6 +12,7 @@ from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role, Turn
 from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.scene import room_of
 
 HALLWAY = "This room is called the hallway. In it, you see: \n\tthe agent\n"
 OUTSIDE = "This outside location is called the outside. Here you see: \n\tthe agent\n"
@@ -31,11 +32,11 @@ def test_an_episode_starts_at_step_one_in_its_first_room(begun: AgentState) -> N
 
 @pytest.mark.parametrize(("look", "room"), [(HALLWAY, "hallway"), (OUTSIDE, "outside"), (GREENHOUSE, "greenhouse")])
 def test_a_look_names_its_room_as_prompts_do(look: str, room: str) -> None:
-    assert state.room_of(look) == room
+    assert room_of(look) == room
 
 
 def test_a_look_without_a_room_visits_none(begun: AgentState) -> None:
-    assert state.room_of("It is dark.") is None
+    assert room_of("It is dark.") is None
     assert state.after_step(begun, "wait1", "", "It is dark.", "", 0).visited_rooms == ("hallway",)
 
 

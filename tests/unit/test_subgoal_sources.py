@@ -9,14 +9,18 @@ import pytest
 
 from training.annotate import Annotation
 from training.annotate import training_subgoals as training_subgoals_of
+from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.agent.subgoal_sources import llm_plan, oracle
-from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal, is_formed
-from waymark.agent.subgoal_sources.drawn import RandomSource, redrawn, training_subgoals, visible_rooms, visible_things
+from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal
+from waymark.agent.subgoal_sources.drawn import RandomSource
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.clients.chat import Answer, Message
-from waymark.contracts import AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
+from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
+from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
+from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld.redrawing import redrawn, training_subgoals, visible_rooms, visible_things
 from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment, is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
@@ -36,6 +40,7 @@ You also see:
 	A door to the hallway (that is closed)
 """
 KITCHEN = start("Your task is to boil water.", LOOK, "In your inventory, you see:\n\tan orange\n\ta stopwatch\n")
+SUBGOAL_RULES = rules_of(AgentConfig(), SCIENCEWORLD).of(SubgoalRule)
 THINGS = "counter,bowl,red apple,orange,drawer,fridge,oven,glass jar,sodium chloride,thermometer".split(",")
 
 
@@ -54,15 +59,16 @@ THINGS = "counter,bowl,red apple,orange,drawer,fridge,oven,glass jar,sodium chlo
     ],
 )
 def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
-    assert choose_subgoal(alternatives, ended, {}) == chosen
+    assert choose_subgoal(alternatives, Choice(KITCHEN, ended), SUBGOAL_RULES) == chosen
 
 
 @pytest.mark.parametrize(
     ("subgoal", "most"), [("open(oven)", 1), ("measure_temperature(ice)", 3), ("wait_for(frog)", 3), ("wait1(5)", 3)]
 )
 def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) -> None:
-    assert choose_subgoal([subgoal, "b"], None, {subgoal: most - 1}) == subgoal
-    assert choose_subgoal([subgoal, "b"], None, {subgoal: most}) == "b"
+    allowed, spent = (Choice(KITCHEN, "a", {subgoal: times}) for times in (most - 1, most))
+    assert choose_subgoal([subgoal, "b"], allowed, SUBGOAL_RULES) == subgoal
+    assert choose_subgoal([subgoal, "b"], spent, SUBGOAL_RULES) == "b"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,7 @@ def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) 
     ],
 )
 def test_a_subgoal_has_the_form_of_those_that_were_trained_on(subgoal: str, formed: bool) -> None:
-    assert is_formed(subgoal) is formed
+    assert WellFormed(SCIENCEWORLD).is_formed(subgoal) is formed
 
 
 @pytest.mark.parametrize(
@@ -131,7 +137,7 @@ async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_man
     assert asked == [1, 5, 5, 16, 5, 16]
 
 
-# --- drawn by lot ------------------------------------------------------------------------------------------
+# --- drawn at random ---------------------------------------------------------------------------------------
 
 
 def test_what_is_in_sight_is_named_as_it_is_listed() -> None:
@@ -246,8 +252,7 @@ def test_numbered_subgoals_are_read_whatever_stands_around_them(text: str, plan:
 
 
 def test_what_the_example_shows_is_read_back_as_it_was_written() -> None:
-    _, plan = llm_plan.EXAMPLE
-    assert llm_plan.read(llm_plan.written(plan)) == list(plan)
+    assert llm_plan.read(llm_plan.written(PLAN_PROMPT.plan)) == list(PLAN_PROMPT.plan)
 
 
 async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counted() -> None:

@@ -1,11 +1,11 @@
 """The episode loop: sub-goal -> action -> environment step -> turn, until a limit or the end.
 
 It plays through its ports (environment, controller, executor, planner) and does no input or output of its own.
-The state is folded by `waymark.agent.state` alone; the environment, which blocks, is called in a worker thread so
-that many episodes share one event loop.
+`waymark.agent.state` alone changes the state. The environment blocks, so it is called in a worker thread, and many
+episodes share one event loop.
 
-What is done with the models' answers is the agent's policy to decide: `waymark.agent.policies`. A turn is whatever the
-loop recorded: an action, or an ended sub-goal. Only actions can cost moves.
+The agent's policy decides what is done with the models' answers (`waymark.agent.policies`). A turn is an action or an
+ended sub-goal. Only actions can cost moves.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ RETRYABLE: frozenset[str] = frozenset(
         EnvironmentFault,
     )
 )
-"""Kinds of episode errors that another attempt may not meet again."""
+"""Kinds of episode errors that may not occur again at another attempt."""
 
 _FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
-"""What costs one episode and becomes its result. Anything else is a bug or the caller's, and is raised."""
+"""Errors that end one episode and become its result. All others are raised: they are bugs, or the caller's."""
 
 
 async def run_episode(
@@ -59,15 +59,15 @@ async def run_episode(
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
     reach: RequestLimits = DEFAULT_LIMITS,
 ) -> EpisodeResult:
-    """Play one episode to its end and return all of it.
+    """Play one episode to its end and return its whole record.
 
-    `controller` and `planner` are needed for agents that ask them alone. `should_stop` is asked before every turn;
-    `on_turn` sees each turn as soon as it is over; `reach` is how much the services may be asked.
+    Only agents that ask a controller or a planner need these ports. `should_stop` is called before every turn,
+    `on_turn` after it; `reach` bounds what the services are asked for.
     A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
-    far; `RETRYABLE` tells whether another attempt may help. After an EnvironmentFault the environment must be
-    replaced. Cancelling waits for the step under way.
+    far; `RETRYABLE` says whether another attempt may help. After an EnvironmentFault the environment must be
+    replaced. Cancelling waits for the environment's present step.
 
-    Raises InvalidInput for an agent that cannot be played at all.
+    Raises InvalidInput for an agent that lacks a port or names an unknown rule.
     """
     play = Play(spec, environment, controller, executor, planner, reach)
     try:

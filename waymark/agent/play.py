@@ -1,4 +1,4 @@
-"""One episode under way: its ports, its state and its record. What to do next is a policy's to decide.
+"""One episode under way: its ports, its state and its record. A policy decides what to do next.
 
 `waymark.agent.episode` opens it and stops it; `waymark.agent.policies` plays its turns.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from anyio import to_thread
 
 from waymark.agent import replay
 from waymark.agent.ports import Controller, Executor, RequestLimits
+from waymark.agent.rules import UnknownEndsSubgoal, rules_of
 from waymark.agent.state import StateFold
 from waymark.agent.stop_rules import Stopped
 from waymark.agent.subgoal_sources import oracle
@@ -25,16 +27,21 @@ from waymark.contracts import (
     EpisodeResult,
     EpisodeSpec,
     Opening,
+    RuleUse,
     SubgoalResponse,
     TurnRecord,
     Usage,
 )
 from waymark.errors import InvalidInput
 from waymark.worlds.base import SOLVED, Environment, Step
+from waymark.worlds.registry import agent_world
 
 
 class Play:
-    """One episode under way. Raises InvalidInput for an agent that asks a port that there is none of."""
+    """One episode under way.
+
+    Raises InvalidInput for an agent that needs a port that is missing, or names an unknown rule.
+    """
 
     def __init__(
         self,
@@ -48,19 +55,23 @@ class Play:
         self.spec = spec
         self.agent = spec.agent
         self.reach = reach
+        self.world = agent_world()
+        self.rules = rules_of(spec.agent, self.world)
         self.fold: StateFold
         self.turns: list[TurnRecord] = []
         self.completed = False
         """The environment says that the episode is over."""
         self.plan: list[str] = []
-        """Sub-goals that are known beforehand: of the oracle, or of a large model's plan."""
+        """Sub-goals that are known before the episode: the oracle's, or a large model's plan."""
         self._environment = environment
         self._controller = controller
         self._executor = executor
         self._planner = planner
         self._check_ports()
         self._opening: Opening | None = None
-        self._model_calls = self._unparsed = 0
+        self.model_calls = 0
+        """Of controller, executor and planner together."""
+        self._unparsed = 0
         self._prompt_tokens = self._completion_tokens = 0
         self._considered = Alternatives()
         self._began = self._turn_began = time.monotonic()
@@ -69,7 +80,7 @@ class Play:
         asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
         if asked.get(self.agent.subgoals, self) is None:
             raise InvalidInput(
-                f"This agent takes its sub-goals from {self.agent.subgoals!r}, and there is nobody to ask.",
+                f"This agent takes its sub-goals from {self.agent.subgoals!r}, but no service names them.",
                 remedy="Give a controller or a planner, or choose `none` for the flat agent.",
                 field="agent.subgoals",
             )
@@ -80,26 +91,26 @@ class Play:
         return self.fold.state
 
     async def open(self) -> None:
-        """Load the task, and ask beforehand what is to be known beforehand."""
+        """Load the task, and get the sub-goals that are known before the episode."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
         if self.agent.subgoals == "oracle":
-            self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode)
+            self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode, self.world)
         self._opening = await to_thread.run_sync(self._environment.reset, *episode)
-        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory)
+        self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory, self.world)
         if self.agent.subgoals == "llm_plan":
             assert self._planner is not None
-            self.plan = await ask_plan(self._planner, self.state, self._count)
+            self.plan = await ask_plan(self._planner, self.state, self._count, self.world)
 
-    def chance(self) -> random.Random:
-        """Random numbers that this episode's seed decides."""
+    def rng(self) -> random.Random:
+        """A random number generator that depends on nothing but the episode's seed, task, variation and repeat."""
         again = f" {self.spec.repeat}" if self.spec.repeat else ""
         return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
 
     def begin_turn(self) -> None:
-        """A turn begins, and its seconds count."""
+        """Start a turn and its clock."""
         self._turn_began = time.monotonic()
         self._considered = Alternatives()
-        replay.begin_turn(self.fold, self.agent.policy)
+        replay.begin_turn(self.fold, self.rules)
 
     # --- the ports ---------------------------------------------------------------------------------------
 
@@ -112,8 +123,10 @@ class Play:
         return answer
 
     async def ask_executor(self, *, n: int, valid_actions: Sequence[str] | None = None) -> ActionResponse:
-        """The `n` best actions, at least as many as the agent has beams; the best of `valid_actions` where these are
-        given. Raises ServiceError."""
+        """The `n` best actions, at least as many as the agent has beams; with `valid_actions`, the best of those.
+
+        Raises ServiceError.
+        """
         answer = await self._executor.action(
             self._visible(self.state),
             n=self._width(n) if valid_actions is None else min(n, self.reach.alternatives),
@@ -137,14 +150,14 @@ class Play:
         return min(max(n, self.agent.beams), self.reach.alternatives)
 
     def _visible(self, now: AgentState) -> AgentState:
-        return StateFold(now).visible(self.reach.history_turns)
+        return StateFold(now, self.world).visible(self.reach.history_turns)
 
     def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
         self._count(answer.usage)
         self._unparsed += not answer.parsed
 
     def _count(self, usage: Usage) -> None:
-        self._model_calls += 1
+        self.model_calls += 1
         self._prompt_tokens += usage.prompt_tokens
         self._completion_tokens += usage.completion_tokens
 
@@ -204,13 +217,20 @@ class Play:
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
+        if not turn.known and self.state.subgoal_step is not None and UnknownEndsSubgoal in self.rules:
+            self.rules.record(UnknownEndsSubgoal)
         turn = self._considered.note(turn)
-        replay.end_turn(self.fold, turn, self.agent.policy)
+        turn = turn.model_copy(update={"rules": self.rules.take_acted()})
+        replay.end_turn(self.fold, turn, self.rules)
         self.turns.append(turn)
         return turn
 
+    def _rule_uses(self) -> tuple[RuleUse, ...]:
+        counts = Counter(name for turn in self.turns for name in turn.rules)
+        return tuple(RuleUse(rule=name, turns=count) for name, count in counts.most_common())
+
     def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
-        """The episode as far as it came. An errored one scores 0 whatever it had reached."""
+        """The episode up to now. One that ended in an error scores 0, whatever it had reached."""
         spec, turns = self.spec, self.turns
         raw = turns[-1].score if turns else 0
         score = 0 if error else max(0, raw)
@@ -228,12 +248,13 @@ class Play:
             moves=turns[-1].moves if turns else 0,
             actions=sum(turn.action is not None for turn in turns),
             turns=len(turns),
-            model_calls=self._model_calls,
+            model_calls=self.model_calls,
             tokens=self._prompt_tokens + self._completion_tokens,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             repaired=sum(turn.repaired for turn in turns),
             unparsed=self._unparsed,
+            rules=self._rule_uses(),
             stopped=stopped,
             error=error,
             seconds=time.monotonic() - self._began,

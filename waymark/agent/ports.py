@@ -1,4 +1,4 @@
-"""What the episode loop asks of the services: its ports to controller and executor, and how much it may ask at once."""
+"""The episode loop's ports to controller and executor, and how much one request to them may hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from waymark.contracts import ActionResponse, AgentState, ServiceInfo, SubgoalRe
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """How much may be asked of the services at once. The defaults are what they take unless they are set otherwise."""
+    """How much one request to the services may hold. The defaults are those of the services."""
 
     history_turns: int = 1_000
     """The last actions that a state carries, with the ended sub-goals among them."""
@@ -22,12 +22,12 @@ class RequestLimits:
 
     @classmethod
     def of(cls, services: Sequence[ServiceInfo]) -> Self:
-        """What all of these services take, by their `/info`."""
+        """What all of these services accept, by their `/info`."""
         limits = [info.limits for info in services]
         return cls(
-            history_turns=min(max(info.history_turns for info in services), *(one.turns for one in limits)),
-            alternatives=min(one.alternatives for one in limits),
-            candidates=min(one.candidates for one in limits),
+            history_turns=min(max(info.history_turns for info in services), *(limit.turns for limit in limits)),
+            alternatives=min(limit.alternatives for limit in limits),
+            candidates=min(limit.candidates for limit in limits),
         )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from waymark.agent.rules import check_rules
 from waymark.contracts import AgentConfig
 from waymark.errors import InvalidInput
+from waymark.worlds.registry import DEFAULT_WORLD, agent_world
 
 AGENTS: Final[Mapping[str, AgentConfig]] = {
     "hierarchical": AgentConfig(),
@@ -21,19 +23,25 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
     "semi_random": AgentConfig(subgoals="semi_random"),
     "llm_plan": AgentConfig(subgoals="llm_plan"),
 }
-"""Controller and executor, asked on end or at every step; one model without sub-goals; both as published; the executor
-with sub-goals from elsewhere (see `AgentConfig.subgoals`)."""
+"""`hierarchical` and `every_step` differ in when they ask the controller; `flat` has one model and no sub-goals; the
+`published` agents play the published loop; the others give the executor sub-goals from elsewhere
+(`AgentConfig.subgoals`)."""
 
 
+ALL_RULES: Final = "all"
+NO_RULES: Final = "none"
 MOST_BEAMS: Final = 16
-"""Of `AgentConfig.beams`."""
+"""The largest `AgentConfig.beams`."""
 
 
-def find_agents(names: Sequence[str], *, repair: bool = True, beams: int | None = None) -> list[AgentConfig]:
-    """The agents of these names, each once; a name may hold several between commas.
+def find_agents(
+    names: Sequence[str], *, repair: bool = True, beams: int | None = None, rules: str = ALL_RULES
+) -> list[AgentConfig]:
+    """The distinct agents of these names; a name may hold several between commas.
 
-    `repair=False` switches repairs off; `beams` is another beam width than the agent's own (1 to 16).
-    Raises InvalidInput (`agent`, `beams`).
+    `repair=False` leaves out the rules that replace actions; `beams` is another beam width than the agent's own (1 to
+    16); `rules` is `all`, `none`, or names between commas. The published agents use no rules, whatever `rules` says.
+    Raises InvalidInput (`agent`, `beams`, `agent.rules`).
     """
     every = dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip())
     unknown = [name for name in every if name not in AGENTS]
@@ -49,15 +57,36 @@ def find_agents(names: Sequence[str], *, repair: bool = True, beams: int | None 
             remedy="1 is greedy decoding; the published loop used 5.",
             field="beams",
         )
+    chosen = parse_rules(rules)
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
-    return [AGENTS[name].model_copy(update=changed) for name in every]
+    agents = [AGENTS[name].model_copy(update=changed) for name in every]
+    return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]
+
+
+def parse_rules(text: str, world: str = DEFAULT_WORLD) -> tuple[str, ...] | None:
+    """The value of `AgentConfig.rules` for `all`, `none`, or the names of rules between commas.
+
+    Raises InvalidInput (field `agent.rules`) that lists the known names.
+
+    >>> parse_rules("all"), parse_rules("none"), parse_rules("in-sight, circles")
+    (None, (), ('circles', 'in-sight'))
+    """
+    names = {name.strip() for name in text.split(",")} - {""}
+    if names == {ALL_RULES}:
+        return None
+    if names == {NO_RULES}:
+        return ()
+    check_rules(sorted(names) or [text], agent_world(world))
+    return tuple(sorted(names))
 
 
 def name_of(agent: AgentConfig) -> str:
-    """What tables call an agent: the name of the one that it is or is nearest to, and how it differs from that.
+    """What tables call an agent: the name of the nearest known agent, and how it differs from that.
 
     >>> name_of(AgentConfig(repair=False, executor_model="large"))
     'hierarchical, executor large, no repair'
+    >>> name_of(AgentConfig(rules=())), name_of(AgentConfig(rules=("in-sight", "circles")))
+    ('hierarchical, no rules', 'hierarchical, rules circles + in-sight')
     >>> name_of(AGENTS["published"].model_copy(update={"beams": 1}))
     'published, beams 1'
     """
@@ -74,7 +103,12 @@ def name_of(agent: AgentConfig) -> str:
         f"executor {agent.executor_model}": agent.executor_model != known.executor_model,
         f"beams {agent.beams}": agent.beams != known.beams,
         "no repair": known.repair and not agent.repair,
+        _rules_as_words(agent): agent.rules is not None,
         f"repair by {agent.repair_by}": agent.repair
         and (agent.repair, agent.repair_by) != (known.repair, known.repair_by),
     }
     return ", ".join([name, *(words for words, differs in differences.items() if differs)])
+
+
+def _rules_as_words(agent: AgentConfig) -> str:
+    return f"rules {' + '.join(agent.rules)}" if agent.rules else "no rules"

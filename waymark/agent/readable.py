@@ -1,6 +1,6 @@
-"""Which of a service's alternatives can be used: those that were parsed, their texts as a state can carry them.
+"""The usable alternatives of a service's answer: those that were parsed, at most 500 characters of each.
 
-A service of an older version marks nothing; its blank texts are left out here.
+Services of older versions mark nothing, so blank texts are left out here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _LONGEST: Final = 500
 
 
 class Decision(NamedTuple):
-    """What the executor decided; `action` is null when it ends the sub-goal."""
+    """One decision of the executor; `action` is None when it ends the sub-goal."""
 
     action: str | None
     logprob: float | None
@@ -24,18 +24,18 @@ def decisions_of(answer: ActionResponse) -> list[Decision]:
     if not answer.alternatives and answer.parsed and (answer.action is None or answer.action.strip()):
         return [Decision(answer.action and answer.action.strip()[:_LONGEST], None)]
     usable: list[Decision] = []
-    for one in answer.alternatives:
-        if one.parsed and one.action is None:
-            usable.append(Decision(None, one.logprob))
-        elif one.parsed and one.action and one.action.strip():
-            usable.append(Decision(one.action.strip()[:_LONGEST], one.logprob))
+    for alternative in answer.alternatives:
+        if alternative.parsed and alternative.action is None:
+            usable.append(Decision(None, alternative.logprob))
+        elif alternative.parsed and alternative.action and alternative.action.strip():
+            usable.append(Decision(alternative.action.strip()[:_LONGEST], alternative.logprob))
     return usable
 
 
 def subgoals_of(answer: SubgoalResponse) -> list[tuple[str, float]]:
     """The controller's usable alternatives with their log-probabilities, best first."""
     return [
-        (one.subgoal.strip()[:_LONGEST], one.logprob)
-        for one in answer.alternatives
-        if one.parsed and one.subgoal.strip()
+        (alternative.subgoal.strip()[:_LONGEST], alternative.logprob)
+        for alternative in answer.alternatives
+        if alternative.parsed and alternative.subgoal.strip()
     ]

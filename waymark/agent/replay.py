@@ -1,4 +1,4 @@
-"""How the turns of an episode move its state on: while it is played, and when a recorded episode is read again.
+"""How the turns of an episode change its state: while it is played, and when a recorded episode is read again.
 
 The episode loop calls `begin_turn` and `end_turn`; `moments` calls the same two for a recorded episode, so a recorded
 state is the one that was sent when the episode was played.
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from waymark.agent.state import StateFold
-from waymark.contracts import AgentState, EpisodeResult, Policy, TurnRecord
-from waymark.worlds.scienceworld.subgoals import COMPLETE, is_over
+from waymark.agent.rules import EndRule, NoEarlyComplete, RuleSet, UnknownEndsSubgoal, rules_of
+from waymark.agent.state import COMPLETE, StateFold
+from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentConfig, AgentState, EpisodeResult, TurnRecord
+from waymark.worlds.registry import agent_world
 
 ASKS_CONTROLLER = frozenset(("controller", "semi_random"))
 """Sources of sub-goals that ask the controller."""
@@ -29,39 +31,48 @@ class Moment:
     """The number of the turn, from 1."""
 
 
-def begin_turn(fold: StateFold, policy: Policy = "guided") -> None:
-    """A turn begins: under the guided policy a sub-goal that has nothing more to do has ended."""
-    if policy == "guided" and is_over(fold.state):
+def begin_turn(fold: StateFold, rules: RuleSet) -> None:
+    """Begin a turn: a rule may end the sub-goal under way."""
+    ending = [rule for rule in rules.of(EndRule) if rule.is_over(fold.state)]
+    if ending:
+        rules.record(*ending)
         fold.end_subgoal()
 
 
-def end_turn(fold: StateFold, turn: TurnRecord, policy: Policy = "guided") -> None:
-    """A turn is over. A sub-goal has ended if the executor said so; under the guided policy also if its action was
-    unknown."""
+def end_turn(fold: StateFold, turn: TurnRecord, rules: RuleSet) -> None:
+    """Add a turn to the state. The sub-goal has ended if the executor said so, or if a rule ends it for an unknown
+    action."""
     if turn.action is not None:
         fold.act(turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-    ended = turn.action is None if turn.known else policy == "guided"
+    ended = turn.action is None if turn.known else UnknownEndsSubgoal in rules
     if ended:
         fold.end_subgoal()
 
 
-def moments(result: EpisodeResult, history_turns: int) -> Iterator[Moment]:
+def moments(result: EpisodeResult, history_turns: int, world: AgentWorld | None = None) -> Iterator[Moment]:
     """The moments of a recorded episode at which a model was asked, in order; none if it never opened.
 
-    A model that was asked several times in the same state counts once.
+    Several questions to a model in the same state count as one.
     """
     if result.opening is None:
         return
     opening = result.opening
-    fold = StateFold.start(opening.task, opening.look, opening.inventory)
-    policy: Policy = "guided" if result.agent is None else result.agent.policy
-    asks_controller = result.agent is None or result.agent.subgoals in ASKS_CONTROLLER
+    world = world or agent_world()
+    agent = result.agent or AgentConfig()
+    rules = rules_of(agent, world)
+    fold = StateFold.start(opening.task, opening.look, opening.inventory, world)
+    asks_controller = agent.subgoals in ASKS_CONTROLLER
     for turn in result.trajectory:
-        begin_turn(fold, policy)
+        begin_turn(fold, rules)
         if turn.controller_called and asks_controller:
             yield Moment("controller", fold.visible(history_turns), turn.turn)
-        if turn.subgoal != COMPLETE or policy == "published":  # else the loop waits and asks nobody
+        if turn.subgoal != COMPLETE or not _waits(agent, rules):
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
             yield Moment("executor", fold.visible(history_turns), turn.turn)
-        end_turn(fold, turn, policy)
+        end_turn(fold, turn, rules)
+
+
+def _waits(agent: AgentConfig, rules: RuleSet) -> bool:
+    """Whether `complete_task()` in a turn means that the agent waited and asked no executor."""
+    return agent.policy == "guided" and (NoEarlyComplete in rules or agent.subgoals not in ASKS_CONTROLLER)

@@ -5,30 +5,24 @@ use it, so history, score units and the alignment of look and inventory with the
 
 - `look`, `inventory` and `observation` are those after the last action;
 - the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
-- the current sub-goal is the last one given, the completed ones are all before it;
-- an ended sub-goal is a turn without an action; it stays the current one until the next is given, which may be the
-  same again. Formats that show only actions read the state through `actions_only`.
+- the current sub-goal is the last sub-goal given; all before it count as completed;
+- an ended sub-goal is a turn without an action; it stays the current sub-goal until the next is given, which may be
+  the same again. Formats that show only actions read the state through `actions_only`.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Self
 
+from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState, Turn
+from waymark.worlds.base import COMPLETE
+from waymark.worlds.registry import agent_world
+
+__all__ = ["COMPLETE", "Scene", "StateFold", "actions_only", "scene"]
 
 Scene = tuple[str, str]
-"""Look and inventory, what instruments read left out: what an agent can tell two moments by."""
-OTHER_THINGS = ("box", "juice", "paint", "cream", "cup")
-"""Words that make another thing of the name before them: an orange box is no orange."""
-OTHER_AGES = ("tree", "plant", "seed")
-"""Words that make the same living thing at another age of it: a cherry tree is no cherry, but is what bears it."""
-_ROOM = re.compile(r"(?:room|location) is called the ", re.IGNORECASE)
-_NAME = re.compile(r"[a-z ]+", re.IGNORECASE)
-_READING = re.compile(r"-?(?<!\d)\d+ degrees|(?<!\d)\d+ ticks")
-_WALKED = "move to the "
-_NAMED = "This room is called the "
-_LONGEST_NAME = 500
+"""Look and inventory without the readings of instruments: two moments with the same scene look alike to the agent."""
 _MOST_TURNS = 1_000
 """Turns that a state may carry at most."""
 
@@ -44,13 +38,15 @@ class StateFold:
     ('kitchen', 'hallway')
     """
 
-    def __init__(self, state: AgentState) -> None:
+    def __init__(self, state: AgentState, world: AgentWorld | None = None) -> None:
+        """`world` reads the scenes; None is the default world of the registry."""
         self._state = state
+        self._world = world
 
     @classmethod
-    def start(cls, task: str, look: str, inventory: str) -> Self:
+    def start(cls, task: str, look: str, inventory: str, world: AgentWorld | None = None) -> Self:
         """A fold before the first action of an episode."""
-        return cls(start(task, look, inventory))
+        return cls(start(task, look, inventory, world), world)
 
     @property
     def state(self) -> AgentState:
@@ -60,7 +56,7 @@ class StateFold:
     def visible(self, history_turns: int) -> AgentState:
         """The state with its last `history_turns` turns: what a worker sends, and what a model is trained on.
 
-        `history_turns` is the one of a prompt format, or the one that `/info` tells.
+        `history_turns` is that of a prompt format, or that of `/info`.
         """
         return recent(self._state, history_turns)
 
@@ -75,41 +71,32 @@ class StateFold:
 
     def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
         """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
-        self._state = after_step(self._state, action, observation, look, inventory, score)
+        self._state = after_step(self._state, action, observation, look, inventory, score, self._world)
 
 
-def room_of(look: str) -> str | None:
-    """The room that a look describes, as prompts say it (`greenhouse`, never `green house`)."""
-    found = _ROOM.search(look)
-    while found:
-        name = _NAME.match(look, found.end())
-        if name and look.startswith(".", name.end()):
-            return canonical(name.group())
-        # What begins within this run of letters ends where it does.
-        found = _ROOM.search(look, name.end() if name else found.end())
-    return None
-
-
-def holds(text: str, vessel: str, thing: str) -> bool:
-    """Whether a look or an inventory lists a vessel with a thing in it."""
-    listed = rf"\b{re.escape(vessel)} \(containing [^()]*\b{re.escape(thing)}\b"
-    return bool(re.search(listed, text, re.IGNORECASE))
-
-
-def canonical(text: str) -> str:
-    """The simulator says `green house` here and `greenhouse` there; prompts always say the latter."""
-    return text.replace("green house", "greenhouse")
-
-
-def start(task: str, look: str, inventory: str) -> AgentState:
+def start(task: str, look: str, inventory: str, world: AgentWorld | None = None) -> AgentState:
     """The state before the first action."""
+    world = world or agent_world()
     return AgentState(
-        task=task, look=look, inventory=inventory, visited_rooms=_visit((), look), named_rooms=name_rooms((), "", look)
+        task=task,
+        look=look,
+        inventory=inventory,
+        visited_rooms=_visit((), look, world),
+        named_rooms=world.name_rooms((), "", look),
     )
 
 
-def after_step(state: AgentState, action: str, observation: str, look: str, inventory: str, score: int) -> AgentState:
+def after_step(
+    state: AgentState,
+    action: str,
+    observation: str,
+    look: str,
+    inventory: str,
+    score: int,
+    world: AgentWorld | None = None,
+) -> AgentState:
     """The state after one action; `score` is the new one, raw, -100 to 100."""
+    world = world or agent_world()
     turn = Turn(action=action, observation=observation, reward=score - state.score)
     return state.model_copy(
         update={
@@ -119,8 +106,8 @@ def after_step(state: AgentState, action: str, observation: str, look: str, inve
             "score": score,
             "step": state.step + 1,
             "turns": (*state.turns, turn),
-            "visited_rooms": _visit(state.visited_rooms, look),
-            "named_rooms": name_rooms(state.named_rooms or (), observation, look),
+            "visited_rooms": _visit(state.visited_rooms, look, world),
+            "named_rooms": world.name_rooms(state.named_rooms or (), observation, look),
         }
     )
 
@@ -150,13 +137,14 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
     )
 
 
-def scene(state: AgentState) -> Scene:
+def scene(state: AgentState, world: AgentWorld | None = None) -> Scene:
     """What the agent sees and carries."""
-    return _READING.sub("", state.look), _READING.sub("", state.inventory)
+    world = world or agent_world()
+    return world.without_readings(state.look), world.without_readings(state.inventory)
 
 
 def recent(state: AgentState, actions: int) -> AgentState:
-    """The same state with only its last `actions` actions and the ended sub-goals among them: what is worth sending.
+    """The same state with only its last `actions` actions and the ended sub-goals among them: what a request sends.
 
     A format that shows only actions sees as many of them as one that shows all turns. At most 1,000 turns are kept.
     """
@@ -184,13 +172,6 @@ def actions_only(state: AgentState) -> AgentState:
     )
 
 
-def name_rooms(rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
-    """The rooms of the published prompts: first the one that the answer to a walk ends with, then the one that a look
-    names, each once. `This outside location is called …` names none, and a teleport's answer does not either."""
-    named = [observation.partition(_WALKED)[2][:-1], look.partition(_NAMED)[2].partition(".")[0]]
-    return tuple(dict.fromkeys((*rooms, *(room[:_LONGEST_NAME] for room in named if room))))
-
-
-def _visit(rooms: tuple[str, ...], look: str) -> tuple[str, ...]:
-    room = room_of(look)
+def _visit(rooms: tuple[str, ...], look: str, world: AgentWorld) -> tuple[str, ...]:
+    room = world.room_of(look)
     return rooms if room is None or room in rooms else (*rooms, room)

@@ -58,6 +58,9 @@ def evaluate(
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
+    rules: Annotated[
+        str, typer.Option(help="Rules of play that agents use: all, none, or names between commas. Default: all.")
+    ] = "all",
     repeats: Annotated[
         int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
     ] = 1,
@@ -95,7 +98,7 @@ def evaluate(
                     seed=seed,
                     repeats=repeats,
                 )
-                for config in find_agents(agent or ["hierarchical"], repair=repair, beams=beams)
+                for config in find_agents(agent or ["hierarchical"], repair=repair, beams=beams, rules=rules)
             ]
         episodes("", requests[0], get_world(environment))  # bad input is reported before anything starts
         url = _checked_url(url)

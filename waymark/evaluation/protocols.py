@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from waymark.agent.rules import check_rules
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
 from waymark.worlds.base import Protocol, TaskType, World
-from waymark.worlds.registry import DEFAULT_WORLD, get_world
+from waymark.worlds.registry import DEFAULT_WORLD, agent_world, get_world
 
 TURNS_PER_MOVE = 2
 """Ended sub-goals and free actions are turns but no moves, so every protocol caps turns too."""
@@ -22,7 +23,7 @@ MOST_EPISODES = 20_000
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
-_LATER_FIELDS = ("policy", "beams", "repair_by")
+_LATER_FIELDS = ("policy", "beams", "repair_by", "rules")
 """Of agents: no part of an episode's id while they hold their default, so that runs from before them can be resumed."""
 
 _T = TypeVar("_T")
@@ -58,7 +59,7 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
 
     Within a repeat all tasks' first variations come before their second ones, which keeps the results so far balanced
     over the tasks. Ids are a function of the arguments. Raises InvalidInput (field `tasks`, `variations`, `repeats`,
-    `simplifications`).
+    `simplifications`, `agent.rules`).
     """
     world = world or get_world(DEFAULT_WORLD)
     protocol = protocol_of(request, world)
@@ -66,6 +67,7 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
     options = _options(request, world)
     _check_options(request, options, world, tasks)
     limits = request.limits or limits_of(protocol, request.agent)
+    check_rules(request.agent.rules or (), agent_world(world.name))
     ranked = [
         (rank, task, variation) for task in tasks for rank, variation in enumerate(_variations(request, world, task))
     ]

@@ -117,6 +117,8 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
         f"{effort.model_calls:.0f} model calls, {effort.tokens:,.0f} tokens and {effort.seconds:.1f} s; "
         f"{effort.repaired:.1f} actions were repaired.\n"
     )
+    if summary.rules:
+        text.append(f"Rules acted: {', '.join(f'{rule} {turns}' for rule, turns in summary.rules.items())} (turns).\n")
     agent = request.agent
     text.append(
         f"{world.protocols[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."

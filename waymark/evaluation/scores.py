@@ -7,8 +7,11 @@ A score is max(0, raw score), an episode that errored counts 0, and a cancelled 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+from pydantic import Field
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
@@ -97,6 +100,8 @@ class Summary(Contract):
     """Mean over the task types of each group that was played."""
     tasks: tuple[TaskScore, ...]
     effort: Effort
+    rules: dict[str, int] = Field(default_factory=dict)
+    """In how many turns of all episodes each rule of play acted, most often first."""
     errors: tuple[ErrorKind, ...]
 
 
@@ -126,6 +131,7 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         },
         tasks=tasks,
         effort=_effort(counted),
+        rules=_rules(counted),
         errors=_errors(counted),
     )
 
@@ -162,6 +168,7 @@ def evaluation_json(
             "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
             "tasks_ci95_play": {task.id: list(task.ci95_play) if task.ci95_play else None for task in summary.tasks},
             "effort": summary.effort.model_dump(mode="json"),
+            "rules": dict(summary.rules),
         },
         "episodes": [
             result.model_dump(mode="json", include=_EPISODE_FIELDS | ({"repeat"} if request.repeats > 1 else set()))
@@ -238,6 +245,13 @@ def name_of_episode(result: EpisodeResult) -> str:
 
 def _effort(results: Sequence[EpisodeResult]) -> Effort:
     return Effort(**{name: _mean(getattr(result, name) for result in results) for name in Effort.model_fields})
+
+
+def _rules(results: Sequence[EpisodeResult]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update({use.rule: use.turns for use in result.rules})
+    return dict(counts.most_common())
 
 
 def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:

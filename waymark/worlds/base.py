@@ -10,11 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from typing import Protocol as Interface
 
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from waymark.agent.world_port import AgentWorld
 
 Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
@@ -264,6 +267,11 @@ class World(ABC):
     @abstractmethod
     def grammar(self) -> Grammar:
         """How actions are written."""
+
+    @property
+    @abstractmethod
+    def agent(self) -> AgentWorld:
+        """What the agent needs to know of this world, its rules of play among it."""
 
     @abstractmethod
     def open(self, limits: EnvironmentLimits) -> Environment:

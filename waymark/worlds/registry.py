@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.worlds.base import PromptFormat, World
+
+if TYPE_CHECKING:
+    from waymark.agent.world_port import AgentWorld
 
 WorldName = Literal["scienceworld", "scripted", "textworld-express"]
 _MODULES: Final[dict[str, str]] = {
@@ -32,6 +35,11 @@ def get_world(name: str) -> World:
     if name not in _worlds:
         _worlds[name] = import_module(_MODULES[name]).WORLD
     return _worlds[name]
+
+
+def agent_world(name: str = DEFAULT_WORLD) -> AgentWorld:
+    """What the agent needs to know of the world of that name. Raises InvalidInput (field `world`)."""
+    return get_world(name).agent
 
 
 def world_of(environment: str) -> World:

@@ -26,9 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from waymark.agent.state import holds, room_of
 from waymark.contracts import Opening
 from waymark.worlds.base import SOLVED, Step
+from waymark.worlds.scienceworld.scene import holds, room_of
 
 ROOMS = (
     *("kitchen", "workshop", "living room", "art studio", "bathroom"),

@@ -18,13 +18,16 @@ from rich.table import Table
 from training.annotate import Annotation
 from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
-from waymark.agent.state import actions_only
+from waymark.agent.rules import Choice, SubgoalRule, rules_of
+from waymark.agent.state import COMPLETE, actions_only
 from waymark.agent.subgoal_sources.controller import SubgoalHistory, choose_subgoal
-from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.subgoals import COMPLETE, in_sight, is_over, is_reached
+from waymark.contracts import AgentConfig
+from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
+from waymark.worlds.scienceworld.subgoals import in_sight, is_over, is_reached
 
 Rule = Literal["out of sight", "reached already", "given before", "cut short"]
 _SHOWN = 3
+_SUBGOAL_RULES = rules_of(AgentConfig(), SCIENCEWORLD).of(SubgoalRule)
 _ANOTHER = "look around()"
 """What the controller could have said instead."""
 
@@ -64,10 +67,10 @@ def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Ann
             if subgoal is None or subgoal == COMPLETE:
                 continue
             subgoals += 1
-            before = given.before(state)
+            choice = given.choice(state, state.current_subgoal)
             refused += [
                 Refusal(path.task_id, path.variation, path.take, actions_only(state).step, subgoal, rule)
-                for rule in _against(subgoal, state, before)
+                for rule in _against(subgoal, choice)
             ]
             given.add(subgoal, state)
         refused += _cut_short(path, annotations[path.key])
@@ -83,13 +86,13 @@ def table(found: Refusals) -> Table:
     return shown
 
 
-def _against(subgoal: str, state: AgentState, given: Mapping[str, int]) -> Iterator[Rule]:
-    """The rules that refuse a sub-goal; `given` counts those before it."""
-    if not in_sight([subgoal], state):
+def _against(subgoal: str, choice: Choice) -> Iterator[Rule]:
+    """The rules that refuse a sub-goal."""
+    if not in_sight([subgoal], choice.state):
         yield "out of sight"
-    if is_reached(subgoal, state):
+    if is_reached(subgoal, choice.state):
         yield "reached already"
-    if choose_subgoal([subgoal, _ANOTHER], state.current_subgoal, given) != subgoal:
+    if choose_subgoal([subgoal, _ANOTHER], choice, _SUBGOAL_RULES) != subgoal:
         yield "given before"
 
 

@@ -1,7 +1,7 @@
-"""Policies: what an agent does with its models' answers, one implementation a policy.
+"""Policies: what an agent does with its models' answers.
 
-    guided       guided.GuidedPolicy         Waymark's rules of play
-    published    published.PublishedPolicy   the published loop: the best answer as it is
+    guided       guided.GuidedPolicy         with the rules of play that the agent names
+    published    published.PublishedPolicy   the published loop: the best answer is followed as it is
 
 An agent names its policy (`AgentConfig.policy`). A policy belongs to one episode and plays it turn by turn.
 """

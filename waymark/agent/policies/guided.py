@@ -1,25 +1,12 @@
-"""Waymark's rules of play: they keep small models from going in circles, and from staking a score lightly.
+"""The loop with rules of play, which keep small models from going in circles and from risking the score lightly.
 
-Where sub-goals come from is an option of the agent: `waymark.agent.subgoal_sources` has a source for each, the rules
-for choosing among a controller's several included. The flat agent has none; all else is the same loop. Choices that the
-publication leaves open, or that keep the loop from going in circles:
+`AgentConfig.rules` says which rules an agent uses; `waymark.agent.rules` and the world describe each. Without any, the
+models' best answers are followed as they are. What holds for every agent:
 
-- What stakes the score (`waymark.worlds.scienceworld.rules.risk`) is followed only if it is likely enough: sub-goals,
-  or the actions of an agent without them.
-- An action that was taken in this very scene (look and inventory) for this sub-goal is not taken again if the
-  executor has another. Waiting and measuring are meant to be repeated. A counted wait ends when it is counted,
-  watching a thermometer once what it watches has changed and been read, and every other sub-goal after more actions
-  than any took along an oracle path.
-- What repairs an action first is the sub-goal itself, where it says the action; one of the same verb that leaves
-  out what the sub-goal names is repaired before it is taken, since that would be valid and wrong. For one sub-goal no
-  repair is made twice in a scene, but of waiting and measuring. A sub-goal whose action the environment does not know,
-  and nothing repairs, has ended.
-- The simulator ends a solved episode itself, so an agent that believes it is done waits one move (`wait1`), and is
-  asked again.
-- After three sub-goals ended without an action between them, the executor is asked for five answers, and the first
-  that is an action is taken.
-- Text that is no action (`parsed` is false) is never executed. The executor is asked for five answers, and the best
-  that is an action is taken; if none is, the action that the sub-goal itself spells out, or the sub-goal ends.
+- The sub-goals come from the source that the agent names (`waymark.agent.subgoal_sources`); the flat agent has none.
+- Text that is no action (`parsed` is false) is never executed. Unless a rule finds an action, the sub-goal ends.
+- An agent that believes it is done, and has no other sub-goal, waits for a move and asks again, because the environment
+  ends a solved episode itself. In a world without a waiting action its episode ends.
 """
 
 from __future__ import annotations
@@ -28,22 +15,23 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark.agent.play import Play
-from waymark.agent.policies.repairs import ALTERNATIVES, open_repair
-from waymark.agent.readable import decisions_of
-from waymark.agent.state import Scene, scene
+from waymark.agent.policies.repairs import ALTERNATIVES, Replacements
+from waymark.agent.readable import Decision, decisions_of
+from waymark.agent.rules import (
+    STUCK_AFTER,
+    ActionRule,
+    AskAgain,
+    NoRepeatAction,
+    ReplacementRule,
+    Stuck,
+    SubgoalRule,
+)
+from waymark.agent.state import COMPLETE, Scene, scene
 from waymark.agent.subgoal_sources import SubgoalSource
-from waymark.agent.subgoal_sources.controller import REPEATABLE, ControllerSource
+from waymark.agent.subgoal_sources.controller import ControllerSource
 from waymark.agent.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.contracts import ActionResponse, TurnRecord
-from waymark.worlds.scienceworld.rules import repair
-from waymark.worlds.scienceworld.rules.risk import is_worth_it
-from waymark.worlds.scienceworld.subgoals import COMPLETE, canonical_action
-
-WAITING = "wait1"
-"""What is played when the agent believes that it is done: the shortest wait, two moves."""
-STUCK_AFTER = 3
-"""So many sub-goals ended in a row, without an action between, mean that the executor is stuck."""
 
 
 class GuidedPolicy:
@@ -53,8 +41,9 @@ class GuidedPolicy:
 
     def __init__(self, play: Play) -> None:
         self._play = play
+        self._rules = play.rules
         self._source = open_source(play)
-        self._repair = open_repair(play)
+        self._replacements = Replacements(play)
         self._ended_in_a_row = 0
         self._taken: defaultdict[tuple[Scene, str | None], set[str]] = defaultdict(set)
 
@@ -66,30 +55,39 @@ class GuidedPolicy:
             return await self._execute(controller_called=False)
         subgoal = await self._source.next(play.state)
         if subgoal is None:
-            self._ended_in_a_row = 0
-            return play.acted(await play.step(WAITING), WAITING, subgoal=COMPLETE, controller_called=True)
+            return await self._wait()
         play.fold.give_subgoal(subgoal)
         return await self._execute(controller_called=True)
 
+    async def _wait(self) -> TurnRecord:
+        """The agent believes that it is done."""
+        play, waiting = self._play, self._play.world.waiting_action
+        self._ended_in_a_row = 0
+        if waiting is None:
+            play.completed = True
+            return play.ended(None, controller_called=True)
+        return play.acted(await play.step(waiting), waiting, subgoal=COMPLETE, controller_called=True)
+
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
         play = self._play
-        stuck = self._ended_in_a_row >= STUCK_AFTER
+        stuck = Stuck in self._rules and self._ended_in_a_row >= STUCK_AFTER
+        if stuck:
+            self._rules.record(Stuck)
         answer = await play.ask_executor(n=ALTERNATIVES if stuck else 1)
-        if not answer.parsed and not stuck:
+        if not answer.parsed and not stuck and AskAgain in self._rules:
+            self._rules.record(AskAgain)
             answer = await play.ask_executor(n=ALTERNATIVES)
-        said = decisions_of(answer)
-        if not said:
+        decisions = decisions_of(answer)
+        if not decisions:
             return await self._execute_unparsed(answer, controller_called=controller_called)
-        proposed, logprob = said[0]
+        proposed, logprob = decisions[0]
         action = proposed
-        taken = self._taken[scene(play.state), play.state.current_subgoal]
+        taken = self._taken[scene(play.state, play.world), play.state.current_subgoal]
         if action is None and stuck:
-            action = next((one.action for one in said if one.action is not None), None)
-        elif action is not None and self._is_unwise(action, logprob, taken):
-            said = decisions_of(await play.ask_executor(n=ALTERNATIVES))
-            others = [one.action for one in said if one.action is None or self._dares(one.action, one.logprob)]
-            instead = action if self._dares(action, logprob) else WAITING
-            action = next((one for one in others if one not in taken), instead)
+            action = next((decision.action for decision in decisions if decision.action is not None), None)
+        elif action is not None and (refusing := self._refusing(decisions[0], taken)):
+            self._rules.record(*refusing)
+            action = await self._another(decisions[0], taken)
         if action is None:
             self._ended_in_a_row += 1
             return play.ended(logprob, controller_called=controller_called)
@@ -97,8 +95,8 @@ class GuidedPolicy:
         action = replacement or action
         taken.add(action)
         step = await play.step(action)
-        if not step.known and self._repair is not None:
-            replacement = await self._repair.replace([action], taken=taken if play.state.current_subgoal else ())
+        if not step.known:
+            replacement = await self._replacements.replace([action], taken=taken if play.state.current_subgoal else ())
         if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await play.step(replacement)
@@ -113,53 +111,75 @@ class GuidedPolicy:
             repaired=replacement is not None,
         )
 
-    async def _execute_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
-        """The executor wrote no action: take the one that the sub-goal spells out if valid, else end the sub-goal.
+    async def _another(self, refused: Decision, taken: Collection[str]) -> str | None:
+        """The executor's best of five that was not taken and that no rule against risks refuses.
 
-        It counts as an action that the environment does not know, but is never sent there.
+        Without one: the refused action if it was only taken before, else the world's waiting action.
+        """
+        others = decisions_of(await self._play.ask_executor(n=ALTERNATIVES))
+        repeats = NoRepeatAction in self._rules
+        for decision in others:
+            if decision.action is None or (self._is_allowed(decision) and not (repeats and decision.action in taken)):
+                return decision.action
+        return refused.action if self._is_allowed(refused) else self._play.world.waiting_action or refused.action
+
+    async def _execute_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
+        """The executor wrote no action: take what a rule finds in its place, else end the sub-goal.
+
+        The text counts as an action that the environment does not know, but is never sent there.
         """
         play, raw = self._play, answer.raw or ""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        given = play.state.current_subgoal
-        meant = canonical_action(given, raw) if given and self._repair is not None else None
-        if meant is not None:
-            meant = repair.first_valid(meant, [meant], await play.valid_actions())
-        taken = self._taken[scene(play.state), given]
-        if meant is None or (meant in taken and not meant.startswith(REPEATABLE)):
-            self._ended_in_a_row += 1
-            return play.ended(logprob, controller_called=controller_called, unparsed=raw)
-        taken.add(meant)
-        step = await play.step(meant)
-        self._ended_in_a_row = 0
-        return play.acted(
-            step,
-            meant,
-            subgoal=given,
-            controller_called=controller_called,
-            proposed=raw,
-            logprob=logprob,
-            repaired=True,
-        )
+        subgoal = play.state.current_subgoal
+        action = self._replacements.proposed([raw], barred=())
+        taken = self._taken[scene(play.state, play.world), subgoal]
+        for rule in self._rules.of(ReplacementRule):
+            meant = await rule.replace_unreadable(action)
+            if meant is not None and (meant not in taken or meant.startswith(play.world.repeatable)):
+                self._rules.record(rule)
+                taken.add(meant)
+                step = await play.step(meant)
+                self._ended_in_a_row = 0
+                return play.acted(
+                    step,
+                    meant,
+                    subgoal=subgoal,
+                    controller_called=controller_called,
+                    proposed=raw,
+                    logprob=logprob,
+                    repaired=True,
+                )
+        self._ended_in_a_row += 1
+        return play.ended(logprob, controller_called=controller_called, unparsed=raw)
 
     def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
-        """The sub-goal's own action where one of the same verb leaves out what it names; None: it does not."""
-        given = self._play.state.current_subgoal
-        meant = canonical_action(given, action) if given else None
-        if meant is None or meant in taken or self._repair is None or not repair.leaves_out(action, meant):
+        """What a rule takes in place of an action before it is tried; None: the action."""
+        subgoal = self._play.state.current_subgoal
+        if subgoal is None:
             return None
-        return meant
+        for rule in self._rules.of(ReplacementRule):
+            meant = rule.instead_of(action, subgoal)
+            if meant is not None and meant not in taken:
+                self._rules.record(rule)
+                return meant
+        return None
 
-    def _is_unwise(self, action: str, logprob: float | None, taken: Collection[str]) -> bool:
-        """Whether another action should be looked for."""
-        again = action in taken and not action.startswith(REPEATABLE)
-        return again or not self._dares(action, logprob)
+    def _refusing(self, decision: Decision, taken: Collection[str]) -> list[ActionRule]:
+        """The rules that refuse the executor's best action."""
+        return [rule for rule in self._action_rules() if not self._allows(rule, decision, taken)]
 
-    def _dares(self, action: str, logprob: float | None) -> bool:
-        """Whether an action may be taken for what it stakes; of sub-goals, their source has judged that.
+    def _is_allowed(self, decision: Decision) -> bool:
+        """Whether no rule refuses an action for a reason other than that it was taken before."""
+        return all(self._allows(rule, decision, ()) for rule in self._action_rules())
 
-        One of which nobody says how likely it is may.
-        """
-        return self._source is not None or logprob is None or is_worth_it(action, logprob, self._play.state)
+    def _allows(self, rule: ActionRule, decision: Decision, taken: Collection[str]) -> bool:
+        assert decision.action is not None
+        return rule.allows(decision.action, decision.logprob, self._play.state, taken)
+
+    def _action_rules(self) -> list[ActionRule]:
+        """The rules about actions. With sub-goals, rules about those have judged the risk already."""
+        rules = self._rules.of(ActionRule)
+        return rules if self._source is None else [rule for rule in rules if not isinstance(rule, SubgoalRule)]
 
     def _wants_subgoal(self) -> bool:
         return self._play.agent.controller_calls == "every_step" or self._play.state.subgoal_step is None
@@ -169,11 +189,12 @@ def open_source(play: Play) -> SubgoalSource | None:
     """Where this agent's sub-goals come from."""
     match play.agent.subgoals:
         case "controller":
-            return ControllerSource(play.ask_controller)
+            return ControllerSource(play.ask_controller, play.rules, play.world)
         case "semi_random":
-            return SemiRandomSource(ControllerSource(play.ask_controller), play.chance())
+            controller = ControllerSource(play.ask_controller, play.rules, play.world)
+            return SemiRandomSource(controller, play.rng(), play.world)
         case "random":
-            return RandomSource(play.chance())
+            return RandomSource(play.rng(), play.world)
         case "oracle" | "llm_plan":
             return PlanSource(play.plan)
         case "none":

@@ -8,14 +8,14 @@
   `AgentConfig.repair_by` says; published is `similarity`.
 - The flat agent stops when its last ten actions are exactly two distinct ones. All other limits are the protocol's.
 
-No rule of play of ours applies: nothing is refused, looked for again, cut short or judged by what it stakes. What
-differs from the published code all the same is listed in docs/reference/published-method.md.
+No other rule of play applies (`AgentConfig.rules` is not read): nothing is refused, asked for again or ended early.
+Where this loop still differs from the published code: docs/reference/published-method.md.
 """
 
 from __future__ import annotations
 
 from waymark.agent.play import Play
-from waymark.agent.policies.repairs import open_repair
+from waymark.agent.policies.repairs import Replacements
 from waymark.agent.readable import decisions_of, subgoals_of
 from waymark.contracts import ActionResponse, TurnRecord
 
@@ -27,11 +27,11 @@ class PublishedPolicy:
 
     def __init__(self, play: Play) -> None:
         self._play = play
-        self._repair = open_repair(play)
+        self._replacements = Replacements(play)
         self._hierarchical = play.agent.subgoals == "controller"
 
     async def turn(self) -> TurnRecord:
-        """Ask the controller, then the executor, and do what it says."""
+        """Ask the controller, then the executor, and take its action."""
         play = self._play
         play.begin_turn()
         asked = self._hierarchical and self._is_time_to_ask()
@@ -39,18 +39,18 @@ class PublishedPolicy:
             for subgoal, _ in subgoals_of(await play.ask_controller(play.state, n=1))[:1]:
                 play.fold.give_subgoal(subgoal)
         answer = await play.ask_executor(n=1)
-        said = decisions_of(answer)
-        if not said:
+        decisions = decisions_of(answer)
+        if not decisions:
             return await self._replace_unparsed(answer, controller_called=asked)
-        logprob = said[0].logprob
-        actions = [one.action for one in said if one.action is not None]
-        ended = any(one.action is None for one in said)
+        logprob = decisions[0].logprob
+        actions = [decision.action for decision in decisions if decision.action is not None]
+        ended = any(decision.action is None for decision in decisions)
         if not actions or (ended and self._hierarchical):
             return play.ended(logprob, controller_called=asked)
         action, replacement = actions[0], None
         step = await play.step(action)
-        if not step.known and self._repair is not None:
-            replacement = await self._repair.replace(actions, taken=())
+        if not step.known:
+            replacement = await self._replacements.replace(actions, taken=())
         if replacement is not None:
             step = await play.step(replacement)
         return play.acted(
@@ -64,10 +64,10 @@ class PublishedPolicy:
         )
 
     async def _replace_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
-        """No beam is an action: the repair finds one for the raw text, as for any text that the environment lacks."""
+        """No beam is an action: replace the raw text as any action that the environment does not know."""
         play, raw = self._play, answer.raw or ""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        replacement = await self._repair.replace([raw], taken=()) if self._repair is not None else None
+        replacement = await self._replacements.replace([raw], taken=())
         if replacement is None:
             return play.ended(logprob, controller_called=controller_called, unparsed=raw)
         return play.acted(

@@ -1,51 +1,25 @@
-"""The controller's next sub-goal, chosen among its several by rules that keep small models from going in circles.
+"""The controller's next sub-goal, chosen among its alternatives by the agent's rules of play.
 
-- After an ended sub-goal the controller is asked for several, and the first that was not given in this very scene
-  (look and inventory) before is taken: giving it again would lead where it led then. Waiting and measuring are
-  meant to be repeated: such a sub-goal may be given three times. Any other is given four times at one score, however
-  the scene changes: more often is going in circles.
-- Nor is one taken whose end is reached: to go where the agent is, to open what is open, to pick up what it carries, to
-  put a thing where it lies, to time a slide that it has watched.
-- A name, or a number of arguments, that no training sub-goal has is a slip: the others are looked at first.
-- A sub-goal that names what is neither here nor carried comes too early, or is a name misspelt: the first of the
-  controller's several that does not is taken, if there is one.
-- Where all that it names was given before, or is not in sight, it is asked for many: something else has to be done.
-- One that stakes the score (`waymark.worlds.scienceworld.rules.risk`) is only followed if it is likely enough.
-- `complete_task()` only says that the agent believes it is done. The simulator ends a solved episode itself, so
-  points are still open then: the controller's next best sub-goal is taken, if it has one.
-- Text that is no sub-goal (`parsed` is false) is never given. If there is nothing else among several, the agent waits
-  one move and asks again.
+Without rules the controller's best answer is followed. With rules it is asked for several after an ended sub-goal, and
+for more where a rule doubts an answer; what the rules know and prefer stands in their docstrings
+(`waymark.agent.rules`, and those of the world). Text that is no sub-goal (`parsed` is false) is never given. If a
+controller writes nothing else, the agent waits for a move and asks again.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
-from functools import cache
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from waymark.agent.readable import subgoals_of
-from waymark.agent.state import Scene, scene
-from waymark.agent.subgoal_sources.drawn import training_subgoals
-from waymark.contracts import AgentState, SubgoalResponse
-from waymark.worlds.scienceworld.rules.risk import is_worth_it
-from waymark.worlds.scienceworld.subgoals import COMPLETE, in_sight, is_reached
+from waymark.agent.rules import Alternative, AskAgain, Choice, Rule, RuleSet, SubgoalRule, rules_of
+from waymark.agent.state import COMPLETE, Scene, scene
+from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentConfig, AgentState, SubgoalResponse
+from waymark.worlds.registry import agent_world
 
 SUBGOAL_ALTERNATIVES, MANY_ALTERNATIVES = 5, 16
-REPEATABLE = (
-    "wait",
-    "water(",
-    "use thermometer",
-    "monitor_temperature(",
-    "measure_temperature(",
-    "look ",
-    "time_slide(",
-)
-"""What sub-goals and actions begin with that are meant to be repeated where nothing seems to have changed."""
-REPEATS = 3
-"""How often such a sub-goal may be given in one scene."""
-CIRCLES = 4
-"""How often any other may be given, whatever the scene, while the score stays where it is."""
 
 
 class Ask(Protocol):
@@ -59,97 +33,86 @@ class Ask(Protocol):
 class SubgoalHistory:
     """The sub-goals given in an episode, in which scenes and at which scores."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: AgentWorld | None = None) -> None:
+        self._world = world or agent_world()
         self._here: defaultdict[Scene, Counter[str]] = defaultdict(Counter)
-        self._meanwhile: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._at_score: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def add(self, subgoal: str, state: AgentState) -> None:
-        """It is given now."""
-        self._here[scene(state)][subgoal] += 1
-        self._meanwhile[state.score][subgoal] += 1
+        """Record that a sub-goal is given now."""
+        self._here[scene(state, self._world)][subgoal] += 1
+        self._at_score[state.score][subgoal] += 1
 
-    def before(self, state: AgentState) -> Counter[str]:
-        """How often each was given in this very scene; one that leads in circles counts once more."""
-        often = (subgoal for subgoal, times in self._meanwhile[state.score].items() if times >= CIRCLES)
-        circling = Counter(subgoal for subgoal in often if not subgoal.startswith(REPEATABLE))
-        return self._here[scene(state)] + circling
+    def choice(self, state: AgentState, ended: str | None) -> Choice:
+        """The moment at which the next sub-goal is chosen; `ended` is the one that has just ended."""
+        return Choice(state, ended, self._here[scene(state, self._world)], self._at_score[state.score])
 
 
 class ControllerSource:
     """Implements `SubgoalSource` over a controller."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, rules: RuleSet | None = None, world: AgentWorld | None = None) -> None:
+        """`rules` None: all rules of the world."""
+        world = world or agent_world()
         self._ask = ask
-        self._given = SubgoalHistory()
+        self._rules = rules if rules is not None else rules_of(AgentConfig(), world)
+        self._subgoal_rules = self._rules.of(SubgoalRule)
+        self._given = SubgoalHistory(world)
 
     async def next(self, state: AgentState) -> str | None:
-        """The best of the controller's that the rules let pass."""
-        ended = state.current_subgoal if state.subgoal_step is None else None
-        answer = await self._ask(state, n=1 if ended is None else SUBGOAL_ALTERNATIVES)
-        if not subgoals_of(answer) or (ended is None and _is_doubtful(subgoals_of(answer)[0][0], state)):
-            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES if ended is None else MANY_ALTERNATIVES)
-        given = self._given.before(state)
-        chosen = self._choose(answer, state, ended, given)
-        if chosen is not None and (not in_sight([chosen], state) or (ended is not None and is_spent(chosen, given))):
-            chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), state, ended, given)
+        """The best of the controller's alternatives that the rules let pass."""
+        choice = self._given.choice(state, state.current_subgoal if state.subgoal_step is None else None)
+        several = SUBGOAL_ALTERNATIVES if self._subgoal_rules else 1
+        answer = await self._ask(state, n=1 if choice.ended is None else several)
+        doubting = self._doubting(answer, choice)
+        if doubting:
+            self._rules.record(*doubting)
+            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES if choice.ended is None else MANY_ALTERNATIVES)
+        chosen = self._choose(answer, choice)
+        wanting = [rule for rule in self._subgoal_rules if chosen is not None and rule.wants_more(chosen, choice)]
+        if wanting:
+            self._rules.record(*wanting)
+            chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), choice)
         if chosen is not None:
             self._given.add(chosen, state)
         return chosen
 
-    def _choose(
-        self, answer: SubgoalResponse, state: AgentState, ended: str | None, given: Mapping[str, int]
-    ) -> str | None:
-        alternatives = [subgoal for subgoal, logprob in subgoals_of(answer) if is_worth_it(subgoal, logprob, state)]
-        formed = [one for one in alternatives if is_formed(one)]
-        alternatives = formed if set(formed) - {COMPLETE} else alternatives
-        alternatives = [one for one in alternatives if not is_reached(one, state)] or alternatives
-        alternatives = in_sight(alternatives, state) or alternatives
-        return choose_subgoal(alternatives, ended, given if ended is not None else {})
+    def _doubting(self, answer: SubgoalResponse, choice: Choice) -> Sequence[Rule | type[Rule]]:
+        """The rules that call for more alternatives before one is chosen."""
+        readable = subgoals_of(answer)
+        if not readable:
+            return [AskAgain] if AskAgain in self._rules else []
+        if choice.ended is not None:
+            return []
+        return [rule for rule in self._subgoal_rules if rule.doubts(readable[0][0], choice)]
+
+    def _choose(self, answer: SubgoalResponse, choice: Choice) -> str | None:
+        alternatives: list[Alternative] = subgoals_of(answer)
+        for rule in self._subgoal_rules:
+            kept = rule.keep(alternatives, choice)
+            if kept[:1] != alternatives[:1]:
+                self._rules.record(rule)
+            alternatives = kept
+        subgoals = [subgoal for subgoal, _ in alternatives]
+        chosen = choose_subgoal(subgoals, choice, self._subgoal_rules)
+        if subgoals and chosen != subgoals[0]:
+            self._rules.record(*_against(subgoals[0], choice, self._subgoal_rules))
+        return chosen
 
 
-def _is_doubtful(subgoal: str, state: AgentState) -> bool:
-    """Whether the controller's others should be looked at too."""
-    return subgoal == COMPLETE or not in_sight([subgoal], state) or is_reached(subgoal, state)
+def choose_subgoal(alternatives: Sequence[str], choice: Choice, rules: Sequence[SubgoalRule]) -> str | None:
+    """The sub-goal to follow of a controller's alternatives, best first.
 
-
-def choose_subgoal(alternatives: Sequence[str], ended: str | None, given: Mapping[str, int]) -> str | None:
-    """The sub-goal to follow, given the controller's, best first, and the one that has just ended.
-
-    `given` says how often each was given before (`SubgoalHistory`); those given too often are taken only if there is
-    nothing else. One that is meant to be repeated may also be the one that has just ended.
-    None: the controller has nothing but `complete_task()`, perhaps beside the one that has just ended, or nothing.
+    It is the first that no rule refuses and that is not spent; else the first that no rule refuses. Where all are
+    refused, it is the one that has just ended. None: there is no alternative, or all are refused and
+    `complete_task()` is among them.
     """
-    others = [
-        subgoal
-        for subgoal in alternatives
-        if subgoal != COMPLETE and (subgoal != ended or subgoal.startswith(REPEATABLE))
-    ]
+    others = [subgoal for subgoal in alternatives if not any(rule.refuses(subgoal, choice) for rule in rules)]
     if others:
-        return next((subgoal for subgoal in others if not is_spent(subgoal, given)), others[0])
-    return None if COMPLETE in alternatives or not alternatives else ended
+        fresh = (subgoal for subgoal in others if not any(rule.is_spent(subgoal, choice) for rule in rules))
+        return next(fresh, others[0])
+    return None if COMPLETE in alternatives or not alternatives else choice.ended
 
 
-def is_spent(subgoal: str, given: Mapping[str, int]) -> bool:
-    """Whether a sub-goal was given as often as it may be."""
-    return given.get(subgoal, 0) >= (REPEATS if subgoal.startswith(REPEATABLE) else 1)
-
-
-def is_formed(subgoal: str) -> bool:
-    """Whether a sub-goal has the form of one that was trained on: its name with so many arguments, none of them empty.
-
-    >>> is_formed("move(red apple, blue box)"), is_formed("move(red apple)"), is_formed("apple()")
-    (True, False, False)
-    """
-    return subgoal == COMPLETE or _form(subgoal) in _forms()
-
-
-@cache
-def _forms() -> frozenset[tuple[str, int]]:
-    return frozenset(map(_form, training_subgoals()))
-
-
-def _form(subgoal: str) -> tuple[str, int]:
-    """Its name and how many arguments it has; -1 if one of them is empty."""
-    name, _, rest = subgoal.partition("(")
-    arguments = rest.removesuffix(")").split(", ") if rest != ")" else []
-    return name, len(arguments) if all(map(str.strip, arguments)) else -1
+def _against(subgoal: str, choice: Choice, rules: Sequence[SubgoalRule]) -> list[SubgoalRule]:
+    return [rule for rule in rules if rule.refuses(subgoal, choice) or rule.is_spent(subgoal, choice)]

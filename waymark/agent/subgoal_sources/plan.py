@@ -1,11 +1,11 @@
-"""A list of sub-goals made before the episode, followed in order; each until the executor ends it."""
+"""A list of sub-goals made before the episode. The agent follows them in order, each until the executor ends it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from waymark.agent.state import COMPLETE
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.subgoals import COMPLETE
 
 
 class PlanSource:
@@ -15,7 +15,7 @@ class PlanSource:
         self._left = (subgoal for subgoal in subgoals if subgoal != COMPLETE)
 
     async def next(self, state: AgentState) -> str | None:
-        """The current sub-goal while it goes on, then the plan's next one."""
+        """The current sub-goal while it is under way, then the next of the plan."""
         if state.current_subgoal is not None and state.subgoal_step is not None:
             return state.current_subgoal
         return next(self._left, None)

@@ -4,9 +4,9 @@ It reads actions and the simulator's answers and writes sub-goals in the publish
 (Hashemzadeh et al. 2024, appendix): `navigate_to(kitchen)`, `pick_up(thermometer)`, `fill(metal pot, water)`,
 `heat(metal pot, stove)`, `monitor_temperature(water, boil)`, `wait(3)`; `complete_task()` after the last one.
 
-Rules are tried in order at each position; each says how many actions it takes and what they are for. A rule
-that takes several actions names something that an executor can carry out by looking; what no rule knows is a
-sub-goal of its own, named after its action.
+Rules are tried in order at each position. A rule returns how many actions it takes and their sub-goal. A rule that
+takes several actions names something that an executor can do by looking. An action that no rule knows becomes a
+sub-goal of its own, named after the action.
 """
 
 from __future__ import annotations
@@ -16,9 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from waymark.agent.state import OTHER_AGES, OTHER_THINGS, holds, room_of
+from waymark.agent.state import COMPLETE
 from waymark.contracts import AgentState
-from waymark.worlds.base import COMPLETE, PathStep, Segment
+from waymark.worlds.base import PathStep, Segment
+from waymark.worlds.scienceworld.scene import OTHER_AGES, OTHER_THINGS, holds, room_of
+
+__all__ = [
+    "COMPLETE",
+    "PathStep",
+    "Segment",
+    "annotate",
+    "canonical_action",
+    "in_sight",
+    "is_over",
+    "is_reached",
+    "most_actions",
+]
 
 
 @dataclass(frozen=True)
@@ -41,22 +54,10 @@ class _Path:
         return count
 
 
-__all__ = [
-    "COMPLETE",
-    "PathStep",
-    "Segment",
-    "annotate",
-    "canonical_action",
-    "in_sight",
-    "is_over",
-    "is_reached",
-    "most_actions",
-]
-
 _HEATERS = ("stove", "blast furnace", "oven")
 _STAGES = "life stages of the "
 _LONGEST_WAIT = 5
-"""Longer waits are several sub-goals, so that somebody looks up in between."""
+"""Longer waits become several sub-goals, so that the controller is asked in between."""
 _Rule = Callable[[_Path], tuple[str, int] | None]
 
 
@@ -240,7 +241,7 @@ _MOVED = {"heat": "move {} to {}", "cool": "move {} to {}"}
 
 
 def canonical_action(subgoal: str, action: str) -> str | None:
-    """What a sub-goal itself says that an action under it should be; None where it does not say.
+    """The action that a sub-goal itself spells out, where `action` was proposed; None where it does not.
 
     >>> canonical_action("move(apple, red box)", "move apple")
     'move apple to red box'
@@ -259,7 +260,7 @@ _MOST_ACTIONS_OF_OTHERS = 12
 
 
 def most_actions(subgoal: str) -> int:
-    """How many actions a sub-goal is given: those that it counts, else a few more than any took on an oracle path.
+    """The most actions of a sub-goal: those that it counts, else a few more than any took on an oracle path.
 
     There, watching a thermometer took up to 61 (and more with other looks between), everything else at most 10.
     """
@@ -275,8 +276,8 @@ _READ = re.compile(rf"use thermometer on {_MATTER}(.+)")
 def is_over(state: AgentState) -> bool:
     """Whether the current sub-goal, if it has not ended, has nothing more to do.
 
-    It has had all the actions that it is given, or has watched its thing until that had changed, and read it once more:
-    along the oracle paths that reading is always the last.
+    It has had all its actions (`most_actions`), or it has watched its substance until that had changed and read it
+    once more. Along the oracle paths that reading is always the last.
     """
     given, since = state.current_subgoal, state.subgoal_step
     if given is None or since is None:
@@ -297,14 +298,14 @@ _SAID_ANYWHERE = frozenset(
     "kitchen workshop living room art studio bathroom bedroom greenhouse foundry outside hallway "
     "water melt boil freeze change and containing in on to with a".split()
 )
-"""Words that a sub-goal may use whatever is in sight: rooms, and its own grammar."""
+"""Words that a sub-goal may always use: rooms, and its own grammar."""
 
 
 def in_sight(subgoals: Sequence[str], state: AgentState) -> list[str]:
-    """Those sub-goals that name only what is here or carried; what one waits for is still to come. What is to be
-    handled has to be listed by that name: where a frog's egg and a young elephant are, there is no young frog.
+    """The sub-goals that name only what is here or carried. What a sub-goal waits for need not be there yet.
 
-    So are 99% of those along the oracle paths (docs/log.md).
+    Things to be handled must be listed by that very name: a frog's egg beside a young elephant is no young frog.
+    99% of the sub-goals along the oracle paths are in sight (docs/log.md).
     """
     scene = _TITLE.sub("instructions", f"{state.look}\n{state.inventory}".lower())
     words = _SAID_ANYWHERE.union(_WORD.findall(scene))

@@ -7,6 +7,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
+from waymark.agent.world_port import AgentWorld
 from waymark.worlds.base import (
     Environment,
     EnvironmentLimits,
@@ -18,9 +19,11 @@ from waymark.worlds.base import (
     World,
 )
 from waymark.worlds.scienceworld import actions
+from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
 from waymark.worlds.scienceworld.prompts import FORMATS
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.published_scores import read_published_scores
+from waymark.worlds.scienceworld.scene import room_of
 from waymark.worlds.scienceworld.simplifications import EASY, check_simplifications
 from waymark.worlds.scienceworld.subgoals import annotate
 from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
@@ -68,6 +71,11 @@ class ScienceWorld(World):
         """From the tables in `published/`."""
         return read_published_scores()
 
+    @property
+    def agent(self) -> AgentWorld:
+        """See `agent_world`."""
+        return SCIENCEWORLD
+
     def open(self, limits: EnvironmentLimits) -> Environment:
         """Start a simulator; 3 to 5 s."""
         from waymark.worlds.scienceworld.environment import ScienceWorldSlot
@@ -86,8 +94,6 @@ class ScienceWorld(World):
 
     def room_of(self, look: str) -> str | None:
         """The room that a look describes, with `greenhouse` in one word."""
-        from waymark.agent.state import room_of
-
         return room_of(look)
 
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:

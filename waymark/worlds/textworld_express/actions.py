@@ -6,7 +6,6 @@ One table parses and formats every action that the eight games list; what a game
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +52,6 @@ _ONE: Final = (
 """Actions with one object: how they begin, and their name. Longer beginnings come first."""
 _TWO: Final = (("put", "PUT"), ("cook", "COOK"))
 """Actions with two objects, joined by ` in `."""
-_CALL: Final = re.compile(r"([A-Z_]+)\((.*)\)")
 _NAMES: Final = {name: words for words, name in (*_ONE, *_TWO)} | {
     phrase.upper().replace(" ", "_"): phrase for phrase in _PHRASES
 }
@@ -106,8 +104,8 @@ class TextWorldExpressGrammar:
 
     def plain(self, formal: str) -> str:
         """`PUT(coin, box)` as `put coin in box`."""
-        call = _CALL.fullmatch(formal.strip())
-        if call is None or call.group(1) not in _NAMES:
+        name, opened, inside = formal.strip().partition("(")
+        if not opened or not inside.endswith(")") or name not in _NAMES:
             raise UnparsableAction(f"{formal[:100]!r} is no action in functional form.", remedy="Write `TAKE(coin)`.")
-        arguments = tuple(call.group(2).split(", ")) if call.group(2) else ()
-        return plain(Action(call.group(1), arguments))
+        inside = inside.removesuffix(")")
+        return plain(Action(name, tuple(inside.split(", ")) if inside else ()))

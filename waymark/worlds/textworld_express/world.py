@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Final
 
+from waymark.agent.world_port import AgentWorld
 from waymark.worlds.base import (
     Environment,
     EnvironmentLimits,
@@ -21,6 +22,7 @@ from waymark.worlds.base import (
     World,
 )
 from waymark.worlds.textworld_express.actions import TextWorldExpressGrammar
+from waymark.worlds.textworld_express.agent_world import TEXTWORLD_EXPRESS
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.prompts import TextWorldPlain
 from waymark.worlds.textworld_express.scene import room_of
@@ -60,6 +62,11 @@ class TextWorldExpress(World):
     def grammar(self) -> Grammar:
         """`put coin in box` and `PUT(coin, box)`."""
         return TextWorldExpressGrammar()
+
+    @property
+    def agent(self) -> AgentWorld:
+        """See `agent_world`."""
+        return TEXTWORLD_EXPRESS
 
     def open(self, limits: EnvironmentLimits) -> Environment:
         """Start a simulator; about a second."""

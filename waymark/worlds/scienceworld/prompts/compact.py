@@ -1,16 +1,28 @@
-"""The `compact` prompt format: ours, made for small models trained from scratch.
+"""The `compact` prompt format, for small models trained from scratch, and `compact-plain`, the same without aids.
 
-Worded as `waymark.worlds.scienceworld.prompts.wording` says. What each role reads, in this order:
+`waymark.worlds.scienceworld.prompts.wording` says how both are worded. What each role reads, in this order:
 
     executor            sub-goal, actions before it, actions since it was given, last answer, room, inventory
     flat                task, rooms seen, last actions, readings, last answer, what the task names and is here, room,
                         inventory, score
     controller, first   the same with the sub-goals given so far before the last actions
 
-The executor does not read the task: its sub-goal names everything, which keeps its prompts short and its
-skills apart from the task types. What was done since the sub-goal was given stands apart, since that is what
-tells whether it has ended. Readings are what instruments, planes and recipes said: what an answer depends on
-stays in sight.
+The executor does not read the task: its sub-goal names everything. This keeps its prompts short and its skills apart
+from the task types. What was done since the sub-goal was given stands apart, because it shows whether the sub-goal has
+ended. Readings are what instruments, planes and recipes said; an answer depends on them, so they stay in sight.
+
+`compact` helps the controller, `first` and the flat model with these aids, which rules compute from the state:
+
+1. `here NAME in HOLDER`: the things in sight that the task or the last recipe names.
+2. The same things come first in the room's list and are taken off the furniture that they lie on.
+3. The clauses of the task that readings rule out are left out.
+4. A reading says `above` or `below`: how its number compares with those of the task or of the other readings. Of the
+   answer only the number is shown.
+5. `circuit on conductive : NAMES` or `circuit off nonconductive`, once something was connected.
+6. `cross dominant` or `cross recessive`, once the child of a crossing is seen.
+
+`compact-plain` has none of them: its task is whole, a reading is what was asked and answered, and the room is listed
+in the order in which the simulator lists it. The executor's prompts are the same in both formats.
 """
 
 from __future__ import annotations
@@ -27,6 +39,7 @@ from waymark.worlds.scienceworld.prompts.wording import (
     actions,
     asked,
     join,
+    plain_readings,
     readings,
     scene,
     searched,
@@ -34,6 +47,7 @@ from waymark.worlds.scienceworld.prompts.wording import (
     shortened,
     since,
     subgoals,
+    task,
     words_of_subgoal,
 )
 
@@ -47,6 +61,7 @@ _ANSWER_WORDS = 40
 class _Compact(Decisions):
     name: str = "compact"
     history_turns: int = HISTORY
+    aids: bool = True
 
     def render(self, role: Role, state: AgentState) -> str:
         state = within_bounds(actions_only(state))
@@ -57,23 +72,24 @@ class _Compact(Decisions):
             acted = [actions("before", before, _TURNS_BEFORE), actions("did", done, _TURNS_SINCE)]
             return join([given, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
-        read = readings(state)
-        told = asked(state, read)
+        read = readings(state) if self.aids else plain_readings(state)
+        instruction = asked(state, read) if self.aids else task(state)
         acted = [gave, actions("did", state.turns, _TURNS[role]), read]
-        here = [_answer(state, role), *searched(state, told)]
-        return join([told, seen(state), *acted, *here, f"score {state.score}"])
+        here = searched(state, instruction) if self.aids else scene(state)
+        return join([instruction, seen(state), *acted, _answer(state, role), *here, f"score {state.score}"])
 
 
 COMPACT = _Compact()
+COMPACT_PLAIN = _Compact("compact-plain", aids=False)
 
 
 def _answer(state: AgentState, role: Role) -> str:
-    """The last answer, where it is no reading that stands elsewhere."""
+    """The last answer, unless it is a reading, which stands elsewhere."""
     read = role != "executor" and state.turns and state.turns[-1].acted.startswith(READS)
     return "answer " + shortened(state.observation, _ANSWER_WORDS) if _news(state) and not read else ""
 
 
 def _news(state: AgentState) -> bool:
-    """Whether the last answer says more than the look and the inventory, which follow anyway."""
+    """Whether the last answer says more than the look and the inventory, which follow."""
     answer = state.observation.strip()
     return bool(answer) and answer not in (state.look.strip(), state.inventory.strip())

@@ -9,14 +9,14 @@ every step, what decides last. Worded as `waymark.worlds.scienceworld.prompts.wo
     controller, first   rooms seen, readings, room, inventory, score, sub-goals given so far
 
 Turns that do not fit go, the oldest first and eight at once: the beginning then stays as it is for some eight steps.
-What an answer depends on stays in sight among the readings.
+What an answer depends on stays in sight among the readings. Readings have the aids 4, 5 and 6 of `compact`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waymark.agent.state import actions_only, room_of
+from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
 from waymark.worlds.scienceworld.prompts.wording import (
@@ -34,6 +34,7 @@ from waymark.worlds.scienceworld.prompts.wording import (
     task,
     words_of_subgoal,
 )
+from waymark.worlds.scienceworld.scene import room_of
 
 _TURNS_SINCE = 8
 _TURNS_AT_ONCE = 8

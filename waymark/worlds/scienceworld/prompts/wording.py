@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
-from waymark.agent.state import OTHER_THINGS, canonical, room_of
 from waymark.caching import ByteCache
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld.prompts.bounds import CHARACTERS_A_WORD, TEXT_CHARACTERS
 from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import OTHER_THINGS, canonical, room_of
 
 HISTORY = 40
 """Turns that are looked back on at most: how far back readings are looked for."""
@@ -341,17 +341,28 @@ def readings(state: AgentState) -> str:
     small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
     that is what an answer copies.
     """
-    said: dict[str, str] = {}
-    for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
-        action = turn.acted.lower()
-        if action.startswith(READS):
-            said[action] = shortened(turn.observation, READING_WORDS)
-    latest = list(said.items())[-_READINGS:]
+    latest = _latest_readings(state)
     named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in told.items()}
     read = [_placed(action, answer, compared) for action, answer in latest]
     read += [*_circuit(state), *_crossed(state)]
     return "read " + " ; ".join(read) if read else ""
+
+
+def plain_readings(state: AgentState) -> str:
+    """What instruments said, as `readings`, but each answer as it was given and without what follows from it."""
+    read = [f"{action} : {answer}" for action, answer in _latest_readings(state)]
+    return "read " + " ; ".join(read) if read else ""
+
+
+def _latest_readings(state: AgentState) -> list[tuple[str, str]]:
+    """The last questions to instruments, in the order in which they were first asked, with their latest answers."""
+    answers: dict[str, str] = {}
+    for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
+        action = turn.acted.lower()
+        if action.startswith(READS):
+            answers[action] = shortened(turn.observation, READING_WORDS)
+    return list(answers.items())[-_READINGS:]
 
 
 def _circuit(state: AgentState) -> list[str]:

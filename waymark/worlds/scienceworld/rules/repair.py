@@ -1,13 +1,12 @@
-"""What to do instead of an action that the environment does not know: pure choices, no model and no environment.
+"""How replacements for unknown actions are chosen: pure functions that ask no model and no environment.
 
-First the executor's own alternatives, if one of them is valid; else a shortlist of valid actions for the executor
-to weigh. Both keep to the proposal's verb: another verb is another intention, and is better asked for anew. String
-similarity alone made scores worse, so here it only shortens the list. `focus on` is treated with suspicion,
-because a wrong focus ends an episode at -100: only the proposed thing will do, its name in another order or with
-more to it (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). Nor
-does a repair choose a box: what is put into the wrong one ends it as well.
+`first_valid` and `shortlist` keep to the verb of the proposed action, because another verb is another intention, and
+the controller is better asked anew. String similarity alone made scores worse, so it only shortens the list. A wrong
+focus ends an episode at -100, so `focus on` may only name the proposed thing: its name in another order or with more
+words (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). For the
+same reason no replacement names a box that was not proposed.
 
-`most_similar` is the published rule, with none of that suspicion: for the published loop alone.
+`most_similar` is the published rule. It has none of these precautions.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ import re
 import sys
 from collections.abc import Sequence
 
-from waymark.agent.state import OTHER_AGES
 from waymark.caching import ByteCache
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import OTHER_AGES
 
 SHORTLIST = 64
-"""The executor re-reads its prompt for every candidate, so there are few."""
+"""The most candidates: the executor reads its prompt again for every one of them."""
 
 NOT_AGAIN = 3
-"""The published rule does not choose what was done in the last so many actions."""
+"""The published rule does not choose any of the last three actions."""
 _ROOMS = (
     "hallway",
     "greenhouse",
@@ -44,9 +43,9 @@ _FOCUS_WORDS = frozenset(("focus", "on", "in", "to"))
 _NO_LETTER = re.compile(r"[^A-Za-z0-9 ]+")
 _SAME_TO_SIMULATOR = {"EXAMINE": "LOOK"}
 _CACHE_BYTES = 4_000_000
-"""Of each of two caches: some 10,000 actions."""
+"""The size of either cache, about 10,000 actions."""
 _FOCUS, _USE = "FOCUS", "USE"
-_UNTELLING = frozenset(
+_INSIGNIFICANT = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
 
@@ -60,21 +59,21 @@ def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]
     known = {
         _reading(action): action
         for action in valid
-        if _reading(action).verb == proposed.verb and _stakes_the_same(proposal, action)
+        if _reading(action).verb == proposed.verb and _risks_the_same(proposal, action)
     }
     return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
 
 
 def leaves_out(action: str, meant: str) -> bool:
-    """Whether an action of the verb that is meant does not name all that is meant."""
+    """Whether an action has the verb that is meant but does not name everything that is meant."""
     return _reading(action).verb == _reading(meant).verb and not _words(meant) <= _words(action)
 
 
 def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
-    """At most `limit` valid actions worth weighing in place of the proposal, most alike first.
+    """At most `limit` valid actions that may replace the proposal, the most similar first.
 
-    Alike is the same verb on a thing that shares a word with the proposed one, then more shared words, then fewer other
-    ones: the same with something else altogether is another intention.
+    They have the same verb and a thing that shares a word with the proposed thing. More shared words come first, then
+    fewer other words.
     """
     proposed, words = _reading(proposal), _words(proposal)
     ranked = []
@@ -82,7 +81,7 @@ def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> li
         reading = _reading(action)
         if reading.verb != proposed.verb or not _alike(proposed, reading):
             continue
-        if not _stakes_the_same(proposal, action):
+        if not _risks_the_same(proposal, action):
             continue
         shared, other = words & _words(action), words ^ _words(action)
         ranked.append(((len(shared), -len(other)), action))
@@ -133,16 +132,15 @@ def _read(text: str) -> actions.Action:
 _reading = ByteCache(_read, _CACHE_BYTES, lambda action: sum(map(sys.getsizeof, (action.verb, *action.args))))
 
 
-def _stakes_the_same(proposal: str, action: str) -> bool:
-    """Whether an action answers a task's question as the proposal does, or as little: see
-    `waymark.worlds.scienceworld.rules.risk`."""
+def _risks_the_same(proposal: str, action: str) -> bool:
+    """Whether an action risks no more of the score than the proposal does: see `risk`."""
     if not set(BOX.findall(action.lower())) <= set(BOX.findall(proposal.lower())):
         return False
     return _reading(action).verb != _FOCUS or _same_thing(proposal, action)
 
 
 def _same_thing(proposal: str, action: str) -> bool:
-    """Whether an action names the proposed thing: its words, then more of them, or just one before.
+    """Whether an action names the proposed thing: its words and then more, or one other word among them.
 
     A cherry tree is no cherry.
     """
@@ -154,21 +152,23 @@ def _same_thing(proposal: str, action: str) -> bool:
 
 
 def _alike(proposed: actions.Action, offered: actions.Action) -> bool:
-    """Whether what is acted on shares a telling word with what was proposed.
+    """Whether the object of an action shares a significant word with the proposed object.
 
-    That is the first object; of an instrument, what it is used on.
+    The object is the first argument; of an instrument, what it is used on.
     """
     place = -1 if proposed.verb == _USE else 0
-    return not (proposed.args and offered.args) or bool(_telling(proposed.args[place]) & _telling(offered.args[place]))
+    return not (proposed.args and offered.args) or bool(
+        _significant(proposed.args[place]) & _significant(offered.args[place])
+    )
 
 
-def _telling(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z0-9]+", text)) - _UNTELLING
+def _significant(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", text)) - _INSIGNIFICANT
 
 
-def _told(text: str) -> frozenset[str]:
-    """The words of an action's objects that tell something."""
-    return _telling(" ".join(_reading(text).args))
+def _words_of(text: str) -> frozenset[str]:
+    """The significant words of an action's objects."""
+    return _significant(" ".join(_reading(text).args))
 
 
-_words = ByteCache(_told, _CACHE_BYTES, lambda words: sys.getsizeof(words) + sum(map(sys.getsizeof, words)))
+_words = ByteCache(_words_of, _CACHE_BYTES, lambda words: sys.getsizeof(words) + sum(map(sys.getsizeof, words)))

@@ -1,4 +1,4 @@
-"""What an agent stakes its score on: a wrong focus, or the wrong one of several boxes, ends an episode at -100."""
+"""When an answer risks the score: a wrong focus, or the wrong one of several boxes, ends an episode at -100."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _INTO_BOX = re.compile(r"\Amove[( ].* box\)?")
 _ASKS_DEGREES, _READS_DEGREES = "degrees celsius", "use thermometer on "
 
 
-def is_worth_it(decision: str, logprob: float, state: AgentState) -> bool:
-    """Whether a sub-goal or an action may be followed: it stakes nothing, or it is likely enough for what it stakes.
+def is_confident_enough(decision: str, logprob: float, state: AgentState) -> bool:
+    """Whether a sub-goal or an action may be followed: it risks nothing, or it is likely enough for what it risks.
 
-    `logprob` is the model's, in nats. Likely enough is where its probability, times the 100 points to be had, is at
-    least the score that is lost otherwise. Which box a temperature leads to is not likely before one was read.
+    `logprob` is the model's, in nats. It is likely enough if its probability, times 100 points, is at least the present
+    score. A box for a temperature is never likely enough before a temperature was read.
     """
     answers = _INTO_BOX.fullmatch(decision) and len(set(BOX.findall(state.task))) > 1
-    stakes = answers or decision.startswith(_FOCUS)
-    if stakes and BOX.search(decision) and _is_unread(state):
+    risky = answers or decision.startswith(_FOCUS)
+    if risky and BOX.search(decision) and _is_unread(state):
         return False
-    return not stakes or math.exp(min(0.0, logprob)) * SOLVED >= state.score
+    return not risky or math.exp(min(0.0, logprob)) * SOLVED >= state.score
 
 
 def _is_unread(state: AgentState) -> bool:

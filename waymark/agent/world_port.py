@@ -1,0 +1,93 @@
+"""What the agent needs to know of the world that it acts in.
+
+The agent package imports no world. A world hands it one `AgentWorld`; `waymark.worlds.registry.agent_world` finds it by
+name. The defaults here know nothing: a world overrides what it can answer, and an agent without that knowledge still
+plays.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from waymark.contracts import AgentState
+
+if TYPE_CHECKING:
+    from waymark.agent.rules import Rule
+
+
+@dataclass(frozen=True)
+class PlanPrompt:
+    """What a large model reads before it plans a whole episode."""
+
+    system: str
+    """The system message: the world, the kinds of sub-goals, and the form of the answer."""
+    example: AgentState
+    """The opening of a worked example."""
+    plan: tuple[str, ...]
+    """Its sub-goals."""
+
+
+class AgentWorld:
+    """A world as the agent sees it. Methods are pure functions of their arguments."""
+
+    name: ClassVar[str]
+    """As `--world` takes it, e.g. `scienceworld`."""
+    waiting_action: ClassVar[str | None] = None
+    """What an agent does that believes it is done. None: the episode ends there."""
+    repeatable: ClassVar[tuple[str, ...]] = ()
+    """What actions and sub-goals begin with that are meant to be repeated although nothing seems to change."""
+    plan_prompt: ClassVar[PlanPrompt | None] = None
+    """None: no large model can plan in this world."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of play that agents may use here, in the order in which they are applied."""
+        from waymark.agent.rules import generic_rules
+
+        return generic_rules(self)
+
+    # --- scenes
+
+    def room_of(self, look: str) -> str | None:
+        """The room that a look describes, as prompts name it. None where it names none."""
+        return None
+
+    def name_rooms(self, rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
+        """`AgentState.named_rooms` after one more step. By default: as `room_of` names them."""
+        room = self.room_of(look)
+        return rooms if room is None or room in rooms else (*rooms, room)
+
+    def without_readings(self, text: str) -> str:
+        """A look or an inventory without the figures that instruments show, which change from step to step."""
+        return text
+
+    # --- sub-goals
+
+    def canonical_action(self, subgoal: str, action: str) -> str | None:
+        """The action that a sub-goal itself spells out, where `action` was proposed. None where it does not."""
+        return None
+
+    def training_subgoals(self) -> tuple[str, ...]:
+        """Every distinct sub-goal of the training variations without `complete_task()`; empty if none ship."""
+        return ()
+
+    def redrawn(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
+        """The sub-goal with its arguments replaced at random by what is in sight."""
+        return subgoal
+
+    # --- the oracle path
+
+    def clean_path(self, actions: Sequence[str]) -> list[str]:
+        """The simulator's own path without the actions that an agent need not take."""
+        return list(actions)
+
+    def plain_action(self, action: str, answer: str, seen: str) -> str:
+        """An action of that path with its objects named as the agent sees them."""
+        return action
+
+    def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
+        """The sub-goals of a path of actions and answers, by the rule annotator."""
+        raise NotImplementedError(f"The world {self.name} has no rule annotator.")

@@ -1,0 +1,115 @@
+"""ScienceWorld as the agent sees it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+from waymark.agent.rules import (
+    AskAgain,
+    Circles,
+    NoEarlyComplete,
+    NoRepeatAction,
+    NoRepeatSubgoal,
+    Rule,
+    Stuck,
+    UnknownEndsSubgoal,
+    WellFormed,
+)
+from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentState
+from waymark.worlds.scienceworld import oracle_path, redrawing, scene, subgoals
+from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld.rules.replacements import (
+    HoldToSubgoal,
+    RepairAlternatives,
+    RepairShortlist,
+    RepairSimilarity,
+    RepairSubgoal,
+)
+from waymark.worlds.scienceworld.rules.subgoals import InSight, Reached, Risk, SubgoalOver
+
+RULES: Final[tuple[type[Rule], ...]] = (
+    Risk,
+    WellFormed,
+    Reached,
+    InSight,
+    NoEarlyComplete,
+    NoRepeatSubgoal,
+    Circles,
+    SubgoalOver,
+    UnknownEndsSubgoal,
+    NoRepeatAction,
+    Stuck,
+    AskAgain,
+    HoldToSubgoal,
+    RepairSubgoal,
+    RepairAlternatives,
+    RepairShortlist,
+    RepairSimilarity,
+)
+"""All rules of play, in the order in which they are applied."""
+
+
+class ScienceWorldForAgents(AgentWorld):
+    """Implements `AgentWorld`."""
+
+    name = "scienceworld"
+    waiting_action = "wait1"  # the shortest wait: two moves
+    repeatable = (
+        "wait",
+        "water(",
+        "use thermometer",
+        "monitor_temperature(",
+        "measure_temperature(",
+        "look ",
+        "time_slide(",
+    )
+    plan_prompt = PLAN_PROMPT
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """See `RULES`."""
+        return tuple(rule(self) for rule in RULES)
+
+    def room_of(self, look: str) -> str | None:
+        """See `scene.room_of`."""
+        return scene.room_of(look)
+
+    def name_rooms(self, rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
+        """See `scene.name_rooms`."""
+        return scene.name_rooms(rooms, observation, look)
+
+    def without_readings(self, text: str) -> str:
+        """See `scene.without_readings`."""
+        return scene.without_readings(text)
+
+    def canonical_action(self, subgoal: str, action: str) -> str | None:
+        """See `subgoals.canonical_action`."""
+        return subgoals.canonical_action(subgoal, action)
+
+    def training_subgoals(self) -> tuple[str, ...]:
+        """See `redrawing.training_subgoals`."""
+        return redrawing.training_subgoals()
+
+    def redrawn(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
+        """See `redrawing.redrawn`."""
+        return redrawing.redrawn(subgoal, state, rng)
+
+    def clean_path(self, actions: Sequence[str]) -> list[str]:
+        """See `oracle_path.clean`."""
+        return oracle_path.clean(actions)
+
+    def plain_action(self, action: str, answer: str, seen: str) -> str:
+        """See `oracle_path.plain_action`."""
+        return oracle_path.plain_action(action, answer, seen)
+
+    def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
+        """See `subgoals.annotate`."""
+        steps = [subgoals.PathStep(action, observation) for action, observation in path]
+        return [segment.subgoal for segment in subgoals.annotate(task, steps)]
+
+
+SCIENCEWORLD: Final = ScienceWorldForAgents()

@@ -1,0 +1,44 @@
+"""The simulator's own path, in the words that an agent uses.
+
+The simulator names things by their kind (`focus on baby baby mouse`, `pick up cloth sittable`), and its path looks
+around and closes doors on the way. Executors are trained on paths that name things as the agent sees them. Training
+and the sub-goal source `oracle` clean paths with these functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_DROPPED = ("look around", "close door ")
+_ANSWERS = {
+    "focus": (re.compile(r"^You focus on the (.+)\.$"), "focus on {0}"),
+    "pick": (re.compile(r"^You move the (.+) to the inventory\.$"), "pick up {0}"),
+    "drop": (re.compile(r"^(?=.*\.$)You move the (.+) to the .+\.$"), "drop {0}"),
+    "move": (re.compile(r"^(?=.*\.$)(?:\([^)]*\))?You move the (.+) to the (.+)\.$"), "move {0} to {1}"),
+    "pour": (re.compile(r"^(?=.*\.$)You pour the contents of the (.+) into the (.+)\.$"), "pour {0} into {1}"),
+}
+
+
+def clean(gold: Sequence[str]) -> list[str]:
+    """The path without looks, closed doors, and answers to ambiguities (the environment answers those)."""
+    return [action for action in gold if not action.startswith(_DROPPED) and not action.isdigit()]
+
+
+def plain_action(action: str, answer: str, seen: str) -> str:
+    """An action with its objects named as the simulator's answer names them, unless `seen` has two of that name.
+
+    >>> plain_action("focus on baby baby bear", "You focus on the baby bear.", "a baby bear")
+    'focus on baby bear'
+    >>> plain_action("focus on tall tree", "You focus on the tree.", "a tree, a tree")
+    'focus on tall tree'
+    """
+    form = _ANSWERS.get(action.split(" ", 1)[0])
+    found = form[0].match(answer) if form else None
+    unique = found and all(
+        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in found.groups()
+    )
+    renamed = form[1].format(*found.groups()) if form and found and unique else action
+    if renamed.startswith(("activate", "deactivate", "examine", "read", "use")):
+        renamed = re.sub(r" in inventory\b", "", renamed)
+    return renamed.lower()
