@@ -77,9 +77,9 @@ class Compose:
         os.kill(int(pid), signal.SIGKILL)
 
     def metrics(self, service: str) -> str:
-        """What a worker counts."""
+        """What a worker counts; nothing while it starts."""
         code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9000/metrics').read().decode())"
-        return self("exec", "--no-TTY", service, "python", "-c", code).stdout
+        return self("exec", "--no-TTY", service, "python", "-c", code, check=False).stdout
 
     def down(self) -> None:
         """Remove everything of the project."""
@@ -118,7 +118,7 @@ class Runner:
         name: str = self.ask("POST", "/v1/evaluations", request)["id"]
         return name
 
-    def until(self, evaluation: str, *, finished: int, seconds: float = 240) -> dict[str, Any]:
+    def until(self, evaluation: str, *, finished: int, seconds: float = 420) -> dict[str, Any]:
         """The status, once so many episodes are finished."""
         deadline = time.monotonic() + seconds
         while True:

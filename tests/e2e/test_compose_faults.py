@@ -180,6 +180,29 @@ def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Ru
     del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
 
 
+def test_keys_of_a_file_are_asked_for_and_passwords_of_a_file_used(compose: Compose, tmp_path: Path) -> None:
+    keys, password = tmp_path / "keys", tmp_path / "password"
+    keys.write_text("# ours\na-key-of-mine\n")
+    password.write_text('odd "pass\\word $HOME\n')
+    tmp_path.chmod(0o755)
+    own = {
+        "WAYMARK_API_KEYS_FILE": str(keys),
+        "WAYMARK_API_KEY": "a-key-of-mine",
+        "WAYMARK_REDIS_PASSWORD_FILE": str(password),
+    }
+    compose.settings.update(own)
+    compose("up", "--detach", "--wait", "--scale", "worker-b=0")
+    for service, port in (("controller", 8001), ("executor", 8002), ("env-runner", 8000)):
+        answer = httpx.get(compose.url(service, port) + "/info", trust_env=False)
+        assert answer.status_code == httpx.codes.UNAUTHORIZED
+    done = compose("run", "--rm", "--no-TTY", "cli", "evaluate", "--tasks", "4-2", "--json")
+    assert len(json.loads(done.stdout)["episodes"]) == 1
+    used = compose("exec", "--no-TTY", "redis", "cat", "/run/waymark/redis-password").stdout
+    assert used == 'odd "pass\\word $HOME'
+    for name in own:
+        del compose.settings[name]
+
+
 def test_a_folder_without_checkpoints_is_named(compose: Compose, tmp_path: Path) -> None:
     compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(tmp_path / "absent")
     done = compose("up", "--detach", "executor", check=False)
