@@ -15,18 +15,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from tests.browser import Page, Runner
+from tests.samples import evaluation, result
 from waymark.agent.presets import AGENTS
-from waymark.contracts import EvaluationRequest
+from waymark.contracts import EvaluationRequest, MadeBy
+from waymark.evaluation.protocols import episodes
 
 AXE = gzip.decompress((Path(__file__).parent / "axe" / "axe.min.js.gz").read_bytes()).decode()
 WIDTHS = (390, 768, 1_280, 1_600)
-
-
-def finished(runner: Runner, request: EvaluationRequest, page: Page) -> str:
-    """Have an evaluation played to its end."""
-    name = runner.client.submit(request).id
-    page.wait(lambda: runner.client.status(name).state == "finished" or None)
-    return name
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +228,13 @@ def test_no_page_has_a_serious_fault_of_accessibility(
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert found == {}
+
+
+def test_scores_of_mixed_checkpoints_are_refused_in_words(page: Page, runner: Runner) -> None:
+    request = EvaluationRequest(tasks=("4-2",), variations=(0,))
+    [spec] = episodes("mixed", request)
+    played = result(spec.id, evaluation="mixed", task="4-2", variation=0)
+    foreign = played.model_copy(update={"checkpoints": MadeBy(executor="f" * 12)})
+    runner.store.restore(evaluation("mixed", request, episodes=1), [spec], [foreign])
+    page.open("evaluations/mixed")
+    page.find("p.wrong", "were not all played by its executor")

@@ -1,6 +1,6 @@
 // One evaluation, live: how far it is, what it scored beside the published agents, and its episodes.
 
-import { api, passing, sleep } from "./api.js";
+import { api, passing, Refused, sleep } from "./api.js";
 import { ago, asked, badge, confirmed, el, progress } from "./dom.js";
 import { EpisodeList } from "./episodes.js";
 import { Notes } from "./notes.js";
@@ -34,7 +34,10 @@ export async function evaluation({ main, place, notify, signal, query }, id) {
         figures.replaceChildren(...scores(answer), ...failed(failures.items, id));
         figures.querySelectorAll(".wide").forEach((table, place) => (table.scrollLeft = scrolled[place] ?? 0));
       })
-      .catch(() => {}); // the stream of events tells of a lost connection, and of the next result
+      .catch((error) => {
+        // A lost connection is told by the stream of events; a refusal, e.g. of mixed checkpoints, only here.
+        if (error instanceof Refused) figures.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
+      });
   }
 
   for (;;) {
