@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce
 from training.commands.shared import RANK
 from training.files import reason
 from waymark.commands.console import make_streams_safe
@@ -40,6 +40,9 @@ for _command in (
     checkpoints.export,
     checkpoints.convert,
     datasets.score,
+    reproduce.reproduce,
+    reproduce.base,
+    reproduce.sizes,
 ):
     app.command()(_command)
 

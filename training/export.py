@@ -76,7 +76,7 @@ def export(
             created=datetime.now(UTC).date().isoformat(),
             training=Training(
                 command=command,
-                commit=_commit(),
+                commit=current_commit(),
                 data_sha256=data_sha256,
                 base_sha256=base_sha256,
                 annotations_sha256=annotations_sha256,
@@ -198,7 +198,8 @@ def _dev_scores(run: Path) -> dict[str, float]:
         ) from error
 
 
-def _commit() -> str | None:
+def current_commit() -> str | None:
+    """The short hash of the checkout's commit; None outside of one."""
     try:
         found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError):

@@ -50,7 +50,7 @@ def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
 
 def open_tokens(recipe: Recipe, tokenizer: Tokenizer) -> Tokens:
     """How the recipe's model will read and write text; its weights are not needed. Raises CheckpointError."""
-    return Tokens(tokenizer, _end(_config(recipe)) if recipe.base else tokenizer.get_vocab()[END])
+    return Tokens(tokenizer, _end(base_config(recipe)) if recipe.base else tokenizer.get_vocab()[END])
 
 
 def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
@@ -61,7 +61,7 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
     """
     # transformers' annotations of its own classes contradict what they do, hence Any.
     if not recipe.base:
-        return _fresh_causal(recipe, tokenizer) if recipe.architecture == "causal" else _fresh_t5(recipe, tokenizer)
+        return fresh_model(recipe, tokenizer)
     model = _pretrained(recipe)
     if tokenizer.get_vocab_size() > model.get_input_embeddings().num_embeddings:
         raise CheckpointError(
@@ -69,6 +69,11 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
             remedy="Keep the tokenizer that the model was trained with.",
         )
     return _with_adapters(model, recipe) if recipe.lora_rank else model
+
+
+def fresh_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+    """A model of the recipe's shape with random weights."""
+    return _fresh_causal(recipe, tokenizer) if recipe.architecture == "causal" else _fresh_t5(recipe, tokenizer)
 
 
 def end_token(model: Any) -> int:
@@ -100,7 +105,8 @@ def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any
     return copy.to(torch.bfloat16)
 
 
-def _config(recipe: Recipe) -> Any:
+def base_config(recipe: Recipe) -> Any:
+    """The configuration of a recipe's base. Raises CheckpointError."""
     try:
         return AutoConfig.from_pretrained(recipe.base, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -113,7 +119,7 @@ def _end(config: Any) -> int:
 
 
 def _pretrained(recipe: Recipe) -> Any:
-    config = _config(recipe)
+    config = base_config(recipe)
     require_fitting_base(recipe, config.to_dict())
     for name in ("dropout_rate", "attention_dropout"):  # T5's name, and that of Llama and its kin
         if hasattr(config, name):

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from training.datasets import Example
 from training.files import read_json
+from training.layers import layered
 from waymark.errors import InvalidInput
 
 Positive = Annotated[int, Field(gt=0)]
@@ -160,8 +161,9 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
     return recipe
 
 
-def read_recipe(path: Path, **changed: Any) -> Recipe:
-    """A recipe file, with some of its fields changed. Raises InvalidInput, never a parser's own error."""
+def read_recipe(path: Path, role: str = "", size: str = "", **changed: Any) -> Recipe:
+    """A recipe file for a role and a size, with some of its fields changed. Raises InvalidInput, never a parser's own
+    error."""
     try:
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -176,7 +178,7 @@ def read_recipe(path: Path, **changed: Any) -> Recipe:
         ) from error
     if not isinstance(values, dict):
         raise InvalidInput(f"The recipe {path} is no JSON object.", remedy="Write fields and values.", field="recipe")
-    return make_recipe(values | changed, str(path))
+    return make_recipe(layered(values, str(path), role, size) | changed, str(path))
 
 
 def has_state(folder: Path) -> bool:

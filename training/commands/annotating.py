@@ -54,6 +54,9 @@ def annotate(
     ] = 5,
     prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
     completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(help="With prices: refuse an estimate over it, and stop asking once spent.", min=0)
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of answers: what is there is not asked again.")] = _LLM / "cache",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
 ) -> None:
@@ -85,6 +88,7 @@ def annotate(
         cache=cache,
         output=target,
         prices=prices_from(prompt_price, completion_price),
+        max_cost=max_cost,
         console=console,
         bar=progress_bar(),
     )

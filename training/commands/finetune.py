@@ -30,6 +30,7 @@ from training.commands.shared import (
 )
 from training.corpora import Wording, read_corpora
 from training.files import require_writable_folder, sha256_of
+from training.layers import parse_changes
 from training.trajectories import read_manifest
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def finetune(
     prompt_format: FormatOfRoleOption = None,
     recipe: Annotated[Path, typer.Option(help="JSON file; --help-recipe lists its fields.")] = RECIPE,
     base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
+    size: Annotated[str, typer.Option(help="Of a recipe for several: small, base, large or xl of flan-t5.json.")] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.", min=0)] = None,
     save_minutes: Annotated[
@@ -87,7 +92,8 @@ def finetune(
     folder = run or RUNS / role
     require_writable_folder(folder, "run")
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
-    settings = read_recipe(recipe, **{name: value for name, value in changed.items() if value is not None})
+    given = {name: value for name, value in changed.items() if value is not None}
+    settings = read_recipe(recipe, role, size, **(parse_changes(changes or []) | given))
     require_same_purpose(folder, role, prompt_format, wording.options)
     require_same_recipe(settings, folder)
     if wandb:
@@ -160,6 +166,8 @@ def command_of(context: typer.Context, prompt_format: str) -> str:
             words.append(options[0])
         elif value is False and parameter.default:
             words.append(parameter.secondary_opts[0])
+        elif isinstance(value, list):
+            words += [word for one in value for word in (options[0], str(one))]
         elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
             words += [options[0], str(value)]
     return shlex.join(words)

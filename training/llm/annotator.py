@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ import anyio
 from training.annotate import Annotation, annotate_by_rule
 from training.llm import alignment, prompts
 from training.llm.breaker import Breaker
-from training.llm.chat import ChatModel, DiskCache, Tokens
+from training.llm.budget import Budget, Prices
+from training.llm.chat import ChatModel, DiskCache
 from training.llm.prompts import Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Answer, Message, as_json
@@ -71,26 +72,16 @@ class Failure:
 Outcome = Annotated | Failure
 
 
-@dataclass(frozen=True)
-class Prices:
-    """What a million tokens cost, in whatever currency."""
-
-    prompt: float
-    completion: float
-
-    def cost(self, tokens: Tokens) -> float:
-        """What some answers cost."""
-        return (tokens.prompt * self.prompt + tokens.completion * self.completion) / 1e6
-
-
 class LLMAnnotator:
     """Annotates paths with one chat model, one task type's examples shared by all its paths.
 
-    After `give_up_after` requests in a row that failed, only answers that are on disk are used; 0: never.
+    After `give_up_after` requests in a row that failed, only answers that are on disk are used; 0: never. The same
+    once `budget` is spent.
     """
 
-    def __init__(self, model: ChatModel, give_up_after: int = 0) -> None:
+    def __init__(self, model: ChatModel, give_up_after: int = 0, budget: Budget | None = None) -> None:
         self._model = model
+        self.budget = budget or Budget(None, None, model.usage)
         self.breaker = Breaker(give_up_after)
         self._opening = prompts.opening()
         self._examples = DiskCache(model.answers.folder / "examples", WorkedExample)
@@ -173,9 +164,22 @@ class LLMAnnotator:
         is_kept = self._model.answers.get(key) is not None
         # What is on disk says nothing about the endpoint.
         ask = partial(self._model.ask, messages)
-        key, answer = await (ask() if is_kept else self.breaker.call(ask))
+        if is_kept:
+            key, answer = await ask()
+        else:
+            key, answer = await self._pay(messages, ask)
         keys.append(key)
         return answer
+
+    async def _pay(
+        self, messages: Sequence[Message], ask: Callable[[], Awaitable[tuple[str, Answer]]]
+    ) -> tuple[str, Answer]:
+        cost, answer = self.budget.begin(messages), None
+        try:
+            key, answer = await self.breaker.call(ask)
+        finally:
+            self.budget.end(cost, answer)
+        return key, answer
 
     def _keep_example(self, trajectory: Trajectory, annotation: Annotation) -> WorkedExample:
         named = tuple(
@@ -230,6 +234,13 @@ def _reason(missing: int, actions: int, answer: Answer) -> str:
     return f"{said} (finish_reason {answer.finish_reason})."
 
 
+def _unaligned(one: Annotated) -> dict[str, Any]:
+    """What of a path's answers did not match its actions."""
+    task_id, variation, take = one.key
+    path = {"task_id": task_id, "variation": variation, "take": take}
+    return path | {"extra": one.extra, "joined": one.joined, "repairs": one.repairs}
+
+
 def manifest(
     table: Path, annotator: LLMAnnotator, model: ChatModel, outcomes: Sequence[Outcome], prices: Prices | None
 ) -> dict[str, Any]:
@@ -245,6 +256,7 @@ def manifest(
         "extra_actions": sum(one.extra for one in annotated),
         "joined_actions": sum(one.joined for one in annotated),
         "repair_calls": sum(one.repairs for one in annotated),
+        "unaligned": [_unaligned(one) for one in annotated if one.extra or one.joined or one.repairs],
         "usage": asdict(model.usage),
         "cost": {"asked": prices.cost(model.usage.asked), "cached": prices.cost(model.usage.cached)}
         if prices

@@ -19,12 +19,12 @@ from training.llm.annotator import (
     Failure,
     LLMAnnotator,
     Outcome,
-    Prices,
     from_the_middle,
     manifest,
     question,
 )
-from training.llm.chat import ChatModel, Tokens
+from training.llm.budget import Budget, Prices, estimate
+from training.llm.chat import ChatModel, Tokens, Usage
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput
@@ -80,19 +80,24 @@ def annotate_with_llm(
     cache: Path,
     output: Path,
     prices: Prices | None,
+    max_cost: float | None,
     console: Console,
     bar: Progress,
 ) -> int:
     """Annotate paths, write the table and its manifest, and report; returns how many paths failed.
 
-    After `give_up_after` requests in a row that failed nothing more is asked; what was answered is written. Raises
-    EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
+    The cost is estimated before the first call. After `give_up_after` requests in a row that failed, or once `max_cost`
+    is spent, nothing more is asked; what was answered is written. Raises InvalidInput for an estimate over `max_cost`,
+    and EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
     """
     outcomes: dict[PathKey, Outcome] = {}
+    expected = estimate(trajectories, prices)
+    Budget(max_cost, prices, Usage()).require(expected)
+    console.print(f"Estimate: {expected}.", highlight=False, soft_wrap=True)
 
     async def run() -> tuple[ChatModel, LLMAnnotator]:
         async with ChatModel(endpoint, cache, limits) as model:
-            annotator = LLMAnnotator(model, give_up_after)
+            annotator = LLMAnnotator(model, give_up_after, Budget(max_cost, prices, model.usage))
             shown = bar.add_task(annotator.name, total=len(trajectories))
 
             def done(outcome: Outcome) -> None:
@@ -124,6 +129,7 @@ def annotate_with_llm(
     console.print(describe(annotations), highlight=False, soft_wrap=True)
     for name, tokens in (("asked now", model.usage.asked), ("from the cache", model.usage.cached)):
         console.print(f"{name}: {_in_words(tokens, prices)}", highlight=False, soft_wrap=True)
+    console.print(_alignment(ordered), highlight=False, soft_wrap=True)
     for one in failures[:_LISTED]:
         console.print(f"{_name(*one.key)}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
     if annotator.breaker.is_open:
@@ -131,6 +137,12 @@ def annotate_with_llm(
             f"Stopped asking after {give_up_after} failed requests in a row (--give-up-after). "
             f"The last one: {annotator.breaker.last}",
             markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if annotator.budget.is_spent:
+        console.print(
+            f"Stopped asking: --max-cost {max_cost:g} is spent ({annotator.budget.spent:.4f}).",
             highlight=False,
             soft_wrap=True,
         )
@@ -142,6 +154,17 @@ def annotate_with_llm(
             soft_wrap=True,
         )
     return len(failures)
+
+
+def _alignment(outcomes: Sequence[Outcome]) -> str:
+    """What of the answers did not match the paths, in one line."""
+    good = [one for one in outcomes if isinstance(one, Annotated)]
+    touched = sum(1 for one in good if one.extra or one.joined or one.repairs)
+    return (
+        f"aligned: {len(good)} paths, {touched} of them not as answered: {sum(one.extra for one in good)} actions that "
+        f"are none of the path dropped, {sum(one.joined for one in good)} left out alone joined to the one before, "
+        f"{sum(one.repairs for one in good)} calls more about longer gaps"
+    )
 
 
 def _name(task_id: str, variation: int, take: int) -> str:

@@ -1,0 +1,194 @@
+"""`reproduce` and its parts: `base` makes a small model to start from, `sizes` says what training takes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from training.commands.shared import ANNOTATIONS, DATA, AnnotationsOption, DataOption, progress_bar, say
+from training.recording import PathSource
+from training.reproduce.plan import ROLES, AnnotatorName, Settings
+from waymark.errors import InvalidInput
+from waymark.process import available_cores
+
+FLAN_T5: Final = Path("training/recipes/flan-t5.json")
+
+
+def reproduce(
+    model: Annotated[str, typer.Option(help="T5 to fine-tune: hub name or folder. Default: as the recipe says.")] = "",
+    size: Annotated[str, typer.Option(help="Of the recipe: small, base, large or xl.")] = "large",
+    recipe: Annotated[Path, typer.Option(help="Recipe for all roles.")] = FLAN_T5,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
+    ] = None,
+    annotator: Annotated[AnnotatorName, typer.Option(help="Who names the sub-goals.")] = "llm",
+    paths: Annotated[PathSource, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
+    budget: Annotated[float | None, typer.Option(help="Most that annotation may cost; needs prices.", min=0)] = None,
+    url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
+    llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
+    parameters: Annotated[str, typer.Option(help="JSON object: more fields of each request.")] = '{"temperature": 0}',
+    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
+    timeout: Annotated[float, typer.Option(help="Seconds for one try.", min=0.1)] = 300.0,
+    prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
+    completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
+    output: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("build/reproduce"),
+    launch: Annotated[str, typer.Option(help="Of several GPUs, e.g. 'accelerate launch --config_file F'.")] = "",
+    limit: Annotated[int | None, typer.Option(help="At most this many variations of a task and split.", min=1)] = None,
+    tasks: Annotated[str, typer.Option(help="Only these, e.g. 4-1,4-2. Default: all 30.")] = "",
+    protocol: Annotated[str, typer.Option(help="Which variations are played: seed, dev, quick, full.")] = "seed",
+    variations: Annotated[str, typer.Option(help="Play only these, e.g. 0,1.")] = "",
+    beams: Annotated[int | None, typer.Option(help="Beam width. Default: 5, as published.", min=1)] = None,
+    processes: Annotated[int | None, typer.Option(help="JVMs that record. Default: one a core.", min=1)] = None,
+    slots: Annotated[int | None, typer.Option(help="Episodes at once. Default: 3 to 2 cores.", min=1)] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+) -> None:
+    """The published method from the simulator to its table: record, annotate, train four models, play. Resumes."""
+    from training.files import require_writable_folder
+    from training.llm.budget import Budget
+    from training.llm.chat import Usage
+    from training.llm.command import endpoint_from, prices_from
+    from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
+    from training.reproduce.plan import make_plan
+    from training.reproduce.report import MANIFEST, write_report
+    from training.reproduce.stages import StageFailed, run_all
+    from waymark.clients.chat import Limits
+
+    prices = prices_from(prompt_price, completion_price)
+    is_layered = recipe == FLAN_T5
+    settings = Settings(
+        folder=output,
+        recipe=recipe,
+        size=size if is_layered else "",
+        changes=tuple(changes or ()),
+        base=model,
+        paths=paths,
+        annotator=annotator,
+        limit=limit,
+        tasks=tasks,
+        protocol=protocol,
+        variations=variations,
+        beams=beams,
+        processes=processes or available_cores(),
+        slots=slots,
+        launch=launch,
+        llm=_llm_options(parameters, concurrency, timeout, prompt_price, completion_price, budget, output),
+        prices=prices,
+        budget=budget,
+    )
+    require_writable_folder(output, "output")
+    shapes = check_bases(settings)
+    plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
+    check_room(plan, output, is_sharded=bool(launch))
+    if annotator == "llm" and not settings.annotations.exists():
+        assert plan.calls is not None
+        Budget(budget, prices, Usage()).require(plan.calls)
+        endpoint = endpoint_from(url, llm_model, os.environ.get("WAYMARK_LLM_KEY", ""), parameters)
+        seconds = check_endpoint(endpoint, Limits(timeout=timeout))
+        hours = plan.calls.calls * seconds / concurrency / 3600
+        say(f"endpoint   answered a first question in {seconds:.1f} s: about {hours:.1f} h for all paths")
+        os.environ |= {"WAYMARK_LLM_URL": url, "WAYMARK_LLM_MODEL": llm_model}
+    for line in plan.lines():
+        say(line)
+    if not yes and not typer.confirm("Begin?", err=True):
+        raise typer.Exit(1)
+    try:
+        progress = run_all(settings, say)
+    except StageFailed as error:
+        say(str(error))
+        raise typer.Exit(error.code) from error
+    except KeyboardInterrupt:
+        say("Interrupted; the same command goes on there.")
+        raise
+    typer.echo(write_report(settings, progress))
+    say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")
+
+
+def base(
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    recipe: Annotated[Path, typer.Option(help="Its shape.")] = Path("training/recipes/published-small.json"),
+    changes: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of it.")] = None,
+    prompt_format: Annotated[str, typer.Option("--format", help="Of prompts that pieces are learnt from.")] = "seed",
+    data: DataOption = DATA,
+    annotations: AnnotationsOption = ANNOTATIONS,
+) -> None:
+    """Make a T5 of random weights with a tokenizer of whole phrases, for where no pretrained one is at hand."""
+    from training.corpora import read_corpora
+    from training.layers import parse_changes
+    from training.recipe import read_recipe
+    from training.reproduce.base import make_base, sample_texts, wordings
+
+    settings = read_recipe(recipe, **parse_changes(changes or []))
+    corpora = [
+        read_corpora(
+            wording, data, annotations, "all", require_all=False, note=lambda _: None, bar=progress_bar()
+        ).examples["train"]
+        for wording in wordings(prompt_format)
+    ]
+    parameters = make_base(output, settings, sample_texts(corpora))
+    say(f"{output}: {parameters / 1e6:.2f} M parameters, {settings.vocabulary:,} pieces")
+
+
+def sizes(
+    recipe: Annotated[Path, typer.Option(help="Recipe with sizes.")] = FLAN_T5,
+    tflops: Annotated[float, typer.Option(help="Peak in bf16, in TFLOP/s; an A100 has 312.", min=0.001)] = 312,
+    utilization: Annotated[float, typer.Option(help="The share of it that training reaches.", min=0.001, max=1)] = 0.35,
+) -> None:
+    """What training the published models takes at each size: memory, time and disk, computed and not measured."""
+    from training.recipe import read_recipe
+    from training.reproduce.sizes import FLAN_T5 as SHAPES
+    from training.reproduce.sizes import PUBLISHED_EXAMPLES
+
+    say(f"Computed for {tflops:g} TFLOP/s at {utilization:.0%}, float32 weights and bf16 products; not measured.")
+    headings = ["size", "parameters", "batch", "memory", *(f"{role}, h" for role in ROLES), "all, h", "disk"]
+    typer.echo(f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
+    for name, shape in SHAPES.items():
+        of_role = {role: read_recipe(recipe, role, name) for role in ROLES}
+        hours = [shape.hours(of_role[role], PUBLISHED_EXAMPLES[role], tflops * 1e12 * utilization) for role in ROLES]
+        one = of_role["executor"]
+        batch = f"{one.batch} × {one.accumulate}" + (", recomputed" if one.recompute else "")
+        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(one):.0f} GB"]
+        cells += [f"{hour:.1f}" for hour in (*hours, sum(hours))]
+        typer.echo(f"| {' | '.join(cells)} | {4 * shape.disk_gigabytes():.0f} GB |")
+
+
+def _llm_options(
+    parameters: str,
+    concurrency: int,
+    timeout: float,
+    prompt_price: float | None,
+    completion_price: float | None,
+    budget: float | None,
+    output: Path,
+) -> tuple[str, ...]:
+    options = ["--parameters", parameters, "--concurrency", str(concurrency), "--timeout", str(timeout)]
+    options += ["--cache", str(output / "llm")]
+    if prompt_price is not None:
+        options += ["--prompt-price", str(prompt_price), "--completion-price", str(completion_price)]
+    return tuple(options + (["--max-cost", str(budget)] if budget is not None else []))
+
+
+def _episodes(settings: Settings) -> int:
+    """How many episodes one agent plays. Raises InvalidInput for tasks and variations that there are not."""
+    from pydantic import ValidationError
+
+    from waymark.contracts import EvaluationRequest
+    from waymark.evaluation.protocols import episodes
+
+    try:
+        request = EvaluationRequest.model_validate(
+            {
+                "protocol": settings.protocol,
+                "tasks": settings.tasks.split(",") if settings.tasks else None,
+                "variations": settings.variations.split(",") if settings.variations else None,
+            },
+            strict=False,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(
+            f"{first['loc'][0]}: {first['msg']}.", remedy="See ./run evaluate --help.", field=str(first["loc"][0])
+        ) from error
+    return len(episodes("", request))

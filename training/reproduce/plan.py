@@ -1,0 +1,184 @@
+"""What reproducing the published method will take, before any of it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from training.layers import parse_changes
+from training.llm.budget import Estimate, Prices, estimate_paths
+from training.recipe import Recipe, read_recipe
+from training.recording import PathSource, Recording
+from training.reproduce.sizes import PUBLISHED_EXAMPLES, Shape
+from training.trajectories import Trajectory, Wanted, read_table
+from waymark.contracts import Role
+from waymark.worlds.scienceworld.tasks import TASKS, find_task
+
+ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
+AnnotatorName = Literal["rule", "llm"]
+_PUBLISHED_PATHS: Final = 2089
+"""Train paths that the published examples are of."""
+_ACTIONS: Final = 26
+"""Of a gold path, on average."""
+_CHARACTERS: Final = 26
+"""Of an action, on average."""
+_TASK_CHARACTERS: Final = 300
+_SECONDS_OF_PATH: Final = {"10-1": 30.0, "10-2": 30.0}
+_SECONDS: Final = 1.5
+"""To record a path of another task in one process."""
+_SECONDS_OF_EPISODE: Final = 6.0
+"""To play one on two cores; a large model takes longer."""
+_TEST_EPISODES: Final = 271
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    folder: Path
+    recipe: Path
+    size: str = ""
+    changes: Sequence[str] = ()
+    base: str = ""
+    """Overrides the recipe's base for all roles."""
+    paths: PathSource = "gold"
+    annotator: AnnotatorName = "rule"
+    limit: int | None = None
+    """At most so many variations of a task and split."""
+    tasks: str = ""
+    protocol: str = "seed"
+    variations: str = ""
+    beams: int | None = None
+    processes: int = 1
+    slots: int | None = None
+    launch: str = ""
+    llm: Sequence[str] = ()
+    """Options of `annotate --annotator llm`."""
+    prices: Prices | None = None
+    budget: float | None = None
+
+    @property
+    def recording(self) -> Recording:
+        """What to record."""
+        return Recording(self.paths, "published", self.limit, {}, 0, 0, "easy")
+
+    def wanted(self) -> list[Wanted]:
+        """The variations to record."""
+        chosen = [find_task(name) for name in self.tasks.split(",")] if self.tasks else list(TASKS)
+        return self.recording.plan(["train", "dev"], chosen)
+
+    def recipe_of(self, role: Role) -> Recipe:
+        """How a role is trained. Raises InvalidInput."""
+        changed = parse_changes(self.changes) | ({"base": self.base} if self.base else {})
+        return read_recipe(self.recipe, role, self.size, **changed)
+
+    @property
+    def data(self) -> Path:
+        """The table of paths."""
+        return self.folder / "trajectories.parquet"
+
+    @property
+    def annotations(self) -> Path:
+        """The table of sub-goals."""
+        return self.folder / "annotations.parquet"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one role's training takes."""
+
+    role: Role
+    examples: int
+    steps: int
+    hours: float
+    gigabytes: float
+    """Of memory."""
+    disk: float
+    """Gigabytes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all of it takes. Everything here is computed, nothing measured on this machine."""
+
+    paths: int
+    is_recorded: bool
+    recording_hours: float
+    calls: Estimate | None
+    """None: annotated by rule."""
+    trainings: list[Training] = field(default_factory=list)
+    episodes: int = 2 * _TEST_EPISODES
+
+    @property
+    def hours(self) -> float:
+        """From nothing to the table, annotation apart, which is as fast as its endpoint."""
+        play = self.episodes * _SECONDS_OF_EPISODE / 3600
+        return (0.0 if self.is_recorded else self.recording_hours) + sum(one.hours for one in self.trainings) + play
+
+    @property
+    def disk(self) -> float:
+        """Gigabytes."""
+        return sum(one.disk for one in self.trainings) + 0.2
+
+    @property
+    def memory(self) -> float:
+        """Gigabytes that the largest training takes."""
+        return max(one.gigabytes for one in self.trainings)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        recorded = "recorded already" if self.is_recorded else f"about {self.recording_hours:.1f} h to record"
+        lines = [f"paths      {self.paths:,} of train and dev, {recorded}"]
+        lines.append(f"sub-goals  {self.calls or 'by rule: no calls, no cost'}")
+        lines += [
+            f"{one.role:<10} {one.examples:,} examples, {one.steps:,} steps, {one.hours:.1f} h, "
+            f"{one.gigabytes:.1f} GB of memory, {one.disk:.1f} GB of disk"
+            for one in self.trainings
+        ]
+        lines.append(f"play       {self.episodes:,} episodes of two agents")
+        lines.append(f"in all     about {self.hours:.1f} h and {self.disk:.1f} GB of disk (computed, not measured)")
+        return lines
+
+
+def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episodes: int) -> Plan:
+    """The plan of these settings; what is recorded already is counted, the rest is estimated."""
+    wanted = settings.wanted()
+    recorded: list[Trajectory] = read_table(settings.data) if settings.data.exists() else []
+    train = sum(find_task(one.task_id).split_of(one.variation) == "train" for one in wanted)
+    trainings = []
+    for role in ROLES:
+        recipe = settings.recipe_of(role)
+        examples = round(PUBLISHED_EXAMPLES[role] * train / _PUBLISHED_PATHS)
+        shape = shapes[role]
+        trainings.append(
+            Training(
+                role,
+                examples,
+                recipe.steps_for(examples),
+                shape.hours(recipe, examples, flops),
+                shape.gigabytes(recipe),
+                shape.disk_gigabytes(),
+            )
+        )
+    calls = None
+    if settings.annotator == "llm":
+        calls = estimate_paths(_characters(recorded, len(wanted)), settings.prices)
+    return Plan(
+        paths=len(recorded) or len(wanted),
+        is_recorded=bool(recorded),
+        recording_hours=sum(_SECONDS_OF_PATH.get(one.task_id, _SECONDS) for one in wanted) / settings.processes / 3600,
+        calls=calls,
+        trainings=trainings,
+        episodes=2 * episodes,
+    )
+
+
+def _characters(recorded: Sequence[Trajectory], wanted: int) -> list[tuple[int, int]]:
+    """How many characters the question and the answer about each path have."""
+    if not recorded:
+        listed = _ACTIONS * (_CHARACTERS + 4)
+        return [(_TASK_CHARACTERS + listed, round(1.4 * listed))] * wanted
+    lengths = [sum(len(step.action) + 4 for step in path.steps) for path in recorded]
+    return [(len(path.task) + listed, round(1.4 * listed)) for path, listed in zip(recorded, lengths, strict=True)]
