@@ -72,7 +72,6 @@ FROM serve-app AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
 
 FROM serve-app AS serve-torch
-ENV WAYMARK_ENGINE=transformers
 COPY --from=serve-torch-packages /opt/venv /opt/venv
 
 FROM serve-app AS serve-cuda
