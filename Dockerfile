@@ -50,8 +50,8 @@ COPY deploy/docker/prune.sh deploy/docker/
 RUN deploy/docker/prune.sh /opt/venv hatchling pathspec pluggy trove-classifiers tomlkit
 
 FROM serve-packages AS serve-cuda-packages
-# torch's default build on Linux brings CUDA's libraries. CTranslate2 finds cuBLAS and cuDNN among them.
-RUN pip install --constraint requirements/test.lock torch transformers safetensors
+# torch's default build on Linux brings CUDA's libraries; CTranslate2 loads the cuBLAS of CUDA 12.
+RUN pip install --constraint requirements/test.lock torch transformers safetensors nvidia-cublas-cu12==12.9.3.13
 
 FROM runner-packages AS train-packages
 RUN pip install --requirement requirements/test.lock
@@ -72,12 +72,11 @@ FROM serve-app AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
 
 FROM serve-app AS serve-torch
-ENV WAYMARK_ENGINE=transformers
 COPY --from=serve-torch-packages /opt/venv /opt/venv
 
 FROM serve-app AS serve-cuda
 ENV WAYMARK_DEVICE=cuda \
-    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib:/opt/venv/lib/python3.11/site-packages/nvidia/cudnn/lib
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib
 COPY --from=serve-cuda-packages /opt/venv /opt/venv
 
 FROM app AS train
