@@ -23,13 +23,13 @@ from waymark.worlds.scienceworld.rules.risk import BOX
 from waymark.worlds.scienceworld.scene import OTHER_THINGS, canonical, room_of
 
 HISTORY = 40
-"""Turns that are looked back on at most: how far back readings are looked for."""
+"""The number of past turns in which readings are looked for."""
 READS = ("read ", "use thermometer on ", "look at inclined plane")
 """Actions whose answers are readings."""
 READING_WORDS = 24
 _END = "end"
 _CACHE_BYTES = 4_000_000
-"""Of each of two caches; an episode's lines are some 10 kB."""
+"""The size of either cache; the lines of an episode take about 10 kB."""
 _SUBGOALS = 12
 _INGREDIENTS = 16
 _RECIPE_CHARACTERS = 2_000
@@ -38,14 +38,14 @@ _NAMED = 6
 _ANOTHER = tuple(f"{word} " for word in OTHER_THINGS)
 _FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
 _NOWHERE = ("", *_FURNITURE)
-"""What lies there lies in the room."""
+"""Places whose things count as lying in the room itself."""
 _TASK_WORDS = 90
 _OPPOSITES = {
-    one: other
+    word: opposite
     for pair in (("above", "below"), ("conductive", "nonconductive"), ("dominant", "recessive"))
-    for one, other in (pair, pair[::-1])
+    for word, opposite in (pair, pair[::-1])
 }
-"""Words by which readings say which clause of a task holds, each with the one that it rules out."""
+"""Words by which readings say which clause of a task holds, with the word that each rules out."""
 
 
 def _compiled(*rewrites: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
@@ -60,7 +60,7 @@ _EMPTY = _compiled(
     (r"\. the [a-z ]+ door is closed\.", " closed"),
     (r"\. the [a-z ]+ door is open\.", " open"),
 )
-"""What is left out before what things hold is rewritten."""
+"""Rewritten first: empty things, open and closed doors."""
 _REWRITES = _compiled(
     (r"\(containing ", "( "),
     (r", which is turned (on|off)", r" \1"),
@@ -145,7 +145,7 @@ def _holds(text: str, opening: str, endings: tuple[str, ...], *, dot: bool = Fal
     parts: list[str] = []
     at = 0
     for words in _WORDS.finditer(text):
-        ending = next((one for one in endings if text.endswith(one, words.start(), words.end())), None)
+        ending = next((known for known in endings if text.endswith(known, words.start(), words.end())), None)
         if ending is None or not text.startswith(": ", words.end()):
             continue
         begin = max(words.start(), at)
@@ -177,15 +177,15 @@ def asked(state: AgentState, read: str) -> str:
     """The instruction without the clauses that its `readings` rule out: once they say `dominant`, that of `recessive`
     is left out, up to the box that it leads to. Where they say both, as before a thing melts and after, both stay.
 
-    Small models do not find the clause that holds. When to answer, and whether to, is theirs to say.
+    Small models do not find the clause that holds. The model still decides when to answer, and whether to.
     """
     said = set(read.split(" "))
     ruled_out = {_OPPOSITES[word] for word in _OPPOSITES.keys() & said} - said
-    told, *clauses = f" {task(state)}".split(" if ")
+    text, *clauses = f" {task(state)}".split(" if ")
     for clause in clauses:
         box = BOX.search(clause)
-        told += clause[box.end() :] if box and ruled_out.intersection(clause.split(" ")) else f" if {clause}"
-    return told.strip()
+        text += clause[box.end() :] if box and ruled_out.intersection(clause.split(" ")) else f" if {clause}"
+    return text.strip()
 
 
 def seen(state: AgentState) -> str:
@@ -224,13 +224,14 @@ def _lines(text: str) -> list[str]:
     return things
 
 
-def searched(state: AgentState, told: str) -> list[str]:
+def searched(state: AgentState, instruction: str) -> list[str]:
     """What an instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
     the scene, with that first in the room, taken off the furniture.
 
-    Small models overlook what they were told of among twenty other things, above all where it never lay in training.
+    Small models overlook the things of the task among twenty others, above all in places where they never lay in
+    training.
     """
-    named = _named(state, told)
+    named = _named(state, instruction)
     here = [f"{name} in {holder}" if holder not in _NOWHERE else name for name, holder in named]
     lying = {name for name, holder in named if holder in _NOWHERE}
     first: list[str] = []
@@ -262,32 +263,32 @@ def _split(text: str) -> list[str]:
     return [text[begin + len(" , ") : end] for begin, end in pairwise(bounds)]
 
 
-def _named(state: AgentState, told: str) -> list[tuple[str, str]]:
-    """What is named and in sight, with what holds it."""
+def _named(state: AgentState, instruction: str) -> list[tuple[str, str]]:
+    """The things that are named and in sight, with what holds them."""
     ingredients = _ingredients(state)
     return [
         (name, holder)
         for name, holder in [*_listed(state.look), *_listed(state.inventory)]
-        if _is_told(name, told) or any(_is_ingredient(name, one) for one in ingredients)
+        if _is_mentioned(name, instruction) or any(_is_ingredient(name, ingredient) for ingredient in ingredients)
     ]
 
 
-def _is_told(name: str, told: str) -> bool:
+def _is_mentioned(name: str, text: str) -> bool:
     """Whether a text names a thing, whatever its state of matter or its age; an orange box is no orange."""
     called = _STATE.sub("", name)
-    if called not in told:
+    if called not in text:
         return False
-    after = f"{told} ".split(f" {called} ")[1:] if called else []
+    after = f"{text} ".split(f" {called} ")[1:] if called else []
     return any(not rest.startswith(_ANOTHER) for rest in after)
 
 
 def _is_ingredient(name: str, asked: str) -> bool:
-    """Whether a thing is what a recipe asks for: for an apple a red apple will do."""
+    """Whether a thing is an ingredient that a recipe asks for; a red apple is an apple."""
     return f" {name}".endswith(f" {asked}") and not name.startswith("recipe ")
 
 
 def _ingredients(state: AgentState) -> list[str]:
-    """What the recipe that was read last asks for."""
+    """The ingredients of the recipe that was read last."""
     turns = reversed(state.turns[-HISTORY:])
     said = next((turn.observation for turn in turns if turn.acted.lower().startswith("read ")), "")
     recipe = _RECIPE.search(plain(said[:_RECIPE_CHARACTERS]))
@@ -321,13 +322,13 @@ _listed_again = ByteCache(_things_of, _CACHE_BYTES, _bytes_of)
 
 
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
-    """The last actions, at most so many."""
+    """The last actions, at most `most`."""
     recent = turns[max(0, len(turns) - most) :]
     return f"{heading} " + " ; ".join(turn.acted.lower() for turn in recent) if recent else ""
 
 
 def since(state: AgentState) -> Sequence[Turn]:
-    """The turns since the current sub-goal was given; all where that is not known."""
+    """The turns since the current sub-goal was given; all turns where that is not known."""
     if state.subgoal_step is None:
         return state.turns
     return state.turns[max(0, len(state.turns) - max(0, state.step - state.subgoal_step)) :]
@@ -337,13 +338,12 @@ def readings(state: AgentState) -> str:
     """What instruments said, each question with its latest answer, in the order in which they were first asked; then,
     once something was connected, what a circuit lights, and, once a child is seen, what a cross says.
 
-    A number is told to be `above` or `below` those of its unit that the task names, else those of the other readings:
-    small models see at a glance what they compare poorly. It is told right after the name of what was measured, since
-    that is what an answer copies.
+    A number is marked `above` or `below` the numbers of its unit in the task, else those of the other readings, because
+    small models compare numbers poorly. The mark follows the name of what was measured, because an answer copies that.
     """
     latest = _latest_readings(state)
-    named, told = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
-    compared = {unit: named.get(unit, values) for unit, values in told.items()}
+    named, measured = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
+    compared = {unit: named.get(unit, values) for unit, values in measured.items()}
     read = [_placed(action, answer, compared) for action, answer in latest]
     read += [*_circuit(state), *_crossed(state)]
     return "read " + " ; ".join(read) if read else ""
@@ -366,7 +366,7 @@ def _latest_readings(state: AgentState) -> list[tuple[str, str]]:
 
 
 def _circuit(state: AgentState) -> list[str]:
-    """Whether a lamp or a motor here is on, and which: of a circuit that was laid, what an instrument would say."""
+    """Which lamps or motors here are on, once something was connected: the answer of a circuit as a reading."""
     lamps = _LAMP.findall(state.look.lower())
     if not lamps or not any(turn.acted.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
@@ -376,14 +376,14 @@ def _circuit(state: AgentState) -> list[str]:
 
 def _crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
-    told = task(state)
-    cross = _CROSS.search(told)
-    trait = told.rfind(_TRAIT, cross.end(), max(cross.end(), told.rfind(_PLANT) - 1)) if cross else -1
+    text = task(state)
+    cross = _CROSS.search(text)
+    trait = text.rfind(_TRAIT, cross.end(), max(cross.end(), text.rfind(_PLANT) - 1)) if cross else -1
     if cross is None or trait < 0:
         return []
     value, part = cross.groups()
     begins = trait + len(_TRAIT)
-    plant = told[begins : told.index(_PLANT, begins + 1)]
+    plant = text[begins : text.index(_PLANT, begins + 1)]
     if part == "seed":
         borne = [name for name, holder in _listed(state.look) if holder.startswith(f"{plant} plant ")]
         shown = [name for name in borne if name.endswith(f" {plant} seed")]
@@ -406,7 +406,7 @@ def _value(found: re.Match[str]) -> int:
 
 
 def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
-    """What was asked and answered: of a reading its number, and where that stands among others, if not between them."""
+    """A question and its answer; of a reading the number alone, marked if it is above or below all others."""
     found = _READING.search(answer)
     if not found:
         return f"{action} : {answer}"
@@ -420,7 +420,7 @@ def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> 
 def subgoals(state: AgentState) -> str:
     """The sub-goals given so far, the current one last."""
     given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
-    return "gave " + " ; ".join(words_of_subgoal(one) for one in given[-_SUBGOALS:]) if given else ""
+    return "gave " + " ; ".join(words_of_subgoal(subgoal) for subgoal in given[-_SUBGOALS:]) if given else ""
 
 
 def words_of_subgoal(subgoal: str) -> str:
