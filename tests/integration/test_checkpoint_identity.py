@@ -16,8 +16,9 @@ from tests.integration.faulty_worker import STEPPING
 from tests.samples import evaluation, result
 from waymark.cli.local_stack import CHECKPOINTS
 from waymark.clients.services import SyncControllerClient, SyncExecutorClient
-from waymark.contracts import AgentConfig, MadeBy, Versions
+from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy, Versions
 from waymark.evaluation.identity import short_hash
+from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 OURS = CHECKPOINTS / "executor"
@@ -123,11 +124,12 @@ def test_a_worker_leaves_evaluations_of_other_checkpoints_to_others(
 
 def test_reports_refuse_a_run_of_several_checkpoints(waymark: Callable[..., Command], tmp_path: Path) -> None:
     mixed, pure = RunFolder(tmp_path / "mixed"), RunFolder(tmp_path / "pure")
-    for folder in (mixed, pure):
-        folder.begin(evaluation(folder.path.name, episodes=2))
-        folder.append(result("a", variation=21).model_copy(update={"checkpoints": MadeBy(executor="")}))
-        folder.append(result("b", variation=22).model_copy(update={"checkpoints": MadeBy(executor="")}))
-    mixed.append(result("b", variation=22).model_copy(update={"checkpoints": MadeBy(executor="b" * 12)}))
+    request = EvaluationRequest(tasks=("1-1",), variations=(21, 22))
+    for folder, makers in ((mixed, ("", "b" * 12)), (pure, ("", ""))):
+        folder.begin(evaluation(folder.path.name, request, episodes=2))
+        for spec, maker in zip(episodes(folder.path.name, request), makers, strict=True):
+            played = result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation)
+            folder.append(played.model_copy(update={"checkpoints": MadeBy(executor=maker)}))
     for arguments in (("report", mixed.path), ("report", mixed.path, "--json"), ("compare", pure.path, mixed.path)):
         code, out, err = waymark(*map(str, arguments)).wait()
         assert (code, out) == (2, ""), err

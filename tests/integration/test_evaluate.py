@@ -162,7 +162,7 @@ def test_repeats_go_on_where_they_were_interrupted(waymark: Waymark) -> None:
     assert list(command.run.results())[: len(killed)] == killed
 
 
-@pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "redis-server"])
+@pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "valkey-server"])
 def test_a_part_that_dies_is_named_and_finished_episodes_are_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
     command.read_until("2/1819")
