@@ -84,7 +84,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
     recipe += ["--base", settings.base] if settings.base else []
     for role in ROLES:
         wording = ("--format", FORMAT, *(("--controller", "every-step") if role == "controller" else ()))
-        base = ("--tokenizer", settings.recipe_of(role).base)
+        base = ("--tokenizer", settings.recipe_of(role).base, "--recipe", str(settings.recipe))
         output = folder / "datasets" / role
         yield Stage(
             f"datasets {role}",
@@ -215,5 +215,5 @@ def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:
     if stage.name == "annotate" and code == 1:
         facts = read_json(settings.annotations.with_suffix(".manifest.json"), "a manifest of annotations")
         failed = len(facts["failed"])
-        return failed <= MOST_FAILED * (failed + facts["paths"])
+        return bool(failed <= MOST_FAILED * (failed + facts["paths"]))
     return stage.name == "evaluate" and code == 1
