@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from training.datasets import Example
+from training.layers import layered
 from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
 from training.reference import PAGE, recipe_fields, recipe_help, recipe_page
@@ -57,7 +58,7 @@ def test_a_file_that_is_no_recipe_is_refused(text: str | None, tmp_path: Path) -
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_that_ship_are_recipes(path: Path) -> None:
     recipe = read_recipe(path)
-    assert asdict(recipe) | json.loads(path.read_text()) == asdict(recipe)
+    assert asdict(recipe) | layered(json.loads(path.read_text()), str(path)) == asdict(recipe)
     assert read_recipe(path, seed=99) == replace(recipe, seed=99)
 
 

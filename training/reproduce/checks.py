@@ -21,6 +21,7 @@ from waymark.contracts import Role
 from waymark.errors import InvalidInput, ServiceError
 from waymark.worlds.scienceworld.prompts.seed import SEED
 
+_TRIES: Final = 3
 _SLOWEST: Final = 60.0
 """Seconds that the endpoint may take over one typical path."""
 
@@ -105,7 +106,7 @@ def check_endpoint(endpoint: Endpoint, limits: Limits) -> float:
     ]
 
     async def ask() -> str:
-        async with ChatClient(endpoint, Limits(1, 1, min(limits.timeout, _SLOWEST))) as client:
+        async with ChatClient(endpoint, Limits(1, _TRIES, min(limits.timeout, _SLOWEST))) as client:
             return (await client.ask(question)).text
 
     began = time.monotonic()

@@ -17,7 +17,7 @@ from waymark.agent.presets import name_of
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import Summary, published_methods, summarise
 from waymark.inference.checkpoint import load
-from waymark.worlds.scienceworld.tasks import GROUPS as SCIENCEWORLD_GROUPS
+from waymark.worlds.scienceworld.tasks import GROUPS
 
 TABLE: Final = "table.md"
 MANIFEST: Final = "manifest.json"
@@ -42,20 +42,20 @@ def table(settings: Settings, scores: dict[str, Summary]) -> str:
         f"Protocol `{settings.protocol}`, paths {settings.paths}, annotator {settings.annotator}, no rules of play. "
         "Points of 100, mean over task types; 95% intervals over variations.",
         "",
-        f"| agent | parameters | episodes | overall | 95% interval | {' | '.join(SCIENCEWORLD_GROUPS)} |",
-        f"|---|---|---|---|---|{'---|' * len(SCIENCEWORLD_GROUPS)}",
+        f"| agent | parameters | episodes | overall | 95% interval | {' | '.join(GROUPS)} |",
+        f"|---|---|---|---|---|{'---|' * len(GROUPS)}",
     ]
     sizes = {role: load(settings.folder / "checkpoints" / role, role).card.parameters for role in ROLES}
     of_agent = {"published": ROLES[:3], "published_flat": ROLES[3:]}
     for name, summary in scores.items():
         parameters = " + ".join(f"{sizes[role] / 1e6:.2f} M" for role in of_agent[name])
         interval = "too few variations" if summary.ci95 is None else "{:.1f} to {:.1f}".format(*summary.ci95)
-        groups = [f"{summary.groups[group]:.1f}" if group in summary.groups else "" for group in SCIENCEWORLD_GROUPS]
+        groups = [f"{summary.groups[group]:.1f}" if group in summary.groups else "" for group in GROUPS]
         cells = [name, parameters, str(summary.episodes), f"**{summary.mean:.1f}**", interval, *groups]
         lines.append(f"| {' | '.join(cells)} |")
     for method in published_methods():
         if method.method in _SHOWN:
-            groups = [f"{method.groups[group]:.2f}" if group in method.groups else "" for group in SCIENCEWORLD_GROUPS]
+            groups = [f"{method.groups[group]:.2f}" if group in method.groups else "" for group in GROUPS]
             cells = [f"*published:* {method.method}", method.model, "", f"{method.overall:.2f}", "", *groups]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -84,7 +84,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
     recipe += ["--base", settings.base] if settings.base else []
     for role in ROLES:
         wording = ("--format", FORMAT, *(("--controller", "every-step") if role == "controller" else ()))
-        base = ("--tokenizer", settings.recipe_of(role).base)
+        base = ("--tokenizer", settings.recipe_of(role).base, "--recipe", str(settings.recipe))
         output = folder / "datasets" / role
         yield Stage(
             f"datasets {role}",
