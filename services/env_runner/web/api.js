@@ -74,8 +74,10 @@ export const api = {
   writeNotes: (id, notes) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { method: "PUT", body: notes }),
   options: (signal) => json("v1/options", { signal }),
   submit: (body) => json(EVALUATIONS, { method: "POST", body }),
-  comparison: (ids, signal) => json(`v1/comparison?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`, { signal }),
-  turn: (id, episode, turn, signal) => json(`${one(id)}/episodes/${encodeURIComponent(episode)}/turns/${turn}`, { signal }),
+  comparison: (ids, signal) =>
+    json(`v1/comparison?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`, { signal }),
+  turn: (id, episode, turn, signal) =>
+    json(`${one(id)}/episodes/${encodeURIComponent(episode)}/turns/${turn}`, { signal }),
   play: {
     begin: (body) => json("v1/play", { method: "POST", body }),
     look: (id, signal) => json(`v1/play/${encodeURIComponent(id)}`, { signal }),

@@ -25,12 +25,26 @@ export async function compare({ main, place, signal, query }) {
     scroll("Scores", overall(found.comparison, names)),
     el("h2", {}, "Difference"),
     scroll("Differences", differences(found.comparison)),
-    el("p", { class: "note" }, "An interval that does not contain 0 means that the difference is unlikely to be luck of the variations."),
+    el(
+      "p",
+      { class: "note" },
+      "An interval that does not contain 0 means that the difference is unlikely to be luck of the variations.",
+    ),
     ...found.runs.slice(1).flatMap((run) => [
       el("h2", {}, `By task: ${agents.get(run)} minus ${found.comparison.agents[0].name}`),
-      scroll("Differences by task", byTask(found.tasks.filter((one) => one.run === run), titles)),
+      scroll(
+        "Differences by task",
+        byTask(
+          found.tasks.filter((one) => one.run === run),
+          titles,
+        ),
+      ),
       el("h2", {}, `Episodes that changed most: ${agents.get(run)}`),
-      changed(found.changed.filter((one) => one.run === run), found.runs[0], titles),
+      changed(
+        found.changed.filter((one) => one.run === run),
+        found.runs[0],
+        titles,
+      ),
     ]),
     found.comparison.notes.length ? el("p", { class: "note" }, found.comparison.notes.join(" ")) : "",
   );
@@ -42,7 +56,14 @@ function choose(items, first) {
     return el(
       "li",
       {},
-      el("label", {}, box, " ", notes.name || status.id, el("span", { class: "note" }, ` ${status.agent_name} · ${asked(status.request)} · `, ago(status.created))),
+      el(
+        "label",
+        {},
+        box,
+        " ",
+        notes.name || status.id,
+        el("span", { class: "note" }, ` ${status.agent_name} · ${asked(status.request)} · `, ago(status.created)),
+      ),
     );
   });
   const wrong = el("p", { class: "wrong", role: "alert" });
@@ -55,19 +76,37 @@ function choose(items, first) {
   };
   return [
     el("h1", {}, "Compare runs"),
-    el("form", { submit }, el("p", {}, "Choose two or more runs that played the same variations."), el("ul", { class: "choices" }, boxes), wrong, el("button", { type: "submit" }, "Compare")),
+    el(
+      "form",
+      { submit },
+      el("p", {}, "Choose two or more runs that played the same variations."),
+      el("ul", { class: "choices" }, boxes),
+      wrong,
+      el("button", { type: "submit" }, "Compare"),
+    ),
   ];
 }
 
-const scroll = (words, table) => el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": words }, table);
+const scroll = (words, table) =>
+  el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": words }, table);
 const signed = (value) => `${value > 0 ? "+" : ""}${points(value)}`.replace("-", "−");
-const range = (interval) => (interval === null ? "too few variations" : `${signed(interval[0])} to ${signed(interval[1])}`);
+const range = (interval) =>
+  interval === null ? "too few variations" : `${signed(interval[0])} to ${signed(interval[1])}`;
 
 function overall(comparison, names) {
   return el(
     "table",
     { id: "agents" },
-    heads("Agent", "Run", figure("Score"), figure("95% interval"), figure("Solved"), figure("Actions"), figure("Tokens"), figure("Time")),
+    heads(
+      "Agent",
+      "Run",
+      figure("Score"),
+      figure("95% interval"),
+      figure("Solved"),
+      figure("Actions"),
+      figure("Tokens"),
+      figure("Time"),
+    ),
     el(
       "tbody",
       {},
@@ -76,7 +115,11 @@ function overall(comparison, names) {
           "tr",
           {},
           el("td", {}, one.name),
-          el("td", {}, el("a", { href: `#/evaluations/${encodeURIComponent(one.run)}` }, names.get(one.run) ?? one.run)),
+          el(
+            "td",
+            {},
+            el("a", { href: `#/evaluations/${encodeURIComponent(one.run)}` }, names.get(one.run) ?? one.run),
+          ),
           el("td", { class: "figure" }, points(one.mean)),
           el("td", { class: "figure" }, one.ci95 === null ? "–" : `${points(one.ci95[0])} to ${points(one.ci95[1])}`),
           el("td", { class: "figure" }, percent(one.success_rate)),
@@ -116,7 +159,15 @@ function byTask(tasks, titles) {
   return el(
     "table",
     { id: "by-task" },
-    heads("Task", "Name", figure("n"), figure("First run"), figure("This run"), figure("Difference"), figure("95% interval")),
+    heads(
+      "Task",
+      "Name",
+      figure("n"),
+      figure("First run"),
+      figure("This run"),
+      figure("Difference"),
+      figure("95% interval"),
+    ),
     el(
       "tbody",
       {},
@@ -129,7 +180,11 @@ function byTask(tasks, titles) {
           el("td", { class: "figure" }, one.episodes),
           el("td", { class: "figure" }, points(one.baseline_mean)),
           el("td", { class: "figure" }, points(one.mean)),
-          el("td", { class: `figure ${one.difference < 0 ? "loss" : one.difference > 0 ? "gain" : ""}` }, signed(one.difference)),
+          el(
+            "td",
+            { class: `figure ${one.difference < 0 ? "loss" : one.difference > 0 ? "gain" : ""}` },
+            signed(one.difference),
+          ),
           el("td", { class: "figure" }, range(one.ci95)),
         ),
       ),
@@ -140,7 +195,12 @@ function byTask(tasks, titles) {
 function changed(episodes, baseline, titles) {
   if (!episodes.length) return el("p", {}, "No shared episode has another score.");
   const address = (one) => {
-    const pair = new URLSearchParams({ a: baseline, "a-episode": one.baseline_episode, b: one.run, "b-episode": one.episode });
+    const pair = new URLSearchParams({
+      a: baseline,
+      "a-episode": one.baseline_episode,
+      b: one.run,
+      "b-episode": one.episode,
+    });
     return `#/side-by-side?${pair}`;
   };
   return el(
@@ -160,7 +220,16 @@ function changed(episodes, baseline, titles) {
           el("td", { class: "figure" }, minus(one.baseline_score)),
           el("td", { class: "figure" }, minus(one.score)),
           el("td", { class: "figure" }, signed(one.score - one.baseline_score)),
-          el("td", {}, el("a", { href: address(one) }, "Side by side", el("span", { class: "hidden" }, ` ${one.task} variation ${one.variation}`))),
+          el(
+            "td",
+            {},
+            el(
+              "a",
+              { href: address(one) },
+              "Side by side",
+              el("span", { class: "hidden" }, ` ${one.task} variation ${one.variation}`),
+            ),
+          ),
         ),
       ),
     ),

@@ -87,12 +87,18 @@ function neighbours(entries, name, above, solvable) {
   const path = el("div", { class: "oracle" });
   const solve = async () => {
     const [{ task, variation }, simplifications, signal] = solvable;
-    path.replaceChildren(el("p", { class: "note", role: "status" }, "A worker asks the environment for its solution …"));
+    path.replaceChildren(
+      el("p", { class: "note", role: "status" }, "A worker asks the environment for its solution …"),
+    );
     try {
       const actions = await oracle({ task, variation, simplifications }, signal);
       path.replaceChildren(
         el("h2", {}, `The environment's own solution: ${count(actions.length, "action")}`),
-        el("ol", { tabindex: "0" }, actions.map((action) => el("li", {}, action))),
+        el(
+          "ol",
+          { tabindex: "0" },
+          actions.map((action) => el("li", {}, action)),
+        ),
       );
     } catch (error) {
       path.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
@@ -109,7 +115,11 @@ function neighbours(entries, name, above, solvable) {
       el("button", { type: "button", click: raw }, "Save as JSON"),
       solvable && el("button", { type: "button", click: solve }, "Show the oracle path"),
       solvable &&
-        el("a", { class: "button", href: `#/play?task=${solvable[0].task}&variation=${solvable[0].variation}` }, "Play this variation"),
+        el(
+          "a",
+          { class: "button", href: `#/play?task=${solvable[0].task}&variation=${solvable[0].variation}` },
+          "Play this variation",
+        ),
     ),
     path,
   );
@@ -174,7 +184,17 @@ class Replay {
           el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, minus(low))),
           drawing,
         ),
-        el("div", { class: "controls" }, this.back, this.slider, this.forward, this.auto, this.last, this.where, this.copy),
+        el(
+          "div",
+          { class: "controls" },
+          this.back,
+          this.slider,
+          this.forward,
+          this.auto,
+          this.last,
+          this.where,
+          this.copy,
+        ),
         el(
           "p",
           { class: "note" },
@@ -297,7 +317,14 @@ class Replay {
     const since = (words, value, old) => (value ? row(words, changed(old ?? "", value)) : []);
     return [
       el("h2", {}, turn.action ?? "The executor ended the sub-goal", " ", marks(turn)),
-      turn.rules?.length ? el("p", { class: "rules" }, "Rules of play that acted here: ", turn.rules.map((rule) => [el("span", { class: "badge repaired" }, rule), " "]).flat()) : "",
+      turn.rules?.length
+        ? el(
+            "p",
+            { class: "rules" },
+            "Rules of play that acted here: ",
+            turn.rules.map((rule) => [el("span", { class: "badge repaired" }, rule), " "]).flat(),
+          )
+        : "",
       alternatives("The controller's sub-goals", turn.subgoals, turn.subgoal) ?? "",
       alternatives("The executor's actions", turn.actions, turn.action) ?? "",
       prompts(this.id, this.result.id, turn.turn),
@@ -319,7 +346,11 @@ class Replay {
           ? row(
               "Proposed",
               el("s", {}, said),
-              el("span", { class: "note" }, turn.repaired ? " replaced by one that is valid here" : " replaced by a rule of play"),
+              el(
+                "span",
+                { class: "note" },
+                turn.repaired ? " replaced by one that is valid here" : " replaced by a rule of play",
+              ),
             )
           : [],
         row(

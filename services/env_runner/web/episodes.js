@@ -20,7 +20,9 @@ export class EpisodeList {
     this.shown = el("span", { class: "note", role: "status" });
     this.most = ROWS;
     this.more = el("button", { type: "button", click: () => this.extend() }, "More episodes");
-    new IntersectionObserver((seen) => seen[0].isIntersecting && this.extend(), { rootMargin: "1200px" }).observe(this.more);
+    new IntersectionObserver((seen) => seen[0].isIntersecting && this.extend(), { rootMargin: "1200px" }).observe(
+      this.more,
+    );
     this.task = el("select", { id: "task", change: () => this.choose() });
     this.outcome = el(
       "select",

@@ -36,7 +36,8 @@ export async function evaluation({ main, place, notify, signal, query }, id) {
       })
       .catch((error) => {
         // A lost connection is told by the stream of events; a refusal, e.g. of mixed checkpoints, only here.
-        if (error instanceof Refused) figures.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
+        if (error instanceof Refused)
+          figures.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
       });
   }
 
@@ -83,7 +84,9 @@ class Header {
     this.progress = el("div", { class: "far" });
     this.what = el("p", { class: "what" });
     this.cancel = this.button("Cancel", async () => {
-      if (await confirmed("Cancel this evaluation?", "Finished episodes are kept. You can resume it later.", "Cancel it"))
+      if (
+        await confirmed("Cancel this evaluation?", "Finished episodes are kept. You can resume it later.", "Cancel it")
+      )
         await api.cancel(id);
     });
     this.resume = this.button("Resume", () => api.resume(id, false));
@@ -137,7 +140,11 @@ class Header {
     this.state.replaceChildren(badge(status.state));
     this.progress.replaceChildren(progress(status), el("span", {}, going(status)));
     this.what.replaceChildren(
-      el("strong", {}, status.id.includes("-play-") ? `by hand, with the help of ${status.agent_name}` : status.agent_name),
+      el(
+        "strong",
+        {},
+        status.id.includes("-play-") ? `by hand, with the help of ${status.agent_name}` : status.agent_name,
+      ),
       ` · ${asked(status.request)} · begun `,
       ago(status.created),
       made(status.versions),

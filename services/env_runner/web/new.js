@@ -7,14 +7,20 @@ export async function start({ main, place, signal }) {
   place([["Evaluations", "#/"]], "New evaluation");
   const options = await api.options(signal);
   if (!options.can_play) {
-    main.replaceChildren(el("div", { class: "empty" }, el("p", {}, "Only run folders are shown here: nothing can be started.")));
+    main.replaceChildren(
+      el("div", { class: "empty" }, el("p", {}, "Only run folders are shown here: nothing can be started.")),
+    );
     return;
   }
   main.replaceChildren(new Form(options).element);
 }
 
 const choice = (name, entries, value) => {
-  const select = el("select", { name }, entries.map(([key, words]) => el("option", { value: key }, words)));
+  const select = el(
+    "select",
+    { name },
+    entries.map(([key, words]) => el("option", { value: key }, words)),
+  );
   if (value !== undefined) select.value = value;
   return select;
 };
@@ -26,13 +32,47 @@ class Form {
     const { defaults, agents } = options;
     const rest = el("details", {}, el("summary", {}, "More settings"));
     this.fields = {
-      protocol: field("Protocol", choice("protocol", options.protocols.map((one) => [one.name, `${one.name}: ${one.description}`]), defaults.protocol)),
-      agent: field("Agent", choice("agent", Object.keys(agents).map((name) => [name, name]))),
-      variations: field("Variations", el("input", { name: "variations", placeholder: "those of the protocol" }), "Numbers or ranges, e.g. 0-3, 7. Empty: those of the protocol."),
-      repeats: field("Repeats", number("repeats", 1, 1, 100), "Plays of each variation. With two or more, luck of play is told apart."),
+      protocol: field(
+        "Protocol",
+        choice(
+          "protocol",
+          options.protocols.map((one) => [one.name, `${one.name}: ${one.description}`]),
+          defaults.protocol,
+        ),
+      ),
+      agent: field(
+        "Agent",
+        choice(
+          "agent",
+          Object.keys(agents).map((name) => [name, name]),
+        ),
+      ),
+      variations: field(
+        "Variations",
+        el("input", { name: "variations", placeholder: "those of the protocol" }),
+        "Numbers or ranges, e.g. 0-3, 7. Empty: those of the protocol.",
+      ),
+      repeats: field(
+        "Repeats",
+        number("repeats", 1, 1, 100),
+        "Plays of each variation. With two or more, luck of play is told apart.",
+      ),
       beams: field("Beam width", number("beams", 1, 1, 16), "1 is greedy decoding."),
-      repair: field("Repair", choice("repair", [["executor", "by the executor"], ["similarity", "by similarity, as published"], ["off", "off"]])),
-      rules: field("Rules of play", choice("rules", [["guided", "Waymark's rules (guided)"], ["published", "none, as published"]])),
+      repair: field(
+        "Repair",
+        choice("repair", [
+          ["executor", "by the executor"],
+          ["similarity", "by similarity, as published"],
+          ["off", "off"],
+        ]),
+      ),
+      rules: field(
+        "Rules of play",
+        choice("rules", [
+          ["guided", "Waymark's rules (guided)"],
+          ["published", "none, as published"],
+        ]),
+      ),
       seed: field("Seed", number("seed", 0, 0, 2 ** 31 - 1)),
     };
     this.takeAgent();
@@ -51,7 +91,12 @@ class Form {
       rest,
       this.size,
       this.wrong,
-      el("p", { class: "actions" }, el("button", { type: "submit", class: "main" }, "Start"), el("a", { class: "button", href: "#/" }, "Back")),
+      el(
+        "p",
+        { class: "actions" },
+        el("button", { type: "submit", class: "main" }, "Start"),
+        el("a", { class: "button", href: "#/" }, "Back"),
+      ),
     );
     this.rest = rest;
     this.count();
@@ -69,7 +114,10 @@ class Form {
     const boxes = new Map();
     const groups = this.options.groups.map((group) => {
       const members = this.options.tasks.filter((task) => task.group === group);
-      const all = el("input", { type: "checkbox", change: () => members.forEach((task) => (boxes.get(task.id).checked = all.checked)) });
+      const all = el("input", {
+        type: "checkbox",
+        change: () => members.forEach((task) => (boxes.get(task.id).checked = all.checked)),
+      });
       return el(
         "fieldset",
         {},
@@ -146,7 +194,8 @@ class Form {
 
   refuse(error, complainers) {
     const names = { "agent.policy": "rules", "agent.beams": "beams", "agent.repair_by": "repair", policy: "rules" };
-    const problems = error instanceof Refused && error.errors.length ? error.errors : [{ field: "", message: error.message }];
+    const problems =
+      error instanceof Refused && error.errors.length ? error.errors : [{ field: "", message: error.message }];
     let first = true;
     for (const problem of problems) {
       const path = problem.field.replace(/^body\./, "");
@@ -167,7 +216,10 @@ class Form {
 
 /** `0-3, 7` as numbers; null for an empty text. */
 function variations(text) {
-  const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
+  const parts = text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
   if (!parts.length) return null;
   return parts.flatMap((part) => {
     const [, low, , high] = /^(\d{1,6})(\s*-\s*(\d{1,6}))?$/.exec(part) ?? [];

@@ -13,19 +13,42 @@ export async function play({ main, place, signal, query }) {
   place([["Evaluations", "#/"]], "Play along");
   const options = await api.options(signal);
   if (!options.can_play) {
-    main.replaceChildren(el("div", { class: "empty" }, el("p", {}, "Only run folders are shown here: nothing can be played.")));
+    main.replaceChildren(
+      el("div", { class: "empty" }, el("p", {}, "Only run folders are shown here: nothing can be played.")),
+    );
     return;
   }
-  const select = (name, entries) => el("select", { name }, entries.map(([key, words]) => el("option", { value: key }, words)));
-  const task = field("Task", select("task", options.tasks.map((one) => [one.id, `${one.id} ${one.name}`])));
-  const variation = field("Variation", el("input", { type: "number", name: "variation", min: 0, value: query.get("variation") ?? 0, required: true }));
+  const select = (name, entries) =>
+    el(
+      "select",
+      { name },
+      entries.map(([key, words]) => el("option", { value: key }, words)),
+    );
+  const task = field(
+    "Task",
+    select(
+      "task",
+      options.tasks.map((one) => [one.id, `${one.id} ${one.name}`]),
+    ),
+  );
+  const variation = field(
+    "Variation",
+    el("input", { type: "number", name: "variation", min: 0, value: query.get("variation") ?? 0, required: true }),
+  );
   const helpers = Object.entries(options.agents).filter(([, one]) => ["controller", "none"].includes(one.subgoals));
-  const agent = field("Who helps", select("agent", helpers.map(([name]) => [name, name])));
+  const agent = field(
+    "Who helps",
+    select(
+      "agent",
+      helpers.map(([name]) => [name, name]),
+    ),
+  );
   if (query.get("task")) task.control.value = query.get("task");
   const bound = () => {
     const { variations, splits } = options.tasks.find((one) => one.id === task.control.value);
     variation.control.max = variations - 1;
-    variation.element.querySelector(".hint").textContent = `0 to ${variations - 1}; test variations begin at ${splits.test[0]}.`;
+    variation.element.querySelector(".hint").textContent =
+      `0 to ${variations - 1}; test variations begin at ${splits.test[0]}.`;
   };
   task.control.addEventListener("change", bound);
   bound();
@@ -36,11 +59,16 @@ export async function play({ main, place, signal, query }) {
     Object.values(fields).forEach((one) => one.complain(null));
     wrong.textContent = "";
     try {
-      const body = { task: task.control.value, variation: Number(variation.control.value), agent: options.agents[agent.control.value] };
+      const body = {
+        task: task.control.value,
+        variation: Number(variation.control.value),
+        agent: options.agents[agent.control.value],
+      };
       const { id } = await api.play.begin(body);
       location.hash = `#/play/${id}`;
     } catch (error) {
-      const problems = error instanceof Refused && error.errors.length ? error.errors : [{ field: "", message: error.message }];
+      const problems =
+        error instanceof Refused && error.errors.length ? error.errors : [{ field: "", message: error.message }];
       for (const problem of problems) {
         const known = fields[problem.field.replace(/^body\./, "").split(".")[0]];
         if (known) known.complain(problem.message || error.message);
@@ -50,8 +78,18 @@ export async function play({ main, place, signal, query }) {
   };
   main.replaceChildren(
     el("h1", {}, "Play along"),
-    el("p", { class: "what" }, "You decide; the agent says at each turn what it would do. The session is saved as a run."),
-    el("form", { class: "fields", submit }, [task, variation, agent].map((one) => one.element), wrong, el("p", { class: "actions" }, el("button", { type: "submit", class: "main" }, "Begin"))),
+    el(
+      "p",
+      { class: "what" },
+      "You decide; the agent says at each turn what it would do. The session is saved as a run.",
+    ),
+    el(
+      "form",
+      { class: "fields", submit },
+      [task, variation, agent].map((one) => one.element),
+      wrong,
+      el("p", { class: "actions" }, el("button", { type: "submit", class: "main" }, "Begin")),
+    ),
   );
 }
 
@@ -69,7 +107,14 @@ export async function session({ main, place, notify, signal }, id) {
       notify("The env-runner does not answer; this page goes on asking.");
     }
     const { seconds_left, ...rest } = view;
-    if (shown === null) place([["Evaluations", "#/"], ["Play along", "#/play"]], `${view.task}, variation ${view.variation}`);
+    if (shown === null)
+      place(
+        [
+          ["Evaluations", "#/"],
+          ["Play along", "#/play"],
+        ],
+        `${view.task}, variation ${view.variation}`,
+      );
     if (shown === null || JSON.stringify(rest) !== table.seen) {
       table.seen = JSON.stringify(rest);
       table.show(view, main);
@@ -114,17 +159,45 @@ class Table {
   show(view, main) {
     this.problem ??= el("p", { class: "wrong", role: "alert" });
     say(this.problem, view.problem ?? "");
-    const words = { waiting: "Waiting for a worker …", opening: "The environment is starting …", thinking: "The agent is thinking …" };
+    const words = {
+      waiting: "Waiting for a worker …",
+      opening: "The environment is starting …",
+      thinking: "The agent is thinking …",
+    };
     const heading = [
-      el("h1", {}, `Task ${view.task}, variation ${view.variation} `, el("span", { class: "score" }, `${minus(view.score)} points`)),
+      el(
+        "h1",
+        {},
+        `Task ${view.task}, variation ${view.variation} `,
+        el("span", { class: "score" }, `${minus(view.score)} points`),
+      ),
       view.description && el("p", {}, view.description),
-      el("p", { class: "what", role: "status", id: "play-state" }, words[view.state] ?? (view.state === "ended" ? "The session has ended." : `Turn ${view.turn}. Choose what to do.`), " ", this.clock),
+      el(
+        "p",
+        { class: "what", role: "status", id: "play-state" },
+        words[view.state] ??
+          (view.state === "ended" ? "The session has ended." : `Turn ${view.turn}. Choose what to do.`),
+        " ",
+        this.clock,
+      ),
       this.problem,
     ];
     if (view.state === "ended") {
-      main.replaceChildren(...heading.filter(Boolean), el("p", { class: "actions" },
-        view.run && el("a", { class: "button main", href: `#/evaluations/${encodeURIComponent(view.run)}` }, "Open the saved run"),
-        el("a", { class: "button", href: "#/play" }, "Play again")), this.history(view));
+      main.replaceChildren(
+        ...heading.filter(Boolean),
+        el(
+          "p",
+          { class: "actions" },
+          view.run &&
+            el(
+              "a",
+              { class: "button main", href: `#/evaluations/${encodeURIComponent(view.run)}` },
+              "Open the saved run",
+            ),
+          el("a", { class: "button", href: "#/play" }, "Play again"),
+        ),
+        this.history(view),
+      );
       return;
     }
     if (view.state !== "ready") {
@@ -144,17 +217,30 @@ class Table {
         "section",
         { "aria-label": "What to do" },
         view.agent.subgoals !== "none" && el("h2", {}, needsGoal ? "Choose a sub-goal" : `Sub-goal: ${view.subgoal}`),
-        view.agent.subgoals !== "none" && this.offers("subgoal", needsGoal ? view.subgoals : [], "Your own sub-goal", needsGoal),
+        view.agent.subgoals !== "none" &&
+          this.offers("subgoal", needsGoal ? view.subgoals : [], "Your own sub-goal", needsGoal),
         !needsGoal && el("h2", {}, "Choose an action"),
         !needsGoal && this.offers("action", view.actions, "Your own action", true),
         !needsGoal && this.valid(view.valid),
         !needsGoal && view.subgoal !== null && this.otherGoal(view),
-        el("p", { class: "actions" }, el("button", { type: "button", click: () => this.send("end") }, "End the session")),
+        el(
+          "p",
+          { class: "actions" },
+          el("button", { type: "button", click: () => this.send("end") }, "End the session"),
+        ),
       ),
       el(
         "section",
         { class: "detail", "aria-label": "What you see" },
-        el("dl", {}, [["Observation", el("pre", {}, view.observation.trim())], ["Look", changed(old.look, view.look)], ["Inventory", changed(old.inventory, view.inventory)]].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
+        el(
+          "dl",
+          {},
+          [
+            ["Observation", el("pre", {}, view.observation.trim())],
+            ["Look", changed(old.look, view.look)],
+            ["Inventory", changed(old.inventory, view.inventory)],
+          ].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]),
+        ),
         this.history(view),
       ),
     );
@@ -163,7 +249,13 @@ class Table {
 
   /** What the agent would do, best first, and a field for something else. */
   offers(kind, list, words, typed) {
-    const field = el("input", { name: kind, maxlength: 500, "aria-label": words, placeholder: words, autocomplete: "off" });
+    const field = el("input", {
+      name: kind,
+      maxlength: 500,
+      "aria-label": words,
+      placeholder: words,
+      autocomplete: "off",
+    });
     const submit = (event) => {
       event.preventDefault();
       if (field.value.trim()) this.send(kind, field.value.trim());
@@ -180,7 +272,11 @@ class Table {
             {},
             el(
               "button",
-              { type: "button", class: `offer ${kind}`, click: () => (text === null ? this.send("end_subgoal", null) : this.send(kind, text)) },
+              {
+                type: "button",
+                class: `offer ${kind}`,
+                click: () => (text === null ? this.send("end_subgoal", null) : this.send(kind, text)),
+              },
               text ?? "End the sub-goal",
               el("span", { class: "note" }, ` ${points(100 * Math.exp(logprob))}%`),
             ),
@@ -208,9 +304,18 @@ class Table {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fitting = every.filter((one) => words.every((word) => one.includes(word)));
       say(found, `${fitting.length} of ${count(every.length, "valid action")}`);
-      list.replaceChildren(...fitting.slice(0, MOST_VALID).map((one) => el("li", {}, el("button", { type: "button", click: () => this.send("action", one) }, one))));
+      list.replaceChildren(
+        ...fitting
+          .slice(0, MOST_VALID)
+          .map((one) => el("li", {}, el("button", { type: "button", click: () => this.send("action", one) }, one))),
+      );
     };
-    const search = el("input", { type: "search", "aria-label": "Search valid actions", placeholder: "Search valid actions", input: draw });
+    const search = el("input", {
+      type: "search",
+      "aria-label": "Search valid actions",
+      placeholder: "Search valid actions",
+      input: draw,
+    });
     draw();
     return el("details", {}, el("summary", {}, "Valid actions"), el("p", { class: "filter" }, search, found), list);
   }
@@ -219,16 +324,19 @@ class Table {
     return el(
       "ol",
       { class: "history", "aria-label": "Turns so far" },
-      [...view.turns].reverse().map((turn) =>
-        el(
-          "li",
-          { value: turn.turn },
-          turn.action ?? "sub-goal ended",
-          turn.subgoal && el("span", { class: "note" }, ` for ${turn.subgoal}`),
-          !turn.known && el("span", { class: "badge unknown" }, "unknown"),
-          turn.reward !== 0 && el("span", { class: turn.reward > 0 ? "badge gain" : "badge loss" }, signed(turn.reward)),
+      [...view.turns]
+        .reverse()
+        .map((turn) =>
+          el(
+            "li",
+            { value: turn.turn },
+            turn.action ?? "sub-goal ended",
+            turn.subgoal && el("span", { class: "note" }, ` for ${turn.subgoal}`),
+            !turn.known && el("span", { class: "badge unknown" }, "unknown"),
+            turn.reward !== 0 &&
+              el("span", { class: turn.reward > 0 ? "badge gain" : "badge loss" }, signed(turn.reward)),
+          ),
         ),
-      ),
     );
   }
 }

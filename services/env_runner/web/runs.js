@@ -138,7 +138,12 @@ class RunList {
       head.parentElement.setAttribute("aria-sort", order);
     });
     this.more.hidden = rows.length <= this.most;
-    say(this.found, rows.length === this.items.length ? count(rows.length, "run") : `${rows.length} of ${count(this.items.length, "run")}`);
+    say(
+      this.found,
+      rows.length === this.items.length
+        ? count(rows.length, "run")
+        : `${rows.length} of ${count(this.items.length, "run")}`,
+    );
     keep(
       this.body,
       rows.slice(0, this.most),
@@ -173,7 +178,12 @@ class RunList {
       ),
       cell("Agent", {}, status.id.includes("-play-") ? el("span", { class: "badge" }, "by hand") : status.agent_name),
       cell("Protocol", {}, asked(status.request)),
-      cell("Episodes", { class: "figure" }, progress(status), status.errored ? el("span", { class: "bad" }, ` ${status.errored} errored`) : null),
+      cell(
+        "Episodes",
+        { class: "figure" },
+        progress(status),
+        status.errored ? el("span", { class: "bad" }, ` ${status.errored} errored`) : null,
+      ),
       cell("Mean score", { class: "figure" }, points(status.mean_score)),
       cell("Begun", {}, ago(status.created)),
     );
@@ -193,7 +203,16 @@ class RunList {
 }
 
 const text = ({ status, notes }) =>
-  [status.id, status.state, status.agent_name, asked(status.request), status.request.tasks, notes.name, notes.tags, notes.note]
+  [
+    status.id,
+    status.state,
+    status.agent_name,
+    asked(status.request),
+    status.request.tasks,
+    notes.name,
+    notes.tags,
+    notes.note,
+  ]
     .join(" ")
     .toLowerCase();
 

@@ -43,7 +43,13 @@ export function failed(modes, id) {
             {},
             el("td", {}, mode.name, mode.detail && el("span", { class: "note" }, ` ${mode.detail}`)),
             el("td", { class: "figure" }, mode.episodes.length),
-            el("td", {}, Object.entries(mode.tasks).map(([task, number]) => `${task} (${number})`).join(", ")),
+            el(
+              "td",
+              {},
+              Object.entries(mode.tasks)
+                .map(([task, number]) => `${task} (${number})`)
+                .join(", "),
+            ),
             el("td", {}, el("a", { href: address(mode) }, mode.episodes[0])),
           ),
         ),
@@ -88,7 +94,11 @@ function byTask(summary, published, evaluation) {
     el(
       "tr",
       attributes,
-      el("td", { class: "label" }, label && el("a", { href: `#/evaluations/${encodeURIComponent(evaluation)}?task=${label}` }, label)),
+      el(
+        "td",
+        { class: "label" },
+        label && el("a", { href: `#/evaluations/${encodeURIComponent(evaluation)}?task=${label}` }, label),
+      ),
       el("td", {}, name),
       el("td", { class: "figure" }, n),
       el("td", { class: "figure" }, points(mean)),
@@ -153,4 +163,3 @@ function byMethod(summary, methods) {
     ),
   );
 }
-

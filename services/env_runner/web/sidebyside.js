@@ -44,12 +44,14 @@ export async function sideBySide({ main, place, signal, query }) {
   });
 }
 
-const told = (turn) => (turn === undefined ? "the other had ended" : turn.action === null ? "the sub-goal ended" : `“${turn.action}”`);
+const told = (turn) =>
+  turn === undefined ? "the other had ended" : turn.action === null ? "the sub-goal ended" : `“${turn.action}”`;
 
 /** The place of the first turn in which two episodes differ; null for none. */
 export function parted(first, second) {
   for (let place = 0; place < Math.max(first.length, second.length); place += 1) {
-    if (first[place]?.action !== second[place]?.action || first[place]?.subgoal !== second[place]?.subgoal) return place;
+    if (first[place]?.action !== second[place]?.action || first[place]?.subgoal !== second[place]?.subgoal)
+      return place;
   }
   return null;
 }
@@ -57,14 +59,25 @@ export function parted(first, second) {
 function column(result, run, name, parting, agent) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
-  const { drawing, mark } = scoreLine(turns, bySubgoal(turns), (place) => (location.hash = `${address}?turn=${place + 1}`));
+  const { drawing, mark } = scoreLine(
+    turns,
+    bySubgoal(turns),
+    (place) => (location.hash = `${address}?turn=${place + 1}`),
+  );
   if (parting !== null && parting < turns.length) mark(parting);
   let subgoal;
   return el(
     "section",
     { "aria-label": run },
-    el("h2", {}, el("a", { href: address }, agent), ` ${minus(result.raw_score)} points `, el("span", { class: "note" }, run)),
-    turns.length > 0 && el("div", { class: "chart" }, el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, "0")), drawing),
+    el(
+      "h2",
+      {},
+      el("a", { href: address }, agent),
+      ` ${minus(result.raw_score)} points `,
+      el("span", { class: "note" }, run),
+    ),
+    turns.length > 0 &&
+      el("div", { class: "chart" }, el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, "0")), drawing),
     el(
       "ol",
       { class: "turns", tabindex: "0", "aria-label": "Turns" },
@@ -81,7 +94,8 @@ function column(result, run, name, parting, agent) {
             el("span", { class: "number" }, turn.turn),
             el("span", { class: turn.action === null ? "end" : "action" }, turn.action ?? "sub-goal ended"),
             place === parting && el("span", { class: "badge unknown" }, "parts here"),
-            turn.reward !== 0 && el("span", { class: turn.reward > 0 ? "badge gain" : "badge loss" }, signed(turn.reward)),
+            turn.reward !== 0 &&
+              el("span", { class: turn.reward > 0 ? "badge gain" : "badge loss" }, signed(turn.reward)),
           ),
         );
       }),

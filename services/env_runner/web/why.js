@@ -15,7 +15,13 @@ export function alternatives(words, list, followed) {
     el(
       "thead",
       {},
-      el("tr", {}, el("th", { scope: "col" }, "Text"), el("th", { scope: "col", class: "figure" }, "Probability"), el("th", { scope: "col" })),
+      el(
+        "tr",
+        {},
+        el("th", { scope: "col" }, "Text"),
+        el("th", { scope: "col", class: "figure" }, "Probability"),
+        el("th", { scope: "col" }),
+      ),
     ),
     el(
       "tbody",
@@ -49,7 +55,12 @@ export function prompts(id, episode, turn) {
       inside.replaceChildren(el("p", { class: "wrong" }, error.message));
     }
   };
-  const details = el("details", { class: "prompts", toggle: opened }, el("summary", {}, "Exact prompts of this turn"), inside);
+  const details = el(
+    "details",
+    { class: "prompts", toggle: opened },
+    el("summary", {}, "Exact prompts of this turn"),
+    inside,
+  );
   return details;
 }
 
@@ -62,7 +73,11 @@ function input({ asked, checkpoint, prompt, state }) {
     {},
     el("h3", {}, asked === "first" ? "controller (first sub-goal)" : asked),
     el("p", { class: "note" }, named),
-    el("pre", { class: "prompt", tabindex: "0", role: "region", "aria-label": `Prompt of the ${asked}` }, prompt ?? "The result does not name its checkpoint."),
+    el(
+      "pre",
+      { class: "prompt", tabindex: "0", role: "region", "aria-label": `Prompt of the ${asked}` },
+      prompt ?? "The result does not name its checkpoint.",
+    ),
     el("details", {}, el("summary", {}, "State as sent, JSON"), el("pre", {}, JSON.stringify(state, null, 2))),
   );
 }
