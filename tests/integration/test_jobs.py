@@ -21,7 +21,7 @@ from waymark.contracts import (
     EvaluationRequest,
     MadeBy,
 )
-from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, WrongCheckpoint
+from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WrongCheckpoint
 from waymark.evaluation.protocols import episodes
 from waymark.worlds.scienceworld.tasks import TASKS
 
@@ -378,17 +378,17 @@ def test_long_common_fields_are_stored_once(store: JobStore) -> None:
     assert store.specs("full", count=2) == specs[:2]
 
 
-def test_a_stored_evaluation_over_todays_limits_is_set_aside(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stored_evaluation_over_todays_limits_stops_no_other(store: JobStore) -> None:
     submit(store, "hostile", tasks=("1-1",))
     (spec,) = submit(store, "honest", tasks=("1-1",))
     old = evaluation("hostile").model_dump(mode="json")
     old["request"]["simplifications"] = "x" * 400_000
     store._redis.hset("waymark:evaluation:hostile", "evaluation", json.dumps(old))
-    for _ in range(2):
-        assert [one.id for one in store.statuses(["hostile", "honest"])] == ["honest"]
-    assert caplog.text.count("hostile is set aside") == 1
-    assert len(caplog.text) < 1_000
-    with pytest.raises(InvalidInput, match="unreadable"):
+    assert [one.id for one in store.statuses(["hostile", "honest"])] == ["honest"]
+    problem = store.look_up(["hostile"])["hostile"]
+    assert isinstance(problem, RecordDamaged)
+    assert len(str(problem)) < 1_000
+    with pytest.raises(RecordDamaged, match="unreadable"):
         store.evaluation("hostile")
     assert store.lease("alice", wait_seconds=0, skip=["hostile"]) is not None
     store.cancel("honest")
