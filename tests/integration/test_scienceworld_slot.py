@@ -17,7 +17,7 @@ from scienceworld import ScienceWorldEnv
 
 from tests.oracle import one_of_each_task
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.worlds import base as environment
+from waymark.worlds import scienceworld
 from waymark.worlds.base import Step
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 from waymark.worlds.scienceworld.java_cache import JavaCache
@@ -26,7 +26,6 @@ from waymark.worlds.scienceworld.tasks import SPLITS, TASKS, find_task
 
 ORPHAN = """
 import time
-from waymark import environment
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 slot = ScienceWorldSlot()
 slot.reset("4-2", 0, "easy")
@@ -249,7 +248,7 @@ def test_inputs_are_parsed_as_the_simulators_own_parser_does(slot: ScienceWorldS
 
 
 def test_the_jar_holds_the_java_beside_it() -> None:
-    folder = Path(environment.__file__).parent
+    folder = Path(scienceworld.__file__).parent
     sources = {one.name: one.read_bytes() for one in (folder / "java" / "waymark").iterdir()}
     with ZipFile(folder / "episode.jar") as jar:
         carried = {name: jar.read(f"waymark/{name}") for name in sources}

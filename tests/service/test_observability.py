@@ -272,6 +272,8 @@ def test_what_cannot_be_traced_is_told(environment: dict[str, str]) -> None:
 
 def test_traces_without_the_sdk_say_what_to_install() -> None:
     without = "import sys; sys.modules['opentelemetry.sdk.resources'] = None\n"
-    ask = "from waymark.serving import tracing; tracing.start('executor', {'OTEL_TRACES_EXPORTER': 'console'})"
+    ask = (
+        "from waymark.serving.telemetry import tracing; tracing.start('executor', {'OTEL_TRACES_EXPORTER': 'console'})"
+    )
     ended = subprocess.run([sys.executable, "-c", without + ask], capture_output=True, text=True, check=False)
     assert "-m pip install opentelemetry-exporter-otlp-proto-http==" in ended.stderr

@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, Final, Literal
@@ -208,15 +209,16 @@ async def _complete(
         name, [Work.of(Query(prompt, n=request.width)) for prompt in request.prompts], deadline_ms=deadline_ms
     )
     found = [answer.generation.candidates[: request.n] for answer in answers]
+    longest = min(_LONGEST_TEXT, _LONGEST_TEXTS // max(1, sum(map(len, found))))
     if request.logprobs is not None:  # generating tells how likely a whole answer is, scoring each of its tokens
+        shown = [tuple(dict.fromkeys(one.text[:longest] for one in candidates)) for candidates in found]
         works = [
-            Work.of(Query(prompt, n=len(candidates), candidates=tuple(one.text for one in candidates)))
-            for prompt, candidates in zip(request.prompts, found, strict=True)
+            Work.of(Query(prompt, n=len(texts), candidates=texts))
+            for prompt, texts in zip(request.prompts, shown, strict=True)
         ]
         left = None if deadline_ms is None else max(1, deadline_ms - round((time.monotonic() - began) * 1000))
         scored = await model_server.ask(name, works, deadline_ms=left)
-        found = [_in_order(candidates, answer) for candidates, answer in zip(found, scored, strict=True)]
-    longest = min(_LONGEST_TEXT, _LONGEST_TEXTS // max(1, sum(map(len, found))))
+        found = [_with_tokens(candidates, answer, longest) for candidates, answer in zip(found, scored, strict=True)]
     generations = [answer.generation for answer in answers]
     read = sum(one.prompt_tokens for one in generations)
     wrote = sum(one.tokens for generation in generations for one in generation.candidates)
@@ -240,10 +242,10 @@ async def _complete(
     )
 
 
-def _in_order(found: Sequence[Candidate], scored: Answer) -> tuple[Candidate, ...]:
-    """Candidates as they were scored, in the order in which they were found."""
-    known = {one.text: one for one in scored.generation.candidates}
-    return tuple(known[one.text] for one in found)
+def _with_tokens(found: Sequence[Candidate], scored: Answer, longest: int) -> tuple[Candidate, ...]:
+    """The candidates with the log-probability of each token, of as much text as an answer shows."""
+    known = {candidate.text: candidate.token_logprobs for candidate in scored.generation.candidates}
+    return tuple(replace(candidate, token_logprobs=known[candidate.text[:longest]]) for candidate in found)
 
 
 def _choice(
