@@ -11,9 +11,12 @@ hypothesis.settings.register_profile("facts", deadline=None)  # no test here ass
 hypothesis.settings.load_profile("facts")
 
 
+# What a shell starts in the background ignores Ctrl-C, what `nohup` starts ignores SIGHUP, and what either starts
+# inherits it; the tests send both.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # What a shell starts in the background ignores Ctrl-C, and what that starts inherits it; the tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
