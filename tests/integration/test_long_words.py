@@ -14,7 +14,7 @@ from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
-WORD = "x" * 450_000
+WORD = "x" * 60_000
 
 
 @pytest.fixture
@@ -30,10 +30,19 @@ async def executor() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("more", [{}, {"logprobs": 0}, {"n": 4, "logprobs": 0}, {"stream": True}])
-@pytest.mark.parametrize("prompt", [WORD, f"pick_up {WORD} | here {WORD}", f"{WORD[:600]} {WORD[:601]}"])
-async def test_the_answer_to_a_word_of_a_megabyte_is_short(
+@pytest.mark.parametrize(
+    "prompt", [WORD, f"pick_up {WORD[:30_000]} | here {WORD[:30_000]}", f"{WORD[:600]} {WORD[:601]}"]
+)
+async def test_the_answer_to_a_word_as_long_as_a_prompt_may_be_is_short(
     executor: httpx.AsyncClient, prompt: str, more: dict[str, object]
 ) -> None:
     response = await executor.post("/v1/completions", json={"model": "default", "prompt": prompt, **more})
     assert response.status_code == 200, response.text[:500]
     assert len(response.content) < 200_000
+
+
+async def test_a_word_longer_than_a_prompt_may_be_is_refused_and_not_repeated(executor: httpx.AsyncClient) -> None:
+    response = await executor.post("/v1/completions", json={"model": "default", "prompt": WORD * 8})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+    assert len(response.content) < 1_000
