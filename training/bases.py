@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.recipe import Recipe
+from waymark.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint import WEIGHTS
 from waymark.inference.weights import ARCHITECTURES, architecture_of
@@ -70,18 +71,12 @@ def require_fitting_base(recipe: Recipe, config: Mapping[str, Any]) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model's folder. Raises CheckpointError where there is none that describes a model."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except OSError as error:
+    if not path.exists():
         raise CheckpointError(
-            f"{folder} holds no model: {path.name} cannot be read ({error.strerror}).",
+            f"{folder} holds no model: {path.name} does not exist.",
             remedy="Name a folder with config.json, model.safetensors and tokenizer.json.",
-        ) from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}.", remedy="Copy the model again.") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} describes no model.", remedy="Copy the model again.")
-    return config
+        )
+    return read_object(path)
 
 
 def require_base(recipe: Recipe) -> None:
@@ -116,8 +111,8 @@ def read_index(folder: Path) -> Mapping[str, str]:
         return found
 
     try:
-        index = json.loads(path.read_bytes(), object_pairs_hook=once)["weight_map"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        index = json.loads(read_file(path, LARGEST_CONFIG), object_pairs_hook=once)["weight_map"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is no index of shards: it has no weight_map.", remedy=COPY_AGAIN) from error
     if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
         raise CheckpointError(f"The weight_map of {path} does not name a file for each tensor.", remedy=COPY_AGAIN)
