@@ -28,7 +28,7 @@ RECIPE = {
     "batch": 2,
     "warmup": 1,
     "dropout": 0.0,
-    "max_input_tokens": 1024,
+    "max_input_tokens": 2048,
     "rename": 0.0,
     "evaluate_every": 2,
     "evaluated": 4,

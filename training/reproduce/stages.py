@@ -199,6 +199,8 @@ def _run(stage: Stage, settings: Settings) -> int:
         return code if isinstance(code, int) else 0
     if stage.program == "launch":
         words = shlex.split(settings.launch)
+        if words[0] == "accelerate":  # that of this environment, which need not be on PATH
+            words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
         return subprocess.run([*words, "-m", "training", *stage.arguments], check=False).returncode
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
