@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ _REMEDY: Final = (
     "Name a redis-server of version 6.2 or newer, or unset the variable to use the one that comes with Waymark."
 )
 _VERSION_SECONDS: Final = 10.0
+_VERSION: Final = re.compile(r"server v=(\d{1,4})\.")
 
 
 def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
@@ -42,6 +44,23 @@ def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
     return on_path
 
 
+def major_version(program: str) -> int:
+    """The first number of a server's version, 0 where it does not tell one."""
+    try:
+        found = _VERSION.search(_said(program))
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return int(found[1]) if found else 0
+
+
+def _said(program: str) -> str:
+    """What a program says of its version. Raises OSError and TimeoutExpired."""
+    done = subprocess.run(
+        [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, timeout=_VERSION_SECONDS, check=False
+    )
+    return done.stdout[:1_000].decode(errors="replace")
+
+
 def _check_named(named: str) -> str:
     """The program's path, if it says that it is a Redis server. Raises InvalidInput."""
     found = shutil.which(named)
@@ -49,14 +68,7 @@ def _check_named(named: str) -> str:
         what = "is a folder" if os.path.isdir(named) else "is not executable" if os.path.exists(named) else "is missing"
         raise InvalidInput(f"{SETTING}={named!r} names no program: it {what}.", remedy=_REMEDY, field=SETTING)
     try:
-        done = subprocess.run(
-            [found, "--version"],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_VERSION_SECONDS,
-            check=False,
-        )
-        said = done.stdout[:1_000].decode(errors="replace")
+        said = _said(found)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InvalidInput(
             f"{SETTING}={named!r} cannot be run: {_why(error)}.", remedy=_REMEDY, field=SETTING

@@ -149,7 +149,7 @@ def test_a_redis_killed_by_a_file_size_limit_loses_nothing(waymark: Waymark, tmp
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
     command.read_until("5/1819")
     [redis] = [pid for pid, line in command.parts().items() if "valkey-server" in line]
-    log = next((tmp_path / "runs").glob("stack-*/redis/appendonly.aof"))
+    log = next((tmp_path / "runs").glob("stack-*/redis/appendonlydir/*.incr.aof"))
     resource.prlimit(redis, resource.RLIMIT_FSIZE, (log.stat().st_size + 100, resource.RLIM_INFINITY))
     code, _, err = command.wait()
     assert code == 4, err

@@ -38,7 +38,7 @@ from waymark.evaluation.run_folder import LOGS
 from waymark.evaluation.storage import NO_FOLDER, check_writable
 from waymark.hints import COMMAND, command, command_name
 from waymark.process import available_cores, end_with, simulators_at_once
-from waymark.redis_server import find_redis_server
+from waymark.redis_server import find_redis_server, major_version
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -54,6 +54,8 @@ _CANNOT_RUN = 2
 """Exit code of a service that cannot run as it is set up."""
 _LOG_LINES = 3
 _SOCKET = "redis.sock"
+_PROTECTS_CONFIGS = 7
+"""The first version of Redis that changes its folder only where that was allowed at its start."""
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 """The checkpoints that ship."""
@@ -121,6 +123,7 @@ class EmbeddedRedis:
 
     def start(self) -> Self:
         """Start it and wait until it answers. Raises StackError."""
+        program = find_redis_server()
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -131,8 +134,10 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
             "save": "",
         }
+        if major_version(program) >= _PROTECTS_CONFIGS:
+            options["enable-protected-configs"] = "local"  # `keep_data` moves its folder where its disk is full
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self.part = Part("Redis", [find_redis_server(), *arguments], os.environ, self._log)
+        self.part = Part("Redis", [program, *arguments], os.environ, self._log)
         wait_until_ready([self.part], self._answers, "Redis")
         return self
 
