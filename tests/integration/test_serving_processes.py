@@ -19,6 +19,7 @@ import pytest
 
 from waymark.clients.services import ExecutorClient
 from waymark.contracts import AgentState
+from waymark.serving.middleware.connections import REPLACEABLE_SECONDS
 
 pytestmark = pytest.mark.anyio
 SECONDS = 60
@@ -236,6 +237,7 @@ def test_slow_callers_cannot_take_all_files(echo: type[Echo]) -> None:
             except OSError:
                 continue
         body = {"state": state(1).model_dump(mode="json")}
+        time.sleep(5 * REPLACEABLE_SECONDS)  # a caller is slow, and makes room, once it has been silent that long
         found = [httpx.post(f"{service.url}/v1/action", json=body, timeout=5, trust_env=False) for _ in range(30)]
         files = len(os.listdir(f"/proc/{service.process.pid}/fd"))
     finally:

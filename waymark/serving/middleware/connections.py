@@ -42,7 +42,8 @@ _MAX_HEADERS: Final = 256
 _LOOK_SECONDS: Final = 1.0
 _SPARE_FILES: Final = 32
 """Descriptors that are left for everything that is no connection."""
-_REPLACEABLE_SECONDS: Final = 0.1
+REPLACEABLE_SECONDS: Final = 0.1
+"""How long a caller may be silent before a new one may take its place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
 _RESCAN_SECONDS: Final = 0.05
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
@@ -337,7 +338,7 @@ class Connection(HttpToolsProtocol):
             return self._since
         if self._phase == "body":
             return self._since if now - self._since > _REPLACEABLE_BODY_SECONDS else None
-        return None if self._is_answering or now - self._since < _REPLACEABLE_SECONDS else self._since
+        return None if self._is_answering or now - self._since < REPLACEABLE_SECONDS else self._since
 
     def check(self, now: float) -> None:
         """Close it when it is over one of its times."""
