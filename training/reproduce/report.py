@@ -13,6 +13,7 @@ from training.export import current_commit
 from training.files import sha256_of
 from training.reproduce.plan import ROLES, Settings
 from training.reproduce.stages import Progress
+from waymark import __version__
 from waymark.agent.presets import name_of
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import Summary, published_methods, summarise
@@ -21,7 +22,7 @@ from waymark.worlds.scienceworld.tasks import GROUPS
 
 TABLE: Final = "table.md"
 MANIFEST: Final = "manifest.json"
-_PACKAGES: Final = ("waymark", "scienceworld", "torch", "transformers", "ctranslate2")
+_PACKAGES: Final = ("scienceworld", "torch", "transformers", "ctranslate2")
 _SHOWN: Final = ("Swift-only (Sub-goal Distillation's)", "Sub-goal Distillation", "SwiftSage")
 
 
@@ -69,7 +70,7 @@ def write_report(settings: Settings, progress: Progress) -> str:
     manifest: dict[str, Any] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": current_commit(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {"waymark": __version__} | {name: version(name) for name in _PACKAGES},
         "recipes": {role: asdict(settings.recipe_of(role)) for role in ROLES},
         "stages": {name: {"command": one["command"], "seconds": one["seconds"]} for name, one in progress.done.items()},
         "scores": {name: summary.model_dump(mode="json") for name, summary in scores.items()},
