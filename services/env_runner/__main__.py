@@ -15,9 +15,9 @@ from pathlib import Path
 from services.env_runner import worker
 from services.env_runner.app import create_app
 from services.env_runner.environments import open_environment
-from services.env_runner.jobs import JobStore
 from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings, ViewerSettings

@@ -21,10 +21,10 @@ from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.env_runner import dashboard, examples, insight, play_routes
-from services.env_runner.jobs import JobStore
 from services.env_runner.library import RunLibrary
 from services.env_runner.provenance import Provenance, check_unchanged
 from services.env_runner.publisher import ResultPublisher
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings

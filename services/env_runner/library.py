@@ -20,7 +20,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from waymark.agent.presets import name_of
 from waymark.contracts import Contract, EpisodeResult, EpisodeSpec, EvaluationStatus, Name
 from waymark.errors import InvalidInput, NotFound, StorageUnavailable, WaymarkError

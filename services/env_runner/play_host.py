@@ -16,8 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from waymark.agent.play import Play
 from waymark.agent.ports import RequestLimits

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from sse_starlette import ServerSentEvent
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.reading import PAGE, Entry
 from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult

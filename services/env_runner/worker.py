@@ -34,10 +34,10 @@ from anyio import to_thread
 
 from services.env_runner.floor import Floor
 from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS, CheckedController, CheckedExecutor, Gate, Refusals
-from services.env_runner.jobs import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import MAX_DELIVERIES, JobStore, Lease
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from waymark.agent.episode import RETRYABLE, run_episode

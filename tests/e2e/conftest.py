@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.browser import FLAGS, KEY, Page, Runner
 from waymark.cli.local_stack import EmbeddedRedis, Stack, StackOptions
 from waymark.clients.services import SyncEvaluationClient

@@ -15,7 +15,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.browser import KEY, Page, Runner
 from tests.samples import VERSIONS, result
 from waymark.cli.local_stack import Part, is_ready, wait_until_ready

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
 from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, is_ready, wait_until_ready
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.env_runner.jobs import MAX_DELIVERIES, WAITING_SECONDS, JobStore, Lease
+from services.env_runner.queue import MAX_DELIVERIES, WAITING_SECONDS, JobStore, Lease
 from tests import samples
 from tests.samples import evaluation
 from waymark.contracts import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.samples import evaluation
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.protocols import episodes

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from services.env_runner.app import create_app
-from services.env_runner.jobs import JobStore
 from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from services.env_runner.worker import Worker

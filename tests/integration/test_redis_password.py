@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from tests.commands import SCRIPTED, Command
 from waymark.cli.local_stack import HOST, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncEvaluationClient

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.env_runner.jobs import JobStore
-from services.env_runner.queue import protocol
+from services.env_runner.queue import JobStore, protocol
 from waymark.errors import VersionMismatch
 
 _REFUSED = 2

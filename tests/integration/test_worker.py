@@ -14,8 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from services.env_runner.floor import Floor
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.worker import Worker
 from tests.samples import evaluation
 from waymark.clients.services import ControllerClient, ExecutorClient

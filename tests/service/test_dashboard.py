@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from services.env_runner import dashboard
 from services.env_runner.app import create_app
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.samples import result
 from waymark.clients.services import ControllerClient, ExecutorClient

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from services.env_runner.app import create_app as create_runner
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.serving import service_app
 from waymark.clients.services import ControllerClient, ExecutorClient

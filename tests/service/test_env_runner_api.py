@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from services.env_runner.app import create_app
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.samples import VERSIONS, evaluation, result

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
 from tests.samples import evaluation, result

@@ -15,9 +15,9 @@ import pytest
 from fastapi import FastAPI
 
 from services.env_runner.app import create_app
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
 from services.env_runner.publisher import ResultPublisher
+from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from services.env_runner.app import create_app
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.serving import JSON
 from waymark.clients.services import ControllerClient, ExecutorClient

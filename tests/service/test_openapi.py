@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from services.env_runner.app import create_app as create_runner
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from waymark.clients.services import ControllerClient, ExecutorClient

@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.env_runner.app import create_app as create_runner
-from services.env_runner.jobs import JobStore
 from services.env_runner.provenance import Provenance
+from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.samples import result
 from tests.serving import served, service_app

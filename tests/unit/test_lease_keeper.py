@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from services.env_runner.jobs import JobStore, Lease
+from services.env_runner.queue import JobStore, Lease
 from services.env_runner.worker import LeaseKeeper
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable

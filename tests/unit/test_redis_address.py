@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.env_runner.jobs import JobStore
+from services.env_runner.queue import JobStore
 from services.env_runner.redis_address import parse
 from services.env_runner.settings import Settings
 from waymark.errors import InvalidInput

@@ -1,7 +1,7 @@
 """The fold from an episode's events to the agent's state.
 
 `StateFold` is the one way to fold an episode: the episode loop, the training data, the load test and the benchmarks
-use it, so history, score units and the alignment of look and inventory with their step are decided here once:
+use it. So these things are decided once, here:
 
 - `look`, `inventory` and `observation` are those after the last action;
 - the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
