@@ -146,6 +146,15 @@ class Run:
             if self._metrics is not None:
                 self._metrics.close()
 
+    def close(self) -> None:
+        """Leave the group of processes, once all of them have come here.
+
+        A process that ended while the group's threads still ran could be aborted, and its launcher would then call the
+        whole run failed.
+        """
+        self._accelerator.wait_for_everyone()
+        self._accelerator.end_training()
+
     def _train(self) -> Iterator[dict[str, float]]:
         hard, batches = False, self._batches
         losses: list[float] = []

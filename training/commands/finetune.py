@@ -146,6 +146,7 @@ def finetune(
 
                 draw(folder / "metrics.jsonl", plot, f"{role}, {folder}")
         _end(trainer, stop)
+        trainer.close()
     if stop.signal is not None:
         raise typer.Exit(stop.exit_code)
 
