@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import InvalidInput
@@ -175,6 +176,15 @@ class PromptFormat(Interface):
 
     def parse(self, role: Role, text: str) -> str | None:
         """The decision that a text stands for: the inverse of `target`. Raises UnparsableAction."""
+        ...
+
+
+@runtime_checkable
+class ExplainingFormat(PromptFormat, Interface):
+    """A format whose models write a reason before some decisions. `parse` reads the decision alone."""
+
+    def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
+        """The model's output for a decision in a state: what it is trained to write."""
         ...
 
 
