@@ -36,6 +36,7 @@ for _command in (
     annotating.compare,
     annotating.rules,
     datasets.datasets,
+    datasets.folds,
     finetune.finetune,
     checkpoints.export,
     checkpoints.convert,
