@@ -10,9 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, runtime_checkable
 from typing import Protocol as Interface
-from typing import runtime_checkable
 
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import InvalidInput

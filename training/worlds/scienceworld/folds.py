@@ -88,9 +88,7 @@ class FoldedVariation:
 def check_fold(fold: int) -> int:
     """The fold itself. Raises InvalidInput (field `fold`) that lists the folds."""
     if fold not in FOLDS:
-        raise InvalidInput(
-            f"There is no fold {fold}.", remedy=f"Folds are {', '.join(map(str, FOLDS))}.", field="fold"
-        )
+        raise InvalidInput(f"There is no fold {fold}.", remedy=f"Folds are {', '.join(map(str, FOLDS))}.", field="fold")
     return fold
 
 
@@ -168,9 +166,7 @@ def held_out(trajectories: Sequence[Trajectory], fold: int, most: int) -> dict[s
 
 def _spread(things: Mapping[str, list[int]], most: int) -> dict[str, list[int]]:
     each = -(-most // len(things))
-    chosen = {
-        thing: variations[:: max(1, len(variations) // each)][:each] for thing, variations in things.items()
-    }
+    chosen = {thing: variations[:: max(1, len(variations) // each)][:each] for thing, variations in things.items()}
     ranked = sorted((rank, thing) for thing, variations in chosen.items() for rank in range(len(variations)))[:most]
     counts = {thing: sum(name == thing for _, name in ranked) for thing in chosen}
     return {thing: variations[: counts[thing]] for thing, variations in chosen.items() if counts[thing]}

@@ -402,6 +402,7 @@ def _values(text: str) -> dict[str, list[int]]:
 
 
 def value_of(found: re.Match[str]) -> int:
+    """The number of a match of `READING`."""
     return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
 
 
