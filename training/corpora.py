@@ -108,7 +108,7 @@ def read_corpora(
         return sample(every, sampling, seed)
 
     paths, named, lacking_names = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
-    chosen = _by_split(paths) if leave_out is None else _by_fold(paths, leave_out)
+    chosen = _by_split(paths) if leave_out is None else by_fold(paths, leave_out)
     corpora: dict[Split, list[Example]] = {}
     with bar:
         for split, of_split in chosen.items():
@@ -122,7 +122,7 @@ def _by_split(paths: Sequence[Trajectory]) -> dict[Split, list[Trajectory]]:
     return {split: [path for path in paths if path.split == split] for split in splits}
 
 
-def _by_fold(paths: Sequence[Trajectory], fold: int) -> dict[Split, list[Trajectory]]:
+def by_fold(paths: Sequence[Trajectory], fold: int) -> dict[Split, list[Trajectory]]:
     """The training paths without a fold, and in place of dev the fold's own."""
     is_left_out = left_out(paths, fold)
     train = [path for path in paths if path.split == "train"]

@@ -287,10 +287,10 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
         """
         results = store.results(evaluation_id)
-        versions = store.evaluation(evaluation_id).versions
-        check_results(evaluation_id, versions, results)
-        world = world_of(versions.environment)
-        return beside_published(evaluation_id, summarise(results, world), world)
+        evaluation = store.evaluation(evaluation_id)
+        check_results(evaluation_id, evaluation.versions, results)
+        world = world_of(evaluation.versions.environment)
+        return beside_published(evaluation_id, summarise(results, world), world, evaluation.request)
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:

@@ -62,7 +62,7 @@ ROUTES: Final[Mapping[str, Shown]] = {
                 can_play=True,
                 tasks=(TaskOption(id="4-2", name="find-non-living-thing", group="short", variations=300, splits={}),),
                 groups=("short",),
-                protocols=(ProtocolOption(name="quick", description="First test variation of each task, 100 moves"),),
+                protocols=(ProtocolOption(name="quick", description="First dev variation of each task, 100 moves"),),
                 agents={"hierarchical": AgentConfig()},
                 defaults=EvaluationRequest(),
             )

@@ -21,6 +21,7 @@ from waymark.evaluation.scores import (
     Summary,
     TaskScore,
     published_methods,
+    published_notes,
     world_played,
 )
 from waymark.fitting import Column, FittingTable
@@ -182,7 +183,7 @@ def _footnotes(summary: Summary, request: EvaluationRequest, world: World) -> Te
         "" if len(summary.tasks) == len(world.tasks) else f", {len(summary.tasks)} of {len(world.tasks)} task types"
     )
     ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
-    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(world.published.notes)]), style="dim")
+    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(published_notes(request, world))]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:
