@@ -143,7 +143,7 @@ def _changes(run: Speedrun, leg: str) -> tuple[str, ...]:
     if leg == "second":
         return (*(_TOY_MORE if run.toy else ()), f"steps={max(1, 2 * steps // 3)}")
     begin, end = (int(share * steps) for share in _WEIGHED)
-    weighed = ("hard=0.0",) if run.toy else (f"hard_from={begin}", f"hard_until={end}")
+    weighed = ("hard=0.0", "drills=0") if run.toy else (f"hard_from={begin}", f"hard_until={end}")
     return (*(_TOY if run.toy else ()), *weighed, f"steps={steps}")
 
 

@@ -46,7 +46,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import check_world, episodes, protocol_of
+from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import EvaluationSummary, beside_published, summarise
 from waymark.health import RunnerHealth
@@ -203,7 +203,7 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
                 await publisher.follow(submitted)
                 return await asyncio.to_thread(store.status, submitted)
         before = await asyncio.to_thread(store.status, submitted)
-        if before.request != request:
+        if before.request != request.model_copy(update={"split": request.split or before.request.split}):
             raise InvalidInput(
                 f"Another evaluation, {submitted}, was submitted under this key.",
                 remedy="Send a key of its own with each evaluation.",
@@ -219,6 +219,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     check_world(request, world)
     now = datetime.now(UTC)
     name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
+    request = pinned(request, world)
     specs = episodes(name, request, world)
     created = now.isoformat(timespec="milliseconds")
     return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
+from waymark.evaluation.protocols import split_of
 from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
@@ -294,7 +295,8 @@ def published_notes(request: EvaluationRequest, world: World) -> tuple[str, ...]
 def _splits(request: EvaluationRequest, world: World) -> set[str]:
     """The splits of the variations that are asked for."""
     if request.variations is None:
-        return {world.protocols[request.protocol].split} if request.protocol in world.protocols else set()
+        protocol = world.protocols.get(request.protocol)
+        return set() if protocol is None else {split_of(request, protocol)}
     tasks = world.tasks if request.tasks is None else map(world.find_task, request.tasks)
     return {task.split_of(one) for task in tasks for one in request.variations if one < task.variations}
 

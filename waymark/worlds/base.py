@@ -205,9 +205,12 @@ class Protocol:
     description: str
     """One sentence for help texts and reports."""
 
-    def variations_of(self, task: TaskType) -> tuple[int, ...]:
-        """The variations of a task that this protocol plays."""
-        return tuple(task.split(self.split)[: self.variations])
+    earlier_split: Split | None = None
+    """Whose variations it played before requests recorded a split; None: the same."""
+
+    def variations_of(self, task: TaskType, split: Split | None = None) -> tuple[int, ...]:
+        """The variations of a task that this protocol plays, of its own or of another split."""
+        return tuple(task.split(split or self.split)[: self.variations])
 
 
 @dataclass(frozen=True)
