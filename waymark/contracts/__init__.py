@@ -7,6 +7,7 @@ pydantic, so that a client needs nothing else.
     service     requests, responses, `/info` and problems of controller and executor
     episode     one episode: `EpisodeSpec`, `TurnRecord`, `EpisodeResult`, `Versions`
     evaluation  evaluations: `EvaluationRequest`, `EvaluationStatus`, pages
+    summary     an evaluation in figures: `EvaluationSummary`
 """
 
 from waymark.contracts.agent import AgentConfig, AgentState, Policy, RepairName, SubgoalSource, Turn
@@ -51,6 +52,15 @@ from waymark.contracts.service import (
     Timing,
     Usage,
 )
+from waymark.contracts.summary import (
+    Effort,
+    ErrorKind,
+    EvaluationSummary,
+    PublishedColumns,
+    PublishedMethod,
+    Summary,
+    TaskScore,
+)
 
 __all__ = [
     "DEADLINE_HEADER",
@@ -65,14 +75,17 @@ __all__ = [
     "Considered",
     "Contract",
     "DecisionRequest",
+    "Effort",
     "EpisodeEntry",
     "EpisodeError",
     "EpisodePage",
     "EpisodeResult",
     "EpisodeSpec",
+    "ErrorKind",
     "EvaluationPage",
     "EvaluationRequest",
     "EvaluationStatus",
+    "EvaluationSummary",
     "FieldProblem",
     "Limits",
     "MadeBy",
@@ -81,6 +94,8 @@ __all__ = [
     "Phrase",
     "Policy",
     "Problem",
+    "PublishedColumns",
+    "PublishedMethod",
     "RepairName",
     "Role",
     "RuleUse",
@@ -91,6 +106,8 @@ __all__ = [
     "SubgoalRequest",
     "SubgoalResponse",
     "SubgoalSource",
+    "Summary",
+    "TaskScore",
     "Text",
     "Timing",
     "Turn",

@@ -19,26 +19,31 @@ from waymark.contracts import (
     ActionResponse,
     AgentState,
     CheckpointInfo,
+    Effort,
     EpisodeEntry,
     EpisodePage,
     EpisodeResult,
     EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    EvaluationSummary,
     FieldProblem,
     MadeBy,
     Problem,
+    PublishedColumns,
+    PublishedMethod,
     ServiceInfo,
     ServiceLimits,
     SubgoalAlternative,
     SubgoalRequest,
     SubgoalResponse,
+    Summary,
+    TaskScore,
     Timing,
     TurnRecord,
     Usage,
     Versions,
 )
-from waymark.evaluation.scores import Effort, EvaluationSummary, PublishedColumns, PublishedMethod, Summary, TaskScore
 from waymark.serving.api.openai import Choice, Completion, CompletionUsage, ModelCard, ModelList
 from waymark.serving.api.openai_request import CompletionRequest
 from waymark.worlds.registry import get_format
