@@ -22,6 +22,7 @@ from waymark.contracts.episode import (
     MadeBy,
     Opening,
     RuleUse,
+    Stopped,
     TurnRecord,
     Versions,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "Score",
     "ServiceInfo",
     "ServiceLimits",
+    "Stopped",
     "SubgoalAlternative",
     "SubgoalRequest",
     "SubgoalResponse",

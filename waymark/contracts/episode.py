@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -147,6 +147,10 @@ class RuleUse(Contract):
     """In how many turns it acted."""
 
 
+Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+"""Why an episode ended."""
+
+
 class EpisodeResult(Contract):
     """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
 
@@ -187,7 +191,7 @@ class EpisodeResult(Contract):
     """Answers of controller and executor that stood for no decision."""
     rules: tuple[RuleUse, ...] = ()
     """The rules of play that acted, most often first; empty in results of older versions."""
-    stopped: Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+    stopped: Stopped
     """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
     error: EpisodeError | None = None
     """Null for an episode that was played to its end."""
@@ -204,6 +208,33 @@ class EpisodeResult(Contract):
     """What the first turn began with; null in a light result, and where the environment never opened."""
     trajectory: tuple[TurnRecord, ...] = ()
     """Every turn, in order; empty in a light result."""
+
+    @classmethod
+    def of(
+        cls,
+        spec: EpisodeSpec,
+        stopped: Stopped,
+        *,
+        raw_score: int = 0,
+        error: EpisodeError | None = None,
+        **figures: Any,
+    ) -> Self:
+        """The result of playing a spec. Other fields are `figures`; counts that are not given are 0.
+
+        An episode that ended in an error scores 0, whatever it had reached.
+        """
+        score = 0 if error else max(0, raw_score)
+        counts = dict.fromkeys(("moves", "actions", "turns", "model_calls", "repaired"), 0)
+        identity = spec.model_dump(include={"id", "evaluation", "task", "variation", "repeat", "seed"})
+        return cls(
+            **{"last_nonnegative_score": max(0, raw_score), "seconds": 0.0, **counts, **identity, **figures},
+            score=score,
+            raw_score=raw_score,
+            success=score == 100,
+            stopped=stopped,
+            error=error,
+            agent=spec.agent,
+        )
 
     def without_trajectory(self) -> EpisodeResult:
         """Without its turns and what all of an evaluation share."""
