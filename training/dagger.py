@@ -40,7 +40,7 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.inference.batching.batcher import Answer
+from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
 from waymark.serving.models import ServedModel, open_models
