@@ -30,7 +30,12 @@ def _pages() -> dict[str, str]:
     from tools.reference import cli, http_api, settings
     from training.reference import recipe_page
 
-    return {"settings.md": settings.render(), "http-api.md": http_api.render(), "cli.md": cli.render(), "recipe.md": recipe_page()}
+    return {
+        "settings.md": settings.render(),
+        "http-api.md": http_api.render(),
+        "cli.md": cli.render(),
+        "recipe.md": recipe_page(),
+    }
 
 
 def _is_current(page: Path, text: str) -> bool:
