@@ -28,6 +28,7 @@ from waymark.evaluation.play_along import BY_HAND, HandPlay, PlayRequest, PlayTu
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
 from waymark.worlds.base import Environment
+from waymark.worlds.registry import world_of
 
 IDLE_SECONDS: Final = 300.0
 """How long a session waits for a decision."""
@@ -81,9 +82,8 @@ class PlayHost:
             await self._show(state="opening")
             environment = await asyncio.to_thread(self._open_environment)
             if request.oracle:
-                path = await asyncio.to_thread(
-                    environment.gold_path, request.task, request.variation, request.simplifications
-                )
+                options = request.simplifications or ""
+                path = await asyncio.to_thread(environment.gold_path, request.task, request.variation, options)
                 await self._show(oracle=tuple(path))
             else:
                 await self._play(request, environment)
@@ -163,7 +163,7 @@ class PlayHost:
             limits=_LIMITS,
         )
         versions: Versions = self._provenance.versions(request.agent, *services)
-        (spec,) = episodes(name, asked)
+        (spec,) = episodes(name, asked, world_of(versions.environment))
         created = now.isoformat(timespec="milliseconds")
         return Evaluation(id=name, request=asked, created=created, versions=versions, episodes=1), spec
 

@@ -23,6 +23,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 SOLVED: Final = 100
 """The score of a solved episode, in every world: environments scale their scores to points of 100."""
+LOWEST: Final = -100
+"""The lowest raw score of an episode, in every world."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------
