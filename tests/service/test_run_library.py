@@ -119,7 +119,13 @@ async def test_notes_are_kept_in_the_run_folder(tmp_path: Path) -> None:
 async def test_every_route_asks_for_the_key(tmp_path: Path) -> None:
     write(tmp_path, "one")
     async with viewing(tmp_path, api_keys="secret") as http:
-        for path in ("/v1/runs", "/v1/options", "/v1/comparison?run=a&run=b", "/v1/evaluations/one/failures", "/v1/worlds"):
+        for path in (
+            "/v1/runs",
+            "/v1/options",
+            "/v1/comparison?run=a&run=b",
+            "/v1/evaluations/one/failures",
+            "/v1/worlds",
+        ):
             assert (await http.get(path)).status_code == 401, path
         assert (await http.put("/v1/runs/one/notes", json={})).status_code == 401
         assert (await http.get("/v1/runs", headers={"Authorization": "Bearer secret"})).status_code == 200
@@ -228,7 +234,7 @@ async def test_a_run_of_another_world_is_read_with_its_own_tasks(tmp_path: Path)
         assert (summary["methods"], summary["published"]["methods"]) == ([], [])
         turn = (await http.get(f"/v1/evaluations/{name}/episodes/{listed[0]['id']}/turns/1")).json()
         assert [model["asked"] for model in turn["models"]] == ["controller", "executor"]
-    log = b"".join(inspect_log(folder.evaluation(), lambda: folder.results()))
+    log = b"".join(inspect_log(folder.evaluation(), folder.results))
     scores = {one["name"]: one["metrics"] for one in json.loads(log)["results"]["scores"]}
     assert scores["score"]["mean_over_task_types"]["value"] == 60
 

@@ -259,6 +259,8 @@ class World(ABC):
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
+    randomness: ClassVar[str] = ""
+    """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""
 
     @property
     @abstractmethod
