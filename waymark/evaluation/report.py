@@ -14,17 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from waymark.agent.presets import name_of
-from waymark.contracts import EvaluationRequest, Versions
+from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
 from waymark.evaluation.protocols import split_of
-from waymark.evaluation.scores import (
-    Effort,
-    Summary,
-    TaskScore,
-    published_methods,
-    published_notes,
-    world_played,
-)
+from waymark.evaluation.scores import published_methods, published_notes, world_played
 from waymark.fitting import Column, FittingTable
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
