@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Response
 from sse_starlette import ServerSentEvent
 
+from services.env_runner import answers
 from services.env_runner.library import RunLibrary, RunList, RunNotes
 from waymark.agent.presets import AGENTS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
@@ -69,10 +70,10 @@ class Options(Contract):
 def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
     """Give an app these routes."""
 
-    @app.get("/v1/runs")
-    def runs() -> RunList:
+    @app.get("/v1/runs", response_model=RunList)
+    def runs() -> Response:
         """Every run, the newest first: those in Redis, and those that are only in run folders."""
-        return RunList(items=tuple(library.entries()))
+        return answers.of_items(library.entries())
 
     @app.get("/v1/runs/{run_id}/notes")
     def read_notes(run_id: _RunId) -> RunNotes:

@@ -12,7 +12,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,13 @@ from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import parse, read_small
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.evaluation.storage import unavailable
+from waymark.worlds.registry import world_of
 
 NOTES: Final = "notes.json"
 MOST_FOLDERS: Final = 5_000
 """How many run folders are listed; of more, those whose names come last."""
+_RESULTS_AT_ONCE: Final = 100
+"""How many results are looked up at once where all are read."""
 _KEPT: Final = 8
 """Folders whose light results are kept in memory."""
 _FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -147,8 +150,7 @@ class RunLibrary:
             found = self._store.specs(run, first=first, count=count)
             if found or not self.on_disk_only(run):
                 return found
-        evaluation = self._folder(run).evaluation()
-        every = episodes(evaluation.id, evaluation.request)
+        every = _episodes(self._folder(run).evaluation())
         return every[first:] if count is None else every[first : first + count]
 
     def results(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
@@ -174,6 +176,16 @@ class RunLibrary:
                 remedy="GET its /results lists those that are.",
             )
         return found
+
+    def whole_results(self, run: str) -> Iterator[EpisodeResult]:
+        """All results with their turns, one after another, in the order of play. Raises as `results` and `episode`."""
+        if self.on_disk_only(run):
+            yield from self._folder(run).results([spec.id for spec in self.specs(run)])
+            return
+        for first in range(0, self.evaluation(run).episodes, _RESULTS_AT_ONCE):
+            for light in self.results(run, first=first, count=_RESULTS_AT_ONCE):
+                with suppress(NotFound):  # taken back meanwhile, to be played again
+                    yield self.episode(run, light.id)
 
     # --- notes -------------------------------------------------------------------------------------------
 
@@ -252,8 +264,7 @@ class RunLibrary:
             if known is not None and known[0] == mark:
                 self._lights.move_to_end(run)
                 return known[1]
-        evaluation = folder.evaluation()
-        places = {spec.id: place for place, spec in enumerate(episodes(evaluation.id, evaluation.request))}
+        places = {spec.id: place for place, spec in enumerate(_episodes(folder.evaluation()))}
         lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
@@ -281,6 +292,11 @@ def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
                 name, number = f"{base}-{number}", number + 1
             named[name] = run
     return named
+
+
+def _episodes(evaluation: Evaluation) -> list[EpisodeSpec]:
+    """What an evaluation plays, in its own world. Raises InvalidInput for a world, a task, … that is not known here."""
+    return episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
 
 
 def _is_name(name: str) -> bool:

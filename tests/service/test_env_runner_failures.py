@@ -157,6 +157,16 @@ async def test_others_are_written_while_one_is_set_aside(
     assert keeper.unwritten
 
 
+@pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 400, "9" * 5_000, "nan", "1e9", ""])
+@pytest.mark.parametrize("counter", ["finished", "errored", "score_sum"])
+async def test_a_damaged_counter_hides_no_other_evaluation(store: JobStore, counter: str, value: str) -> None:
+    submit(store, "a")
+    submit(store, "b")
+    store._redis.hset(key("a"), mapping={"finished": 1, "score_sum": 1, counter: value})
+    assert "b" in [one.id for one in store.statuses()]
+    store.reconcile()
+
+
 @pytest.mark.parametrize("damaged", ["specs", "manifest"])
 @pytest.mark.parametrize("kind", ["deleted", "text"])
 async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore, damaged: str, kind: str) -> None:

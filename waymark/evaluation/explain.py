@@ -11,7 +11,7 @@ from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import Moment, moments
 from waymark.contracts import AgentState, Asked, CheckpointInfo, Considered, Contract, EpisodeResult, Versions
 from waymark.errors import InvalidInput
-from waymark.worlds.registry import get_format
+from waymark.worlds.registry import get_format, world_of
 
 MOST_TURNS = 1_000
 """Of a state; formats show far fewer."""
@@ -57,18 +57,18 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
     known = result.versions or versions
     considered = result.trajectory[turn - 1]
     models = []
-    for moment in moments(result, MOST_TURNS):
-        if moment.turn == turn:
-            asked, checkpoint = _asked(moment, known, result)
-            models.append(
-                ModelInput(
-                    asked=asked,
-                    checkpoint=checkpoint,
-                    state=moment.state,
-                    prompt=_prompt(moment.state, checkpoint),
-                    alternatives=considered.actions if asked == "executor" else considered.subgoals,
-                )
+    world = world_of(known.environment).agent if known else None
+    for moment in moments(result, MOST_TURNS, world, of_turn=considered.turn):
+        asked, checkpoint = _asked(moment, known, result)
+        models.append(
+            ModelInput(
+                asked=asked,
+                checkpoint=checkpoint,
+                state=moment.state,
+                prompt=_prompt(moment.state, checkpoint),
+                alternatives=considered.actions if asked == "executor" else considered.subgoals,
             )
+        )
     return TurnExplanation(evaluation=result.evaluation, episode=result.id, turn=turn, models=tuple(models))
 
 

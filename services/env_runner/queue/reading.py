@@ -215,7 +215,7 @@ class JobReader(Connection):
             return found if found.id == evaluation_id else _misplaced(evaluation_id, found.id)
         except RecordDamaged as error:
             return error
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return RecordDamaged(
                 f"Redis holds the evaluation {evaluation_id}, but unreadable: {error}.",
                 remedy="Something else has written its counters; "

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from waymark.agent.presets import name_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
+from waymark.evaluation.long_results import read_result, write_result
+from waymark.evaluation.run_checks import LINE_BYTES
 from waymark.evaluation.run_folder import Evaluation
 from waymark.hints import command
 
@@ -40,14 +42,26 @@ def unreadable(what: str, reason: str) -> RecordDamaged:
 def unpack(full: bytes, what: str) -> EpisodeResult:
     """A whole result as the trajectories hold it. Raises RecordDamaged."""
     try:
-        return read(EpisodeResult, zlib.decompress(full), what)
+        return read_result(unpack_text(full, what))
+    except ValidationError as error:
+        raise unreadable(what, error.errors(include_input=False)[0]["msg"]) from error
+
+
+def unpack_text(full: bytes, what: str) -> bytes:
+    """The JSON of a whole result, at most `LINE_BYTES` of it. Raises RecordDamaged."""
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(full, LINE_BYTES)
     except zlib.error as error:
         raise unreadable(what, str(error)) from error
+    if not stream.eof:
+        raise unreadable(what, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing")
+    return text
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
     """A result as the results hold it, and as the trajectories do."""
-    return result.without_trajectory().model_dump_json(), zlib.compress(result.model_dump_json().encode())
+    return result.without_trajectory().model_dump_json(), zlib.compress(write_result(result))
 
 
 def milliseconds(created: str) -> int:
