@@ -18,6 +18,8 @@ from waymark.evaluation.run_folder import Evaluation
 from waymark.hints import command
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_LONGEST = 8 * 1024 * 1024
+"""Of a record without turns, in characters."""
 _REMEDY = (
     "It was written by another version of waymark, or damaged; "
     f"`{command('resume')} runs/ID` takes a run back from its folder."
@@ -28,6 +30,8 @@ def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
     """A record of Redis. Raises RecordDamaged, which names it."""
     if text is None:
         raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+    if len(text) > _LONGEST:
+        raise unreadable(what, f"it is over {_LONGEST >> 20} MB")
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -77,7 +81,8 @@ def leased(pending: Mapping[str, int] | Exception) -> int:
 def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
     """How far an evaluation has come: from its hash, how many leases it has out, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
-    finished = int(row.get("finished", 0))
+    finished = _count(row, "finished", 0, evaluation.episodes)
+    score_sum = _count(row, "score_sum", 0, 100 * finished)
     return EvaluationStatus(
         id=evaluation.id,
         request=evaluation.request,
@@ -86,12 +91,24 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
         versions=evaluation.versions,
         episodes=evaluation.episodes,
         finished=finished,
-        errored=int(row.get("errored", 0)),
+        errored=_count(row, "errored", 0, finished),
         running=running,
-        mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
+        mean_score=score_sum / finished if finished else None,
         agent_name=name_of(evaluation.request.agent),
         waiting=None if waiting is None else read(CheckpointMismatch, waiting, "why a worker waits"),
     )
+
+
+def _count(row: Mapping[str, str], name: str, least: int, most: int) -> int:
+    """A counter of an evaluation. Raises RecordDamaged for one that cannot be."""
+    text = row.get(name, "0")
+    try:
+        value = int(text)
+    except ValueError:
+        value = most + 1
+    if not least <= value <= most:
+        raise unreadable("the counters of an evaluation", f"{name} is {text[:40]!r}, and can be {least} to {most}")
+    return value
 
 
 def _state(
@@ -101,4 +118,4 @@ def _state(
         return "finished"
     if "cancelled" in row:
         return "cancelled"
-    return "running" if running or int(row.get("finished", 0)) else "queued"
+    return "running" if running or row.get("finished", "0") != "0" else "queued"
