@@ -11,7 +11,8 @@ from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import Moment, moments
 from waymark.contracts import AgentState, Asked, CheckpointInfo, Considered, Contract, EpisodeResult, Versions
 from waymark.errors import InvalidInput
-from waymark.worlds.registry import get_format, world_of
+from waymark.evaluation.scores import world_played
+from waymark.worlds.registry import get_format
 
 MOST_TURNS = 1_000
 """Of a state; formats show far fewer."""
@@ -57,8 +58,7 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
     known = result.versions or versions
     considered = result.trajectory[turn - 1]
     models = []
-    world = world_of(known.environment).agent if known else None
-    for moment in moments(result, MOST_TURNS, world, of_turn=considered.turn):
+    for moment in moments(result, MOST_TURNS, world_played(known).agent, of_turn=considered.turn):
         asked, checkpoint = _asked(moment, known, result)
         models.append(
             ModelInput(
