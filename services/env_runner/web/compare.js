@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { chooseRuns } from "./choose.js";
-import { el, number, numberHead, tableHead, wide } from "./dom.js";
+import { el, number, numberHead, stacked, tableHead, wide } from "./dom.js";
 import { pairAddress } from "./elsewhere.js";
 import {
   count,
@@ -40,9 +40,9 @@ export async function compare({ main, place, signal, query }) {
       `${count(comparison.variations, "variation")} of ${count(comparison.task_types, "task type")} that all of these runs have played. `,
       `The baseline is ${baseline}.`,
     ),
-    wide("Scores", overall(comparison, names)),
+    wide("Scores", stacked(overall(comparison, names))),
     el("h2", {}, "Difference from the baseline"),
-    wide("Differences", differences(comparison)),
+    wide("Differences", stacked(differences(comparison))),
     el(
       "p",
       { class: "note" },
@@ -178,12 +178,25 @@ function changedMost(episodes, baseline, world, agent) {
   const title = el("h2", {}, `Episodes that changed most: ${agent}`);
   if (!episodes.length) return [title, el("p", {}, "Every shared episode has the same score in both runs.")];
   const body = el("tbody");
-  const draw = () =>
-    body.replaceChildren(
-      ...episodes
-        .filter((episode) => !task.value || episode.task === task.value)
-        .map((episode) => changedRow(episode, baseline, world)),
-    );
+  const table = el(
+    "table",
+    { id: "changed" },
+    tableHead(
+      "Task",
+      "Name",
+      numberHead("Variation"),
+      numberHead("Baseline"),
+      numberHead("This agent"),
+      numberHead("Change"),
+      el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
+    ),
+    body,
+  );
+  const draw = () => {
+    const shown = episodes.filter((episode) => !task.value || episode.task === task.value);
+    body.replaceChildren(...shown.map((episode) => changedRow(episode, baseline, world)));
+    stacked(table);
+  };
   const tasks = [...new Set(episodes.map((episode) => episode.task))].sort(
     new Intl.Collator("en", { numeric: true }).compare,
   );
@@ -194,27 +207,8 @@ function changedMost(episodes, baseline, world, agent) {
     tasks.map((id) => el("option", { value: id }, world.taskTitle(id))),
   );
   draw();
-  return [
-    title,
-    el("p", { class: "filter" }, el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task)),
-    wide(
-      "Episodes that changed most",
-      el(
-        "table",
-        { id: "changed" },
-        tableHead(
-          "Task",
-          "Name",
-          numberHead("Variation"),
-          numberHead("Baseline"),
-          numberHead("This agent"),
-          numberHead("Change"),
-          el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
-        ),
-        body,
-      ),
-    ),
-  ];
+  const filter = el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task);
+  return [title, el("p", { class: "filter" }, filter), wide("Episodes that changed most", table)];
 }
 
 function changedRow(episode, baseline, world) {
