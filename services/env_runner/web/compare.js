@@ -48,22 +48,20 @@ export async function compare({ main, place, signal, query }) {
       { class: "note" },
       "An interval that does not contain 0 means that the difference is unlikely to come from the choice of variations alone.",
     ),
-    ...answer.runs.slice(1).flatMap((run) => [
-      ...changedMost(
+    ...answer.runs.slice(1).flatMap((run) => {
+      const changed = changedMost(
         answer.changed.filter((episode) => episode.run === run),
         answer.runs[0],
         world,
         agents.get(run),
-      ),
-      el("h2", {}, `By task: ${agents.get(run)} minus ${baseline}`),
-      wide(
-        "Differences by task",
-        byTask(
-          answer.tasks.filter((task) => task.run === run),
-          world,
-        ),
-      ),
-    ]),
+      );
+      const tasks = answer.tasks.filter((task) => task.run === run);
+      return [
+        el("h2", {}, `By task: ${agents.get(run)} minus ${baseline}`),
+        wide("Differences by task", byTask(tasks, world, changed.choose)),
+        ...changed.elements,
+      ];
+    }),
     comparison.notes.length ? el("p", { class: "note" }, comparison.notes.join(" ")) : "",
   );
 }
@@ -139,7 +137,8 @@ function differences(comparison) {
   );
 }
 
-function byTask(tasks, world) {
+/** `choose` is called with the id of a task whose changed episodes are wanted. */
+function byTask(tasks, world, choose) {
   const rows = [...tasks].sort((a, b) => a.difference - b.difference);
   return el(
     "table",
@@ -160,7 +159,17 @@ function byTask(tasks, world) {
         el(
           "tr",
           {},
-          el("td", { class: "label" }, task.task),
+          el(
+            "td",
+            { class: "label" },
+            task.difference === 0
+              ? task.task
+              : el(
+                  "button",
+                  { type: "button", class: "link", title: "Its changed episodes", click: () => choose(task.task) },
+                  task.task,
+                ),
+          ),
           el("td", {}, world.taskName(task.task)),
           number(task.episodes),
           number(points(task.baseline_mean)),
@@ -173,10 +182,14 @@ function byTask(tasks, world) {
   );
 }
 
-/** The episodes whose score differs most, of all tasks or of one. */
+/** The episodes whose score differs most, of all tasks or of one; `choose` shows those of a task. */
 function changedMost(episodes, baseline, world, agent) {
   const title = el("h2", {}, `Episodes that changed most: ${agent}`);
-  if (!episodes.length) return [title, el("p", {}, "Every shared episode has the same score in both runs.")];
+  if (!episodes.length)
+    return {
+      elements: [title, el("p", {}, "Every shared episode has the same score in both runs.")],
+      choose: () => {},
+    };
   const body = el("tbody");
   const table = el(
     "table",
@@ -208,7 +221,13 @@ function changedMost(episodes, baseline, world, agent) {
   );
   draw();
   const filter = el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task);
-  return [title, el("p", { class: "filter" }, filter), wide("Episodes that changed most", table)];
+  const choose = (id) => {
+    task.value = tasks.includes(id) ? id : "";
+    draw();
+    title.scrollIntoView();
+    task.focus({ preventScroll: true });
+  };
+  return { elements: [title, el("p", { class: "filter" }, filter), wide("Episodes that changed most", table)], choose };
 }
 
 function changedRow(episode, baseline, world) {

@@ -20,7 +20,7 @@ export function failureTable(modes, id, world, choose) {
         el(
           "table",
           { id: "failures" },
-          tableHead("Outcome", numberHead("Episodes"), "Tasks (episodes)", "Example"),
+          tableHead("Outcome", numberHead("Episodes"), "Tasks", "Example"),
           el(
             "tbody",
             {},
