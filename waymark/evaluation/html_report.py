@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from waymark.agent.presets import name_of
-from waymark.contracts import EpisodeResult
+from waymark.contracts import EpisodeResult, Summary
 from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
 from waymark.evaluation.scores import (
-    Summary,
     beside_published,
     name_of_episode,
+    published_notes,
     summarise,
     world_played,
 )
@@ -124,15 +124,15 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
             lead,
             made,
             plot,
-            _tasks(run.id, summary, world_played(run.versions)),
+            _tasks(run, summary, world_played(run.versions)),
             _failures(modes, examples),
             _cost(run, summary),
         ]
     )
 
 
-def _tasks(run: str, summary: Summary, world: World) -> str:
-    published = beside_published(run, summary, world).published
+def _tasks(run: Run, summary: Summary, world: World) -> str:
+    published = beside_published(run.id, summary, world).published
     methods = list(published.methods)
     rows = []
     for group in world.groups:
@@ -151,7 +151,7 @@ def _tasks(run: str, summary: Summary, world: World) -> str:
         _row("", "all: mean", summary.episodes, summary.mean, summary.ci95, summary.success_rate, theirs, "mean")
     )
     heads = ["Task", "Name", "Episodes", "Score", "95% interval", "Solved", *methods]
-    note = f"<p class=note>{_text(' '.join([*summary.randomness, *world.published.notes]))}</p>"
+    note = f"<p class=note>{_text(' '.join([*summary.randomness, *published_notes(run.request, world)]))}</p>"
     return "<h3>Scores by task type</h3>" + _table(heads, rows, 2) + note
 
 
