@@ -28,14 +28,14 @@ _ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 def recover(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with the data of a Redis, as named by a command that could not write all results."),
+        typer.Argument(help="Folder with the data of an embedded Redis. The command that failed names it."),
     ],
     runs: Annotated[
         Path | None,
-        typer.Option(help="Folder for results. Default: that of the command, else runs.", show_default=False),
+        typer.Option(help="Folder for results. Default: the folder of the command that failed.", show_default=False),
     ] = None,
 ) -> None:
-    """Write results that are kept in the data of an embedded Redis to their run folders, then remove the data."""
+    """Write results that an embedded Redis still holds to their run folders, then remove its data."""
     with told(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
@@ -46,14 +46,14 @@ def recover(
 
 
 def show_report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders. Several are compared.")],
     json: JsonOption = False,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write one self-contained page to this file.", show_default=False)
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
 ) -> None:
-    """Show the table of runs on disk again, finished or not."""
+    """Show the table of runs on disk. They need not be finished."""
     with told():
         read = [read_run(run) for run in runs]
         if html is not None:
@@ -69,7 +69,7 @@ def view(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="Run folders, or folders of them. Default: runs.", show_default=False)
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the dashboard. 0 means any free one.", min=0, max=65_535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the dashboard. 0: any free port.", min=0, max=65_535)] = 8000,
 ) -> None:
     """Show run folders in the dashboard, without models or Redis."""
     settings = {**python_environment(), "WAYMARK_PORT": str(port)}
@@ -78,14 +78,17 @@ def view(
 
 
 def export_run(
-    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
-    file: Annotated[Path | None, typer.Argument(help=f"What to write; ends in {_ENDINGS}.", show_default=False)] = None,
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    file: Annotated[Path | None, typer.Argument(help=f"File that ends in {_ENDINGS}.", show_default=False)] = None,
     form_name: Annotated[
         Literal["csv", "jsonl", "parquet", "inspect"] | None,
-        typer.Option("--format", help="`inspect`: a log for Inspect AI. Default: by the file's ending."),
+        typer.Option("--format", help="Form of the file. Default: by its ending."),
     ] = None,
 ) -> None:
-    """Write the results of a run to a file, a row an episode: every turn as .jsonl or .parquet, none as .csv."""
+    """Write the results of a run to a file, one row for each episode.
+
+    .jsonl and .parquet hold every turn, .csv none. `--format inspect` writes a log for Inspect AI.
+    """
     with told():
         if form_name is not None:
             tell(files.export_as(run, file, form_name))
@@ -94,7 +97,7 @@ def export_run(
             raise InvalidInput("No file is named.", remedy=f"Name one that ends in {_ENDINGS}.", field="file")
         form = next((name for name in MEDIA_TYPES if file.suffix == f".{name}"), None)
         if form is None:
-            raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
+            raise InvalidInput(f"{file} names no format.", remedy=f"Give a name that ends in {_ENDINGS}.", field="file")
         folder = RunFolder(run)
         evaluation = folder.evaluation()
         pieces = export.encode(folder.checked_results(), form)
@@ -105,11 +108,11 @@ def export_run(
             export.write(pieces, file)
         except OSError as error:
             raise unavailable(file, error) from error
-        tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
+        tell(f"The finished ones of its {evaluation.episodes} episodes are in {file}.")
 
 
 def show_comparison(
-    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/. The others are compared with the first.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders. The others are compared with the first.")],
     json: JsonOption = False,
 ) -> None:
     """Compare runs of several agents on the variations that all of them have played."""
