@@ -47,6 +47,7 @@ def reproduce(
 ) -> None:
     """The published method from the simulator to its table: record, annotate, train four models, play. Resumes."""
     from training.files import require_writable_folder
+    from training.interruption import received
     from training.llm.budget import Budget
     from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
@@ -99,8 +100,9 @@ def reproduce(
     except StageFailed as error:
         say(str(error))
         raise typer.Exit(error.code) from error
-    except KeyboardInterrupt:
-        say("Interrupted; the same command goes on there.")
+    except BaseException:
+        if received():
+            say("Interrupted; the same command goes on there.")
         raise
     typer.echo(write_report(settings, progress))
     say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")
