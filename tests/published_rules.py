@@ -114,7 +114,7 @@ def see(rooms: list[str], observation: str, look: str) -> None:
     if "move to the" in observation:
         add(rooms, observation.split("move to the")[1][:-1].strip())
     if "This room is called the" in look:
-        add(rooms, look.split("This room is called the")[1].split(".")[0].strip())
+        add(rooms, look.partition("This room is called the")[2].partition(".")[0].strip())
 
 
 def add(rooms: list[str], room: str) -> None:
@@ -123,7 +123,7 @@ def add(rooms: list[str], room: str) -> None:
         rooms.append(room)
 
 
-def prompt(  # noqa: PLR0913 - the parts of a prompt
+def prompt(
     task: str,
     time: int,
     score: int,

@@ -58,7 +58,7 @@ OBSERVATIONS = (
     "You move to the outside.",
     "You teleport to the workshop.",
     "The door is already open.",
-    "Ambiguous request: Please enter the number for the action you intended (or blank to cancel):\n0:\tfocus on a\n1:\tb",
+    "Ambiguous request: Please enter the number for the action you intended:\n0:\tfocus on a\n1:\tb",
     "You move the cup (containing nothing) to the counter.",
     "",
 )

@@ -85,7 +85,7 @@ def reproduce(
     check_room(plan, output, is_sharded=bool(launch))
     if annotator == "llm" and not settings.annotations.exists():
         assert plan.calls is not None
-        Budget(budget, prices, Usage()).require(plan.calls)
+        Budget(budget, prices, Usage(), option="--budget").require(plan.calls)
         endpoint = endpoint_from(url, llm_model, os.environ.get("WAYMARK_LLM_KEY", ""), parameters)
         seconds = check_endpoint(endpoint, Limits(timeout=timeout))
         hours = plan.calls.calls * seconds / concurrency / 3600
