@@ -42,6 +42,7 @@ from training.worlds.scienceworld.expert import (
     misplace,
 )
 from waymark.errors import EnvironmentFault, InvalidInput
+from waymark.process import end_with
 from waymark.worlds.base import SOLVED, Step
 from waymark.worlds.scienceworld.oracle_path import clean, plain_action
 from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
@@ -319,10 +320,12 @@ def _record_in_worker(job: tuple[Record, Wanted]) -> list[dict[str, Any]]:
 
 
 def _quiet_worker() -> None:
-    """Ctrl-C is the parent's to handle; the pool's processes end when it does."""
+    """Ctrl-C is the parent's to handle; the pool's processes end when it does, also when it is killed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+        end_with(parent.pid or 0)
 
 
 def collect(
