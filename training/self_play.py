@@ -78,7 +78,7 @@ def plan(
             task_id=one.task_id,
             variation=one.variation,
             simplifications=one.simplifications,
-            oracle=tuple(step.action for step in one.steps if not step.is_perturbation),
+            oracle=tuple(step.action for step in one.steps if not step.detour),
             rollouts=rollouts,
             checkpoints=str(checkpoints),
             agent=agent,
