@@ -8,14 +8,15 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from training import datasets, published
+from training import datasets
 from training.annotate import Annotation, annotated, describe_coverage, read_annotations
-from training.datasets import ControllerExamples, Example, Sampling, check_splits, missing, sample
-from training.gold import PUBLISHED_SEED
+from training.datasets import ControllerExamples, Example, check_splits, missing, sample
 from training.trajectories import PathKey, Trajectory, read_table
+from training.worlds.base import PUBLISHED_SEED, Sampling
+from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.worlds.base import Split
-from waymark.worlds.registry import get_format
+from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,19 @@ class Wording:
     as_published: bool = False
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
+    world: str = DEFAULT_WORLD
 
     def __post_init__(self) -> None:
         if self.as_published:
-            published.require_published(get_format(self.prompt_format))
+            training_world(self.world).require_published(get_format(self.prompt_format))
 
     def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
         """The role's dataset of these paths."""
         prompt_format = get_format(self.prompt_format)
         if self.as_published:
-            return published.examples(trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends)
+            return training_world(self.world).published_examples(
+                trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends
+            )
         return datasets.examples(trajectories, annotations, self.role, prompt_format, self.controller)
 
     @property

@@ -28,6 +28,7 @@ from waymark.worlds.textworld_express.prompts import TextWorldPlain
 from waymark.worlds.textworld_express.scene import room_of
 from waymark.worlds.textworld_express.subgoals import annotate
 from waymark.worlds.textworld_express.tasks import GROUPS, TASKS
+from waymark.worlds.without_history import WithoutHistory
 
 PROTOCOLS: Final[dict[str, Protocol]] = {
     protocol.name: protocol
@@ -47,7 +48,7 @@ class TextWorldExpress(World):
     tasks = TASKS
     groups = GROUPS
     protocols = PROTOCOLS
-    formats = (TextWorldPlain(),)
+    formats = (TextWorldPlain(), WithoutHistory(TextWorldPlain()))
     waiting_action = "look around"
 
     @property
