@@ -67,7 +67,7 @@ class Trajectory:
     inventory: str
     steps: list[RecordedStep]
     take: int = 0
-    """0: the path itself; from 1: with detours."""
+    """0: the path itself; from 1: changed on purpose, e.g. with perturbations or other names."""
     misplaced: str = ""
     """The room that what the task names was carried to before the first action; empty: it lay where it lies."""
 
@@ -90,7 +90,7 @@ class Wanted:
     variation: int
     simplifications: str
     takes: int = 0
-    """How many takes with detours are wanted beside the path itself."""
+    """How many changed takes are wanted beside the path itself."""
     misplaced: int = 0
     """How many takes more are wanted whose thing lies in another room than the simulator keeps it in."""
 

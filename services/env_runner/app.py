@@ -40,6 +40,7 @@ from waymark.contracts import (
     EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    EvaluationSummary,
     FieldProblem,
     Versions,
 )
@@ -48,7 +49,7 @@ from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import check_world, episodes, protocol_of
 from waymark.evaluation.run_folder import Evaluation
-from waymark.evaluation.scores import EvaluationSummary, beside_published, summarise
+from waymark.evaluation.scores import beside_published, summarise
 from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
 from waymark.serving.middleware import problems

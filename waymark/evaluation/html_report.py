@@ -9,18 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from waymark.agent.presets import name_of
-from waymark.contracts import EpisodeResult
+from waymark.contracts import EpisodeResult, Summary
 from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain
 from waymark.evaluation.plots import bars, differences, score_line
-from waymark.evaluation.scores import (
-    Summary,
-    beside_published,
-    name_of_episode,
-    summarise,
-    world_played,
-)
+from waymark.evaluation.scores import beside_published, name_of_episode, summarise, world_played
 from waymark.worlds.base import World
 
 MOST_EXAMPLES = 12

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from waymark import __version__
 from waymark.agent.presets import name_of
-from waymark.contracts import EpisodeResult, TurnRecord
+from waymark.contracts import EpisodeResult, Summary, TurnRecord
 from waymark.evaluation.run_folder import Evaluation
-from waymark.evaluation.scores import Summary, name_of_episode, summarise
+from waymark.evaluation.scores import name_of_episode, summarise
 
 MEDIA_TYPE: Final = "application/json"
 _TOOL: Final = "act"

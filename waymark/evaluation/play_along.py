@@ -14,7 +14,6 @@ from pydantic import Field, StringConstraints
 
 from waymark.agent.play import Play
 from waymark.agent.readable import decisions_of, subgoals_of
-from waymark.agent.stop_rules import Stopped
 from waymark.contracts import (
     AgentConfig,
     Considered,
@@ -23,6 +22,7 @@ from waymark.contracts import (
     Name,
     Phrase,
     Score,
+    Stopped,
     Text,
     TurnRecord,
     Variation,

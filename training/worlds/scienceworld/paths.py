@@ -2,7 +2,8 @@
 
 Four forms are tried, the best that solves is kept: `direct` (what the oracle does, by a way that an agent can find by
 looking: `training.worlds.scienceworld.expert`), `plain` (shortened, and things called as the simulator's answers call
-them), `shortened`, and `gold` as it was given. Further takes of a direct path hold detours.
+them), `shortened`, and `gold` as it was given. Further takes of a direct path hold
+perturbations.
 
 What shortening does (`easy` allows `teleport to`, which every published agent may use too): walks become one
 teleport, doors that are open stay untouched, actions on oneself that do nothing go, and everything after the
@@ -23,7 +24,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.trajectories import PathForm, RecordedStep, Trajectory, Wanted
-from training.worlds.scienceworld.expert import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
+from training.worlds.scienceworld.expert import (
+    ROOMS,
+    SCRIPTED_EXPERTS,
+    WITHOUT_ORACLE,
+    Solved,
+    Unsolved,
+    Walk,
+    misplace,
+)
 from waymark.worlds.base import SOLVED, Step
 from waymark.worlds.scienceworld.oracle_path import clean, plain_action
 from waymark.worlds.scienceworld.tasks import find_task
@@ -31,8 +40,8 @@ from waymark.worlds.scienceworld.tasks import find_task
 if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
-DETOURS = 0.15
-"""How likely a detour is before each action of a further take."""
+PERTURBATION_RATE = 0.15
+"""Probability of a perturbation before each action of a further take."""
 _WATCHING = "look at inclined plane"
 _WATCHED = 5
 _IDLE = ("pick up ", "open ", "pour ")
@@ -124,8 +133,10 @@ class Recorder:
         )
 
     def walked(self, walk: Walk, take: int, misplaced: str) -> Trajectory:
-        """What a walk in this simulator was recorded as, its detours marked."""
-        steps = [replace(step, detour=taken.detour) for step, taken in zip(self.steps, walk.taken, strict=True)]
+        """What a walk in this simulator was recorded as, its perturbations marked."""
+        steps = [
+            replace(step, detour=taken.is_perturbation) for step, taken in zip(self.steps, walk.taken, strict=True)
+        ]
         return replace(self.trajectory("direct", steps, take), misplaced=misplaced)
 
 
@@ -147,15 +158,15 @@ def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tu
 def directly(
     slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], take: int = 0, *, misplaced: bool = False
 ) -> Trajectory | None:
-    """The direct path of a variation; None where there is none. Takes from 1 on hold detours, drawn from the take."""
-    play = DIRECT.get(wanted.task_id)
+    """The direct path of a variation; None where there is none. Takes from 1 on hold perturbations."""
+    play = SCRIPTED_EXPERTS.get(wanted.task_id)
     if play is None:
         return None
-    chance = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
-    room = chance.choice(ROOMS) if misplaced else ""
+    rng = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
+    room = rng.choice(ROOMS) if misplaced else ""
     try:
         recorder = begin(slot, wanted, oracle, room)
-        walk = Walk(recorder, recorder.opening, oracle, detours=DETOURS if take else 0.0, chance=chance)
+        walk = Walk(recorder, recorder.opening, oracle, perturbation_rate=PERTURBATION_RATE if take else 0.0, rng=rng)
         with suppress(Solved):
             play(walk)
     except Unsolved:
@@ -176,7 +187,7 @@ def begin(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], room: s
 
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
-    """The best trajectory of one variation, and of a direct one so many takes with detours as solve too."""
+    """The best trajectory of one variation, and of a direct one so many takes with perturbations as solve too."""
     gold: list[str] = []
     recorded, oracle = [], []
     direct = directly(slot, wanted, []) if wanted.task_id in WITHOUT_ORACLE else None

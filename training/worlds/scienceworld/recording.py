@@ -11,7 +11,7 @@ from training.trajectories import Record, Wanted
 from training.worlds.base import PathSource, Sampling
 from training.worlds.scienceworld import gold
 from training.worlds.scienceworld.expert import MISPLACED
-from training.worlds.scienceworld.paths import DETOURS, record
+from training.worlds.scienceworld.paths import PERTURBATION_RATE, record
 from training.worlds.spreading import balanced, spread
 from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType
 
@@ -79,7 +79,7 @@ class Recording:
             **taken,
             "paths": self.paths,
             "sampling": self.sampling,
-            "detours": DETOURS,
+            "detours": PERTURBATION_RATE,
         }
 
     @property

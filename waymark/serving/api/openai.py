@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waymark.contracts import Contract, Problem
 from waymark.errors import InvalidInput, NotFound
 from waymark.inference import Candidate
-from waymark.inference.batching.batcher import Answer, Query, Work
+from waymark.inference.batching import Answer, Query, Work
 from waymark.serving import limits
 from waymark.serving.api.json_route import ClientGone, DeadlineMs, cancelled_when_gone
 from waymark.serving.api.openai_request import CompletionRequest

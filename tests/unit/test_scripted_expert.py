@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.oracle import trajectories
-from training.worlds.scienceworld.expert import DIRECT, ROOMS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.expert import ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
 from waymark.contracts import Opening
 from waymark.worlds.base import Step
 
@@ -97,7 +97,7 @@ class Bench:
 
 
 @pytest.mark.parametrize(
-    "astray",
+    "before",
     [
         [],
         ["connect battery anode to blue wire terminal 2", "connect blue wire terminal 1 to battery cathode"],
@@ -107,14 +107,14 @@ class Bench:
         ],
     ],
 )
-def test_a_circuit_is_laid_round_whatever_was_laid_before(astray: list[str]) -> None:
+def test_a_circuit_is_laid_round_whatever_was_laid_before(before: list[str]) -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
     walker = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
-    walker.stray(["focus on fork", *astray])
+    walker.follow(["focus on fork", *before])
     with pytest.raises(Solved):
-        DIRECT["3-3"](walker)
-    laid = [one.action for one in walker.taken[1 + len(astray) :]]
+        SCRIPTED_EXPERTS["3-3"](walker)
+    laid = [one.action for one in walker.taken[1 + len(before) :]]
     assert laid[-4:] == ["connect grey wire terminal 2 to battery cathode", "wait1", "wait1", "move fork to red box"]
 
 
@@ -122,19 +122,19 @@ def test_a_circuit_that_is_closed_is_left_as_it_is() -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
     first = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
-    first.stray(["focus on fork"])
+    first.follow(["focus on fork"])
     with pytest.raises(Solved):
-        DIRECT["3-3"](first)
+        SCRIPTED_EXPERTS["3-3"](first)
     again = Walk(Bench(), Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
-    again.stray([one.action for one in first.taken[:-3]])
+    again.follow([one.action for one in first.taken[:-3]])
     with pytest.raises(Solved):
-        DIRECT["3-3"](again)
+        SCRIPTED_EXPERTS["3-3"](again)
     assert [one.action for one in again.taken[-4:-1]] == [first.taken[-4].action, "wait1", "wait1"]
 
 
-def walk(house: House, detours: float = 0.0) -> Walk:
+def walk(house: House, perturbation_rate: float = 0.0) -> Walk:
     opening = Opening(task="Find the treasure.", look=house.look, inventory="")
-    return Walk(house, opening, oracle=["focus on treasure"], detours=detours, chance=random.Random(3))
+    return Walk(house, opening, oracle=["focus on treasure"], perturbation_rate=perturbation_rate, rng=random.Random(3))
 
 
 def test_rooms_are_searched_in_order_until_the_thing_is_seen() -> None:
@@ -161,16 +161,16 @@ def test_an_action_that_is_not_known_ends_the_path_and_is_not_part_of_it() -> No
     assert path.taken == []
 
 
-def test_detours_are_marked_and_the_way_back_is_not() -> None:
+def test_perturbations_are_marked_and_the_way_back_is_not() -> None:
     house = House("art studio")
-    path = walk(house, detours=0.5)
+    path = walk(house, perturbation_rate=0.5)
     path.find("treasure")
     path.go("art studio")
     with pytest.raises(Solved):
         path.act("focus on treasure")
     assert path.solved
-    assert any(taken.detour for taken in path.taken)
-    direct = [taken.action for taken in path.taken if not taken.detour]
+    assert any(taken.is_perturbation for taken in path.taken)
+    direct = [taken.action for taken in path.taken if not taken.is_perturbation]
     assert direct[0] == "teleport to kitchen"
     assert direct[-1] == "focus on treasure"
 

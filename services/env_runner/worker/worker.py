@@ -19,33 +19,28 @@ import logging
 import os
 import random
 import secrets
-import signal
 import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-import uvloop
 from anyio import to_thread
 
-from services.env_runner.floor import Floor
 from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS, CheckedController, CheckedExecutor, Gate, Refusals
 from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import MAX_DELIVERIES, JobStore, Lease
-from services.env_runner.queue.play import PlayQueue
-from services.env_runner.settings import Settings
+from services.env_runner.worker.lease_keeper import RENEWALS_PER_LEASE, LeaseKeeper
+from services.env_runner.worker.shared_lock import SharedLock
+from services.env_runner.worker.slot import Slot
 from waymark.agent.episode import RETRYABLE, run_episode
 from waymark.agent.ports import RequestLimits
 from waymark.agent.subgoal_sources.llm_plan import Planner
-from waymark.clients.chat import ChatClient, Limits
 from waymark.clients.services import ControllerClient, ExecutorClient
-from waymark.clients.transport import AiohttpTransport
 from waymark.contracts import (
     CheckpointMismatch,
     EpisodeError,
@@ -71,108 +66,17 @@ from waymark.errors import (
 from waymark.evaluation.identity import Difference, differences
 from waymark.serving.telemetry import tracing
 from waymark.worlds.base import Environment
+from waymark.worlds.registry import world_of
 
 LEASE_WAIT_SECONDS = 1.0
 SERVICE_WAIT_SECONDS = 0.5
-PLANNER_ATTEMPTS = 3
-"""Tries for one plan."""
 REDIS_WAIT_SECONDS = 0.5
 """Between two attempts, give or take a half."""
 STOP_SECONDS = 2.0
 """How long a turn may still take once the worker is to stop."""
-RENEWALS_PER_LEASE = 10
-"""How often a lease is renewed within its period; also bounds how late a cancellation is noticed."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-
-
-class LeaseKeeper:
-    """Renews leases from a thread and tells which of them are lost."""
-
-    def __init__(self, store: JobStore, *, period: float) -> None:
-        self._store = store
-        self._period = period
-        self._held: set[Lease] = set()
-        self._lost: set[Lease] = set()
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-        self._thread.start()
-
-    def hold(self, lease: Lease) -> None:
-        """Renew this lease until it is dropped."""
-        with self._lock:
-            self._held.add(lease)
-
-    def drop(self, lease: Lease) -> None:
-        """Renew it no longer."""
-        with self._lock:
-            self._held.discard(lease)
-            self._lost.discard(lease)
-
-    def lost(self, lease: Lease) -> bool:
-        """Another holds the episode by now, or its evaluation was cancelled."""
-        with self._lock:
-            return lease in self._lost
-
-    def close(self) -> None:
-        """Stop renewing."""
-        self._closing.set()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise JobStoreUnavailable if the thread has died: every lease would run out, one after another."""
-        if not self._thread.is_alive() and not self._closing.is_set():
-            raise JobStoreUnavailable(
-                "The thread that renews leases has died.", remedy="Start the worker again, and report its log."
-            )
-
-    def _run(self) -> None:
-        failed = ""
-        while not self._closing.wait(self._period):
-            with self._lock:
-                held = list(self._held - self._lost)
-            with suppress(JobStoreUnavailable):  # the next round tries again; a lost lease cannot commit anyway
-                for lease in held:
-                    try:
-                        self._renew(lease)
-                    except JobStoreUnavailable:
-                        raise
-                    except Exception as error:  # noqa: BLE001 - one lease's trouble must not cost the others theirs
-                        if str(error) != failed:
-                            failed = str(error)
-                            _log.exception("The lease of episode %s cannot be renewed", lease.spec.id)
-                with suppress(RecordDamaged):
-                    self._store.look()
-
-    def _renew(self, lease: Lease) -> None:
-        if not self._store.renew(lease):
-            with self._lock:
-                self._lost.add(lease)
-
-
-class Slot:
-    """A place for one environment, opened on first use and replaced after a fault."""
-
-    def __init__(self, open_environment: Callable[[], Environment]) -> None:
-        self._open = open_environment
-        self._environment: Environment | None = None
-
-    async def environment(self) -> Environment:
-        """The environment; opening a simulator takes seconds. Raises EnvironmentFault when it does not start."""
-        if self._environment is None:
-            self._environment = await asyncio.to_thread(self._open)
-        return self._environment
-
-    async def discard(self) -> None:
-        """Close it; the next use opens a fresh one."""
-        environment, self._environment = self._environment, None
-        if environment is not None:
-            try:
-                await asyncio.to_thread(environment.close)
-            except (EnvironmentFault, OSError) as error:  # it is replaced anyway
-                _log.warning("An environment did not close in order: %s", error)
 
 
 class Worker:
@@ -211,7 +115,7 @@ class Worker:
         self._refusals = Refusals(self._consumer)
         self._checkpoint_wait = checkpoint_wait_seconds
         self._redis_wait = redis_wait_seconds
-        self._floor = Floor()
+        self._play_lock = SharedLock()
         self._provenance = provenance
         self._services: tuple[ServiceInfo, ServiceInfo]
         self._not_started = 0
@@ -274,10 +178,10 @@ class Worker:
         await self._until_services_answer()
         while not self._stopping:
             self._keeper.check()
-            async with self._floor.shared():
+            async with self._play_lock.shared():
                 alone = await self._take(slot, consumer, alone=False)
             if alone:
-                async with self._floor.alone():
+                async with self._play_lock.alone():
                     await self._take(slot, consumer, alone=True)
 
     async def _take(self, slot: Slot, consumer: str, *, alone: bool) -> bool:
@@ -390,6 +294,7 @@ class Worker:
                 planner=self._planner,
                 should_stop=should_stop,
                 reach=RequestLimits.of(self._services),
+                world=world_of(versions.environment).agent,
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break
@@ -440,96 +345,12 @@ class Worker:
 
 def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
     """The result of an episode that was handed out too often."""
-    return _unplayed(
-        spec,
-        EpisodeAbandoned(
-            f"The episode was handed out {MAX_DELIVERIES} times and never finished.",
-            remedy="Read the worker's log; its process died, or the services did not answer.",
-        ),
+    error = EpisodeAbandoned(
+        f"The episode was handed out {MAX_DELIVERIES} times and never finished.",
+        remedy="Read the worker's log; its process died, or the services did not answer.",
     )
+    return _unplayed(spec, error)
 
 
 def _unplayed(spec: EpisodeSpec, error: WaymarkError) -> EpisodeResult:
-    """The result of an episode of which no step was played."""
-    return EpisodeResult(
-        id=spec.id,
-        evaluation=spec.evaluation,
-        task=spec.task,
-        variation=spec.variation,
-        repeat=spec.repeat,
-        seed=spec.seed,
-        score=0,
-        raw_score=0,
-        last_nonnegative_score=0,
-        success=False,
-        moves=0,
-        actions=0,
-        turns=0,
-        model_calls=0,
-        repaired=0,
-        stopped="error",
-        error=EpisodeError(kind=error.kind, message=str(error)),
-        seconds=0.0,
-        agent=spec.agent,
-    )
-
-
-@asynccontextmanager
-async def _open_planner(settings: Settings) -> AsyncIterator[ChatClient | None]:
-    """The large model that plans episodes, if one is named."""
-    if settings.planner is None:
-        yield None
-        return
-    limits = Limits(concurrency=settings.slots, attempts=PLANNER_ATTEMPTS, timeout=settings.planner_timeout_seconds)
-    async with ChatClient(settings.planner, limits) as planner:
-        yield planner
-
-
-def _play_host(
-    settings: Settings,
-    store: JobStore,
-    controller: ControllerClient,
-    executor: ExecutorClient,
-    open_environment: Callable[[], Environment],
-) -> PlayHost | None:
-    if not settings.play_sessions:
-        return None
-    queue = PlayQueue(settings.redis)
-    return PlayHost(queue, store, controller, executor, open_environment, Provenance.here(settings))
-
-
-def run(settings: Settings, open_environment: Callable[[], Environment]) -> None:
-    """Serve until the process is told to end, on the faster event loop."""
-    uvloop.run(serve(settings, open_environment))
-
-
-async def serve(settings: Settings, open_environment: Callable[[], Environment]) -> None:
-    """Run a worker until SIGTERM or SIGINT."""
-    store = JobStore(settings.redis, lease_seconds=settings.lease_seconds)
-    store.check_version()
-    metrics = WorkerMetrics(settings.slots)
-    metrics.listen(settings.host, settings.metrics_port)
-    async with (
-        ControllerClient(settings.controller_url, transport=AiohttpTransport()) as controller,
-        ExecutorClient(settings.executor_url, transport=AiohttpTransport()) as executor,
-        _open_planner(settings) as planner,
-    ):
-        worker = Worker(
-            store,
-            controller,
-            executor,
-            open_environment,
-            Provenance.here(settings),
-            planner=planner,
-            metrics=metrics,
-            slots=settings.slots,
-            lease_seconds=settings.lease_seconds,
-            redis_wait_seconds=settings.redis_wait_seconds,
-            checkpoint_wait_seconds=settings.checkpoint_wait_seconds,
-            play_host=_play_host(settings, store, controller, executor, open_environment),
-        )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
-        await worker.run()
-    store.close()
+    return EpisodeResult.of(spec, "error", error=EpisodeError(kind=error.kind, message=str(error)))

@@ -1,23 +1,13 @@
-"""What waits for a model: the work that callers hand in, its place in the queue, and how much may wait."""
+"""How much may wait in a service, and who is refused."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 from waymark.errors import QueueFull
-from waymark.inference import Encoded, Generation, Steps
-from waymark.inference.batching.cost import CHARACTERS_A_TOKEN
 from waymark.inference.batching.fairness import Flow
-
-Loss = Literal["full", "deadline", "gone", "closing"]
-"""Why work was not answered: refused for want of room, too late, its caller went away, or the service ends."""
 
 _MEMORY = 0.9
 """What the pace of a batch weighs when the next one is done."""
@@ -27,150 +17,15 @@ _HEAVY_SHARE = 2
 """Heavy work may have this part of the tokens that may wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a model is asked: `n` answers to a prompt, or the `n` best of its `candidates`."""
-
-    prompt: str
-    n: int = 1
-    candidates: tuple[str, ...] | None = None
-
-    @property
-    def kind(self) -> int:
-        """What can share a batch: equal `n`, below 0 for scoring."""
-        return self.n if self.candidates is None else -self.n
-
-    @property
-    def rows(self) -> int:
-        """How many answers the model follows at once for it."""
-        return self.n if self.candidates is None else max(1, len(self.candidates))
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One query as a caller hands it in: not written yet, so that rendering does not hold the event loop."""
-
-    write: Callable[[], Query]
-    """Called once, in the tokenising thread. What it raises reaches the caller."""
-    tokens: int
-    """About how many the prompt has: what it is taken for until it is tokenised."""
-    field: str = "prompt"
-    """Where the prompt stands in the request, for errors."""
-    n: int = 1
-    candidates: int = 0
-    """How many there are to be scored."""
-    candidate_characters: int = 0
-    """Of all of them together."""
-    cost_field: str = ""
-    """What in the request makes it cost much, for errors."""
-
-    @classmethod
-    def of(cls, query: Query) -> Work:
-        """A query that is written already."""
-        texts = query.candidates or ()
-        return cls(
-            write=lambda: query,
-            tokens=len(query.prompt) // CHARACTERS_A_TOKEN,
-            n=query.n,
-            candidates=len(texts),
-            candidate_characters=sum(map(len, texts)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one piece of work, and its times in milliseconds."""
-
-    query: Query
-    generation: Generation
-    queue_ms: float
-    """Waiting, for the tokeniser and for a place in a batch."""
-    tokenise_ms: float
-    """Rendering and tokenising."""
-    model_ms: float
-    """Of the whole batch."""
-
-
-class Observer:
-    """Is told what happens, on whatever thread it happens. No-op base class; metrics are counted in subclasses."""
-
-    def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
-        """A batch went through the model, which read `padded_tokens` input tokens, padding included."""
-
-    def lost(self, loss: Loss, count: int) -> None:
-        """So much work was given up without an answer."""
-
-
-@dataclass(slots=True)
-class Group:
-    """What was submitted together: the limit on cost holds for all of it."""
-
-    cost: int
-    """What it is taken for so far."""
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A place in the queue."""
-
-    work: Work
-    future: asyncio.Future[Answer]
-    expires: float
-    """On the monotonic clock."""
-    cost: int
-    """The room that it takes, in tokens."""
-    flow: Flow
-    group: Group
-    admitted: float = field(default_factory=time.monotonic)
-    query: Query | None = None
-    encoded: Encoded | None = None
-    tokenise_seconds: float = 0.0
-
-    @property
-    def length(self) -> int:
-        """Tokens that the model will read for each row."""
-        assert self.encoded is not None
-        return len(self.encoded.ids)
-
-    @property
-    def rows(self) -> int:
-        """How many answers the model follows at once."""
-        assert self.query is not None
-        return self.query.rows
-
-
-def queries_of(batch: Sequence[Ticket]) -> list[Query]:
-    """What a batch asks."""
-    return [ticket.query for ticket in batch if ticket.query is not None]
-
-
-def prompts_of(batch: Sequence[Ticket]) -> list[Encoded]:
-    """Its prompts, tokenised."""
-    return [ticket.encoded for ticket in batch if ticket.encoded is not None]
-
-
-@dataclass(slots=True)
-class Job:
-    """A batch that is scored in steps, between which other work may run."""
-
-    batch: Sequence[Ticket]
-    steps: Steps
-    started: float
-    """On the monotonic clock."""
-    seconds: float = 0.0
-    """In the model so far."""
-    is_begun: bool = False
-
-
 class QueueCapacity:
     """What may wait in a service, all of its models together: so many requests that cost so many tokens. Thread-safe.
 
     A request is also refused when more wait than are answered within `max_seconds` at the pace so far, so that those
     who are admitted get their answers while they still want them; but `always` requests may wait in any case. An empty
-    room takes any one request, however long.
+    queue takes any one request, however long.
 
-    No caller can fill the room for others: who has little in it may go over its bounds by an eighth, and heavy work
-    takes no more than half of the tokens.
+    No caller can fill the queue for others: a caller who has little in it may go over its bounds by an eighth, and
+    heavy work takes no more than half of the tokens.
     """
 
     def __init__(self, max_requests: int, max_tokens: int, *, max_seconds: float = math.inf, always: int = 0) -> None:
@@ -195,7 +50,7 @@ class QueueCapacity:
             raise self._full()
 
     def enter(self, requests: int, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008 - it is a constant
-        """Take so much room. Raises QueueFull, which estimates from the pace so far when there will be some."""
+        """Let so much wait. Raises QueueFull, which estimates from the pace so far when to ask again."""
         with self._lock:
             too_heavy = (
                 flow.heavy and self._heavy_requests and self._heavy_tokens + tokens > self._max_tokens // _HEAVY_SHARE
@@ -215,7 +70,7 @@ class QueueCapacity:
             self._change(-1, -tokens, flow)
 
     def served(self, requests: int, seconds: float) -> None:
-        """So many requests took so long together: the pace at which the room empties."""
+        """So many requests took so long together: the pace at which the queue empties."""
         self._served = _MEMORY * self._served + requests
         self._seconds = _MEMORY * self._seconds + seconds
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, ServiceUnavailable
-from waymark.inference.batching.queueing import Answer, Ticket
+from waymark.inference.batching.tickets import Ticket
+from waymark.inference.batching.work import Answer
 
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""

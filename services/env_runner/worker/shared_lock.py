@@ -1,4 +1,4 @@
-"""Where a worker's episodes play side by side, or one alone."""
+"""A lock for many holders at once, or for one alone: episodes of a worker play side by side, or one by itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Floor:
-    """Where episodes play side by side, or one alone."""
+class SharedLock:
+    """Held by many at once, or by one alone. One who wants it alone goes before those who come later."""
 
     def __init__(self) -> None:
         self._sharing = 0
@@ -17,7 +17,7 @@ class Floor:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """A place beside others, as soon as nobody wants it alone."""
+        """Hold it beside others, as soon as nobody wants it alone."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._reserved)
             self._sharing += 1
@@ -30,7 +30,7 @@ class Floor:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """The whole of it, as soon as those who share it have left."""
+        """Hold it alone, as soon as those who share it have left."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._reserved)
             self._reserved = True
