@@ -57,7 +57,7 @@ from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.middleware.json_bounds import FEW_VALUES
 from waymark.serving.telemetry import metrics, observe
-from waymark.worlds.registry import world_of
+from waymark.worlds.registry import get_world, world_of
 
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""
@@ -158,9 +158,11 @@ def create_app(
     _add_control(app, store, publisher, versions)
     library = RunLibrary(store, settings.runs)
     add_reading(app, library, publisher.events)
-    insight.install(app, library, can_play=True)
+    insight.install(app, library, get_world(settings.environment), can_play=True)
     if play is not None:
-        play_routes.install(app, play, most=settings.play_sessions, minutes=settings.play_minutes)
+        play_routes.install(
+            app, play, get_world(settings.environment), most=settings.play_sessions, minutes=settings.play_minutes
+        )
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     docs.install(app)

@@ -18,8 +18,7 @@ from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import FailureMode, failure_modes
 from waymark.evaluation.identity import check_results
 from waymark.serving.middleware import problems
-from waymark.worlds.base import SPLITS
-from waymark.worlds.registry import DEFAULT_WORLD, get_world
+from waymark.worlds.base import SPLITS, World
 
 MOST_COMPARED = 8
 """Runs of one comparison."""
@@ -66,8 +65,8 @@ class Options(Contract):
     defaults: EvaluationRequest
 
 
-def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
-    """Give an app these routes."""
+def install(app: FastAPI, library: RunLibrary, world: World, *, can_play: bool) -> None:
+    """Give an app these routes; new evaluations are of `world`."""
 
     @app.get("/v1/runs")
     def runs() -> RunList:
@@ -114,7 +113,6 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
     @app.get("/v1/options")
     def options() -> Options:
         """The tasks, protocols and agents that a new evaluation can be made of."""
-        world = get_world(DEFAULT_WORLD)
         return Options(
             can_play=can_play,
             tasks=tuple(

@@ -84,7 +84,7 @@ class PlayHost:
             environment = await asyncio.to_thread(self._open_environment)
             if request.oracle:
                 path = await asyncio.to_thread(
-                    environment.gold_path, request.task, request.variation, request.simplifications
+                    environment.gold_path, request.task, request.variation, request.simplifications or ""
                 )
                 await self._show(oracle=tuple(path))
             else:

@@ -46,7 +46,7 @@ def trajectories(
     takes: Annotated[
         int | None,
         typer.Option(
-            help="Changed takes for each task's train variations together: with perturbations, or, in textworld-express, "
+            help="Changed takes of each task's train variations together: with perturbations; in textworld-express "
             "with other names. Default: 70; textworld-express: one for each path.",
             min=0,
         ),

@@ -12,7 +12,7 @@ import typer
 
 from waymark.agent.presets import AGENTS, MOST_BEAMS, find_agents
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.local_stack import CHECKPOINTS, StackOptions
+from waymark.cli.local_stack import StackOptions, shipped_checkpoints
 from waymark.cli.request_errors import checked
 from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack
 from waymark.commands.console import SOME_ERRORED, tell
@@ -43,10 +43,13 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="Which variations are played, and when an episode ends: quick, dev, seed, swiftsage or full."
+            help="Which variations are played, and when an episode ends: quick, dev, seed, swiftsage or full; of "
+            "textworld-express quick, dev or test."
         ),
     ] = "quick",
-    tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all 30.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all of the world.")
+    ] = None,
     variations: Annotated[
         str | None, typer.Option(help="Numbers or ranges, e.g. 0,4-6. Default: those of the protocol.")
     ] = None,
@@ -73,7 +76,7 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of random sub-goals.")] = 0,
-    checkpoints: CheckpointsOption = CHECKPOINTS,
+    checkpoints: CheckpointsOption = None,
     engine: EngineOption = "ctranslate2",
     environment: EnvironmentOption = "scienceworld",
     slots: SlotsOption = None,
@@ -81,12 +84,18 @@ def evaluate(
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones.
+    """Play a world, by default ScienceWorld, with the shipped checkpoints; show the scores beside published ones.
 
     Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
     """
     played: list[Played] = []
-    options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
+    options = StackOptions(
+        runs=runs,
+        checkpoints=checkpoints or shipped_checkpoints(environment),
+        engine=engine,
+        environment=environment,
+        slots=slots,
+    )
     with told(played, runs, url), ended_by_signals():
         with checked():
             requests = [
@@ -98,7 +107,9 @@ def evaluate(
                     seed=seed,
                     repeats=repeats,
                 )
-                for config in find_agents(agent or ["hierarchical"], repair=repair, beams=beams, rules=rules)
+                for config in find_agents(
+                    agent or ["hierarchical"], repair=repair, beams=beams, rules=rules, world=environment
+                )
             ]
         episodes("", requests[0], get_world(environment))  # bad input is reported before anything starts
         url = _checked_url(url)
@@ -110,7 +121,7 @@ def evaluate(
 def resume(
     runs: Annotated[list[Path], typer.Argument(help="Folders under runs/ of evaluations that were interrupted.")],
     errored: Annotated[bool, typer.Option("--errored", help="Play errored episodes again, too.")] = False,
-    checkpoints: CheckpointsOption = CHECKPOINTS,
+    checkpoints: CheckpointsOption = None,
     slots: SlotsOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
@@ -127,7 +138,7 @@ def resume(
             raise InvalidInput(
                 f"{apart[0]} and {runs[0]} are not in one folder.", remedy="Resume them one by one.", field="runs"
             )
-        options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
+        options = StackOptions(runs=folder, slots=slots)
         url = _checked_url(url)
         if url is None:
             for run in runs:
@@ -136,7 +147,8 @@ def resume(
             if not any(_is_unfinished(run, errored=errored) for run in runs):
                 _show_finished(runs, errored=errored, json=json)
                 return
-            options = replace(options, engine=engine, environment=environment)
+            checkpoints = checkpoints or shipped_checkpoints(environment)
+            options = replace(options, engine=engine, environment=environment, checkpoints=checkpoints)
             requests = [RunFolder(run).evaluation().request for run in runs]
             check_stack(options, requests)
             if engine != "scripted":

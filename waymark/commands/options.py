@@ -14,16 +14,22 @@ from waymark.worlds.registry import WorldName
 
 EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
 EnvironmentOption = Annotated[
-    WorldName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
+    WorldName,
+    typer.Option(
+        "--world",
+        "--environment",
+        envvar="WAYMARK_ENVIRONMENT",
+        help="What is played: scienceworld, textworld-express, or scripted, a toy world that needs no Java.",
+    ),
 ]
 SlotsOption = Annotated[
     int | None,
     typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes played at once. Default: 3 for 2 cores."),
 ]
 CheckpointsOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: those that ship with the repository.",
+        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
         show_default=False,
     ),
 ]

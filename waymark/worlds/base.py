@@ -254,6 +254,10 @@ class World(ABC):
     """By name; the first is the default."""
     formats: ClassVar[tuple[PromptFormat, ...]]
     default_options: ClassVar[str] = ""
+    example_task: ClassVar[str]
+    """A short task for commands that are printed as examples."""
+    checkpoints: ClassVar[str] = ""
+    """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()

@@ -51,6 +51,7 @@ class ScienceWorld(World):
     protocols = PROTOCOLS
     formats = FORMATS
     default_options = EASY
+    example_task = "4-2"
     waiting_action = "wait1"
 
     @property

@@ -49,6 +49,8 @@ class TextWorldExpress(World):
     groups = GROUPS
     protocols = PROTOCOLS
     formats = (TextWorldPlain(), WithoutHistory(TextWorldPlain()))
+    example_task = "coin"
+    checkpoints = "textworld_express"
     waiting_action = "look around"
 
     @property
