@@ -27,16 +27,17 @@ from waymark.evaluation.intervals import Interval, mean, over_play, over_variati
 from waymark.worlds.base import TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
-RANDOMNESS: Final = (
-    "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
-    "on what its Java process played before, and processes list things in different orders. Models decode greedily, "
-    "and the batch that a prompt shares changed no answer where it was measured."
-)
-"""Where randomness in play comes from; docs/log.md has the experiment."""
 PLAYED_ONCE: Final = (
     "Each variation was played once: luck of play is mixed into the differences between variations, and the interval "
     "does not hold it on its own. --repeats 3 plays each three times and tells it apart."
 )
+
+
+def _randomness(world: World, repeats: int) -> tuple[str, ...]:
+    """What a reader must know of luck of play; nothing where a world has none."""
+    if not world.randomness:
+        return ()
+    return (world.randomness, *([PLAYED_ONCE] if repeats == 1 else []))
 
 
 def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> Summary:
@@ -54,7 +55,7 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         ci95_play=over_play(scores),
         repeats=max((len(plays) for variations in scores for plays in variations), default=1),
         repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
-        randomness=(RANDOMNESS, *([PLAYED_ONCE] if len(repeats) == 1 else [])) if counted else (),
+        randomness=_randomness(world, len(repeats)) if counted else (),
         raw_mean=_mean(task.raw_mean for task in tasks),
         last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
         success_rate=_mean(task.success_rate for task in tasks),

@@ -256,11 +256,16 @@ class World(ABC):
     default_options: ClassVar[str] = ""
     example_task: ClassVar[str]
     """A short task for commands that are printed as examples."""
+    example_subgoals: ClassVar[tuple[str, ...]]
+    """Two or so, for texts that explain what a controller says; likewise the next for executors."""
+    example_actions: ClassVar[tuple[str, ...]]
     checkpoints: ClassVar[str] = ""
     """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
+    randomness: ClassVar[str] = ""
+    """Where luck of play comes from, a sentence or two for reports; empty: the same actions give the same episode."""
 
     @property
     @abstractmethod
@@ -291,6 +296,10 @@ class World(ABC):
     @abstractmethod
     def room_of(self, look: str) -> str | None:
         """The room that a look describes, as prompts say it; None where it names none."""
+
+    def recognises(self, state: AgentState) -> bool:
+        """Whether a state can be one of this world. By default: its look names a room. Linear in the look."""
+        return self.room_of(state.look) is not None
 
     @abstractmethod
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:

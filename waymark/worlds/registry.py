@@ -54,6 +54,13 @@ def world_of_task(task_id: str) -> World:
     )
 
 
+@cache
+def world_of_format(name: str) -> World:
+    """The world whose states a prompt format writes. Raises CheckpointError for an unknown one."""
+    get_format(name)
+    return next(get_world(one) for one in WORLD_NAMES if any(form.name == name for form in get_world(one).formats))
+
+
 def world_of(environment: str) -> World:
     """The world that a result names with its version, e.g. `scienceworld 1.2.3`. Raises InvalidInput."""
     return get_world(environment.partition(" ")[0])

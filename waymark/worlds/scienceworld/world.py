@@ -52,7 +52,15 @@ class ScienceWorld(World):
     formats = FORMATS
     default_options = EASY
     example_task = "4-2"
+    example_subgoals = ("navigate_to(kitchen)", "pick_up(thermometer)")
+    example_actions = ("teleport to kitchen", "pick up thermometer")
     waiting_action = "wait1"
+    randomness = (
+        "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode "
+        "depends on what its Java process played before, and processes list things in different orders. Models decode "
+        "greedily, and the batch that a prompt shares changed no answer where it was measured."
+    )
+    """docs/log.md has the experiment."""
 
     @property
     def version(self) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Final
 
 from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentState
 from waymark.worlds.base import (
     Environment,
     EnvironmentLimits,
@@ -50,6 +51,8 @@ class TextWorldExpress(World):
     protocols = PROTOCOLS
     formats = (TextWorldPlain(), WithoutHistory(TextWorldPlain()))
     example_task = "coin"
+    example_subgoals = ("go(north)", "put(coin, box)")
+    example_actions = ("move north", "put coin in box")
     checkpoints = "textworld_express"
     waiting_action = "look around"
 
@@ -90,6 +93,10 @@ class TextWorldExpress(World):
     def room_of(self, look: str) -> str | None:
         """The room that a look describes."""
         return room_of(look)
+
+    def recognises(self, state: AgentState) -> bool:
+        """Its look names a room, or the task is Simon's, whose game has none."""
+        return room_of(state.look) is not None or "Simon says" in state.task
 
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:
         """Split a path by the rules of `subgoals`."""
