@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, speedrun
 from training.commands.shared import RANK
 from training.files import reason
 from waymark.commands.console import make_streams_safe
@@ -36,6 +36,7 @@ for _command in (
     annotating.compare,
     annotating.rules,
     datasets.datasets,
+    datasets.folds,
     finetune.finetune,
     checkpoints.export,
     checkpoints.convert,
@@ -43,6 +44,7 @@ for _command in (
     reproduce.reproduce,
     reproduce.base,
     reproduce.sizes,
+    speedrun.speedrun,
 ):
     app.command()(_command)
 

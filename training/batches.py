@@ -21,6 +21,7 @@ from training.worlds.base import TrainingWorld
 from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.base import decision_of
 
 Pair = tuple[str, str]
 """A prompt and its target."""
@@ -92,7 +93,7 @@ def _weights(
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
         if recipe.answers != 1 and world.is_answer(example):
             share *= recipe.answers
-        share *= recipe.often.get(example.target.split(" ", 1)[0], 1.0)
+        share *= recipe.often.get(decision_of(example.target).split(" ", 1)[0], 1.0)
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
 
 

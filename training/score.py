@@ -35,7 +35,7 @@ from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference import Generator
 from waymark.inference.checkpoint import CARD, load
 from waymark.inference.load import open_generator
-from waymark.worlds.base import PromptFormat
+from waymark.worlds.base import PromptFormat, decision_of
 from waymark.worlds.registry import get_format
 
 BATCH = 32
@@ -222,7 +222,9 @@ def _score(
 ) -> Score:
     right: dict[str, dict[int, list[bool]]] = {}
     for example, answer in zip(corpus, answers, strict=True):
-        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(answer == example.target)
+        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(
+            decision_of(answer) == decision_of(example.target)
+        )
     return Score(
         checkpoint=one.name,
         role=one.role,

@@ -47,7 +47,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import check_world, episodes, protocol_of
+from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.health import RunnerHealth
@@ -158,11 +158,10 @@ def create_app(
     _add_control(app, store, publisher, versions)
     library = RunLibrary(store, settings.runs)
     add_reading(app, library, publisher.events)
-    insight.install(app, library, get_world(settings.environment), can_play=True)
+    insight.install(app, library, can_play=True, world=settings.environment)
     if play is not None:
-        play_routes.install(
-            app, play, get_world(settings.environment), most=settings.play_sessions, minutes=settings.play_minutes
-        )
+        world = get_world(settings.environment)
+        play_routes.install(app, play, world, most=settings.play_sessions, minutes=settings.play_minutes)
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     docs.install(app)
@@ -206,7 +205,7 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
                 await publisher.follow(submitted)
                 return await asyncio.to_thread(store.status, submitted)
         before = await asyncio.to_thread(store.status, submitted)
-        if before.request != request:
+        if before.request != request.model_copy(update={"split": request.split or before.request.split}):
             raise InvalidInput(
                 f"Another evaluation, {submitted}, was submitted under this key.",
                 remedy="Send a key of its own with each evaluation.",
@@ -222,6 +221,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     check_world(request, world)
     now = datetime.now(UTC)
     name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
+    request = pinned(request, world)
     specs = episodes(name, request, world)
     created = now.isoformat(timespec="milliseconds")
     return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs
@@ -290,10 +290,10 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
         """
         results = store.results(evaluation_id)
-        versions = store.evaluation(evaluation_id).versions
-        check_results(evaluation_id, versions, results)
-        world = world_of(versions.environment)
-        return beside_published(evaluation_id, summarise(results, world), world)
+        evaluation = store.evaluation(evaluation_id)
+        check_results(evaluation_id, evaluation.versions, results)
+        world = world_of(evaluation.versions.environment)
+        return beside_published(evaluation_id, summarise(results, world), world, evaluation.request)
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:

@@ -17,7 +17,7 @@ _SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As it w
 
 
 def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes: float) -> None:
-    """Give an app that plays `world` these routes; at most `most` sessions are open, each for at most `minutes`."""
+    """Give an app these routes; at most `most` sessions are open at once, each for at most `minutes`."""
 
     @app.post("/v1/play", status_code=status.HTTP_201_CREATED, responses=problems.describe(429))
     def begin(request: PlayRequest) -> PlayView:
@@ -27,7 +27,11 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
         task = world.find_task(request.task)
         world.check_variation(task, request.variation)
         options = world.default_options if request.simplifications is None else request.simplifications
-        world.check_options(options, [task])
+        try:
+            world.check_options(options, [task])
+        except InvalidInput as error:
+            error.field = "simplifications"
+            raise
         if request.agent.subgoals not in ("controller", "none"):
             raise InvalidInput(
                 f"Play along takes sub-goals of the `controller` or `none`; got {request.agent.subgoals!r}.",

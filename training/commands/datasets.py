@@ -1,4 +1,4 @@
-"""`datasets` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+"""`datasets`, `folds` and `score`: what would be learnt, and how often checkpoints decide as it says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from training.commands.shared import (
 from training.corpora import Wording, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
-from training.trajectories import Trajectory, read_manifest
+from training.trajectories import Trajectory, read_manifest, read_table
 from training.worlds.base import PUBLISHED_SEED
 from training.worlds.registry import find_task, training_world
 from waymark.contracts import Role
@@ -104,6 +104,12 @@ def datasets(
     write_dataset(folder, corpora, about | asdict(counted))
     console.print(*shown(counted), sep="\n")
     console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
+
+
+def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
+    """Print which things of the training variations are in which fold, for each task type, as Markdown."""
+    trained = training_world(world)
+    typer.echo(trained.fold_table(read_table(data or trained.data)))
 
 
 def score(

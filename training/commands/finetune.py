@@ -76,6 +76,10 @@ def finetune(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
+    leave_out: Annotated[
+        int | None,
+        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
+    ] = None,
     allow_truncation: Annotated[
         bool, typer.Option("--allow-truncation", help="Train although over 5% of prompts or answers are cut.")
     ] = False,
@@ -95,6 +99,8 @@ def finetune(
     wording = Wording(role, prompt_format, as_published, controller, flat_ends, world)
     folder = run or trained.runs / role
     require_writable_folder(folder, "run")
+    if leave_out is not None:
+        trained.check_fold(leave_out)
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
     given = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, role, size, **(parse_changes(changes or []) | given))
@@ -107,7 +113,16 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=progress_bar())
+    found = read_corpora(
+        wording,
+        data,
+        annotations,
+        sampling,
+        require_all=require_all,
+        note=say,
+        bar=progress_bar(),
+        leave_out=leave_out,
+    )
     corpora = found.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(
@@ -118,6 +133,7 @@ def finetune(
         sampling=sampling,
         base_sha256=sha256_of_base(settings.base),
         wording=wording.options,
+        left_out="" if leave_out is None else str(leave_out),
         command=command_of(context, prompt_format, recipe),
     )
     require_same_source(folder, origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -104,11 +104,20 @@ def trajectories(
 def corrections(
     world: WorldOption = DEFAULT_WORLD,
     checkpoints: Annotated[
-        Path | None, typer.Option(help="Holds the agent's: controller and executor. Default: those that ship.")
+        Path | None,
+        typer.Option(help="Holds the agent's: controller and executor, or flat. Default: those that ship."),
     ] = None,
+    agent: Annotated[
+        Literal["hierarchical", "flat"], typer.Option(help="Who plays and is corrected.")
+    ] = "hierarchical",
+    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "all",
     rollouts: Annotated[int, typer.Option(help="Episodes for each task's train variations together.", min=1)] = 20,
     misplaced: Annotated[int, typer.Option(help="The same where a thing may be carried elsewhere.", min=1)] = 56,
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    afresh: Annotated[bool, typer.Option("--afresh", help="Leave out the corrections of earlier agents.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Let the agent play train variations, and add direct paths from where it goes astray to those of earlier agents.
@@ -116,23 +125,25 @@ def corrections(
     trained = training_world(world)
     dagger = trained.corrections()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), dagger.checkpoints_used(checkpoints)
-    require_writable_file(data, "data")
-    now = {"rollouts": rollouts, "misplaced": misplaced, **used}
-    rounds = before["settings"].get("corrections", [])
+    before, used = read_manifest(data), dagger.checkpoints_used(checkpoints, agent)
+    target = output or data
+    require_writable_file(target, "output" if output else "data")
+    now = {"rollouts": rollouts, "misplaced": misplaced, **({"rules": rules} if rules != "all" else {}), **used}
+    rounds = [] if afresh else before["settings"].get("corrections", [])
     if rounds and now.items() <= rounds[-1].items():
         rounds = rounds[:-1]
     every = [one for one in read_table(data) if one.take < dagger.first_take(len(rounds))]
     kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
+    kept += "-no-rules" * (rules == "none")
     parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
     with progress_bar() as bar:
         task = bar.add_task("episodes", total=None)
-        wanted = dagger.plan(every, rollouts, misplaced, checkpoints)
+        wanted = dagger.plan(every, rollouts, misplaced, checkpoints, agent, without_rules=rules == "none")
         for done, total in collect(wanted, parts, processes or available_cores(), dagger.correct, trained.world):
             bar.update(task, completed=done, total=total)
     settings = before["settings"] | {"corrections": [*rounds, now]}
     rows = chain(map(asdict, every), dagger.numbered(read_parts(parts), len(rounds)))
-    manifest = write_table(rows, data, settings, trained.world, before["failed"], before)
+    manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
     found = manifest["trajectories"] - len(every)
     console.print(f"{found} corrections; annotate them next: python -m training annotate")
 

@@ -91,7 +91,7 @@ class Corrections(Protocol):
 
     correct: Record
 
-    def checkpoints_used(self, checkpoints: Path) -> dict[str, str]:
+    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
         """The hashes of the agent's checkpoints."""
         ...
 
@@ -203,6 +203,20 @@ class TrainingWorld(ABC):
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:
         """Counts how often rules of play would refuse the oracle. Raises InvalidInput for a world without rules."""
         raise self._lacks("no rules of play", "There is nothing to audit.", "world")
+
+    def check_fold(self, fold: int) -> None:  # noqa: ARG002
+        """Raise InvalidInput for a fold of things that this world has not."""
+        raise self._lacks("no folds of things", "Leave out --leave-out.", "leave_out")
+
+    def left_out(self, trajectories: Sequence[Trajectory], fold: int) -> Callable[[Trajectory], bool]:  # noqa: ARG002
+        """Whether a path asks for a thing of the fold. Raises InvalidInput."""
+        self.check_fold(fold)
+        return lambda _: False
+
+    def fold_table(self, trajectories: Sequence[Trajectory]) -> str:  # noqa: ARG002
+        """The folds as a Markdown table. Raises InvalidInput."""
+        self.check_fold(0)
+        return ""
 
     @property
     def subgoals_file(self) -> Path:

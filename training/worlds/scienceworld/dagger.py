@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
@@ -29,10 +29,10 @@ from training.worlds.scienceworld.paths import begin
 from training.worlds.words import made_up
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
+from waymark.agent.presets import AGENTS
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
-    AgentConfig,
     AgentState,
     DecisionRequest,
     EpisodeSpec,
@@ -45,7 +45,7 @@ from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
 from waymark.serving.models import ServedModel, open_models
-from waymark.serving.settings import ServiceSettings
+from waymark.serving.settings import Service, ServiceSettings
 from waymark.worlds.base import SOLVED, Step
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ _RENAMED = _MISPLACED = 0.5
 _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
 """Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
 whose lifespan is simply known; and what grows and waits for nobody."""
+CorrectedAgent = Literal["hierarchical", "flat"]
+"""Who is corrected. The paths are learnt from by all roles, so each agent's belong into a table of its own."""
+_MODELS: Final[Mapping[CorrectedAgent, Mapping[str, Service]]] = {
+    "hierarchical": {"controller": "controller", "executor": "executor"},
+    "flat": {"flat": "executor"},
+}
+"""The folders of an agent's checkpoints, and the service that each is loaded by."""
 _NAMED = re.compile(
     r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
     r"(?:temperature|melting point) of ([a-z ]+?), which|"
@@ -82,10 +89,22 @@ class Corrected(Wanted):
     rollouts: int = 1
     """How many episodes are played."""
     checkpoints: str = ""
-    """The folder that holds those of `controller` and `executor`."""
+    """The folder that holds those of `controller` and `executor`, or that of `flat`."""
+    agent: CorrectedAgent = "hierarchical"
+    """Who plays."""
+    without_rules: bool = False
+    """Whether it plays without any rule of play."""
 
 
-def plan(trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, checkpoints: Path) -> list[Corrected]:
+def plan(
+    trajectories: Sequence[Trajectory],
+    rollouts: int,
+    misplaced: int,
+    checkpoints: Path,
+    agent: CorrectedAgent = "hierarchical",
+    *,
+    without_rules: bool = False,
+) -> list[Corrected]:
     """Which training variations are played how often: `rollouts` episodes of each task, `misplaced` of those in
     `MISPLACED`, spread over its variations; every task's first, then every task's second.
     """
@@ -110,14 +129,16 @@ def plan(trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, chec
             gold_actions=one.gold_actions,
             rollouts=each,
             checkpoints=str(checkpoints),
+            agent=agent,
+            without_rules=without_rules,
         )
         for _, one, each in sorted(chosen, key=lambda found: found[0])
     ]
 
 
-def checkpoints_used(checkpoints: Path) -> dict[str, str]:
+def checkpoints_used(checkpoints: Path, agent: CorrectedAgent = "hierarchical") -> dict[str, str]:
     """The hashes of the agent's checkpoints, for the manifest."""
-    return {service: load(checkpoints / service).sha256 for service in ("controller", "executor")}
+    return {name: load(checkpoints / name).sha256 for name in _MODELS[agent]}
 
 
 def first_take(rounds: int) -> int:
@@ -133,11 +154,11 @@ def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, 
 def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
     """The corrections of one variation that reach 100."""
     assert isinstance(wanted, Corrected)
-    return corrections(slot, wanted, *_agent(wanted.checkpoints))
+    return corrections(slot, wanted, *_agent(wanted.checkpoints, wanted.agent))
 
 
 def corrections(
-    slot: ScienceWorldSlot, wanted: Corrected, controller: Controller, executor: Executor
+    slot: ScienceWorldSlot, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[Trajectory]:
     """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
     found = []
@@ -154,7 +175,7 @@ def corrections(
     return found
 
 
-def _play(environment: _Begun, wanted: Corrected, controller: Controller, executor: Executor) -> list[str]:
+def _play(environment: _Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
     """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
     the thing cannot be carried to where it was to lie."""
     spec = EpisodeSpec(
@@ -164,7 +185,7 @@ def _play(environment: _Begun, wanted: Corrected, controller: Controller, execut
         variation=wanted.variation,
         simplifications=wanted.simplifications,
         seed=0,
-        agent=AgentConfig(),
+        agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
         limits=_LIMITS,
     )
     try:
@@ -239,13 +260,13 @@ class _Begun:
 
 
 @cache
-def _agent(checkpoints: str) -> tuple[Controller, Executor]:
+def _agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
     """The agent of a folder, opened once in each process."""
-    controller, executor = (
-        open_models(service, ServiceSettings(threads=1, checkpoints={"default": Path(checkpoints) / service}))
-        for service in ("controller", "executor")
-    )
-    return _Controller(controller["default"]), _Executor(executor["default"])
+    models = [
+        open_models(service, ServiceSettings(threads=1, checkpoints={"default": Path(checkpoints) / name}))["default"]
+        for name, service in _MODELS[agent].items()
+    ]
+    return _Controller(models[0]) if agent == "hierarchical" else None, _Executor(models[-1])
 
 
 def _decide(model: ServedModel, request: DecisionRequest) -> Decided:

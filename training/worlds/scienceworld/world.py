@@ -17,7 +17,7 @@ from training.worlds.base import (
     RecordingRequest,
     TrainingWorld,
 )
-from training.worlds.scienceworld import gold, published
+from training.worlds.scienceworld import folds, gold, published
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import Role
@@ -39,7 +39,7 @@ class ScienceWorldTraining(TrainingWorld):
     runs = Path("build/runs")
     checkpoints = Path("checkpoints")
     recipe = Path("training/recipes/small.json")
-    drillable = ("compact", "compact-nohistory")
+    drillable = ("compact", "compact-nohistory", "compact-plain", "compact-plain-nohistory", "compact-reasons")
     renamable = (*drillable, "transcript")
 
     def recording(self, request: RecordingRequest) -> Recording:
@@ -115,6 +115,18 @@ class ScienceWorldTraining(TrainingWorld):
     def subgoals_file(self) -> Path:
         """Read by `waymark.worlds.scienceworld.redrawing`."""
         return Path("waymark/worlds/scienceworld/training_subgoals.txt")
+
+    def check_fold(self, fold: int) -> None:
+        """See `folds`."""
+        folds.check_fold(fold)
+
+    def left_out(self, trajectories: Sequence[Trajectory], fold: int) -> Callable[[Trajectory], bool]:
+        """See `folds.left_out`."""
+        return folds.left_out(trajectories, fold)
+
+    def fold_table(self, trajectories: Sequence[Trajectory]) -> str:
+        """See `folds.table`."""
+        return folds.table(trajectories)
 
     def require_llm_annotation(self) -> None:
         """`training.llm` knows its actions."""

@@ -56,11 +56,10 @@ class ScienceWorld(World):
     example_actions = ("teleport to kitchen", "pick up thermometer")
     waiting_action = "wait1"
     randomness = (
-        "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode "
-        "depends on what its Java process played before, and processes list things in different orders. Models decode "
-        "greedily, and the batch that a prompt shares changed no answer where it was measured."
+        "The same command does not give the same scores twice, because of the simulator. It takes no seed, an episode "
+        "depends on what its Java process played before, and processes list things in different orders. The models "
+        "decode greedily, and batching changed no answer where it was measured."
     )
-    """docs/log.md has the experiment."""
 
     @property
     def version(self) -> str:

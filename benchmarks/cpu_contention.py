@@ -1,8 +1,8 @@
 """Who had the cores while something was measured: the host of a virtual machine, other processes, or who waited.
 
-A service that answers late has either computed or not been let, and the kernel counts both. `Watch` notes once a second
-what the host stole (`man proc_stat`), what processes other than the measured ones used, and how long the event loop of
-the service could have run and waited for a core. Linux only; on a machine of one's own nothing is stolen.
+A service that answers late has either computed or not been let, and the kernel counts both. `ContentionMonitor` notes
+once a second what the host stole (`man proc_stat`), what processes other than the measured ones used, and how long the
+event loop of the service could have run and waited for a core. Linux only; on a machine of one's own nothing is stolen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Contention:
     """What was taken between two marks, in seconds of one core."""
 
     seconds: float
@@ -53,22 +53,22 @@ class Taken:
 
 
 @dataclass(slots=True)
-class Watch:
+class ContentionMonitor:
     """Notes once a second what the service holds and who had the cores. A context."""
 
     service: Service
     marks: list[Mark] = field(default_factory=list)
-    _watching: asyncio.Task[None] = field(init=False)
+    _task: asyncio.Task[None] = field(init=False)
 
     async def __aenter__(self) -> Self:
-        self._watching = asyncio.create_task(self._watch())
+        self._task = asyncio.create_task(self._monitor())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._watching.cancel()
+        self._task.cancel()
         self._note()
 
-    async def _watch(self) -> None:
+    async def _monitor(self) -> None:
         while True:
             self._note()
             await asyncio.sleep(_MARK_EVERY)
@@ -79,15 +79,15 @@ class Watch:
         others = busy - cpu_seconds([os.getpid(), pid])
         self.marks.append(Mark(time.monotonic(), self.service.memory_mb, stolen, others, _waited_seconds(pid)))
 
-    def within(self, began: float, ended: float) -> list[Mark]:
+    def marks_around(self, began: float, ended: float) -> list[Mark]:
         """The marks between two moments, and the last one before and the first one after them."""
-        moments = [one.moment for one in self.marks]
+        moments = [mark.moment for mark in self.marks]
         return self.marks[max(0, bisect(moments, began) - 1) : bisect(moments, ended) + 1]
 
-    def taken(self, began: float, ended: float) -> Taken:
+    def between(self, began: float, ended: float) -> Contention:
         """What was taken between two moments, as near as the marks are."""
-        first, *_, last = self.within(began, ended)
-        return Taken(
+        first, *_, last = self.marks_around(began, ended)
+        return Contention(
             seconds=last.moment - first.moment,
             stolen=last.stolen - first.stolen,
             others=max(0.0, last.others - first.others),

@@ -1,201 +1,58 @@
-"""What holds over a long time: every request is answered once, and overload changes neither goodput nor memory.
+"""Overload changes neither goodput nor memory.
 
-    python -m benchmarks.soak answers  [--requests 100000] [--json FILE]
-    python -m benchmarks.soak overload [--minutes 10] [--peak-seconds 20] [--threads N] [--json FILE]
-
-`answers` asks an executor without weights, whose queue is too small for its callers, for as many different states, and
-asks again whatever is refused. Each answer is compared with what that very state must get, and the service's own count
-with ours: none lost, none of somebody else, none answered twice.
-
-`overload` finds what the default executor answers in a second when 64 callers wait for it, then sends twice as much,
+Finds what the default executor answers in a second when 64 callers wait for it, then sends twice as much,
 whether or not it keeps up. Targets: goodput (answers within a second of when they were due) at least 90% of that peak,
 everything else refused with 429 within 50 ms of when it was sent, memory flat (at most 5% more in the last tenth of the
 time than in the second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured
-each second (`benchmarks.watch`), and each second with a late refusal is listed with it: that explains a late refusal
-and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in which
-nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with itself.
-The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The engine
-has half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
-
-Each ends with one line that says whether it holds, and with exit code 0 or 1.
+each second (`benchmarks.cpu_contention`), and each second with a late refusal is listed with it: that explains a late
+refusal and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in
+which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
+itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
+engine has half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import statistics
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import aiohttp
 import numpy as np
 import typer
 import uvloop
 from numpy.typing import NDArray
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cpu_contention import Contention, ContentionMonitor
 from benchmarks.services import Service, machine, running
-from benchmarks.watch import Taken, Watch
-from waymark.agent.prompt import write_prompt
-from waymark.contracts import ActionRequest, AgentState
-from waymark.inference.engines.scripted import trial_policy
+from benchmarks.soak.verdict import JsonFile, finish
 from waymark.loadtest import session, target
 from waymark.loadtest.drive import Samples
 from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.states import sample
 from waymark.process import available_cores
-from waymark.worlds.registry import get_format
 
-GOODPUT_TARGET = 0.9
-REFUSAL_MS_TARGET = 50.0
-GROWTH_TARGET = 0.05
-_CALLERS = 96
-_QUEUE = 8
-_PEAK_CONCURRENCY = 64
-_OVERLOAD = 2.0
-_CONNECTIONS = 512
+GOODPUT_TARGET: Final = 0.9
+REFUSAL_MS_TARGET: Final = 50.0
+GROWTH_TARGET: Final = 0.05
+_PEAK_CONCURRENCY: Final = 64
+_OVERLOAD: Final = 2.0
+_CONNECTIONS: Final = 512
 """More than are under way at once."""
-_TAKEN = 0.1
+_TAKEN: Final = 0.1
 """Cores of which a second may lose so much and count as undisturbed."""
-_TENTHS = 10
-_SHOWN = 8
+_TENTHS: Final = 10
+_SHOWN: Final = 8
 """Of the seconds with late refusals, so many are printed, the worst; the report has all."""
-_PAUSE = 0.05
-"""Before a refused request is sent again, in seconds, twice that at most."""
-_NO_END = 1_000_000_000
-_SEED = 0
-
-app = typer.Typer(add_completion=False, no_args_is_help=True)
-Json = Annotated[Path | None, typer.Option(help="Where to write the report.")]
-
-
-# --- every request answered once -------------------------------------------------------------------------------------
-
-
-class Answers(BaseModel):
-    """What became of many requests. All is well when `answered` and `service_answered` equal `requests`."""
-
-    machine: str
-    requests: int
-    seconds: float
-    answered: int
-    """Different requests that got their own answer."""
-    wrong: int
-    """Answers that belong to another state or another request."""
-    failed: dict[str, int]
-    """What else came, by status or error."""
-    refused: int
-    """429s on the way, each followed by another try."""
-    service_answered: int
-    """Requests that the service's engine has run, by its own count."""
-
-    @property
-    def holds(self) -> bool:
-        """None lost, none twice."""
-        return self.answered == self.service_answered == self.requests and not self.wrong
-
-
-def _states(count: int) -> Iterator[AgentState]:
-    """Recorded states, each made different by its sub-goal."""
-    recorded = [one.state for one in sample() if one.asked == "executor"]
-    for number in range(count):
-        yield recorded[number % len(recorded)].model_copy(update={"current_subgoal": f"go({number})"})
-
-
-async def _ask_all(url: str, count: int, tell: Callable[[int], None]) -> Answers:
-    compact = get_format("compact")
-    policy = trial_policy("executor", compact)
-    answered: set[int] = set()
-    outcomes: Counter[str] = Counter()
-    numbered = enumerate(_states(count))
-
-    async def call(http: aiohttp.ClientSession) -> None:
-        for number, state in numbered:
-            expected = compact.parse("executor", policy(write_prompt(compact, "executor", state))[0][0])
-            outcome = await _ask_until_admitted(http, f"{url}/v1/action", number, state, expected, outcomes)
-            outcomes[outcome] += 1
-            if outcome == "answered":
-                answered.add(number)
-            tell(number)
-
-    began = asyncio.get_running_loop().time()
-    async with target.connect(key=None, timeout=60) as http:
-        async with asyncio.TaskGroup() as callers:
-            for _ in range(_CALLERS):
-                callers.create_task(call(http))
-        seconds = asyncio.get_running_loop().time() - began
-        async with http.get(f"{url}/metrics") as response:
-            metrics = await response.text()
-    return Answers(
-        machine=machine(),
-        requests=count,
-        seconds=seconds,
-        answered=len(answered),
-        wrong=outcomes.pop("wrong", 0),
-        refused=outcomes.pop("refused", 0),
-        service_answered=_run_by_engine(metrics),
-        failed={name: times for name, times in outcomes.items() if name != "answered"},
-    )
-
-
-async def _ask_until_admitted(
-    http: aiohttp.ClientSession, url: str, number: int, state: AgentState, expected: str | None, outcomes: Counter[str]
-) -> str:
-    headers = {"Content-Type": "application/json", "X-Request-ID": f"soak-{number}"}
-    body = ActionRequest(state=state).model_dump_json().encode()
-    while True:
-        try:
-            async with http.post(url, data=body, headers=headers) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return type(error).__name__
-        if response.status == 429:
-            outcomes["refused"] += 1
-            await asyncio.sleep(_PAUSE * random.uniform(1, 2))
-            continue
-        if not response.ok:
-            return str(response.status)
-        own = response.headers["X-Request-ID"] == headers["X-Request-ID"]
-        return "answered" if own and answer["action"] == expected else "wrong"
-
-
-def _run_by_engine(metrics: str) -> int:
-    samples = (one for family in text_string_to_metric_families(metrics) for one in family.samples)
-    return round(sum(one.value for one in samples if one.name == "waymark_batch_requests_sum"))
-
-
-@app.command()
-def answers(requests: Annotated[int, typer.Option(help="How many.")] = 100_000, json: Json = None) -> None:
-    """Every request is answered once, by its own answer."""
-    console = Console(highlight=False)
-    settings = {"ENGINE": "scripted", "MAX_QUEUE": str(_QUEUE)}
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        running("services.executor", settings, Path(scratch) / "executor.log") as service,
-        console.status("asking") as status,
-    ):
-        report = uvloop.run(_ask_all(service.url, requests, lambda done: status.update(f"asking {done:,}")))
-    table = Table("requests", "answered once", "by the engine", "wrong", "failed", "refused, then answered", "a second")
-    rate = f"{report.requests / report.seconds:.0f}"
-    counts = (report.requests, report.answered, report.service_answered, report.wrong)
-    table.add_row(*(f"{one:,}" for one in counts), str(report.failed or 0), f"{report.refused:,}", rate)
-    console.print(table)
-    said = (
-        f"{report.requests:,} requests: {report.requests - report.answered:,} lost, {report.wrong:,} wrong, "
-        f"{report.service_answered - report.answered:,} answered twice"
-    )
-    _finish(console, report, json, said, holds=report.holds)
-
-
-# --- overload --------------------------------------------------------------------------------------------------------
+_NO_END: Final = 1_000_000_000
+_SEED: Final = 0
 
 
 class Undisturbed(BaseModel):
@@ -282,11 +139,11 @@ class Overload(BaseModel):
 
 
 async def _overload(
-    service: Service, minutes: float, peak_seconds: float, threads: int, tell: Callable[[str], None]
+    service: Service, minutes: float, peak_seconds: float, threads: int, report: Callable[[str], None]
 ) -> Overload:
-    states = [one for one in sample() if one.asked == "executor"]
+    states = [example for example in sample() if example.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
-    async with target.connect(key=None, timeout=60) as http, Watch(service) as watch:
+    async with target.connect(key=None, timeout=60) as http, ContentionMonitor(service) as contention:
         found = await target.find(http, service.url, api="auto", model=None)
         bodies = target.write_requests(found, states, seed=_SEED)
         await target.probe(http, found, bodies)
@@ -297,17 +154,17 @@ async def _overload(
             measured = session.measure(
                 send, plan, run="soak", seed=_SEED, stop=asyncio.Event(), watch=lambda _, samples: seen.append(samples)
             )
-            (only,) = [each async for each in measured]
+            (only,) = [stage async for stage in measured]
             return only
 
-        tell(f"finding the peak: {_PEAK_CONCURRENCY} callers, {peak_seconds:g} s")
+        report(f"finding the peak: {_PEAK_CONCURRENCY} callers, {peak_seconds:g} s")
         closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=peak_seconds, requests=_NO_END)
         peak = (await stage(closed)).throughput
-        tell(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
+        report(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
         await _connect(http, service.url)
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
-    return report_overload(watch, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+    return report_overload(contention, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
 
 
 async def _connect(http: aiohttp.ClientSession, url: str) -> None:
@@ -325,9 +182,16 @@ async def _connect(http: aiohttp.ClientSession, url: str) -> None:
 
 
 def report_overload(
-    watch: Watch, seen: Sequence[Samples], over: Stage, *, peak: float, peak_after: float, minutes: float, threads: int
+    contention: ContentionMonitor,
+    seen: Sequence[Samples],
+    over: Stage,
+    *,
+    peak: float,
+    peak_after: float,
+    minutes: float,
+    threads: int,
 ) -> Overload:
-    """What `watch` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
+    """What `contention` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
     at_peak, ours = seen[0], seen[1]
     tenth = 60 * minutes / _TENTHS
     due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
@@ -337,7 +201,7 @@ def report_overload(
     refused_late = refused & (took_ms > REFUSAL_MS_TARGET)
     second = (due - ours.began).astype(int)
     seconds = range(round(60 * minutes))
-    quiet = [one for one in seconds if watch.taken(ours.began + one, ours.began + one + 1).cores <= _TAKEN]
+    quiet = [one for one in seconds if contention.between(ours.began + one, ours.began + one + 1).cores <= _TAKEN]
     in_quiet = np.isin(second, quiet)
     undisturbed = (
         Undisturbed(
@@ -350,8 +214,8 @@ def report_overload(
         else None
     )
     parts = [(ours.began + number * tenth, ours.began + (number + 1) * tenth) for number in range(_TENTHS)]
-    taken = [watch.taken(*part) for part in parts]
-    memory = [statistics.median(one.memory_mb for one in watch.within(*part)) for part in parts]
+    taken = [contention.between(*part) for part in parts]
+    memory = [statistics.median(one.memory_mb for one in contention.marks_around(*part)) for part in parts]
     counted = np.bincount(((due - ours.began) / tenth).astype(int)[good], minlength=_TENTHS)
     return Overload(
         machine=machine(),
@@ -364,7 +228,7 @@ def report_overload(
         goodput_tenths=tuple(int(one) / tenth / peak for one in counted[:_TENTHS]),
         stolen_tenths=tuple(one.stolen / one.seconds for one in taken),
         others_tenths=tuple(one.others / one.seconds for one in taken),
-        taken_at_peak=watch.taken(at_peak.began, at_peak.began + at_peak.window).cores,
+        taken_at_peak=contention.between(at_peak.began, at_peak.began + at_peak.window).cores,
         peak_after=peak_after,
         undisturbed=undisturbed,
         answered=over.answered,
@@ -372,7 +236,7 @@ def report_overload(
         errors=over.errors,
         refused_late=int(refused_late.sum()),
         refused_late_from_due=int((refused & (late_ms > REFUSAL_MS_TARGET)).sum()),
-        late_seconds=_late_seconds(watch, ours, refused_late),
+        late_seconds=_late_seconds(contention, ours, refused_late),
         refused_ms=quantiles(took_ms[refused]),
         latency_ms=over.latency_ms,
         sent_late_ms=over.late_ms,
@@ -381,14 +245,14 @@ def report_overload(
     )
 
 
-def _late_seconds(watch: Watch, samples: Samples, late: NDArray[np.bool_]) -> tuple[LateSecond, ...]:
+def _late_seconds(contention: ContentionMonitor, samples: Samples, late: NDArray[np.bool_]) -> tuple[LateSecond, ...]:
     """The seconds in which some of these requests were sent, and what was taken until the last of them was over."""
     sent, ended = np.asarray(samples.started), np.asarray(samples.ended)
     second = (sent - samples.began).astype(int)
     found = []
     for one in np.unique(second[late]):
         here = late & (second == one)
-        taken = watch.taken(sent[here].min(), ended[here].max())
+        taken = contention.between(sent[here].min(), ended[here].max())
         found.append(
             LateSecond(
                 second=int(one),
@@ -403,17 +267,16 @@ def _late_seconds(watch: Watch, samples: Samples, late: NDArray[np.bool_]) -> tu
     return tuple(found)
 
 
-def _cause(taken: Taken) -> Cause:
+def _cause(taken: Contention) -> Cause:
     most: Cause = "host" if taken.stolen > taken.others else "others"
     return most if max(taken.stolen, taken.others) * 1000 >= REFUSAL_MS_TARGET else "neither"
 
 
-@app.command()
 def overload(
     minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
     peak_seconds: Annotated[float, typer.Option(help="Of finding the peak, before it and after.")] = 20.0,
     threads: Annotated[int, typer.Option(help="Of the engine; 0: half the cores, the rest is for asking.")] = 0,
-    json: Json = None,
+    json: JsonFile = None,
 ) -> None:
     """Twice what a service can answer."""
     console = Console(highlight=False)
@@ -461,20 +324,9 @@ def overload(
         f"<= {100 * GROWTH_TARGET:.0f}% more",
     )
     console.print(table)
-    said = (
+    summary = (
         f"{report.minutes:g} min at {_OVERLOAD:g} times the peak of {report.peak:.0f}/s: "
         f"goodput {report.goodput_ratio:.2f} of it, {report.refused_late:,} late refusals, "
         f"memory {100 * report.memory_growth:+.1f}%"
     )
-    _finish(console, report, json, said, holds=report.holds)
-
-
-def _finish(console: Console, report: BaseModel, json: Path | None, said: str, *, holds: bool) -> None:
-    if json is not None:
-        json.write_text(report.model_dump_json(indent=2))
-    console.print(f"{said}: {'holds' if holds else 'does not hold'}.", soft_wrap=True)
-    raise typer.Exit(0 if holds else 1)
-
-
-if __name__ == "__main__":
-    app()
+    finish(console, report, json, summary, holds=report.holds)
