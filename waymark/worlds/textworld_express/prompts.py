@@ -4,15 +4,14 @@
     flat                task, texts that were read, actions so far, last answer, what is seen, what is carried, score
     controller, first   the same, and the last sub-goals that were given
 
-Everything is lower-case words between single spaces. Numbers are written digit by digit, so that a number is spelt
-alike wherever it stands and can be compared. Words that the simulator puts between things whatever they are (`In one
-part of the room you see a`, `that has nothing on it`) are left out or shortened; every thing, its state and the order
-of all of them stay. A history has the actions, each walk with the room that it led to. The last answer to each `read`
-is repeated, so that a recipe, a map or a problem stays in sight. Nothing is marked, reordered or concluded: a format
-with aids would be another one, under another name.
+Everything is lower-case words between single spaces; a number is one word, apart from its unit. Words that the
+simulator puts between things whatever they are (`In one part of the room you see a`, `that has nothing on it`) are left
+out or shortened; every thing, its state and the order of all of them stay. A history has the actions, each walk with
+the room that it led to. The last answer to each `read` is repeated, so that a recipe, a map or a problem stays in
+sight. Nothing is marked, reordered or concluded: a format with aids would be another one, under another name.
 
 Decisions: an action is the environment's own string, a sub-goal `put(coin, box)` is written `put coin , box`, and
-the end of a sub-goal is `end`.
+the end of a sub-goal is `end`. `sit_down()` is written `sit down`.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from typing import Final
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
+from waymark.worlds.base import COMPLETE
+from waymark.worlds.textworld_express.actions import PHRASES
 from waymark.worlds.textworld_express.scene import room_of
 
 _TURNS: Final = 30
@@ -39,8 +40,7 @@ _LOOK_WORDS: Final = 180
 _CARRIED_WORDS: Final = 60
 _END: Final = "end"
 _READING: Final = "read "
-_WORD: Final = re.compile(r"[a-z]+(?:-[a-z]+)*|[0-9]|[^\sa-z0-9]")
-_DIGITS: Final = re.compile(r"(?<![0-9] )\b[0-9](?: [0-9]\b)+")
+_WORD: Final = re.compile(r"[a-z]+(?:-[a-z]+)*|[0-9]+|[^\sa-z0-9]")
 _UNIT: Final = re.compile(r"(?<=[0-9]) (?=[a-z]{1,2} of\b)")
 """Between a number and its unit, which the simulator writes together: `47g of brick`."""
 _ARTICLES: Final = frozenset(("a", "an", "the", "some"))
@@ -107,10 +107,11 @@ class TextWorldPlain:
             raise UnparsableAction("The model wrote nothing.", remedy="Ask for more alternatives.")
         if words == _END:
             return None
-        words = _DIGITS.sub(lambda found: found.group().replace(" ", ""), words)
         words = _UNIT.sub("", words)
         if role not in ("controller", "first"):
             return words
+        if words in PHRASES:
+            return f"{words.replace(' ', '_')}()"
         verb, _, rest = words.partition(" ")
         return f"{verb}({rest.replace(' , ', ', ')})"
 
@@ -143,10 +144,13 @@ def _actions(turns: Sequence[Turn]) -> str:
 
 
 def _subgoal_words(subgoal: str) -> str:
-    """`put(31 bananas, box)` as `put 3 1 bananas , box`."""
+    """`put(31 bananas, box)` as `put 31 bananas , box`; what is said without an object (`sit_down()`) in its words."""
     verb, _, rest = subgoal.partition("(")
+    words = _spelt(verb.replace("_", " "), _ANSWER_WORDS)
+    if subgoal.endswith("()") and subgoal != COMPLETE:
+        return words
     arguments = " , ".join(_spelt(argument, _ANSWER_WORDS) for argument in rest.removesuffix(")").split(", "))
-    return f"{'_'.join(_spelt(verb.replace('_', ' '), _ANSWER_WORDS).split())} {arguments}".strip()
+    return f"{words.replace(' ', '_')} {arguments}".strip()
 
 
 def _words(text: str, limit: int) -> str:
@@ -164,5 +168,5 @@ def _one_line(text: str) -> str:
 
 
 def _spelt(text: str, limit: int) -> str:
-    """Lower-case words, signs and single digits between single spaces; linear in the text, which is cut first."""
+    """Lower-case words, numbers and signs between single spaces; linear in the text, which is cut first."""
     return " ".join(_WORD.findall(text[: 12 * limit].lower())[:limit])
