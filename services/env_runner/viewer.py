@@ -24,7 +24,6 @@ from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.settings import ListenSettings
 from waymark.serving.telemetry import metrics, observe
-from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 
 class ViewerHealth(Contract):
@@ -62,7 +61,7 @@ def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
             yield event
 
     add_reading(app, library, follow)
-    insight.install(app, library, get_world(DEFAULT_WORLD), can_play=False)
+    insight.install(app, library, can_play=False)
 
     @app.get("/health/live")
     @app.get("/health/ready")

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
-from training.batches import is_answer
+from training.worlds.scienceworld.augmentation import is_answer
 from training.datasets import Example, examples
 from training.selection import verb_of
 from training.worlds.scienceworld.augmentation import Renamer

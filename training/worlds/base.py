@@ -89,14 +89,23 @@ class Augmentation(Protocol):
 class Corrections(Protocol):
     """Ways on from where a trained agent goes astray (DAgger)."""
 
-    correct: Record
+    def correct(self, slot: Any, wanted: Wanted) -> list[Trajectory]:
+        """Play one variation and go on from where the agent went astray. Implements `Record`."""
+        ...
 
     def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
         """The hashes of the agent's checkpoints."""
         ...
 
     def plan(
-        self, trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, checkpoints: Path
+        self,
+        trajectories: Sequence[Trajectory],
+        rollouts: int,
+        misplaced: int,
+        checkpoints: Path,
+        agent: Literal["hierarchical", "flat"],
+        *,
+        without_rules: bool,
     ) -> Sequence[Wanted]:
         """Which variations are played."""
         ...
@@ -186,7 +195,7 @@ class TrainingWorld(ABC):
     def published_examples(
         self,
         trajectories: Iterable[Trajectory],  # noqa: ARG002
-        annotations: Mapping[PathKey, Annotation],  # noqa: ARG002
+        annotations: dict[PathKey, Annotation],  # noqa: ARG002
         role: Role,  # noqa: ARG002
         prompt_format: PromptFormat,
         *,

@@ -90,7 +90,7 @@ class ScienceWorldTraining(TrainingWorld):
     def published_examples(
         self,
         trajectories: Iterable[Trajectory],
-        annotations: Mapping[PathKey, Annotation],
+        annotations: dict[PathKey, Annotation],
         role: Role,
         prompt_format: PromptFormat,
         *,
