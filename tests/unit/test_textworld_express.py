@@ -38,6 +38,16 @@ def test_a_thing_that_is_opened_to_put_something_in_belongs_to_the_putting() -> 
     ]
 
 
+def test_taking_a_thing_belongs_to_what_is_done_with_it_next() -> None:
+    path = ("take math problem", "read math problem", "take hat", "open wardrobe", "put hat in wardrobe", "take coin")
+    assert subgoals(*path, "move north") == [
+        ("read(math problem)", 0, 2),
+        ("put(hat, wardrobe)", 2, 5),
+        ("take(coin)", 5, 6),
+        ("go(north)", 6, 7),
+    ]
+
+
 def test_simon_says_what_each_action_is_for() -> None:
     said = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
     assert [subgoal for subgoal, *_ in said] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
