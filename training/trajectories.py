@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from training.files import read_json, reading, sha256_of
 from waymark.errors import EnvironmentFault, InvalidInput
+from waymark.process import end_with
 from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, World
 from waymark.worlds.registry import get_world
 
@@ -119,10 +120,12 @@ def _record_in_worker(job: tuple[str, Record, Wanted]) -> list[dict[str, Any]]:
 
 
 def _quiet_worker() -> None:
-    """Ctrl-C is the parent's to handle; the pool's processes end when it does."""
+    """Ctrl-C is the parent's to handle; the pool's processes end when it does, also when it is killed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+        end_with(parent.pid or 0)
 
 
 def collect(

@@ -7,10 +7,9 @@ from typing import get_args
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
-from training.worlds.scienceworld.augmentation import is_answer
 from training.datasets import Example, examples
 from training.selection import verb_of
-from training.worlds.scienceworld.augmentation import Renamer
+from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from waymark.agent import state as fold
 from waymark.agent.prompt import write_target
 from waymark.contracts import AgentState, Role

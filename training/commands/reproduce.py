@@ -48,6 +48,7 @@ def reproduce(
 ) -> None:
     """The published method from the simulator to its table: record, annotate, train four models, play. Resumes."""
     from training.files import require_writable_folder
+    from training.interruption import received
     from training.llm.budget import Budget
     from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
@@ -85,7 +86,7 @@ def reproduce(
     check_room(plan, output, is_sharded=bool(launch))
     if annotator == "llm" and not settings.annotations.exists():
         assert plan.calls is not None
-        Budget(budget, prices, Usage()).require(plan.calls)
+        Budget(budget, prices, Usage(), option="--budget").require(plan.calls)
         endpoint = endpoint_from(url, llm_model, os.environ.get("WAYMARK_LLM_KEY", ""), parameters)
         seconds = check_endpoint(endpoint, Limits(timeout=timeout))
         hours = plan.calls.calls * seconds / concurrency / 3600
@@ -100,8 +101,9 @@ def reproduce(
     except StageFailed as error:
         say(str(error))
         raise typer.Exit(error.code) from error
-    except KeyboardInterrupt:
-        say("Interrupted; the same command goes on there.")
+    except BaseException:
+        if received():
+            say("Interrupted; the same command goes on there.")
         raise
     typer.echo(write_report(settings, progress))
     say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")

@@ -89,8 +89,9 @@ class Augmentation(Protocol):
 class Corrections(Protocol):
     """Ways on from where a trained agent goes astray (DAgger)."""
 
-    def correct(self, slot: Any, wanted: Wanted) -> list[Trajectory]:
-        """Play one variation and go on from where the agent went astray. Implements `Record`."""
+    @property
+    def correct(self) -> Record:
+        """Makes the corrections of one variation."""
         ...
 
     def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
@@ -107,7 +108,7 @@ class Corrections(Protocol):
         *,
         without_rules: bool,
     ) -> Sequence[Wanted]:
-        """Which variations are played."""
+        """Which variations are played, and whether by the agent alone."""
         ...
 
     def first_take(self, rounds: int) -> int:

@@ -65,11 +65,6 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
     )
 
 
-def _randomness(world: World, repeats: int) -> tuple[str, ...]:
-    notes = (world.randomness, PLAYED_ONCE if repeats == 1 else "")
-    return tuple(note for note in notes if note)
-
-
 def world_played(versions: Versions | None) -> World:
     """The world that a run was played in (default: ScienceWorld)."""
     return get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)

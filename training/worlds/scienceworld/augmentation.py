@@ -355,7 +355,7 @@ def boxes(instruction: str) -> list[str]:
 def is_answer(example: Example) -> bool:
     """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
     chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
-    return chosen and bool(_ANSWER.fullmatch(example.target))
+    return chosen and bool(_ANSWER.fullmatch(decision_of(example.target)))
 
 
 def _several_boxes(example: Example) -> list[str]:
