@@ -196,7 +196,7 @@ class TrainingWorld(ABC):
     def published_examples(
         self,
         trajectories: Iterable[Trajectory],  # noqa: ARG002
-        annotations: dict[PathKey, Annotation],  # noqa: ARG002
+        annotations: Mapping[PathKey, Annotation],  # noqa: ARG002
         role: Role,  # noqa: ARG002
         prompt_format: PromptFormat,
         *,

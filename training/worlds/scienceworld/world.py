@@ -90,7 +90,7 @@ class ScienceWorldTraining(TrainingWorld):
     def published_examples(
         self,
         trajectories: Iterable[Trajectory],
-        annotations: dict[PathKey, Annotation],
+        annotations: Mapping[PathKey, Annotation],
         role: Role,
         prompt_format: PromptFormat,
         *,
