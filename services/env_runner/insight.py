@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Response
+from pydantic import Field
 from sse_starlette import ServerSentEvent
 
 from services.env_runner import answers, world_routes
 from services.env_runner.library import RunLibrary, RunList, RunNotes
 from services.env_runner.same_variation import OtherEpisodes, other_episodes
 from services.env_runner.world_routes import ProtocolOption, TaskOption
-from waymark.agent.presets import AGENTS
+from waymark.agent.presets import AGENTS, DESCRIPTIONS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
 from waymark.evaluation.changes import RunComparison, compare_runs
@@ -46,6 +47,8 @@ class Options(Contract):
     protocols: tuple[ProtocolOption, ...]
     agents: dict[str, AgentConfig]
     """By name."""
+    agent_descriptions: dict[str, str] = Field(default_factory=dict)
+    """What each agent is, in a sentence, by name."""
     defaults: EvaluationRequest
     world: str = DEFAULT_WORLD
     """The world that this env-runner plays; `GET /v1/worlds` describes it, its rules of play too."""
@@ -108,6 +111,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
             groups=played.groups,
             protocols=played.protocols,
             agents=dict(AGENTS),
+            agent_descriptions=dict(DESCRIPTIONS),
             defaults=EvaluationRequest(),
         )
 

@@ -136,7 +136,7 @@ def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair:
     assert len(page.rows("#by-task")) == 2
     if page.rows("#changed"):
         page.click("#changed a", "Side by side")
-        page.find("#parting", "They differ from turn")
+        page.find("#parting", "They first differ")
         assert len(page.all(".sides > section")) == 2
         page.find(".parting .badge", "differs here")
 

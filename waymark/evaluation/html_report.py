@@ -22,6 +22,7 @@ from waymark.evaluation.scores import (
     world_played,
 )
 from waymark.worlds.base import World
+from waymark.worlds.registry import get_world
 
 MOST_EXAMPLES = 12
 """Examples of failed episodes that a page shows, of all runs together."""
@@ -186,9 +187,7 @@ def _failures(modes: Sequence[FailureMode], examples: Mapping[str, EpisodeResult
             f"<tr><td>{_text(mode.name)}{detail}</td><td class=n>{len(mode.episodes)}</td>"
             f"<td>{_text(tasks)}</td><td>{link}</td></tr>"
         )
-    return "<h3>How episodes failed</h3>" + _table(
-        ["Outcome", "Episodes", "Tasks (episodes)", "Example"], rows, 1, figures={1}
-    )
+    return "<h3>How episodes failed</h3>" + _table(["Outcome", "Episodes", "Tasks", "Example"], rows, 1, figures={1})
 
 
 def _cost(run: Run, summary: Summary) -> str:
@@ -251,10 +250,15 @@ def _comparison(found: RunComparison) -> str:
     ]
     names = {one.run: one.name for one in found.comparison.agents}
     baseline = found.comparison.agents[0].name
+    world = get_world(found.comparison.world)
     plots = [
         f"<h3>By task: {_text(names[run])} minus {_text(baseline)}</h3>"
         + differences(
-            [(one.task, one.difference, one.ci95) for one in found.tasks if one.run == run],
+            [
+                (f"{task.task} {world.find_task(task.task).name}", task.difference, task.ci95)
+                for task in found.tasks
+                if task.run == run
+            ],
             f"Differences by task type of {names[run]}",
         )
         for run in found.runs[1:]

@@ -70,10 +70,10 @@ export const isByHand = (id) => id.includes("-play-");
 
 const ENDS = {
   completed: "the task ended",
-  failed: "failed: the score went negative",
+  failed: "failed, the score went negative",
   moves: "out of moves",
   turns: "out of turns",
-  patience: "gave up: no progress",
+  patience: "gave up without progress",
   cancelled: "cancelled",
 };
 
