@@ -294,10 +294,10 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     """Print the report as tables."""
     for name, rows in found["agents"].items():
         shown = Table(title=name, box=box.SIMPLE)
-        for column in ("without", "mean", "95% over things", "worth", "95% over things", "turns acted"):
-            shown.add_column(column, justify="left" if column == "without" else "right")
+        for column in ("rules", "mean", "95%", "worth", "95%", "turns"):
+            shown.add_column(column, justify="left" if column == "rules" else "right", no_wrap=True)
         for row in rows:
-            label = {ALL: "nothing (all rules)", NONE: "any rule"}.get(row["arm"], row["arm"])
+            label = row["arm"] if row["arm"] in (ALL, NONE) else f"without {row['arm']}"
             worth = f"{row['worth']:+.1f}" if "worth" in row else ""
             shown.add_row(
                 label, f"{row['mean']:.1f}", _span(row["ci95"]), worth, _span(row.get("worth_ci95")),

@@ -1,4 +1,4 @@
-"""`python -m training reproduce` at toy size, as a process: a tiny T5 made on the spot, three task types, real episodes."""
+"""`python -m training reproduce` at toy size: a tiny T5 made on the spot, three task types, real episodes."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Response
 from pydantic import Field
 from sse_starlette import ServerSentEvent
 
-from services.env_runner import world_routes
+from services.env_runner import answers, world_routes
 from services.env_runner.library import RunLibrary, RunList, RunNotes
 from services.env_runner.same_variation import OtherEpisodes, other_episodes
 from services.env_runner.world_routes import ProtocolOption, TaskOption
@@ -58,10 +58,10 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
     """Give an app these routes; `world` is what new evaluations play."""
     world_routes.install(app)
 
-    @app.get("/v1/runs")
-    def runs() -> RunList:
+    @app.get("/v1/runs", response_model=RunList)
+    def runs() -> Response:
         """Every run, the newest first: those in Redis, and those that are only in run folders."""
-        return RunList(items=tuple(library.entries()))
+        return answers.of_items(library.entries())
 
     @app.get("/v1/runs/{run_id}/notes")
     def read_notes(run_id: _RunId) -> RunNotes:

@@ -12,7 +12,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ from waymark.worlds.registry import DEFAULT_WORLD
 NOTES: Final = "notes.json"
 MOST_FOLDERS: Final = 5_000
 """How many run folders are listed; of more, those whose names come last."""
+_RESULTS_AT_ONCE: Final = 100
+"""How many results are looked up at once where all are read."""
 _KEPT: Final = 8
 """Folders whose light results are kept in memory."""
 _FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -180,6 +182,16 @@ class RunLibrary:
                 remedy="GET its /results lists those that are.",
             )
         return found
+
+    def whole_results(self, run: str) -> Iterator[EpisodeResult]:
+        """All results with their turns, one after another, in the order of play. Raises as `results` and `episode`."""
+        if self.on_disk_only(run):
+            yield from self._folder(run).results([spec.id for spec in self.specs(run)])
+            return
+        for first in range(0, self.evaluation(run).episodes, _RESULTS_AT_ONCE):
+            for light in self.results(run, first=first, count=_RESULTS_AT_ONCE):
+                with suppress(NotFound):  # taken back meanwhile, to be played again
+                    yield self.episode(run, light.id)
 
     def plays_of(self, run: str, task: str, variation: int) -> list[EpisodeResult]:
         """The finished plays of one variation, at most one for each repeat. No other episode is read.

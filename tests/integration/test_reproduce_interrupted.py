@@ -79,7 +79,7 @@ def interrupt_and_finish(
     code, printed = run(folder, *options, output=output)
     assert code == 0, printed
     assert all(f"{stage}: done" in printed for stage in STAGES[:-1]), printed
-    kept = [path for path in (folder / output / "llm").glob("*.json")]
+    kept = list((folder / output / "llm").glob("*.json"))
     assert len(kept) <= sum(endpoint.asked.values()) <= len(kept) + 8  # asked once, but for those under way at an end
     table = (folder / output / "table.md").read_text()
     assert "| published |" in table

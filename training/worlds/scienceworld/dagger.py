@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
-from training.trajectories import Trajectory, Wanted, begin
-from training.worlds.scienceworld.augmentation import made_up
+from training.trajectories import Trajectory, Wanted
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.paths import begin
+from training.worlds.words import made_up
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.agent.presets import AGENTS
@@ -37,14 +38,15 @@ from waymark.contracts import (
     EpisodeSpec,
     Limits,
     Opening,
+    Role,
     SubgoalRequest,
     SubgoalResponse,
 )
 from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
-from waymark.serving.models import ServedModel, open_models
-from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.models import ServedModel, open_model
+from waymark.serving.settings import ServiceSettings
 from waymark.worlds.base import SOLVED, Step
 
 if TYPE_CHECKING:
@@ -63,11 +65,11 @@ _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
 whose lifespan is simply known; and what grows and waits for nobody."""
 CorrectedAgent = Literal["hierarchical", "flat"]
 """Who is corrected. The paths are learnt from by all roles, so each agent's belong into a table of its own."""
-_MODELS: Final[Mapping[CorrectedAgent, Mapping[str, Service]]] = {
-    "hierarchical": {"controller": "controller", "executor": "executor"},
-    "flat": {"flat": "executor"},
+_MODELS: Final[Mapping[CorrectedAgent, tuple[Role, ...]]] = {
+    "hierarchical": ("controller", "executor"),
+    "flat": ("flat",),
 }
-"""The folders of an agent's checkpoints, and the service that each is loaded by."""
+"""The roles of an agent's checkpoints, which are the names of their folders."""
 _NAMED = re.compile(
     r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
     r"(?:temperature|melting point) of ([a-z ]+?), which|"
@@ -261,10 +263,8 @@ class _Begun:
 @cache
 def _agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
     """The agent of a folder, opened once in each process."""
-    models = [
-        open_models(service, ServiceSettings(threads=1, checkpoints={"default": Path(checkpoints) / name}))["default"]
-        for name, service in _MODELS[agent].items()
-    ]
+    settings = ServiceSettings(threads=1)
+    models = [open_model(Path(checkpoints) / role, role, settings) for role in _MODELS[agent]]
     return _Controller(models[0]) if agent == "hierarchical" else None, _Executor(models[-1])
 
 
