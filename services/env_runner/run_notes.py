@@ -29,7 +29,7 @@ class RunNotes(Contract):
 
 
 def read_notes(folder: Path) -> RunNotes:
-    """The notes in a run's folder. Raises OSError where there are none, NotFound for a link, InvalidInput for damage."""
+    """The notes in a folder. Raises OSError where there are none, NotFound for a link, InvalidInput for damage."""
     check_regular(folder / NOTES)
     return parse(RunNotes, read_small(folder / NOTES), NOTES)
 
