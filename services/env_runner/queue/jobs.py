@@ -175,7 +175,7 @@ class JobStore(JobReader):
         missing = now.episodes - now.finished - self._queued(status.id)
         if missing > 0 and self.status(status.id) == now and now.state != "cancelled":
             raise RecordDamaged(
-                f"Redis has lost what {missing} episodes of the evaluation {status.id} are.",
+                f"Redis has lost the specifications of {missing} episodes of the evaluation {status.id}.",
                 remedy=f"Cancel it (POST /v1/evaluations/{status.id}/cancel) and submit it again.",
             )
         return added
