@@ -11,12 +11,10 @@ import os
 import sys
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from services.executor.__main__ import main
-from waymark.inference import settling
+from waymark.inference.batching import settling
 from waymark.serving import run
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import connections, problems
 
 SWITCHES: Final = ("niceness", "rounds", "one-write")
 _NO_BOUND: Final = 1_000_000
@@ -30,9 +28,13 @@ def turn_off(name: str) -> None:
         _replace(problems, "_ADMITTED_AT_ONCE", _NO_BOUND)
         _replace(settling, "_SETTLED_AT_ONCE", _NO_BOUND)
     elif name == "one-write":  # uvicorn writes head and body apart
-        _replace(run, "_Protocol", HttpToolsProtocol)
+        _replace(connections.OneWrite, "write", _write_now)
     else:
         raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
+
+
+def _write_now(writer: connections.OneWrite, data: bytes) -> None:
+    writer._transport.write(data)
 
 
 def _replace(module: object, name: str, value: object) -> None:

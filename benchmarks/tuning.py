@@ -108,6 +108,7 @@ def main(
                     *(f"{statistics.median(column):.1f}" for column in columns),
                     "" if on else f"{ratio:.3f}",
                 )
+            typer.echo(f"{part}: {ratio:.3f}", err=True)  # a later part that fails takes no figure with it
     console.print(machine())
     console.print(table)
 

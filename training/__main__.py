@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, speedrun
 from training.commands.shared import RANK
 from training.files import reason
 from training.interruption import end_on_signals, received
@@ -35,6 +35,7 @@ for _command in (
     annotating.compare,
     annotating.rules,
     datasets.datasets,
+    datasets.folds,
     finetune.finetune,
     checkpoints.export,
     checkpoints.convert,
@@ -42,6 +43,7 @@ for _command in (
     reproduce.reproduce,
     reproduce.base,
     reproduce.sizes,
+    speedrun.speedrun,
 ):
     app.command()(_command)
 

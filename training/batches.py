@@ -21,6 +21,7 @@ from training.recipe import Recipe
 from training.worlds.scienceworld.augmentation import Renamer, boxes
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.scienceworld.prompts.reasons import decision_of
 
 Pair = tuple[str, str]
 """A prompt and its target."""
@@ -89,7 +90,7 @@ def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] 
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
         if recipe.answers != 1 and is_answer(example):
             share *= recipe.answers
-        share *= recipe.often.get(example.target.split(" ", 1)[0], 1.0)
+        share *= recipe.often.get(decision_of(example.target).split(" ", 1)[0], 1.0)
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
 
 
@@ -99,7 +100,7 @@ _ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
 def is_answer(example: Example) -> bool:
     """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
     chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
-    return chosen and bool(_ANSWER.fullmatch(example.target))
+    return chosen and bool(_ANSWER.fullmatch(decision_of(example.target)))
 
 
 @dataclass(frozen=True)

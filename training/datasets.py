@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from training.annotate import Annotation
 from training.gold import PUBLISHED_SEED, published_variations
 from training.trajectories import PathKey, Trajectory
-from waymark.agent.prompt import write_prompt
+from waymark.agent.prompt import write_prompt, write_target
 from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
@@ -125,7 +125,7 @@ def examples(
                     task_id=trajectory.task_id,
                     variation=trajectory.variation,
                     prompt=write_prompt(prompt_format, role, state),
-                    target=prompt_format.target(role, decision.answer),
+                    target=write_target(prompt_format, role, state, decision.answer),
                     instruction=(state.current_subgoal or "") if role == "executor" else state.task,
                 )
             )

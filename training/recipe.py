@@ -23,7 +23,7 @@ Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-DRILLABLE = ("compact", "compact-nohistory")
+DRILLABLE = ("compact", "compact-nohistory", "compact-plain", "compact-plain-nohistory", "compact-reasons")
 """Prompt formats whose prompts begin with the instruction, which is all that a drill keeps."""
 RENAMABLE = (*DRILLABLE, "transcript")
 """Prompt formats in our own wording, whose names can be told from the words between them."""

@@ -35,6 +35,7 @@ from waymark.inference.checkpoint import CARD, load
 from waymark.inference.load import open_generator
 from waymark.worlds.base import PromptFormat
 from waymark.worlds.registry import get_format
+from waymark.worlds.scienceworld.prompts.reasons import decision_of
 from waymark.worlds.scienceworld.tasks import TASKS
 
 BATCH = 32
@@ -221,7 +222,9 @@ def _score(
 ) -> Score:
     right: dict[str, dict[int, list[bool]]] = {}
     for example, answer in zip(corpus, answers, strict=True):
-        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(answer == example.target)
+        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(
+            decision_of(answer) == decision_of(example.target)
+        )
     return Score(
         checkpoint=one.name,
         role=one.role,

@@ -1,4 +1,4 @@
-"""`datasets` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+"""`datasets`, `folds` and `score`: what would be learnt, and how often checkpoints decide as it says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from training.corpora import Wording, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
 from training.gold import PUBLISHED_SEED
-from training.trajectories import Trajectory, read_manifest
+from training.trajectories import Trajectory, read_manifest, read_table
+from training.worlds.scienceworld.folds import table as fold_table
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.load import Engine
@@ -104,6 +105,11 @@ def datasets(
     write_dataset(folder, corpora, about | asdict(counted))
     console.print(*shown(counted), sep="\n")
     console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
+
+
+def folds(data: DataOption = DATA) -> None:
+    """Print which things of the training variations are in which fold, for each task type, as Markdown."""
+    typer.echo(fold_table(read_table(data)))
 
 
 def score(

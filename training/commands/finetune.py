@@ -32,6 +32,7 @@ from training.corpora import Wording, read_corpora
 from training.files import require_writable_folder, sha256_of
 from training.layers import parse_changes
 from training.trajectories import read_manifest
+from training.worlds.scienceworld.folds import check_fold
 
 if TYPE_CHECKING:
     from training.finetune import Run
@@ -74,6 +75,10 @@ def finetune(
     data: DataOption = DATA,
     annotations: AnnotationsOption = ANNOTATIONS,
     require_all: RequireAllOption = False,
+    leave_out: Annotated[
+        int | None,
+        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
+    ] = None,
     allow_truncation: Annotated[
         bool, typer.Option("--allow-truncation", help="Train although over 5% of prompts or answers are cut.")
     ] = False,
@@ -91,6 +96,8 @@ def finetune(
     wording = Wording(role, prompt_format, as_published, controller, flat_ends)
     folder = run or RUNS / role
     require_writable_folder(folder, "run")
+    if leave_out is not None:
+        check_fold(leave_out)
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
     given = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, role, size, **(parse_changes(changes or []) | given))
@@ -103,7 +110,16 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=progress_bar())
+    found = read_corpora(
+        wording,
+        data,
+        annotations,
+        sampling,
+        require_all=require_all,
+        note=say,
+        bar=progress_bar(),
+        leave_out=leave_out,
+    )
     corpora = found.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(
@@ -114,6 +130,7 @@ def finetune(
         sampling=sampling,
         base_sha256=sha256_of_base(settings.base),
         wording=wording.options,
+        left_out="" if leave_out is None else str(leave_out),
         command=command_of(context, prompt_format),
     )
     require_same_source(folder, origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -75,10 +75,20 @@ def trajectories(
 
 
 def corrections(
-    checkpoints: Annotated[Path, typer.Option(help="Holds the agent's: controller and executor.")] = CHECKPOINTS,
+    checkpoints: Annotated[
+        Path, typer.Option(help="Holds the agent's: controller and executor, or flat.")
+    ] = CHECKPOINTS,
+    agent: Annotated[
+        Literal["hierarchical", "flat"], typer.Option(help="Who plays and is corrected.")
+    ] = "hierarchical",
+    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "all",
     rollouts: Annotated[int, typer.Option(help="Episodes for each task's train variations together.", min=1)] = 20,
     misplaced: Annotated[int, typer.Option(help="The same where a thing may be carried elsewhere.", min=1)] = 56,
     processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    afresh: Annotated[bool, typer.Option("--afresh", help="Leave out the corrections of earlier agents.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
+    ] = None,
     data: DataOption = DATA,
 ) -> None:
     """Let the agent play train variations, and add direct paths from where it goes astray to those of earlier agents.
@@ -86,23 +96,25 @@ def corrections(
     from training.dagger import checkpoints_used, correct, first_take, numbered
     from training.dagger import plan as plan_corrections
 
-    before, used = read_manifest(data), checkpoints_used(checkpoints)
-    require_writable_file(data, "data")
-    now = {"rollouts": rollouts, "misplaced": misplaced, **used}
-    rounds = before["settings"].get("corrections", [])
+    before, used = read_manifest(data), checkpoints_used(checkpoints, agent)
+    target = output or data
+    require_writable_file(target, "output" if output else "data")
+    now = {"rollouts": rollouts, "misplaced": misplaced, **({"rules": rules} if rules != "all" else {}), **used}
+    rounds = [] if afresh else before["settings"].get("corrections", [])
     if rounds and now.items() <= rounds[-1].items():
         rounds = rounds[:-1]
     every = [one for one in read_table(data) if one.take < first_take(len(rounds))]
     kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
+    kept += "-no-rules" * (rules == "none")
     parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
     with progress_bar() as bar:
         task = bar.add_task("episodes", total=None)
-        wanted = plan_corrections(every, rollouts, misplaced, checkpoints)
+        wanted = plan_corrections(every, rollouts, misplaced, checkpoints, agent, without_rules=rules == "none")
         for done, total in collect(wanted, parts, processes or available_cores(), correct):
             bar.update(task, completed=done, total=total)
     settings = before["settings"] | {"corrections": [*rounds, now]}
     rows = chain(map(asdict, every), numbered(read_parts(parts), len(rounds)))
-    manifest = write_table(rows, data, settings, before["failed"], before)
+    manifest = write_table(rows, target, settings, before["failed"], before)
     found = manifest["trajectories"] - len(every)
     console.print(f"{found} corrections; annotate them next: python -m training annotate")
 

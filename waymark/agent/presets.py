@@ -28,6 +28,18 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
 (`AgentConfig.subgoals`)."""
 
 
+DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "hierarchical": "Controller and executor. A sub-goal is asked for when the last one has ended.",
+    "every_step": "Controller and executor. A sub-goal is asked for at every step.",
+    "flat": "One model without sub-goals.",
+    "published": "The published loop: no rules of play, 5 beams, repair by similarity.",
+    "published_flat": "The published loop with one model and no sub-goals.",
+    "oracle": "Sub-goals of the environment's own solution.",
+    "random": "Sub-goals drawn at random from the training data.",
+    "semi_random": "The controller's sub-goals with other things in them, drawn at random.",
+    "llm_plan": "A plan that a large language model writes at the start.",
+}
+"""What each agent of `AGENTS` is, in a sentence."""
 ALL_RULES: Final = "all"
 NO_RULES: Final = "none"
 MOST_BEAMS: Final = 16

@@ -14,7 +14,7 @@ from waymark.agent.rules import EndRule, NoEarlyComplete, RuleSet, UnknownEndsSu
 from waymark.agent.state import COMPLETE, StateFold
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, AgentState, EpisodeResult, TurnRecord
-from waymark.worlds.registry import agent_world
+from waymark.worlds.registry import agent_world, world_of
 
 ASKS_CONTROLLER = frozenset(("controller", "semi_random"))
 """Sources of sub-goals that ask the controller."""
@@ -49,27 +49,35 @@ def end_turn(fold: StateFold, turn: TurnRecord, rules: RuleSet) -> None:
         fold.end_subgoal()
 
 
-def moments(result: EpisodeResult, history_turns: int, world: AgentWorld | None = None) -> Iterator[Moment]:
+def moments(
+    result: EpisodeResult, history_turns: int, world: AgentWorld | None = None, *, of_turn: int | None = None
+) -> Iterator[Moment]:
     """The moments of a recorded episode at which a model was asked, in order; none if it never opened.
 
-    Several questions to a model in the same state count as one.
+    Several questions to a model in the same state count as one. `world` is by default the one that the result names.
+    `of_turn`: those of this turn alone; what comes after it is not looked at, and no state before it is made.
     """
     if result.opening is None:
         return
     opening = result.opening
-    world = world or agent_world()
+    if world is None:
+        world = world_of(result.versions.environment).agent if result.versions else agent_world()
     agent = result.agent or AgentConfig()
     rules = rules_of(agent, world)
     fold = StateFold.start(opening.task, opening.look, opening.inventory, world)
     asks_controller = agent.subgoals in ASKS_CONTROLLER
     for turn in result.trajectory:
+        wanted = of_turn is None or turn.turn == of_turn
         begin_turn(fold, rules)
-        if turn.controller_called and asks_controller:
+        if wanted and turn.controller_called and asks_controller:
             yield Moment("controller", fold.visible(history_turns), turn.turn)
         if turn.subgoal != COMPLETE or not _waits(agent, rules):
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
-            yield Moment("executor", fold.visible(history_turns), turn.turn)
+            if wanted:
+                yield Moment("executor", fold.visible(history_turns), turn.turn)
+        if of_turn is not None and wanted:
+            return
         end_turn(fold, turn, rules)
 
 

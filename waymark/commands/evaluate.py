@@ -42,9 +42,7 @@ from waymark.worlds.registry import WorldName, get_world
 def evaluate(
     protocol: Annotated[
         str,
-        typer.Option(
-            help="Which variations are played, and when an episode ends: quick, dev, seed, swiftsage or full."
-        ),
+        typer.Option(help="Choice of variations and limits: quick, dev, seed, swiftsage or full."),
     ] = "quick",
     tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all 30.")] = None,
     variations: Annotated[
@@ -53,26 +51,29 @@ def evaluate(
     agent: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Who plays: {', '.join(AGENTS)}. Several play the same variations and are compared.",
+            help=f"Agents that play, between commas: {', '.join(AGENTS)}. Several are compared.",
             show_default="hierarchical",
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
-    rules: Annotated[
-        str, typer.Option(help="Rules of play that agents use: all, none, or names between commas. Default: all.")
-    ] = "all",
+    rules: Annotated[str, typer.Option(help="Rules of play: all, none, or names between commas.")] = "all",
     repeats: Annotated[
-        int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Plays of each variation. From 2 on the intervals hold luck of play.",
+        ),
     ] = 1,
     beams: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MOST_BEAMS,
-            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
+            help="Beam width of both models. Default: 1 (greedy); published agents: 5.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of random sub-goals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the agents random and semi_random.")] = 0,
     checkpoints: CheckpointsOption = CHECKPOINTS,
     engine: EngineOption = "ctranslate2",
     environment: EnvironmentOption = "scienceworld",
@@ -108,7 +109,7 @@ def evaluate(
 
 
 def resume(
-    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/ of evaluations that were interrupted.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of interrupted evaluations.")],
     errored: Annotated[bool, typer.Option("--errored", help="Play errored episodes again, too.")] = False,
     checkpoints: CheckpointsOption = CHECKPOINTS,
     slots: SlotsOption = None,

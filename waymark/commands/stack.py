@@ -113,7 +113,7 @@ def status(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what runs: services and their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
+    """Show the running services, their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
     with told():
         if url is not None and url.strip():
             address = check_url(url)

@@ -9,7 +9,7 @@ from pathlib import Path
 from waymark.contracts import AgentState, CheckpointInfo, Role
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference import Generator, checkpoint
-from waymark.inference.batching.cost import CostModel
+from waymark.inference.batching import CostModel
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
 from waymark.inference.load import open_generator
 from waymark.serving.settings import ROLES, Service, ServiceSettings
@@ -55,6 +55,14 @@ def open_models(service: Service, settings: ServiceSettings) -> dict[str, Served
         return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in folders}
     verified = {name: _verify(service, name, folder) for name, folder in folders.items()}
     return {name: _open(name, found, settings) for name, found in verified.items()}
+
+
+def open_model(folder: Path, role: Role, settings: ServiceSettings) -> ServedModel:
+    """Verify and load one checkpoint of a role under the role's name, without a service.
+
+    Raises CheckpointError, EngineUnavailable.
+    """
+    return _open(role, checkpoint.load(folder, role), settings)
 
 
 def warm_up(models: Models) -> None:

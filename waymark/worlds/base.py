@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from waymark.contracts import AgentState, Opening, Role
@@ -23,6 +23,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 SOLVED: Final = 100
 """The score of a solved episode, in every world: environments scale their scores to points of 100."""
+LOWEST: Final = -100
+"""The lowest raw score of an episode, in every world."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------
@@ -178,6 +180,15 @@ class PromptFormat(Interface):
         ...
 
 
+@runtime_checkable
+class ExplainingFormat(PromptFormat, Interface):
+    """A format whose models write a reason before some decisions. `parse` reads the decision alone."""
+
+    def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
+        """The model's output for a decision in a state: what it is trained to write."""
+        ...
+
+
 # --- protocols and published scores ----------------------------------------------------------------------
 
 
@@ -196,9 +207,12 @@ class Protocol:
     description: str
     """One sentence for help texts and reports."""
 
-    def variations_of(self, task: TaskType) -> tuple[int, ...]:
-        """The variations of a task that this protocol plays."""
-        return tuple(task.split(self.split)[: self.variations])
+    earlier_split: Split | None = None
+    """Whose variations it played before requests recorded a split; None: the same."""
+
+    def variations_of(self, task: TaskType, split: Split | None = None) -> tuple[int, ...]:
+        """The variations of a task that this protocol plays, of its own or of another split."""
+        return tuple(task.split(split or self.split)[: self.variations])
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,8 @@ class World(ABC):
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
+    randomness: ClassVar[str] = ""
+    """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""
 
     @property
     @abstractmethod

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training.datasets import Example
+from waymark.worlds.scienceworld.prompts.reasons import decision_of
 from waymark.worlds.scienceworld.rules.risk import BOX
 
 _WORD = re.compile(r"[a-z]+")
@@ -176,7 +177,7 @@ class Renamer:
         numbered = _numbered(example)
         instruction = numbered.prompt.split(" | ", 1)[0]
         known = _GRAMMAR | set(instruction.split())
-        if not _nameable(example) or not known.issuperset(numbered.target.split()[1:]):
+        if not _nameable(example) or not known.issuperset(decision_of(numbered.target).split()[1:]):
             return None
         return self._boxed(example, *self._renamed(instruction, numbered))
 
@@ -197,7 +198,7 @@ class Renamer:
         names |= self._swapped(prompt, things, example, told)
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
-        prompt, target = self._repotted(self._renumbered(prompt), example.target)
+        prompt, target = self._repotted(*self._renumbered(prompt, example.target))
         prompt, target = self._held(_replace(prompt, names), example.task_id), _replace(target, names)
         return self._powered(prompt, target) if example.task_id in _CIRCUITS else (prompt, target)
 
@@ -294,15 +295,18 @@ class Renamer:
         numbers = dict(zip(_POTS, self._random.sample(_POTS, len(_POTS)), strict=True))
         return _POT.sub(lambda pot: numbers[pot[0]], prompt), _POT.sub(lambda pot: numbers[pot[0]], target)
 
-    def _renumbered(self, prompt: str) -> str:
+    def _renumbered(self, prompt: str, target: str) -> tuple[str, str]:
         """Other readings in the same order: which is greater stays, how great it is does not."""
         for digits, pattern in _NUMBERS.items():
             told = sorted(set(pattern.findall(prompt)))
             if len(told) > 1:
                 drawn = sorted(self._random.sample(self._range(_HIGHEST[digits], len(told)), len(told)))
                 new = {old: " ".join(str(value).zfill(digits)) for old, value in zip(told, drawn, strict=True)}
-                prompt = pattern.sub(lambda found, new=new: new[found.group(0)], prompt)  # type: ignore[misc]
-        return prompt
+                prompt, target = (
+                    pattern.sub(lambda found, new=new: new.get(found.group(0), found.group(0)), text)  # type: ignore[misc]
+                    for text in (prompt, target)
+                )
+        return prompt, target
 
     def _range(self, highest: int, count: int) -> range:
         """What the readings are drawn from."""
@@ -382,11 +386,12 @@ def _nameable(example: Example) -> list[str]:
     if example.task_id in _PAINTS:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
-    if example.target.startswith(_SHOWN.get(example.task_id, ())):
+    decision = decision_of(example.target)
+    if decision.startswith(_SHOWN.get(example.task_id, ())):
         told.update(set(example.prompt.split(" ")) - _KINDS)
     if example.task_id in _CIRCUITS:
         told.update(_COLOURED.findall(example.prompt))
-    answer = list(told) if example.instruction.startswith(_WAITING) else example.target.split()[1:]
+    answer = list(told) if example.instruction.startswith(_WAITING) else decision.split()[1:]
     answer += _TRAIT.findall(example.instruction.lower())
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 
@@ -396,7 +401,7 @@ def _inconsequential(corpus: Sequence[Example]) -> frozenset[str]:
     shown, inferred = Counter[str](), Counter[str]()
     for example in corpus:
         shown.update(set(_LONG_WORD.findall(example.prompt.partition(_SCENE)[2])))
-        inferred.update(set(example.target.split()[1:]) - set(_WORD.findall(example.instruction.lower())))
+        inferred.update(set(decision_of(example.target).split()[1:]) - set(_WORD.findall(example.instruction.lower())))
     common, knowledge = _COMMON * len(corpus), _KNOWLEDGE * len(corpus)
     found = {word for word, count in shown.items() if count < common and inferred[word] < knowledge}
     return frozenset(found - _GRAMMAR)
@@ -405,7 +410,7 @@ def _inconsequential(corpus: Sequence[Example]) -> frozenset[str]:
 def _told(corpus: Sequence[Example]) -> set[str]:
     """Words of instructions, and the verbs of answers."""
     instructions = {example.instruction.lower() for example in corpus}
-    verbs = {example.target.split(" ", 1)[0] for example in corpus}
+    verbs = {decision_of(example.target).split(" ", 1)[0] for example in corpus}
     return verbs.union(*map(_WORD.findall, instructions))
 
 
