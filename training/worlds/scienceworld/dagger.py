@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
-from training.trajectories import Trajectory, Wanted, begin
-from training.worlds.scienceworld.augmentation import made_up
+from training.trajectories import Trajectory, Wanted
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.paths import begin
+from training.worlds.words import made_up
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.agent.presets import AGENTS
