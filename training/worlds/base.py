@@ -120,6 +120,37 @@ class Corrections(Protocol):
         ...
 
 
+class SelfPlay(Protocol):
+    """A trained agent's own solved episodes as data (expert iteration)."""
+
+    @property
+    def play(self) -> Record:
+        """Plays one variation and keeps the shortest episodes."""
+        ...
+
+    def is_own(self, take: int) -> bool:
+        """Whether a take is an agent's own episode."""
+        ...
+
+    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
+        """The hashes of the agent's checkpoints."""
+        ...
+
+    def plan(
+        self,
+        trajectories: Sequence[Trajectory],
+        rollouts: int,
+        most: int,
+        checkpoints: Path,
+        agent: Literal["hierarchical", "flat"],
+        *,
+        temperature: float,
+        without_rules: bool,
+    ) -> Sequence[Wanted]:
+        """Which variations are played, at most `most` of each task type, so many times each."""
+        ...
+
+
 class Unchanged:
     """Implements `Augmentation`: every example as it is."""
 
@@ -209,6 +240,10 @@ class TrainingWorld(ABC):
     def corrections(self) -> Corrections:
         """How a trained agent is corrected. Raises InvalidInput where that cannot be done."""
         raise self._lacks("no expert that could correct an agent", "Record more paths instead.", "world")
+
+    def self_play(self) -> SelfPlay:
+        """How an agent's own episodes become data. Raises InvalidInput where that cannot be done."""
+        raise self._lacks("no self-play", "Record more paths instead.", "world")
 
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:
         """Counts how often rules of play would refuse the oracle. Raises InvalidInput for a world without rules."""

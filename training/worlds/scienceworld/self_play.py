@@ -19,9 +19,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from training.dagger import Begun, Corrected, CorrectedAgent, open_agent
-from training.trajectories import Trajectory, Wanted, begin
+from training.trajectories import Trajectory, Wanted
+from training.worlds.scienceworld.dagger import (
+    FIRST_TAKE,
+    Begun,
+    Corrected,
+    CorrectedAgent,
+    checkpoints_used,
+    open_agent,
+)
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
+from training.worlds.scienceworld.paths import begin
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.agent.presets import AGENTS
@@ -55,6 +63,14 @@ class Played(Corrected):
     """Above 0. Decisions are drawn with probability p^(1/temperature)."""
     known_length: int = 0
     """Actions of the path that the data hold for it; 0: none."""
+
+
+__all__ = ["checkpoints_used", "is_own", "plan", "play"]
+
+
+def is_own(take: int) -> bool:
+    """Whether a take is an agent's own episode."""
+    return SELF_PLAY <= take < FIRST_TAKE
 
 
 def plan(
@@ -163,7 +179,7 @@ def drawn_first(
         return tuple(alternatives)
     best = max(one.logprob for one in readable)
     weights = [math.exp((one.logprob - best) / temperature) for one in readable]
-    (chosen,) = rng.choices(readable, weights)
+    chosen: _Alternative = rng.choices(readable, weights)[0]
     return (chosen, *(one for one in alternatives if one is not chosen))
 
 
