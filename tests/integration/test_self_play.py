@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.test_dagger import Follower
 from tests.oracle import trajectories
-from training.dagger import FIRST_TAKE
-from training.self_play import SELF_PLAY, Played, drawn_first, plan, shortest
+from training.worlds.scienceworld.dagger import FIRST_TAKE
+from training.worlds.scienceworld.self_play import SELF_PLAY, Played, drawn_first, plan, shortest
 from waymark.contracts import SubgoalAlternative
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 

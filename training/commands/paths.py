@@ -149,9 +149,11 @@ def corrections(
 
 
 def self_play(
+    world: WorldOption = DEFAULT_WORLD,
     checkpoints: Annotated[
-        Path, typer.Option(help="Holds the agent's: controller and executor, or flat.")
-    ] = CHECKPOINTS,
+        Path | None,
+        typer.Option(help="Holds the agent's: controller and executor, or flat. Default: those that ship."),
+    ] = None,
     agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Who plays.")] = "hierarchical",
     rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "none",
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
@@ -161,28 +163,29 @@ def self_play(
     output: Annotated[
         Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
     ] = None,
-    data: DataOption = DATA,
+    data: DataOption = None,
 ) -> None:
     """Let the agent play train variations with drawn decisions, and add its shortest solved episodes. Resumes."""
-    from training.dagger import FIRST_TAKE, checkpoints_used
-    from training.self_play import SELF_PLAY, plan, play
-
-    before, used = read_manifest(data), checkpoints_used(checkpoints, agent)
+    trained = training_world(world)
+    own = trained.self_play()
+    data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
+    before, used = read_manifest(data), own.checkpoints_used(checkpoints, agent)
     target = output or data
     require_writable_file(target, "output" if output else "data")
     now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}
-    every = [one for one in read_table(data) if not SELF_PLAY <= one.take < FIRST_TAKE]
+    every = [path for path in read_table(data) if not own.is_own(path)]
     names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(variations), f"{temperature:g}", rules]
     parts = Path(f"build/trajectories/self-play-{'-'.join(names)}.jsonl")
-    wanted = plan(
+    wanted = own.plan(
         every, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=rules == "none"
     )
     with progress_bar() as bar:
         task = bar.add_task("variations", total=len(wanted))
-        for done, total in collect(wanted, parts, processes or available_cores(), play):
+        for done, total in collect(wanted, parts, processes or available_cores(), own.play, trained.world):
             bar.update(task, completed=done, total=total)
     settings = before["settings"] | {"self_play": now}
-    manifest = write_table(chain(map(asdict, every), read_parts(parts)), target, settings, before["failed"], before)
+    rows = chain(map(asdict, every), read_parts(parts))
+    manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
     found = manifest["trajectories"] - len(every)
     console.print(f"{found} solved episodes; annotate them next: python -m training annotate")
 

@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from training.dagger import Begun, Corrected, CorrectedAgent, open_agent
-from training.trajectories import Trajectory, Wanted, begin
+from training.trajectories import Trajectory, Wanted
+from training.worlds.scienceworld.dagger import (
+    FIRST_TAKE,
+    Begun,
+    Corrected,
+    CorrectedAgent,
+    open_agent,
+)
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
+from training.worlds.scienceworld.paths import begin
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.agent.presets import AGENTS
@@ -88,6 +95,11 @@ def plan(
         )
         for _, one in sorted(chosen, key=lambda ranked: ranked[0])
     ]
+
+
+def is_own(trajectory: Trajectory) -> bool:
+    """Whether a path is an agent's own solved episode."""
+    return SELF_PLAY <= trajectory.take < FIRST_TAKE
 
 
 def play(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
@@ -163,8 +175,9 @@ def drawn_first(
         return tuple(alternatives)
     best = max(one.logprob for one in readable)
     weights = [math.exp((one.logprob - best) / temperature) for one in readable]
-    (chosen,) = rng.choices(readable, weights)
-    return (chosen, *(one for one in alternatives if one is not chosen))
+    chosen = rng.choices(readable, weights)[0]
+    others = [alternative for alternative in alternatives if alternative is not chosen]
+    return (chosen, *others)
 
 
 @dataclass(frozen=True)
