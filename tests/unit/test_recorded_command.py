@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,11 +11,13 @@ import typer
 from training.__main__ import app
 from training.commands.finetune import command_of
 
+RECIPE = Path("training/recipes/small.json")
+
 
 def recorded(*arguments: str) -> str:
     group = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), "finetune")  # type: ignore[attr-defined]
-    return command_of(command.make_context("finetune", list(arguments)), "compact")
+    return command_of(command.make_context("finetune", list(arguments)), "compact", RECIPE)
 
 
 @pytest.mark.parametrize(

@@ -169,15 +169,16 @@ def self_play(
     trained = training_world(world)
     own = trained.self_play()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), own.checkpoints_used(checkpoints, agent)
+    before, used = read_manifest(data), trained.corrections().checkpoints_used(checkpoints, agent)
     target = output or data
     require_writable_file(target, "output" if output else "data")
     now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}
-    every = [one for one in read_table(data) if not own.is_own(one.take)]
+    every = [path for path in read_table(data) if not own.is_own(path)]
     names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(variations), f"{temperature:g}", rules]
     parts = Path(f"build/trajectories/self-play-{'-'.join(names)}.jsonl")
-    without = rules == "none"
-    wanted = own.plan(every, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=without)
+    wanted = own.plan(
+        every, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=rules == "none"
+    )
     with progress_bar() as bar:
         task = bar.add_task("variations", total=len(wanted))
         for done, total in collect(wanted, parts, processes or available_cores(), own.play, trained.world):

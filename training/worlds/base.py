@@ -121,19 +121,11 @@ class Corrections(Protocol):
 
 
 class SelfPlay(Protocol):
-    """A trained agent's own solved episodes as data (expert iteration)."""
+    """An agent's own solved episodes as data (expert iteration)."""
 
     @property
     def play(self) -> Record:
-        """Plays one variation and keeps the shortest episodes."""
-        ...
-
-    def is_own(self, take: int) -> bool:
-        """Whether a take is an agent's own episode."""
-        ...
-
-    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
-        """The hashes of the agent's checkpoints."""
+        """Makes the shortest solved episodes of one variation."""
         ...
 
     def plan(
@@ -147,7 +139,11 @@ class SelfPlay(Protocol):
         temperature: float,
         without_rules: bool,
     ) -> Sequence[Wanted]:
-        """Which variations are played, at most `most` of each task type, so many times each."""
+        """At most `most` variations of each task type, each played `rollouts` times."""
+        ...
+
+    def is_own(self, trajectory: Trajectory) -> bool:
+        """Whether a path is an agent's own solved episode."""
         ...
 
 
@@ -242,7 +238,7 @@ class TrainingWorld(ABC):
         raise self._lacks("no expert that could correct an agent", "Record more paths instead.", "world")
 
     def self_play(self) -> SelfPlay:
-        """How an agent's own episodes become data. Raises InvalidInput where that cannot be done."""
+        """How an agent plays training variations for data. Raises InvalidInput where that cannot be done."""
         raise self._lacks("no self-play", "Record more paths instead.", "world")
 
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:

@@ -25,7 +25,6 @@ from training.worlds.scienceworld.dagger import (
     Begun,
     Corrected,
     CorrectedAgent,
-    checkpoints_used,
     open_agent,
 )
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
@@ -65,14 +64,6 @@ class Played(Corrected):
     """Actions of the path that the data hold for it; 0: none."""
 
 
-__all__ = ["checkpoints_used", "is_own", "plan", "play"]
-
-
-def is_own(take: int) -> bool:
-    """Whether a take is an agent's own episode."""
-    return SELF_PLAY <= take < FIRST_TAKE
-
-
 def plan(
     trajectories: Sequence[Trajectory],
     rollouts: int,
@@ -104,6 +95,11 @@ def plan(
         )
         for _, one in sorted(chosen, key=lambda ranked: ranked[0])
     ]
+
+
+def is_own(trajectory: Trajectory) -> bool:
+    """Whether a path is an agent's own solved episode."""
+    return SELF_PLAY <= trajectory.take < FIRST_TAKE
 
 
 def play(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
@@ -179,8 +175,8 @@ def drawn_first(
         return tuple(alternatives)
     best = max(one.logprob for one in readable)
     weights = [math.exp((one.logprob - best) / temperature) for one in readable]
-    chosen: _Alternative = rng.choices(readable, weights)[0]
-    return (chosen, *(one for one in alternatives if one is not chosen))
+    (drawn,) = rng.choices(readable, weights)
+    return tuple(sorted(alternatives, key=lambda alternative: alternative is not drawn))
 
 
 @dataclass(frozen=True)
