@@ -1,12 +1,13 @@
 """The published prompts and targets, written a second time from the rules in words (`tests/golden/README.md`) alone.
 
-It shares no code with `waymark.worlds.scienceworld.prompts` and `training.published`, so that episodes other than the
-golden ones can be compared: whatever both get wrong, they get wrong independently of each other.
+It shares no code with `waymark.worlds.scienceworld.prompts` and `training.worlds.scienceworld.published`, so that
+episodes other than the golden ones can be compared: each gets wrong what it does on its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 END = "end subgoal"
@@ -192,17 +193,18 @@ def evaluation(task: str, steps: list[Taken]) -> list[dict[str, str]]:
         scene = steps[k + 1] if step.action == END else step  # after an ended sub-goal the scene is the next step's
         rooms_before = list(rooms)
         see(rooms, observation, scene.look)
-        asked = (task, k + 1, cut(score))
-        shown = (turns, scene.look, scene.inventory, rooms)
+        ask = partial(
+            prompt, task, k + 1, cut(score), turns=turns, look=scene.look, inventory=scene.inventory, rooms=rooms
+        )
         entry = {}
         if k:
-            entry["controller"] = prompt(*asked, given, *shown, ASKED)
-            entry["as imported"] = prompt(*asked, given[:-1], *shown, ASKED)
+            entry["controller"] = ask(given, question=ASKED)
+            entry["as imported"] = ask(given[:-1], question=ASKED)
         else:
             assert not rooms_before
         if step.subgoal not in given[-1:]:
             given.append(step.subgoal)
-        entry["executor"] = prompt(*asked, given, *shown, EVALUATED)
+        entry["executor"] = ask(given, question=EVALUATED)
         entries.append(entry)
         if step.action == END:
             turns.append((END, 0, observation))

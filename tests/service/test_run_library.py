@@ -12,7 +12,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.env_runner.library import MOST_FOLDERS, NOTES, RunLibrary, RunNotes, name_folders
+from services.env_runner.library import MOST_FOLDERS, RunLibrary, name_folders
+from services.env_runner.run_notes import NOTES, RunNotes
 from services.env_runner.settings import ViewerSettings
 from services.env_runner.viewer import create_viewer
 from tests import samples

@@ -19,13 +19,14 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
         subgoals="none", executor_model="flat", policy="published", beams=5, repair_by="similarity"
     ),
     "oracle": AgentConfig(subgoals="oracle"),
+    "oracle_actions": AgentConfig(subgoals="oracle", policy="oracle_actions"),
     "random": AgentConfig(subgoals="random"),
     "semi_random": AgentConfig(subgoals="semi_random"),
     "llm_plan": AgentConfig(subgoals="llm_plan"),
 }
 """`hierarchical` and `every_step` differ in when they ask the controller; `flat` has one model and no sub-goals; the
-`published` agents play the published loop; the others give the executor sub-goals from elsewhere
-(`AgentConfig.subgoals`)."""
+`published` agents play the published loop; `oracle_actions` takes the actions of the simulator's own path and asks no
+model; the others give the executor sub-goals from elsewhere (`AgentConfig.subgoals`)."""
 
 
 DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -47,7 +48,12 @@ MOST_BEAMS: Final = 16
 
 
 def find_agents(
-    names: Sequence[str], *, repair: bool = True, beams: int | None = None, rules: str = ALL_RULES
+    names: Sequence[str],
+    *,
+    repair: bool = True,
+    beams: int | None = None,
+    rules: str = ALL_RULES,
+    world: str = DEFAULT_WORLD,
 ) -> list[AgentConfig]:
     """The distinct agents of these names; a name may hold several between commas.
 
@@ -69,7 +75,7 @@ def find_agents(
             remedy="1 is greedy decoding; the published loop used 5.",
             field="beams",
         )
-    chosen = parse_rules(rules)
+    chosen = parse_rules(rules, world)
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
     agents = [AGENTS[name].model_copy(update=changed) for name in every]
     return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]

@@ -84,6 +84,10 @@ class AgentWorld:
         """The simulator's own path without the actions that an agent need not take."""
         return list(actions)
 
+    def replayable_path(self, actions: Sequence[str]) -> list[str]:
+        """The simulator's own path as its environment can be given it again. By default: as it is."""
+        return list(actions)
+
     def plain_action(self, action: str, answer: str, seen: str) -> str:
         """An action of that path with its objects named as the agent sees them."""
         return action

@@ -17,6 +17,7 @@ from waymark.contracts import (
     AgentState,
     CheckpointInfo,
     DecisionRequest,
+    DecisionWarning,
     SubgoalAlternative,
     SubgoalResponse,
     Timing,
@@ -24,6 +25,7 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference.batching import CHARACTERS_A_TOKEN, Answer, Query, Work
+from waymark.serving.doubts import warnings_of
 from waymark.serving.models import ServedModel
 from waymark.serving.reading import Decision, read
 
@@ -34,6 +36,7 @@ class Decided:
 
     decisions: tuple[Decision, ...]
     made_by: CheckpointInfo
+    warnings: tuple[DecisionWarning, ...]
     usage: Usage
     timing: Timing
 
@@ -96,6 +99,7 @@ class Question:
         return Decided(
             decisions=tuple(decisions[: self.request.n]),
             made_by=self.model.info,
+            warnings=warnings_of(self.model.format.name, self.request.state),
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 completion_tokens=sum(one.tokens for one in generation.candidates),
@@ -127,6 +131,7 @@ def subgoal_response(decided: Decided) -> SubgoalResponse:
             )
             for one in decided.decisions
         ),
+        warnings=decided.warnings,
         model=decided.made_by.model,
         checkpoint_sha256=decided.made_by.sha256,
         runtime=decided.made_by.runtime,
@@ -154,6 +159,7 @@ def action_response(decided: Decided) -> ActionResponse:
             )
             for one in decided.decisions
         ),
+        warnings=decided.warnings,
         model=decided.made_by.model,
         checkpoint_sha256=decided.made_by.sha256,
         runtime=decided.made_by.runtime,

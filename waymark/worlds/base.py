@@ -189,6 +189,19 @@ class ExplainingFormat(PromptFormat, Interface):
         ...
 
 
+REASON_END: Final = " : "
+"""Between the reason that an `ExplainingFormat` writes first, and the decision."""
+
+
+def decision_of(target: str) -> str:
+    """What a model's output decides, without the reason before it.
+
+    >>> decision_of("dominant , focus on green box : focus_on green box")
+    'focus_on green box'
+    """
+    return target.rpartition(REASON_END)[2]
+
+
 # --- protocols and published scores ----------------------------------------------------------------------
 
 
@@ -268,6 +281,13 @@ class World(ABC):
     """By name; the first is the default."""
     formats: ClassVar[tuple[PromptFormat, ...]]
     default_options: ClassVar[str] = ""
+    example_task: ClassVar[str]
+    """A short task for commands that are printed as examples."""
+    example_subgoals: ClassVar[tuple[str, ...]]
+    """Two or so, for texts that explain what a controller says; likewise the next for executors."""
+    example_actions: ClassVar[tuple[str, ...]]
+    checkpoints: ClassVar[str] = ""
+    """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
@@ -303,6 +323,10 @@ class World(ABC):
     @abstractmethod
     def room_of(self, look: str) -> str | None:
         """The room that a look describes, as prompts say it; None where it names none."""
+
+    def recognises(self, state: AgentState) -> bool:
+        """Whether a state can be one of this world. By default: its look names a room. Linear in the look."""
+        return self.room_of(state.look) is not None
 
     @abstractmethod
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:

@@ -102,6 +102,10 @@ class ScienceWorldForAgents(AgentWorld):
         """See `oracle_path.clean`."""
         return oracle_path.clean(actions)
 
+    def replayable_path(self, actions: Sequence[str]) -> list[str]:
+        """See `oracle_path.replayable`."""
+        return oracle_path.replayable(actions)
+
     def plain_action(self, action: str, answer: str, seen: str) -> str:
         """See `oracle_path.plain_action`."""
         return oracle_path.plain_action(action, answer, seen)

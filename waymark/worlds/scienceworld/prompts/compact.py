@@ -33,8 +33,9 @@ from dataclasses import dataclass
 
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role
+from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.reasons import decision_of, explained
+from waymark.worlds.scienceworld.prompts.reasons import explained
 from waymark.worlds.scienceworld.prompts.wording import (
     HISTORY,
     READS,
