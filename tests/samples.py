@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from waymark.contracts import CheckpointInfo, EpisodeError, EpisodeResult, EvaluationRequest, Versions
+from waymark.contracts import (
+    AgentConfig,
+    CheckpointInfo,
+    EpisodeError,
+    EpisodeResult,
+    EpisodeSpec,
+    EvaluationRequest,
+    Limits,
+    Versions,
+)
 from waymark.evaluation.run_folder import Evaluation
 
 EXECUTOR = CheckpointInfo(
@@ -45,22 +54,29 @@ def result(
     error: EpisodeError | None = None,
 ) -> EpisodeResult:
     """A finished episode without turns."""
-    return EpisodeResult(
+    spec = EpisodeSpec(
         id=episode,
         evaluation=evaluation,
         task=task,
         variation=variation,
+        simplifications="easy",
         seed=0,
-        score=score,
+        agent=AgentConfig(),
+        limits=Limits(moves=100, turns=200),
+    )
+    return result_of(spec, score=score, error=error)
+
+
+def result_of(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
+    """The light result of a spec: one action, after which the episode ended."""
+    return EpisodeResult.of(
+        spec,
+        "error" if error else "moves",
         raw_score=score,
-        last_nonnegative_score=score,
-        success=score == 100,
+        error=error,
         moves=1,
         actions=1,
         turns=1,
         model_calls=1,
-        repaired=0,
-        stopped="error" if error else "moves",
-        error=error,
         seconds=0.1,
-    )
+    ).without_trajectory()

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
@@ -108,3 +109,17 @@ def served(app: FastAPI, limits: ConnectionLimits | None = None) -> Iterator[str
         finally:
             server.should_exit = True
             thread.join()
+
+
+@asynccontextmanager
+async def scripted_services() -> AsyncIterator[tuple[ControllerClient, ExecutorClient]]:
+    """Clients of a controller and an executor (with a flat model) in this process, without weights."""
+    settings = ServiceSettings(engine="scripted")
+    controller = create_app("controller", {"default": scripted_model("default", "controller")}, settings)
+    acting = {"default": scripted_model("default", "executor"), "flat": scripted_model("flat", "flat")}
+    executor = create_app("executor", acting, settings)
+    async with controller.router.lifespan_context(controller), executor.router.lifespan_context(executor):
+        yield (
+            ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
+            ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
+        )

@@ -12,16 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
+from waymark.cli.local_stack import HOST, Part, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncControllerClient
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of the module's own."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
 
 
 @pytest.fixture(scope="module")

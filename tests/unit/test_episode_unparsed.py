@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.unit.test_episode import SOLUTION, TIMING, USAGE, Controller, acting, actions_of, play
+from tests.scripted_agent import SOLUTION, TIMING, USAGE, Controller, acting, actions_of, play
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,

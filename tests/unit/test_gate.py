@@ -9,7 +9,7 @@ import pytest
 
 from services.env_runner.identity import CheckedController, CheckedExecutor, Gate, Refusals
 from tests.samples import CONTROLLER, EXECUTOR, VERSIONS
-from tests.unit.test_episode import TIMING, USAGE
+from tests.scripted_agent import TIMING, USAGE
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
