@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from waymark.contracts import (
     AgentConfig,
-    CheckpointInfo,
     EpisodeError,
     EpisodeResult,
     EpisodeSpec,
     EvaluationRequest,
     Limits,
+    Timing,
+    Usage,
     Versions,
 )
 from waymark.evaluation.run_folder import Evaluation
+from waymark.serving.models import scripted_model
 
-EXECUTOR = CheckpointInfo(
-    model="default",
-    checkpoint="scripted",
-    sha256="",
-    role="executor",
-    architecture="scripted",
-    prompt_format="compact",
-    history_turns=10,
-    parameters=0,
-    max_input_tokens=1_000_000,
-    max_new_tokens=1_000_000,
-    engine="scripted",
-    dtype="none",
-)
-CONTROLLER = EXECUTOR.model_copy(update={"role": "controller"})
+EXECUTOR = scripted_model("default", "executor").info
+CONTROLLER = scripted_model("default", "controller").info
+USAGE = Usage(prompt_tokens=10, completion_tokens=2)
+TIMING = Timing(queue=0, model=0, total=0)
 VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=CONTROLLER, executor=EXECUTOR)
 """Of the scripted services and world."""
 
@@ -44,6 +37,24 @@ def evaluation(name: str = "sample", request: EvaluationRequest | None = None, *
     )
 
 
+def spec(
+    agent: AgentConfig | None = None,
+    *,
+    task: str = "4-2",
+    variation: int = 0,
+    moves: int = 100,
+    turns: int = 20,
+    patience: int | None = None,
+    **fields: Any,
+) -> EpisodeSpec:
+    """An episode to play; `fields` are others of the spec."""
+    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "simplifications": "easy", "seed": 0}
+    limits = Limits(moves=moves, turns=turns, patience=patience)
+    return EpisodeSpec(
+        **(identity | fields), task=task, variation=variation, agent=agent or AgentConfig(), limits=limits
+    )
+
+
 def result(
     episode: str,
     *,
@@ -54,17 +65,7 @@ def result(
     error: EpisodeError | None = None,
 ) -> EpisodeResult:
     """A finished episode without turns."""
-    spec = EpisodeSpec(
-        id=episode,
-        evaluation=evaluation,
-        task=task,
-        variation=variation,
-        simplifications="easy",
-        seed=0,
-        agent=AgentConfig(),
-        limits=Limits(moves=100, turns=200),
-    )
-    return result_of(spec, score=score, error=error)
+    return result_of(spec(id=episode, evaluation=evaluation, task=task, variation=variation), score=score, error=error)
 
 
 def result_of(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.samples import TIMING, USAGE, spec
 from waymark.agent.episode import run_episode
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
@@ -13,18 +14,12 @@ from waymark.contracts import (
     AgentConfig,
     AgentState,
     EpisodeResult,
-    EpisodeSpec,
-    Limits,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.errors import ServiceError
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
-USAGE = Usage(prompt_tokens=10, completion_tokens=2)
-TIMING = Timing(queue=0, model=0, total=0)
 SOLUTION = ("focus on picture", "pick up picture", "teleport to kitchen", "move picture to red box")
 FLAT = AgentConfig(subgoals="none")
 
@@ -71,19 +66,6 @@ class Executor:
             usage=USAGE,
             timing_ms=TIMING,
         )
-
-
-def spec(agent: AgentConfig, *, moves: int = 100, turns: int = 20, patience: int | None = None) -> EpisodeSpec:
-    return EpisodeSpec(
-        id="x",
-        evaluation="e",
-        task="4-2",
-        variation=0,
-        simplifications="easy",
-        seed=0,
-        agent=agent,
-        limits=Limits(moves=moves, turns=turns, patience=patience),
-    )
 
 
 def acting(*actions: str | None) -> Executor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from fastapi import FastAPI
@@ -21,6 +23,7 @@ from waymark.serving.middleware.connections import ConnectionLimits
 from waymark.serving.models import scripted_model
 from waymark.serving.run import Server
 from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.telemetry import logs
 
 STATE: dict[str, Any] = {
     "task": "Your task is to boil water.",
@@ -123,3 +126,17 @@ async def scripted_services() -> AsyncIterator[tuple[ControllerClient, ExecutorC
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
             ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
         )
+
+
+@contextmanager
+def captured_log(form: Literal["text", "json"]) -> Iterator[io.StringIO]:
+    """What this package logs meanwhile."""
+    written = io.StringIO()
+    handler = logs.handler(form, written)
+    root = logging.getLogger("waymark")
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(before)

@@ -44,13 +44,6 @@ def services(tmp_path: Path) -> Iterator[Services]:
     services.stop()
 
 
-@pytest.fixture
-def site(tmp_path: Path, services: Services) -> Iterator[Site]:
-    site = Site(tmp_path, services)
-    yield site
-    site.stop()
-
-
 def versions_of(services: Services, environment: str = "scripted") -> Versions:
     """What an evaluation that is submitted now is submitted for."""
     with (

@@ -6,16 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.scripted_agent import (
-    FLAT,
-    SOLUTION,
-    Controller,
-    Executor,
-    acting,
-    actions_of,
-    play,
-    spec,
-)
+from tests.samples import spec
+from tests.scripted_agent import FLAT, SOLUTION, Controller, Executor, acting, actions_of, play
 from waymark.agent.episode import RETRYABLE, run_episode
 from waymark.agent.ports import RequestLimits
 from waymark.agent.stop_rules import stop_reason

@@ -6,14 +6,8 @@ from typing import Literal
 
 import pytest
 
-from tests.scripted_agent import (
-    Controller,
-    Planner,
-    acting,
-    actions_of,
-    play,
-    spec,
-)
+from tests.samples import spec
+from tests.scripted_agent import Controller, Planner, acting, actions_of, play
 from waymark.agent.episode import RETRYABLE, run_episode
 from waymark.contracts import (
     AgentConfig,
