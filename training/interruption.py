@@ -1,16 +1,45 @@
-"""Stopping a training run between two updates, so that its state can be saved first."""
+"""Stopping on a signal: a command at once, a training run between two updates, so that its state is saved first."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_WISH_SECONDS: Final = 1.0
 """Signals closer than this are one wish: a launcher passes on the Ctrl-C that its processes got already."""
+
+
+_received: list[int] = []
+
+
+def end_on_signals() -> None:
+    """End this process on SIGTERM and SIGHUP as on Ctrl-C: half-written files are removed.
+
+    Signals that this process ignores stay ignored, and so does the signal handling of others.
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _end)
+
+
+def received() -> int | None:
+    """The first signal that `end_on_signals` has answered, if there was one.
+
+    What is raised on a signal may be lost: a library that was interrupted may raise an error of its own instead.
+    """
+    return _received[0] if _received else None
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    _received.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 class Interruption:

@@ -83,9 +83,8 @@ class PlayHost:
             await self._show(state="opening")
             environment = await asyncio.to_thread(self._open_environment)
             if request.oracle:
-                path = await asyncio.to_thread(
-                    environment.gold_path, request.task, request.variation, request.simplifications
-                )
+                options = request.simplifications or ""
+                path = await asyncio.to_thread(environment.gold_path, request.task, request.variation, options)
                 await self._show(oracle=tuple(path))
             else:
                 await self._play(request, environment)

@@ -28,12 +28,26 @@ _log = logging.getLogger(__name__)
 
 
 class ResultPublisher:
-    """The run folders and the events of all evaluations, behind one lock."""
+    """The run folders and the events of all evaluations, behind one lock.
 
-    def __init__(self, store: JobStore, keeper: ResultKeeper, *, reconcile_seconds: float) -> None:
+    Lost episodes are looked for every `reconcile_seconds`, and `retry_seconds` after Redis did not answer. A task that
+    waits longer than `beat_seconds` says so often that it is well.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        keeper: ResultKeeper,
+        *,
+        reconcile_seconds: float,
+        retry_seconds: float = 1.0,
+        beat_seconds: float = 10.0,
+    ) -> None:
         self._store = store
         self._keeper = keeper
         self._reconcile_seconds = reconcile_seconds
+        self._retry_seconds = retry_seconds
+        self._beat_seconds = beat_seconds
         self._writing = asyncio.Lock()
         self._unplayable = SetAsides("played")
         self._waits = ""
@@ -130,11 +144,17 @@ class ResultPublisher:
             await self.tasks.sleep(FOLLOW_SECONDS)
 
     async def _keep_reconciling(self, beat: Beat) -> None:
+        loop = asyncio.get_running_loop()
         while not self.tasks.stopping.is_set():
+            answered = False
             with suppress(JobStoreUnavailable):  # readiness tells of it, and the writer's log
                 await asyncio.to_thread(self._reconcile)
-                beat()
-            await self.tasks.sleep(self._reconcile_seconds)
+                answered = True
+            due = loop.time() + (self._reconcile_seconds if answered else self._retry_seconds)
+            while not self.tasks.stopping.is_set() and (left := due - loop.time()) > 0:
+                if answered:
+                    beat()  # it waits, and is well
+                await self.tasks.sleep(min(left, self._beat_seconds))
 
     def _reconcile(self) -> None:
         reported: set[str] = set()

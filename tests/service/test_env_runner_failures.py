@@ -13,7 +13,8 @@ import pytest
 from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
-from tests.samples import evaluation, result_of
+from tests.samples import evaluation, result, result_of
+from waymark.errors import RecordDamaged
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +141,38 @@ async def test_others_are_written_while_one_is_set_aside(
     assert sum("set aside" in record.message for record in caplog.records) <= 2  # its cause may change once
     assert [one.id for one in store.statuses() if one.id == "b"] == ["b"]
     assert keeper.unwritten
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 400, "9" * 5_000, "nan", "1e9", "-1", "4_000"])
+@pytest.mark.parametrize("counter", ["finished", "errored", "score_sum"])
+async def test_a_damaged_counter_hides_no_other_evaluation(store: JobStore, counter: str, value: str) -> None:
+    submit(store, "a")
+    submit(store, "b")
+    store._redis.hset(key("a"), mapping={"finished": 1, "score_sum": 1, counter: value})
+    assert [one.id for one in store.statuses()] == ["b"], "a status whose figures cannot be is no status"
+    with pytest.raises(RecordDamaged, match=counter):
+        store.status("a")
+    reported: dict[str, Exception] = {}
+    store.reconcile(reported.__setitem__)
+    assert list(reported) == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "[]", "{", '"x"', "9" * 5_000])
+@pytest.mark.parametrize("whose", ["shared", "own"])
+async def test_specs_that_cannot_be_read_stop_no_worker(store: JobStore, whose: str, damage: str) -> None:
+    submit(store, "a")
+    submit(store, "b")
+    if whose == "shared":
+        store._redis.hset(key("a"), "shared", damage)
+    else:
+        store._redis.hset(f"{key('a')}:specs", mapping={spec.id: damage for spec in store.specs("a")})
+    with pytest.raises(RecordDamaged):
+        store.specs("a")
+    while lease := store.lease("worker", wait_seconds=0.3):
+        spec = lease.spec
+        assert spec.evaluation == "b"
+        store.commit(lease, result(spec.id, evaluation="b", task=spec.task, variation=spec.variation))
+    assert store.status("b").state == "finished"
 
 
 @pytest.mark.parametrize("damaged", ["specs", "manifest"])

@@ -14,7 +14,7 @@ from waymark.contracts import (
     EpisodeResult,
 )
 from waymark.errors import DeadlineExceeded, ServiceError
-from waymark.worlds.scienceworld.redrawing import training_subgoals
+from waymark.worlds.scienceworld.random_subgoals import training_subgoals
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio

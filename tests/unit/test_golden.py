@@ -12,8 +12,9 @@ import pytest
 
 from tests.golden_episodes import END, Episode, golden, name, recorded
 from tests.samples import TIMING, USAGE
-from training import datasets, published
+from training import datasets
 from training.datasets import ControllerExamples
+from training.worlds.scienceworld import published
 from waymark.agent.episode import RequestLimits, run_episode
 from waymark.agent.presets import AGENTS
 from waymark.agent.prompt import write_prompt

@@ -8,11 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
-from training.commands.shared import ANNOTATIONS, DATA, AnnotationsOption, DataOption, progress_bar, say
-from training.recording import PathSource
-from training.reproduce.plan import ROLES, AnnotatorName, Settings
+from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
+from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
+from training.worlds.registry import training_world
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
+from waymark.worlds.registry import DEFAULT_WORLD
 
 FLAN_T5: Final = Path("training/recipes/flan-t5.json")
 
@@ -25,7 +26,7 @@ def reproduce(
         list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
     ] = None,
     annotator: Annotated[AnnotatorName, typer.Option(help="Who names the sub-goals.")] = "llm",
-    paths: Annotated[PathSource, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
+    paths: Annotated[PublishedPaths, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
     budget: Annotated[float | None, typer.Option(help="Most that annotation may cost; needs prices.", min=0)] = None,
     url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
     llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
@@ -47,6 +48,7 @@ def reproduce(
 ) -> None:
     """The published method from the simulator to its table: record, annotate, train four models, play. Resumes."""
     from training.files import require_writable_folder
+    from training.interruption import received
     from training.llm.budget import Budget
     from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
@@ -84,7 +86,7 @@ def reproduce(
     check_room(plan, output, is_sharded=bool(launch))
     if annotator == "llm" and not settings.annotations.exists():
         assert plan.calls is not None
-        Budget(budget, prices, Usage()).require(plan.calls)
+        Budget(budget, prices, Usage(), option="--budget").require(plan.calls)
         endpoint = endpoint_from(url, llm_model, os.environ.get("WAYMARK_LLM_KEY", ""), parameters)
         seconds = check_endpoint(endpoint, Limits(timeout=timeout))
         hours = plan.calls.calls * seconds / concurrency / 3600
@@ -99,8 +101,9 @@ def reproduce(
     except StageFailed as error:
         say(str(error))
         raise typer.Exit(error.code) from error
-    except KeyboardInterrupt:
-        say("Interrupted; the same command goes on there.")
+    except BaseException:
+        if received():
+            say("Interrupted; the same command goes on there.")
         raise
     typer.echo(write_report(settings, progress))
     say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")
@@ -110,9 +113,10 @@ def base(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     recipe: Annotated[Path, typer.Option(help="Its shape.")] = Path("training/recipes/published-small.json"),
     changes: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of it.")] = None,
+    role: Annotated[str, typer.Option(help="Take the shape that the recipe gives this role.")] = "",
     prompt_format: Annotated[str, typer.Option("--format", help="Of prompts that pieces are learnt from.")] = "seed",
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
 ) -> None:
     """Make a T5 of random weights with a tokenizer of whole phrases, for where no pretrained one is at hand."""
     from training.corpora import read_corpora
@@ -120,10 +124,18 @@ def base(
     from training.recipe import read_recipe
     from training.reproduce.base import make_base, sample_texts, wordings
 
-    settings = read_recipe(recipe, **parse_changes(changes or []))
+    settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
+    published = training_world(DEFAULT_WORLD)
+    data, annotations = data or published.data, annotations or published.annotations
     corpora = [
         read_corpora(
-            wording, data, annotations, "all", require_all=False, note=lambda _: None, bar=progress_bar()
+            wording,
+            data,
+            annotations,
+            "all",
+            require_all=False,
+            note=lambda _: None,
+            bar=progress_bar(),
         ).examples["train"]
         for wording in wordings(prompt_format)
     ]

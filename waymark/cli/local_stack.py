@@ -39,6 +39,7 @@ from waymark.evaluation.storage import NO_FOLDER, check_writable
 from waymark.hints import COMMAND, command, command_name
 from waymark.process import available_cores, end_with, simulators_at_once
 from waymark.redis_server import find_redis_server, major_version
+from waymark.worlds.registry import get_world
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -164,6 +165,11 @@ class EmbeddedRedis:
             client.sendall(b"PING\r\n")
             return client.recv(16).startswith(b"+PONG")
         return False
+
+
+def shipped_checkpoints(environment: str) -> Path:
+    """The folder of the checkpoints that ship for a world. Raises InvalidInput for an unknown one."""
+    return CHECKPOINTS / get_world(environment).checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +329,7 @@ class Stack:
 
 def check_options(options: StackOptions) -> None:
     """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
-    if options.environment == "scienceworld":
-        _check_java()
+    get_world(options.environment).check_runnable()
     if not os.environ.get("WAYMARK_REDIS_URL"):
         find_redis_server()
     if options.ports:
@@ -414,10 +419,3 @@ def _check_runs(runs: Path) -> None:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_FOLDER:
             raise InvalidInput(error.message, remedy=error.remedy, field="runs") from error
         raise
-
-
-def _check_java() -> None:
-    """Raise JavaMissing now rather than when the worker has started everything else."""
-    from waymark.worlds.java import find_java
-
-    find_java()

@@ -18,6 +18,7 @@ from waymark.contracts import (
     AgentState,
     CheckpointInfo,
     DecisionRequest,
+    DecisionWarning,
     SubgoalAlternative,
     SubgoalResponse,
     Timing,
@@ -25,6 +26,7 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference.batching import CHARACTERS_A_TOKEN, Answer, Query, Work
+from waymark.serving.doubts import warnings_of
 from waymark.serving.models import ServedModel
 from waymark.serving.reading import Decision, read
 
@@ -35,6 +37,7 @@ class Decided:
 
     decisions: tuple[Decision, ...]
     made_by: CheckpointInfo
+    warnings: tuple[DecisionWarning, ...]
     usage: Usage
     timing: Timing
 
@@ -97,6 +100,7 @@ class Question:
         return Decided(
             decisions=tuple(decisions[: self.request.n]),
             made_by=self.model.info,
+            warnings=warnings_of(self.model.format.name, self.request.state),
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 completion_tokens=sum(one.tokens for one in generation.candidates),
@@ -152,6 +156,7 @@ def _response_fields(decided: Decided) -> dict[str, Any]:
     return {
         "parsed": decided.decisions[0].parsed,
         "raw": decided.decisions[0].raw,
+        "warnings": decided.warnings,
         "model": decided.made_by.model,
         "checkpoint_sha256": decided.made_by.sha256,
         "runtime": decided.made_by.runtime,

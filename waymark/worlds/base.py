@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from waymark.contracts import AgentState, Opening, Role
@@ -23,6 +23,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 SOLVED: Final = 100
 """The score of a solved episode, in every world: environments scale their scores to points of 100."""
+LOWEST: Final = -100
+"""The lowest raw score of an episode, in every world."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------
@@ -178,6 +180,28 @@ class PromptFormat(Interface):
         ...
 
 
+@runtime_checkable
+class ExplainingFormat(PromptFormat, Interface):
+    """A format whose models write a reason before some decisions. `parse` reads the decision alone."""
+
+    def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
+        """The model's output for a decision in a state: what it is trained to write."""
+        ...
+
+
+REASON_END: Final = " : "
+"""Between the reason that an `ExplainingFormat` writes first, and the decision."""
+
+
+def decision_of(target: str) -> str:
+    """What a model's output decides, without the reason before it.
+
+    >>> decision_of("dominant , focus on green box : focus_on green box")
+    'focus_on green box'
+    """
+    return target.rpartition(REASON_END)[2]
+
+
 # --- protocols and published scores ----------------------------------------------------------------------
 
 
@@ -196,9 +220,12 @@ class Protocol:
     description: str
     """One sentence for help texts and reports."""
 
-    def variations_of(self, task: TaskType) -> tuple[int, ...]:
-        """The variations of a task that this protocol plays."""
-        return tuple(task.split(self.split)[: self.variations])
+    earlier_split: Split | None = None
+    """Whose variations it played before requests recorded a split; None: the same."""
+
+    def variations_of(self, task: TaskType, split: Split | None = None) -> tuple[int, ...]:
+        """The variations of a task that this protocol plays, of its own or of another split."""
+        return tuple(task.split(split or self.split)[: self.variations])
 
 
 @dataclass(frozen=True)
@@ -254,9 +281,18 @@ class World(ABC):
     """By name; the first is the default."""
     formats: ClassVar[tuple[PromptFormat, ...]]
     default_options: ClassVar[str] = ""
+    example_task: ClassVar[str]
+    """A short task for commands that are printed as examples."""
+    example_subgoals: ClassVar[tuple[str, ...]]
+    """Two or so, for texts that explain what a controller says; likewise the next for executors."""
+    example_actions: ClassVar[tuple[str, ...]]
+    checkpoints: ClassVar[str] = ""
+    """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
+    randomness: ClassVar[str] = ""
+    """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""
 
     @property
     @abstractmethod
@@ -287,6 +323,10 @@ class World(ABC):
     @abstractmethod
     def room_of(self, look: str) -> str | None:
         """The room that a look describes, as prompts say it; None where it names none."""
+
+    def recognises(self, state: AgentState) -> bool:
+        """Whether a state can be one of this world. By default: its look names a room. Linear in the look."""
+        return self.room_of(state.look) is not None
 
     @abstractmethod
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:

@@ -380,7 +380,7 @@ class Servers:
             if response.is_client_error and response.status_code != HTTPStatus.NOT_FOUND:
                 raise ServiceRejected(
                     f"vLLM at {shown(server.url)} refuses a request: {response.text.strip()[:_SHOWN]}",
-                    remedy="Start it as docs/architecture.md says.",
+                    remedy="Start it as docs/guides/serve.md says.",
                 )
             choices = _Completion.model_validate_json(response.raise_for_status().content).choices
         except bounded.AnswerRefused as error:
