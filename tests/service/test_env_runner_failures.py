@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,27 +13,12 @@ import pytest
 from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
-from tests.samples import evaluation, result
-from waymark.cli.local_stack import EmbeddedRedis
+from tests.samples import evaluation, result, result_of
 from waymark.errors import RecordDamaged
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 pytestmark = pytest.mark.anyio
 Break = Callable[[JobStore, Path], object]
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url)
-    store._redis.flushall()
-    yield store
-    store.close()
 
 
 class Clock:
@@ -143,7 +128,7 @@ async def test_others_are_written_while_one_is_set_aside(
     while lease := store.lease("worker", wait_seconds=0):
         if lease.spec.evaluation == "b":
             spec = lease.spec
-            store.commit(lease, result(spec.id, evaluation="b", task=spec.task, variation=spec.variation))
+            store.commit(lease, result_of(spec))
     for _ in range(20):
         clock.now += 10
         keeper.catch_up(beat=lambda: None)
@@ -213,7 +198,7 @@ async def test_a_spec_that_cannot_be_read_stops_nobody(store: JobStore) -> None:
     store._redis.hset(f"{key('a')}:specs", first, "{}")
     while lease := store.lease("worker", wait_seconds=0.3):
         spec = lease.spec
-        store.commit(lease, result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation))
+        store.commit(lease, result_of(spec))
     reported: dict[str, Exception] = {}
     store.reconcile(reported.__setitem__)
     assert list(reported) == ["a"]
@@ -228,10 +213,10 @@ async def test_a_result_is_stored_whole_or_not_at_all(store: JobStore) -> None:
     store._redis.set(f"{key('a')}:events", "x")
     spec = lease.spec
     with pytest.raises(Exception, match="wrong type"):
-        store.commit(lease, result(spec.id, evaluation="a", task=spec.task, variation=spec.variation))
+        store.commit(lease, result_of(spec))
     assert store.status("a").finished == 0
     store._redis.delete(f"{key('a')}:events")
-    assert store.commit(lease, result(spec.id, evaluation="a", task=spec.task, variation=spec.variation))
+    assert store.commit(lease, result_of(spec))
 
 
 @pytest.mark.parametrize(
