@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,7 +15,8 @@ from training.commands.finetune import command_of
 def recorded(*arguments: str) -> str:
     group = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), "finetune")  # type: ignore[attr-defined]
-    return command_of(command.make_context("finetune", list(arguments)), "compact")
+    context = command.make_context("finetune", list(arguments))
+    return command_of(context, "compact", context.params["recipe"] or Path("small.json"))
 
 
 @pytest.mark.parametrize(
