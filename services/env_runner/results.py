@@ -90,6 +90,8 @@ class ResultKeeper:
         self._probed = float("-inf")
         self._until = float("inf")
         """When the call under way has to stop, on the monotonic clock."""
+        self._served = ""
+        """The evaluation that was written last."""
         self.behind: set[str] = set()
         """Evaluations with results that the last call had no time for."""
         self.set_aside = SetAsides("written", clock=clock)
@@ -133,7 +135,6 @@ class ResultKeeper:
         write this evaluation's alone. `final`: write all, try those that are set aside, too, whatever their pause, and
         those whose folders are gone. `beat` is called as it gets on.
         """
-        self._until = float("inf") if final else self._clock() + _TURN_SECONDS
         ids = self._store.ids()
         self.set_aside.keep_only(set(ids))
         self._probe(final)
@@ -141,16 +142,19 @@ class ResultKeeper:
             self._settled = {one for one in self._settled if self._is_there(one)}
         wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
         wanted = [one for one in wanted if only in (None, one)]
-        # Those that had no time last come last now, so that a long one keeps no other from being written.
-        wanted.sort(key=self.behind.__contains__)
+        if self._served in wanted:  # in turns, so that a long one keeps no other from being written
+            first = wanted.index(self._served) + 1
+            wanted = wanted[first:] + wanted[:first]
         self.behind -= {only} if only else set(self.behind)
         new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
         count = 0
-        for evaluation_id in wanted:
+        self._until = float("inf") if final else self._clock() + _TURN_SECONDS
+        for place, evaluation_id in enumerate(wanted):
             beat()
-            if self._is_late():
+            if place and self._is_late():
                 self.behind.add(evaluation_id)
             else:
+                self._served = evaluation_id
                 count += self._attempt(evaluation_id, new.get(evaluation_id), final=final)
         beat()
         return count

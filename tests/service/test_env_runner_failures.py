@@ -159,10 +159,14 @@ async def test_others_are_written_while_one_is_set_aside(
 
 
 class SlowClock(Clock):
-    """Each look at it takes a tenth of a second."""
+    """Each look at it takes a while."""
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        super().__init__()
+        self._seconds = seconds
 
     def __call__(self) -> float:
-        self.now += 0.1
+        self.now += self._seconds
         return self.now
 
 
@@ -180,6 +184,19 @@ async def test_a_long_backlog_is_written_in_turns_and_keeps_no_other_waiting(sto
         assert calls < 100
     assert written == len(names) * len(TASKS)
     assert [on_disk(tmp_path, name) for name in names] == [len(TASKS)] * len(names)
+
+
+async def test_evaluations_with_backlogs_take_turns(store: JobStore, tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    for name in names:
+        submit(store, name)
+    play(store, len(names) * len(TASKS))
+    clock = SlowClock(0.4)
+    keeper = ResultKeeper(store, tmp_path, clock=clock)
+    for _ in range(len(names)):
+        keeper.catch_up()
+    assert all(on_disk(tmp_path, name) for name in names)
+    assert keeper.behind
 
 
 async def test_a_backlog_is_written_whole_at_the_end(store: JobStore, tmp_path: Path) -> None:
