@@ -143,6 +143,55 @@ async def test_others_are_written_while_one_is_set_aside(
     assert keeper.unwritten
 
 
+class SlowClock(Clock):
+    """Each look at it takes a while."""
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def __call__(self) -> float:
+        self.now += self._seconds
+        return self.now
+
+
+async def test_a_long_backlog_is_written_in_turns_and_keeps_no_other_waiting(store: JobStore, tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d")
+    for name in names:
+        submit(store, name)
+    play(store, len(names) * len(TASKS))
+    keeper = ResultKeeper(store, tmp_path, clock=SlowClock())
+    written, calls = keeper.catch_up(), 1
+    assert 0 < written < len(names) * len(TASKS)
+    assert keeper.behind
+    while keeper.behind:
+        written, calls = written + keeper.catch_up(), calls + 1
+        assert calls < 100
+    assert written == len(names) * len(TASKS)
+    assert [on_disk(tmp_path, name) for name in names] == [len(TASKS)] * len(names)
+
+
+async def test_evaluations_with_backlogs_take_turns(store: JobStore, tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    for name in names:
+        submit(store, name)
+    play(store, len(names) * len(TASKS))
+    clock = SlowClock(0.4)
+    keeper = ResultKeeper(store, tmp_path, clock=clock)
+    for _ in range(len(names)):
+        keeper.catch_up()
+    assert all(on_disk(tmp_path, name) for name in names)
+    assert keeper.behind
+
+
+async def test_a_backlog_is_written_whole_at_the_end(store: JobStore, tmp_path: Path) -> None:
+    submit(store, "a")
+    play(store, len(TASKS))
+    keeper = ResultKeeper(store, tmp_path, clock=SlowClock())
+    assert keeper.catch_up(final=True) == len(TASKS)
+    assert not keeper.behind
+
+
 @pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 400, "9" * 5_000, "nan", "1e9", "-1", "4_000"])
 @pytest.mark.parametrize("counter", ["finished", "errored", "score_sum"])
 async def test_a_damaged_counter_hides_no_other_evaluation(store: JobStore, counter: str, value: str) -> None:
