@@ -380,7 +380,7 @@ def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterat
     for result in folder.checked_results():
         if result.id not in manifest:
             raise InvalidInput(
-                f"{folder.path} holds episode {result.id}, which its request does not lead to.",
+                f"{folder.path} holds episode {result.id}, which its request does not contain.",
                 remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
                 field="evaluation_id",
             )

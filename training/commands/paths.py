@@ -1,4 +1,4 @@
-"""`trajectories` and `corrections`: oracle paths, and ways on from where a trained agent goes astray."""
+"""`trajectories`, `corrections`, `self-play`: oracle paths, ways on from an agent's mistakes, its solved episodes."""
 
 from __future__ import annotations
 
@@ -146,6 +146,48 @@ def corrections(
     manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
     found = manifest["trajectories"] - len(every)
     console.print(f"{found} corrections; annotate them next: python -m training annotate")
+
+
+def self_play(
+    world: WorldOption = DEFAULT_WORLD,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Holds the agent's: controller and executor, or flat. Default: those that ship."),
+    ] = None,
+    agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Who plays.")] = "hierarchical",
+    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "none",
+    rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
+    variations: Annotated[int, typer.Option(help="Train variations of each task, at most.", min=1)] = 20,
+    temperature: Annotated[float, typer.Option(help="Decisions are drawn with p^(1/temperature).", min=0.05)] = 1.0,
+    processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Let the agent play train variations with drawn decisions, and add its shortest solved episodes. Resumes."""
+    trained = training_world(world)
+    own = trained.self_play()
+    data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
+    before, used = read_manifest(data), trained.corrections().checkpoints_used(checkpoints, agent)
+    target = output or data
+    require_writable_file(target, "output" if output else "data")
+    now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}
+    every = [path for path in read_table(data) if not own.is_own(path)]
+    names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(variations), f"{temperature:g}", rules]
+    parts = Path(f"build/trajectories/self-play-{'-'.join(names)}.jsonl")
+    wanted = own.plan(
+        every, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=rules == "none"
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("variations", total=len(wanted))
+        for done, total in collect(wanted, parts, processes or available_cores(), own.play, trained.world):
+            bar.update(task, completed=done, total=total)
+    settings = before["settings"] | {"self_play": now}
+    rows = chain(map(asdict, every), read_parts(parts))
+    manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
+    found = manifest["trajectories"] - len(every)
+    console.print(f"{found} solved episodes; annotate them next: python -m training annotate")
 
 
 def known_split(name: str) -> Split:

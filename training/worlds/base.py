@@ -120,6 +120,33 @@ class Corrections(Protocol):
         ...
 
 
+class SelfPlay(Protocol):
+    """An agent's own solved episodes as data (expert iteration)."""
+
+    @property
+    def play(self) -> Record:
+        """Makes the shortest solved episodes of one variation."""
+        ...
+
+    def plan(
+        self,
+        trajectories: Sequence[Trajectory],
+        rollouts: int,
+        most: int,
+        checkpoints: Path,
+        agent: Literal["hierarchical", "flat"],
+        *,
+        temperature: float,
+        without_rules: bool,
+    ) -> Sequence[Wanted]:
+        """At most `most` variations of each task type, each played `rollouts` times."""
+        ...
+
+    def is_own(self, trajectory: Trajectory) -> bool:
+        """Whether a path is an agent's own solved episode."""
+        ...
+
+
 class Unchanged:
     """Implements `Augmentation`: every example as it is."""
 
@@ -209,6 +236,10 @@ class TrainingWorld(ABC):
     def corrections(self) -> Corrections:
         """How a trained agent is corrected. Raises InvalidInput where that cannot be done."""
         raise self._lacks("no expert that could correct an agent", "Record more paths instead.", "world")
+
+    def self_play(self) -> SelfPlay:
+        """How an agent plays training variations for data. Raises InvalidInput where that cannot be done."""
+        raise self._lacks("no self-play", "Record more paths instead.", "world")
 
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:
         """Counts how often rules of play would refuse the oracle. Raises InvalidInput for a world without rules."""

@@ -28,10 +28,9 @@ from types import FrameType, TracebackType
 from typing import Literal, Self
 from urllib.parse import quote
 
-import httpx
-
 from waymark.cli.embedded_redis import is_dump, keep_data
 from waymark.cli.python_process import python_command, python_environment
+from waymark.cli.readiness import Readiness
 from waymark.cli.socket_folder import make_socket_folder
 from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
@@ -280,7 +279,7 @@ class Stack:
             self._spawn("worker", python_command("services.env_runner", "worker"), settings)
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
-            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
+            wait_until_ready(self._parts, Readiness(self.url(service)), service, seconds=seconds)
         self._began = True
 
     def _start_redis(self) -> Mapping[str, str]:
@@ -363,22 +362,19 @@ class _undisturbed:  # noqa: N801 - reads as a statement
 def wait_until_ready(
     parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
 ) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass."""
+    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass.
+
+    A `Readiness` also tells what the part said last.
+    """
     deadline = time.monotonic() + seconds
     while not ready():
         for part in parts:
             part.check()
         if time.monotonic() > deadline:
             log = next(part.log for part in parts if part.name == name)
-            raise StackError(f"The {name} was not ready within {seconds:.0f} s.", remedy=f"Its log is {log}")
+            why = f": {ready.said.removesuffix('.')}" if isinstance(ready, Readiness) and ready.said else ""
+            raise StackError(f"The {name} was not ready within {seconds:.0f} s{why}.", remedy=f"Its log is {log}")
         time.sleep(_POLL_SECONDS)
-
-
-def is_ready(url: str) -> bool:
-    """Whether the service at `url` answers that it takes work."""
-    with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
-    return False
 
 
 def free_ports() -> dict[Service, int]:

@@ -138,7 +138,7 @@ def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
             raise InvalidInput(
                 f"{path} was begun with the {name} {info.checkpoint} ({short_hash(info.sha256)}); {here.folder} holds "
                 f"{here.card.name} ({short_hash(here.sha256)}).",
-                remedy="Name the folder of those checkpoints with --checkpoints, or evaluate anew.",
+                remedy="Name the folder of those checkpoints with --checkpoints, or start a new evaluation.",
                 field="checkpoints",
             )
 

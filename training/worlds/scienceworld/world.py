@@ -15,6 +15,7 @@ from training.worlds.base import (
     Corrections,
     PathSource,
     RecordingRequest,
+    SelfPlay,
     TrainingWorld,
 )
 from training.worlds.scienceworld import folds, gold, published
@@ -104,6 +105,12 @@ class ScienceWorldTraining(TrainingWorld):
         from training.worlds.scienceworld import dagger
 
         return dagger
+
+    def self_play(self) -> SelfPlay:
+        """See `self_play`."""
+        from training.worlds.scienceworld import self_play
+
+        return self_play
 
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:
         """See `rule_audit.replay`."""

@@ -1,13 +1,15 @@
 """The rule annotator of TextWorldExpress: what each stretch of an oracle path is for.
 
 A path is cut after each action that achieves something: taking, putting, reading, cutting, cooking, eating, what Simon
-says, and entering a room. What only prepares such an action belongs to it: opening the door that the next step goes
-through, and opening the thing that the next step puts something into.
+says, and entering a room. What only prepares the next such action belongs to it: opening the door that it goes
+through or the thing that it puts something into, and taking what it puts, reads or cuts.
 
-    read(map)  go(north)  open(fridge)  take(coin)  put(beret, hat rack)  cook(banana, oven)
+    read(math problem)    take math problem, read math problem
+    go(north)             open door to north, move north
+    put(beret, hat rack)  take beret, open hat rack, put beret in hat rack
+    open(fridge)          to see what is in it
 
-Other doors and things that are opened, to see what is behind or in them, are sub-goals of their own. What is left at
-the end of a path belongs to the last sub-goal.
+What is left at the end of a path belongs to the last sub-goal.
 """
 
 from __future__ import annotations
@@ -52,13 +54,17 @@ def _achieves(actions: Sequence[Action | None], at: int) -> bool:
     action = actions[at]
     if action is None or action.name in _LOOKING:
         return False
-    following = actions[at + 1] if at + 1 < len(actions) else None
-    if following is None:
+    following, after_it = (*actions[at + 1 : at + 3], None, None)[:2]
+    if following is None or not following.arguments:
         return True
-    if action.name == "OPEN_DOOR" and following.name == "MOVE":
-        return action.arguments != following.arguments
-    if action.name == "OPEN" and following.name == "PUT":
-        return action.arguments[0] != following.arguments[1]
+    if action.name == "OPEN_DOOR":
+        return (following.name, following.arguments) != ("MOVE", action.arguments)
+    if action.name == "OPEN":
+        return following.name != "PUT" or following.arguments[1] != action.arguments[0]
+    if action.name == "TAKE":
+        if following.name == "OPEN" and after_it is not None and after_it.name == "PUT":
+            return after_it.arguments != (action.arguments[0], following.arguments[0])
+        return following.name == "TAKE" or following.arguments[0] != action.arguments[0]
     return True
 
 
