@@ -123,30 +123,34 @@ def add(rooms: list[str], room: str) -> None:
         rooms.append(room)
 
 
-def prompt(
-    task: str,
-    time: int,
-    score: int,
-    given: list[str] | None,
-    turns: list[tuple[str, int, str]],
-    look: str,
-    inventory: str,
-    rooms: list[str],
-    question: str,
-) -> str:
-    """A prompt of the executor, the controller or the flat model. The last of `given` is current."""
-    text = f"{task} </s> Time: {time}; Score: {score}; </s> "
+@dataclass
+class Moment:
+    """What a prompt shows besides sub-goals."""
+
+    task: str
+    time: int
+    score: int
+    turns: list[tuple[str, int, str]]
+    """Action, reward and answer."""
+    look: str
+    inventory: str
+    rooms: list[str]
+
+
+def prompt(moment: Moment, given: list[str] | None, question: str) -> str:
+    """A prompt of the executor, the controller or the flat model (`given` is None). The last of `given` is current."""
+    text = f"{moment.task} </s> Time: {moment.time}; Score: {moment.score}; </s> "
     if given is not None:
         text += ". No completed subtasks" if len(given) < 2 else ". Completed subtasks are: " + ", ".join(given[:-1])
         if given:
             text += f". The current subtask is {given[-1]}"
     text += "Action history: </s>"
-    window = [("look around", 0, "N/A"), *turns][-10:]
+    window = [("look around", 0, "N/A"), *moment.turns][-10:]
     for place, (action, reward, observation) in enumerate(window):
         text += f" <extra_id_{10 - place}> {formal(action)} (+{reward}) --> {observation} | "
-    text += f" </s> Current environment: {look} </s> Current inventory: {inventory} </s> "
-    if rooms:
-        text += f"Visited rooms: {', '.join(rooms)} </s> "
+    text += f" </s> Current environment: {moment.look} </s> Current inventory: {moment.inventory} </s> "
+    if moment.rooms:
+        text += f"Visited rooms: {', '.join(moment.rooms)} </s> "
     text = clean(text + question)
     return text.replace("(that is open)", "").replace("(containing nothing)", "")
 
@@ -165,13 +169,13 @@ def dataset(task: str, steps: list[Taken], *, subgoals: bool = True) -> list[dic
             if one.subgoal not in given[-1:]:
                 given.append(one.subgoal)
         score = 0 if i == 1 else cut(last.score)
-        scene = (turns, step.look, step.inventory, rooms)
+        moment = Moment(task, i, score, turns, step.look, step.inventory, rooms)
         rows.append(
             {
-                "executor": prompt(task, i, score, given, *scene, EVALUATED),
-                "controller": prompt(task, i, score, given[:-1], *scene, ASKED),
-                "twin": prompt(task, i, score, given, *scene, ASKED),
-                "flat": prompt(task, i, score, None, *scene, EVALUATED),
+                "executor": prompt(moment, given, EVALUATED),
+                "controller": prompt(moment, given[:-1], ASKED),
+                "twin": prompt(moment, given, ASKED),
+                "flat": prompt(moment, None, EVALUATED),
                 "action": target(step.action),
                 "subgoal": steps[i + 1].subgoal if i + 1 < len(steps) else "complete_task()",
             }
@@ -190,19 +194,15 @@ def evaluation(task: str, steps: list[Taken]) -> list[dict[str, str]]:
     score, observation = 0, ""
     for k, step in enumerate(steps):
         scene = steps[k + 1] if step.action == END else step  # after an ended sub-goal the scene is the next step's
-        rooms_before = list(rooms)
         see(rooms, observation, scene.look)
-        asked = (task, k + 1, cut(score))
-        shown = (turns, scene.look, scene.inventory, rooms)
+        moment = Moment(task, k + 1, cut(score), turns, scene.look, scene.inventory, rooms)
         entry = {}
         if k:
-            entry["controller"] = prompt(*asked, given, *shown, ASKED)
-            entry["as imported"] = prompt(*asked, given[:-1], *shown, ASKED)
-        else:
-            assert not rooms_before
+            entry["controller"] = prompt(moment, given, ASKED)
+            entry["as imported"] = prompt(moment, given[:-1], ASKED)
         if step.subgoal not in given[-1:]:
             given.append(step.subgoal)
-        entry["executor"] = prompt(*asked, given, *shown, EVALUATED)
+        entry["executor"] = prompt(moment, given, EVALUATED)
         entries.append(entry)
         if step.action == END:
             turns.append((END, 0, observation))
