@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
@@ -21,43 +20,18 @@ from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit
-from waymark.cli.local_stack import EmbeddedRedis
+from tests.serving import scripted_services
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.evaluation.run_folder import HEADER
 from waymark.health import RunnerHealth
-from waymark.serving.app import create_app as create_service
-from waymark.serving.models import scripted_model
-from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url)
-    store._redis.flushall()
-    yield store
-    store.close()
-
-
 @pytest.fixture
 async def services() -> AsyncIterator[tuple[ControllerClient, ExecutorClient]]:
-    settings = ServiceSettings(engine="scripted")
-    controller = create_service("controller", {"default": scripted_model("default", "controller")}, settings)
-    executor = create_service("executor", {"default": scripted_model("default", "executor")}, settings)
-    async with AsyncExitStack() as running:
-        for each in (controller, executor):
-            await running.enter_async_context(each.router.lifespan_context(each))
-        yield (
-            ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
-            ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
-        )
+    async with scripted_services() as clients:
+        yield clients
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def self_play(
     trained = training_world(world)
     own = trained.self_play()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), own.checkpoints_used(checkpoints, agent)
+    before, used = read_manifest(data), trained.corrections().checkpoints_used(checkpoints, agent)
     target = output or data
     require_writable_file(target, "output" if output else "data")
     now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}

@@ -128,10 +128,6 @@ class SelfPlay(Protocol):
         """Makes the shortest solved episodes of one variation."""
         ...
 
-    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
-        """The hashes of the agent's checkpoints."""
-        ...
-
     def plan(
         self,
         trajectories: Sequence[Trajectory],

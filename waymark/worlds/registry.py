@@ -42,23 +42,36 @@ def agent_world(name: str = DEFAULT_WORLD) -> AgentWorld:
     return get_world(name).agent
 
 
-@cache
 def world_of_task(task_id: str) -> World:
     """The world that has a task type of that id; the scripted world's are ScienceWorld's. Raises InvalidInput."""
-    for name in WORLD_NAMES:
-        world = get_world(name)
-        if any(task.id == task_id for task in world.tasks):
-            return world
-    raise InvalidInput(
-        f"No world has a task type {task_id[:100]!r}.", remedy=f"Worlds are {', '.join(WORLD_NAMES)}.", field="tasks"
-    )
+    worlds = _worlds_by_task()
+    if task_id not in worlds:
+        raise InvalidInput(
+            f"No world has a task type {task_id[:100]!r}.",
+            remedy=f"Worlds are {', '.join(WORLD_NAMES)}.",
+            field="tasks",
+        )
+    return worlds[task_id]
 
 
-@cache
 def world_of_format(name: str) -> World:
     """The world whose states a prompt format writes. Raises CheckpointError for an unknown one."""
     get_format(name)
-    return next(get_world(one) for one in WORLD_NAMES if any(form.name == name for form in get_world(one).formats))
+    return _worlds_by_format()[name]
+
+
+@cache
+def _worlds_by_task() -> dict[str, World]:
+    worlds: dict[str, World] = {}
+    for world in map(get_world, WORLD_NAMES):
+        for task in world.tasks:
+            worlds.setdefault(task.id, world)
+    return worlds
+
+
+@cache
+def _worlds_by_format() -> dict[str, World]:
+    return {form.name: world for world in map(get_world, WORLD_NAMES) for form in world.formats}
 
 
 def world_of(environment: str) -> World:

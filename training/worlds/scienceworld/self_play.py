@@ -175,9 +175,8 @@ def drawn_first(
         return tuple(alternatives)
     best = max(one.logprob for one in readable)
     weights = [math.exp((one.logprob - best) / temperature) for one in readable]
-    chosen = rng.choices(readable, weights)[0]
-    others = [alternative for alternative in alternatives if alternative is not chosen]
-    return (chosen, *others)
+    (drawn,) = rng.choices(readable, weights)
+    return tuple(sorted(alternatives, key=lambda alternative: alternative is not drawn))
 
 
 @dataclass(frozen=True)
