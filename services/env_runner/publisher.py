@@ -54,7 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write, FOLLOW_SECONDS)
+        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -148,8 +148,8 @@ class ResultPublisher:
 
     async def _keep_writing(self, beat: Beat) -> None:
         while not self.tasks.stopping.is_set():
-            await self._write(beat)
-            await self.tasks.sleep(FOLLOW_SECONDS)
+            goes_on = await self._write(beat) and bool(self._keeper.behind)
+            await self.tasks.sleep(0 if goes_on else FOLLOW_SECONDS)
 
     async def _keep_reconciling(self, beat: Beat) -> None:
         loop = asyncio.get_running_loop()
@@ -174,16 +174,22 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write(self, beat: Beat = lambda: None) -> None:
-        """Write what was committed. While Redis is away, say so once."""
+    async def _write_all_of(self, evaluation_id: str) -> None:
+        """Write what was committed of one evaluation."""
+        while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
+            pass
+
+    async def _write(self, beat: Beat = lambda: None, *, only: str | None = None) -> bool:
+        """Write what was committed, as far as one call comes. While Redis is away, say so once, and return False."""
         try:
             async with self._writing:
-                await asyncio.to_thread(self._keeper.catch_up, beat=beat)
+                await asyncio.to_thread(self._keeper.catch_up, only=only, beat=beat)
         except JobStoreUnavailable as error:
             if error.message != self._waits:
                 self._waits = error.message
                 _log.error("Results wait to be written: %s", error)
-        else:
-            if self._waits:
-                _log.warning("Results are written again.")
-                self._waits = ""
+            return False
+        if self._waits:
+            _log.warning("Results are written again.")
+            self._waits = ""
+        return True
