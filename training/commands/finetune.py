@@ -184,7 +184,7 @@ def command_of(context: typer.Context, prompt_format: str) -> str:
             words.append(options[0])
         elif value is False and parameter.default:
             words.append(parameter.secondary_opts[0])
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)):
             words += [word for one in value for word in (options[0], str(one))]
         elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
             words += [options[0], str(value)]
