@@ -40,13 +40,12 @@ from training.worlds.scienceworld.folds import held_out
 from waymark.agent.presets import AGENTS, find_agents
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
-from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
+from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, Limits
 from waymark.errors import InvalidInput, WaymarkError
 from waymark.evaluation.clusters import ThingScores, mean_over_things, over_things, single_things
-from waymark.evaluation.protocols import limits_of
+from waymark.evaluation.protocols import TURNS_PER_MOVE
 from waymark.inference.checkpoint import load
 from waymark.process import simulators_at_once
-from waymark.worlds.base import Protocol
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world
 
 ALL: Final = "all"
@@ -54,6 +53,7 @@ NONE: Final = "none"
 _PARTS: Final = "parts.jsonl"
 _SETTINGS: Final = "settings.json"
 _PATIENCE: Final = 50
+"""Turns without a change of score after which an episode ends, as in the protocol `seed`."""
 _SERVICES: Final = ("controller", "executor", "flat")
 
 Chosen = Mapping[str, Mapping[str, Sequence[int]]]
@@ -159,8 +159,11 @@ def arms_after(first: Sequence[Played], wanted: Sequence[str] | None) -> list[st
 
 
 def request_of(agent: AgentConfig, part: Part, chosen: Chosen, repeats: int, moves: int) -> EvaluationRequest:
-    """What the env-runner is asked for one part. Variations are named, so the protocol gives a name only."""
-    limits = limits_of(Protocol("fold", "train", None, moves, _PATIENCE, ""), agent)
+    """What the env-runner is asked for one part. Variations are named, so the protocol gives a name only.
+
+    All agents stop by the same rule: the published flat agent's own would compare stop rules, too.
+    """
+    limits = Limits(moves=moves, turns=TURNS_PER_MOVE * moves, patience=_PATIENCE)
     return EvaluationRequest(
         protocol="dev",
         tasks=(part.task,),

@@ -12,8 +12,9 @@
 #             tensorboard. Default: .venv/bin/python, else python3. Wheels in ./.whl are installed first, offline.
 #   RECIPE    Default: benchmarks/gpu_slot.json, which is training/recipes/speedrun.json with batches of 256
 #   RUNS      Where the runs are. Default: build/gpu-runs
+#   TRIAL     Updates of the trial. Default: 40
 #
-# Each role first makes 40 updates in a folder of its own, which says how many fit into the time; the schedule of the
+# Each role first makes a few updates in a folder of its own, which says how many fit into the time; the schedule of the
 # learning rate then ends when the time does. Afterwards, here:
 #
 #   mkdir -p build/runs && tar -C build/runs -xf build/gpu/controller.tar
@@ -31,7 +32,7 @@ runs=${RUNS:-build/gpu-runs}
 python=${PYTHON:-}
 [[ -n $python ]] || { [[ -x .venv/bin/python ]] && python=.venv/bin/python || python=python3; }
 packing=30
-tried=40
+tried=${TRIAL:-40}
 
 if compgen -G '.whl/*.whl' >/dev/null; then
   "$python" -m pip install --quiet --no-index --find-links .whl .whl/*.whl
@@ -45,17 +46,20 @@ finetune() { # ROLE RUN OPTIONS…
   "$python" -m training finetune "$role" --recipe "$recipe" --run "$run" "$@"
 }
 
-# How many updates fit into so many seconds, at the rate of the last updates of a run.
-fitting() { # RUN SECONDS
-  "$python" - "$1" "$2" <<'PYTHON'
+# How many updates fit into what is left, at the rate of the trial's last updates. All of the trial's time but its
+# updates went to reading the tables, which has to be done once more.
+fitting() { # TRIAL LEFT ELAPSED
+  "$python" - "$1" "$2" "$3" <<'PYTHON'
 import json, pathlib, sys
 
-run, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+run, left, elapsed = pathlib.Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 recipe = json.loads((run / "recipe.json").read_text())
 rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-rate = [row["examples_per_second"] for row in rows if "examples_per_second" in row][-1]
+timed = [row for row in rows if "examples_per_second" in row]
+reading = max(0.0, elapsed - (timed[-1]["time"] - timed[0]["time"]))
+rate = timed[-1]["examples_per_second"]
 # A twentieth is for the evaluations and for the end.
-print(max(1, int(0.95 * seconds * rate / (recipe["batch"] * recipe["accumulate"]))))
+print(int(0.95 * (left - reading) * rate / (recipe["batch"] * recipe["accumulate"])))
 PYTHON
 }
 
@@ -64,10 +68,10 @@ train() { # ROLE OPTIONS…
   shift
   rm -rf -- "$runs/$role-rate"
   finetune "$role" "$runs/$role-rate" "$@" --steps "$tried" --set evaluate_every="$tried" --set evaluated=1
-  left=$((total - packing - (SECONDS - began) - (SECONDS - began) / 2)) # the tables are read once more
-  ((left > 0)) || { echo "No time is left after the trial: set MINUTES higher." >&2; return 1; }
-  steps=$(fitting "$runs/$role-rate" "$left")
-  echo "$role: $steps updates in $left s" >&2
+  left=$((total - packing - (SECONDS - began)))
+  steps=$(fitting "$runs/$role-rate" "$left" $((SECONDS - began)))
+  ((steps > 0)) || { echo "$role: no time is left after the trial; set MINUTES higher." >&2; return 1; }
+  echo "$role: $steps updates fit into $left s" >&2
   # SIGTERM saves the state and ends the run; the best weights so far are in its folder.
   timeout -s TERM -k 20 $((total - packing - (SECONDS - began))) \
     "$python" -m training finetune "$role" --recipe "$recipe" --run "$runs/$role" "$@" \

@@ -30,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 for _command in (
     paths.trajectories,
     paths.corrections,
+    paths.self_play,
     annotating.annotate,
     annotating.subgoals,
     annotating.compare,

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from training import datasets, published
+from training import datasets
 from training.annotate import Annotation, annotated, describe_coverage, read_annotations
-from training.datasets import ControllerExamples, Example, Sampling, check_splits, missing, sample
-from training.gold import PUBLISHED_SEED
+from training.datasets import ControllerExamples, Example, check_splits, missing, sample
 from training.trajectories import PathKey, Trajectory, read_table
-from training.worlds.scienceworld.folds import left_out
+from training.worlds.base import PUBLISHED_SEED, Sampling
+from training.worlds.registry import training_world, training_world_of
 from waymark.contracts import Role
 from waymark.worlds.base import Split
-from waymark.worlds.registry import get_format
+from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,19 @@ class Wording:
     as_published: bool = False
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
+    world: str = DEFAULT_WORLD
 
     def __post_init__(self) -> None:
         if self.as_published:
-            published.require_published(get_format(self.prompt_format))
+            training_world(self.world).require_published(get_format(self.prompt_format))
 
     def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
         """The role's dataset of these paths."""
         prompt_format = get_format(self.prompt_format)
         if self.as_published:
-            return published.examples(trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends)
+            return training_world(self.world).published_examples(
+                trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends
+            )
         return datasets.examples(trajectories, annotations, self.role, prompt_format, self.controller)
 
     @property
@@ -95,7 +98,7 @@ def read_corpora(
 ) -> Corpora:
     """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
 
-    With a fold left out (`training.worlds.scienceworld.folds`), `dev` is the fold itself: the paths of its variations,
+    With a fold left out (`TrainingWorld.left_out`), `dev` is the fold itself: the paths of its variations,
     without detours. Raises InvalidInput for files that do not belong together, and for a leak.
     """
 
@@ -124,7 +127,7 @@ def _by_split(paths: Sequence[Trajectory]) -> dict[Split, list[Trajectory]]:
 
 def by_fold(paths: Sequence[Trajectory], fold: int) -> dict[Split, list[Trajectory]]:
     """The training paths without a fold, and in place of dev the fold's own."""
-    is_left_out = left_out(paths, fold)
+    is_left_out = training_world_of(path.task_id for path in paths).left_out(paths, fold)
     train = [path for path in paths if path.split == "train"]
     return {
         "train": [path for path in train if not is_left_out(path)],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from training.datasets import Example
-from waymark.worlds.scienceworld.prompts.reasons import decision_of
+from waymark.worlds.base import decision_of
 
 _VERB: Final = re.compile(r"\w*")
 _VERBS: Final = 12

@@ -3,7 +3,7 @@
     1. data          the repository's trajectories and sub-goals, or all of them recorded anew (`anew`)
     2. first leg     controller, executor and flat from random weights (training/recipes/speedrun.json)
     3. corrections   the hierarchical and the flat agent each play training variations; from where one goes astray, the
-                     direct way on becomes its own data (`training.dagger`)
+                     direct way on becomes its own data (`training.worlds.scienceworld.dagger`)
     4. second leg    each goes on with its own corrections (training/recipes/speedrun-more.json), and is exported
 
 Flat is treated as the other two are: it has as many parameters as controller and executor together (5.6 M against
@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from training.commands.shared import ANNOTATIONS, DATA
 from training.recipe import read_recipe, recipe_sha256
 from training.reproduce.stages import Progress, Stage, StageFailed, run_training
+from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
+from waymark.worlds.registry import DEFAULT_WORLD
 
 FIRST: Final = Path("training/recipes/speedrun.json")
 MORE: Final = Path("training/recipes/speedrun-more.json")
@@ -77,7 +78,8 @@ class Speedrun:
 
 def stages(run: Speedrun) -> Iterator[Stage]:
     """All stages, in order. Raises InvalidInput for a recipe that is damaged."""
-    data, annotations = DATA, ANNOTATIONS
+    world = training_world(DEFAULT_WORLD)
+    data, annotations = world.data, world.annotations
     if run.anew or run.toy:
         data = run.folder / "data" / "paths.parquet"
         chosen = ("--tasks", _TOY_TASKS, "--limit", "6", "--takes", "0", "--misplaced", "0") if run.toy else ()

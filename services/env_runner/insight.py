@@ -10,7 +10,8 @@ from pydantic import Field
 from sse_starlette import ServerSentEvent
 
 from services.env_runner import answers, world_routes
-from services.env_runner.library import RunLibrary, RunList, RunNotes
+from services.env_runner.library import RunLibrary, RunList
+from services.env_runner.run_notes import RunNotes
 from services.env_runner.same_variation import OtherEpisodes, other_episodes
 from services.env_runner.world_routes import ProtocolOption, TaskOption
 from waymark.agent.presets import AGENTS, DESCRIPTIONS
@@ -60,7 +61,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
 
     @app.get("/v1/runs", response_model=RunList)
     def runs() -> Response:
-        """Every run, the newest first: those in Redis, and those that are only in run folders."""
+        """Every run, the newest first: those in Redis and those that are only in run folders."""
         return answers.of_items(library.entries())
 
     @app.get("/v1/runs/{run_id}/notes")
@@ -93,7 +94,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         """Runs on the episodes that all of them have played: scores, differences with intervals, what changed most."""
         if len(set(run)) < len(run):
             raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
-        return compare_runs([_load(library, one) for one in run])
+        return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")
     def failures(evaluation_id: _RunId) -> Failures:

@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from sse_starlette import ServerSentEvent
 
-from services.env_runner.queue import JobStore
+from services.env_runner.follower import Follower, Look, is_after
+from services.env_runner.queue import Event, JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
-from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
 from waymark.health import RunnerHealth, SetAside
@@ -54,6 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
+        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -119,29 +120,36 @@ class ResultPublisher:
 
     async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
         """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
-        before: EvaluationStatus | None = None
+        before: Look | None = None
         with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
             while True:
-                # The status first, so that an end comes after its results.
-                now = await asyncio.to_thread(self._store.status, evaluation_id)
-                while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
-                    await self._write()
-                    for event in committed:
+                now = await self._follower.look(evaluation_id)
+                if before is None or now.newest != before.newest:
+                    async for event in self._events(evaluation_id, cursor, now.newest):
                         cursor = event.cursor
                         yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
-                if now != before:
-                    yield ServerSentEvent(event="status", data=now.model_dump_json())
-                    before = now
-                if now.state in ENDED:
+                if before is None or now.status != before.status:
+                    yield ServerSentEvent(event="status", data=now.status.model_dump_json())
+                if now.status.state in ENDED:
                     return
+                before = now
                 await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _events(self, evaluation_id: str, cursor: str, newest: str) -> AsyncIterator[Event]:
+        """The events after a cursor up to the one that is told as the newest."""
+        while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
+            for event in committed:
+                if is_after(event.cursor, newest):
+                    return
+                cursor = event.cursor
+                yield event
 
     # --- background tasks ------------------------------------------------------------------------------------
 
     async def _keep_writing(self, beat: Beat) -> None:
         while not self.tasks.stopping.is_set():
-            await self._write(beat)
-            await self.tasks.sleep(FOLLOW_SECONDS)
+            goes_on = await self._write(beat) and bool(self._keeper.behind)
+            await self.tasks.sleep(0 if goes_on else FOLLOW_SECONDS)
 
     async def _keep_reconciling(self, beat: Beat) -> None:
         loop = asyncio.get_running_loop()
@@ -166,16 +174,22 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write(self, beat: Beat = lambda: None) -> None:
-        """Write what was committed. While Redis is away, say so once."""
+    async def _write_all_of(self, evaluation_id: str) -> None:
+        """Write what was committed of one evaluation."""
+        while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
+            pass
+
+    async def _write(self, beat: Beat = lambda: None, *, only: str | None = None) -> bool:
+        """Write what was committed, as far as one call comes. While Redis is away, say so once, and return False."""
         try:
             async with self._writing:
-                await asyncio.to_thread(self._keeper.catch_up, beat=beat)
+                await asyncio.to_thread(self._keeper.catch_up, only=only, beat=beat)
         except JobStoreUnavailable as error:
             if error.message != self._waits:
                 self._waits = error.message
                 _log.error("Results wait to be written: %s", error)
-        else:
-            if self._waits:
-                _log.warning("Results are written again.")
-                self._waits = ""
+            return False
+        if self._waits:
+            _log.warning("Results are written again.")
+            self._waits = ""
+        return True

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.ablation import ALL, NONE, Kept, Part, Played, play_all, report, request_of, rules_without
 from tests.samples import result
 from waymark.agent.presets import AGENTS
-from waymark.contracts import EpisodeError, EvaluationRequest, RuleUse
+from waymark.contracts import EpisodeError, EvaluationRequest, Limits, RuleUse
 from waymark.errors import InvalidInput
 from waymark.evaluation.protocols import episodes
 from waymark.worlds.registry import agent_world
@@ -58,7 +58,10 @@ def test_a_part_is_played_on_training_variations_as_often_as_asked() -> None:
     assert len(specs) == 9
     assert request.agent.executor_model == "flat"
     assert "risk" not in (request.agent.rules or ())
-    assert (specs[0].limits.moves, specs[0].limits.turns, specs[0].limits.repetition) == (100, 200, 10)
+    assert specs[0].limits == Limits(moves=100, turns=200, patience=50)
+    assert (
+        request_of(AGENTS["hierarchical"], Part("hierarchical", ALL, "4-2"), CHOSEN, 1, 100).limits == specs[0].limits
+    )
 
 
 def test_only_rules_that_acted_are_taken_away(tmp_path: Path) -> None:

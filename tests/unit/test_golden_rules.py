@@ -14,9 +14,10 @@ import pytest
 from tests import published_rules as second
 from tests.golden_episodes import Episode, golden, name, recorded
 from tests.oracle import one_of_each_task, rule_annotations
-from training import datasets, published
+from training import datasets
 from training.annotate import Annotation
 from training.trajectories import RecordedStep, Trajectory
+from training.worlds.scienceworld import published
 from waymark.contracts import Role
 from waymark.worlds.base import COMPLETE, PromptFormat, Segment
 from waymark.worlds.registry import get_format
@@ -98,7 +99,8 @@ def drawn(seed: int) -> tuple[Trajectory, Annotation]:
         for _ in range(draw.choice((1, 2, 40)))
     ]
     steps[-1] = replace(steps[-1], score=100)
-    segments, start = [], 0
+    segments: list[Segment] = []
+    start = 0
     while start < len(steps):
         stop = min(len(steps), start + draw.choice((1, 1, 2, 7)))
         last = segments[-1].subgoal if segments else ""

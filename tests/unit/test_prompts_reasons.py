@@ -7,16 +7,15 @@ from typing import get_args
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
-from training.batches import is_answer
 from training.datasets import Example, examples
 from training.selection import verb_of
-from training.worlds.scienceworld.augmentation import Renamer
+from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from waymark.agent import state as fold
 from waymark.agent.prompt import write_target
 from waymark.contracts import AgentState, Role
 from waymark.loadtest.states import sample
+from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN, COMPACT_REASONS
-from waymark.worlds.scienceworld.prompts.reasons import decision_of
 
 LOOK = "This room is called the workshop. In it, you see: \n\ta blue box\n\ta red box"
 MEASURES = (

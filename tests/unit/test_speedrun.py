@@ -9,10 +9,10 @@ import typer.main
 
 from tests.oracle import trajectories
 from training.__main__ import app
-from training.dagger import plan
 from training.recipe import read_recipe
 from training.reproduce.stages import Stage
 from training.speedrun import FIRST, MORE, ROLES, Speedrun, stages
+from training.worlds.scienceworld.dagger import plan
 
 FOLDER = Path("build/made")
 

@@ -18,11 +18,10 @@ from training.annotate import (
     write_annotations,
 )
 from training.commands.shared import (
-    ANNOTATIONS,
-    DATA,
     AnnotationsOption,
     DataOption,
     RequireAllOption,
+    WorldOption,
     console,
     progress_bar,
     say,
@@ -30,15 +29,19 @@ from training.commands.shared import (
 from training.corpora import read_annotated
 from training.files import require_writable_file, require_writable_folder
 from training.trajectories import read_table
+from training.worlds.registry import training_world
+from waymark.worlds.registry import DEFAULT_WORLD
 
-_SUBGOALS: Final = Path("waymark/worlds/scienceworld/training_subgoals.txt")
 _LLM: Final = Path("build/llm")
 
 
 def annotate(
     annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or a model behind --url.")] = "rule",
-    data: DataOption = DATA,
-    output: Annotated[Path | None, typer.Option(help="Default: data/annotations.parquet, llm: build/llm/…")] = None,
+    world: WorldOption = DEFAULT_WORLD,
+    data: DataOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: the world's, data/annotations.parquet; llm: build/llm/…")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="With llm: at most this many paths of a task.", min=1)] = None,
     url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
     model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
@@ -61,7 +64,11 @@ def annotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
 ) -> None:
     """Split oracle paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
-    target = output or (ANNOTATIONS if annotator == "rule" else _LLM / "annotations.parquet")
+    trained = training_world(world)
+    if annotator == "llm":
+        trained.require_llm_annotation()
+    data = data or trained.data
+    target = output or (trained.annotations if annotator == "rule" else _LLM / "annotations.parquet")
     require_writable_file(target, "output")
     if annotator == "rule":
         paths = read_table(data)
@@ -96,12 +103,17 @@ def annotate(
 
 
 def subgoals(
-    annotations: AnnotationsOption = ANNOTATIONS,
-    output: Annotated[Path, typer.Option(help="Text file to write, a sub-goal a line.")] = _SUBGOALS,
+    world: WorldOption = DEFAULT_WORLD,
+    annotations: AnnotationsOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Text file to write, a sub-goal a line. Default: that of the package.")
+    ] = None,
 ) -> None:
     """Write the training sub-goals, each once, that the agent with random ones draws from; they ship with waymark."""
+    trained = training_world(world)
+    output = output or trained.subgoals_file
     require_writable_file(output, "output")
-    named = training_subgoals(read_annotations(annotations).values())
+    named = training_subgoals(read_annotations(annotations or trained.annotations).values())
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("".join(f"{one}\n" for one in named), encoding="utf-8")
     console.print(f"{output}: {len(named)} sub-goals")
@@ -126,14 +138,16 @@ def compare(
 
 
 def rules(
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    world: WorldOption = DEFAULT_WORLD,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every refusal, as one JSON document.")] = False,
     require_all: RequireAllOption = False,
 ) -> None:
     """How many of the oracle's sub-goals the agent's rules of play would refuse, by rule."""
-    from training.worlds.scienceworld.rule_audit import replay, table
-
+    trained = training_world(world)
+    replay = trained.audit_rules()
+    data, annotations = data or trained.data, annotations or trained.annotations
     paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:
         found = replay(bar.track(paths, description="paths"), named)
@@ -141,5 +155,5 @@ def rules(
     if as_json:
         out.print_json(data=asdict(found))
         return
-    out.print(table(found))
+    out.print(found.table())
     out.print(f"Of {found.subgoals:,} sub-goals of annotated oracle paths.")

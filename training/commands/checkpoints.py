@@ -7,32 +7,39 @@ from typing import Annotated
 
 import typer
 
-from training.commands.shared import CHECKPOINTS, DATA, RUNS, DataOption, FormatOption, RoleArgument, known_format, say
+from training.commands.shared import DataOption, FormatOption, RoleArgument, WorldOption, known_format, say
+from training.worlds.registry import training_world
 from waymark.contracts import Role
+from waymark.worlds.registry import DEFAULT_WORLD
 
 
 def export(
     role: RoleArgument,
-    run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Checkpoint folder; default checkpoints/ROLE.")] = None,
-    prompt_format: FormatOption = "compact",
-    data: DataOption = DATA,
+    world: WorldOption = DEFAULT_WORLD,
+    run: Annotated[Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder. Default: the world's, checkpoints/ROLE.")
+    ] = None,
+    prompt_format: FormatOption = None,
+    data: DataOption = None,
 ) -> None:
     """Make a checkpoint that the services load out of a run's best weights: card, safetensors, CTranslate2 int8."""
     from training.export import export as export_run
     from training.origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
 
-    source = run or RUNS / role
+    trained = training_world(world)
+    source = run or trained.runs / role
+    prompt_format = prompt_format or trained.default_format(role, as_published=False)
     require_same_purpose(source, role, prompt_format)
     origin = read_origin(source)
     card = export_run(
         source,
-        output or CHECKPOINTS / role,
+        output or trained.checkpoints / role,
         role=role,
         prompt_format=prompt_format,
         command=origin.command if origin else f"python -m training finetune {role} --recipe {source}/recipe.json",
-        data_sha256=origin.data_sha256 if origin else read_manifest(data)["sha256"],
+        data_sha256=origin.data_sha256 if origin else read_manifest(data or trained.data)["sha256"],
         base_sha256=origin.base_sha256 if origin else "",
         annotations_sha256=origin.annotations_sha256 if origin else "",
     )

@@ -12,10 +12,6 @@ import typer
 from rich.console import Console
 
 from training.commands.shared import (
-    ANNOTATIONS,
-    CHECKPOINTS,
-    DATA,
-    RECIPE,
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -26,8 +22,8 @@ from training.commands.shared import (
     RequireAllOption,
     RoleArgument,
     SamplingOption,
+    WorldOption,
     console,
-    default_format,
     known_format,
     progress_bar,
     say,
@@ -35,18 +31,19 @@ from training.commands.shared import (
 from training.corpora import Wording, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
-from training.gold import PUBLISHED_SEED
 from training.trajectories import Trajectory, read_manifest, read_table
-from training.worlds.scienceworld.folds import table as fold_table
+from training.worlds.base import PUBLISHED_SEED
+from training.worlds.registry import find_task, training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.load import Engine
-from waymark.worlds.scienceworld.prompts.without_history import without_history
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.registry import DEFAULT_WORLD
+from waymark.worlds.without_history import without_history
 
 
 def datasets(
     role: RoleArgument,
+    world: WorldOption = DEFAULT_WORLD,
     output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
     prompt_format: FormatOfRoleOption = None,
     as_published: AsPublishedOption = False,
@@ -58,19 +55,21 @@ def datasets(
     tokenizer: Annotated[
         str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
     ] = "",
-    recipe: Annotated[Path, typer.Option(help="Its limits tell what is cut.")] = RECIPE,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    recipe: Annotated[Path | None, typer.Option(help="Its limits tell what is cut. Default: the world's.")] = None,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
     """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
     from training.bases import require_base
     from training.recipe import read_recipe
 
-    settings = read_recipe(recipe, **({"base": tokenizer} if tokenizer else {}))
-    prompt_format = prompt_format or default_format(role, as_published=as_published)
+    trained = training_world(world)
+    data, annotations = data or trained.data, annotations or trained.annotations
+    settings = read_recipe(recipe or trained.recipe, **({"base": tokenizer} if tokenizer else {}))
+    prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
     name = prompt_format if history else str(known_format(without_history(prompt_format)))
-    wording = Wording(role, name, as_published, controller, flat_ends)
+    wording = Wording(role, name, as_published, controller, flat_ends, world)
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
@@ -107,9 +106,10 @@ def datasets(
     console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
 
 
-def folds(data: DataOption = DATA) -> None:
+def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
     """Print which things of the training variations are in which fold, for each task type, as Markdown."""
-    typer.echo(fold_table(read_table(data)))
+    trained = training_world(world)
+    typer.echo(trained.fold_table(read_table(data or trained.data)))
 
 
 def score(
@@ -119,21 +119,25 @@ def score(
     role: Annotated[
         Role | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")
     ] = None,
-    prompt_format: FormatOption = "compact",
+    world: WorldOption = DEFAULT_WORLD,
+    prompt_format: FormatOption = None,
     engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
     """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 
-    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.rglob("card.json"))
+    trained = training_world(world)
+    data, annotations = data or trained.data, annotations or trained.annotations
+    form = prompt_format or trained.default_format("controller", as_published=False)
+    sources = checkpoints or trained.shipped_checkpoints()
     if not sources:
         raise InvalidInput(
-            f"The folder {CHECKPOINTS} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
+            f"The folder {trained.checkpoints} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
         )
 
     def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
@@ -143,7 +147,7 @@ def score(
         return chosen
 
     paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=say, chosen=on_dev)
-    with opened(sources, engine, role=role, prompt_format=prompt_format) as contestants, progress_bar() as bar:
+    with opened(sources, engine, role=role, prompt_format=form) as contestants, progress_bar() as bar:
         task = bar.add_task("")
 
         def told(what: str, done: int, total: int) -> None:

@@ -10,21 +10,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from training.commands.shared import (
-    ANNOTATIONS,
-    DATA,
-    RECIPE,
-    RUNS,
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
     DataOption,
     FlatEndsOption,
     FormatOfRoleOption,
+    RecipeOption,
     RequireAllOption,
     RoleArgument,
     SamplingOption,
+    WorldOption,
     console,
-    default_format,
     progress_bar,
     say,
 )
@@ -32,7 +29,8 @@ from training.corpora import Wording, read_corpora
 from training.files import require_writable_folder, sha256_of
 from training.layers import parse_changes
 from training.trajectories import read_manifest
-from training.worlds.scienceworld.folds import check_fold
+from training.worlds.registry import training_world
+from waymark.worlds.registry import DEFAULT_WORLD
 
 if TYPE_CHECKING:
     from training.finetune import Run
@@ -53,9 +51,12 @@ def _help_recipe(asked: bool) -> None:
 def finetune(
     context: typer.Context,
     role: RoleArgument,
-    run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
+    world: WorldOption = DEFAULT_WORLD,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE. Resumes if it exists.")
+    ] = None,
     prompt_format: FormatOfRoleOption = None,
-    recipe: Annotated[Path, typer.Option(help="JSON file; --help-recipe lists its fields.")] = RECIPE,
+    recipe: RecipeOption = None,
     base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
     size: Annotated[str, typer.Option(help="Of a recipe for several: small, base, large or xl of flan-t5.json.")] = "",
     changes: Annotated[
@@ -72,8 +73,8 @@ def finetune(
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
     leave_out: Annotated[
         int | None,
@@ -92,12 +93,14 @@ def finetune(
     from training.origin import Origin, require_same_purpose, require_same_source, sha256_of_base
     from training.recipe import read_recipe, require_fitting_data, require_same_recipe
 
-    prompt_format = prompt_format or default_format(role, as_published=as_published)
-    wording = Wording(role, prompt_format, as_published, controller, flat_ends)
-    folder = run or RUNS / role
+    trained = training_world(world)
+    data, annotations, recipe = data or trained.data, annotations or trained.annotations, recipe or trained.recipe
+    prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
+    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world)
+    folder = run or trained.runs / role
     require_writable_folder(folder, "run")
     if leave_out is not None:
-        check_fold(leave_out)
+        trained.check_fold(leave_out)
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
     given = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, role, size, **(parse_changes(changes or []) | given))
@@ -131,7 +134,7 @@ def finetune(
         base_sha256=sha256_of_base(settings.base),
         wording=wording.options,
         left_out="" if leave_out is None else str(leave_out),
-        command=command_of(context, prompt_format),
+        command=command_of(context, prompt_format, recipe),
     )
     require_same_source(folder, origin)
 
@@ -168,12 +171,12 @@ def finetune(
         raise typer.Exit(stop.exit_code)
 
 
-def command_of(context: typer.Context, prompt_format: str) -> str:
+def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
     """The command that was given, with every option whose value is not the default; it makes the run again.
 
-    The format is named always, and the one of the role where none was given.
+    Format and recipe are named always; where none was given, those of the role and of the world.
     """
-    values = context.params | {"prompt_format": prompt_format}
+    values = context.params | {"prompt_format": prompt_format, "recipe": recipe}
     words = ["python", "-m", "training", str(context.command.name)]
     for parameter in context.command.params:
         value = values.get(str(parameter.name))
@@ -184,7 +187,7 @@ def command_of(context: typer.Context, prompt_format: str) -> str:
             words.append(options[0])
         elif value is False and parameter.default:
             words.append(parameter.secondary_opts[0])
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, list | tuple):
             words += [word for one in value for word in (options[0], str(one))]
         elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
             words += [options[0], str(value)]

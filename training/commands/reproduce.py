@@ -8,11 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
-from training.commands.shared import ANNOTATIONS, DATA, AnnotationsOption, DataOption, progress_bar, say
-from training.recording import PathSource
-from training.reproduce.plan import ROLES, AnnotatorName, Settings
+from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
+from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
+from training.worlds.registry import training_world
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
+from waymark.worlds.registry import DEFAULT_WORLD
 
 FLAN_T5: Final = Path("training/recipes/flan-t5.json")
 
@@ -25,7 +26,7 @@ def reproduce(
         list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
     ] = None,
     annotator: Annotated[AnnotatorName, typer.Option(help="Who names the sub-goals.")] = "llm",
-    paths: Annotated[PathSource, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
+    paths: Annotated[PublishedPaths, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
     budget: Annotated[float | None, typer.Option(help="Most that annotation may cost; needs prices.", min=0)] = None,
     url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
     llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
@@ -114,8 +115,8 @@ def base(
     changes: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of it.")] = None,
     role: Annotated[str, typer.Option(help="Take the shape that the recipe gives this role.")] = "",
     prompt_format: Annotated[str, typer.Option("--format", help="Of prompts that pieces are learnt from.")] = "seed",
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
 ) -> None:
     """Make a T5 of random weights with a tokenizer of whole phrases, for where no pretrained one is at hand."""
     from training.corpora import read_corpora
@@ -124,9 +125,17 @@ def base(
     from training.reproduce.base import make_base, sample_texts, wordings
 
     settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
+    published = training_world(DEFAULT_WORLD)
+    data, annotations = data or published.data, annotations or published.annotations
     corpora = [
         read_corpora(
-            wording, data, annotations, "all", require_all=False, note=lambda _: None, bar=progress_bar()
+            wording,
+            data,
+            annotations,
+            "all",
+            require_all=False,
+            note=lambda _: None,
+            bar=progress_bar(),
         ).examples["train"]
         for wording in wordings(prompt_format)
     ]

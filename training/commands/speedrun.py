@@ -8,10 +8,11 @@ from typing import Annotated, Literal, cast
 import typer
 
 from training.commands.shared import known_format, say
-from training.worlds.scienceworld.folds import check_fold
+from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
+from waymark.worlds.registry import DEFAULT_WORLD
 
 
 def speedrun(
@@ -36,7 +37,7 @@ def speedrun(
     from training.speedrun import ROLES, Speedrun, run_all, times
 
     if leave_out is not None:
-        check_fold(leave_out)
+        training_world(DEFAULT_WORLD).check_fold(leave_out)
     named = [name.strip() for name in roles.split(",") if name.strip()]
     if unknown := [name for name in named if name not in ROLES]:
         raise InvalidInput(f"Unknown role {unknown[0]!r}.", remedy=f"Roles are {', '.join(ROLES)}.", field="roles")

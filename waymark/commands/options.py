@@ -20,7 +20,13 @@ EngineOption = Annotated[
 ]
 EnvironmentOption = Annotated[
     WorldName,
-    typer.Option(envvar="WAYMARK_ENVIRONMENT", metavar="NAME", help=f"World to play: {', '.join(WORLD_NAMES)}."),
+    typer.Option(
+        "--world",
+        "--environment",
+        envvar="WAYMARK_ENVIRONMENT",
+        metavar="NAME",
+        help=f"World to play: {', '.join(WORLD_NAMES)}.",
+    ),
 ]
 SlotsOption = Annotated[
     int | None,
@@ -32,9 +38,9 @@ SlotsOption = Annotated[
     ),
 ]
 CheckpointsOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: the shipped ones.",
+        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
         show_default=False,
     ),
 ]

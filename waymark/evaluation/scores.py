@@ -34,6 +34,13 @@ PLAYED_ONCE: Final = (
 )
 
 
+def _randomness(world: World, repeats: int) -> tuple[str, ...]:
+    """What a reader must know of luck of play; nothing where a world has none."""
+    if not world.randomness:
+        return ()
+    return (world.randomness, *([PLAYED_ONCE] if repeats == 1 else []))
+
+
 def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> Summary:
     """Add up results of a world (default: ScienceWorld); trajectories are not needed. Without any, all means are 0."""
     world = world or get_world(DEFAULT_WORLD)
@@ -63,11 +70,6 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         rules=_rules(counted),
         errors=_errors(counted),
     )
-
-
-def _randomness(world: World, repeats: int) -> tuple[str, ...]:
-    notes = (world.randomness, PLAYED_ONCE if repeats == 1 else "")
-    return tuple(note for note in notes if note)
 
 
 def world_played(versions: Versions | None) -> World:

@@ -19,6 +19,7 @@ from waymark.evaluation.run_folder import Evaluation
 
 PAGE = 500
 """Entries read or written at once where there may be very many."""
+_NO_EVENT = "0-0"
 _STATUS = ("evaluation", "cancelled", "finished", "errored", "score_sum")
 """What a status is made of; what all specs share may be long."""
 
@@ -154,6 +155,16 @@ class JobReader(Connection):
             else:
                 found[evaluation] = [Entry(cursor, fields.get("result")) for cursor, fields in answer]
         return found
+
+    def newest_event(self, evaluation_id: str) -> str:
+        """The id of the last event; `0-0` where there is none that can be read."""
+        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+            batch.xrevrange(Keys(evaluation_id).events, count=1)
+            [found] = batch.execute(raise_on_error=False)
+        if isinstance(found, redis.RedisError):
+            self._damage(found)
+            return _NO_EVENT
+        return str(found[0][0]) if found else _NO_EVENT
 
     def count_finished(self, evaluation_id: str) -> tuple[int, int]:
         """How many results an evaluation has by its counter, and how many are there."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training.datasets import Example
-from waymark.worlds.scienceworld.prompts.reasons import decision_of
+from training.worlds.words import made_up
+from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.rules.risk import BOX
 
 _WORD = re.compile(r"[a-z]+")
@@ -122,9 +123,9 @@ _BEGUN, _ABOUT, _SHIFTED = 15, 5, 0.5
 score may stand for any other. From there on, a share of the scores is off by up to so many."""
 _POT = re.compile(r"(?<=\bflower pot )\d\b")
 _POTS = "123456789"
-_SYLLABLES = (
-    "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
-)
+
+_ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
+"""What answers a task's question look like: they name a box or a plane."""
 
 
 class Renamer:
@@ -346,14 +347,15 @@ class Renamer:
         return made_up(self._random)
 
 
-def made_up(chance: random.Random) -> str:
-    """A word that nobody knows."""
-    return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
-
-
 def boxes(instruction: str) -> list[str]:
     """The boxes that an instruction names, each once."""
     return list(dict.fromkeys(BOX.findall(instruction.lower())))
+
+
+def is_answer(example: Example) -> bool:
+    """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
+    chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
+    return chosen and bool(_ANSWER.fullmatch(decision_of(example.target)))
 
 
 def _several_boxes(example: Example) -> list[str]:

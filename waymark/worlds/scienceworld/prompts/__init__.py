@@ -14,7 +14,7 @@ from waymark.worlds.base import PromptFormat
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN, COMPACT_REASONS
 from waymark.worlds.scienceworld.prompts.seed import SEED, SEED_IMPORTED
 from waymark.worlds.scienceworld.prompts.transcript import TRANSCRIPT
-from waymark.worlds.scienceworld.prompts.without_history import WithoutHistory
+from waymark.worlds.without_history import WithoutHistory
 
 _WITH_HISTORY: tuple[PromptFormat, ...] = (SEED, SEED_IMPORTED, COMPACT, COMPACT_PLAIN)
 FORMATS: tuple[PromptFormat, ...] = (*_WITH_HISTORY, COMPACT_REASONS, TRANSCRIPT, *map(WithoutHistory, _WITH_HISTORY))

@@ -15,23 +15,25 @@ from __future__ import annotations
 import re
 
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.prompts.wording import READING, circuit, crossed, latest_readings, task, value_of
+from waymark.worlds.base import REASON_END
+from waymark.worlds.scienceworld.prompts.text_normalisation import (
+    READING,
+    circuit,
+    crossed,
+    latest_readings,
+    task,
+    value_of,
+)
 from waymark.worlds.scienceworld.rules.risk import BOX
 
-_SEPARATOR = " : "
 _RELATION = re.compile(r"\b(above|below|conductive|nonconductive|dominant|recessive)\b")
 _PLANE = "inclined plane"
-
-
-def decision_of(target: str) -> str:
-    """What a model's output decides, without the reason before it."""
-    return target.rpartition(_SEPARATOR)[2]
 
 
 def explained(state: AgentState, decision: str) -> str:
     """A decision as our formats write it, with its reason before it where it answers the task's question."""
     reason = _of_box(state, decision) or _of_plane(state, decision)
-    return f"{reason}{_SEPARATOR}{decision}" if reason else decision
+    return f"{reason}{REASON_END}{decision}" if reason else decision
 
 
 def _of_box(state: AgentState, decision: str) -> str:

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
-from training.trajectories import Trajectory, Wanted, begin
-from training.worlds.scienceworld.augmentation import made_up
+from training.trajectories import Trajectory, Wanted
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.paths import begin
+from training.worlds.words import made_up
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.agent.presets import AGENTS
@@ -154,7 +155,7 @@ def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, 
 def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
     """The corrections of one variation that reach 100."""
     assert isinstance(wanted, Corrected)
-    return corrections(slot, wanted, *_agent(wanted.checkpoints, wanted.agent))
+    return corrections(slot, wanted, *open_agent(wanted.checkpoints, wanted.agent))
 
 
 def corrections(
@@ -165,7 +166,7 @@ def corrections(
     for number in range(wanted.rollouts):
         rng = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
         room = rng.choice(ROOMS) if wanted.task_id in MISPLACED and rng.random() < _MISPLACED else ""
-        taken = _play(_Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
+        taken = _play(Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
         lengths = sorted(rng.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
         takes = (
             _from_here(slot, wanted, room, taken[:length], FIRST_TAKE + number * _CUTS + place)
@@ -175,7 +176,7 @@ def corrections(
     return found
 
 
-def _play(environment: _Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
+def _play(environment: Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
     """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
     the thing cannot be carried to where it was to lie."""
     spec = EpisodeSpec(
@@ -214,7 +215,7 @@ def _from_here(
     return replace(recorder.walked(walk, take, room), gold_actions=wanted.gold_actions)
 
 
-class _Begun:
+class Begun:
     """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
 
     def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, rng: random.Random) -> None:
@@ -227,6 +228,7 @@ class _Begun:
         """The actions that were understood, in the simulator's own words."""
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+        """Begin the episode."""
         assert (task_id, variation, simplifications) == astuple(self._wanted)[:3]
         opening = begin(self._slot, self._wanted, self._wanted.oracle, self._room).opening
         named = _NAMED.search(opening.task)
@@ -236,6 +238,7 @@ class _Begun:
         return Opening(task=tell(opening.task), look=tell(opening.look), inventory=tell(opening.inventory))
 
     def step(self, action: str) -> Step:
+        """Take one action."""
         action = self._said(action, self._called, self._name)
         step = self._slot.step(action)
         if step.known:
@@ -244,12 +247,15 @@ class _Begun:
         return replace(step, observation=tell(step.observation), look=tell(step.look), inventory=tell(step.inventory))
 
     def valid_actions(self) -> list[str]:
+        """Every action that the simulator would accept now, as it is called here."""
         return [self._tell(action) for action in self._slot.valid_actions()]
 
     def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+        """The simulator's own solution."""
         return self._slot.gold_path(task_id, variation, simplifications)
 
     def close(self) -> None:
+        """End the simulator."""
         self._slot.close()
 
     def _tell(self, text: str) -> str:
@@ -260,7 +266,7 @@ class _Begun:
 
 
 @cache
-def _agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
+def open_agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
     """The agent of a folder, opened once in each process."""
     settings = ServiceSettings(threads=1)
     models = [open_model(Path(checkpoints) / role, role, settings) for role in _MODELS[agent]]
