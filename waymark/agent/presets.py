@@ -43,6 +43,8 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 """What each agent of `AGENTS` is, in a sentence."""
 ALL_RULES: Final = "all"
 NO_RULES: Final = "none"
+MOST_NAMED: Final = 4
+"""An agent's name counts its rules where there are more than this."""
 MOST_BEAMS: Final = 16
 """The largest `AgentConfig.beams`."""
 
@@ -129,4 +131,6 @@ def name_of(agent: AgentConfig) -> str:
 
 
 def _rules_as_words(agent: AgentConfig) -> str:
-    return f"rules {' + '.join(agent.rules)}" if agent.rules else "no rules"
+    if not agent.rules:
+        return "no rules"
+    return f"rules {' + '.join(agent.rules)}" if len(agent.rules) <= MOST_NAMED else f"{len(agent.rules)} chosen rules"
