@@ -12,8 +12,9 @@
 #             tensorboard. Default: .venv/bin/python, else python3. Wheels in ./.whl are installed first, offline.
 #   RECIPE    Default: benchmarks/gpu_slot.json, which is training/recipes/speedrun.json with batches of 256
 #   RUNS      Where the runs are. Default: build/gpu-runs
+#   TRIAL     Updates of the trial. Default: 40
 #
-# Each role first makes 40 updates in a folder of its own, which says how many fit into the time; the schedule of the
+# Each role first makes a few updates in a folder of its own, which says how many fit into the time; the schedule of the
 # learning rate then ends when the time does. Afterwards, here:
 #
 #   mkdir -p build/runs && tar -C build/runs -xf build/gpu/controller.tar
@@ -31,7 +32,7 @@ runs=${RUNS:-build/gpu-runs}
 python=${PYTHON:-}
 [[ -n $python ]] || { [[ -x .venv/bin/python ]] && python=.venv/bin/python || python=python3; }
 packing=30
-tried=40
+tried=${TRIAL:-40}
 
 if compgen -G '.whl/*.whl' >/dev/null; then
   "$python" -m pip install --quiet --no-index --find-links .whl .whl/*.whl

@@ -1,13 +1,12 @@
 """The published prompts and targets, written a second time from the rules in words (`tests/golden/README.md`) alone.
 
-It shares no code with `waymark.worlds.scienceworld.prompts` and `training.worlds.scienceworld.published`, so that
-episodes other than the golden ones can be compared: each gets wrong what it does on its own.
+It shares no code with `waymark.worlds.scienceworld.prompts` and `training.published`, so that episodes other than the
+golden ones can be compared: whatever both get wrong, they get wrong independently of each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 
 END = "end subgoal"
@@ -124,30 +123,34 @@ def add(rooms: list[str], room: str) -> None:
         rooms.append(room)
 
 
-def prompt(
-    task: str,
-    time: int,
-    score: int,
-    given: list[str] | None,
-    turns: list[tuple[str, int, str]],
-    look: str,
-    inventory: str,
-    rooms: list[str],
-    question: str,
-) -> str:
-    """A prompt of the executor, the controller or the flat model. The last of `given` is current."""
-    text = f"{task} </s> Time: {time}; Score: {score}; </s> "
+@dataclass
+class Moment:
+    """What a prompt shows besides sub-goals."""
+
+    task: str
+    time: int
+    score: int
+    turns: list[tuple[str, int, str]]
+    """Action, reward and answer."""
+    look: str
+    inventory: str
+    rooms: list[str]
+
+
+def prompt(moment: Moment, given: list[str] | None, question: str) -> str:
+    """A prompt of the executor, the controller or the flat model (`given` is None). The last of `given` is current."""
+    text = f"{moment.task} </s> Time: {moment.time}; Score: {moment.score}; </s> "
     if given is not None:
         text += ". No completed subtasks" if len(given) < 2 else ". Completed subtasks are: " + ", ".join(given[:-1])
         if given:
             text += f". The current subtask is {given[-1]}"
     text += "Action history: </s>"
-    window = [("look around", 0, "N/A"), *turns][-10:]
+    window = [("look around", 0, "N/A"), *moment.turns][-10:]
     for place, (action, reward, observation) in enumerate(window):
         text += f" <extra_id_{10 - place}> {formal(action)} (+{reward}) --> {observation} | "
-    text += f" </s> Current environment: {look} </s> Current inventory: {inventory} </s> "
-    if rooms:
-        text += f"Visited rooms: {', '.join(rooms)} </s> "
+    text += f" </s> Current environment: {moment.look} </s> Current inventory: {moment.inventory} </s> "
+    if moment.rooms:
+        text += f"Visited rooms: {', '.join(moment.rooms)} </s> "
     text = clean(text + question)
     return text.replace("(that is open)", "").replace("(containing nothing)", "")
 
@@ -166,13 +169,13 @@ def dataset(task: str, steps: list[Taken], *, subgoals: bool = True) -> list[dic
             if one.subgoal not in given[-1:]:
                 given.append(one.subgoal)
         score = 0 if i == 1 else cut(last.score)
-        scene = (turns, step.look, step.inventory, rooms)
+        moment = Moment(task, i, score, turns, step.look, step.inventory, rooms)
         rows.append(
             {
-                "executor": prompt(task, i, score, given, *scene, EVALUATED),
-                "controller": prompt(task, i, score, given[:-1], *scene, ASKED),
-                "twin": prompt(task, i, score, given, *scene, ASKED),
-                "flat": prompt(task, i, score, None, *scene, EVALUATED),
+                "executor": prompt(moment, given, EVALUATED),
+                "controller": prompt(moment, given[:-1], ASKED),
+                "twin": prompt(moment, given, ASKED),
+                "flat": prompt(moment, None, EVALUATED),
                 "action": target(step.action),
                 "subgoal": steps[i + 1].subgoal if i + 1 < len(steps) else "complete_task()",
             }
@@ -191,20 +194,15 @@ def evaluation(task: str, steps: list[Taken]) -> list[dict[str, str]]:
     score, observation = 0, ""
     for k, step in enumerate(steps):
         scene = steps[k + 1] if step.action == END else step  # after an ended sub-goal the scene is the next step's
-        rooms_before = list(rooms)
         see(rooms, observation, scene.look)
-        ask = partial(
-            prompt, task, k + 1, cut(score), turns=turns, look=scene.look, inventory=scene.inventory, rooms=rooms
-        )
+        moment = Moment(task, k + 1, cut(score), turns, scene.look, scene.inventory, rooms)
         entry = {}
         if k:
-            entry["controller"] = ask(given, question=ASKED)
-            entry["as imported"] = ask(given[:-1], question=ASKED)
-        else:
-            assert not rooms_before
+            entry["controller"] = prompt(moment, given, ASKED)
+            entry["as imported"] = prompt(moment, given[:-1], ASKED)
         if step.subgoal not in given[-1:]:
             given.append(step.subgoal)
-        entry["executor"] = ask(given, question=EVALUATED)
+        entry["executor"] = prompt(moment, given, EVALUATED)
         entries.append(entry)
         if step.action == END:
             turns.append((END, 0, observation))

@@ -28,9 +28,9 @@ def is_after(event: str, other: str) -> bool:
 
 
 class Follower:
-    """Looks at most once in `seconds`, and has `write` put new results on disk before it tells of them."""
+    """Looks at most once in `seconds`. Before it tells of an evaluation's new results, `write` puts them on disk."""
 
-    def __init__(self, store: JobStore, write: Callable[[], Awaitable[None]], seconds: float) -> None:
+    def __init__(self, store: JobStore, write: Callable[[str], Awaitable[None]], seconds: float) -> None:
         self._store = store
         self._write = write
         self._seconds = seconds
@@ -51,7 +51,7 @@ class Follower:
     async def _look(self, evaluation_id: str) -> Look:
         status, newest = await asyncio.to_thread(self._ask, evaluation_id)
         if newest != self._written.get(evaluation_id):
-            await self._write()
+            await self._write(evaluation_id)
             self._written[evaluation_id] = newest
         return Look(status, newest)
 

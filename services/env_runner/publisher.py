@@ -54,7 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write, FOLLOW_SECONDS)
+        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -102,14 +102,17 @@ class ResultPublisher:
             await asyncio.to_thread(self._keeper.restore, evaluation_id)
 
     async def prepare(self, evaluation: Evaluation) -> None:
-        """Make the folder of an evaluation before it is enqueued. Raises StorageUnavailable, InvalidInput."""
+        """Make the folder of an evaluation that Redis knows already. Raises StorageUnavailable, InvalidInput."""
         async with self._writing:
             await asyncio.to_thread(self._keeper.prepare, evaluation)
 
+    async def prepare_new(self, evaluation: Evaluation) -> None:
+        """The same for one that is not enqueued yet, so that nobody writes there: it waits for no other's results."""
+        await asyncio.to_thread(self._keeper.prepare, evaluation)
+
     async def discard(self, evaluation_id: str) -> None:
-        """Remove the empty folder of an evaluation that is not enqueued after all."""
-        async with self._writing:
-            await asyncio.to_thread(self._keeper.discard, evaluation_id)
+        """Remove the empty folder of an evaluation that is not enqueued after all. Nobody writes there."""
+        await asyncio.to_thread(self._keeper.discard, evaluation_id)
 
     async def follow(self, evaluation_id: str) -> None:
         """Write this evaluation's results from now on."""
@@ -148,8 +151,8 @@ class ResultPublisher:
 
     async def _keep_writing(self, beat: Beat) -> None:
         while not self.tasks.stopping.is_set():
-            await self._write(beat)
-            await self.tasks.sleep(FOLLOW_SECONDS)
+            goes_on = await self._write(beat) and bool(self._keeper.behind)
+            await self.tasks.sleep(0 if goes_on else FOLLOW_SECONDS)
 
     async def _keep_reconciling(self, beat: Beat) -> None:
         loop = asyncio.get_running_loop()
@@ -174,16 +177,22 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write(self, beat: Beat = lambda: None) -> None:
-        """Write what was committed. While Redis is away, say so once."""
+    async def _write_all_of(self, evaluation_id: str) -> None:
+        """Write what was committed of one evaluation."""
+        while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
+            pass
+
+    async def _write(self, beat: Beat = lambda: None, *, only: str | None = None) -> bool:
+        """Write what was committed, as far as one call comes. While Redis is away, say so once, and return False."""
         try:
             async with self._writing:
-                await asyncio.to_thread(self._keeper.catch_up, beat=beat)
+                await asyncio.to_thread(self._keeper.catch_up, only=only, beat=beat)
         except JobStoreUnavailable as error:
             if error.message != self._waits:
                 self._waits = error.message
                 _log.error("Results wait to be written: %s", error)
-        else:
-            if self._waits:
-                _log.warning("Results are written again.")
-                self._waits = ""
+            return False
+        if self._waits:
+            _log.warning("Results are written again.")
+            self._waits = ""
+        return True

@@ -36,7 +36,7 @@ def _slot(tmp_path: Path, arguments: list[str]) -> None:
     recipe.write_text(
         '{"width": 32, "feedforward": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "batch": 4}'
     )
-    settings = {"RECIPE": recipe, "OUT": tmp_path / "out", "RUNS": tmp_path / "runs", "MINUTES": "2"}
+    settings = {"RECIPE": recipe, "OUT": tmp_path / "out", "RUNS": tmp_path / "runs", "MINUTES": "2", "TRIAL": "4"}
     environment = os.environ | {name: str(value) for name, value in settings.items()}
     subprocess.run(["benchmarks/gpu_slot.sh", *arguments], cwd=ROOT, env=environment, check=True)
     with tarfile.open(tmp_path / "out" / "flat.tar") as packed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -51,15 +51,6 @@ class HeldEnvironment(ScriptedEnvironment):
         self.stepping.set()
         self.let_go.wait(10)
         return super().step(action)
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url, lease_seconds=LEASE_SECONDS)
-    yield store
-    for status in store.statuses():
-        store.cancel(status.id)
-    store.close()
 
 
 class Replicas(httpx.AsyncBaseTransport):

@@ -13,7 +13,7 @@ from services.env_runner.queue import Event
 from services.env_runner.results import ResultKeeper
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
-from waymark.errors import WaymarkError
+from waymark.errors import JobStoreUnavailable, WaymarkError
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ class Store:
     def __init__(self) -> None:
         self.committed: list[Event] = []
         self.looks = self.reads = 0
-        self.ended = False
+        self.ended = self.away = False
 
     def commit(self) -> None:
         number = len(self.committed) + 1
@@ -51,6 +51,8 @@ class Store:
         return self.committed[int(cursors["e"].split("-")[0]) :][:2]
 
     def ids(self) -> list[str]:
+        if self.away:
+            raise JobStoreUnavailable("Redis is away.")
         return []
 
     def entries(self, cursors: dict[str, str]) -> dict[str, list[Any] | WaymarkError]:
@@ -95,3 +97,24 @@ async def test_who_comes_late_gets_what_he_has_not_seen(tmp_path: Path) -> None:
     store.ended = True
     assert [kind for kind, _ in await follow(publisher, "3-0")] == ["episode", "episode", "status"]
     assert [kind for kind, _ in await follow(publisher, "9")] == ["status"]
+
+
+async def test_nothing_spins_while_redis_is_away(tmp_path: Path) -> None:
+    store: Any = Store()
+    keeper = ResultKeeper(store, tmp_path)
+    publisher = ResultPublisher(store, keeper, reconcile_seconds=30)
+    store.commit()
+    store.ended = store.away = True
+    keeper.behind.add("e")
+    async with asyncio.timeout(10):
+        assert [kind for kind, _ in await follow(publisher)] == ["episode", "status"]
+
+
+async def test_a_submission_waits_for_no_other_evaluation(tmp_path: Path) -> None:
+    store: Any = Store()
+    publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
+    async with publisher._writing, asyncio.timeout(10):
+        await publisher.prepare_new(samples.evaluation("new"))
+        assert (tmp_path / "new").is_dir()
+        await publisher.discard("new")
+        assert not (tmp_path / "new").exists()

@@ -42,7 +42,7 @@ def write(runs: Path, name: str, *, scores: int = 50, played: int = 6) -> RunFol
     folder = RunFolder(runs / name)
     folder.begin(samples.evaluation(name, REQUEST, episodes=len(specs)))
     for spec in specs[:played]:
-        one = samples.result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=scores)
+        one = samples.result_of(spec, score=scores)
         opening = Opening(task="Find a thing.", look="A room.", inventory="nothing")
         whole = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
         folder.append(one.model_copy(update=whole))
@@ -113,7 +113,7 @@ async def test_a_folder_that_grows_is_read_again(tmp_path: Path) -> None:
     library = RunLibrary(None, tmp_path)
     assert (library.status("one").finished, len(library.results("one"))) == (1, 1)
     spec = episodes("one", REQUEST)[1]
-    folder.append(samples.result(spec.id, evaluation="one", task=spec.task, variation=spec.variation))
+    folder.append(samples.result_of(spec))
     assert (library.status("one").finished, len(library.results("one"))) == (2, 2)
 
 

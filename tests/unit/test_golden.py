@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.golden_episodes import END, Episode, golden, name, recorded
+from tests.samples import TIMING, USAGE
 from training import datasets
 from training.datasets import ControllerExamples
 from training.worlds.scienceworld import published
@@ -27,16 +28,12 @@ from waymark.contracts import (
     Role,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.worlds.base import Step
 from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.anyio
 
-USAGE = Usage(prompt_tokens=1, completion_tokens=1)
-TIMING = Timing(queue=0, model=0, total=0)
 episodes = pytest.mark.parametrize("episode", golden(), ids=name)
 
 

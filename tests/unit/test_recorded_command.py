@@ -11,13 +11,12 @@ import typer
 from training.__main__ import app
 from training.commands.finetune import command_of
 
-RECIPE = Path("training/recipes/small.json")
-
 
 def recorded(*arguments: str) -> str:
     group = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), "finetune")  # type: ignore[attr-defined]
-    return command_of(command.make_context("finetune", list(arguments)), "compact", RECIPE)
+    context = command.make_context("finetune", list(arguments))
+    return command_of(context, "compact", context.params["recipe"] or Path("small.json"))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class AgentWorld:
         """Every distinct sub-goal of the training variations without `complete_task()`; empty if none ship."""
         return ()
 
-    def redrawn(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
+    def with_random_arguments(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
         """The sub-goal with its arguments replaced at random by what is in sight."""
         return subgoal
 

@@ -334,26 +334,36 @@ class World(ABC):
 
     def find_task(self, name: str) -> TaskType:
         """The task type with that id or name. Raises InvalidInput (field `tasks`) that lists the ids."""
-        wanted = name.strip()
-        for task in self.tasks:
-            if wanted in (task.id, task.name):
-                return task
-        raise InvalidInput(
-            f"Unknown task {name!r} of {self.title}.",
-            remedy=f"Use an id or its name; ids are {', '.join(task.id for task in self.tasks)}.",
-            field="tasks",
-        )
+        return find_task(self.tasks, name, self.title)
 
     def check_variation(self, task: TaskType, variation: int) -> int:
         """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
-        if not 0 <= variation < task.variations:
-            raise InvalidInput(
-                f"Variation {variation} of task {task.id} is out of range.",
-                remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
-                f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
-                field="variations",
-            )
-        return variation
+        return check_variation(task, variation)
+
+
+def find_task(tasks: Sequence[TaskType], name: str, title: str) -> TaskType:
+    """The one of a world's task types with that id or name. Raises InvalidInput (field `tasks`) that lists the ids."""
+    wanted = name.strip()
+    for task in tasks:
+        if wanted in (task.id, task.name):
+            return task
+    raise InvalidInput(
+        f"Unknown task {name!r} of {title}.",
+        remedy=f"Use an id or its name; ids are {', '.join(task.id for task in tasks)}.",
+        field="tasks",
+    )
+
+
+def check_variation(task: TaskType, variation: int) -> int:
+    """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
+    if not 0 <= variation < task.variations:
+        raise InvalidInput(
+            f"Variation {variation} of task {task.id} is out of range.",
+            remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
+            f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
+            field="variations",
+        )
+    return variation
 
 
 WorldFactory = Callable[[], World]

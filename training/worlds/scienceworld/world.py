@@ -120,7 +120,7 @@ class ScienceWorldTraining(TrainingWorld):
 
     @property
     def subgoals_file(self) -> Path:
-        """Read by `waymark.worlds.scienceworld.redrawing`."""
+        """Read by `waymark.worlds.scienceworld.random_subgoals`."""
         return Path("waymark/worlds/scienceworld/training_subgoals.txt")
 
     def check_fold(self, fold: int) -> None:

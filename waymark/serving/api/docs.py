@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.staticfiles import StaticFiles
+
+from waymark.serving.static import file_server
 
 _FOLDER: Final = Path(__file__).with_name("swagger")
 _PAGE: Final = "index.html"
@@ -37,12 +38,7 @@ def paths() -> frozenset[str]:
 
 def install(app: FastAPI) -> None:
     """Give an app, which was made without FastAPI's own pages, these. They are no part of the OpenAPI document."""
-    files = StaticFiles(directory=_FOLDER)
-
-    async def serve(name: str, request: Request) -> Response:
-        response = await files.get_response(name, request.scope)
-        response.headers.update(_HEADERS)
-        return response
+    serve = file_server(_FOLDER, _HEADERS)
 
     async def page(request: Request) -> Response:
         return await serve(_PAGE, request)

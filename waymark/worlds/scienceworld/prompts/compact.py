@@ -1,6 +1,6 @@
 """The `compact` prompt format, for small models trained from scratch, and its variants without aids.
 
-`waymark.worlds.scienceworld.prompts.wording` says how both are worded. What each role reads, in this order:
+`waymark.worlds.scienceworld.prompts.text_normalisation` says how both are worded. What each role reads, in this order:
 
     executor            sub-goal, actions before it, actions since it was given, last answer, room, inventory
     flat                task, rooms seen, last actions, readings, last answer, what the task names and is here, room,
@@ -36,7 +36,7 @@ from waymark.contracts import AgentState, Role
 from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
 from waymark.worlds.scienceworld.prompts.reasons import explained
-from waymark.worlds.scienceworld.prompts.wording import (
+from waymark.worlds.scienceworld.prompts.text_normalisation import (
     HISTORY,
     READS,
     Decisions,
