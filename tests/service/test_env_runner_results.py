@@ -121,5 +121,6 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    assert await client.summary(submitted["id"]) == beside_published(submitted["id"], summarise(played))
+    request = EvaluationRequest(tasks=("1-1", "4-2"))
+    assert await client.summary(submitted["id"]) == beside_published(submitted["id"], summarise(played), None, request)
     assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404
