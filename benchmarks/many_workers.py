@@ -86,40 +86,32 @@ class Report(BaseModel):
     costs: list[Costs]
 
 
-def _result(spec: EpisodeSpec, chance: random.Random) -> EpisodeResult:
+def _result(spec: EpisodeSpec, rng: random.Random) -> EpisodeResult:
     """A result as large as a real one."""
     turns = tuple(
         TurnRecord(
             turn=number + 1,
             subgoal="navigate_to(kitchen)",
             controller_called=number % 5 == 0,
-            action=" ".join(chance.choices(_WORDS, k=5)),
+            action=" ".join(rng.choices(_WORDS, k=5)),
             proposed=None,
             logprob=-0.1,
-            observation=" ".join(chance.choices(_WORDS, k=80)),
+            observation=" ".join(rng.choices(_WORDS, k=80)),
         )
         for number in range(_TURNS)
     )
-    return EpisodeResult(
-        id=spec.id,
-        evaluation=spec.evaluation,
-        task=spec.task,
-        variation=spec.variation,
-        repeat=spec.repeat,
-        seed=spec.seed,
-        score=100,
+    return EpisodeResult.of(
+        spec,
+        "completed",
         raw_score=100,
-        last_nonnegative_score=100,
-        success=True,
         moves=28,
         actions=25,
         turns=_TURNS,
         model_calls=58,
         repaired=1,
-        stopped="completed",
         seconds=20.0,
-        agent=spec.agent,
-    ).model_copy(update={"trajectory": turns})
+        trajectory=turns,
+    )
 
 
 def _measure(workers: int, seconds: float) -> Costs:
@@ -131,7 +123,7 @@ def _measure(workers: int, seconds: float) -> Costs:
     versions = Versions(waymark="0", commit=None, environment="scripted", controller=MODEL, executor=MODEL)
     created = "2026-01-01T00:00:00+00:00"
     evaluation = Evaluation(id=_NAME, request=request, created=created, versions=versions, episodes=len(specs))
-    chance = random.Random(0)
+    rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder)) as server:
         pid = server.part.process.pid
 
@@ -168,7 +160,7 @@ def _measure(workers: int, seconds: float) -> Costs:
         watching.close()
         leased = cost(lease, _SPARE)
         spare = leases[held:]
-        results = [_result(one.spec, chance) for one in spare]
+        results = [_result(one.spec, rng) for one in spare]
         committed = cost(lambda count: store.commit(spare[count], results[count]), len(spare))
         while len(leases) < len(specs):  # where the time was over before the spare ones were leased
             lease(0)

@@ -12,7 +12,7 @@ import sys
 from typing import Final
 
 from services.executor.__main__ import main
-from waymark.inference import settling
+from waymark.inference.batching import settling
 from waymark.serving import run
 from waymark.serving.middleware import connections, problems
 

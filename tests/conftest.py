@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compose", action="store_true", help="also run the container tests; needs a Docker engine")
     parser.addoption("--browser", action="store_true", help="also run the tests in a browser; needs Chromium")
     parser.addoption("--vllm", action="store_true", help="also run the tests of vLLM itself; `./run test` installs it")
+    parser.addoption("--soak", action="store_true", help="also run the tests that take many minutes")
     parser.addoption("--states", type=int, default=100, help="how many states the parity suite asks about")
 
 

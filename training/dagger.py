@@ -25,7 +25,7 @@ import anyio
 
 from training.trajectories import Trajectory, Wanted, begin
 from training.worlds.scienceworld.augmentation import made_up
-from training.worlds.scienceworld.expert import DIRECT, MISPLACED, ROOMS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
 from waymark.contracts import (
@@ -40,7 +40,7 @@ from waymark.contracts import (
     SubgoalRequest,
     SubgoalResponse,
 )
-from waymark.inference.batching.batcher import Answer
+from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
 from waymark.serving.models import ServedModel, open_models
@@ -141,10 +141,10 @@ def corrections(
     """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
     found = []
     for number in range(wanted.rollouts):
-        chance = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
-        room = chance.choice(ROOMS) if wanted.task_id in MISPLACED and chance.random() < _MISPLACED else ""
-        taken = _play(_Begun(slot, wanted, room, chance), wanted, controller, executor)[:_LONGEST]
-        lengths = sorted(chance.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
+        rng = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
+        room = rng.choice(ROOMS) if wanted.task_id in MISPLACED and rng.random() < _MISPLACED else ""
+        taken = _play(_Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
+        lengths = sorted(rng.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
         takes = (
             _from_here(slot, wanted, room, taken[:length], FIRST_TAKE + number * _CUTS + place)
             for place, length in enumerate(lengths)
@@ -183,11 +183,11 @@ def _from_here(
         recorder = begin(slot, wanted, wanted.oracle, room)
         walk = Walk(recorder, recorder.opening, wanted.oracle)
         with suppress(Solved):
-            walk.stray(actions)
-            DIRECT[wanted.task_id](walk)
+            walk.follow(actions)
+            SCRIPTED_EXPERTS[wanted.task_id](walk)
     except Unsolved:
         return None
-    if not walk.solved or walk.taken[-1].detour:
+    if not walk.solved or walk.taken[-1].is_perturbation:
         return None
     return replace(recorder.walked(walk, take, room), gold_actions=wanted.gold_actions)
 
@@ -195,11 +195,11 @@ def _from_here(
 class _Begun:
     """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
 
-    def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, chance: random.Random) -> None:
+    def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, rng: random.Random) -> None:
         self._slot = slot
         self._wanted = wanted
         self._room = room
-        self._chance = chance
+        self._rng = rng
         self._name = self._called = ""
         self.taken: list[str] = []
         """The actions that were understood, in the simulator's own words."""
@@ -208,8 +208,8 @@ class _Begun:
         assert (task_id, variation, simplifications) == astuple(self._wanted)[:3]
         opening = begin(self._slot, self._wanted, self._wanted.oracle, self._room).opening
         named = _NAMED.search(opening.task)
-        if named and "unknown" not in named[0] and self._chance.random() < _RENAMED:
-            self._name, self._called = next(filter(None, named.groups())), made_up(self._chance)
+        if named and "unknown" not in named[0] and self._rng.random() < _RENAMED:
+            self._name, self._called = next(filter(None, named.groups())), made_up(self._rng)
         tell = self._tell
         return Opening(task=tell(opening.task), look=tell(opening.look), inventory=tell(opening.inventory))
 

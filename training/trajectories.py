@@ -3,8 +3,8 @@
 A path is kept only if its replay reaches 100. Four forms are tried, the best that solves is kept: `direct` (what
 the oracle does, by a way that an agent can find by looking: `training.worlds.scienceworld.expert`), `plain` (shortened,
 and things called as the simulator's answers call them), `shortened`, and `gold` as it was given. Further takes of a
-direct path hold detours. What solves in none is listed in the manifest as failed. Finished variations are appended to a
-parts file at once, so a killed run resumes where it stopped.
+direct path hold perturbations. What solves in none is listed in the manifest as failed. Finished variations are
+appended to a parts file at once, so a killed run resumes where it stopped.
 
 What shortening does (`easy` allows `teleport to`, which every published agent may use too): walks become one
 teleport, doors that are open stay untouched, actions on oneself that do nothing go, and everything after the
@@ -32,7 +32,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.files import read_json, reading, sha256_of
-from training.worlds.scienceworld.expert import DIRECT, ROOMS, WITHOUT_ORACLE, Solved, Unsolved, Walk, misplace
+from training.worlds.scienceworld.expert import (
+    ROOMS,
+    SCRIPTED_EXPERTS,
+    WITHOUT_ORACLE,
+    Solved,
+    Unsolved,
+    Walk,
+    misplace,
+)
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.worlds.base import SOLVED, Step
 from waymark.worlds.scienceworld.oracle_path import clean, plain_action
@@ -41,8 +49,8 @@ from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
 if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
-DETOURS = 0.15
-"""How likely a detour is before each action of a further take."""
+PERTURBATION_RATE = 0.15
+"""Probability of a perturbation before each action of a further take."""
 _WATCHING = "look at inclined plane"
 _WATCHED = 5
 _RECORD_AGAIN = "Record it again: python -m training trajectories."
@@ -87,7 +95,7 @@ class Trajectory:
     inventory: str
     steps: list[RecordedStep]
     take: int = 0
-    """0: the path itself; from 1: with detours."""
+    """0: the path itself; from 1: with perturbations."""
     misplaced: str = ""
     """The room that what the task names was carried to before the first action; empty: it lay where it lies."""
 
@@ -110,7 +118,7 @@ class Wanted:
     variation: int
     simplifications: str
     takes: int = 0
-    """How many takes with detours are wanted beside the path itself."""
+    """How many takes with perturbations are wanted beside the path itself."""
     misplaced: int = 0
     """How many takes more are wanted whose thing lies in another room than the simulator keeps it in."""
 
@@ -205,8 +213,10 @@ class Recorder:
         )
 
     def walked(self, walk: Walk, take: int, misplaced: str) -> Trajectory:
-        """What a walk in this simulator was recorded as, its detours marked."""
-        steps = [replace(step, detour=taken.detour) for step, taken in zip(self.steps, walk.taken, strict=True)]
+        """What a walk in this simulator was recorded as, its perturbations marked."""
+        steps = [
+            replace(step, detour=taken.is_perturbation) for step, taken in zip(self.steps, walk.taken, strict=True)
+        ]
         return replace(self.trajectory("direct", steps, take), misplaced=misplaced)
 
 
@@ -228,15 +238,15 @@ def replay(slot: ScienceWorldSlot, wanted: Wanted, actions: Sequence[str]) -> tu
 def directly(
     slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], take: int = 0, *, misplaced: bool = False
 ) -> Trajectory | None:
-    """The direct path of a variation; None where there is none. Takes from 1 on hold detours, drawn from the take."""
-    play = DIRECT.get(wanted.task_id)
+    """The direct path of a variation; None where there is none. Takes from 1 on hold perturbations."""
+    play = SCRIPTED_EXPERTS.get(wanted.task_id)
     if play is None:
         return None
-    chance = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
-    room = chance.choice(ROOMS) if misplaced else ""
+    rng = random.Random(f"{wanted.task_id} {wanted.variation} {take}")
+    room = rng.choice(ROOMS) if misplaced else ""
     try:
         recorder = begin(slot, wanted, oracle, room)
-        walk = Walk(recorder, recorder.opening, oracle, detours=DETOURS if take else 0.0, chance=chance)
+        walk = Walk(recorder, recorder.opening, oracle, perturbation_rate=PERTURBATION_RATE if take else 0.0, rng=rng)
         with suppress(Solved):
             play(walk)
     except Unsolved:
@@ -257,7 +267,7 @@ def begin(slot: ScienceWorldSlot, wanted: Wanted, oracle: Sequence[str], room: s
 
 
 def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
-    """The best trajectory of one variation, and of a direct one so many takes with detours as solve too."""
+    """The best trajectory of one variation, and of a direct one so many takes with perturbations as solve too."""
     gold: list[str] = []
     recorded, oracle = [], []
     direct = directly(slot, wanted, []) if wanted.task_id in WITHOUT_ORACLE else None
@@ -385,7 +395,7 @@ def write_table(
         "sha256": sha256_of(table),
         "earlier": [*grown_from.get("earlier", []), grown_from["sha256"]] if grown_from else [],
         "environment": ENVIRONMENT_VERSION,
-        "settings": {**settings, "detours": DETOURS},
+        "settings": {**settings, "detours": PERTURBATION_RATE},
         "recorded": datetime.now(UTC).date().isoformat(),
         "trajectories": len(solved),
         "steps": sum(len(row["steps"]) for row in solved),

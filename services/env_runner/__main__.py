@@ -83,7 +83,8 @@ def _view(folders: list[Path]) -> None:
     library = RunLibrary(None, None if folders else settings.runs, name_folders(folders))
     bound = bind(settings.host, settings.port)
     where = f"http://{settings.host}:{bound.getsockname()[1]}/"
-    sys.stderr.write(f"{len(library.entries())} runs are shown at {where}. Ctrl-C ends this.\n")
+    count = len(library.entries())
+    sys.stderr.write(f"{count} {'run is' if count == 1 else 'runs are'} shown at {where}. Ctrl-C ends this.\n")
     serve(create_viewer(settings, library), bound, limits=settings.connections)
 
 

@@ -40,6 +40,7 @@ from waymark.contracts import (
     EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    EvaluationSummary,
     FieldProblem,
     Versions,
 )
@@ -48,7 +49,7 @@ from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import check_world, episodes, protocol_of
 from waymark.evaluation.run_folder import Evaluation
-from waymark.evaluation.scores import EvaluationSummary, beside_published, summarise
+from waymark.evaluation.scores import beside_published, summarise
 from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
 from waymark.serving.middleware import problems
@@ -56,7 +57,7 @@ from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.middleware.json_bounds import FEW_VALUES
 from waymark.serving.telemetry import metrics, observe
-from waymark.worlds.registry import world_of
+from waymark.worlds.registry import get_world, world_of
 
 _RESULTS_AT_ONCE = 100
 """How many results an export looks up at once."""
@@ -157,9 +158,10 @@ def create_app(
     _add_control(app, store, publisher, versions)
     library = RunLibrary(store, settings.runs)
     add_reading(app, library, publisher.events)
-    insight.install(app, library, can_play=True)
+    insight.install(app, library, can_play=True, world=settings.environment)
     if play is not None:
-        play_routes.install(app, play, most=settings.play_sessions, minutes=settings.play_minutes)
+        world = get_world(settings.environment)
+        play_routes.install(app, play, world, most=settings.play_sessions, minutes=settings.play_minutes)
     _add_probes(app, store, publisher, provenance)
     dashboard.install(app)
     docs.install(app)

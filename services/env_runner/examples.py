@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from services.env_runner.insight import Failures, Options, ProtocolOption, TaskOption
+from services.env_runner.insight import Failures, Options
 from services.env_runner.library import RunEntry, RunList, RunNotes
+from services.env_runner.same_variation import OtherEpisode, OtherEpisodes
+from services.env_runner.world_routes import WorldInfo, Worlds, describe
 from waymark.agent.presets import AGENTS
 from waymark.contracts import AgentConfig, Considered, EvaluationRequest
 from waymark.evaluation.changes import RunComparison, compare_runs
@@ -15,6 +17,7 @@ from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import failure_modes
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
 from waymark.serving.api.examples import FINISHED, PLAYED, START, Shown
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 _NOTES: Final = RunNotes(name="First try", tags=("paper",), note="Before the new executor.")
 _SESSION: Final = "3f9a1c5d7e8b2046"
@@ -35,6 +38,25 @@ def _explanation() -> TurnExplanation:
     return explain(PLAYED, 1)
 
 
+def _world() -> WorldInfo:
+    """ScienceWorld with one task, one protocol and one rule."""
+    world = describe(get_world(DEFAULT_WORLD))
+    tasks = tuple(task for task in world.tasks if task.id == "4-2")
+    short = {"tasks": tasks, "protocols": world.protocols[:1], "rules": world.rules[:1], "groups": ("short",)}
+    return world.model_copy(update=short)
+
+
+_WORLD: Final = _world()
+_OTHER: Final = OtherEpisode(
+    run="20261128-120000-quick-a1b2c3",
+    run_name="With a new executor",
+    agent_name="flat",
+    episode=PLAYED.id,
+    repeat=0,
+    score=100,
+    success=True,
+    created="2026-11-28T12:00:00.000+00:00",
+)
 _VIEW: Final = PlayView(
     id=_SESSION,
     state="ready",
@@ -60,13 +82,18 @@ ROUTES: Final[Mapping[str, Shown]] = {
         {
             "shortened": Options(
                 can_play=True,
-                tasks=(TaskOption(id="4-2", name="find-non-living-thing", group="short", variations=300, splits={}),),
-                groups=("short",),
-                protocols=(ProtocolOption(name="quick", description="First test variation of each task, 100 moves"),),
+                tasks=_WORLD.tasks,
+                groups=_WORLD.groups,
+                protocols=_WORLD.protocols,
                 agents={"hierarchical": AgentConfig()},
                 defaults=EvaluationRequest(),
             )
         }
+    ),
+    "GET /v1/worlds": Shown({"shortened": Worlds(items=(_WORLD,))}),
+    "GET /v1/worlds/{world}": Shown({"shortened": _WORLD}),
+    "GET /v1/evaluations/{evaluation_id}/episodes/{episode_id}/elsewhere": Shown(
+        {"one other run": OtherEpisodes(items=(_OTHER,))}
     ),
     "POST /v1/play": Shown(
         {

@@ -8,7 +8,10 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Query
 from sse_starlette import ServerSentEvent
 
+from services.env_runner import world_routes
 from services.env_runner.library import RunLibrary, RunList, RunNotes
+from services.env_runner.same_variation import OtherEpisodes, other_episodes
+from services.env_runner.world_routes import ProtocolOption, TaskOption
 from waymark.agent.presets import AGENTS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
@@ -18,7 +21,6 @@ from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import FailureMode, failure_modes
 from waymark.evaluation.identity import check_results
 from waymark.serving.middleware import problems
-from waymark.worlds.base import SPLITS
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 MOST_COMPARED = 8
@@ -26,25 +28,6 @@ MOST_COMPARED = 8
 NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
 _RunId = Annotated[str, Path(pattern=NAME, description="As `GET /v1/runs` names it.")]
 _EpisodeId = Annotated[str, Path(pattern=NAME, description="As results and events name it.")]
-
-
-class TaskOption(Contract):
-    """A task type that can be played."""
-
-    id: str
-    name: str
-    group: str
-    variations: int
-    """Numbers 0 to this minus one."""
-    splits: dict[str, tuple[int, int]]
-    """The first variation of each split and the one after its last."""
-
-
-class ProtocolOption(Contract):
-    """A protocol and what it means."""
-
-    name: str
-    description: str
 
 
 class Failures(Contract):
@@ -64,10 +47,13 @@ class Options(Contract):
     agents: dict[str, AgentConfig]
     """By name."""
     defaults: EvaluationRequest
+    world: str = DEFAULT_WORLD
+    """The world that this env-runner plays; `GET /v1/worlds` describes it, its rules of play too."""
 
 
-def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
-    """Give an app these routes."""
+def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = DEFAULT_WORLD) -> None:
+    """Give an app these routes; `world` is what new evaluations play."""
+    world_routes.install(app)
 
     @app.get("/v1/runs")
     def runs() -> RunList:
@@ -114,26 +100,21 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool) -> None:
     @app.get("/v1/options")
     def options() -> Options:
         """The tasks, protocols and agents that a new evaluation can be made of."""
-        world = get_world(DEFAULT_WORLD)
+        played = world_routes.describe(get_world(world))
         return Options(
             can_play=can_play,
-            tasks=tuple(
-                TaskOption(
-                    id=task.id,
-                    name=task.name,
-                    group=task.group,
-                    variations=task.variations,
-                    splits={split: (task.split(split).start, task.split(split).stop) for split in SPLITS},
-                )
-                for task in world.tasks
-            ),
-            groups=world.groups,
-            protocols=tuple(
-                ProtocolOption(name=one.name, description=one.description) for one in world.protocols.values()
-            ),
+            world=played.name,
+            tasks=played.tasks,
+            groups=played.groups,
+            protocols=played.protocols,
             agents=dict(AGENTS),
             defaults=EvaluationRequest(),
         )
+
+    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}/elsewhere")
+    def elsewhere(evaluation_id: _RunId, episode_id: _EpisodeId) -> OtherEpisodes:
+        """The same variation in other runs, the highest score first."""
+        return other_episodes(library, evaluation_id, library.episode(evaluation_id, episode_id))
 
 
 def _load(library: RunLibrary, run: str) -> Run:

@@ -27,7 +27,9 @@ from waymark.errors import InvalidInput, NotFound, StorageUnavailable, WaymarkEr
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import parse, read_small
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
+from waymark.evaluation.scores import world_played
 from waymark.evaluation.storage import unavailable
+from waymark.worlds.registry import DEFAULT_WORLD
 
 NOTES: Final = "notes.json"
 MOST_FOLDERS: Final = 5_000
@@ -56,6 +58,8 @@ class RunEntry(Contract):
     notes: RunNotes
     on_disk_only: bool
     """Redis does not know it: it was played by another stack."""
+    world: str = DEFAULT_WORLD
+    """The world that it plays, as `GET /v1/worlds` names it."""
 
 
 class RunList(Contract):
@@ -89,13 +93,12 @@ class RunLibrary:
     def entries(self) -> list[RunEntry]:
         """Every run, the newest first. A folder that cannot be read is left out. Raises JobStoreUnavailable."""
         known = {one.id: one for one in self._store.statuses()} if self._store is not None else {}
-        found = [RunEntry(status=_brief(one), notes=self.notes(one.id), on_disk_only=False) for one in known.values()]
+        entries = [_entry(status, self.notes(status.id), on_disk_only=False) for status in known.values()]
         for name in self._folder_names():
             if name not in known:
                 with suppress(WaymarkError, OSError):
-                    status = self._folder_status(name)
-                    found.append(RunEntry(status=_brief(status), notes=self.notes(name), on_disk_only=True))
-        return sorted(found, key=lambda one: (one.status.created, one.status.id), reverse=True)
+                    entries.append(_entry(self._folder_status(name), self.notes(name), on_disk_only=True))
+        return sorted(entries, key=lambda entry: (entry.status.created, entry.status.id), reverse=True)
 
     def _folder_names(self) -> list[str]:
         names: list[str] = []
@@ -129,10 +132,14 @@ class RunLibrary:
 
     def evaluation(self, run: str) -> Evaluation:
         """What was asked. Raises NotFound."""
+        return self._recorded(run).model_copy(update={"id": run})
+
+    def _recorded(self, run: str) -> Evaluation:
+        """The evaluation under the id that it was played with, which a named folder may be shown without."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.evaluation(run)
-        return self._folder(run).evaluation().model_copy(update={"id": run})
+        return self._folder(run).evaluation()
 
     def status(self, run: str) -> EvaluationStatus:
         """How far it has come. Raises NotFound."""
@@ -147,8 +154,7 @@ class RunLibrary:
             found = self._store.specs(run, first=first, count=count)
             if found or not self.on_disk_only(run):
                 return found
-        evaluation = self._folder(run).evaluation()
-        every = episodes(evaluation.id, evaluation.request)
+        every = _specs(self._folder(run).evaluation())
         return every[first:] if count is None else every[first : first + count]
 
     def results(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
@@ -174,6 +180,20 @@ class RunLibrary:
                 remedy="GET its /results lists those that are.",
             )
         return found
+
+    def plays_of(self, run: str, task: str, variation: int) -> list[EpisodeResult]:
+        """The finished plays of one variation, at most one for each repeat. No other episode is read.
+
+        Raises NotFound for a run that is not there, InvalidInput for a variation that its world does not have.
+        """
+        evaluation = self._recorded(run)
+        alone = {"tasks": (task,), "variations": (variation,)}
+        request = evaluation.request.model_copy(update=alone)
+        results: list[EpisodeResult] = []
+        for spec in _specs(evaluation.model_copy(update={"request": request})):
+            with suppress(NotFound):
+                results.append(self.episode(run, spec.id))
+        return results
 
     # --- notes -------------------------------------------------------------------------------------------
 
@@ -253,7 +273,7 @@ class RunLibrary:
                 self._lights.move_to_end(run)
                 return known[1]
         evaluation = folder.evaluation()
-        places = {spec.id: place for place, spec in enumerate(episodes(evaluation.id, evaluation.request))}
+        places = {spec.id: place for place, spec in enumerate(_specs(evaluation))}
         lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
@@ -293,5 +313,12 @@ def _check_regular(path: Path) -> None:
         raise NotFound(f"{path.name} is no regular file.", remedy="Put the file itself there.")
 
 
-def _brief(status: EvaluationStatus) -> EvaluationStatus:
-    return status.model_copy(update={"versions": None})
+def _specs(evaluation: Evaluation) -> list[EpisodeSpec]:
+    """The episodes of an evaluation, in order of play."""
+    return episodes(evaluation.id, evaluation.request, world_played(evaluation.versions))
+
+
+def _entry(status: EvaluationStatus, notes: RunNotes, *, on_disk_only: bool) -> RunEntry:
+    world = status.versions.environment.partition(" ")[0] if status.versions else DEFAULT_WORLD
+    brief = status.model_copy(update={"versions": None})
+    return RunEntry(status=brief, notes=notes, on_disk_only=on_disk_only, world=world)

@@ -28,6 +28,7 @@ from waymark.evaluation.play_along import BY_HAND, HandPlay, PlayRequest, PlayTu
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
 from waymark.worlds.base import Environment
+from waymark.worlds.registry import world_of
 
 IDLE_SECONDS: Final = 300.0
 """How long a session waits for a decision."""
@@ -57,6 +58,7 @@ class PlayHost:
         self._executor = executor
         self._open_environment = open_environment
         self._provenance = provenance
+        self._world = world_of(provenance.environment)
         self._idle_seconds = idle_seconds
         self._view: PlayView
         """Of the session under way, as it was shown last."""
@@ -81,9 +83,8 @@ class PlayHost:
             await self._show(state="opening")
             environment = await asyncio.to_thread(self._open_environment)
             if request.oracle:
-                path = await asyncio.to_thread(
-                    environment.gold_path, request.task, request.variation, request.simplifications
-                )
+                options = request.simplifications or ""
+                path = await asyncio.to_thread(environment.gold_path, request.task, request.variation, options)
                 await self._show(oracle=tuple(path))
             else:
                 await self._play(request, environment)
@@ -108,7 +109,8 @@ class PlayHost:
         """Play a session to its end. However it ends, what was played is saved."""
         services = (await self._controller.info(), await self._executor.info())
         evaluation, spec = self._evaluation(request, services)
-        hand = HandPlay(Play(spec, environment, self._controller, self._executor, None, RequestLimits.of(services)))
+        limits = RequestLimits.of(services)
+        hand = HandPlay(Play(spec, environment, self._controller, self._executor, None, limits, self._world.agent))
         await hand.open()
         try:
             await self._follow(hand)
@@ -163,7 +165,7 @@ class PlayHost:
             limits=_LIMITS,
         )
         versions: Versions = self._provenance.versions(request.agent, *services)
-        (spec,) = episodes(name, asked)
+        (spec,) = episodes(name, asked, self._world)
         created = now.isoformat(timespec="milliseconds")
         return Evaluation(id=name, request=asked, created=created, versions=versions, episodes=1), spec
 

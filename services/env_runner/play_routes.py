@@ -11,12 +11,12 @@ from services.env_runner.queue.play import PlayQueue
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
 from waymark.serving.middleware import problems
-from waymark.worlds.registry import DEFAULT_WORLD, get_world
+from waymark.worlds.base import World
 
 _SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As it was answered when it began.")]
 
 
-def install(app: FastAPI, queue: PlayQueue, *, most: int, minutes: float) -> None:
+def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes: float) -> None:
     """Give an app these routes; at most `most` sessions are open at once, each for at most `minutes`."""
 
     @app.post("/v1/play", status_code=status.HTTP_201_CREATED, responses=problems.describe(429))
@@ -24,17 +24,21 @@ def install(app: FastAPI, queue: PlayQueue, *, most: int, minutes: float) -> Non
         """Begin to play a variation by hand, or ask for the environment's own solution."""
         if not most:
             raise NotFound("Play along is switched off here.", remedy="Set WAYMARK_PLAY_SESSIONS to 1 or more.")
-        world = get_world(DEFAULT_WORLD)
         task = world.find_task(request.task)
         world.check_variation(task, request.variation)
-        world.check_options(request.simplifications, [task])
+        options = world.default_options if request.simplifications is None else request.simplifications
+        try:
+            world.check_options(options, [task])
+        except InvalidInput as error:
+            error.field = "simplifications"
+            raise
         if request.agent.subgoals not in ("controller", "none"):
             raise InvalidInput(
                 f"Play along takes sub-goals of the `controller` or `none`; got {request.agent.subgoals!r}.",
                 remedy="Choose one of these.",
                 field="agent.subgoals",
             )
-        asked = request.model_copy(update={"task": task.id})
+        asked = request.model_copy(update={"task": task.id, "simplifications": options})
         view = PlayView(
             id=secrets.token_hex(8), state="waiting", task=task.id, variation=request.variation, agent=request.agent
         )

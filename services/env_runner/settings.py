@@ -31,57 +31,63 @@ class ViewerSettings(ListenSettings):
     """What the dashboard over run folders needs to know."""
 
     port: int = Field(8000, ge=0, le=65_535)
-    """0: any free one."""
+    """The port to listen on. 0: any free port."""
     runs: Path = Path("runs")
-    """The folder of all runs, where none is named."""
+    """The folder whose runs are shown if none is named."""
 
 
 class Settings(ListenSettings):
     """What an env-runner process needs to know."""
 
     port: int = Field(8000, ge=1, le=65_535)
+    """The port to listen on."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """`redis://`, `rediss://` or `unix://`. May hold a password of any characters, as it is or percent-encoded."""
+    """Address of Redis: `redis://`, `rediss://` or `unix://`. Its password may hold any characters, as they are or
+    percent-encoded. A local stack starts a Redis of its own unless this is set."""
     redis_password: SecretStr = SecretStr("")
-    """As it is; counts more than one in the address."""
+    """The password of Redis, as it is. It counts more than one in the address."""
     redis_password_file: Path | None = None
-    """A file that holds the password instead."""
+    """A file that holds the password of Redis instead."""
     controller_url: str = "http://127.0.0.1:8001"
+    """Address of the controller."""
     executor_url: str = "http://127.0.0.1:8002"
+    """Address of the executor."""
     runs: Path = Path("runs")
-    """Where the app writes a folder for each evaluation."""
+    """The folder for results; each evaluation gets a folder in it."""
     environment: WorldName = DEFAULT_WORLD
+    """The world that is played. `scripted` is a toy world without Java."""
     slots: int = Field(default_factory=simulators_at_once, ge=1, le=256)
-    """Episodes that a worker plays at once, a simulator for each."""
+    """Episodes that a worker plays at once, each with a simulator of its own."""
     play_sessions: int = Field(2, ge=0, le=64)
-    """Sessions of play along that may be open at once; a worker hosts one at a time, beside its slots. 0: none."""
+    """Sessions of "play along" that may be open at once. A worker hosts one at a time, beside its slots. 0: none."""
     play_minutes: float = Field(30.0, gt=0, le=1_440)
-    """How long a session of play along may last."""
+    """Minutes that such a session may last."""
     metrics_port: int = Field(0, ge=0, le=65_535)
-    """Where Prometheus finds the counts of a worker; 0: nowhere."""
+    """The port of a worker's metrics for Prometheus. 0: none."""
     lease_seconds: float = Field(30.0, gt=0)
-    """An episode whose worker gives no sign of life for this long is given to another."""
+    """Seconds of silence after which a worker's episodes go to another worker."""
     checkpoint_wait_seconds: float = Field(CHECKPOINT_WAIT_SECONDS, ge=0)
-    """How long an episode waits for the checkpoint that its evaluation was submitted for, before it goes back to the
+    """Seconds that an episode waits for the checkpoint that its evaluation was submitted for. Then it goes back to the
     queue."""
     redis_wait_seconds: float = Field(300.0, ge=0)
-    """How long a worker waits for a Redis that has gone before it gives up."""
+    """Seconds that a worker waits for a Redis that cannot be reached. Then it ends with an error."""
     simulator_memory_mb: float = Field(2_000, gt=0)
-    """A simulator that holds more than this is replaced, and its episode played again."""
+    """Megabytes that a simulator may use. Over it, it is replaced and its episode played again."""
     simulator_timeout_seconds: float = Field(60.0, gt=0)
-    """One that takes longer than this for a step, too."""
+    """Seconds that a simulator may take for a step. Over it, it is replaced and its episode played again."""
     simulator_cache: Path | None = Field(default_factory=_user_cache)
-    """Where simulators keep what makes the next ones faster, some 30 MB for each Java; empty: nowhere."""
+    """A folder in which simulators keep compiled code that makes the next ones faster, about 30 MB for each Java.
+    Empty: none."""
     planner_url: str = ""
-    """Base address of the chat endpoint that plans whole episodes (`llm_plan`), e.g. `…/v1`; empty: there is none."""
+    """Base address of the chat endpoint that plans episodes for the agent `llm_plan`, e.g. `https://host/v1`."""
     planner_model: str = ""
-    """As that endpoint calls it."""
+    """The model's name at that endpoint."""
     planner_key: SecretStr = SecretStr("")
-    """Sent to it as a bearer token."""
+    """The key of that endpoint, sent as a bearer token."""
     planner_parameters: dict[str, JsonValue] = Field(default_factory=_greedy)
-    """More fields of each request to it, as a JSON object, e.g. max_tokens."""
+    """More fields of each request to that endpoint, e.g. `max_tokens`."""
     planner_timeout_seconds: float = Field(120.0, gt=0)
-    """How long it may take for one try."""
+    """Seconds that one request to that endpoint may take."""
 
     @field_validator("simulator_cache", "redis_password_file", mode="before")
     @classmethod

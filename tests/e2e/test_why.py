@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
@@ -19,6 +20,7 @@ from tests.samples import evaluation, result
 from waymark.agent.presets import AGENTS
 from waymark.contracts import EvaluationRequest, MadeBy
 from waymark.evaluation.protocols import episodes
+from waymark.worlds.registry import get_world
 
 AXE = gzip.decompress((Path(__file__).parent / "axe" / "axe.min.js.gz").read_bytes()).decode()
 WIDTHS = (390, 768, 1_280, 1_600)
@@ -50,26 +52,60 @@ def test_an_evaluation_starts_from_the_form(page: Page, runner: Runner) -> None:
     assert "out of range" in page.find("#wrong-variations", "99999").text
     variations.clear()
     variations.send_keys("0-1")
-    page.click("summary", "Tasks")
+    page.click("summary", "all 30 task types")
     page.click("label.choice", "4-2 ")
-    Select(page.find("#field-agent")).select_by_value("flat")
+    page.click("label.choice", "hierarchical")
+    page.find("#size", "0 episodes")
+    page.click("button[type=submit]", "Start")
+    page.find("#wrong-agent", "Choose at least one agent")
+    page.click("#field-agent input[value=flat]")
+    page.find("#size", "2 episodes of 1 task type")
     page.click("button[type=submit]", "Start")
     page.find("h1 .badge", "finished")
     name = page.browser.current_url.rpartition("/")[2]
     request = runner.client.status(name).request
     assert (request.tasks, request.variations, request.agent) == (("4-2",), (0, 1), AGENTS["flat"])
+    assert request.world == "scripted"
+
+
+def test_several_agents_start_with_chosen_rules_and_are_compared(page: Page, runner: Runner) -> None:
+    page.open("new")
+    page.click("summary", "all 30 task types")
+    page.click("label.choice", "4-2 ")
+    page.click("#field-agent input[value=published]")
+    Select(page.find("#field-rules")).select_by_value("some")
+    unwanted = ("circles", "stuck")
+    for rule in unwanted:
+        page.click(f"#field-rule input[value={rule}]")
+    page.find("#size", "2 episodes (1 variation × 2 agents)")
+    page.click("button[type=submit]", "Start")
+    page.find("a.button", "Compare 2")
+    page.wait(lambda: [row[1] for row in page.rows("#runs")][:2] == ["finished", "finished"] or None)
+    first, second = (runner.client.status(name).request.agent for name in reversed(runner.store.ids()[-2:]))
+    rules = {first.policy: first.rules, second.policy: second.rules}
+    every = {rule.name for rule in get_world("scripted").agent.rules}
+    assert set(rules["guided"] or ()) == every.difference(unwanted)
+    assert rules["published"] is None
+    page.click("a.button", "Compare 2")
+    page.find("h1", "Comparison")
 
 
 def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
     page.open(f"evaluations/{pair[0]}")
     page.click("#tasks a", "4-2")
-    page.wait(lambda: {row[0] for row in page.rows("#episodes")} == {"4-2"} or None)
+    page.wait(lambda: {row[0].split()[0] for row in page.rows("#episodes")} == {"4-2"} or None)
+    scores = [int(row[2]) for row in page.rows("#episodes")]
+    assert scores == sorted(scores)
     page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
-    light = runner.store.results(pair[0])[0]
+    name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
+    [light] = [one for one in runner.store.results(pair[0]) if one.id == name]
     whole = runner.store.episode(pair[0], light.id)
     gain = max((turn.turn for turn in whole.trajectory if turn.reward > 0), default=None)
     assert gain is not None
+    page.click(".ending button", f"turn {gain} of")
+    page.find(".where", f"Turn {gain} of")
+    page.press(Keys.HOME)
     page.click("button", "Last gain")
     page.find(".where", f"Turn {gain} of")
     turn = whole.trajectory[gain - 1]
@@ -82,9 +118,9 @@ def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, p
     assert prompts
     assert all("|" in prompt for prompt in prompts)
     page.press(Keys.HOME)
-    page.click("button", "Play")
+    page.click(".controls button", "Play")
     page.find(".where", "Turn 2 of")
-    page.click("button", "Pause")
+    page.click(".controls button", "Pause")
     page.click("a.button", "Next")
     page.find("h1", "Task")
     assert page.browser.current_url.count(light.id) == 0
@@ -100,14 +136,37 @@ def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair:
     assert len(page.rows("#by-task")) == 2
     if page.rows("#changed"):
         page.click("#changed a", "Side by side")
-        page.find("#parting", "They part at turn")
+        page.find("#parting", "They differ from turn")
         assert len(page.all(".sides > section")) == 2
-        page.find(".parting .badge", "parts here")
+        page.find(".parting .badge", "differs here")
+
+
+def test_why_a_task_failed_and_whether_another_agent_did_better_takes_four_clicks(
+    page: Page, runner: Runner, pair: tuple[str, str]
+) -> None:
+    page.open()
+    page.click("#runs a", pair[0])  # 1
+    page.find("#failures")
+    page.click("#tasks a", "1-1")  # 2: its episodes, the lowest score first
+    page.wait(lambda: {row[0].split()[0] for row in page.rows("#episodes")} == {"1-1"} or None)
+    page.click("#episodes a", "1-1")  # 3
+    page.find(".ending", "How it ended: ")
+    name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
+    [failed] = [one for one in runner.store.results(pair[0]) if one.id == name]
+    page.find(".others a", pair[1])
+    [rival] = [one for one in runner.store.results(pair[1]) if (one.task, one.variation) == ("1-1", failed.variation)]
+    others = {row[1]: row for row in page.rows(".others")}
+    assert others[pair[1]][0] == "flat"
+    assert others[pair[1]][2].startswith(str(rival.score))
+    row = next(one for one in page.all(".others tbody tr") if pair[1] in one.text)
+    row.find_elements(By.CSS_SELECTOR, "a")[-1].click()  # 4
+    page.find("h1", "side by side")
+    assert [one.get_attribute("aria-label") for one in page.all(".sides > section")] == [pair[0], pair[1]]
 
 
 def test_runs_are_named_tagged_searched_and_sorted(page: Page, pair: tuple[str, str]) -> None:
     page.open(f"evaluations/{pair[0]}")
-    page.click("button", "Name, tag or note")
+    page.click("button", "Add a name, tags or a note")
     page.find("#field-name").send_keys("The winner")
     page.find("#field-tags").send_keys("paper, best")
     page.find("#field-note").send_keys("Look here <b>first</b>.")
@@ -120,10 +179,10 @@ def test_runs_are_named_tagged_searched_and_sorted(page: Page, pair: tuple[str, 
     page.find("#search").send_keys(Keys.SPACE)
     page.wait(lambda: len(page.rows("#runs")) > 1 or None)
     page.click(".sort", "Mean score")
-    scores = [float(row[6]) for row in page.rows("#runs") if row[6] != "–"]
+    scores = [float(row[7]) for row in page.rows("#runs") if row[7] != "–"]
     assert scores == sorted(scores, reverse=True)
     page.click(".sort", "Mean score")
-    assert [float(row[6]) for row in page.rows("#runs") if row[6] != "–"] == sorted(scores)
+    assert [float(row[7]) for row in page.rows("#runs") if row[7] != "–"] == sorted(scores)
 
 
 def test_three_turns_are_played_by_hand_and_saved(page: Page, runner: Runner) -> None:
@@ -189,6 +248,8 @@ PAGES = (
     "evaluations/{a}",
     "evaluations/{a}/episodes/{episode}",
     "compare?run={a}&run={b}",
+    "side-by-side?a={a}&a-episode={episode}&b={b}&b-episode={other}",
+    "evaluations/nobody",
 )
 
 
@@ -196,7 +257,7 @@ PAGES = (
 def test_no_page_has_a_serious_fault_of_accessibility(
     page: Page, runner: Runner, pair: tuple[str, str], theme: str
 ) -> None:
-    episode = runner.store.results(pair[0])[0].id
+    episode, other = (runner.store.results(name)[0].id for name in pair)
     features = [{"name": "prefers-color-scheme", "value": theme}]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     shots = os.environ.get("WAYMARK_SCREENSHOTS")
@@ -204,9 +265,9 @@ def test_no_page_has_a_serious_fault_of_accessibility(
     page.open()
     page.find("h1")
     for place in PAGES:
-        address = place.format(a=pair[0], b=pair[1], episode=episode)
+        address = place.format(a=pair[0], b=pair[1], episode=episode, other=other)
         page.browser.get(f"{page.url}/#/{address}")
-        page.find("h1")
+        page.find("h1" if place != "evaluations/nobody" else ".empty")
         page.wait(lambda: not page.all("main > [aria-busy]") or None)
         page.browser.execute_script(AXE)
         problems = page.browser.execute_async_script(

@@ -1,4 +1,4 @@
-"""The callers that the README shows, word for word, against running services."""
+"""The callers that the README and the guide to serving show, word for word, against running services."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 ROOT = Path(__file__).parents[2]
-SECTION = re.search(r"## Ask the services\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
-SNIPPETS = re.findall(r"```(\w+)\n(.*?)```", SECTION[1] if SECTION else "", re.DOTALL)
+TEXT = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/guides/serve.md"))
+SNIPPETS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 PYTHON = [code for language, code in SNIPPETS if language == "python"]
-SHELL = [code for language, code in SNIPPETS if language == "sh"]
+SHELL = [code for language, code in SNIPPETS if language == "sh" and code.startswith("curl")]
 
 
 def run(command: list[str], code: str, stack: Stack) -> str:
@@ -42,10 +42,10 @@ def run(command: list[str], code: str, stack: Stack) -> str:
     return done.stdout
 
 
-def test_the_readme_shows_every_kind_of_caller() -> None:
+def test_the_documents_show_every_kind_of_caller() -> None:
     kinds = ("SyncControllerClient", "asyncio", "import OpenAI", "import Client")
     assert [kind for kind in kinds if not any(kind in code for code in PYTHON)] == []
-    assert any("curl" in code for code in SHELL)
+    assert len(SHELL) == 2
 
 
 @pytest.mark.parametrize("code", PYTHON)

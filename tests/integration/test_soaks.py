@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import Answers, Overload
+from benchmarks.soak.answers import Answers
+from benchmarks.soak.overload import Overload
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it watches /proc")

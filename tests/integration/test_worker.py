@@ -13,11 +13,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.env_runner.floor import Floor
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
-from services.env_runner.worker import Worker
-from tests.samples import evaluation
+from services.env_runner.worker import SharedLock, Worker
+from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy
 from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
@@ -104,6 +103,7 @@ async def working(
     executors: Sequence[str] = ("",),
     serve: Callable[[Sequence[FastAPI]], Replicas] = Replicas,
     checkpoint_wait_seconds: float = 60.0,
+    world: str = "scripted",
 ) -> AsyncIterator[Worker]:
     """A worker with one slot, at work; stopped at the end. Executors of these hashes answer decisions in turn."""
     controller = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
@@ -116,7 +116,7 @@ async def working(
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
             ExecutorClient("http://executor", transport=serve(replicas)),
             open_environment,
-            Provenance("scripted", "abc"),
+            Provenance(world, "abc"),
             slots=1,
             lease_seconds=LEASE_SECONDS,
             redis_wait_seconds=REDIS_WAIT_SECONDS,
@@ -176,6 +176,21 @@ async def test_a_result_names_who_played_it_with_what_and_what_that_took(store: 
     assert whole.model_calls > 0
     assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
     assert light == whole.without_trajectory()
+
+
+@pytest.mark.parametrize(("world", "has_rules"), [("scripted", True), ("textworld-express 1.1.0", False)])
+async def test_an_agent_plays_by_the_rules_of_its_evaluations_world(
+    store: JobStore, world: str, has_rules: bool
+) -> None:
+    name, request = f"rules-{has_rules}", EvaluationRequest(tasks=("4-2",))
+    submitted = evaluation(name, request, episodes=1)
+    versions = submitted.model_copy(update={"versions": VERSIONS.model_copy(update={"environment": world})})
+    store.submit(versions, episodes(name, request))
+    async with working(store, ScriptedEnvironment, world=world):
+        await finish(store, name)
+    (played,) = store.results(name)
+    assert played.error is None
+    assert bool(played.rules) == has_rules
 
 
 async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(store: JobStore) -> None:
@@ -314,25 +329,25 @@ async def test_a_worker_ends_when_no_environment_starts_at_all(store: JobStore, 
         ).run()
 
 
-async def test_who_wants_the_floor_alone_waits_for_others_and_others_wait_then() -> None:
-    floor = Floor()
+async def test_one_who_wants_the_lock_alone_goes_before_later_ones() -> None:
+    lock = SharedLock()
     seen: list[str] = []
     leave = anyio.Event()
 
     async def share_first() -> None:
-        async with floor.shared():
+        async with lock.shared():
             seen.append("first")
             await leave.wait()
             seen.append("first leaves")
 
     async def take_alone() -> None:
-        async with floor.alone():
+        async with lock.alone():
             seen.append("alone")
             await anyio.wait_all_tasks_blocked()
             seen.append("alone leaves")
 
     async def share_second() -> None:
-        async with floor.shared():
+        async with lock.shared():
             seen.append("second")
 
     async with anyio.create_task_group() as tasks:

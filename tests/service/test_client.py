@@ -11,15 +11,15 @@ import pytest
 
 from tests.samples import result
 from waymark.clients.services import (
-    _INFO,
     ControllerClient,
     EvaluationClient,
     ExecutorClient,
     SyncControllerClient,
     SyncEvaluationClient,
     SyncExecutorClient,
-    _Wire,
 )
+from waymark.clients.services.calls import INFO
+from waymark.clients.services.protocol import ServiceProtocol
 from waymark.contracts import (
     ActionRequest,
     AgentState,
@@ -179,10 +179,10 @@ async def test_a_service_that_asks_for_more_time_than_there_is_is_not_asked_agai
 
 
 def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
-    wire = _Wire("executor", ExecutorUnavailable, "http://e", timeout=60.0, retry_seconds=60.0)
+    protocol = ServiceProtocol("executor", ExecutorUnavailable, "http://e", timeout=60.0, retry_seconds=60.0)
     waits = []
     for _ in range(20):
-        asking = wire.ask(_INFO)
+        asking = protocol.ask(INFO)
         next(asking)
         waits.append(asking.send(httpx.Response(429, headers={"retry-after": "1"})))
     assert len(set(waits)) == len(waits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,8 +18,10 @@ from services.env_runner.viewer import create_viewer
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, Opening, TurnRecord
 from waymark.errors import NotFound
+from waymark.evaluation.inspect_log import inspect_log
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
+from waymark.worlds.registry import WORLD_NAMES, get_world
 
 pytestmark = pytest.mark.anyio
 
@@ -116,7 +119,13 @@ async def test_notes_are_kept_in_the_run_folder(tmp_path: Path) -> None:
 async def test_every_route_asks_for_the_key(tmp_path: Path) -> None:
     write(tmp_path, "one")
     async with viewing(tmp_path, api_keys="secret") as http:
-        for path in ("/v1/runs", "/v1/options", "/v1/comparison?run=a&run=b", "/v1/evaluations/one/failures"):
+        for path in (
+            "/v1/runs",
+            "/v1/options",
+            "/v1/comparison?run=a&run=b",
+            "/v1/evaluations/one/failures",
+            "/v1/worlds",
+        ):
             assert (await http.get(path)).status_code == 401, path
         assert (await http.put("/v1/runs/one/notes", json={})).status_code == 401
         assert (await http.get("/v1/runs", headers={"Authorization": "Bearer secret"})).status_code == 200
@@ -183,3 +192,66 @@ async def test_named_folders_have_ids_of_their_own(tmp_path: Path) -> None:
     assert RunLibrary(None, None, named).status("run-2").finished == 6
     with pytest.raises(NotFound, match=r"has no evaluation\.json"):
         name_folders([tmp_path / "nowhere"])
+
+
+# --- worlds and other runs ------------------------------------------------------------------------------------------
+
+
+async def test_every_world_is_described_without_its_simulator(tmp_path: Path) -> None:
+    async with viewing(tmp_path) as http:
+        items = {one["name"]: one for one in (await http.get("/v1/worlds")).json()["items"]}
+        assert set(items) == set(WORLD_NAMES)
+        for name, described in items.items():
+            world = get_world(name)
+            assert described["title"] == world.title
+            assert [one["id"] for one in described["tasks"]] == [task.id for task in world.tasks]
+            assert {one["group"] for one in described["tasks"]} == set(described["groups"])
+            assert [one["name"] for one in described["protocols"]] == list(world.protocols)
+            assert [one["name"] for one in described["rules"]] == [rule.name for rule in world.agent.rules]
+            assert all(one["description"].endswith(".") for one in described["rules"])
+            assert described["published"] == list(world.published.columns)
+            assert (await http.get(f"/v1/worlds/{name}")).json() == described
+        refused = await http.get("/v1/worlds/atlantis")
+        assert refused.status_code == 422
+        assert "scienceworld" in refused.json()["detail"]
+
+
+async def test_a_run_of_another_world_is_read_with_its_own_tasks(tmp_path: Path) -> None:
+    name, request = "twe", EvaluationRequest(tasks=("coin", "twc"), variations=(1_000,))
+    versions = samples.VERSIONS.model_copy(update={"environment": "textworld-express 1.1.0"})
+    folder = RunFolder(tmp_path / name)
+    folder.begin(samples.evaluation(name, request, episodes=2).model_copy(update={"versions": versions}))
+    for spec, score in zip(episodes(name, request, get_world("textworld-express")), (100, 20), strict=True):
+        one = samples.result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=score)
+        opening = Opening(task="Find the coin.", look="A room.", inventory="nothing")
+        folder.append(one.model_copy(update={"trajectory": (TURN,), "opening": opening, "versions": versions}))
+    async with viewing(tmp_path) as http:
+        assert (await http.get("/v1/runs")).json()["items"][0]["world"] == "textworld-express"
+        listed = (await http.get(f"/v1/evaluations/{name}/episodes")).json()["items"]
+        assert [(one["task"], one["result"]["score"]) for one in listed] == [("coin", 100), ("twc", 20)]
+        summary = (await http.get(f"/v1/evaluations/{name}/summary")).json()
+        assert summary["summary"]["groups"] == {"search": 100, "household": 20}
+        assert (summary["methods"], summary["published"]["methods"]) == ([], [])
+        turn = (await http.get(f"/v1/evaluations/{name}/episodes/{listed[0]['id']}/turns/1")).json()
+        assert [model["asked"] for model in turn["models"]] == ["controller", "executor"]
+    log = b"".join(inspect_log(folder.evaluation(), folder.results))
+    scores = {one["name"]: one["metrics"] for one in json.loads(log)["results"]["scores"]}
+    assert scores["score"]["mean_over_task_types"]["value"] == 60
+
+
+async def test_other_runs_of_a_variation_are_listed_with_the_best_first(tmp_path: Path) -> None:
+    for name, score in (("a", 40), ("b", 10), ("c", 90)):
+        write(tmp_path, name, scores=score)
+    write(tmp_path, "torn", played=0)
+    async with viewing(tmp_path) as http:
+        listed = (await http.get("/v1/evaluations/a/episodes")).json()["items"]
+        [entry] = [one for one in listed if (one["task"], one["variation"]) == ("1-1", 2)]
+        await http.put("/v1/runs/c/notes", json={"name": "Best so far"})
+        found = (await http.get(f"/v1/evaluations/a/episodes/{entry['id']}/elsewhere")).json()["items"]
+        assert [(one["run"], one["run_name"], one["score"]) for one in found] == [
+            ("c", "Best so far", 90),
+            ("b", "b", 10),
+        ]
+        same = (await http.get(f"/v1/evaluations/c/episodes/{found[0]['episode']}")).json()
+        assert (same["task"], same["variation"]) == ("1-1", 2)
+        assert (await http.get("/v1/evaluations/a/episodes/none/elsewhere")).status_code == 404

@@ -42,7 +42,7 @@ def state(number: int) -> dict[str, Any]:
 async def waiting_are(model_server: ModelServer, requests: int) -> None:
     """Go on when so many requests wait."""
     with anyio.fail_after(SECONDS):
-        while model_server.room.requests != requests:  # noqa: ASYNC110 - it happens in another thread
+        while model_server.capacity.requests != requests:  # noqa: ASYNC110 - it happens in another thread
             await anyio.sleep(0.005)
 
 
@@ -227,7 +227,7 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         before = ours()
         assert await overloaded(client) == {200, 429, 504}
         assert ours() == before
-        assert (app.state.model_server.room.requests, app.state.model_server.room.tokens) == (0, 0)
+        assert (app.state.model_server.capacity.requests, app.state.model_server.capacity.tokens) == (0, 0)
 
 
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:

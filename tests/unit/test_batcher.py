@@ -11,7 +11,7 @@ import pytest
 
 from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
 from waymark.inference import Encoded, Generation, Prompt
-from waymark.inference.batching.batcher import Answer, Batcher, Loss, Observer, Query, QueueCapacity, Work
+from waymark.inference.batching import Answer, Batcher, Loss, Observer, Query, QueueCapacity, Work
 from waymark.inference.engines.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
@@ -81,21 +81,21 @@ def tally() -> Tally:
 
 
 @pytest.fixture
-def room() -> QueueCapacity:
+def capacity() -> QueueCapacity:
     return QueueCapacity(max_requests=9, max_tokens=1_000)
 
 
 @pytest.fixture
-def batcher(generator: Gated, room: QueueCapacity, tally: Tally) -> Iterator[Batcher]:
-    made = make(generator, room, tally)
+def batcher(generator: Gated, capacity: QueueCapacity, tally: Tally) -> Iterator[Batcher]:
+    made = make(generator, capacity, tally)
     yield made
     generator.gate.set()
     made.close()
 
 
-def make(generator: Gated, room: QueueCapacity, observer: Observer, **limits: Any) -> Batcher:
+def make(generator: Gated, capacity: QueueCapacity, observer: Observer, **limits: Any) -> Batcher:
     few = {"max_batch": 9, "max_batch_tokens": 1_000, "max_input_tokens": 100, "max_wait": 0.0}
-    return Batcher(generator, room, observer=observer, **(few | limits))
+    return Batcher(generator, capacity, observer=observer, **(few | limits))
 
 
 def ask(batcher: Batcher, *queries: str | Query, within: float | None = None) -> asyncio.Task[list[Answer]]:
@@ -103,7 +103,7 @@ def ask(batcher: Batcher, *queries: str | Query, within: float | None = None) ->
 
 
 def work(query: str | Query) -> Work:
-    """Takes more room until it is tokenised, so that one can see when that is."""
+    """Takes more capacity until it is tokenised, so that one can see when that is."""
     written = query if isinstance(query, Query) else Query(query)
     return Work(write=lambda: written, tokens=len(written.prompt) + 1)
 
@@ -116,9 +116,9 @@ async def running(batcher: Batcher, generator: Gated) -> asyncio.Task[list[Answe
     return busy
 
 
-async def tokenised(room: QueueCapacity, tokens: int) -> None:
+async def tokenised(capacity: QueueCapacity, tokens: int) -> None:
     """Go on when what waits is known to have so many tokens."""
-    while room.tokens != tokens:  # noqa: ASYNC110 - it happens in another thread
+    while capacity.tokens != tokens:  # noqa: ASYNC110 - it happens in another thread
         await asyncio.sleep(0.001)
 
 
@@ -127,19 +127,19 @@ def text(answers: Sequence[Answer]) -> list[str]:
 
 
 async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
-    batcher: Batcher, generator: Gated, room: QueueCapacity
+    batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     one, two = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
-    await tokenised(room, 10)
+    await tokenised(capacity, 10)
     assert generator.batches == [["running"]]
     generator.gate.set()
     assert text([*await busy, *await one, *await two]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
     assert generator.batches == [["running"], ["a", "bb", "ccc", "dddd"]]
 
 
-async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: QueueCapacity, tally: Tally) -> None:
-    batcher = make(generator, room, tally, max_wait=1e9)
+async def test_an_idle_model_does_not_wait(generator: Gated, capacity: QueueCapacity, tally: Tally) -> None:
+    batcher = make(generator, capacity, tally, max_wait=1e9)
     generator.gate.set()
     batcher.start()
     assert text(await ask(batcher, "alone")) == ["alone 0"]
@@ -147,16 +147,16 @@ async def test_an_idle_model_does_not_wait_for_company(generator: Gated, room: Q
 
 
 async def test_what_waited_for_the_model_waits_for_company_until_its_patience_ends_or_the_batch_is_full(
-    generator: Gated, room: QueueCapacity, tally: Tally
+    generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     for max_wait, company in ((1e9, True), (0.005, False)):
-        batcher = make(generator, room, tally, max_batch=2, max_wait=max_wait)
+        batcher = make(generator, capacity, tally, max_batch=2, max_wait=max_wait)
         generator.batches.clear()
         generator.gate.clear()
         generator.entered.clear()
         busy = await running(batcher, generator)
         first = ask(batcher, "first")
-        await tokenised(room, len("first"))
+        await tokenised(capacity, len("first"))
         generator.gate.set()
         await busy
         second = ask(batcher, "second") if company else None
@@ -168,13 +168,13 @@ async def test_what_waited_for_the_model_waits_for_company_until_its_patience_en
 
 
 async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
-    generator: Gated, room: QueueCapacity, tally: Tally
+    generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
-    batcher = make(generator, room, tally, max_batch_tokens=12)
+    batcher = make(generator, capacity, tally, max_batch_tokens=12)
     busy = await running(batcher, generator)
     oldest = ask(batcher, "aaaa")
     others = ask(batcher, "b", "cccccccccc", "dddd", "eee")
-    await tokenised(room, 22)
+    await tokenised(capacity, 22)
     generator.gate.set()
     await asyncio.gather(busy, oldest, others)
     assert generator.batches[1:] == [["eee", "aaaa", "dddd"], ["b"], ["cccccccccc"]]
@@ -183,12 +183,12 @@ async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
 
 
 async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_for_long(
-    generator: Gated, room: QueueCapacity, tally: Tally
+    generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
-    batcher = make(generator, room, tally, max_batch=2)
+    batcher = make(generator, capacity, tally, max_batch=2)
     busy = await running(batcher, generator)
     waiting = ask(batcher, "aa", "bbbb", "cccccccc", "dd", "ee", "ff", "like")
-    await tokenised(room, 24)
+    await tokenised(capacity, 24)
     generator.gate.set()
     await asyncio.gather(busy, waiting)
     assert generator.batches[1:] == [["aa", "dd"], ["ee", "bbbb"], ["like", "cccccccc"], ["ff"]]
@@ -196,12 +196,12 @@ async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_
 
 
 async def test_rows_of_a_beam_count_and_one_request_always_fits(
-    generator: Gated, room: QueueCapacity, tally: Tally
+    generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
-    batcher = make(generator, room, tally, max_batch_tokens=12)
+    batcher = make(generator, capacity, tally, max_batch_tokens=12)
     busy = await running(batcher, generator)
     beams = ask(batcher, Query("aaaa", n=4), Query("b", n=4), Query("c", n=4))
-    await tokenised(room, 6)
+    await tokenised(capacity, 6)
     generator.gate.set()
     await asyncio.gather(busy, beams)
     assert generator.batches[1:] == [["aaaa"], ["b", "c"]]
@@ -209,7 +209,7 @@ async def test_rows_of_a_beam_count_and_one_request_always_fits(
 
 
 async def test_greedy_beams_and_scoring_do_not_share_a_batch(
-    batcher: Batcher, generator: Gated, room: QueueCapacity
+    batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     queries = [
@@ -221,7 +221,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(
         Query("f", candidates=("f 1", "f 0")),
     ]
     tasks = [ask(batcher, query) for query in queries]
-    await tokenised(room, 12)
+    await tokenised(capacity, 12)
     generator.gate.set()
     await busy
     answers = [(await task)[0] for task in tasks]
@@ -230,7 +230,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(
     assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"], ["f"]]
 
 
-async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
+async def test_a_full_queue_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
     batcher = make(generator, QueueCapacity(max_requests=2, max_tokens=1_000), tally)
     busy = await running(batcher, generator)
     waiting = ask(batcher, "one", "two")
@@ -245,69 +245,69 @@ async def test_a_full_room_refuses_and_keeps_what_it_has(generator: Gated, tally
     batcher.close()
 
 
-async def test_a_room_is_bounded_in_tokens_too_and_known_by_them_once_tokenised(generator: Gated, tally: Tally) -> None:
-    room = QueueCapacity(max_requests=9, max_tokens=10)
-    batcher = make(generator, room, tally)
+async def test_a_queue_is_bounded_in_tokens_counted_once_tokenised(generator: Gated, tally: Tally) -> None:
+    capacity = QueueCapacity(max_requests=9, max_tokens=10)
+    batcher = make(generator, capacity, tally)
     await running(batcher, generator)
     known = threading.Event()
     overrated = asyncio.create_task(
         batcher.submit([Work(write=lambda: Query("aaaa" if known.wait() else ""), tokens=10)])
     )
     await asyncio.sleep(0)
-    assert (room.requests, room.tokens) == (1, 10)
+    assert (capacity.requests, capacity.tokens) == (1, 10)
     with pytest.raises(QueueFull):
         await ask(batcher, "b")
     known.set()
-    await tokenised(room, 4)
+    await tokenised(capacity, 4)
     fitting = asyncio.create_task(batcher.submit([Work(write=lambda: Query("cccccc"), tokens=6)]))
     await asyncio.sleep(0)
     with pytest.raises(QueueFull):
-        room.check()
+        capacity.check()
     generator.gate.set()
     await asyncio.gather(overrated, fitting)
-    assert (room.requests, room.tokens) == (0, 0)
+    assert (capacity.requests, capacity.tokens) == (0, 0)
     batcher.close()
 
 
 async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
-    room = QueueCapacity(max_requests=10, max_tokens=100)
-    room.enter(10, 10)
-    room.served(4, seconds=2.0)
+    capacity = QueueCapacity(max_requests=10, max_tokens=100)
+    capacity.enter(10, 10)
+    capacity.served(4, seconds=2.0)
     with pytest.raises(QueueFull) as refused:
-        room.check()
+        capacity.check()
     assert refused.value.retry_seconds == 5
 
 
 async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -> None:
-    room = QueueCapacity(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
-    room.enter(20, 20)
-    room.served(10, seconds=2.0)
+    capacity = QueueCapacity(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
+    capacity.enter(20, 20)
+    capacity.served(10, seconds=2.0)
     with pytest.raises(QueueFull):
-        room.check()
+        capacity.check()
     for _ in range(18):
-        room.leave(1)
-    room.enter(1, 1)
-    room.enter(1, 1)  # 4 wait, and 5 are answered in a second
+        capacity.leave(1)
+    capacity.enter(1, 1)
+    capacity.enter(1, 1)  # 4 wait, and 5 are answered in a second
     with pytest.raises(QueueFull):
-        room.enter(2, 2)
-    room.served(1, seconds=98.0)
-    room.leave(1)
-    room.leave(1)
-    room.enter(1, 1)
-    assert room.requests == 3
+        capacity.enter(2, 2)
+    capacity.served(1, seconds=98.0)
+    capacity.leave(1)
+    capacity.leave(1)
+    capacity.enter(1, 1)
+    assert capacity.requests == 3
     with pytest.raises(QueueFull):
-        room.check()
+        capacity.check()
 
 
 async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(
     generator: Gated, tally: Tally
 ) -> None:
-    room = QueueCapacity(max_requests=1, max_tokens=1_000)
-    batcher = make(generator, room, tally)
+    capacity = QueueCapacity(max_requests=1, max_tokens=1_000)
+    batcher = make(generator, capacity, tally)
     busy = await running(batcher, generator)
     with pytest.raises(DeadlineExceeded):
         await ask(batcher, "late", within=0.01)
-    assert room.requests == 0
+    assert capacity.requests == 0
     patient = ask(batcher, "patient")
     await asyncio.sleep(0)
     generator.gate.set()
@@ -318,26 +318,26 @@ async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_plac
 
 
 async def test_work_whose_caller_has_gone_frees_its_place_and_never_reaches_the_model(
-    batcher: Batcher, generator: Gated, room: QueueCapacity, tally: Tally
+    batcher: Batcher, generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     busy = await running(batcher, generator)
     leaving, staying = ask(batcher, "leaving", "with it"), ask(batcher, "staying")
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.wait([leaving])
-    assert room.requests == 1
+    assert capacity.requests == 1
     generator.gate.set()
     await asyncio.gather(busy, staying)
     assert generator.batches == [["running"], ["staying"]]
     assert tally.losses == [("gone", 2)]
 
 
-async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher, room: QueueCapacity) -> None:
+async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher, capacity: QueueCapacity) -> None:
     batcher.start()
     with pytest.raises(InputTooLarge) as refused:
         await batcher.submit([Work(write=lambda: Query("x" * 101), tokens=1, field="3.state")])
     assert refused.value.field == "3.state"
-    assert (room.requests, room.tokens) == (0, 0)
+    assert (capacity.requests, capacity.tokens) == (0, 0)
 
 
 async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
@@ -351,11 +351,11 @@ async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
 
 
 async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batch(
-    batcher: Batcher, generator: Gated, room: QueueCapacity
+    batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     one, bad, two = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
-    await tokenised(room, 9)
+    await tokenised(capacity, 9)
     generator.gate.set()
     assert text([*await busy, *await one, *await two]) == ["running 0", "one 0", "two 0"]
     with pytest.raises(ValueError, match="a fault of the engine"):
@@ -363,17 +363,17 @@ async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batc
     assert generator.batches[1:] == [["one", "bad", "two"], ["one"], ["bad"], ["two"]]
 
 
-async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room: QueueCapacity) -> None:
+async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(capacity: QueueCapacity) -> None:
     class Gone(Gated):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
             super().generate(prompts, n=n)
             raise ServiceUnavailable("Nobody answers.")
 
     generator = Gone()
-    batcher = make(generator, room, Observer())
+    batcher = make(generator, capacity, Observer())
     busy = await running(batcher, generator)
     waiting = [ask(batcher, "one"), ask(batcher, "two")]
-    await tokenised(room, 6)
+    await tokenised(capacity, 6)
     generator.gate.set()
     for each in (busy, *waiting):
         with pytest.raises(ServiceUnavailable):
@@ -382,7 +382,9 @@ async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(room:
     batcher.close()
 
 
-async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_nothing(room: QueueCapacity) -> None:
+async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
+    capacity: QueueCapacity,
+) -> None:
     class Forgetful(ScriptedGenerator):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
             return [one for one in super().generate(prompts, n=n) if one.candidates[0].text != "forgotten"]
@@ -393,7 +395,7 @@ async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_
 
     forgetful = Forgetful(lambda prompt: [(prompt, -1.0)])
     limits: dict[str, Any] = {"max_batch": 9, "max_batch_tokens": 99, "max_input_tokens": 99}
-    batcher = Batcher(forgetful, room, observer=Failing(), **limits)
+    batcher = Batcher(forgetful, capacity, observer=Failing(), **limits)
     batcher.start()
     with pytest.raises(ValueError, match="zip"):
         await ask(batcher, "forgotten")
@@ -403,7 +405,7 @@ async def test_an_engine_that_forgets_an_answer_and_an_observer_that_fails_stop_
 
 
 async def test_closing_gives_up_what_waits_and_answers_what_runs(
-    batcher: Batcher, generator: Gated, room: QueueCapacity
+    batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
     waiting = ask(batcher, "waiting")
@@ -415,6 +417,6 @@ async def test_closing_gives_up_what_waits_and_answers_what_runs(
     await closing
     assert text(await busy) == ["running 0"]
     assert generator.closed
-    assert room.requests == 0
+    assert capacity.requests == 0
     with pytest.raises(ServiceUnavailable):
         await ask(batcher, "late")

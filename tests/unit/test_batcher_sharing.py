@@ -11,8 +11,7 @@ import pytest
 
 from waymark.errors import InputTooLarge, QueueFull
 from waymark.inference import Encoded, Generation, Prompt, Steps
-from waymark.inference.batching.batcher import Answer, Batcher, Query, QueueCapacity, Work
-from waymark.inference.batching.cost import CostModel
+from waymark.inference.batching import Answer, Batcher, CostModel, Query, QueueCapacity, Work
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.inference.steps import in_chunks
@@ -57,9 +56,9 @@ def generator() -> Iterator[Stepped]:
     made.permits.release(10_000)
 
 
-def make(generator: Stepped, room: QueueCapacity | None = None, **limits: Any) -> Batcher:
+def make(generator: Stepped, capacity: QueueCapacity | None = None, **limits: Any) -> Batcher:
     few = {"max_batch": 4, "max_batch_tokens": 100, "max_input_tokens": 1_000, "max_wait": 0.0}
-    batcher = Batcher(generator, room or QueueCapacity(100, 10_000), **(few | limits))
+    batcher = Batcher(generator, capacity or QueueCapacity(100, 10_000), **(few | limits))
     batcher.start()
     return batcher
 
@@ -148,20 +147,20 @@ async def test_an_endless_prompt_is_refused_without_being_tokenised(generator: S
     await asyncio.to_thread(batcher.close)
 
 
-def test_heavy_work_leaves_half_of_the_room_to_light_work() -> None:
-    room = QueueCapacity(100, 1_000)
-    room.enter(1, 450, Flow("a", heavy=True))
+def test_heavy_work_leaves_half_of_the_queue_to_light_work() -> None:
+    capacity = QueueCapacity(100, 1_000)
+    capacity.enter(1, 450, Flow("a", heavy=True))
     with pytest.raises(QueueFull):
-        room.enter(1, 100, Flow("b", heavy=True))
-    room.enter(1, 500, Flow("b"))
+        capacity.enter(1, 100, Flow("b", heavy=True))
+    capacity.enter(1, 500, Flow("b"))
 
 
-def test_a_caller_who_fills_the_room_leaves_a_little_to_others() -> None:
-    room = QueueCapacity(80, 10_000)
-    room.enter(80, 800, Flow("a"))
+def test_a_caller_who_fills_the_queue_leaves_a_little_to_others() -> None:
+    capacity = QueueCapacity(80, 10_000)
+    capacity.enter(80, 800, Flow("a"))
     with pytest.raises(QueueFull):
-        room.check("a")
-    room.check("b")
-    room.enter(10, 100, Flow("b"))
+        capacity.check("a")
+    capacity.check("b")
+    capacity.enter(10, 100, Flow("b"))
     with pytest.raises(QueueFull):
-        room.check("b")
+        capacity.check("b")

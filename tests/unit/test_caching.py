@@ -71,4 +71,4 @@ def test_no_other_cache_holds_texts() -> None:
             ours = getattr(value, "__module__", "").startswith("waymark")
             if ours and hasattr(value, "cache_info") and inspect.signature(value).parameters:
                 kept.add(f"{value.__module__}.{name}")
-    assert kept == {"waymark.clients.services._url"}, "use waymark.caching, which is bounded in bytes"
+    assert kept == {"waymark.clients.services.protocol._url"}, "use waymark.caching, which is bounded in bytes"

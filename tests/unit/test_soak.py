@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.cpu_contention import ContentionMonitor, Mark
 from benchmarks.services import Service
-from benchmarks.soak import Overload, report_overload
-from benchmarks.watch import Mark, Watch
+from benchmarks.soak.overload import Overload, report_overload
 from waymark.loadtest.drive import Load, Outcome, Samples
 from waymark.loadtest.results import stage
 
@@ -40,9 +40,9 @@ def samples() -> Samples:
     return made
 
 
-def watch(service: Service) -> Watch:
+def watch(service: Service) -> ContentionMonitor:
     """Marks of every second, also of the peak before."""
-    watching = Watch(service)
+    watching = ContentionMonitor(service)
     others = stolen = 0.0
     for second in range(970, 1_013):
         memory = 200.0 + second / 1_000

@@ -110,6 +110,7 @@ def base(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     recipe: Annotated[Path, typer.Option(help="Its shape.")] = Path("training/recipes/published-small.json"),
     changes: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of it.")] = None,
+    role: Annotated[str, typer.Option(help="Take the shape that the recipe gives this role.")] = "",
     prompt_format: Annotated[str, typer.Option("--format", help="Of prompts that pieces are learnt from.")] = "seed",
     data: DataOption = DATA,
     annotations: AnnotationsOption = ANNOTATIONS,
@@ -120,7 +121,7 @@ def base(
     from training.recipe import read_recipe
     from training.reproduce.base import make_base, sample_texts, wordings
 
-    settings = read_recipe(recipe, **parse_changes(changes or []))
+    settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
     corpora = [
         read_corpora(
             wording, data, annotations, "all", require_all=False, note=lambda _: None, bar=progress_bar()

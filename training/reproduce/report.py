@@ -15,8 +15,9 @@ from training.reproduce.plan import ROLES, Settings
 from training.reproduce.stages import Progress
 from waymark import __version__
 from waymark.agent.presets import name_of
+from waymark.contracts import Summary
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.scores import Summary, published_methods, summarise
+from waymark.evaluation.scores import published_methods, summarise
 from waymark.inference.checkpoint import load
 from waymark.worlds.scienceworld.tasks import GROUPS
 

@@ -7,12 +7,15 @@ took. A stage is done again when its command or what it wrote is not that any mo
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +25,15 @@ from training.files import read_json, sha256_of
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
 from waymark.errors import WaymarkError
+from waymark.process import end_with
 
 PROGRESS: Final = "progress.json"
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
 """The share of paths that may stay without an annotation."""
 FORMAT: Final = "seed"
+_SECONDS_TO_END: Final = 60.0
+"""What a command may take to save its state when it is told to end."""
 
 
 class StageFailed(WaymarkError):
@@ -201,7 +207,7 @@ def _run(stage: Stage, settings: Settings) -> int:
         words = shlex.split(settings.launch)
         if words[0] == "accelerate":  # that of this environment, which need not be on PATH
             words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
-        return subprocess.run([*words, "-m", "training", *stage.arguments], check=False).returncode
+        return _run_child([*words, "-m", "training", *stage.arguments])
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
     arguments = stage.arguments
@@ -209,7 +215,30 @@ def _run(stage: Stage, settings: Settings) -> int:
         slots = ("--slots", str(settings.slots)) if settings.slots else ()
         checkpoints = ("--checkpoints", str(settings.folder / "checkpoints"))
         arguments = ("resume", *map(str, begun), *checkpoints, *slots)
-    return subprocess.run([sys.executable, "-m", "waymark", *arguments], check=False).returncode
+    return _run_child([sys.executable, "-m", "waymark", *arguments])
+
+
+def _run_child(command: Sequence[str]) -> int:
+    """The exit code of a command, as a shell gives it.
+
+    When this process is interrupted, the command gets SIGTERM and time to save what it has. When this process is
+    killed, the kernel tells the command (Linux only), so that the next run meets no other at work in its folder.
+    """
+    child = subprocess.Popen(
+        command,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which then tells the command once
+        preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - it makes two system calls
+    )
+    try:
+        code = child.wait()
+    except BaseException:
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_SECONDS_TO_END)
+        child.kill()
+        child.wait()
+        raise
+    return code if code >= 0 else 128 - code
 
 
 def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:

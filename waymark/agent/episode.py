@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection
 from waymark.agent.play import Play
 from waymark.agent.policies import open_policy
 from waymark.agent.ports import DEFAULT_LIMITS, Controller, Executor, RequestLimits
-from waymark.agent.stop_rules import Stopped, stop_reason
+from waymark.agent.stop_rules import stop_reason
 from waymark.agent.subgoal_sources.llm_plan import Planner
-from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, TurnRecord
+from waymark.agent.world_port import AgentWorld
+from waymark.contracts import EpisodeError, EpisodeResult, EpisodeSpec, Stopped, TurnRecord
 from waymark.errors import (
     ControllerUnavailable,
     DeadlineExceeded,
@@ -29,8 +30,9 @@ from waymark.errors import (
     ServiceUnavailable,
 )
 from waymark.worlds.base import Environment
+from waymark.worlds.registry import agent_world
 
-__all__ = ["RETRYABLE", "Controller", "Executor", "RequestLimits", "Stopped", "run_episode", "stop_reason"]
+__all__ = ["RETRYABLE", "Controller", "Executor", "RequestLimits", "run_episode", "stop_reason"]
 
 RETRYABLE: frozenset[str] = frozenset(
     error.__name__
@@ -58,18 +60,20 @@ async def run_episode(
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
     reach: RequestLimits = DEFAULT_LIMITS,
+    world: AgentWorld | None = None,
 ) -> EpisodeResult:
     """Play one episode to its end and return its whole record.
 
     Only agents that ask a controller or a planner need these ports. `should_stop` is called before every turn,
-    `on_turn` after it; `reach` bounds what the services are asked for.
+    `on_turn` after it; `reach` bounds what the services are asked for. `world` is the one that `environment` belongs to
+    (default: ScienceWorld).
     A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
     far; `RETRYABLE` says whether another attempt may help. After an EnvironmentFault the environment must be
     replaced. Cancelling waits for the environment's present step.
 
     Raises InvalidInput for an agent that lacks a port or names an unknown rule.
     """
-    play = Play(spec, environment, controller, executor, planner, reach)
+    play = Play(spec, environment, controller, executor, planner, reach, world or agent_world())
     try:
         await play.open()
         policy = open_policy(play)

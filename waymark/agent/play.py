@@ -16,9 +16,9 @@ from waymark.agent import replay
 from waymark.agent.ports import Controller, Executor, RequestLimits
 from waymark.agent.rules import UnknownEndsSubgoal, rules_of
 from waymark.agent.state import StateFold
-from waymark.agent.stop_rules import Stopped
 from waymark.agent.subgoal_sources import oracle
 from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
+from waymark.agent.world_port import AgentWorld
 from waymark.considered import Alternatives
 from waymark.contracts import (
     ActionResponse,
@@ -28,13 +28,13 @@ from waymark.contracts import (
     EpisodeSpec,
     Opening,
     RuleUse,
+    Stopped,
     SubgoalResponse,
     TurnRecord,
     Usage,
 )
 from waymark.errors import InvalidInput
 from waymark.worlds.base import SOLVED, Environment, Step
-from waymark.worlds.registry import agent_world
 
 
 class Play:
@@ -51,11 +51,12 @@ class Play:
         executor: Executor,
         planner: Planner | None,
         reach: RequestLimits,
+        world: AgentWorld,
     ) -> None:
         self.spec = spec
         self.agent = spec.agent
         self.reach = reach
-        self.world = agent_world()
+        self.world = world
         self.rules = rules_of(spec.agent, self.world)
         self.fold: StateFold
         self.turns: list[TurnRecord] = []
@@ -230,21 +231,14 @@ class Play:
         return tuple(RuleUse(rule=name, turns=count) for name, count in counts.most_common())
 
     def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
-        """The episode up to now. One that ended in an error scores 0, whatever it had reached."""
-        spec, turns = self.spec, self.turns
-        raw = turns[-1].score if turns else 0
-        score = 0 if error else max(0, raw)
-        return EpisodeResult(
-            id=spec.id,
-            evaluation=spec.evaluation,
-            task=spec.task,
-            variation=spec.variation,
-            repeat=spec.repeat,
-            seed=spec.seed,
-            score=score,
-            raw_score=raw,
+        """The episode up to now."""
+        turns = self.turns
+        return EpisodeResult.of(
+            self.spec,
+            stopped,
+            raw_score=turns[-1].score if turns else 0,
+            error=error,
             last_nonnegative_score=next((turn.score for turn in reversed(turns) if turn.score >= 0), 0),
-            success=score >= SOLVED,
             moves=turns[-1].moves if turns else 0,
             actions=sum(turn.action is not None for turn in turns),
             turns=len(turns),
@@ -255,10 +249,7 @@ class Play:
             repaired=sum(turn.repaired for turn in turns),
             unparsed=self._unparsed,
             rules=self._rule_uses(),
-            stopped=stopped,
-            error=error,
             seconds=time.monotonic() - self._began,
-            agent=spec.agent,
             opening=self._opening,
             trajectory=tuple(turns),
         )

@@ -14,7 +14,7 @@ from waymark.agent.rules import EndRule, NoEarlyComplete, RuleSet, UnknownEndsSu
 from waymark.agent.state import COMPLETE, StateFold
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, AgentState, EpisodeResult, TurnRecord
-from waymark.worlds.registry import agent_world
+from waymark.worlds.registry import agent_world, world_of
 
 ASKS_CONTROLLER = frozenset(("controller", "semi_random"))
 """Sources of sub-goals that ask the controller."""
@@ -52,12 +52,13 @@ def end_turn(fold: StateFold, turn: TurnRecord, rules: RuleSet) -> None:
 def moments(result: EpisodeResult, history_turns: int, world: AgentWorld | None = None) -> Iterator[Moment]:
     """The moments of a recorded episode at which a model was asked, in order; none if it never opened.
 
-    Several questions to a model in the same state count as one.
+    Several questions to a model in the same state count as one. `world` is by default the one that the result names.
     """
     if result.opening is None:
         return
     opening = result.opening
-    world = world or agent_world()
+    if world is None:
+        world = world_of(result.versions.environment).agent if result.versions else agent_world()
     agent = result.agent or AgentConfig()
     rules = rules_of(agent, world)
     fold = StateFold.start(opening.task, opening.look, opening.inventory, world)

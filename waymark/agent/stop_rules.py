@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Literal
+from typing import Final
 
-from waymark.contracts import Limits, TurnRecord
-
-Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", "cancelled"]
+from waymark.contracts import Limits, Stopped, TurnRecord
 
 REPETITION: Final = (1, 2)
 """So many distinct actions in a row count as repetition."""

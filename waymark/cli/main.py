@@ -34,7 +34,7 @@ from waymark.loadtest.command import app as loadtest_app
 _NAME = "waymark"
 _SHOWN = 60
 
-_app = typer.Typer(
+app = typer.Typer(
     help=f"Small hierarchical language agents on ScienceWorld.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,7 +45,7 @@ def main() -> None:
     """Entry point of the `waymark` command."""
     make_streams_safe()
     try:
-        code = _app(prog_name=_NAME, standalone_mode=False)
+        code = app(prog_name=_NAME, standalone_mode=False)
     except ClickException as error:
         code = _tell_usage(error)
     except typer.Abort:
@@ -98,7 +98,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@_app.callback()
+@app.callback()
 def _root(
     _version: Annotated[
         bool,
@@ -111,10 +111,10 @@ def _root(
 def _add(name: str, function: Callable[..., Any], *, epilog: str | None = EXIT_CODES, **settings: Any) -> None:
     """Register a command; its help names `waymark` as it is called here."""
     text = inspect.cleandoc(function.__doc__ or "").replace(f"`{_NAME} ", f"`{command_name()} ")
-    _app.command(name, help=text, epilog=epilog, **settings)(function)
+    app.command(name, help=text, epilog=epilog, **settings)(function)
 
 
-_app.add_typer(loadtest_app, name="loadtest")
+app.add_typer(loadtest_app, name="loadtest")
 _add("evaluate", evaluate.evaluate)
 _add("resume", evaluate.resume)
 _add("up", stack.up)

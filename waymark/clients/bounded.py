@@ -1,4 +1,4 @@
-"""Answers of HTTP servers, read within a limit of bytes and of time.
+"""Limits of bytes and of time on the answers of HTTP servers. `waymark.clients.reading` reads answers within them.
 
 httpx decompresses each piece of an answer whole, and as often as the server says it is compressed: a few hundred bytes
 can become gigabytes. Here the limit counts what comes off the wire and again what it decompresses to. One layer of gzip
@@ -11,7 +11,8 @@ import asyncio
 import time
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import httpx
 
@@ -24,57 +25,86 @@ _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _ENCODING_SHOWN: Final = 60
+_TOO_LATE: Final = "no whole answer in time"
 
 
 class AnswerRefused(Exception):
     """An answer is larger than its limit, or compressed in a way that is not read."""
 
 
-async def read(response: httpx.Response, largest: int = LARGEST) -> httpx.Response:
-    """A streamed answer, whole and decompressed. Closes the stream. Raises AnswerRefused, httpx.TransportError."""
-    if _is_read(response):
-        return _within(response, largest)
-    body = bytearray()
-    try:
-        _check_announced(response, largest)
-        async for piece in response.aiter_raw():
-            body += piece
-            _check(len(body), largest)
-    finally:
-        await response.aclose()
-    return _rebuilt(response, bytes(body), largest)
+class Deadline:
+    """When an exchange must be over, in seconds from its beginning: httpx bounds only each pause within it.
 
-
-def read_sync(response: httpx.Response, largest: int = LARGEST, *, deadline: float | None = None) -> httpx.Response:
-    """The same without asyncio. `deadline`, on the monotonic clock, holds for the whole body: httpx.ReadTimeout."""
-    if _is_read(response):
-        return _within(response, largest)
-    body = bytearray()
-    try:
-        _check_announced(response, largest)
-        for piece in response.iter_raw():
-            body += piece
-            _check(len(body), largest)
-            if deadline is not None and time.monotonic() > deadline:
-                raise httpx.ReadTimeout("no whole answer in time")
-    finally:
-        response.close()
-    return _rebuilt(response, bytes(body), largest)
-
-
-async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, seconds: float) -> httpx.Response:
-    """Send a request and read its answer within so many seconds in all, and the limit that the request names.
-
-    Raises AnswerRefused, httpx.TransportError.
+    As an asynchronous context it interrupts the block. As a plain one it cannot: `check` is then called between the
+    pieces of an answer, each of which httpx bounds. Both raise httpx.ReadTimeout.
     """
-    if getattr(transport, "keeps_limits", False):
-        return await transport.handle_async_request(request)
-    try:
-        async with asyncio.timeout(seconds):
-            response = await transport.handle_async_request(request)
-            return await read(response, request.extensions.get(EXTENSION, LARGEST))
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("no whole answer in time") from error
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._timeout: asyncio.Timeout | None = None
+
+    def check(self) -> None:
+        """Raise httpx.ReadTimeout once the time is over."""
+        if time.monotonic() > self._end:
+            raise httpx.ReadTimeout(_TOO_LATE)
+
+    async def __aenter__(self) -> Self:
+        self._timeout = asyncio.timeout(self._seconds)
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._timeout is not None
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            raise httpx.ReadTimeout(_TOO_LATE) from late
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+
+class Body:
+    """The body of a streamed answer, put together piece by piece within a limit of bytes. Raises AnswerRefused."""
+
+    def __init__(self, response: httpx.Response, largest: int = LARGEST) -> None:
+        self._response = response
+        self._largest = largest
+        self._pieces = bytearray()
+        announced = response.headers.get("content-length", "")
+        if announced.isdecimal() and len(announced) < 20:
+            _check(int(announced), largest)
+
+    def add(self, piece: bytes) -> None:
+        """Add the next piece, as it came off the wire."""
+        self._pieces += piece
+        _check(len(self._pieces), self._largest)
+
+    def rebuilt(self) -> httpx.Response:
+        """The answer with its whole body, decompressed."""
+        response = self._response
+        body = decompress(bytes(self._pieces), response.headers.get_list("content-encoding"), self._largest)
+        headers = [
+            (name, value) for name, value in response.headers.raw if name.decode("latin-1").lower() not in _OF_THE_WIRE
+        ]
+        extensions = {name: value for name, value in response.extensions.items() if name != "network_stream"}
+        return httpx.Response(response.status_code, headers=headers, content=body, extensions=extensions)
+
+
+def is_read(response: httpx.Response, largest: int = LARGEST) -> bool:
+    """Whether a transport gave the answer whole, and decompressed. Raises AnswerRefused for one that is too large."""
+    if not (response.is_closed and response.is_stream_consumed):
+        return False
+    _check(len(response.content), largest)
+    return True
 
 
 def decompress(body: bytes, encodings: Sequence[str], largest: int = LARGEST) -> bytes:
@@ -99,33 +129,7 @@ def decompress(body: bytes, encodings: Sequence[str], largest: int = LARGEST) ->
     raise AnswerRefused(f"an answer that is not compressed as it says ({layers[0]})")
 
 
-def _is_read(response: httpx.Response) -> bool:
-    """Whether a transport gave the answer whole; what was compressed is decompressed by then."""
-    return response.is_closed and response.is_stream_consumed
-
-
-def _within(response: httpx.Response, largest: int) -> httpx.Response:
-    _check(len(response.content), largest)
-    return response
-
-
-def _check_announced(response: httpx.Response, largest: int) -> None:
-    announced = response.headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) < 20:
-        _check(int(announced), largest)
-
-
 def _check(size: int, largest: int) -> None:
     if size > largest:
         limit = f"{largest // MEGABYTE} MB" if largest >= MEGABYTE else f"{largest} bytes"
         raise AnswerRefused(f"an answer of more than {limit}")
-
-
-def _rebuilt(response: httpx.Response, body: bytes, largest: int) -> httpx.Response:
-    """The answer with its body as it is meant."""
-    body = decompress(body, response.headers.get_list("content-encoding"), largest)
-    headers = [
-        (name, value) for name, value in response.headers.raw if name.decode("latin-1").lower() not in _OF_THE_WIRE
-    ]
-    extensions = {name: value for name, value in response.extensions.items() if name != "network_stream"}
-    return httpx.Response(response.status_code, headers=headers, content=body, extensions=extensions)

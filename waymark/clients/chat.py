@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from waymark.clients import bounded
 from waymark.clients.addresses import check_key, is_loopback, shown
 from waymark.clients.proxies import named_proxies, open_client
+from waymark.clients.reading import read
 from waymark.errors import (
     DeadlineExceeded,
     EndpointUnusable,
@@ -189,7 +190,7 @@ class ChatClient:
         try:
             with anyio.fail_after(self.limits.timeout):  # in all: httpx bounds only the pauses of an answer
                 sent = await http.send(http.build_request("POST", self._url, json=request), stream=True)
-                response = await bounded.read(sent, LARGEST_ANSWER)
+                response = await read(sent, LARGEST_ANSWER)
         except bounded.AnswerRefused as error:
             raise ServiceRejected(
                 f"{where} sends {error}.", remedy="Check that the address is that of a chat endpoint."

@@ -46,14 +46,21 @@ def recover(
 
 
 def show_report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, e.g. runs/ID. Several are compared.")],
     json: JsonOption = False,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Write one self-contained page to this file.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Write the report to this file, as one page that opens from disk and needs no network.",
+            show_default=False,
+        ),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown tables, e.g. for an issue or a paper.")
+    ] = False,
 ) -> None:
-    """Show the table of runs on disk again, finished or not."""
+    """Show the scores of runs on disk, finished or not."""
     with told():
         read = [read_run(run) for run in runs]
         if html is not None:
@@ -67,25 +74,29 @@ def show_report(
 
 def view(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, or folders of them. Default: runs.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="Run folders, or folders that hold some. Default: runs.", show_default=False),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the dashboard. 0 means any free one.", min=0, max=65_535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the dashboard; 0 chooses a free one.", min=0, max=65_535)] = 8000,
 ) -> None:
-    """Show run folders in the dashboard, without models or Redis."""
+    """Show runs on disk in the dashboard, a page in the browser. Needs neither models nor Redis."""
     settings = {**python_environment(), "WAYMARK_PORT": str(port)}
     command = python_command("services.env_runner", "view", *(str(run.absolute()) for run in runs or ()))
     os.execve(command[0], command, settings)  # noqa: S606 - no shell is wanted
 
 
 def export_run(
-    run: Annotated[Path, typer.Argument(help="A folder under runs/.")],
-    file: Annotated[Path | None, typer.Argument(help=f"What to write; ends in {_ENDINGS}.", show_default=False)] = None,
+    run: Annotated[Path, typer.Argument(help="Run folder, e.g. runs/ID.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help=f"File to write. Its ending names the format: {_ENDINGS}.", show_default=False),
+    ] = None,
     form_name: Annotated[
         Literal["csv", "jsonl", "parquet", "inspect"] | None,
-        typer.Option("--format", help="`inspect`: a log for Inspect AI. Default: by the file's ending."),
+        typer.Option("--format", help="Format; `inspect` is a log for Inspect AI. Default: by the file's ending."),
     ] = None,
 ) -> None:
-    """Write the results of a run to a file, a row an episode: every turn as .jsonl or .parquet, none as .csv."""
+    """Write the results of a run to a file, one row an episode. All formats but CSV hold every turn."""
     with told():
         if form_name is not None:
             tell(files.export_as(run, file, form_name))
@@ -109,10 +120,12 @@ def export_run(
 
 
 def show_comparison(
-    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/. The others are compared with the first.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, e.g. runs/ID. The others are compared with the first.")
+    ],
     json: JsonOption = False,
 ) -> None:
-    """Compare runs of several agents on the variations that all of them have played."""
+    """Compare runs on the variations that all of them have played."""
     with told():
         comparison = compare([read_run(run) for run in runs])
         if json:

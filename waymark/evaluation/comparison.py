@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from waymark.agent.presets import name_of
-from waymark.contracts import AgentConfig, Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.contracts import AgentConfig, Contract, Effort, EpisodeResult, EvaluationRequest, Summary, Versions
 from waymark.errors import InvalidInput
 from waymark.evaluation.intervals import mean, over_play, over_variations_and_play
-from waymark.evaluation.scores import Effort, Summary, summarise
+from waymark.evaluation.scores import summarise
 from waymark.worlds.base import World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

@@ -11,6 +11,7 @@ from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import Moment, moments
 from waymark.contracts import AgentState, Asked, CheckpointInfo, Considered, Contract, EpisodeResult, Versions
 from waymark.errors import InvalidInput
+from waymark.evaluation.scores import world_played
 from waymark.worlds.registry import get_format
 
 MOST_TURNS = 1_000
@@ -57,7 +58,7 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
     known = result.versions or versions
     considered = result.trajectory[turn - 1]
     models = []
-    for moment in moments(result, MOST_TURNS):
+    for moment in moments(result, MOST_TURNS, world_played(known).agent):
         if moment.turn == turn:
             asked, checkpoint = _asked(moment, known, result)
             models.append(

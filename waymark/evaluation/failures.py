@@ -12,11 +12,12 @@ from waymark.contracts import Contract, EpisodeResult
 from waymark.evaluation.scores import name_of_episode
 
 _ENDS: Final = {
-    "failed": "The score went negative (a wrong focus)",
+    "failed": "Failed: the score went negative",
     "moves": "Out of moves",
     "turns": "Out of turns",
-    "patience": "Went in circles",
-    "completed": "Ended by the environment",
+    "patience": "Gave up without progress",
+    "completed": "The environment ended the episode",
+    "cancelled": "Cancelled",
 }
 
 
@@ -43,12 +44,12 @@ def failure_modes(results: Iterable[EpisodeResult]) -> tuple[FailureMode, ...]:
     by_mode: dict[str, list[EpisodeResult]] = {}
     for result in results:
         if not result.success and result.stopped != "cancelled":
-            by_mode.setdefault(_mode(result), []).append(result)
+            by_mode.setdefault(mode_of(result), []).append(result)
     modes = []
     for name, failed in sorted(by_mode.items(), key=lambda entry: (-len(entry[1]), entry[0])):
         tasks: dict[str, int] = {}
-        for one in failed:
-            tasks[one.task] = tasks.get(one.task, 0) + 1
+        for result in failed:
+            tasks[result.task] = tasks.get(result.task, 0) + 1
         modes.append(
             FailureMode(
                 name=name,
@@ -66,7 +67,8 @@ def last_gain(result: EpisodeResult) -> int | None:
     return next((turn.turn for turn in reversed(result.trajectory) if turn.reward > 0), None)
 
 
-def _mode(result: EpisodeResult) -> str:
+def mode_of(result: EpisodeResult) -> str:
+    """How an episode that was not solved ended, e.g. `Out of moves, without a point`."""
     if result.error is not None:
         return f"Error: {result.error.kind}"
     if result.stopped == "failed":

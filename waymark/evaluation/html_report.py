@@ -9,18 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from waymark.agent.presets import name_of
-from waymark.contracts import EpisodeResult
+from waymark.contracts import EpisodeResult, Summary
 from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
-from waymark.evaluation.failures import FailureMode, failure_modes, last_gain
+from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
-from waymark.evaluation.scores import (
-    Summary,
-    beside_published,
-    name_of_episode,
-    summarise,
-    world_played,
-)
+from waymark.evaluation.scores import beside_published, name_of_episode, summarise, world_played
 from waymark.worlds.base import World
 
 MOST_EXAMPLES = 12
@@ -101,7 +95,7 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
     if not summary.tasks:
         return head + "<p>No episode was finished.</p>"
     ci95 = "too few variations for an interval" if summary.ci95 is None else f"95% interval {_range(summary.ci95)}"
-    play = f"; of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
+    play = f"; luck of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
     lead = (
         f"<p><strong>Score {summary.mean:.1f}</strong> of 100, mean over {len(summary.tasks)} task types "
         f"({ci95}{play}). {summary.episodes} episodes, {100 * summary.success_rate:.0f}% solved.</p>"
@@ -112,7 +106,7 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
         named = ", ".join(
             f"{one.role} {one.checkpoint} ({one.sha256[:12] or 'no weights'}, {one.runtime})" for one in models
         )
-        made = f"waymark {run.versions.waymark}, {run.versions.environment}; {named}"
+        made = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
         made = f"<p class=note>{_text(made)}</p>"
     plot = bars(
         [(task.id, task.name, task.mean, task.ci95) for task in summary.tasks], f"Scores of {agent} by task type"
@@ -149,9 +143,9 @@ def _tasks(run: str, summary: Summary, world: World) -> str:
     rows.append(
         _row("", "all: mean", summary.episodes, summary.mean, summary.ci95, summary.success_rate, theirs, "mean")
     )
-    heads = ["Task", "Name", "n", "Score", "95% interval", "Solved", *methods]
+    heads = ["Task", "Name", "Episodes", "Score", "95% interval", "Solved", *methods]
     note = f"<p class=note>{_text(' '.join([*summary.randomness, *world.published.notes]))}</p>"
-    return "<h3>By task type</h3>" + _table(heads, rows, 2) + note
+    return "<h3>Scores by task type</h3>" + _table(heads, rows, 2) + note
 
 
 def _row(
@@ -172,7 +166,7 @@ def _row(
 
 def _failures(modes: Sequence[FailureMode], examples: Mapping[str, EpisodeResult]) -> str:
     if not modes:
-        return "<h3>How episodes failed</h3><p>None did.</p>"
+        return "<h3>How episodes failed</h3><p>Every episode was solved.</p>"
     rows = []
     for mode in modes:
         tasks = ", ".join(f"{task} ({count})" for task, count in mode.tasks.items())
@@ -186,7 +180,9 @@ def _failures(modes: Sequence[FailureMode], examples: Mapping[str, EpisodeResult
             f"<tr><td>{_text(mode.name)}{detail}</td><td class=n>{len(mode.episodes)}</td>"
             f"<td>{_text(tasks)}</td><td>{link}</td></tr>"
         )
-    return "<h3>How episodes failed</h3>" + _table(["Mode", "n", "Tasks", "Example"], rows, 1, figures={1})
+    return "<h3>How episodes failed</h3>" + _table(
+        ["Outcome", "Episodes", "Tasks (episodes)", "Example"], rows, 1, figures={1}
+    )
 
 
 def _cost(run: Run, summary: Summary) -> str:
@@ -203,12 +199,12 @@ def _cost(run: Run, summary: Summary) -> str:
         f"{effort.actions:.0f} actions, {effort.model_calls:.0f} model calls, {effort.tokens:,.0f} tokens, "
         f"{effort.seconds:.1f} s, {effort.repaired:.1f} repaired actions"
     )
-    return f"<h3>Cost</h3><p>In all: {words}.<br>An episode: {each}.</p>"
+    return f"<h3>Cost</h3><p>All episodes together: {words}.<br>One episode on average: {each}.</p>"
 
 
 def _example(result: EpisodeResult) -> str:
     gain = last_gain(result)
-    where = "No turn raised the score." if gain is None else f"The last turn that raised the score is turn {gain}."
+    where = "No turn raised the score." if gain is None else f"The score last rose in turn {gain}."
     error = (
         f"<p class=loss>{_text(result.error.kind)}: {_text(result.error.message[:_TEXT])}</p>" if result.error else ""
     )
@@ -225,7 +221,7 @@ def _example(result: EpisodeResult) -> str:
     task = _text(result.opening.task) if result.opening else ""
     return (
         f'<section class=example id="{_anchor(result.id)}"><h3>{_text(name_of_episode(result))}: '
-        f"{result.raw_score} points, {_text(result.stopped)}</h3><p>{task}</p>{error}<p>{where}</p>"
+        f"{result.raw_score} points. {_text(mode_of(result))}.</h3><p>{task}</p>{error}<p>{where}</p>"
         f"{score_line([turn.score for turn in result.trajectory], f'Score after each turn of {result.task}')}"
         f"{_table(['Turn', 'Sub-goal', 'Action', 'Observation', 'Score'], [rows], 9, figures={0, 4})}{more}</section>"
     )
@@ -258,11 +254,13 @@ def _comparison(found: RunComparison) -> str:
         for run in found.runs[1:]
     ]
     notes = f"<p class=note>{_text(' '.join(found.comparison.notes))}</p>" if found.comparison.notes else ""
-    shared = f"{found.comparison.variations} shared variations of {found.comparison.task_types} task types"
+    shared = (
+        f"{found.comparison.variations} variations of {found.comparison.task_types} task types that all runs played"
+    )
     return (
         f"<h2>Agents compared</h2><p>{shared}.</p>"
         + _table(["Agent", "Score", "95% interval", "Solved", "Tokens", "Seconds"], agents, 1)
-        + _table(["Difference", "Points", "95% interval", "Better", "Equal", "Worse"], apart, 1)
+        + _table(["Difference", "Points", "95% interval", "Better on", "Equal on", "Worse on"], apart, 1)
         + "".join(plots)
         + notes
     )

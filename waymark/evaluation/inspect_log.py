@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from waymark import __version__
 from waymark.agent.presets import name_of
-from waymark.contracts import EpisodeResult, TurnRecord
+from waymark.contracts import EpisodeResult, Summary, TurnRecord
 from waymark.evaluation.run_folder import Evaluation
-from waymark.evaluation.scores import Summary, name_of_episode, summarise
+from waymark.evaluation.scores import name_of_episode, summarise
+from waymark.worlds.registry import world_of
 
 MEDIA_TYPE: Final = "application/json"
 _TOOL: Final = "act"
@@ -76,7 +77,7 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
             "metadata": {"environment": versions.environment, "commit": versions.commit},
         },
         "plan": {"name": "plan", "steps": [{"solver": name_of(request.agent), "params": {}}], "config": {}},
-        "results": _results(evaluation, summarise(results), len(results)),
+        "results": _results(evaluation, summarise(results, world_of(versions.environment)), len(results)),
         "stats": {
             "started_at": evaluation.created,
             "completed_at": (began + timedelta(seconds=seconds)).isoformat(),

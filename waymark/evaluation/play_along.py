@@ -14,7 +14,6 @@ from pydantic import Field, StringConstraints
 
 from waymark.agent.play import Play
 from waymark.agent.readable import decisions_of, subgoals_of
-from waymark.agent.stop_rules import Stopped
 from waymark.contracts import (
     AgentConfig,
     Considered,
@@ -23,6 +22,7 @@ from waymark.contracts import (
     Name,
     Phrase,
     Score,
+    Stopped,
     Text,
     TurnRecord,
     Variation,
@@ -44,7 +44,8 @@ class PlayRequest(Contract):
     variation: Variation
     agent: AgentConfig = AgentConfig()
     """Who helps: sub-goals of the `controller`, or `none`."""
-    simplifications: Annotated[str, StringConstraints(max_length=200)] = "easy"
+    simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Options of the world, e.g. the simulator's simplifications; null: those that the world plays with by default."""
     oracle: bool = False
     """Only find the actions of the environment's own solution; nothing is played."""
 

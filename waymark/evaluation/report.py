@@ -14,15 +14,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from waymark.agent.presets import name_of
-from waymark.contracts import EvaluationRequest, Versions
+from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
-from waymark.evaluation.scores import (
-    Effort,
-    Summary,
-    TaskScore,
-    published_methods,
-    world_played,
-)
+from waymark.evaluation.scores import published_methods, world_played
 from waymark.fitting import Column, FittingTable
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world

@@ -11,98 +11,26 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from pydantic import Field
-
-from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
+from waymark.contracts import (
+    Effort,
+    EpisodeResult,
+    ErrorKind,
+    EvaluationRequest,
+    EvaluationSummary,
+    PublishedColumns,
+    PublishedMethod,
+    Summary,
+    TaskScore,
+    Versions,
+)
 from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
 from waymark.worlds.base import TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
-RANDOMNESS: Final = (
-    "The same command does not give the same scores twice. That is the simulator: it takes no seed, an episode depends "
-    "on what its Java process played before, and processes list things in different orders. Models decode greedily, "
-    "and the batch that a prompt shares changed no answer where it was measured."
-)
-"""Where randomness in play comes from; docs/log.md has the experiment."""
 PLAYED_ONCE: Final = (
-    "Each variation was played once: luck of play is mixed into the differences between variations, and the interval "
-    "does not hold it on its own. --repeats 3 plays each three times and tells it apart."
+    "Each variation was played once, so the interval cannot tell luck of play from differences between variations. "
+    "With --repeats 3 each is played three times, and it can."
 )
-
-
-class TaskScore(Contract):
-    """One task type: means over its episodes, in points of 100."""
-
-    id: str
-    name: str
-    group: str
-    """One of the world's groups."""
-    episodes: int
-    mean: float
-    raw_mean: float
-    """Negative scores count as they are."""
-    last_nonnegative_mean: float
-    success_rate: float
-    """Share of episodes that reached 100, 0 to 1."""
-    ci95: tuple[float, float] | None
-    """Bootstrap interval of the mean; None where variations are too few to resample."""
-    ci95_play: tuple[float, float] | None = None
-    """The same for these variations, played anew: luck of play alone. None where they were played once."""
-
-
-class Effort(Contract):
-    """What an episode took, on average over all episodes."""
-
-    moves: float
-    """Of the simulator."""
-    actions: float
-    turns: float
-    model_calls: float
-    tokens: float
-    """Read and written by all models together."""
-    repaired: float
-    """Actions that were replaced because the environment did not know them."""
-    seconds: float
-    """Wall time of play."""
-
-
-class ErrorKind(Contract):
-    """Episodes that errored for the same kind of reason."""
-
-    kind: str
-    message: str
-    """Of the first of them."""
-    episodes: tuple[str, ...]
-    """`task/variation` of each, e.g. `1-1/21`, with ` repeat 1` after it for the second play."""
-
-
-class Summary(Contract):
-    """An evaluation in figures. All means are over task types, in points of 100."""
-
-    episodes: int
-    mean: float
-    """The headline."""
-    ci95: tuple[float, float] | None
-    """Bootstrap interval of the headline; None where variations are too few to resample."""
-    ci95_play: tuple[float, float] | None = None
-    """The same for these variations, played anew: luck of play alone. None where they were played once."""
-    repeats: int = 1
-    """The most plays that a variation has."""
-    repeat_means: tuple[float, ...] = ()
-    """The headline of each repeat alone, in their order; empty where there is one."""
-    randomness: tuple[str, ...] = ()
-    """Where randomness comes from, and what the intervals hold of it."""
-    raw_mean: float
-    last_nonnegative_mean: float
-    success_rate: float
-    """Mean over task types, 0 to 1."""
-    groups: dict[str, float]
-    """Mean over the task types of each group that was played."""
-    tasks: tuple[TaskScore, ...]
-    effort: Effort
-    rules: dict[str, int] = Field(default_factory=dict)
-    """In how many turns of all episodes each rule of play acted, most often first."""
-    errors: tuple[ErrorKind, ...]
 
 
 def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> Summary:
@@ -120,7 +48,7 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         ci95_play=over_play(scores),
         repeats=max((len(plays) for variations in scores for plays in variations), default=1),
         repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
-        randomness=(RANDOMNESS, *([PLAYED_ONCE] if len(repeats) == 1 else [])) if counted else (),
+        randomness=_randomness(world, len(repeats)) if counted else (),
         raw_mean=_mean(task.raw_mean for task in tasks),
         last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
         success_rate=_mean(task.success_rate for task in tasks),
@@ -134,6 +62,11 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         rules=_rules(counted),
         errors=_errors(counted),
     )
+
+
+def _randomness(world: World, repeats: int) -> tuple[str, ...]:
+    notes = (world.randomness, PLAYED_ONCE if repeats == 1 else "")
+    return tuple(note for note in notes if note)
 
 
 def world_played(versions: Versions | None) -> World:
@@ -278,16 +211,6 @@ def _mean(values: Iterable[float]) -> float:
 # --- published figures -----------------------------------------------------------------------------------
 
 
-class PublishedMethod(Contract):
-    """A published agent's means over the 30 task types; None where the source gives none."""
-
-    method: str
-    model: str
-    overall: float
-    groups: dict[str, float]
-    provenance: str
-
-
 def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]:
     """The agents published for a world (default: ScienceWorld), weakest first as listed."""
     agents = (world or get_world(DEFAULT_WORLD)).published.agents
@@ -301,33 +224,6 @@ def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]
         )
         for agent in agents
     )
-
-
-class PublishedColumns(Contract):
-    """Published scores of the task types that an evaluation has played, method by method, 0 to 100."""
-
-    methods: tuple[str, ...]
-    """In the order of the columns."""
-    tasks: dict[str, dict[str, float]]
-    """By task id."""
-    groups: dict[str, dict[str, float]]
-    """Means over the task types that were played of each group."""
-    overall: dict[str, float]
-    """Means over all that were played."""
-
-
-class EvaluationSummary(Contract):
-    """Answer of `GET /v1/evaluations/{id}/summary`: the closing table in figures."""
-
-    evaluation: str
-    summary: Summary
-    """Of the results so far."""
-    published: PublishedColumns
-    """For the same task types."""
-    methods: tuple[PublishedMethod, ...]
-    """Published means over all 30 task types."""
-    notes: tuple[str, ...]
-    """What published figures may and may not be compared for."""
 
 
 def beside_published(evaluation: str, summary: Summary, world: World | None = None) -> EvaluationSummary:

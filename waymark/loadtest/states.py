@@ -19,6 +19,7 @@ from waymark.agent.replay import moments
 from waymark.contracts import AgentState, Contract, Versions
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
+from waymark.evaluation.scores import world_played
 
 SAMPLE, ORIGIN = "sample.jsonl.gz", "sample.json"
 MOST_TURNS = 1_000
@@ -63,11 +64,11 @@ def sample() -> tuple[RecordedState, ...]:
 def from_run(folder: Path) -> tuple[RecordedState, ...]:
     """All states of a run's episodes at which a model was asked, with all turns. Raises NotFound, InvalidInput."""
     run = RunFolder(folder)
-    run.evaluation()
+    world = world_played(run.evaluation().versions).agent
     found = tuple(
         RecordedState(task=result.task, asked=moment.asked, state=moment.state)
         for result in run.results()
-        for moment in moments(result, MOST_TURNS)
+        for moment in moments(result, MOST_TURNS, world)
     )
     if not found:
         raise InvalidInput(

@@ -1,7 +1,7 @@
 """The controller and the executor, from one factory.
 
-A request's way: its key (`auth`), room for it and its size (`problems`), one validation (`json_route`), its prompt and
-batch (`decisions`, `generation.batcher`), and back. Both services differ only in their routes and in what a
+A request's way: its key (`auth`), whether it may wait and its size (`problems`), one validation (`json_route`), its
+prompt and batch (`decisions`, `inference.batching`), and back. Both services differ only in their routes and in what a
 decision is called.
 """
 
@@ -45,7 +45,7 @@ _ASKING: dict[Service, tuple[str, ...]] = {
     "controller": ("/v1/subgoal", "/v1/subgoals", openai.COMPLETIONS),
     "executor": ("/v1/action", "/v1/actions", openai.COMPLETIONS),
 }
-"""Routes that ask a model: refused while there is no room."""
+"""Routes that ask a model: refused while too much waits."""
 _REFUSALS = (401, 413, 415, 422, 429, 503, 504)
 """What a decision may be answered with instead."""
 
@@ -66,7 +66,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     requests = metrics.Requests()
     counted = metrics.Models(requests.registry)
     model_server = ModelServer(service, models, settings, observe=counted.observer)
-    counted.watch(model_server.room)
+    counted.watch(model_server.capacity)
     tools = McpEndpoint(model_server)
 
     @asynccontextmanager

@@ -23,7 +23,7 @@ from waymark.contracts import (
     Usage,
 )
 from waymark.errors import InvalidInput, UnparsableAction
-from waymark.inference.batching.batcher import CHARACTERS_A_TOKEN, Answer, Query, Work
+from waymark.inference.batching import CHARACTERS_A_TOKEN, Answer, Query, Work
 from waymark.serving.models import ServedModel
 from waymark.serving.reading import Decision, read
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from waymark.contracts import DecisionRequest
 from waymark.errors import InvalidInput, ServiceUnavailable
 from waymark.inference import Remote
-from waymark.inference.batching.batcher import Answer, Batcher, Observer, QueueCapacity, Work
+from waymark.inference.batching import Answer, Batcher, Observer, QueueCapacity, Work
 from waymark.serving import limits
 from waymark.serving.decisions import Decided, Question
 from waymark.serving.middleware.callers import caller
@@ -33,7 +33,7 @@ class ModelServer:
         self.service = service
         self.models = models
         self.limits = limits.limits_of(settings)
-        self.room = QueueCapacity(
+        self.capacity = QueueCapacity(
             settings.max_queue,
             settings.max_queue_tokens,
             max_seconds=settings.max_queue_seconds,
@@ -42,7 +42,7 @@ class ModelServer:
         self._batchers = {
             name: Batcher(
                 model.generator,
-                self.room,
+                self.capacity,
                 max_batch=settings.max_batch,
                 max_batch_tokens=settings.max_batch_tokens,
                 max_input_tokens=settings.max_input_tokens,
@@ -96,7 +96,7 @@ class ModelServer:
         self.check_ready()
         for batcher in self._batchers.values():
             batcher.check()
-        self.room.check(caller())
+        self.capacity.check(caller())
 
     def model(self, name: str) -> ServedModel:
         """The model of that name. Raises InvalidInput that names those that are loaded."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from waymark.contracts import AgentState, CheckpointInfo, Role
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference import Generator, checkpoint
-from waymark.inference.batching.cost import CostModel
+from waymark.inference.batching import CostModel
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
 from waymark.inference.load import open_generator
 from waymark.serving.settings import ROLES, Service, ServiceSettings

@@ -41,31 +41,33 @@ class ListenSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True)
 
     host: str = "127.0.0.1"
+    """The address to listen on. Beyond loopback only with API keys, or with `WAYMARK_ALLOW_REMOTE=1`."""
     api_keys: SecretStr = SecretStr("")
-    """Keys that callers must show one of, between commas. None here and none in a file: nobody is asked."""
+    """Keys that the service accepts, between commas. Without any, here or in the file, callers need no key."""
     api_keys_file: Path | None = None
-    """A file with more keys, one a line; a line that begins with `#` is a comment."""
+    """A file with more keys, one a line. Lines that begin with `#` are comments. It is read again when it changes."""
     allow_remote: bool = False
-    """Listen beyond loopback without asking for a key: only on a network that you trust."""
+    """1: listen beyond loopback without asking for a key. Use it only on a network that you trust."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names under which callers may address the service, besides those of this machine. None: any name where the
-    service asks for keys or listens beyond loopback, else those of this machine alone."""
+    """Host names that the service answers to, besides those of this machine; others get 421. Without any, a service on
+    loopback that asks for no key answers to this machine's names alone, and any other service to every name."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = ConnectionLimits.connections
-    """Connections open at once; fewer where the process may open few files."""
+    """Connections open at once; fewer where the process may open few files. A new one replaces the one that has waited
+    longest for a request; if all are busy, it gets 503."""
     max_head_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = ConnectionLimits.head_bytes
-    """Bytes of URL and headers together; over it, 431."""
+    """Bytes of a request's URL and headers; larger ones get 431."""
     head_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.head_seconds
-    """How long the headers of a request may take to arrive; over it, 408."""
+    """Seconds that the headers of a request may take to arrive; slower ones get 408."""
     body_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.body_seconds
-    """How long a body may pause while it arrives; over it, 408."""
+    """Seconds that a request's body may pause while it arrives; longer pauses get 408."""
     body_rate: Annotated[float, Field(gt=0)] = ConnectionLimits.body_rate
-    """Bytes a second that a body must arrive with once `body_seconds` have passed; under it, 408."""
+    """Bytes a second at which a body must arrive, once `WAYMARK_BODY_SECONDS` have passed; slower ones get 408."""
     idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.idle_seconds
-    """How long a connection is kept open between two requests."""
+    """Seconds that a connection is kept open between two requests."""
     write_seconds: Annotated[float, Field(gt=0, le=3_600)] = ConnectionLimits.write_seconds
-    """How long a caller may read nothing of its answer before the connection is closed."""
+    """Seconds without reading after which a caller's connection is closed."""
     log: logs.Form = "text"
-    """`json`: one document a line, for machines."""
+    """Form of the log. `json`: one document a line, with the id of the request."""
 
     @property
     def asks_for_key(self) -> bool:
@@ -115,56 +117,60 @@ class ServiceSettings(ListenSettings):
     """How the controller or the executor runs."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Null: 8001 for the controller, 8002 for the executor; 0: any free one."""
+    """The port to listen on. Default: 8001 for the controller, 8002 for the executor. 0: any free port."""
     engine: Engine = "ctranslate2"
+    """What runs the models. `transformers` needs torch (`./run test` installs it), `vllm` decoder-only checkpoints and
+    `./run vllm`. `scripted` needs no weights."""
     device: str = "auto"
-    """`auto`, `cpu` or `cuda`."""
+    """`auto`, `cpu` or `cuda`. `auto`: a GPU if there is one."""
     dtype: str = "auto"
-    """What the engine computes in; `auto`: as the weights are stored (ctranslate2), float32 on a CPU (transformers)."""
+    """The number type that the engine computes in. `auto`: as the weights are stored (ctranslate2), float32 on a CPU
+    (transformers)."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """For the engine; 0: all cores that the process may use."""
+    """Threads of the engine. 0: as many as the cores that the process may use."""
     part_cores: bool = False
-    """For ctranslate2: whether its threads get the last `threads` of the cores that the process may use for themselves,
-    and everything else the other ones. Not for several services on the same cores."""
+    """1: reserve the last `WAYMARK_THREADS` cores for the threads of `ctranslate2`; everything else uses the other
+    cores. Only for a service that has its cores to itself."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
-    """For the vllm engine: servers that run already, between commas. None: it starts one for each checkpoint."""
+    """For the engine `vllm`: addresses of servers that run already, between commas. Without any, Waymark starts one
+    server for each checkpoint."""
     vllm_python: Path | None = None
-    """For the vllm engine: the interpreter of the environment of vLLM; null: that of `./run vllm`."""
+    """For the engine `vllm`: the Python interpreter that has vLLM. Default: that of `./run vllm`."""
     checkpoints: Annotated[dict[str, Path] | None, NoDecode] = None
-    """Pairs of name and folder: `default=checkpoints/executor,flat=checkpoints/flat`, or for the controller
-    `default=checkpoints/controller,first=checkpoints/first`; null or empty: those that ship, and `first` if it is
-    there. A JSON object, `{"default": "FOLDER"}`, takes folders whose names hold commas."""
+    """What one service loads, as pairs of name and folder: `default=checkpoints/executor,flat=checkpoints/flat`, or for
+    the controller `default=checkpoints/controller,first=checkpoints/first`. A JSON object, `{"default": "FOLDER"}`,
+    takes folders whose names hold commas. Default: the checkpoints that ship, and `first` if it exists."""
     max_batch: Annotated[int, Field(ge=1, le=1_024)] = 32
-    """Requests that share one run of the model."""
+    """The most requests in one batch."""
     max_batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4_096
-    """Input tokens that share one run, padding included. Enough for every core to get several of the small batches that
-    ctranslate2 makes of it; more pays on a GPU."""
+    """The most input tokens in one batch, padding included. On a GPU use about 32,768."""
     max_wait_ms: Annotated[float, Field(ge=0, le=1_000)] = 5.0
-    """How long work may wait for company once the model could take it. At an idle model it never waits."""
+    """Milliseconds that a busy model waits for more requests before it starts a batch. An idle model does not wait."""
     max_queue_seconds: Annotated[float, Field(gt=0, le=3_600)] = 0.5
-    """How long a request may have to wait at the pace of the moment; over it, 429. One list's worth may always."""
+    """Seconds that a request may have to wait at the present speed; more gets 429. One list may always wait."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_024
-    """Requests that may wait, for all models together; over it, 429."""
+    """Requests that may wait, for all models of a service together; more get 429."""
     max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 524_288
-    """What may wait may cost so many tokens; over it, 429. Heavy requests take half of it at most."""
+    """Tokens that all waiting requests may cost; more get 429. Heavy requests take at most half."""
     max_request_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 163_840
-    """What one request, or one list, may cost in tokens: prompts, answers of full length, and candidates with their
-    prompt each time that the engine reads it. Over it, 413. Enough for 256 candidates of 128 tokens beside a prompt of
-    512."""
+    """Tokens that one request, or one list, may cost; more gets 413. Counted are prompts, answers of full length, and
+    candidates with their prompt each time that the engine reads it. The default holds 256 candidates of 128 tokens
+    beside a prompt of 512."""
     max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
-    """Requests in one list; over it, 413. Never more than may wait."""
+    """Requests in one list; more get 413. Never more than may wait."""
     max_turns: Annotated[int, Field(ge=0, le=1_000)] = 1_000
-    """Turns of one state; over it, 422."""
+    """Turns of one state; more get 422."""
     max_alternatives: Annotated[int, Field(ge=1, le=16)] = 16
-    """`n` of one request; over it, 422."""
+    """The largest `n` of a request; more gets 422."""
     max_candidates: Annotated[int, Field(ge=1, le=256)] = 256
-    """`valid_actions` of one request; over it, 422."""
+    """The most `valid_actions` of a request; more get 422."""
     max_input_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 8_192
-    """Tokens of one prompt; over it, 413. What is over the checkpoint's own limit is cut, and the answer says so."""
+    """Tokens of one prompt; more get 413. A prompt over the checkpoint's own limit is truncated, and the answer says
+    so."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 4_000_000
-    """Over it, 413."""
+    """Bytes of a request's body; more get 413."""
     grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 10.0
-    """How long what runs and waits may take after SIGTERM."""
+    """Seconds that a service takes after SIGTERM to answer what runs and waits."""
 
     @model_validator(mode="after")
     def _leave_python_a_core(self) -> Self:

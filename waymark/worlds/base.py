@@ -23,6 +23,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 SOLVED: Final = 100
 """The score of a solved episode, in every world: environments scale their scores to points of 100."""
+LOWEST: Final = -100
+"""The lowest raw score of an episode, in every world."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------
@@ -257,6 +259,8 @@ class World(ABC):
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
+    randomness: ClassVar[str] = ""
+    """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""
 
     @property
     @abstractmethod

@@ -1,10 +1,12 @@
-// The public interface of the env-runner, as any other client asks it.
+// The env-runner's public HTTP interface, used as by any other client.
+
+import { saveFile } from "./dom.js";
 
 const KEY = "waymark-key";
-const FIRST_PAUSE = 500; // ms until a broken stream of events is asked for again; doubled each time
+const FIRST_PAUSE = 500; // ms before a broken stream of events is opened again; doubled each time
 const LONGEST_PAUSE = 10_000;
 
-/** An answer that is no success, in the words of its problem document. */
+/** An answer that is not a success, with the text of its problem document. */
 export class Refused extends Error {
   constructor(status, detail, errors = []) {
     super(detail);
@@ -13,10 +15,10 @@ export class Refused extends Error {
   }
 }
 
-/** The interface wants a key, or another one than it got. */
-export class KeyWanted extends Error {
+/** The service needs an API key, or refused the one that it got. */
+export class KeyNeeded extends Error {
   constructor(refused) {
-    super(refused ? "That key is not one of this service's." : "This service asks for a key.");
+    super(refused ? "This API key is not valid." : "This service needs an API key.");
   }
 }
 
@@ -27,10 +29,10 @@ export class Unreachable extends Error {
   }
 }
 
-/** Whether it is worth asking again. */
-export const passing = (error) => error instanceof Unreachable || error.status >= 500;
+/** Whether the same request may succeed later. */
+export const isTemporary = (error) => error instanceof Unreachable || error.status >= 500;
 
-/** The bearer key: kept for this tab alone, and until it is closed. */
+/** The API key: kept for this tab only, until it is closed. */
 export const key = {
   get: () => sessionStorage.getItem(KEY),
   set: (value) => sessionStorage.setItem(KEY, value),
@@ -38,17 +40,17 @@ export const key = {
 };
 
 async function request(path, { method = "GET", headers = {}, signal, body } = {}) {
-  const held = key.get();
-  const sent = {
+  const apiKey = key.get();
+  const allHeaders = {
     ...headers,
-    ...(held && { authorization: `Bearer ${held}` }),
+    ...(apiKey && { authorization: `Bearer ${apiKey}` }),
     ...(body !== undefined && { "content-type": "application/json" }),
   };
   let response;
   try {
     response = await fetch(path, {
       method,
-      headers: sent,
+      headers: allHeaders,
       signal,
       cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -58,66 +60,66 @@ async function request(path, { method = "GET", headers = {}, signal, body } = {}
     throw new Unreachable();
   }
   if (response.ok) return response;
-  if (response.status === 401) throw new KeyWanted(held !== null);
+  if (response.status === 401) throw new KeyNeeded(apiKey !== null);
   const problem = await response.json().catch(() => ({}));
   throw new Refused(response.status, problem.detail ?? `The env-runner answered ${response.status}.`, problem.errors);
 }
 
 const EVALUATIONS = "v1/evaluations";
-const one = (id) => `${EVALUATIONS}/${encodeURIComponent(id)}`;
+const evaluationPath = (id) => `${EVALUATIONS}/${encodeURIComponent(id)}`;
+const episodePath = (id, episode) => `${evaluationPath(id)}/episodes/${encodeURIComponent(episode)}`;
+const notesPath = (id) => `v1/runs/${encodeURIComponent(id)}/notes`;
 const json = async (path, options) => (await request(path, options)).json();
 
 export const api = {
   runs: (signal) => json("v1/runs", { signal }),
-  failures: (id, signal) => json(`${one(id)}/failures`, { signal }),
-  notes: (id, signal) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { signal }),
-  writeNotes: (id, notes) => json(`v1/runs/${encodeURIComponent(id)}/notes`, { method: "PUT", body: notes }),
+  failures: (id, signal) => json(`${evaluationPath(id)}/failures`, { signal }),
+  notes: (id, signal) => json(notesPath(id), { signal }),
+  writeNotes: (id, notes) => json(notesPath(id), { method: "PUT", body: notes }),
+  worlds: (signal) => json("v1/worlds", { signal }),
   options: (signal) => json("v1/options", { signal }),
   submit: (body) => json(EVALUATIONS, { method: "POST", body }),
   comparison: (ids, signal) =>
     json(`v1/comparison?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`, { signal }),
-  turn: (id, episode, turn, signal) =>
-    json(`${one(id)}/episodes/${encodeURIComponent(episode)}/turns/${turn}`, { signal }),
+  turn: (id, episode, turn, signal) => json(`${episodePath(id, episode)}/turns/${turn}`, { signal }),
+  elsewhere: (id, episode, signal) => json(`${episodePath(id, episode)}/elsewhere`, { signal }),
   play: {
     begin: (body) => json("v1/play", { method: "POST", body }),
     look: (id, signal) => json(`v1/play/${encodeURIComponent(id)}`, { signal }),
     turn: (id, body) => json(`v1/play/${encodeURIComponent(id)}/turns`, { method: "POST", body }),
     end: (id) => json(`v1/play/${encodeURIComponent(id)}/end`, { method: "POST" }),
   },
-  evaluation: (id, signal) => json(one(id), { signal }),
-  summary: (id, signal) => json(`${one(id)}/summary`, { signal }),
-  episode: (id, episode, signal) => json(`${one(id)}/episodes/${encodeURIComponent(episode)}`, { signal }),
-  cancel: (id) => json(`${one(id)}/cancel`, { method: "POST" }),
-  resume: (id, errored) => json(`${one(id)}/resume?errored=${errored}`, { method: "POST" }),
+  evaluation: (id, signal) => json(evaluationPath(id), { signal }),
+  summary: (id, signal) => json(`${evaluationPath(id)}/summary`, { signal }),
+  episode: (id, episode, signal) => json(episodePath(id, episode), { signal }),
+  cancel: (id) => json(`${evaluationPath(id)}/cancel`, { method: "POST" }),
+  resume: (id, errored) => json(`${evaluationPath(id)}/resume?errored=${errored}`, { method: "POST" }),
 
-  /** Every episode of an evaluation, played or not, in the order of play. */
+  /** Every episode of an evaluation, finished or not, in the order of play. */
   async episodes(id, signal) {
-    const found = [];
+    const entries = [];
     let cursor = null;
     do {
-      const page = await json(`${one(id)}/episodes?limit=500${cursor ? `&cursor=${cursor}` : ""}`, { signal });
-      found.push(...page.items);
+      const page = await json(`${evaluationPath(id)}/episodes?limit=500${cursor ? `&cursor=${cursor}` : ""}`, {
+        signal,
+      });
+      entries.push(...page.items);
       cursor = page.next_cursor;
     } while (cursor !== null);
-    return found;
+    return entries;
   },
 
-  /** Save an export. Through a request of our own, since a link cannot send the key. */
+  /** Save an export. By a request, because a link cannot send the key. */
   async save(id, format) {
-    const response = await request(`${one(id)}/export?format=${format}`);
-    const address = URL.createObjectURL(await response.blob());
-    const link = document.createElement("a");
-    link.href = address;
-    link.download = `${id}.${format}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    const response = await request(`${evaluationPath(id)}/export?format=${format}`);
+    saveFile(await response.blob(), `${id}.${format}`);
   },
 
   /**
-   * The events of an evaluation, `{event, data}`, without an end: who follows stops when the status says so.
+   * The events of an evaluation, `{event, data}`, without an end: the caller stops when the status says so.
    *
-   * A stream that breaks is taken up after the last event seen; `{event: "broken"}` tells of it. EventSource would do
-   * the same, but cannot send a key.
+   * A stream that breaks is opened again after the last event seen; `{event: "broken"}` reports the break. EventSource
+   * would do the same, but cannot send a key.
    */
   async *events(id, signal) {
     let last = null;
@@ -125,15 +127,15 @@ export const api = {
     for (;;) {
       try {
         const headers = last === null ? {} : { "last-event-id": last };
-        const response = await request(`${one(id)}/events`, { headers, signal });
+        const response = await request(`${evaluationPath(id)}/events`, { headers, signal });
         for await (const event of parse(response.body)) {
           pause = FIRST_PAUSE;
           last = event.id ?? last;
           yield { event: event.event, data: JSON.parse(event.data) };
         }
       } catch (error) {
-        const torn = error instanceof TypeError; // how a body says that its connection broke
-        if (signal.aborted || !(torn || passing(error))) throw error;
+        const disconnected = error instanceof TypeError; // what reading a body raises when its connection breaks
+        if (signal.aborted || !(disconnected || isTemporary(error))) throw error;
       }
       yield { event: "broken" };
       await sleep(pause, signal);
@@ -142,7 +144,7 @@ export const api = {
   },
 };
 
-/** Server-sent events out of a body: a block of `field: value` lines each, ended by an empty line. */
+/** Server-sent events from a body: a block of `field: value` lines each, ended by an empty line. */
 async function* parse(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -170,7 +172,7 @@ async function* parse(body) {
   }
 }
 
-/** Return after so many ms; throws when the signal comes first. */
+/** Return after `ms` milliseconds; throws when the signal comes first. */
 export function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();

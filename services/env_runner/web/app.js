@@ -1,14 +1,16 @@
-// Which page is shown: the part of the address after `#` names it, so links lead into the middle and Back leads back.
+// Which page is shown. The part of the address after `#` names it, so every page can be linked to and Back works.
 
-import { KeyWanted, Refused, Unreachable, key, sleep } from "./api.js";
+import { KeyNeeded, Refused, Unreachable, key, sleep } from "./api.js";
 import { compare } from "./compare.js";
-import { age, el } from "./dom.js";
+import { el } from "./dom.js";
 import { episode } from "./episode.js";
 import { evaluation } from "./evaluation.js";
 import { start } from "./new.js";
-import { play, session } from "./play.js";
+import { play } from "./play.js";
 import { runs } from "./runs.js";
+import { session } from "./session.js";
 import { sideBySide } from "./sidebyside.js";
+import { updateAges } from "./words.js";
 
 const AGE_EVERY = 5_000; // ms
 const ASK_AGAIN = 3_000; // ms between two tries to reach an env-runner
@@ -34,11 +36,11 @@ async function show() {
   leaving = new AbortController();
   const { signal } = leaving;
   const [path, query = ""] = location.hash.replace(/^#?\/?/, "").split("?");
-  const [, page, names] = PAGES.map(([form, page]) => [form, page, form.exec(path)]).find(([, , found]) => found) ?? [];
+  const [page, names] = PAGES.map(([pattern, page]) => [page, pattern.exec(path)]).find(([, match]) => match) ?? [];
   forget.hidden = key.get() === null;
   notify(null);
   if (page === undefined) {
-    place([], "Nothing here");
+    place([], "Not found");
     main.replaceChildren(empty(`There is no page ${path}.`, el("a", { href: "#/" }, "All evaluations")));
     return;
   }
@@ -54,9 +56,9 @@ async function show() {
   }
 }
 
-/** Say plainly what went wrong, and what to do. */
+/** Show what went wrong and what to do. */
 function fail(error) {
-  if (error instanceof KeyWanted) {
+  if (error instanceof KeyNeeded) {
     main.replaceChildren(keyForm(error.message));
     main.querySelector("input").focus();
     return;
@@ -64,7 +66,7 @@ function fail(error) {
   const again = el("button", { type: "button", click: show }, "Try again");
   if (error instanceof Unreachable) {
     main.replaceChildren(
-      empty(`${error.message} This page goes on asking. The command that starts it:`, el("pre", {}, "./run up"), again),
+      empty(`${error.message} This page keeps trying. To start the services:`, el("pre", {}, "./run up"), again),
     );
     sleep(ASK_AGAIN, leaving.signal).then(show, () => {});
   } else if (error instanceof Refused && error.status === 404) {
@@ -89,18 +91,18 @@ function keyForm(message) {
       "p",
       {},
       message,
-      " Keys are those of ",
+      " Enter one of the keys in ",
       el("code", {}, "WAYMARK_API_KEYS"),
-      "; this tab keeps yours until it is closed.",
+      ". This tab keeps it until it is closed.",
     ),
-    el("label", { for: "key" }, "Key"),
-    el("span", {}, field, el("button", { type: "submit" }, "Use it")),
+    el("label", { for: "key" }, "API key"),
+    el("span", {}, field, el("button", { type: "submit", class: "main" }, "Sign in")),
   );
 }
 
 const empty = (text, ...more) => el("div", { class: "empty" }, el("p", {}, text), ...more);
 
-/** Where we are: links `[words, address]` that lead up, then the name of this page. */
+/** The trail of this page: links `[words, address]` to the pages above, then its own name. */
 function place(above, here) {
   document.title = here ? `${here} · Waymark` : "Waymark";
   trail.replaceChildren(
@@ -109,7 +111,7 @@ function place(above, here) {
   );
 }
 
-/** One line for all to see, e.g. that the connection is lost; null takes it away. */
+/** Show one line above the page, e.g. that the connection is lost; null removes it. */
 function notify(text) {
   const notice = document.getElementById("notice");
   notice.hidden = text === null;
@@ -121,5 +123,5 @@ forget.addEventListener("click", () => {
   show();
 });
 window.addEventListener("hashchange", show);
-setInterval(age, AGE_EVERY);
+setInterval(updateAges, AGE_EVERY);
 show();

@@ -1,19 +1,19 @@
-// Drawings: a score on its scale, and a score over an episode. Their words stand beside them, as text.
+// Drawings: a score on its scale, and a score over an episode. The same figures stand beside them as text.
 
 import { svg } from "./dom.js";
 
-const MARGIN = 5; // points above and below a line of scores, so that all of its stroke is seen
+const MARGIN = 5; // points above and below the line of scores, so that its whole stroke is visible
 
-/** A score as a bar from 0 to 100 with its interval, if there is one, as a whisker. */
-export function span(mean, interval) {
+/** A score as a bar from 0 to `solved` points, with its interval as a whisker if there is one. */
+export function scoreBar(mean, interval, solved) {
   const whisker = interval && [
     svg("line", { x1: interval[0], x2: interval[1], y1: 5, y2: 5, class: "whisker" }),
     ...interval.map((end) => svg("line", { x1: end, x2: end, y1: 0, y2: 10, class: "whisker" })),
   ];
   return svg(
     "svg",
-    { viewBox: "0 0 100 10", preserveAspectRatio: "none", class: "span", "aria-hidden": "true" },
-    svg("rect", { width: 100, height: 10, class: "scale" }),
+    { viewBox: `0 0 ${solved} 10`, preserveAspectRatio: "none", class: "span", "aria-hidden": "true" },
+    svg("rect", { width: solved, height: 10, class: "scale" }),
     svg("rect", { width: Math.max(0, mean), height: 10, class: "bar" }),
     whisker ?? [],
   );
@@ -21,12 +21,13 @@ export function span(mean, interval) {
 
 /**
  * The score after each turn as a line of steps, above bands that show which turns belong to one sub-goal.
- * `choose` is told the place, from 0, of a turn that is clicked on; `mark(place)` shows which is the current one.
+ * The scale reaches from the lowest score of the episode (0 or less) to `solved` points.
+ * `choose` is called with the place, from 0, of a turn that is clicked on; `mark(place)` shows the current turn.
  */
-export function scoreLine(turns, groups, choose) {
+export function scoreLine(turns, groups, solved, choose) {
   const low = Math.min(0, ...turns.map((turn) => turn.score));
-  const [top, height] = [-MARGIN, 100 - low + 2 * MARGIN];
-  const y = (score) => 100 - score;
+  const [top, height] = [-MARGIN, solved - low + 2 * MARGIN];
+  const y = (score) => solved - score;
   const steps = turns.map((turn, place) => `V ${y(turn.score)} H ${place + 1}`).join(" ");
   const marker = svg("rect", { y: top, width: 1, height, class: "marker" });
   const click = (event) => {
@@ -59,5 +60,5 @@ export function scoreLine(turns, groups, choose) {
         svg("line", { x1: place + 0.5, x2: place + 0.5, y1: top + height - 8, y2: top + height, class: "repaired" }),
     ),
   );
-  return { drawing, mark: (place) => marker.setAttribute("x", place) };
+  return { drawing, low, mark: (place) => marker.setAttribute("x", place) };
 }

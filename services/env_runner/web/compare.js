@@ -1,236 +1,241 @@
-// Two or more runs: differences with intervals, by task and in all, and the episodes that changed most.
+// Two or more runs: differences with intervals, in all and by task, and the episodes that changed most.
 
 import { api } from "./api.js";
-import { ago, asked, count, el, figure, heads, minus, percent, played, points, seconds } from "./dom.js";
+import { chooseRuns } from "./choose.js";
+import { el, number, numberHead, tableHead, wide } from "./dom.js";
+import { pairAddress } from "./elsewhere.js";
+import {
+  count,
+  duration,
+  minus,
+  percent,
+  points,
+  range,
+  signed,
+  signedPoints,
+  signedRange,
+  variationName,
+} from "./words.js";
+import { worldOf } from "./worlds.js";
 
 export async function compare({ main, place, signal, query }) {
   const ids = query.getAll("run");
   place([["Evaluations", "#/"]], "Compare");
   const { items } = await api.runs(signal);
-  const names = new Map(items.map((one) => [one.status.id, one.notes.name || one.status.id]));
   if (ids.length < 2) {
-    main.replaceChildren(...choose(items, ids[0]));
+    main.replaceChildren(...chooseRuns(items, ids[0]));
     return;
   }
-  const [found, { tasks }] = await Promise.all([api.comparison(ids, signal), api.options(signal)]);
-  const titles = new Map(tasks.map((task) => [task.id, task.name]));
-  const agents = new Map(found.comparison.agents.map((one) => [one.run, one.name]));
+  const names = new Map(items.map((entry) => [entry.status.id, entry.notes.name || entry.status.id]));
+  const answer = await api.comparison(ids, signal);
+  const { comparison } = answer;
+  const world = await worldOf(comparison.world);
+  const agents = new Map(comparison.agents.map((agent) => [agent.run, agent.name]));
+  const baseline = comparison.agents[0].name;
   main.replaceChildren(
     el("h1", {}, "Comparison"),
     el(
       "p",
       { class: "what" },
-      `${count(found.comparison.variations, "shared variation")} of ${count(found.comparison.task_types, "task type")}. The others are compared with the first run.`,
+      `${count(comparison.variations, "variation")} of ${count(comparison.task_types, "task type")} that all of these runs have played. `,
+      `The baseline is ${baseline}.`,
     ),
-    scroll("Scores", overall(found.comparison, names)),
-    el("h2", {}, "Difference"),
-    scroll("Differences", differences(found.comparison)),
+    wide("Scores", overall(comparison, names)),
+    el("h2", {}, "Difference from the baseline"),
+    wide("Differences", differences(comparison)),
     el(
       "p",
       { class: "note" },
-      "An interval that does not contain 0 means that the difference is unlikely to be luck of the variations.",
+      "An interval that does not contain 0 means that the difference is unlikely to come from the choice of variations alone.",
     ),
-    ...found.runs.slice(1).flatMap((run) => [
-      el("h2", {}, `By task: ${agents.get(run)} minus ${found.comparison.agents[0].name}`),
-      scroll(
+    ...answer.runs.slice(1).flatMap((run) => [
+      ...changedMost(
+        answer.changed.filter((episode) => episode.run === run),
+        answer.runs[0],
+        world,
+        agents.get(run),
+      ),
+      el("h2", {}, `By task: ${agents.get(run)} minus ${baseline}`),
+      wide(
         "Differences by task",
         byTask(
-          found.tasks.filter((one) => one.run === run),
-          titles,
+          answer.tasks.filter((task) => task.run === run),
+          world,
         ),
       ),
-      el("h2", {}, `Episodes that changed most: ${agents.get(run)}`),
-      changed(
-        found.changed.filter((one) => one.run === run),
-        found.runs[0],
-        titles,
-      ),
     ]),
-    found.comparison.notes.length ? el("p", { class: "note" }, found.comparison.notes.join(" ")) : "",
+    comparison.notes.length ? el("p", { class: "note" }, comparison.notes.join(" ")) : "",
   );
 }
-
-function choose(items, first) {
-  const boxes = items.map(({ status, notes }) => {
-    const box = el("input", { type: "checkbox", name: "run", value: status.id, checked: status.id === first });
-    return el(
-      "li",
-      {},
-      el(
-        "label",
-        {},
-        box,
-        " ",
-        notes.name || status.id,
-        el("span", { class: "note" }, ` ${status.agent_name} · ${asked(status.request)} · `, ago(status.created)),
-      ),
-    );
-  });
-  const wrong = el("p", { class: "wrong", role: "alert" });
-  const submit = (event) => {
-    event.preventDefault();
-    const chosen = [...event.target.querySelectorAll("input:checked")].map((box) => box.value);
-    const ordered = [...(chosen.includes(first) ? [first] : []), ...chosen.filter((one) => one !== first)];
-    if (ordered.length < 2) wrong.textContent = "Choose two or more runs.";
-    else location.hash = `#/compare?${ordered.map((one) => `run=${encodeURIComponent(one)}`).join("&")}`;
-  };
-  return [
-    el("h1", {}, "Compare runs"),
-    el(
-      "form",
-      { submit },
-      el("p", {}, "Choose two or more runs that played the same variations."),
-      el("ul", { class: "choices" }, boxes),
-      wrong,
-      el("button", { type: "submit" }, "Compare"),
-    ),
-  ];
-}
-
-const scroll = (words, table) =>
-  el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": words }, table);
-const signed = (value) => `${value > 0 ? "+" : ""}${points(value)}`.replace("-", "−");
-const range = (interval) =>
-  interval === null ? "too few variations" : `${signed(interval[0])} to ${signed(interval[1])}`;
 
 function overall(comparison, names) {
   return el(
     "table",
     { id: "agents" },
-    heads(
+    tableHead(
       "Agent",
       "Run",
-      figure("Score"),
-      figure("95% interval"),
-      figure("Solved"),
-      figure("Actions"),
-      figure("Tokens"),
-      figure("Time"),
+      numberHead("Score"),
+      numberHead("95% interval"),
+      numberHead("Solved"),
+      numberHead("Actions"),
+      numberHead("Tokens"),
+      numberHead("Time"),
     ),
     el(
       "tbody",
       {},
-      comparison.agents.map((one) =>
+      comparison.agents.map((agent) =>
         el(
           "tr",
           {},
-          el("td", {}, one.name),
+          el("td", {}, agent.name),
           el(
             "td",
             {},
-            el("a", { href: `#/evaluations/${encodeURIComponent(one.run)}` }, names.get(one.run) ?? one.run),
+            el("a", { href: `#/evaluations/${encodeURIComponent(agent.run)}` }, names.get(agent.run) ?? agent.run),
           ),
-          el("td", { class: "figure" }, points(one.mean)),
-          el("td", { class: "figure" }, one.ci95 === null ? "–" : `${points(one.ci95[0])} to ${points(one.ci95[1])}`),
-          el("td", { class: "figure" }, percent(one.success_rate)),
-          el("td", { class: "figure" }, Math.round(one.effort.actions)),
-          el("td", { class: "figure" }, Math.round(one.effort.tokens).toLocaleString("en")),
-          el("td", { class: "figure" }, seconds(one.effort.seconds)),
+          number(points(agent.mean)),
+          number(agent.ci95 === null ? "–" : range(agent.ci95)),
+          number(percent(agent.success_rate)),
+          number(Math.round(agent.effort.actions)),
+          number(Math.round(agent.effort.tokens).toLocaleString("en")),
+          number(duration(agent.effort.seconds)),
         ),
       ),
     ),
   );
 }
+
+const interval = (ci95) => (ci95 === null ? "too few variations" : signedRange(ci95));
+const direction = (value) => ({ class: value < 0 ? "loss" : value > 0 ? "gain" : "" });
 
 function differences(comparison) {
   return el(
     "table",
     { id: "differences" },
-    heads("Agent", figure("Difference"), figure("95% interval"), figure("Better"), figure("Equal"), figure("Worse")),
+    tableHead(
+      "Agents",
+      numberHead("Difference"),
+      numberHead("95% interval"),
+      numberHead("Better on"),
+      numberHead("Equal on"),
+      numberHead("Worse on"),
+    ),
     el(
       "tbody",
       {},
-      comparison.differences.map((one) =>
+      comparison.differences.map((difference) =>
         el(
           "tr",
           {},
-          el("td", {}, `${one.agent} minus ${one.baseline}`),
-          el("td", { class: "figure" }, signed(one.mean)),
-          el("td", { class: "figure" }, range(one.ci95)),
-          [one.better, one.equal, one.worse].map((number) => el("td", { class: "figure" }, number)),
+          el("td", {}, `${difference.agent} minus ${difference.baseline}`),
+          number(signedPoints(difference.mean), direction(difference.mean)),
+          number(interval(difference.ci95)),
+          [difference.better, difference.equal, difference.worse].map((variations) => number(variations)),
         ),
       ),
     ),
   );
 }
 
-function byTask(tasks, titles) {
+function byTask(tasks, world) {
   const rows = [...tasks].sort((a, b) => a.difference - b.difference);
   return el(
     "table",
     { id: "by-task" },
-    heads(
+    tableHead(
       "Task",
       "Name",
-      figure("n"),
-      figure("First run"),
-      figure("This run"),
-      figure("Difference"),
-      figure("95% interval"),
+      numberHead("Episodes"),
+      numberHead("Baseline"),
+      numberHead("This agent"),
+      numberHead("Difference"),
+      numberHead("95% interval"),
     ),
     el(
       "tbody",
       {},
-      rows.map((one) =>
+      rows.map((task) =>
         el(
           "tr",
           {},
-          el("td", { class: "label" }, one.task),
-          el("td", {}, titles.get(one.task) ?? ""),
-          el("td", { class: "figure" }, one.episodes),
-          el("td", { class: "figure" }, points(one.baseline_mean)),
-          el("td", { class: "figure" }, points(one.mean)),
-          el(
-            "td",
-            { class: `figure ${one.difference < 0 ? "loss" : one.difference > 0 ? "gain" : ""}` },
-            signed(one.difference),
-          ),
-          el("td", { class: "figure" }, range(one.ci95)),
+          el("td", { class: "label" }, task.task),
+          el("td", {}, world.taskName(task.task)),
+          number(task.episodes),
+          number(points(task.baseline_mean)),
+          number(points(task.mean)),
+          number(signedPoints(task.difference), direction(task.difference)),
+          number(interval(task.ci95)),
         ),
       ),
     ),
   );
 }
 
-function changed(episodes, baseline, titles) {
-  if (!episodes.length) return el("p", {}, "No shared episode has another score.");
-  const address = (one) => {
-    const pair = new URLSearchParams({
-      a: baseline,
-      "a-episode": one.baseline_episode,
-      b: one.run,
-      "b-episode": one.episode,
-    });
-    return `#/side-by-side?${pair}`;
-  };
-  return el(
-    "table",
-    { id: "changed" },
-    heads("Task", "Name", figure("Variation"), figure("First run"), figure("This run"), figure("Change"), ""),
-    el(
-      "tbody",
-      {},
-      episodes.map((one) =>
-        el(
-          "tr",
-          {},
-          el("td", {}, one.task),
-          el("td", {}, titles.get(one.task) ?? ""),
-          el("td", { class: "figure" }, played(one.variation, one.repeat)),
-          el("td", { class: "figure" }, minus(one.baseline_score)),
-          el("td", { class: "figure" }, minus(one.score)),
-          el("td", { class: "figure" }, signed(one.score - one.baseline_score)),
-          el(
-            "td",
-            {},
-            el(
-              "a",
-              { href: address(one) },
-              "Side by side",
-              el("span", { class: "hidden" }, ` ${one.task} variation ${one.variation}`),
-            ),
-          ),
+/** The episodes whose score differs most, of all tasks or of one. */
+function changedMost(episodes, baseline, world, agent) {
+  const title = el("h2", {}, `Episodes that changed most: ${agent}`);
+  if (!episodes.length) return [title, el("p", {}, "Every shared episode has the same score in both runs.")];
+  const body = el("tbody");
+  const draw = () =>
+    body.replaceChildren(
+      ...episodes
+        .filter((episode) => !task.value || episode.task === task.value)
+        .map((episode) => changedRow(episode, baseline, world)),
+    );
+  const tasks = [...new Set(episodes.map((episode) => episode.task))].sort(
+    new Intl.Collator("en", { numeric: true }).compare,
+  );
+  const task = el(
+    "select",
+    { "aria-label": "Task", change: draw },
+    el("option", { value: "" }, "all"),
+    tasks.map((id) => el("option", { value: id }, world.taskTitle(id))),
+  );
+  draw();
+  return [
+    title,
+    el("p", { class: "filter" }, el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task)),
+    wide(
+      "Episodes that changed most",
+      el(
+        "table",
+        { id: "changed" },
+        tableHead(
+          "Task",
+          "Name",
+          numberHead("Variation"),
+          numberHead("Baseline"),
+          numberHead("This agent"),
+          numberHead("Change"),
+          el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
         ),
+        body,
+      ),
+    ),
+  ];
+}
+
+function changedRow(episode, baseline, world) {
+  const change = episode.score - episode.baseline_score;
+  return el(
+    "tr",
+    {},
+    el("td", { class: "label" }, episode.task),
+    el("td", {}, world.taskName(episode.task)),
+    number(variationName(episode.variation, episode.repeat)),
+    number(minus(episode.baseline_score)),
+    number(minus(episode.score)),
+    number(signed(change), direction(change)),
+    el(
+      "td",
+      {},
+      el(
+        "a",
+        { href: pairAddress(baseline, episode.baseline_episode, episode), class: "label" },
+        "Side by side",
+        el("span", { class: "hidden" }, ` ${episode.task} variation ${episode.variation}`),
       ),
     ),
   );

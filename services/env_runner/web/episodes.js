@@ -1,61 +1,69 @@
-// The episodes of an evaluation, and how one ended.
+// The episodes of an evaluation: filtered, sorted, and shown more and more as the reader scrolls down.
 
-import { cell, count, el, figure, heads, keep, minus, played, say, seconds } from "./dom.js";
+import { cell, el, numberHead, setText, syncChildren } from "./dom.js";
+import { count, duration, minus, outcome, variationName } from "./words.js";
 
 const OUTCOMES = {
   all: () => true,
   solved: (result) => result?.success,
-  unsolved: (result) => result && !result.success && !result.error,
+  unsolved: (result) => result && !result.success,
   errored: (result) => result?.error,
-  waiting: (result) => !result,
+  "no result": (result) => !result,
 };
+const ORDERS = {
+  "as played": () => 0,
+  "lowest score first": (a, b) => scoreOf(a, Infinity) - scoreOf(b, Infinity),
+  "highest score first": (a, b) => scoreOf(b, -Infinity) - scoreOf(a, -Infinity),
+};
+const scoreOf = (entry, missing) => entry.result?.raw_score ?? missing;
 const ROWS = 200; // shown at first; more as the reader scrolls down
 
-/** All episodes, those that are not played yet too; the choice of what is shown stands in the address. */
+/** All episodes, those without a result too. What is shown stands in the address of the page. */
 export class EpisodeList {
-  constructor(id, query) {
+  constructor(id, query, world) {
     this.id = id;
+    this.world = world;
     this.entries = new Map();
     this.body = el("tbody");
-    this.shown = el("span", { class: "note", role: "status" });
-    this.most = ROWS;
-    this.more = el("button", { type: "button", click: () => this.extend() }, "More episodes");
+    this.counted = el("span", { class: "note", role: "status" });
+    this.limit = ROWS;
+    this.more = el("button", { type: "button", click: () => this.extend() }, "Show more episodes");
     new IntersectionObserver((seen) => seen[0].isIntersecting && this.extend(), { rootMargin: "1200px" }).observe(
       this.more,
     );
-    this.task = el("select", { id: "task", change: () => this.choose() });
-    this.outcome = el(
-      "select",
-      { id: "outcome", change: () => this.choose() },
-      Object.keys(OUTCOMES).map((name) => el("option", { value: name }, name)),
-    );
-    this.wanted = query.get("task") ?? "";
-    this.outcome.value = query.get("outcome") in OUTCOMES ? query.get("outcome") : "all";
+    this.task = el("select", { id: "task", change: () => this.changed() });
+    this.outcome = this.choice("outcome", OUTCOMES, query.get("outcome"));
+    this.order = this.choice("order", ORDERS, query.get("order"));
+    this.wantedTask = query.get("task") ?? "";
     this.element = el(
       "section",
-      { "aria-label": "Episodes" },
+      { "aria-label": "Episodes", class: "episodes" },
       el("h2", {}, "Episodes"),
       el(
         "p",
         { class: "filter" },
-        el("label", { for: "task" }, "Task"),
-        this.task,
-        el("label", { for: "outcome" }, "Outcome"),
-        this.outcome,
-        this.shown,
+        [
+          ["task", "Task", this.task],
+          ["outcome", "Outcome", this.outcome],
+          ["order", "Order", this.order],
+        ].map(([name, label, control]) => el("span", { class: "pair" }, el("label", { for: name }, label), control)),
+        this.counted,
       ),
       el(
         "table",
-        { id: "episodes" },
-        heads(
-          "Task",
-          figure("Variation"),
-          figure("Score"),
-          "Outcome",
-          figure("Actions", "more"),
-          figure("Moves", "more"),
-          figure("Repaired", "more"),
-          figure("Time", "more"),
+        { id: "episodes", class: "cards" },
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            el("th", { scope: "col" }, "Task"),
+            numberHead("Variation"),
+            numberHead("Score"),
+            el("th", { scope: "col" }, "Outcome"),
+            ["Actions", "Moves", "Repaired", "Time"].map((name) => numberHead(name, "more")),
+          ),
         ),
         this.body,
       ),
@@ -63,18 +71,29 @@ export class EpisodeList {
     );
   }
 
+  choice(id, entries, value) {
+    const element = el(
+      "select",
+      { id, change: () => this.changed() },
+      Object.keys(entries).map((name) => el("option", { value: name }, name)),
+    );
+    element.value = value in entries ? value : Object.keys(entries)[0];
+    return element;
+  }
+
+  /** Show these entries. */
   begin(entries) {
     this.entries = new Map(entries.map((entry) => [entry.id, entry]));
     const tasks = [...new Set(entries.map((entry) => entry.task))];
     this.task.replaceChildren(
       el("option", { value: "" }, "all"),
-      ...tasks.map((task) => el("option", { value: task }, task)),
+      ...tasks.map((task) => el("option", { value: task }, this.world.taskTitle(task))),
     );
-    this.task.value = tasks.includes(this.wanted) ? this.wanted : "";
+    this.task.value = tasks.includes(this.wantedTask) ? this.wantedTask : "";
     this.draw();
   }
 
-  /** Take in a result; whether it is a new one. */
+  /** Add a result; returns whether it is a new one. */
   add(result) {
     const before = this.entries.get(result.id)?.result;
     if (JSON.stringify(before) === JSON.stringify(result)) return false;
@@ -84,17 +103,32 @@ export class EpisodeList {
     return true;
   }
 
+  /** Show the episodes of one task, the lowest score first, and scroll to them. */
+  choose(task, outcomeName = "all") {
+    this.task.value = task;
+    this.outcome.value = outcomeName;
+    this.order.value = "lowest score first";
+    this.changed();
+    this.reveal();
+  }
+
+  reveal() {
+    this.element.scrollIntoView();
+    this.task.focus({ preventScroll: true });
+  }
+
   extend() {
-    this.most += ROWS;
+    this.limit += ROWS;
     this.draw();
   }
 
-  choose() {
-    this.most = ROWS;
-    this.wanted = this.task.value;
+  changed() {
+    this.limit = ROWS;
+    this.wantedTask = this.task.value;
     const query = new URLSearchParams({
-      ...(this.wanted && { task: this.wanted }),
+      ...(this.wantedTask && { task: this.wantedTask }),
       ...(this.outcome.value !== "all" && { outcome: this.outcome.value }),
+      ...(this.order.value !== "as played" && { order: this.order.value }),
     });
     history.replaceState(null, "", `#/evaluations/${encodeURIComponent(this.id)}${query.size ? `?${query}` : ""}`);
     this.draw();
@@ -102,32 +136,31 @@ export class EpisodeList {
 
   draw() {
     this.drawing = null;
-    const every = [...this.entries.values()];
-    const chosen = every.filter(
-      ({ task, result }) => (!this.task.value || task === this.task.value) && OUTCOMES[this.outcome.value](result),
-    );
-    say(
-      this.shown,
-      chosen.length === every.length
-        ? count(every.length, "episode")
-        : `${chosen.length} of ${count(every.length, "episode")}`,
-    );
-    this.more.hidden = chosen.length <= this.most;
-    keep(
+    const all = [...this.entries.values()];
+    const chosen = all
+      .filter(
+        ({ task, result }) => (!this.task.value || task === this.task.value) && OUTCOMES[this.outcome.value](result),
+      )
+      .sort(ORDERS[this.order.value]);
+    const total = count(all.length, "episode");
+    setText(this.counted, chosen.length === all.length ? total : `${chosen.length.toLocaleString("en")} of ${total}`);
+    this.more.hidden = chosen.length <= this.limit;
+    syncChildren(
       this.body,
-      chosen.slice(0, this.most),
+      chosen.slice(0, this.limit),
       (entry) => entry.id,
       (entry) => this.row(entry),
     );
   }
 
   row({ id, task, variation, repeat, result }) {
+    const title = this.world.taskTitle(task);
     if (result === null) {
       return el(
         "tr",
         { class: "waiting" },
-        cell("Task", {}, task),
-        cell("Variation", { class: "figure" }, played(variation, repeat)),
+        cell("Task", {}, title),
+        cell("Variation", { class: "figure" }, variationName(variation, repeat)),
         cell("Score", { class: "figure" }, "–"),
         cell("Outcome", { colspan: 5 }, "no result yet"),
       );
@@ -136,28 +169,14 @@ export class EpisodeList {
     return el(
       "tr",
       { class: result.error ? "errored" : null },
-      cell("Task", {}, el("a", { href: address }, `${task}`)),
-      cell("Variation", { class: "figure" }, played(variation, repeat)),
+      cell("Task", {}, el("a", { href: address }, title)),
+      cell("Variation", { class: "figure" }, variationName(variation, repeat)),
       cell("Score", { class: "figure" }, minus(result.raw_score)),
       cell("Outcome", { class: "outcome" }, outcome(result)),
       cell("Actions", { class: "figure more" }, result.actions),
       cell("Moves", { class: "figure more" }, result.moves),
       cell("Repaired", { class: "figure more" }, result.repaired),
-      cell("Time", { class: "figure more" }, seconds(result.seconds)),
+      cell("Time", { class: "figure more" }, duration(result.seconds)),
     );
   }
-}
-
-const ENDS = {
-  completed: "completed",
-  failed: "failed: the score went negative",
-  moves: "out of moves",
-  turns: "out of turns",
-  patience: "gave up going in circles",
-  cancelled: "cancelled",
-};
-
-export function outcome(result) {
-  if (result.error) return [el("span", { class: "badge errored" }, result.error.kind), " ", result.error.message];
-  return result.success ? el("span", { class: "badge solved" }, "solved") : ENDS[result.stopped];
 }

@@ -1,231 +1,247 @@
-// A form that starts an evaluation. What the service refuses is said beside the field.
+// The form that starts evaluations. What the service refuses is shown beside the field.
 
-import { api, Refused } from "./api.js";
-import { count, el, field } from "./dom.js";
+import { api } from "./api.js";
+import { el } from "./dom.js";
+import { checkboxes, field, numberInput, select, showProblems } from "./forms.js";
+import { TaskChooser } from "./tasks.js";
+import { parseVariations } from "./variations.js";
+import { count } from "./words.js";
+import { worldOf } from "./worlds.js";
+
+const ALIASES = {
+  "agent.rules": "rules",
+  "agent.policy": "rules",
+  "agent.beams": "beams",
+  "agent.repair_by": "repair",
+};
 
 export async function start({ main, place, signal }) {
   place([["Evaluations", "#/"]], "New evaluation");
   const options = await api.options(signal);
   if (!options.can_play) {
     main.replaceChildren(
-      el("div", { class: "empty" }, el("p", {}, "Only run folders are shown here: nothing can be started.")),
+      el("h1", {}, "New evaluation"),
+      el(
+        "p",
+        { class: "empty" },
+        "This dashboard only shows run folders. Start the services to play: ",
+        el("code", {}, "./run up"),
+      ),
     );
     return;
   }
-  main.replaceChildren(new Form(options).element);
+  main.replaceChildren(new Form(options, await worldOf(options.world)).element);
 }
 
-const choice = (name, entries, value) => {
-  const select = el(
-    "select",
-    { name },
-    entries.map(([key, words]) => el("option", { value: key }, words)),
-  );
-  if (value !== undefined) select.value = value;
-  return select;
-};
-const number = (name, value, min, max) => el("input", { type: "number", name, value, min, max, required: true });
-
 class Form {
-  constructor(options) {
+  constructor(options, world) {
     this.options = options;
-    const { defaults, agents } = options;
-    const rest = el("details", {}, el("summary", {}, "More settings"));
-    this.fields = {
-      protocol: field(
-        "Protocol",
-        choice(
-          "protocol",
-          options.protocols.map((one) => [one.name, `${one.name}: ${one.description}`]),
-          defaults.protocol,
+    this.world = world;
+    this.agents = checkboxes(
+      "agent",
+      el("span", { class: "hidden" }, "Agents"),
+      Object.keys(options.agents).map((name) => [name, name]),
+      [Object.keys(options.agents)[0]],
+    );
+    this.tasks = new TaskChooser(world);
+    this.fields = this.makeFields();
+    this.ruleBoxes = checkboxes(
+      "rule",
+      "Rules of play",
+      world.rules.map((rule) => [rule.name, rule.name, rule.description]),
+      world.rules.map((rule) => rule.name),
+    );
+    this.ruleBoxes.element.hidden = true;
+    this.wrong = el("p", { class: "wrong", role: "alert" });
+    this.size = el("p", { class: "note", role: "status", id: "size" });
+    this.button = el("button", { type: "submit", class: "main" }, "Start");
+    this.element = el(
+      "form",
+      { class: "fields", submit: (event) => this.submit(event), input: () => this.update() },
+      el("h1", {}, "New evaluation"),
+      el("div", { class: "field" }, el("span", {}, "World"), el("span", {}, world.title)),
+      this.fields.protocol.element,
+      el(
+        "div",
+        { class: "field top" },
+        el("span", { "aria-hidden": "true" }, "Agents"),
+        el(
+          "div",
+          {},
+          this.agents.element,
+          el("span", { class: "hint" }, "Several play the same variations, each in a run of its own."),
         ),
       ),
-      agent: field(
-        "Agent",
-        choice(
-          "agent",
-          Object.keys(agents).map((name) => [name, name]),
-        ),
+      el("div", { class: "field top" }, el("span", {}, "Tasks"), this.tasks.element),
+      this.fields.variations.element,
+      this.fields.repeats.element,
+      world.rules.length > 0 && this.fields.rules.element,
+      this.ruleBoxes.element,
+      el(
+        "details",
+        {},
+        el("summary", {}, "More settings"),
+        ["beams", "repair", "seed", "options"].map((name) => this.fields[name].element),
       ),
+      this.size,
+      this.wrong,
+      el("p", { class: "actions" }, this.button, el("a", { class: "button", href: "#/" }, "Cancel")),
+    );
+    this.update();
+  }
+
+  makeFields() {
+    const { defaults } = this.options;
+    const protocols = this.world.protocols.map((protocol) => [
+      protocol.name,
+      `${protocol.name}: ${protocol.description}`,
+    ]);
+    return {
+      protocol: field("Protocol", select("protocol", protocols, defaults.protocol)),
       variations: field(
         "Variations",
-        el("input", { name: "variations", placeholder: "those of the protocol" }),
+        el("input", { name: "variations", placeholder: "those of the protocol", autocomplete: "off" }),
         "Numbers or ranges, e.g. 0-3, 7. Empty: those of the protocol.",
       ),
       repeats: field(
         "Repeats",
-        number("repeats", 1, 1, 100),
-        "Plays of each variation. With two or more, luck of play is told apart.",
+        numberInput("repeats", 1, 1, 100),
+        "Plays of each variation. Two or more separate luck of play from luck of variation.",
       ),
-      beams: field("Beam width", number("beams", 1, 1, 16), "1 is greedy decoding."),
+      rules: field(
+        "Rules of play",
+        select("rules", [
+          ["all", "all rules"],
+          ["none", "no rules"],
+          ["some", "chosen rules"],
+        ]),
+        "Published agents use no rules, whatever is chosen here.",
+      ),
+      beams: field(
+        "Beam width",
+        numberInput("beams", "", 1, 16, false),
+        "1 is greedy decoding. Empty: each agent's own.",
+      ),
       repair: field(
         "Repair",
-        choice("repair", [
+        select("repair", [
+          ["", "as each agent does by default"],
           ["executor", "by the executor"],
           ["similarity", "by similarity, as published"],
           ["off", "off"],
         ]),
+        "How an action is replaced that the environment does not know.",
       ),
-      rules: field(
-        "Rules of play",
-        choice("rules", [
-          ["guided", "Waymark's rules (guided)"],
-          ["published", "none, as published"],
-        ]),
+      seed: field(
+        "Seed",
+        numberInput("seed", defaults.seed, 0, 2 ** 31 - 1),
+        "For agents that draw sub-goals at random.",
       ),
-      seed: field("Seed", number("seed", 0, 0, 2 ** 31 - 1)),
+      options: field(
+        "World options",
+        el("input", { name: "options", maxlength: 200, autocomplete: "off", placeholder: this.world.default_options }),
+        "Empty: the world's own.",
+      ),
     };
-    this.takeAgent();
-    this.fields.agent.control.addEventListener("change", () => this.takeAgent());
-    rest.append(...["beams", "repair", "rules", "seed"].map((name) => this.fields[name].element));
-    this.tasks = this.chooser();
-    this.wrong = el("p", { class: "wrong", role: "alert" });
-    this.size = el("p", { class: "note", role: "status" });
-    this.element = el(
-      "form",
-      { class: "fields", submit: (event) => this.submit(event), input: () => this.count() },
-      el("h1", {}, "New evaluation"),
-      ["protocol", "agent"].map((name) => this.fields[name].element),
-      this.tasks.element,
-      ["variations", "repeats"].map((name) => this.fields[name].element),
-      rest,
-      this.size,
-      this.wrong,
-      el(
-        "p",
-        { class: "actions" },
-        el("button", { type: "submit", class: "main" }, "Start"),
-        el("a", { class: "button", href: "#/" }, "Back"),
-      ),
-    );
-    this.rest = rest;
-    this.count();
   }
 
-  takeAgent() {
-    const agent = this.options.agents[this.fields.agent.control.value];
-    this.fields.beams.control.value = agent.beams;
-    this.fields.repair.control.value = agent.repair ? agent.repair_by : "off";
-    this.fields.rules.control.value = agent.policy;
+  value(name) {
+    return this.fields[name].control.value;
   }
 
-  /** Task types by group, all of them at first. */
-  chooser() {
-    const boxes = new Map();
-    const groups = this.options.groups.map((group) => {
-      const members = this.options.tasks.filter((task) => task.group === group);
-      const all = el("input", {
-        type: "checkbox",
-        change: () => members.forEach((task) => (boxes.get(task.id).checked = all.checked)),
-      });
-      return el(
-        "fieldset",
-        {},
-        el("legend", {}, el("label", {}, all, ` ${group}`)),
-        members.map((task) => {
-          const box = el("input", { type: "checkbox", name: "task", value: task.id });
-          boxes.set(task.id, box);
-          return el("label", { class: "choice" }, box, ` ${task.id} ${task.name}`);
-        }),
-      );
-    });
-    const wrong = el("span", { class: "wrong", role: "alert" });
-    const complain = (message) => (wrong.textContent = message ?? "");
-    const chosen = () => [...boxes.values()].filter((box) => box.checked).map((box) => box.value);
-    const element = el(
-      "details",
-      { class: "tasks" },
-      el("summary", {}, "Tasks"),
-      el("p", { class: "hint" }, "None chosen means all."),
-      groups,
-      wrong,
-    );
-    return { element, complain, chosen };
+  /** Show which settings apply, and how many episodes will be played. */
+  update() {
+    const chooses = this.value("rules") === "some";
+    this.ruleBoxes.element.hidden = !chooses;
+    this.tasks.update();
+    const agents = this.agents.value().length;
+    const [tasks, each] = [this.tasks.chosenOrAll(), Number(this.value("repeats")) || 0];
+    let variations;
+    try {
+      variations = this.countVariations(tasks);
+    } catch {
+      this.size.textContent = "";
+      return;
+    }
+    const episodes = variations * each * agents;
+    const parts = [
+      count(variations, "variation"),
+      each > 1 && count(each, "repeat"),
+      agents > 1 && count(agents, "agent"),
+    ].filter(Boolean);
+    this.size.textContent =
+      `${count(episodes, "episode")}` +
+      `${parts.length > 1 ? ` (${parts.join(" × ")})` : ""} of ${count(tasks.length, "task type")}.`;
   }
 
-  request() {
-    const value = (name) => this.fields[name].control.value;
-    const tasks = this.tasks.chosen();
-    const repair = value("repair");
-    return {
-      protocol: value("protocol"),
+  /** How many variations of these tasks are played. Throws for text that names none. */
+  countVariations(tasks) {
+    const named = parseVariations(this.value("variations"));
+    if (named) return tasks.length * new Set(named).size;
+    const protocol = this.world.protocols.find(({ name }) => name === this.value("protocol"));
+    return tasks.reduce((sum, task) => {
+      const [first, end] = task.splits[protocol.split];
+      return sum + Math.min(end - first, protocol.variations ?? Infinity);
+    }, 0);
+  }
+
+  /** One request for each agent. Throws for variations that cannot be read. */
+  requests() {
+    const tasks = this.tasks.value();
+    const common = {
+      world: this.world.name,
+      protocol: this.value("protocol"),
       tasks: tasks.length ? tasks : null,
-      variations: variations(value("variations")),
-      repeats: Number(value("repeats")),
-      seed: Number(value("seed")),
-      agent: {
-        ...this.options.agents[value("agent")],
-        beams: Number(value("beams")),
-        policy: value("rules"),
-        repair: repair !== "off",
-        ...(repair !== "off" && { repair_by: repair }),
-      },
+      variations: parseVariations(this.value("variations")),
+      repeats: Number(this.value("repeats")),
+      seed: Number(this.value("seed")),
+      options: this.value("options").trim() || null,
     };
+    return this.agents.value().map((name) => ({ ...common, agent: this.agent(name) }));
   }
 
-  count() {
-    const chosen = this.tasks.chosen().length || this.options.tasks.length;
-    this.tasks.element.firstElementChild.textContent = `Tasks: ${this.tasks.chosen().length ? count(chosen, "task type") : `all ${chosen}`}`;
+  /** The settings of an agent, with what the form changes. */
+  agent(name) {
+    const agent = { ...this.options.agents[name] };
+    const repair = this.value("repair");
+    if (this.value("beams")) agent.beams = Number(this.value("beams"));
+    if (repair) agent.repair = repair !== "off";
+    if (repair && repair !== "off") agent.repair_by = repair;
+    if (agent.policy === "guided" && this.value("rules") !== "all")
+      agent.rules = this.value("rules") === "none" ? [] : this.ruleBoxes.value();
+    return agent;
   }
 
   async submit(event) {
     event.preventDefault();
-    const complainers = { ...this.fields, tasks: this.tasks };
-    Object.values(complainers).forEach((one) => one.complain(null));
+    const fields = { ...this.fields, tasks: this.tasks, agent: this.agents };
+    Object.values(fields).forEach((control) => control.complain(null));
     this.wrong.textContent = "";
-    let request;
+    let requests;
     try {
-      request = this.request();
+      requests = this.requests();
     } catch (error) {
       this.fields.variations.complain(error.message);
       this.fields.variations.control.focus();
       return;
     }
-    const button = this.element.querySelector("button[type=submit]");
-    button.disabled = true;
+    if (!requests.length) {
+      this.agents.complain("Choose at least one agent.");
+      this.agents.control.focus();
+      return;
+    }
+    this.button.disabled = true;
+    const ids = [];
     try {
-      const { id } = await api.submit(request);
-      location.hash = `#/evaluations/${encodeURIComponent(id)}`;
+      for (const request of requests) ids.push((await api.submit(request)).id);
+      location.hash =
+        ids.length === 1
+          ? `#/evaluations/${encodeURIComponent(ids[0])}`
+          : `#/?${ids.map((id) => `chosen=${encodeURIComponent(id)}`).join("&")}`;
     } catch (error) {
-      this.refuse(error, complainers);
+      await Promise.allSettled(ids.map((id) => api.cancel(id))); // all or none
+      showProblems(error, fields, (message) => (this.wrong.textContent = message), ALIASES);
     }
-    button.disabled = false;
+    this.button.disabled = false;
   }
-
-  refuse(error, complainers) {
-    const names = { "agent.policy": "rules", "agent.beams": "beams", "agent.repair_by": "repair", policy: "rules" };
-    const problems =
-      error instanceof Refused && error.errors.length ? error.errors : [{ field: "", message: error.message }];
-    let first = true;
-    for (const problem of problems) {
-      const path = problem.field.replace(/^body\./, "");
-      const name = names[path] ?? path.split(".")[0];
-      const place = complainers[name];
-      if (!place) {
-        this.wrong.textContent = `${problem.field ? `${problem.field}: ` : ""}${problem.message || error.message}`;
-        continue;
-      }
-      if (["rules", "beams", "repair", "seed"].includes(name)) this.rest.open = true;
-      if (name === "tasks") this.tasks.element.open = true;
-      place.complain(problem.message || error.message);
-      if (first) place.control?.focus();
-      first = false;
-    }
-  }
-}
-
-/** `0-3, 7` as numbers; null for an empty text. */
-function variations(text) {
-  const parts = text
-    .split(",")
-    .map((part) => part.trim())
-    .filter(Boolean);
-  if (!parts.length) return null;
-  return parts.flatMap((part) => {
-    const [, low, , high] = /^(\d{1,6})(\s*-\s*(\d{1,6}))?$/.exec(part) ?? [];
-    if (low === undefined || Number(high ?? low) < Number(low) || Number(high ?? low) - Number(low) > 2_000) {
-      throw new Error(`Variations are numbers or ranges such as 0-3; got “${part}”.`);
-    }
-    return Array.from({ length: Number(high ?? low) - Number(low) + 1 }, (_, place) => Number(low) + place);
-  });
 }

@@ -1,7 +1,8 @@
-// What people wrote about a run: its name, tags and a note. It is kept in the run's folder.
+// What people wrote about a run: its name, tags and a note. They are kept in the run's folder.
 
 import { api } from "./api.js";
-import { el, field } from "./dom.js";
+import { el } from "./dom.js";
+import { field } from "./forms.js";
 
 export class Notes {
   constructor(id, signal) {
@@ -15,7 +16,9 @@ export class Notes {
   }
 
   show(notes) {
-    const edit = el("button", { type: "button", class: "quiet", click: () => this.edit(notes) }, "Name, tag or note");
+    const isEmpty = !notes.name && !notes.tags.length && !notes.note;
+    const label = isEmpty ? "Add a name, tags or a note" : "Edit name, tags and note";
+    const edit = el("button", { type: "button", class: "quiet", click: () => this.edit(notes) }, label);
     this.shown.replaceChildren(
       ...(notes.name ? [el("strong", {}, notes.name), " "] : []),
       ...notes.tags.map((tag) => el("span", { class: "badge tag" }, tag)),
@@ -27,7 +30,11 @@ export class Notes {
 
   edit(notes) {
     const name = field("Name", el("input", { name: "name", maxlength: 200, value: notes.name }));
-    const tags = field("Tags", el("input", { name: "tags", value: notes.tags.join(", ") }), "Separate them by commas.");
+    const tags = field(
+      "Tags",
+      el("input", { name: "tags", value: notes.tags.join(", ") }),
+      "Separate tags with commas.",
+    );
     const text = el("textarea", { name: "note", maxlength: 4000, rows: 3 });
     text.value = notes.note;
     const note = field("Note", text);
@@ -35,23 +42,23 @@ export class Notes {
       event.preventDefault();
       try {
         const list = tags.control.value.split(",").map((tag) => tag.trim());
-        const written = { name: name.control.value.trim(), tags: list.filter(Boolean), note: text.value.trim() };
-        this.show(await api.writeNotes(this.id, written));
+        const changed = { name: name.control.value.trim(), tags: list.filter(Boolean), note: text.value.trim() };
+        this.show(await api.writeNotes(this.id, changed));
       } catch (error) {
         note.complain(error.message);
       }
     };
-    const stop = () => this.show(notes);
+    const discard = () => this.show(notes);
     this.element.replaceChildren(
       el(
         "form",
         { class: "fields", submit },
-        [name, tags, note].map((one) => one.element),
+        [name, tags, note].map(({ element }) => element),
         el(
           "p",
           { class: "actions" },
           el("button", { type: "submit" }, "Save"),
-          el("button", { type: "button", click: stop }, "Do not save"),
+          el("button", { type: "button", click: discard }, "Discard"),
         ),
       ),
     );

@@ -1,20 +1,24 @@
-// The first page: every run, those in Redis and those that are only on disk. Filter, sort, search, choose to compare.
+// The first page: every run, those in Redis and those that are only on disk. Search, filter, sort, choose to compare.
 
-import { api, passing, sleep } from "./api.js";
-import { ago, asked, badge, cell, count, el, keep, points, progress, say } from "./dom.js";
+import { api, isTemporary, sleep } from "./api.js";
+import { cell, el, setText, syncChildren } from "./dom.js";
+import { ago, badge, count, isByHand, points, progress, requestSummary } from "./words.js";
 
 const LOOK_EVERY = 2_000; // ms while something is played
-const LOOK_SELDOM = 10_000;
+const LOOK_SELDOM = 5_000;
 const ROWS = 200; // shown at first; more as the reader scrolls down
+const STARTED = 7; // the column that the list is sorted by at first
 const COLUMNS = [
-  ["State", (one) => one.status.state],
-  ["Run", (one) => one.notes.name || one.status.id],
-  ["Agent", (one) => one.status.agent_name],
-  ["Protocol", (one) => asked(one.status.request)],
-  ["Episodes", (one) => one.status.finished, true],
-  ["Mean score", (one) => one.status.mean_score ?? -1, true],
-  ["Begun", (one) => one.status.created],
+  { name: "State", value: ({ status }) => status.state },
+  { name: "Run", value: ({ status, notes }) => notes.name || status.id },
+  { name: "Agent", value: ({ status }) => status.agent_name },
+  { name: "World", value: ({ world }) => world },
+  { name: "Protocol", value: ({ status }) => requestSummary(status.request) },
+  { name: "Episodes", value: ({ status }) => status.finished, figure: true },
+  { name: "Mean score", value: ({ status }) => status.mean_score ?? -Infinity, figure: true },
+  { name: "Started", value: ({ status }) => status.created },
 ];
+const STATES = ["all", "queued", "running", "finished", "cancelled", "on disk only"];
 
 export async function runs({ main, place, notify, signal, query }) {
   place([], "");
@@ -25,51 +29,61 @@ export async function runs({ main, place, notify, signal, query }) {
     try {
       if (first || document.visibilityState === "visible") {
         const { items } = await api.runs(signal);
-        busy = items.some((one) => ["queued", "running"].includes(one.status.state));
+        busy = items.some((entry) => ["queued", "running"].includes(entry.status.state));
         list.items = items;
         list.draw();
-        const shown = items.length ? list.element : nothing(options);
+        const shown = items.length ? list.element : nothingYet(options);
         if (main.firstElementChild !== shown) main.replaceChildren(shown);
       }
       notify(null);
     } catch (error) {
-      if (first || !passing(error)) throw error;
-      notify("The env-runner does not answer; this page goes on asking.");
+      if (first || !isTemporary(error)) throw error;
+      notify("The env-runner does not answer. This page keeps trying.");
     }
-    await sleep(busy ? LOOK_EVERY : LOOK_SELDOM / 2, signal);
+    await sleep(busy ? LOOK_EVERY : LOOK_SELDOM, signal);
   }
 }
 
 class RunList {
   constructor(query, options) {
     this.items = [];
-    this.chosen = new Set();
-    this.most = ROWS;
-    [this.by, this.down] = [Number(query.get("sort") ?? 6), query.get("up") === null];
+    this.chosen = new Set(query.getAll("chosen"));
+    this.limit = ROWS;
+    this.sortedBy = Number(query.get("sort") ?? STARTED);
+    if (!COLUMNS[this.sortedBy]) this.sortedBy = STARTED;
+    this.descending = query.get("up") === null;
     this.search = el("input", {
       type: "search",
       name: "search",
       id: "search",
       value: query.get("search"),
-      placeholder: "id, name, agent, task, tag or note",
-      input: () => this.choose(),
+      placeholder: "name, id, agent, task, tag or note",
+      input: () => this.changed(),
     });
-    const states = ["all", "running", "finished", "cancelled", "on disk only"];
     this.state = el(
       "select",
-      { id: "state", change: () => this.choose() },
-      states.map((name) => el("option", { value: name }, name)),
+      { id: "state", change: () => this.changed() },
+      STATES.map((name) => el("option", { value: name }, name)),
     );
-    if (states.includes(query.get("state"))) this.state.value = query.get("state");
-    this.found = el("span", { class: "note", role: "status" });
-    this.compare = el("a", { class: "button", "aria-disabled": "true" }, "Compare");
-    this.heads = COLUMNS.map(([words], place) =>
-      el("button", { type: "button", class: "sort", click: () => this.sort(place) }, words),
+    if (STATES.includes(query.get("state"))) this.state.value = query.get("state");
+    this.counted = el("span", { class: "note", role: "status" });
+    this.compare = el("a", { class: "button" }, "Compare");
+    this.sortButtons = COLUMNS.map(({ name }, place) =>
+      el("button", { type: "button", class: "sort", click: () => this.sort(place) }, name),
+    );
+    this.heads = COLUMNS.map(({ name, figure }, place) =>
+      el("th", { scope: "col", class: figure ? "figure" : name.toLowerCase() }, this.sortButtons[place]),
     );
     this.body = el("tbody");
-    this.more = el("button", { type: "button", click: () => ((this.most += ROWS), this.draw()) }, "More runs");
-    new IntersectionObserver((seen) => seen[0].isIntersecting && this.more.click(), { rootMargin: "1200px" }).observe(
+    this.more = el("button", { type: "button", click: () => this.extend() }, "Show more runs");
+    new IntersectionObserver((seen) => seen[0].isIntersecting && this.extend(), { rootMargin: "1200px" }).observe(
       this.more,
+    );
+    this.table = el(
+      "table",
+      { class: "cards", id: "runs" },
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "hidden" }, "Compare")), this.heads)),
+      this.body,
     );
     this.element = el(
       "div",
@@ -83,42 +97,32 @@ class RunList {
         el("span", { class: "pair wide-pair" }, el("label", { for: "search" }, "Search"), this.search),
         el("span", { class: "pair" }, el("label", { for: "state" }, "State"), this.state),
         this.compare,
-        this.found,
+        this.counted,
       ),
-      el(
-        "table",
-        { class: "cards", id: "runs" },
-        el(
-          "thead",
-          {},
-          el(
-            "tr",
-            {},
-            el("th", { scope: "col" }, el("span", { class: "hidden" }, "Compare")),
-            COLUMNS.map(([, , figure], place) =>
-              el("th", { scope: "col", class: figure ? "figure" : null }, this.heads[place]),
-            ),
-          ),
-        ),
-        this.body,
-      ),
+      this.table,
       el("p", { class: "actions" }, this.more),
     );
+    this.updateCompare();
   }
 
   sort(place) {
-    this.down = this.by === place ? !this.down : true;
-    this.by = place;
-    this.choose();
+    this.descending = this.sortedBy === place ? !this.descending : true;
+    this.sortedBy = place;
+    this.changed();
   }
 
-  choose() {
-    this.most = ROWS;
+  extend() {
+    this.limit += ROWS;
+    this.draw();
+  }
+
+  changed() {
+    this.limit = ROWS;
     const query = new URLSearchParams({
       ...(this.search.value && { search: this.search.value }),
       ...(this.state.value !== "all" && { state: this.state.value }),
-      ...(this.by !== 6 && { sort: this.by }),
-      ...(!this.down && { up: 1 }),
+      ...(this.sortedBy !== STARTED && { sort: this.sortedBy }),
+      ...(!this.descending && { up: 1 }),
     });
     history.replaceState(null, "", `#/${query.size ? `?${query}` : ""}`);
     this.draw();
@@ -127,32 +131,29 @@ class RunList {
   draw() {
     const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const state = this.state.value;
-    const fits = (one) =>
-      (state === "all" || state === one.status.state || (state === "on disk only" && one.on_disk_only)) &&
-      words.every((word) => text(one).includes(word));
-    const value = COLUMNS[this.by][1];
-    const rank = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
-    const rows = this.items.filter(fits).sort((a, b) => (this.down ? -rank(a, b) : rank(a, b)));
+    const fits = (entry) =>
+      (state === "all" || state === entry.status.state || (state === "on disk only" && entry.on_disk_only)) &&
+      words.every((word) => searchText(entry).includes(word));
+    const { value } = COLUMNS[this.sortedBy];
+    const ascending = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
+    const rows = this.items.filter(fits).sort((a, b) => (this.descending ? -ascending(a, b) : ascending(a, b)));
     this.heads.forEach((head, place) => {
-      const order = place === this.by ? (this.down ? "descending" : "ascending") : "none";
-      head.parentElement.setAttribute("aria-sort", order);
+      const order = this.descending ? "descending" : "ascending";
+      head.setAttribute("aria-sort", place === this.sortedBy ? order : "none");
     });
-    this.more.hidden = rows.length <= this.most;
-    say(
-      this.found,
-      rows.length === this.items.length
-        ? count(rows.length, "run")
-        : `${rows.length} of ${count(this.items.length, "run")}`,
-    );
-    keep(
+    this.table.classList.toggle("one-world", new Set(this.items.map((entry) => entry.world)).size < 2);
+    this.more.hidden = rows.length <= this.limit;
+    const total = count(this.items.length, "run");
+    setText(this.counted, rows.length === this.items.length ? total : `${rows.length} of ${total}`);
+    syncChildren(
       this.body,
-      rows.slice(0, this.most),
-      (one) => one.status.id,
-      (one) => this.row(one),
+      rows.slice(0, this.limit),
+      (entry) => entry.status.id,
+      (entry) => this.row(entry),
     );
   }
 
-  row({ status, notes, on_disk_only }) {
+  row({ status, notes, on_disk_only, world }) {
     const id = status.id;
     const box = el("input", {
       type: "checkbox",
@@ -161,53 +162,55 @@ class RunList {
       change: () => {
         if (box.checked) this.chosen.add(id);
         else this.chosen.delete(id);
-        this.chosenChanged();
+        this.updateCompare();
       },
     });
     return el(
       "tr",
       {},
-      cell("Compare", {}, box),
+      cell("Compare", { class: "choose" }, box),
       cell("State", {}, badge(status.state), on_disk_only && el("span", { class: "note" }, " on disk")),
       cell(
         "Run",
-        {},
+        { class: "run" },
         el("a", { href: `#/evaluations/${encodeURIComponent(id)}` }, notes.name || id),
         notes.name && el("span", { class: "note" }, ` ${id}`),
-        notes.tags.map((tag) => [" ", el("span", { class: "badge tag" }, tag)]).flat(),
+        notes.tags.map((tag) => [" ", el("span", { class: "badge tag" }, tag)]),
       ),
-      cell("Agent", {}, status.id.includes("-play-") ? el("span", { class: "badge" }, "by hand") : status.agent_name),
-      cell("Protocol", {}, asked(status.request)),
+      cell("Agent", {}, isByHand(id) ? el("span", { class: "badge" }, "by hand") : status.agent_name),
+      cell("World", { class: "world" }, world),
+      cell("Protocol", {}, requestSummary(status.request)),
       cell(
         "Episodes",
         { class: "figure" },
         progress(status),
-        status.errored ? el("span", { class: "bad" }, ` ${status.errored} errored`) : null,
+        status.errored > 0 && el("span", { class: "bad" }, ` ${status.errored} errored`),
       ),
-      cell("Mean score", { class: "figure" }, points(status.mean_score)),
-      cell("Begun", {}, ago(status.created)),
+      cell(
+        "Mean score",
+        { class: "figure", title: "Mean over episodes. The run's page has the mean over task types." },
+        points(status.mean_score),
+      ),
+      cell("Started", {}, ago(status.created)),
     );
   }
 
-  chosenChanged() {
+  updateCompare() {
     const ids = [...this.chosen];
-    say(this.compare, ids.length ? `Compare ${ids.length}` : "Compare");
-    if (ids.length < 2) {
-      this.compare.removeAttribute("href");
-      this.compare.setAttribute("aria-disabled", "true");
-    } else {
-      this.compare.href = `#/compare?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`;
-      this.compare.removeAttribute("aria-disabled");
-    }
+    setText(this.compare, ids.length > 1 ? `Compare ${ids.length}` : "Compare");
+    if (ids.length < 2) this.compare.href = ids.length ? `#/compare?run=${encodeURIComponent(ids[0])}` : "#/compare";
+    else this.compare.href = `#/compare?${ids.map((id) => `run=${encodeURIComponent(id)}`).join("&")}`;
   }
 }
 
-const text = ({ status, notes }) =>
+/** What a search looks at, in lower case. */
+const searchText = ({ status, notes, world }) =>
   [
     status.id,
     status.state,
     status.agent_name,
-    asked(status.request),
+    world,
+    requestSummary(status.request),
     status.request.tasks,
     notes.name,
     notes.tags,
@@ -216,15 +219,16 @@ const text = ({ status, notes }) =>
     .join(" ")
     .toLowerCase();
 
-function nothing(options) {
+function nothingYet(options) {
   return el(
     "div",
     { class: "empty" },
     el("h1", {}, "No evaluations yet"),
     options.can_play && el("p", {}, el("a", { class: "button main", href: "#/new" }, "New evaluation")),
+    options.can_play && el("p", {}, "Or start one from the command line. It appears here:"),
     options.can_play &&
-      el("p", {}, "Or start one from the command line, with an episode of a short task; it appears here:"),
-    options.can_play && el("pre", {}, `./run evaluate --url ${location.origin} --tasks 4-2`),
-    !options.can_play && el("p", {}, "No run folder was found. Name some: ", el("code", {}, "./run view runs/ID")),
+      el("pre", {}, `./run evaluate --url ${location.origin} --tasks ${options.tasks.at(-1)?.id ?? ""}`),
+    !options.can_play &&
+      el("p", {}, "There is no run folder to show. Name some: ", el("code", {}, "./run view runs/ID")),
   );
 }

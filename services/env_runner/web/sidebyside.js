@@ -1,41 +1,44 @@
-// Two replays of one variation side by side, with the first turn in which they part.
+// Two replays of one variation side by side; the first turn in which they differ is marked.
 
 import { api } from "./api.js";
 import { scoreLine } from "./chart.js";
-import { el, minus, played, signed } from "./dom.js";
-import { bySubgoal } from "./episode.js";
+import { el } from "./dom.js";
+import { bySubgoal, firstDifference } from "./turns.js";
+import { gainBadge, minus, outcome, variationName } from "./words.js";
+import { worldOfStatus } from "./worlds.js";
 
 export async function sideBySide({ main, place, signal, query }) {
   const runs = [query.get("a"), query.get("b")];
   const names = [query.get("a-episode"), query.get("b-episode")];
+  if ([...runs, ...names].includes(null)) {
+    place([["Evaluations", "#/"]], "Side by side");
+    main.replaceChildren(el("div", { class: "empty" }, el("p", {}, "This address does not name two episodes.")));
+    return;
+  }
   const [results, statuses] = await Promise.all([
     Promise.all(runs.map((run, side) => api.episode(run, names[side], signal))),
     Promise.all(runs.map((run) => api.evaluation(run, signal))),
   ]);
-  const [first, second] = results.map((one) => one.trajectory);
-  const parting = parted(first, second);
+  const world = await worldOfStatus(statuses[0]);
+  const [first, second] = results.map((result) => result.trajectory);
+  const parting = firstDifference(first, second);
   const compareAddress = `#/compare?${runs.map((run) => `run=${encodeURIComponent(run)}`).join("&")}`;
+  const title = `${results[0].task}, variation ${results[0].variation}`;
   place(
     [
       ["Evaluations", "#/"],
       ["Compare", compareAddress],
     ],
-    `${results[0].task}, variation ${played(results[0].variation, results[0].repeat)}`,
+    title,
   );
   main.replaceChildren(
-    el("h1", {}, `Task ${results[0].task}, variation ${played(results[0].variation, results[0].repeat)}, side by side`),
-    results[0].opening && el("p", {}, results[0].opening.task),
-    el(
-      "p",
-      { class: "what", id: "parting", role: "status" },
-      parting === null
-        ? "Both took the same actions throughout."
-        : `They part at turn ${parting + 1}: ${told(first[parting])}, and ${told(second[parting])}.`,
-    ),
+    el("h1", {}, `Task ${title}, side by side`),
+    results[0].opening ? el("p", {}, results[0].opening.task) : "",
+    el("p", { class: "what", id: "parting", role: "status" }, describeParting(parting, first, second)),
     el(
       "div",
       { class: "sides" },
-      results.map((result, side) => column(result, runs[side], names[side], parting, statuses[side].agent_name)),
+      results.map((result, side) => column(result, runs[side], names[side], parting, statuses[side].agent_name, world)),
     ),
   );
   main.querySelectorAll(".parting").forEach((row) => {
@@ -44,40 +47,36 @@ export async function sideBySide({ main, place, signal, query }) {
   });
 }
 
-const told = (turn) =>
-  turn === undefined ? "the other had ended" : turn.action === null ? "the sub-goal ended" : `“${turn.action}”`;
-
-/** The place of the first turn in which two episodes differ; null for none. */
-export function parted(first, second) {
-  for (let place = 0; place < Math.max(first.length, second.length); place += 1) {
-    if (first[place]?.action !== second[place]?.action || first[place]?.subgoal !== second[place]?.subgoal)
-      return place;
-  }
-  return null;
+function describeParting(place, first, second) {
+  if (place === null) return "Both took the same actions throughout.";
+  return `They differ from turn ${place + 1} on: left ${describeTurn(first[place])}, right ${describeTurn(second[place])}.`;
 }
 
-function column(result, run, name, parting, agent) {
+function describeTurn(turn) {
+  if (turn === undefined) return "the episode had ended";
+  const action = turn.action === null ? "the sub-goal ended" : `“${turn.action}”`;
+  return turn.subgoal === null ? action : `${action} for ${turn.subgoal}`;
+}
+
+function column(result, run, name, parting, agent, world) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
-  const { drawing, mark } = scoreLine(
-    turns,
-    bySubgoal(turns),
-    (place) => (location.hash = `${address}?turn=${place + 1}`),
-  );
+  const open = (place) => (location.hash = `${address}?turn=${place + 1}`);
+  const { drawing, low, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
   if (parting !== null && parting < turns.length) mark(parting);
   let subgoal;
   return el(
     "section",
     { "aria-label": run },
-    el(
-      "h2",
-      {},
-      el("a", { href: address }, agent),
-      ` ${minus(result.raw_score)} points `,
-      el("span", { class: "note" }, run),
-    ),
+    el("h2", {}, el("a", { href: address }, agent), ` ${minus(result.raw_score)} points`),
+    el("p", { class: "note" }, outcome(result), ` · ${run}`, result.repeat > 0 && `, repeat ${result.repeat}`),
     turns.length > 0 &&
-      el("div", { class: "chart" }, el("span", { class: "axis" }, el("span", {}, "100"), el("span", {}, "0")), drawing),
+      el(
+        "div",
+        { class: "chart" },
+        el("span", { class: "axis" }, el("span", {}, world.solved_score), el("span", {}, minus(low))),
+        drawing,
+      ),
     el(
       "ol",
       { class: "turns", tabindex: "0", "aria-label": "Turns" },
@@ -93,9 +92,8 @@ function column(result, run, name, parting, agent) {
             { class: "step", href: `${address}?turn=${turn.turn}` },
             el("span", { class: "number" }, turn.turn),
             el("span", { class: turn.action === null ? "end" : "action" }, turn.action ?? "sub-goal ended"),
-            place === parting && el("span", { class: "badge unknown" }, "parts here"),
-            turn.reward !== 0 &&
-              el("span", { class: turn.reward > 0 ? "badge gain" : "badge loss" }, signed(turn.reward)),
+            place === parting && el("span", { class: "badge unknown" }, "differs here"),
+            gainBadge(turn.reward),
           ),
         );
       }),

@@ -1,6 +1,6 @@
 """Batches the requests of many callers for one generator, off the event loop.
 
-    event loop          submit: a place in the room of what may wait, or QueueFull at once
+    event loop          submit: a place in the queue, or QueueFull at once
     tokenising thread   writes and tokenises what waits, while the model runs the batch before
     model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with that of others
                         that is nearest to it in length and came soon after it
@@ -19,41 +19,23 @@ import logging
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
-from waymark.errors import (
-    DeadlineExceeded,
-    InputTooLarge,
-    QueueFull,
-    ServiceUnavailable,
-)
-from waymark.inference import Encoded, Generation, Generator, Steps, to_the_end
-from waymark.inference.batching.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel, check_cost
+from waymark.errors import DeadlineExceeded, QueueFull, ServiceUnavailable
+from waymark.inference import Generation, Generator, Steps, to_the_end
+from waymark.inference.batching.capacity import QueueCapacity
+from waymark.inference.batching.choice import choose_batch
+from waymark.inference.batching.cost import CostModel, check_cost
+from waymark.inference.batching.encoding import WorkEncoder
 from waymark.inference.batching.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
-from waymark.inference.batching.queueing import (
-    Answer,
-    Group,
-    Job,
-    Loss,
-    Observer,
-    Query,
-    QueueCapacity,
-    Ticket,
-    Work,
-    prompts_of,
-    queries_of,
-)
-from waymark.inference.settling import NOT_THE_WORK, closing, settle_soon, too_late
-
-__all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "Loss", "Observer", "Query", "QueueCapacity", "Work"]
+from waymark.inference.batching.settling import NOT_THE_WORK, closing, settle_soon, too_late
+from waymark.inference.batching.tickets import Group, Job, Ticket, prompts_of, queries_of
+from waymark.inference.batching.work import Answer, Observer, Work
 
 _LAST_BATCH_SECONDS = 5.0
 """How long `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
-_CHOICE = 2
-"""Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
-rare length would be chosen late, and get its answer when nobody wants it any more."""
 
 
 class Batcher:
@@ -67,7 +49,7 @@ class Batcher:
     def __init__(
         self,
         generator: Generator,
-        room: QueueCapacity,
+        capacity: QueueCapacity,
         *,
         max_batch: int,
         max_batch_tokens: int,
@@ -78,16 +60,15 @@ class Batcher:
         observer: Observer | None = None,
     ) -> None:
         self._generator = generator
-        self._room = room
+        self._capacity = capacity
         self._max_batch = max_batch
         self._max_batch_tokens = max_batch_tokens
-        self._max_input_tokens = max_input_tokens
         self._max_wait = max_wait
         self._observer = observer or Observer()
-        self._costs = costs or CostModel()
+        self._encoder = WorkEncoder(generator, costs, max_input_tokens=max_input_tokens, max_cost=max_cost)
         self._max_cost = max_cost
         self._light_cost = max_batch_tokens // HEAVY_PART
-        self._light_came = -math.inf
+        self._last_light_arrival = -math.inf
         self._arrivals: dict[Flow, deque[Ticket]] = {}
         self._arrival_shares, self._shares = Shares(), Shares()
         self._jobs: dict[Flow, Job] = {}
@@ -170,12 +151,12 @@ class Batcher:
         if not any(thread.is_alive() for thread in self._threads):
             self._generator.close()
 
-    # --- the room -------------------------------------------------------------------------------------------------
+    # --- what waits -------------------------------------------------------------------------------------------------
 
     def _admit(self, works: Sequence[Work], within: float | None, caller: str) -> list[Ticket]:
         loop = asyncio.get_running_loop()
         expires = math.inf if within is None else time.monotonic() + within
-        costs = [self._expected(work) for work in works]
+        costs = [self._encoder.expected_cost(work) for work in works]
         group = Group(sum(costs))
         check_cost(group.cost, self._max_cost, works[0].cost_field if len(works) == 1 else "")
         flow = Flow(caller, heavy=group.cost > self._light_cost)
@@ -186,24 +167,20 @@ class Batcher:
         with self._lock:
             if self._closing:
                 raise closing()
-            self._room.enter(len(tickets), group.cost, flow)
+            self._capacity.enter(len(tickets), group.cost, flow)
             if not flow.heavy:
-                self._light_came = tickets[0].admitted
+                self._last_light_arrival = tickets[0].admitted
             self._waiting.update(dict.fromkeys(tickets))
             self._next_expiry = min(self._next_expiry, expires)
             self._arrivals.setdefault(flow, deque()).extend(tickets)
             self._arrived.notify()
         return tickets
 
-    def _expected(self, work: Work) -> int:
-        """What work is taken to cost before it is tokenised."""
-        return self._costs.of(work.tokens, work.n, work.candidates, work.candidate_characters // CHARACTERS_A_TOKEN)
-
     def _leave(self, ticket: Ticket) -> None:
         """Give the ticket's place back, once. With the lock held."""
         if ticket in self._waiting:
             del self._waiting[ticket]
-            self._room.leave(ticket.cost, ticket.flow)
+            self._capacity.leave(ticket.cost, ticket.flow)
 
     def _drop_expired(self) -> None:
         """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
@@ -223,8 +200,8 @@ class Batcher:
             started = time.monotonic()
             try:
                 query = ticket.work.write()
-                encoded = self._encode(query, ticket.work)
-                cost = self._cost(query, encoded)
+                encoded = self._encoder.encode(query, ticket.work)
+                cost = self._encoder.cost(query, encoded)
                 ticket.group.cost += cost - ticket.cost
                 check_cost(ticket.group.cost, self._max_cost, ticket.work.cost_field)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the work belongs to its caller
@@ -238,7 +215,7 @@ class Batcher:
                 ticket.tokenise_seconds = time.monotonic() - started
                 self._arrival_shares.charge(ticket.flow, ticket.tokenise_seconds)
                 if ticket in self._waiting:
-                    self._room.resize(cost - ticket.cost, ticket.flow)
+                    self._capacity.resize(cost - ticket.cost, ticket.flow)
                     ticket.cost = cost
                     self._tokenised.notify()
 
@@ -258,32 +235,6 @@ class Batcher:
                 self._arrived.wait()
         return None
 
-    def _cost(self, query: Query, encoded: Encoded) -> int:
-        """What a query costs. Candidates are tokenised for it only where it may be over the limit."""
-        texts = query.candidates or ()
-        prompt, characters = len(encoded.ids), sum(map(len, texts))
-        if not texts or self._costs.of(prompt, query.n, len(texts), characters + len(texts)) <= self._max_cost:
-            return self._costs.of(prompt, query.n, len(texts), characters // CHARACTERS_A_TOKEN + len(texts))
-        tokens = sum(len(one.ids) + one.truncated for one in self._generator.encode(texts))
-        return self._costs.of(prompt, query.n, len(texts), tokens)
-
-    def _encode(self, query: Query, work: Work) -> Encoded:
-        if len(query.prompt) > self._max_input_tokens * MOST_CHARACTERS_A_TOKEN:
-            raise InputTooLarge(
-                f"The prompt has {len(query.prompt)} characters, over the limit of {self._max_input_tokens} tokens.",
-                remedy="Send fewer turns or shorter texts.",
-                field=work.field,
-            )
-        encoded = self._generator.encode([query.prompt])[0]
-        tokens = len(encoded.ids) + encoded.truncated
-        if tokens > self._max_input_tokens:
-            raise InputTooLarge(
-                f"The prompt has {tokens} tokens, over the limit of {self._max_input_tokens}.",
-                remedy="Send fewer turns or shorter texts.",
-                field=work.field,
-            )
-        return encoded
-
     # --- the model thread -----------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
@@ -293,11 +244,11 @@ class Batcher:
             elif turn[0].query is not None and turn[0].query.candidates is not None:
                 self._advance(Job(turn, self._score(turn), time.monotonic()))
             elif error := self._run(turn):
-                self._fail(turn, error)
+                self._settle_failed(turn, error)
         for job in self._jobs.values():
             settle_soon([(ticket, closing()) for ticket in job.batch])
 
-    def _fail(self, batch: Sequence[Ticket], error: Exception) -> None:
+    def _settle_failed(self, batch: Sequence[Ticket], error: Exception) -> None:
         """A batch failed: find out whose fault it was by running its requests one by one."""
         if len(batch) == 1 or isinstance(error, NOT_THE_WORK):
             settle_soon([(ticket, error) for ticket in batch])
@@ -338,11 +289,11 @@ class Batcher:
             try:
                 self._answer(job.batch, done.value, job.started, job.seconds, paced=not job.is_begun)
             except Exception as error:  # noqa: BLE001 - an engine that forgets an answer has failed
-                self._fail(job.batch, error)
+                self._settle_failed(job.batch, error)
             self._charge(job.batch, time.monotonic() - began)
             return
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
-            self._fail(job.batch, error)
+            self._settle_failed(job.batch, error)
             return
         job.seconds += time.monotonic() - began
         job.is_begun = True
@@ -375,7 +326,10 @@ class Batcher:
                 flow = self._shares.next(flows | dict.fromkeys(self._jobs))
                 if job := self._jobs.get(flow):
                     return job
-                batch, of_class = self._company(ready, flow)
+                # Light work that comes while a batch of heavy work runs waits for all of it.
+                is_beside = flow.heavy and time.monotonic() - self._last_light_arrival < RECENTLY_SECONDS
+                max_tokens = self._light_cost if is_beside else self._max_batch_tokens
+                batch, of_class = choose_batch(ready, flow, max_batch=self._max_batch, max_tokens=max_tokens)
                 oldest = next(ticket for ticket in ready if ticket.flow == flow)
                 patience = 0.0 if idle or self._jobs else oldest.admitted + self._max_wait - time.monotonic()
                 if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
@@ -384,39 +338,6 @@ class Batcher:
                     return batch
                 self._tokenised.wait(patience)
         return None
-
-    def _company(self, ready: Sequence[Ticket], flow: Flow) -> tuple[list[Ticket], int]:
-        """A flow's oldest work and what of its kind and class is nearest to it in length, within the limits, by length;
-        and how much there is of its class.
-
-        Chosen among the oldest of each caller alone, so that nobody is passed over for long.
-        """
-        of_class = [ticket for ticket in ready if ticket.flow.heavy == flow.heavy]
-        oldest = next(ticket for ticket in of_class if ticket.flow == flow)
-        assert oldest.query is not None
-        kind = oldest.query.kind
-        before: Counter[Flow] = Counter()
-        ranked: list[tuple[int, Ticket]] = []
-        for ticket in of_class:
-            if ticket.query is not None and ticket.query.kind == kind:
-                ranked.append((before[ticket.flow], ticket))
-                before[ticket.flow] += 1
-        if len(before) > 1:
-            ranked.sort(key=lambda one: one[0])
-        alike = [ticket for _, ticket in ranked[: _CHOICE * self._max_batch]]
-        batch: list[Ticket] = [oldest]
-        rows, longest = oldest.rows, oldest.length
-        # Light work that comes while this batch runs waits for all of it.
-        is_beside = flow.heavy and time.monotonic() - self._light_came < RECENTLY_SECONDS
-        most_tokens = self._light_cost if is_beside else self._max_batch_tokens
-        for ticket in sorted(alike, key=lambda one: abs(one.length - oldest.length)):
-            if ticket is oldest:
-                continue
-            rows, longest = rows + ticket.rows, max(longest, ticket.length)
-            if len(batch) == self._max_batch or rows * longest > most_tokens:
-                break
-            batch.append(ticket)
-        return sorted(batch, key=lambda one: one.length), len(of_class)
 
     def _score(self, batch: Sequence[Ticket]) -> Steps:
         queries = queries_of(batch)
@@ -446,10 +367,10 @@ class Batcher:
         settle_soon(list(zip(batch, answers, strict=True)))
         if paced:
             began, self._free_since = self._free_since, time.monotonic()
-            self._room.served(len(batch), self._free_since - began)
-        self._tell(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
+            self._capacity.served(len(batch), self._free_since - began)
+        self._report(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
 
-    def _tell(self, answers: Sequence[Answer], padded_tokens: int) -> None:
+    def _report(self, answers: Sequence[Answer], padded_tokens: int) -> None:
         try:
             self._observer.ran(answers, padded_tokens)
         except Exception:  # noqa: BLE001 - the model's thread has others to serve

@@ -34,6 +34,7 @@ from waymark.cli.local_stack import HOST, Part, wait_until_ready
 from waymark.cli.python_process import python_command, python_environment
 from waymark.clients import bounded
 from waymark.clients.addresses import shown
+from waymark.clients.reading_sync import read
 from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable, StackError
 from waymark.hints import make_vllm
 from waymark.inference.checkpoint import Checkpoint
@@ -379,7 +380,7 @@ class Servers:
             if response.is_client_error and response.status_code != HTTPStatus.NOT_FOUND:
                 raise ServiceRejected(
                     f"vLLM at {shown(server.url)} refuses a request: {response.text.strip()[:_SHOWN]}",
-                    remedy="Start it as docs/architecture.md says.",
+                    remedy="Start it as docs/guides/serve.md says.",
                 )
             choices = _Completion.model_validate_json(response.raise_for_status().content).choices
         except bounded.AnswerRefused as error:
@@ -398,8 +399,8 @@ class Servers:
         request = self._client.build_request(
             method, url, timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **options
         )
-        deadline = time.monotonic() + seconds
-        response = bounded.read_sync(self._client.send(request, stream=True), _LARGEST_ANSWER, deadline=deadline)
+        deadline = bounded.Deadline(seconds)
+        response = read(self._client.send(request, stream=True), _LARGEST_ANSWER, deadline)
         response.request = request
         return response
 

@@ -11,8 +11,7 @@ A caller that hangs up cancels its endpoint.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
@@ -29,6 +28,7 @@ from starlette.types import Receive, Scope, Send
 from waymark.contracts import DEADLINE_HEADER
 from waymark.serving.api.validation import InvalidBody, Validator
 from waymark.serving.limits import too_many_items
+from waymark.serving.middleware.connections import ON_DISCONNECT
 from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
 from waymark.serving.text import printable
 
@@ -71,7 +71,7 @@ class JsonRoute(APIRoute):
             deadline_ms = _deadline(request)
             body = _validated(requests, request, await request.body(), most_items)
             try:
-                async with cancelled_when_gone(request):
+                async with CancelledWhenGone(request):
                     found = await self.endpoint(body, deadline_ms)
             except ClientGone:
                 return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -94,30 +94,34 @@ class ClientGone(Exception):
     """Who asked has hung up."""
 
 
-@contextlib.asynccontextmanager
-async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
-    """Run the body of the context, whose request has been read; raise ClientGone in it when the client hangs up."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
+class CancelledWhenGone:
+    """A context for the work of a request that has been read; raises ClientGone in it when the client hangs up.
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
+    Only our own server says so (`Connection.on_disconnect`); behind another one the work goes on to its end.
+    """
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientGone from None
-    finally:
-        watcher.cancel()
+    def __init__(self, request: Request) -> None:
+        offered: Mapping[str, Any] = (request.scope.get("extensions") or {}).get(ON_DISCONNECT, {})
+        self._on_disconnect: Callable[[Callable[[], object] | None], None] | None = offered.get("call")
+        self._gone = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._on_disconnect is not None:
+            self._task = asyncio.current_task()
+            self._on_disconnect(self._cancel)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._on_disconnect is not None:
+            self._on_disconnect(None)
+        if self._gone and self._task is not None and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
+            raise ClientGone from None
+
+    def _cancel(self) -> None:
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _validated(requests: Validator, request: Request, body: bytes, most_items: int | None) -> Any:

@@ -28,9 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waymark.contracts import Contract, Problem
 from waymark.errors import InvalidInput, NotFound
 from waymark.inference import Candidate
-from waymark.inference.batching.batcher import Answer, Query, Work
+from waymark.inference.batching import Answer, Query, Work
 from waymark.serving import limits
-from waymark.serving.api.json_route import ClientGone, DeadlineMs, cancelled_when_gone
+from waymark.serving.api.json_route import CancelledWhenGone, ClientGone, DeadlineMs
 from waymark.serving.api.openai_request import CompletionRequest
 from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
 from waymark.serving.model_server import ModelServer
@@ -177,7 +177,7 @@ def _routes(model_server: ModelServer) -> APIRouter:
         """What a model writes after a prompt in its own format, as the official `openai` client asks for it."""
         _check(body, model_server)
         try:
-            async with cancelled_when_gone(request):
+            async with CancelledWhenGone(request):
                 completion = await _complete(body, find(body.model), model_server, deadline_ms)
         except ClientGone:
             return Response(status_code=CLIENT_CLOSED_REQUEST)

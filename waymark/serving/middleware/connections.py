@@ -46,6 +46,8 @@ REPLACEABLE_SECONDS: Final = 0.1
 """How long a caller may be silent before a new one may take its place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
 _RESCAN_SECONDS: Final = 0.05
+ON_DISCONNECT: Final = "waymark.on_disconnect"
+"""The extension of an ASGI scope whose `call` is `Connection.on_disconnect`."""
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -186,6 +188,8 @@ class Connection(HttpToolsProtocol):
         self._offered_upgrade = False
         self._buffered = 0
         self._buffered_since = 0.0
+        self._lost = False
+        self._call_when_lost: Callable[[], object] | None = None
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
@@ -203,9 +207,21 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget it, and tell the request that is being answered."""
         self._guard.open.discard(self)
         super().connection_lost(exc)
+        self._lost = True
+        if self._call_when_lost is not None:
+            self._call_when_lost()
+
+    def on_disconnect(self, call: Callable[[], object] | None) -> None:
+        """Call this when the caller hangs up, or now if it has; None withdraws it.
+
+        It saves each request the task that would wait for ASGI's `http.disconnect`.
+        """
+        self._call_when_lost = call
+        if self._lost and call is not None:
+            call()
 
     def abort(self) -> None:
         """Close it without regard to what is still to be sent."""
@@ -261,6 +277,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         self._phase, self._since, self._head_bytes = "head", self._heard, 0
         super().on_message_begin()
+        self.scope["extensions"] = {ON_DISCONNECT: {"call": self.on_disconnect}}
 
     def on_url(self, url: bytes) -> None:
         """A part of its URL."""

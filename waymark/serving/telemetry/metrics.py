@@ -54,7 +54,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from waymark.inference.batching.batcher import Answer, Loss, Observer, QueueCapacity
+from waymark.inference.batching import Answer, Loss, Observer, QueueCapacity
 
 PATH = "/metrics"
 REASONS: Mapping[int, str] = {
@@ -140,12 +140,12 @@ class Models:
         self.truncated_tokens = counter("waymark_truncated_tokens", "Tokens that were cut from prompts.")
         self.lost = counter("waymark_lost", "Work that was given up.", "reason")
 
-    def watch(self, room: QueueCapacity) -> None:
+    def watch(self, capacity: QueueCapacity) -> None:
         """Read what waits whenever somebody asks for the metrics."""
         requests = Gauge("waymark_queue_requests", "Requests that wait now.", registry=self._registry)
-        requests.set_function(lambda: room.requests)
+        requests.set_function(lambda: capacity.requests)
         tokens = Gauge("waymark_queue_tokens", "Tokens that what waits now costs.", registry=self._registry)
-        tokens.set_function(lambda: room.tokens)
+        tokens.set_function(lambda: capacity.tokens)
 
     def observer(self, model: str) -> Observer:
         """Counts what the batcher of one model tells."""

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 
 from waymark import __version__
 from waymark.clients.addresses import is_loopback
@@ -127,13 +127,6 @@ def _without_header(record: logging.LogRecord) -> bool:
     """Have the library's complaint about OTEL_EXPORTER_OTLP_HEADERS not quote the header, which may hold a key."""
     record.args = ("…",)
     return True
-
-
-def outgoing() -> dict[str, str]:
-    """The headers that carry the current span to whom is asked; none outside of one."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers
 
 
 @contextmanager

@@ -52,6 +52,11 @@ class ScienceWorld(World):
     formats = FORMATS
     default_options = EASY
     waiting_action = "wait1"
+    randomness = (
+        "The same command does not give the same scores twice, because of the simulator. It takes no seed, an episode "
+        "depends on what its Java process played before, and processes list things in different orders. The models "
+        "decode greedily, and batching changed no answer where it was measured."
+    )
 
     @property
     def version(self) -> str:

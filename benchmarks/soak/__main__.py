@@ -1,0 +1,15 @@
+"""See `benchmarks.soak`."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmarks.soak.answers import answers
+from benchmarks.soak.overload import overload
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+app.command()(answers)
+app.command()(overload)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,105 @@
+"""A reproduction that is ended in the middle of a stage goes on there, whatever ended it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faulty_annotator import FaultyAnnotator
+from tests.reproduction import SECONDS, make_folder, run, start
+from training.files import sha256_of
+from training.reproduce.plan import ROLES
+
+STAGES = (
+    "trajectories",
+    "annotate",
+    *(f"datasets {role}" for role in ROLES),
+    *(f"{name} {role}" for role in ROLES for name in ("finetune", "export")),
+    "evaluate",
+)
+INTO = {"trajectories": 2.0, "annotate": 0.3, "evaluate": 6.0}
+"""Seconds after a stage's heading; its JVMs or requests are at work by then. Other stages take a moment in all."""
+OF_EACH_KIND = (
+    ("trajectories", signal.SIGKILL),
+    ("annotate", signal.SIGINT),
+    ("datasets first", signal.SIGKILL),
+    ("finetune executor", signal.SIGINT),
+    ("export first", signal.SIGTERM),
+    ("evaluate", signal.SIGKILL),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("reproduce"))
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FaultyAnnotator]:
+    with FaultyAnnotator() as server:
+        yield server
+
+
+def end_in(process: subprocess.Popen[str], stage: str, number: signal.Signals) -> tuple[int, str]:
+    """Signal the process alone once it is in a stage; its exit code and what it printed."""
+    printed: list[str] = []
+    assert process.stdout
+    for line in process.stdout:
+        printed.append(line)
+        if f"] {stage}: " in line and f"] {stage}: done" not in line:
+            break
+    drain = threading.Thread(target=lambda: printed.extend(process.stdout or ()))
+    drain.start()
+    time.sleep(INTO.get(stage, 0.05))
+    assert process.poll() is None, "".join(printed)
+    os.kill(process.pid, number)
+    code = process.wait(SECONDS)
+    drain.join(SECONDS)
+    return code, "".join(printed)
+
+
+def interrupt_and_finish(
+    folder: Path, output: str, endpoint: FaultyAnnotator, ends: Sequence[tuple[str, signal.Signals]]
+) -> None:
+    """End a reproduction in each of these stages in turn, then let it finish."""
+    options = ("--annotator", "llm", "--url", endpoint.url, "--llm-model", "stand-in", "--yes")
+    for stage, number in ends:
+        code, printed = end_in(start(folder, *options, output=output), stage, number)
+        where = f"{stage} {number.name}:\n{printed}"
+        assert "Traceback" not in printed, where
+        assert code == (-signal.SIGKILL if number == signal.SIGKILL else 128 + number), where
+    code, printed = run(folder, *options, output=output)
+    assert code == 0, printed
+    assert all(f"{stage}: done" in printed for stage in STAGES[:-1]), printed
+    kept = [path for path in (folder / output / "llm").glob("*.json")]
+    assert len(kept) <= sum(endpoint.asked.values()) <= len(kept) + 8  # asked once, but for those under way at an end
+    table = (folder / output / "table.md").read_text()
+    assert "| published |" in table
+    assert "| published_flat |" in table
+    assert "65.43" in table
+    manifest = json.loads((folder / output / "manifest.json").read_text())
+    for name in ("trajectories.parquet", "annotations.parquet", "checkpoints/flat/card.json", "table.md"):
+        assert manifest["files"][name] == sha256_of(folder / output / name)
+    assert list(manifest["stages"]) == list(STAGES)
+    assert len(list((folder / output / "play").glob("*/evaluation.json"))) == 2
+
+
+def test_an_end_in_each_kind_of_stage_loses_nothing(folder: Path, endpoint: FaultyAnnotator) -> None:
+    interrupt_and_finish(folder, "out", endpoint, OF_EACH_KIND)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_an_end_in_every_stage_loses_nothing(
+    folder: Path, endpoint: FaultyAnnotator, number: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    if not request.config.getoption("--soak"):
+        pytest.skip("takes minutes; give --soak")
+    interrupt_and_finish(folder, number.name, endpoint, [(stage, number) for stage in STAGES])

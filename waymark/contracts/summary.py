@@ -1,0 +1,119 @@
+"""The results of an evaluation in figures, and the published figures beside them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from waymark.contracts.base import Contract
+
+
+class TaskScore(Contract):
+    """One task type: means over its episodes, in points of 100."""
+
+    id: str
+    name: str
+    group: str
+    """One of the world's groups."""
+    episodes: int
+    mean: float
+    raw_mean: float
+    """Negative scores count as they are."""
+    last_nonnegative_mean: float
+    success_rate: float
+    """Share of episodes that reached 100, 0 to 1."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the mean; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+
+
+class Effort(Contract):
+    """What an episode took, on average over all episodes."""
+
+    moves: float
+    """Of the simulator."""
+    actions: float
+    turns: float
+    model_calls: float
+    tokens: float
+    """Read and written by all models together."""
+    repaired: float
+    """Actions that were replaced because the environment did not know them."""
+    seconds: float
+    """Wall time of play."""
+
+
+class ErrorKind(Contract):
+    """Episodes that errored for the same kind of reason."""
+
+    kind: str
+    message: str
+    """Of the first of them."""
+    episodes: tuple[str, ...]
+    """`task/variation` of each, e.g. `1-1/21`, with ` repeat 1` after it for the second play."""
+
+
+class Summary(Contract):
+    """An evaluation in figures. All means are over task types, in points of 100."""
+
+    episodes: int
+    mean: float
+    """The headline."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of the headline; None where variations are too few to resample."""
+    ci95_play: tuple[float, float] | None = None
+    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+    repeats: int = 1
+    """The most plays that a variation has."""
+    repeat_means: tuple[float, ...] = ()
+    """The headline of each repeat alone, in their order; empty where there is one."""
+    randomness: tuple[str, ...] = ()
+    """Where randomness comes from, and what the intervals hold of it."""
+    raw_mean: float
+    last_nonnegative_mean: float
+    success_rate: float
+    """Mean over task types, 0 to 1."""
+    groups: dict[str, float]
+    """Mean over the task types of each group that was played."""
+    tasks: tuple[TaskScore, ...]
+    effort: Effort
+    rules: dict[str, int] = Field(default_factory=dict)
+    """In how many turns of all episodes each rule of play acted, most often first."""
+    errors: tuple[ErrorKind, ...]
+
+
+class PublishedMethod(Contract):
+    """A published agent's means over the 30 task types; None where the source gives none."""
+
+    method: str
+    model: str
+    overall: float
+    groups: dict[str, float]
+    provenance: str
+
+
+class PublishedColumns(Contract):
+    """Published scores of the task types that an evaluation has played, method by method, 0 to 100."""
+
+    methods: tuple[str, ...]
+    """In the order of the columns."""
+    tasks: dict[str, dict[str, float]]
+    """By task id."""
+    groups: dict[str, dict[str, float]]
+    """Means over the task types that were played of each group."""
+    overall: dict[str, float]
+    """Means over all that were played."""
+
+
+class EvaluationSummary(Contract):
+    """Answer of `GET /v1/evaluations/{id}/summary`: the closing table in figures."""
+
+    evaluation: str
+    summary: Summary
+    """Of the results so far."""
+    published: PublishedColumns
+    """For the same task types."""
+    methods: tuple[PublishedMethod, ...]
+    """Published means over all 30 task types."""
+    notes: tuple[str, ...]
+    """What published figures may and may not be compared for."""

@@ -1,0 +1,49 @@
+"""How outcomes get from a model's threads to the event loop that waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, ServiceUnavailable
+from waymark.inference.batching.tickets import Ticket
+from waymark.inference.batching.work import Answer
+
+NOT_THE_WORK = (ServiceError, EngineUnavailable)
+"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
+_SETTLED_AT_ONCE = 4
+"""Answers that the event loop sends before it looks for new requests again."""
+
+
+def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
+    """Hand outcomes over to the event loop that waits for them; callers that have gone are not missed."""
+    if outcomes:
+        with suppress(RuntimeError):  # the loop is closed, nobody waits
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes)
+
+
+def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
+    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
+    rest = outcomes[_SETTLED_AT_ONCE:]
+    if rest:
+        rest[0][0].future.get_loop().call_soon(_settle, rest)
+    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
+        if ticket.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            ticket.future.set_exception(outcome)
+        else:
+            ticket.future.set_result(outcome)
+
+
+def too_late(within: float | None) -> DeadlineExceeded:
+    """No answer within so many seconds."""
+    limit = "" if within is None else f" of {within * 1000:.0f} ms"
+    return DeadlineExceeded(
+        f"No answer within the deadline{limit}.", remedy="Allow more time, or send fewer requests at once."
+    )
+
+
+def closing() -> ServiceUnavailable:
+    """The service ends."""
+    return ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")
