@@ -103,7 +103,7 @@ class Runner:
     def __init__(self, compose: Compose) -> None:
         self._compose = compose
 
-    def ask(self, method: str, path: str, body: object = None, seconds: float = 60) -> Any:
+    def ask(self, method: str, path: str, body: object = None, seconds: float = 120) -> Any:
         """The answer's document, as soon as there is one."""
         deadline = time.monotonic() + seconds
         while True:
@@ -124,12 +124,14 @@ class Runner:
         name: str = self.ask("POST", "/v1/evaluations", request)["id"]
         return name
 
-    def until(self, evaluation: str, *, finished: int, seconds: float = 420) -> dict[str, Any]:
-        """The status, once so many episodes are finished."""
-        deadline = time.monotonic() + seconds
+    def until(self, evaluation: str, *, finished: int, stalled_seconds: float = 180) -> dict[str, Any]:
+        """The status, once so many episodes are finished. Fails if none finishes for `stalled_seconds`."""
+        most, since = -1, time.monotonic()
         while True:
             status: dict[str, Any] = self.ask("GET", f"/v1/evaluations/{evaluation}")
             if status["finished"] >= finished:
                 return status
-            assert time.monotonic() < deadline, status
+            if status["finished"] > most:
+                most, since = status["finished"], time.monotonic()
+            assert time.monotonic() < since + stalled_seconds, status
             time.sleep(0.5)
