@@ -33,8 +33,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.backend_process import BackendProcess, Job, Plan, Timing, recorded_states
 from benchmarks.machine import Machine, describe, figures
-from benchmarks.side import Job, Plan, Side, Timing, states
 from waymark.cli.local_stack import CHECKPOINTS
 
 EXECUTOR = CHECKPOINTS / "executor"
@@ -101,7 +101,7 @@ class Report(BaseModel):
 class _Measured:
     """A side under measurement: timings by how many waited at once, one a round."""
 
-    side: Side
+    side: BackendProcess
     timings: dict[int, list[Timing]] = field(default_factory=dict)
 
     def run(self, decide: bool, first: int, at_once: int, seconds: float) -> None:
@@ -115,7 +115,7 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
 
     if shape != "shipped":
         made = scratch / "random"
-        make_checkpoint(made, SHAPES[shape], states(), "bfloat16")
+        make_checkpoint(made, SHAPES[shape], recorded_states(), "bfloat16")
         half = Plan(way="published", checkpoint=made, device=device, dtype="bfloat16", threads=threads, pinned=True)
         ways: dict[str, Literal["published", "greedy", "transformers", "ctranslate2"]] = {
             PUBLISHED: "published",
@@ -136,14 +136,14 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
     if folder.resolve() != EXECUTOR.resolve():
         return engines | {"vllm without cache": one.model_copy(update={"way": "vllm", "prefix_caching": False})}
     made = scratch / "seed"
-    make_checkpoint(made, shape_of(EXECUTOR), states(), None)
+    make_checkpoint(made, shape_of(EXECUTOR), recorded_states(), None)
     return engines | {
         PUBLISHED_DECISION: one.model_copy(update={"checkpoint": made, "pinned": True}),
         DECISION: one.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
     }
 
 
-def measure(sides: dict[str, Side], rounds: int, seconds: float, progress: Progress) -> dict[str, _Measured]:
+def measure(sides: dict[str, BackendProcess], rounds: int, seconds: float, progress: Progress) -> dict[str, _Measured]:
     """All sides in turn, round by round."""
     found = {name: _Measured(side) for name, side in sides.items()}
     task = progress.add_task("measuring", total=rounds * len(found))
@@ -268,7 +268,7 @@ def main(
     machine = describe(*_LIBRARIES)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as running, Progress(console=console) as progress:
         sides = {
-            name: running.enter_context(Side(plan, Path(scratch) / f"{name}.log"))
+            name: running.enter_context(BackendProcess(plan, Path(scratch) / f"{name}.log"))
             for name, plan in plans(checkpoint, shape, device, threads, Path(scratch)).items()
         }
         skipped = {name: side.ready.problem for name, side in sides.items() if side.ready.problem is not None}

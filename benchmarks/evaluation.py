@@ -42,8 +42,9 @@ from benchmarks.machine import Machine, describe, figures
 from waymark.cli.local_stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
-from waymark.evaluation.protocols import episodes, limits_of
+from waymark.evaluation.protocols import episodes, limits_of, pinned
 from waymark.process import children, cpu_seconds, simulators_at_once
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.tasks import TASKS, TaskType
 
@@ -98,7 +99,8 @@ def tasks(count: int) -> list[TaskType]:
 
 def asked(chosen: Sequence[TaskType], protocol: Protocol) -> EvaluationRequest:
     """An evaluation of a protocol's variations of these tasks."""
-    return EvaluationRequest(protocol=protocol, tasks=tuple(task.id for task in chosen), limits=LIMITS)
+    request = EvaluationRequest(protocol=protocol, tasks=tuple(task.id for task in chosen), limits=LIMITS)
+    return pinned(request, get_world(DEFAULT_WORLD))
 
 
 def play_published(loop: PublishedLoop, request: EvaluationRequest) -> Played:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from scienceworld import ScienceWorldEnv
 
-from benchmarks.side import Told
+from benchmarks.backend_process import Completion
 from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
 from waymark.agent.stop_rules import stop_reason
@@ -64,7 +64,7 @@ class PublishedModel:
         self._beams = beams
 
     @torch.inference_mode()
-    def answer(self, prompt: str) -> Told:
+    def answer(self, prompt: str) -> Completion:
         """The best answer to one prompt."""
         encoded = self._tokens.prompts([prompt], self._limit)[0]
         ids = torch.tensor([encoded.ids], device=self._device)
@@ -79,7 +79,7 @@ class PublishedModel:
         best = rows[0][len(encoded.ids) if self._causal else 1 :]
         if self._end in best:
             best = best[: best.index(self._end) + 1]
-        return Told(text=self._tokens.text(best, encoded), read=len(encoded.ids), written=len(best))
+        return Completion(text=self._tokens.text(best, encoded), read=len(encoded.ids), written=len(best))
 
     def decide(self, given: AgentState) -> str | None:
         """The whole way from a state to a decision. What cannot be read stands for itself."""

@@ -18,24 +18,21 @@ import redis
 
 from services.env_runner.queue import JobStore
 from waymark.cli.local_stack import EmbeddedRedis
-from waymark.contracts import CheckpointInfo, EvaluationRequest, Versions
+from waymark.contracts import EvaluationRequest, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
+from waymark.serving.models import scripted_model
 
-MODEL = CheckpointInfo(
-    model="default",
-    checkpoint="waymark-executor",
-    sha256="0" * 64,
-    role="executor",
-    architecture="seq2seq",
-    prompt_format="compact",
-    history_turns=40,
-    parameters=0,
-    max_input_tokens=512,
-    max_new_tokens=32,
-    engine="ctranslate2",
-    dtype="float32",
+MODEL = scripted_model("default", "executor").info.model_copy(
+    update={
+        "checkpoint": "waymark-executor",
+        "sha256": "0" * 64,
+        "architecture": "seq2seq",
+        "engine": "ctranslate2",
+        "dtype": "float32",
+    }
 )
+"""As large as that of a real checkpoint."""
 _NAME = "20260101-000000-full-abcdef"
 
 

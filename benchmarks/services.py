@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waymark.cli.local_stack import HOST, Part, free_ports, is_ready, wait_until_ready
+from waymark.cli.local_stack import HOST, Part, free_ports, wait_until_ready
+from waymark.cli.readiness import is_ready
 
 
 @dataclass(frozen=True, slots=True)

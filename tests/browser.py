@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,9 @@ from waymark.clients.services import SyncEvaluationClient
 KEY = "a-key-of-the-tests"
 SECONDS = 60
 """How long anything may take to appear."""
+RELOADS = 4
+RELOAD_SECONDS = 10
+"""How long the modules of a page may take to load before it is loaded again."""
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1280,900"
@@ -48,9 +52,21 @@ class Page:
         """Begin anew at the part of the address after `#`."""
         self.browser.get(f"{self.url}/#/{place}")
         self.browser.execute_script("sessionStorage.clear()")
-        self.browser.refresh()
+        for _ in range(RELOADS):
+            self.browser.refresh()
+            if self.is_loaded():
+                break
         if key is not None:
             self.enter(key)
+
+    def is_loaded(self) -> bool:
+        """Whether the page's modules run. Chromium drops requests when a network interface appears on the machine."""
+        began = time.monotonic()
+        while time.monotonic() < began + RELOAD_SECONDS:
+            if "if nothing appears" not in self.text("main"):
+                return True
+            time.sleep(0.1)
+        return False
 
     def enter(self, key: str) -> None:
         self.find("input[type=password]").send_keys(key, Keys.ENTER)

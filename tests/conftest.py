@@ -1,11 +1,17 @@
-"""Shared by all tests: the asynchronous backend, and the flags that switch on what needs more than this machine has."""
+"""Shared by all tests: the asynchronous backend, a Redis, and the flags that switch on what needs more than this
+machine."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from services.env_runner.queue import JobStore
 
 hypothesis.settings.register_profile("facts", deadline=None)  # no test here asserts a time
 hypothesis.settings.load_profile("facts")
@@ -32,3 +38,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> str:
     """The services run on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of the module's own."""
+    from waymark.cli.local_stack import EmbeddedRedis
+
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url
+
+
+@pytest.fixture
+def store(redis_url: str, request: pytest.FixtureRequest) -> Iterator[JobStore]:
+    """The job store of an empty Redis. A module's LEASE_SECONDS says how long its leases last."""
+    from services.env_runner.queue import JobStore
+
+    store = JobStore(redis_url, lease_seconds=getattr(request.module, "LEASE_SECONDS", 30.0))
+    store._redis.flushall()
+    yield store
+    store.close()

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from waymark.errors import EngineUnavailable
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
-from waymark.serving.run import bind, exit_clearly, serve
-from waymark.serving.settings import ServiceSettings, read_settings
+from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.process import run_service
+from waymark.serving.settings import Service, ServiceSettings
 
 
 class Echo(ScriptedGenerator):
@@ -33,26 +32,10 @@ class Echo(ScriptedGenerator):
         return super().generate(prompts, n=n)
 
 
-def main() -> None:
-    """Serve until asked to stop."""
-    with exit_clearly("echo"):
-        _serve(read_settings())
-
-
-def _serve(settings: ServiceSettings) -> None:
-    bound = bind(settings.host, settings.port_of("executor"))
-    model = scripted_model("default", "executor", Echo(float(sys.argv[1])))
-    app = create_app("executor", {"default": model}, settings, warm=False)
-    model_server = app.state.model_server
-    serve(
-        app,
-        bound,
-        limits=settings.connections,
-        grace_seconds=settings.grace_seconds,
-        begin=model_server.warm_up,
-        drain=model_server.drain,
-    )
+def open_echo(service: Service, settings: ServiceSettings) -> dict[str, ServedModel]:
+    """The one model of this service."""
+    return {"default": scripted_model("default", "executor", Echo(float(sys.argv[1])))}
 
 
 if __name__ == "__main__":
-    main()
+    run_service("executor", open_echo)

@@ -99,7 +99,9 @@ def answered(actions: list[str], fault: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before the server's thread starts, which inherits it
     with FaultyAnnotator() as server:
         print(server.url, flush=True)  # noqa: T201 - who started it reads the address
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        signal.sigwait(ends)
         print(sum(server.asked.values()), "requests", flush=True)  # noqa: T201

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+
 from services.env_runner.queue import JobStore
-from tests.samples import evaluation, result
-from waymark.contracts import EpisodeResult, EvaluationRequest
+from tests.samples import VERSIONS, evaluation, result_of
+from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 TASKS = ("1-1", "4-1", "4-2")
+TURN = TurnRecord(
+    turn=1, subgoal="wait(1)", controller_called=True, action="wait1", proposed="wait1", logprob=-0.1, observation="…"
+)
+"""The one turn of every episode that is played here."""
 
 
 def submit(store: JobStore, name: str) -> None:
@@ -20,19 +26,28 @@ def submit(store: JobStore, name: str) -> None:
     store.submit(evaluation(name, request, episodes=len(specs)), specs)
 
 
+def play_one(store: JobStore, *, error: EpisodeError | None = None) -> EpisodeResult:
+    """Lease the next episode and commit a result with one turn, as a worker does."""
+    lease = store.lease("worker", wait_seconds=0.01)
+    assert lease is not None
+    light = result_of(lease.spec, score=0 if error else 50, error=error)
+    played = light.model_copy(update={"agent": lease.spec.agent, "versions": VERSIONS, "trajectory": (TURN,)})
+    assert store.commit(lease, played)
+    return played
+
+
 def play(store: JobStore, count: int) -> list[EpisodeResult]:
     """Play so many episodes of whichever evaluations take their turns."""
-    played = []
-    for _ in range(count):
-        lease = store.lease("worker", wait_seconds=0.01)
-        assert lease is not None
-        spec = lease.spec
-        one = result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation)
-        assert store.commit(lease, one)
-        played.append(one)
-    return played
+    return [play_one(store) for _ in range(count)]
 
 
 def on_disk(runs: Path, name: str) -> int:
     """How many episodes a run folder holds."""
     return len(list(RunFolder(runs / name).results()))
+
+
+async def until_on_disk(folder: Path, results: list[EpisodeResult]) -> None:
+    """Return once exactly these are in the run folder, in this order."""
+    with anyio.fail_after(10):
+        while list(RunFolder(folder).results()) != results:  # noqa: ASYNC110 - the file is what a user waits for
+            await anyio.sleep(0.05)

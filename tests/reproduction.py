@@ -1,4 +1,4 @@
-"""`python -m training reproduce` at toy size, as a process: a tiny T5 made on the spot, three task types, real episodes."""
+"""`python -m training reproduce` at toy size: a tiny T5 made on the spot, three task types, real episodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from training.recipe import Recipe
 from training.reproduce.base import make_base
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 300
+SECONDS = 900
+"""For one run on a machine that is busy with other things; a quiet one takes half a minute."""
 RECIPE = {
     "steps": 2,
     "batch": 2,
@@ -59,5 +60,10 @@ def start(folder: Path, *options: str, model: str = "base", output: str = "out")
 def run(folder: Path, *options: str, model: str = "base", output: str = "out") -> tuple[int, str]:
     """Exit code and what it printed."""
     process = start(folder, *options, model=model, output=output)
-    printed, _ = process.communicate(timeout=SECONDS)
+    try:
+        printed, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+        raise
     return process.returncode, printed

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from waymark.contracts import CheckpointInfo, EpisodeError, EpisodeResult, EvaluationRequest, Versions
-from waymark.evaluation.run_folder import Evaluation
+from typing import Any
 
-EXECUTOR = CheckpointInfo(
-    model="default",
-    checkpoint="scripted",
-    sha256="",
-    role="executor",
-    architecture="scripted",
-    prompt_format="compact",
-    history_turns=10,
-    parameters=0,
-    max_input_tokens=1_000_000,
-    max_new_tokens=1_000_000,
-    engine="scripted",
-    dtype="none",
+from waymark.contracts import (
+    AgentConfig,
+    EpisodeError,
+    EpisodeResult,
+    EpisodeSpec,
+    EvaluationRequest,
+    Limits,
+    Timing,
+    Usage,
+    Versions,
 )
-CONTROLLER = EXECUTOR.model_copy(update={"role": "controller"})
+from waymark.evaluation.run_folder import Evaluation
+from waymark.serving.models import scripted_model
+
+EXECUTOR = scripted_model("default", "executor").info
+CONTROLLER = scripted_model("default", "controller").info
+USAGE = Usage(prompt_tokens=10, completion_tokens=2)
+TIMING = Timing(queue=0, model=0, total=0)
 VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=CONTROLLER, executor=EXECUTOR)
 """Of the scripted services and world."""
 
@@ -35,6 +37,24 @@ def evaluation(name: str = "sample", request: EvaluationRequest | None = None, *
     )
 
 
+def spec(
+    agent: AgentConfig | None = None,
+    *,
+    task: str = "4-2",
+    variation: int = 0,
+    moves: int = 100,
+    turns: int = 20,
+    patience: int | None = None,
+    **fields: Any,
+) -> EpisodeSpec:
+    """An episode to play; `fields` are others of the spec."""
+    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "simplifications": "easy", "seed": 0}
+    limits = Limits(moves=moves, turns=turns, patience=patience)
+    return EpisodeSpec(
+        **(identity | fields), task=task, variation=variation, agent=agent or AgentConfig(), limits=limits
+    )
+
+
 def result(
     episode: str,
     *,
@@ -45,22 +65,19 @@ def result(
     error: EpisodeError | None = None,
 ) -> EpisodeResult:
     """A finished episode without turns."""
-    return EpisodeResult(
-        id=episode,
-        evaluation=evaluation,
-        task=task,
-        variation=variation,
-        seed=0,
-        score=score,
+    return result_of(spec(id=episode, evaluation=evaluation, task=task, variation=variation), score=score, error=error)
+
+
+def result_of(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
+    """The light result of a spec: one action, after which the episode ended."""
+    return EpisodeResult.of(
+        spec,
+        "error" if error else "moves",
         raw_score=score,
-        last_nonnegative_score=score,
-        success=score == 100,
+        error=error,
         moves=1,
         actions=1,
         turns=1,
         model_calls=1,
-        repaired=0,
-        stopped="error" if error else "moves",
-        error=error,
         seconds=0.1,
-    )
+    ).without_trajectory()

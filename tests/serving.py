@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from fastapi import FastAPI
 
+from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
@@ -20,6 +23,7 @@ from waymark.serving.middleware.connections import ConnectionLimits
 from waymark.serving.models import scripted_model
 from waymark.serving.run import Server
 from waymark.serving.settings import Service, ServiceSettings
+from waymark.serving.telemetry import logs
 
 STATE: dict[str, Any] = {
     "task": "Your task is to boil water.",
@@ -108,3 +112,31 @@ def served(app: FastAPI, limits: ConnectionLimits | None = None) -> Iterator[str
         finally:
             server.should_exit = True
             thread.join()
+
+
+@asynccontextmanager
+async def scripted_services() -> AsyncIterator[tuple[ControllerClient, ExecutorClient]]:
+    """Clients of a controller and an executor (with a flat model) in this process, without weights."""
+    settings = ServiceSettings(engine="scripted")
+    controller = create_app("controller", {"default": scripted_model("default", "controller")}, settings)
+    acting = {"default": scripted_model("default", "executor"), "flat": scripted_model("flat", "flat")}
+    executor = create_app("executor", acting, settings)
+    async with controller.router.lifespan_context(controller), executor.router.lifespan_context(executor):
+        yield (
+            ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
+            ExecutorClient("http://executor", transport=httpx.ASGITransport(executor)),
+        )
+
+
+@contextmanager
+def captured_log(form: Literal["text", "json"]) -> Iterator[io.StringIO]:
+    """What this package logs meanwhile."""
+    written = io.StringIO()
+    handler = logs.handler(form, written)
+    root = logging.getLogger("waymark")
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(before)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+from tests.samples import TIMING, USAGE
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
@@ -21,14 +22,10 @@ from waymark.contracts import (
     Opening,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.loadtest.states import sample
 from waymark.worlds.base import Step
 
-USAGE = Usage(prompt_tokens=10, completion_tokens=2)
-TIMING = Timing(queue=0, model=0, total=0)
 UNKNOWN = "No known action matches that input."
 ROOMS = ("kitchen", "hallway", "workshop", "greenhouse", "outside", "art studio", "bathroom")
 MALFORMED = ("apple()", "move(red apple)", "focus_on()", "sing(song)", "pick_up(moon)", "open(door)")

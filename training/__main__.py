@@ -1,4 +1,4 @@
-"""`python -m training`: one command a stage, each resumable. `corrections` needs an agent to correct.
+"""Make checkpoints for the services: one command for each stage, each resumable.
 
 From the simulator to a checkpoint: trajectories, annotate, datasets, finetune, export.
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
 from typing import NoReturn
 
 import typer
@@ -20,9 +18,10 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, speedrun
 from training.commands.shared import RANK
 from training.files import reason
+from training.interruption import end_on_signals, received
 from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
 from waymark.hints import COMMAND, as_called
@@ -31,11 +30,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 for _command in (
     paths.trajectories,
     paths.corrections,
+    paths.self_play,
     annotating.annotate,
     annotating.subgoals,
     annotating.compare,
     annotating.rules,
     datasets.datasets,
+    datasets.folds,
     finetune.finetune,
     checkpoints.export,
     checkpoints.convert,
@@ -43,6 +44,7 @@ for _command in (
     reproduce.reproduce,
     reproduce.base,
     reproduce.sizes,
+    speedrun.speedrun,
 ):
     app.command()(_command)
 
@@ -71,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         _fail(f"{reason(error).capitalize()}{where}.", 1 if error.errno in _MACHINE else 2)
+    except Exception:
+        if number := received():  # a library that was interrupted has raised an error of its own
+            sys.exit(128 + number)
+        raise
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -80,18 +86,12 @@ def _program() -> str | None:
 
 
 def _prepare_process() -> None:
-    """Silence what libraries print, and end on SIGTERM and SIGHUP as on Ctrl-C: half-written files are removed."""
+    """Silence what libraries print, and end on SIGTERM and SIGHUP as on Ctrl-C."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _leave)
-
-
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    end_on_signals()
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

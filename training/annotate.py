@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from training.files import reading
 from training.trajectories import PathKey, Trajectory
+from training.worlds.registry import find_task
 from waymark.errors import InvalidInput
 from waymark.worlds.base import COMPLETE, PathStep, Segment
-from waymark.worlds.scienceworld.subgoals import annotate
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.registry import world_of_task
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Annotation:
 def annotate_by_rule(trajectory: Trajectory) -> Annotation:
     """The rule annotator's answer for one trajectory."""
     steps = [PathStep(step.action, step.observation, step.detour) for step in trajectory.steps]
-    segments = annotate(trajectory.task, steps)
+    segments = world_of_task(trajectory.task_id).annotate(trajectory.task, steps)
     return Annotation(trajectory.task_id, trajectory.variation, "rule", segments, trajectory.take)
 
 

@@ -7,7 +7,6 @@ N devices that take every N-th batch see together what one would.
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from torch import Tensor
 
 from training.datasets import Example
 from training.recipe import Recipe
-from training.worlds.scienceworld.augmentation import Renamer, boxes
+from training.worlds.base import TrainingWorld
+from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.base import decision_of
 
 Pair = tuple[str, str]
 """A prompt and its target."""
@@ -43,8 +44,9 @@ class Batches:
     def __init__(self, corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] | None = None) -> None:
         self._recipe = recipe
         self._corpus = corpus
-        self._summed = list(accumulate(_weights(corpus, recipe, losses)))
-        self._rename = Renamer(corpus, share=recipe.rename, seed=recipe.seed)
+        world = training_world_of(example.task_id for example in corpus)
+        self._summed = list(accumulate(_weights(corpus, recipe, world, losses)))
+        self._rename = world.augmentation(corpus, share=recipe.rename, seed=recipe.seed)
         self._drillable = [example for example in corpus if self._rename.drill(example)] if recipe.drills else []
         if recipe.drills and not self._drillable:
             raise InvalidInput(
@@ -82,24 +84,17 @@ class Batches:
         return drawn
 
 
-def _weights(corpus: Sequence[Example], recipe: Recipe, losses: Sequence[float] | None) -> Iterator[float]:
+def _weights(
+    corpus: Sequence[Example], recipe: Recipe, world: TrainingWorld, losses: Sequence[float] | None
+) -> Iterator[float]:
     """How often each example is drawn, relative to the others: its task type's share, times how hard it is."""
     counts = Counter(example.task_id for example in corpus)
     for place, example in enumerate(corpus):
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
-        if recipe.answers != 1 and is_answer(example):
+        if recipe.answers != 1 and world.is_answer(example):
             share *= recipe.answers
-        share *= recipe.often.get(example.target.split(" ", 1)[0], 1.0)
+        share *= recipe.often.get(decision_of(example.target).split(" ", 1)[0], 1.0)
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard
-
-
-_ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
-
-
-def is_answer(example: Example) -> bool:
-    """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
-    chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
-    return chosen and bool(_ANSWER.fullmatch(example.target))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from training.annotate import Annotation
 from training.trajectories import PathKey
+from training.worlds.registry import in_order
 from waymark.worlds.base import Segment
-from waymark.worlds.scienceworld.tasks import TASKS
 
 _VERBS_SHOWN = 12
 
@@ -163,7 +163,7 @@ def compare(left: Mapping[PathKey, Annotation], right: Mapping[PathKey, Annotati
         left=_annotators(left),
         right=_annotators(right),
         overall=overall,
-        by_task={task.id: by_task[task.id] for task in TASKS if task.id in by_task},
+        by_task={task.id: by_task[task.id] for task in in_order(by_task)},
         only_left=sorted(left.keys() - right.keys()),
         only_right=sorted(right.keys() - left.keys()),
         of_other_length=sorted(of_other_length),

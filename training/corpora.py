@@ -8,14 +8,15 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from training import datasets, published
+from training import datasets
 from training.annotate import Annotation, annotated, describe_coverage, read_annotations
-from training.datasets import ControllerExamples, Example, Sampling, check_splits, missing, sample
-from training.gold import PUBLISHED_SEED
+from training.datasets import ControllerExamples, Example, check_splits, missing, sample
 from training.trajectories import PathKey, Trajectory, read_table
+from training.worlds.base import PUBLISHED_SEED, Sampling
+from training.worlds.registry import training_world, training_world_of
 from waymark.contracts import Role
 from waymark.worlds.base import Split
-from waymark.worlds.registry import get_format
+from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,19 @@ class Wording:
     as_published: bool = False
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
+    world: str = DEFAULT_WORLD
 
     def __post_init__(self) -> None:
         if self.as_published:
-            published.require_published(get_format(self.prompt_format))
+            training_world(self.world).require_published(get_format(self.prompt_format))
 
     def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
         """The role's dataset of these paths."""
         prompt_format = get_format(self.prompt_format)
         if self.as_published:
-            return published.examples(trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends)
+            return training_world(self.world).published_examples(
+                trajectories, annotations, self.role, prompt_format, flat_ends=self.flat_ends
+            )
         return datasets.examples(trajectories, annotations, self.role, prompt_format, self.controller)
 
     @property
@@ -90,10 +94,12 @@ def read_corpora(
     require_all: bool,
     note: Callable[[str], object],
     bar: Progress,
+    leave_out: int | None = None,
 ) -> Corpora:
     """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
 
-    Raises InvalidInput for files that do not belong together, and for a leak.
+    With a fold left out (`TrainingWorld.left_out`), `dev` is the fold itself: the paths of its variations,
+    without detours. Raises InvalidInput for files that do not belong together, and for a leak.
     """
 
     def sampled(every: Sequence[Trajectory]) -> list[Trajectory]:
@@ -104,12 +110,26 @@ def read_corpora(
             )
         return sample(every, sampling, seed)
 
-    paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
-    splits: tuple[Split, ...] = ("train", "dev")
-    corpora = {}
+    paths, named, lacking_names = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
+    chosen = _by_split(paths) if leave_out is None else by_fold(paths, leave_out)
+    corpora: dict[Split, list[Example]] = {}
     with bar:
-        for split in splits:
-            of_split = [path for path in paths if path.split == split]
+        for split, of_split in chosen.items():
             corpora[split] = wording.examples(bar.track(of_split, description=f"{split} examples"), named)
-    check_splits(corpora)
-    return Corpora(corpora, left_out)
+    check_splits(corpora if leave_out is None else {"train": [*corpora["train"], *corpora["dev"]]})
+    return Corpora(corpora, lacking_names)
+
+
+def _by_split(paths: Sequence[Trajectory]) -> dict[Split, list[Trajectory]]:
+    splits: tuple[Split, ...] = ("train", "dev")
+    return {split: [path for path in paths if path.split == split] for split in splits}
+
+
+def by_fold(paths: Sequence[Trajectory], fold: int) -> dict[Split, list[Trajectory]]:
+    """The training paths without a fold, and in place of dev the fold's own."""
+    is_left_out = training_world_of(path.task_id for path in paths).left_out(paths, fold)
+    train = [path for path in paths if path.split == "train"]
+    return {
+        "train": [path for path in train if not is_left_out(path)],
+        "dev": [path for path in train if path.take == 0 and is_left_out(path)],
+    }

@@ -8,7 +8,7 @@ Prompts come from the same fold and the same renderer that serving uses; nothing
                  the step that solves the task: nobody is asked after that, and it may have cut the sub-goal short)
     flat         at each step: the next action, no sub-goals in the state
 
-The published training data differ from this in several points: `training.published` makes them byte for byte.
+Published training data differ from this in several points: a world's `published_examples` makes them byte for byte.
 
 On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev.parquet`, a row an example) and
 `manifest.json`: what it was made from, how, and its statistics.
@@ -27,20 +27,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.annotate import Annotation
-from training.gold import PUBLISHED_SEED, published_variations
 from training.trajectories import PathKey, Trajectory
-from waymark.agent.prompt import write_prompt
+from training.worlds.base import PUBLISHED_SEED, Sampling
+from training.worlds.registry import find_task, in_order, training_world_of
+from waymark.agent.prompt import write_prompt, write_target
 from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
-from waymark.worlds.base import SOLVED, PromptFormat, Segment
-from waymark.worlds.scienceworld.tasks import TASKS, Split, find_task
+from waymark.worlds.base import SOLVED, PromptFormat, Segment, Split
+from waymark.worlds.registry import world_of_task
 
 MANIFEST = "manifest.json"
 ControllerExamples = Literal["on-end", "every-step"]
 """When the controller is asked along a path: as a sub-goal begins, or, as published, before every action and end."""
-Sampling = Literal["all", "published"]
-"""Which training trajectories make a dataset: all that were recorded, or those of the published variations."""
 _SCHEMA = pa.schema(
     [
         ("task_id", pa.string()),
@@ -77,7 +76,8 @@ def decisions(
 ) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
     every_step = role == "controller" and controller == "every-step"
-    fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory)
+    world = world_of_task(trajectory.task_id).agent
+    fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory, world)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
         if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
@@ -125,7 +125,7 @@ def examples(
                     task_id=trajectory.task_id,
                     variation=trajectory.variation,
                     prompt=write_prompt(prompt_format, role, state),
-                    target=prompt_format.target(role, decision.answer),
+                    target=write_target(prompt_format, role, state, decision.answer),
                     instruction=(state.current_subgoal or "") if role == "executor" else state.task,
                 )
             )
@@ -139,19 +139,21 @@ def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = P
     """
     if sampling == "all":
         return list(trajectories)
-    kept = {task.id: set(published_variations(task, seed)) for task in TASKS}
+    tasks = in_order(one.task_id for one in trajectories)
+    kept = {task.id: set(training_world_of([task.id]).published_variations(task, seed)) for task in tasks}
     return [one for one in trajectories if one.split != "train" or one.variation in kept[one.task_id]]
 
 
 def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
     """Task id to how many of its published train variations were not recorded; tasks that lack none are left out."""
     recorded = {(one.task_id, one.variation) for one in trajectories}
+    world = training_world_of(one.task_id for one in trajectories)
     lacking = {
         task.id: sum(
             task.split_of(variation) == "train" and (task.id, variation) not in recorded
-            for variation in published_variations(task)
+            for variation in world.published_variations(task)
         )
-        for task in TASKS
+        for task in world.world.tasks
     }
     return {task: count for task, count in lacking.items() if count}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,7 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from waymark.checkpoint_files import sha256_of
 from waymark.errors import InvalidInput, WaymarkError
+
+__all__ = ["read_json", "reading", "reason", "require_writable_file", "require_writable_folder", "sha256_of"]
 
 
 @contextmanager
@@ -38,12 +40,6 @@ def read_json(path: Path, what: str, field: str = "run") -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("it holds no JSON object")  # noqa: TRY004 - a file's content, not a caller's
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_writable_folder(folder: Path, field: str) -> None:

@@ -1,16 +1,55 @@
-"""Stopping a training run between two updates, so that its state can be saved first."""
+"""Stopping on a signal: a command at once, a training run between two updates, so that its state is saved first."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_WISH_SECONDS: Final = 1.0
 """Signals closer than this are one wish: a launcher passes on the Ctrl-C that its processes got already."""
+_received: list[int] = []
+_reads: list[int] = []
+"""The descriptor that signal numbers arrive at."""
+
+
+def end_on_signals() -> None:
+    """End this process on SIGTERM and SIGHUP as on Ctrl-C, so that half-written files are removed.
+
+    Signals that this process ignores stay ignored.
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+    if (
+        os.name == "posix"
+    ):  # the interpreter notes each signal there, whoever handles it: asyncio needs Ctrl-C's handler
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        _reads.append(read)
+
+
+def received() -> int | None:
+    """The first signal that has come since `end_on_signals`, if there was one.
+
+    What a signal raises may be lost: a library that was interrupted may raise an error of its own instead.
+    """
+    with suppress(BlockingIOError):
+        for read in _reads:
+            _received.extend(os.read(read, 1))
+    return _received[0] if _received else None
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 class Interruption:

@@ -37,6 +37,8 @@ class Origin(BaseModel):
     """Which training trajectories the dataset is made of."""
     wording: str = ""
     """Options that decide how examples are written, such as `--as-published`; empty: as serving sends them."""
+    left_out: str = ""
+    """The fold whose things were left out (`--leave-out`), and which took the place of dev; empty: none."""
     base_sha256: str = ""
     """Of the weights that the run begins from, where those are a folder; else empty."""
     command: str
@@ -76,6 +78,13 @@ def require_same_source(run: Path, origin: Origin) -> None:
     begun = read_origin(run)
     if begun is None or not has_state(run):
         return
+    if begun.left_out != origin.left_out:
+        raise InvalidInput(
+            f"The run in {run} was begun with {f'fold {begun.left_out}' if begun.left_out else 'nothing'} left out, "
+            f"now {f'fold {origin.left_out}' if origin.left_out else 'nothing'} is.",
+            remedy="Give another --run folder, or the --leave-out that it was begun with.",
+            field="leave_out",
+        )
     for name, what in _SOURCES.items():
         before, now = getattr(begun, name), getattr(origin, name)
         if before and before != now:

@@ -17,16 +17,12 @@ from pydantic.dataclasses import dataclass
 from training.datasets import Example
 from training.files import read_json
 from training.layers import layered
+from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-DRILLABLE = ("compact", "compact-nohistory")
-"""Prompt formats whose prompts begin with the instruction, which is all that a drill keeps."""
-RENAMABLE = (*DRILLABLE, "transcript")
-"""Prompt formats in our own wording, whose names can be told from the words between them."""
 
 
 def _unit(name: str) -> Any:
@@ -205,11 +201,18 @@ def require_same_recipe(recipe: Recipe, folder: Path) -> None:
 
 def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Example], dev: Sequence[Example]) -> None:
     """Raise InvalidInput when a recipe cannot be followed on these examples in this prompt format."""
-    for name, asked, formats in (("rename", recipe.rename, RENAMABLE), ("drills", recipe.drills, DRILLABLE)):
-        if asked and prompt_format not in formats:
+    world = training_world_of(example.task_id for example in train) if train else None
+    asked_for = (
+        ("rename", recipe.rename, world.renamable if world else ()),
+        ("drills", recipe.drills, world.drillable if world else ()),
+    )
+    for name, asked, formats in asked_for:
+        if world and asked and prompt_format not in formats:
+            needs = f"needs the prompt format {' or '.join(formats)}" if formats else f"{world.world.title} has not"
             raise InvalidInput(
-                f"The recipe has {name} = {asked}, which needs the prompt format {' or '.join(formats)}, "
-                f"not {prompt_format!r}.",
+                f"The recipe has {name} = {asked}, which {needs}, not {prompt_format!r}."
+                if formats
+                else f"The recipe has {name} = {asked}, which {needs}.",
                 remedy=f"Set {name} to 0, as training/recipes/flan-t5-large-executor.json does.",
                 field=name,
             )

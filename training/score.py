@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, cast, get_args
@@ -28,14 +29,14 @@ from training.export import export
 from training.matches import Matches, Share, matches
 from training.origin import read_origin
 from training.trajectories import PathKey, Trajectory
+from training.worlds.registry import in_order
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference import Generator
 from waymark.inference.checkpoint import CARD, load
 from waymark.inference.load import open_generator
-from waymark.worlds.base import PromptFormat
+from waymark.worlds.base import PromptFormat, decision_of
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.tasks import TASKS
 
 BATCH = 32
 
@@ -133,7 +134,7 @@ def table(scores: Sequence[Score]) -> Table:
     for one in scores:
         given = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(one.controller or '')}"}
         shown.add_column(f"{_called(one.checkpoint)}\n{given[one.subgoals]}", justify="right")
-    for task in TASKS:
+    for task in in_order(chain.from_iterable(one.matches.tasks for one in scores)):
         cells = [_cell(one.matches.tasks.get(task.id)) for one in scores]
         if any(cells):
             shown.add_row(task.id, *cells)
@@ -221,7 +222,9 @@ def _score(
 ) -> Score:
     right: dict[str, dict[int, list[bool]]] = {}
     for example, answer in zip(corpus, answers, strict=True):
-        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(answer == example.target)
+        right.setdefault(example.task_id, {}).setdefault(example.variation, []).append(
+            decision_of(answer) == decision_of(example.target)
+        )
     return Score(
         checkpoint=one.name,
         role=one.role,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from training.datasets import Example
+from waymark.worlds.base import decision_of
 
 _VERB: Final = re.compile(r"\w*")
 _VERBS: Final = 12
@@ -55,8 +56,8 @@ class Baseline:
 
 
 def verb_of(target: str) -> str:
-    """The first word of an answer."""
-    found = _VERB.match(target)
+    """The first word of an answer, without a reason before it."""
+    found = _VERB.match(decision_of(target))
     return found.group() if found and found.group() else OTHER
 
 

@@ -11,14 +11,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
 from training.datasets import Example
+from training.worlds.registry import in_order
 from waymark.inference.tokens import Tokens
-from waymark.worlds.scienceworld.tasks import TASKS, Split
+from waymark.worlds.base import Split
 
 _NAME_WIDTH = 36
 _VERB = re.compile(r"\w*")
@@ -123,17 +125,16 @@ def describe_split(
         copied += not set(prompt.unknown).isdisjoint(example.target.split(" "))
         told()
     tasks = {}
-    for task in TASKS:
+    for task in in_order(example.task_id for example in corpus):
         places = [place for place, example in enumerate(corpus) if example.task_id == task.id]
-        if places:
-            own = [corpus[place] for place in places]
-            tasks[task.id] = TaskStatistics(
-                examples=len(own),
-                variations=len({example.variation for example in own}),
-                prompt=_summary(prompts[places]),
-                truncated=int((cut[places] > 0).sum()),
-                verbs=_verbs(own),
-            )
+        own = [corpus[place] for place in places]
+        tasks[task.id] = TaskStatistics(
+            examples=len(own),
+            variations=len({example.variation for example in own}),
+            prompt=_summary(prompts[places]),
+            truncated=int((cut[places] > 0).sum()),
+            verbs=_verbs(own),
+        )
     return SplitStatistics(
         examples=len(corpus),
         variations=sum(task.variations for task in tasks.values()),
@@ -196,15 +197,14 @@ def _lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
 def _tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
     """The examples of each task type: how many in each split, how long in the first, how many cut in all."""
     table = _table("task", *splits, "prompt", "cut")
-    for task in TASKS:
+    for task in in_order(chain.from_iterable(one.tasks for one in splits.values())):
         found = [one.tasks[task.id] for one in splits.values() if task.id in one.tasks]
-        if found:
-            table.add_row(
-                f"{task.id} {task.name}",
-                *(f"{one.tasks[task.id].examples:,}" if task.id in one.tasks else "" for one in splits.values()),
-                _shown(found[0].prompt),
-                f"{sum(one.truncated for one in found):,}",
-            )
+        table.add_row(
+            task.id if task.id == task.name else f"{task.id} {task.name}",
+            *(f"{one.tasks[task.id].examples:,}" if task.id in one.tasks else "" for one in splits.values()),
+            _shown(found[0].prompt),
+            f"{sum(one.truncated for one in found):,}",
+        )
     return table
 
 

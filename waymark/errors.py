@@ -118,7 +118,7 @@ class ServiceError(WaymarkError):
 
 
 class Unauthorized(ServiceError):
-    """The service wants a key, and this is none of its own."""
+    """The request holds no API key, or one that is not valid."""
 
 
 class ServiceUnavailable(ServiceError):

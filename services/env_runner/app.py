@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -20,12 +20,13 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner import dashboard, examples, insight, play_routes
+from services.env_runner import answers, dashboard, examples, insight, play_routes
 from services.env_runner.library import RunLibrary
 from services.env_runner.provenance import Provenance, check_unchanged
 from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
+from services.env_runner.redis_probe import RedisProbe
 from services.env_runner.results import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
@@ -47,7 +48,7 @@ from waymark.contracts import (
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import check_world, episodes, protocol_of
+from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.health import RunnerHealth
@@ -59,8 +60,6 @@ from waymark.serving.middleware.json_bounds import FEW_VALUES
 from waymark.serving.telemetry import metrics, observe
 from waymark.worlds.registry import get_world, world_of
 
-_RESULTS_AT_ONCE = 100
-"""How many results an export looks up at once."""
 _IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
@@ -142,7 +141,8 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         telemetry=observe.TELEMETRY,
-        docs_url=None,  # `docs` serves them
+        openapi_url=None,  # `docs` serves it, and a page over it
+        docs_url=None,
         redoc_url=None,
         responses=problems.describe(401, 404, 413, 422, 503),
     )
@@ -162,11 +162,12 @@ def create_app(
     if play is not None:
         world = get_world(settings.environment)
         play_routes.install(app, play, world, most=settings.play_sessions, minutes=settings.play_minutes)
-    _add_probes(app, store, publisher, provenance)
+    probe = RedisProbe(store.ping)
+    _add_probes(app, probe, publisher, provenance)
     dashboard.install(app)
     docs.install(app)
     requests = metrics.Requests()
-    requests.registry.register(metrics.Episodes(lambda: _count_episodes(store)))
+    requests.registry.register(metrics.Episodes(lambda: _count_episodes(store, probe)))
     observe.install(app, requests)
     openapi.install(app, "env-runner", examples.ROUTES)
     return app
@@ -195,17 +196,16 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
             submitted = await asyncio.to_thread(store.submitted, idempotency_key)
         if submitted is None:
             evaluation, specs = await asyncio.to_thread(_plan, request, await versions(request.agent))
-            await publisher.prepare(evaluation)  # before anything is enqueued: it might not be possible to write it
+            await publisher.prepare_new(evaluation)  # before anything is enqueued: it may be impossible to write it
             try:
                 submitted = await asyncio.to_thread(store.submit, evaluation, specs, key=idempotency_key)
             finally:
                 if submitted != evaluation.id:
                     await publisher.discard(evaluation.id)
-            if submitted == evaluation.id:
-                await publisher.follow(submitted)
+            if submitted == evaluation.id:  # the writer finds it by itself
                 return await asyncio.to_thread(store.status, submitted)
         before = await asyncio.to_thread(store.status, submitted)
-        if before.request != request:
+        if before.request != request.model_copy(update={"split": request.split or before.request.split}):
             raise InvalidInput(
                 f"Another evaluation, {submitted}, was submitted under this key.",
                 remedy="Send a key of its own with each evaluation.",
@@ -221,6 +221,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     check_world(request, world)
     now = datetime.now(UTC)
     name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
+    request = pinned(request, world)
     specs = episodes(name, request, world)
     created = now.isoformat(timespec="milliseconds")
     return Evaluation(id=name, request=request, created=created, versions=versions, episodes=len(specs)), specs
@@ -277,10 +278,10 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         """How far an evaluation has come."""
         return store.status(evaluation_id)
 
-    @app.get("/v1/evaluations/{evaluation_id}/results")
-    def results(evaluation_id: _EvaluationId) -> list[EpisodeResult]:
+    @app.get("/v1/evaluations/{evaluation_id}/results", response_model=list[EpisodeResult])
+    def results(evaluation_id: _EvaluationId) -> Response:
         """All results so far, light, in the order of play."""
-        return store.results(evaluation_id)
+        return answers.of_list(store.results(evaluation_id))
 
     @app.get("/v1/evaluations/{evaluation_id}/summary")
     def summary(evaluation_id: _EvaluationId) -> EvaluationSummary:
@@ -289,10 +290,10 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
         """
         results = store.results(evaluation_id)
-        versions = store.evaluation(evaluation_id).versions
-        check_results(evaluation_id, versions, results)
-        world = world_of(versions.environment)
-        return beside_published(evaluation_id, summarise(results, world), world)
+        evaluation = store.evaluation(evaluation_id)
+        check_results(evaluation_id, evaluation.versions, results)
+        world = world_of(evaluation.versions.environment)
+        return beside_published(evaluation_id, summarise(results, world), world, evaluation.request)
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:
@@ -314,10 +315,10 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
             next_cursor=str(first + limit) if len(specs) > limit else None,
         )
 
-    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}")
-    def episode(evaluation_id: _EvaluationId, episode_id: _EpisodeId) -> EpisodeResult:
+    @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}", response_model=EpisodeResult)
+    def episode(evaluation_id: _EvaluationId, episode_id: _EpisodeId) -> Response:
         """One result with every turn, and what it was played with."""
-        return store.episode(evaluation_id, episode_id)
+        return answers.of_result(store.episode(evaluation_id, episode_id))
 
     @app.get(
         "/v1/evaluations/{evaluation_id}/export",
@@ -333,7 +334,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         Parquet needs the extra `parquet` where the env-runner runs.
         """
         store.status(evaluation_id)
-        file = encode(_whole_results(store, evaluation_id), format)
+        file = encode(store.whole_results(evaluation_id), format)
         disposition = {"content-disposition": f'attachment; filename="{evaluation_id}.{format}"'}
         return StreamingResponse(file, media_type=MEDIA_TYPES[format], headers=disposition)
 
@@ -354,18 +355,11 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         return EventSourceResponse(follow(evaluation_id, last_event_id))
 
 
-def _whole_results(store: RunLibrary, evaluation_id: str) -> Iterator[EpisodeResult]:
-    """All results with their turns, one after another, in the order of play."""
-    for first in range(0, store.evaluation(evaluation_id).episodes, _RESULTS_AT_ONCE):
-        for light in store.results(evaluation_id, first=first, count=_RESULTS_AT_ONCE):
-            with suppress(NotFound):  # taken back meanwhile, to be played again
-                yield store.episode(evaluation_id, light.id)
-
-
-def _count_episodes(store: JobStore) -> Mapping[str, int]:
+def _count_episodes(store: JobStore, probe: RedisProbe) -> Mapping[str, int]:
     """The episodes of all evaluations that are not cancelled, by state; none while Redis does not answer."""
     counts: Counter[str] = Counter(waiting=0, running=0, finished=0, errored=0)
     with suppress(JobStoreUnavailable):
+        probe.check_in_thread()
         for one in store.statuses():
             if one.state != "cancelled":
                 waiting = one.episodes - one.finished - one.running
@@ -374,20 +368,20 @@ def _count_episodes(store: JobStore) -> Mapping[str, int]:
     return counts
 
 
-def _add_probes(app: FastAPI, store: JobStore, publisher: ResultPublisher, provenance: Provenance) -> None:
+def _add_probes(app: FastAPI, probe: RedisProbe, publisher: ResultPublisher, provenance: Provenance) -> None:
     @app.get("/health/live")
     async def live() -> Health:
         """The process runs. Needs no thread and no Redis."""
         return Health(status="ok")
 
     @app.get("/health/ready", response_model=RunnerHealth)
-    def ready(request: Request) -> RunnerHealth | Response:
-        """Redis answers and every background task works.
+    async def ready(request: Request) -> RunnerHealth | Response:
+        """Redis answers and every background task works. Says so within seconds, also while Redis hangs.
 
         `degraded` tells of evaluations that are set aside because their results cannot be written or read; all others
         go on, so the answer is 200. With a dead or stalled task it is 503, and `errors` name the same.
         """
-        store.ping()
+        await probe.check()
         health = publisher.health()
         if all(task.state == "running" for task in health.tasks):
             return health

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.staticfiles import StaticFiles
+
+from waymark.serving.static import file_server
 
 WEB: Final = Path(__file__).with_name("web")
 _SHELL: Final = "index.html"
@@ -33,12 +34,7 @@ def paths() -> frozenset[str]:
 
 def install(app: FastAPI) -> None:
     """Give an app the routes of the page. They are no part of its OpenAPI document."""
-    files = StaticFiles(directory=WEB)
-
-    async def serve(name: str, request: Request) -> Response:
-        response = await files.get_response(name, request.scope)
-        response.headers.update(_HEADERS)
-        return response
+    serve = file_server(WEB, _HEADERS)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def shell(request: Request) -> Response:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.env_runner.insight import Failures, Options
-from services.env_runner.library import RunEntry, RunList, RunNotes
+from services.env_runner.library import RunEntry, RunList
+from services.env_runner.run_notes import RunNotes
 from services.env_runner.same_variation import OtherEpisode, OtherEpisodes
 from services.env_runner.world_routes import WorldInfo, Worlds, describe
 from waymark.agent.presets import AGENTS

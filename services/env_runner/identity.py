@@ -31,6 +31,8 @@ from waymark.evaluation.identity import ASKED, Difference, describe, model_of, s
 
 CHECKPOINT_WAIT_SECONDS: Final = 300.0
 """How long an episode stays paused before it goes back to the queue."""
+_POLITE_PART: Final = 60
+"""A paused episode keeps its slot for at least this part of that time, also while others wait."""
 REFUSE_SECONDS: Final = 5.0
 """How long an evaluation is left to other workers before its checkpoints are looked at again."""
 _FIRST_PAUSE: Final = 0.1
@@ -39,6 +41,10 @@ _LONGEST_PAUSE: Final = 2.0
 _Answer = TypeVar("_Answer", SubgoalResponse, ActionResponse)
 _Report = Callable[[CheckpointMismatch | None], Awaitable[None]]
 _log = logging.getLogger(__name__)
+
+
+async def _nobody() -> bool:
+    return False
 
 
 class Refusals:
@@ -65,6 +71,10 @@ class Refusals:
         _log.warning("Evaluation %s is left to other workers: its %s.", evaluation, reason)
         return reason
 
+    def known(self) -> frozenset[str]:
+        """Evaluations that were refused when they were looked at last."""
+        return frozenset(self._reasons)
+
     def remove(self, evaluation: str) -> bool:
         """Play it again. Returns whether it had been refused."""
         self._until.pop(evaluation, None)
@@ -78,7 +88,8 @@ class Gate:
     """Lets answers of the evaluation's own checkpoints through to one episode, and no others.
 
     `report` is told why the episode is paused, again and again while it is, and None when it goes on. Paused for
-    longer than `wait_seconds`, or once `should_stop` says so, the question raises WrongCheckpoint.
+    longer than `wait_seconds`, or once `should_stop` says so, the question raises WrongCheckpoint. So it does after a
+    small part of that time if `others_wait` says that other evaluations need the slot.
     """
 
     def __init__(
@@ -90,6 +101,7 @@ class Gate:
         report: _Report,
         should_stop: Callable[[], bool],
         wait_seconds: float,
+        others_wait: Callable[[], Awaitable[bool]] = _nobody,
     ) -> None:
         self._made_by: dict[Asked, str] = {}
         self.unnamed = False
@@ -100,6 +112,7 @@ class Gate:
         self._report = report
         self._should_stop = should_stop
         self._wait_seconds = wait_seconds
+        self._others_wait = others_wait
 
     @property
     def made_by(self) -> MadeBy:
@@ -117,7 +130,7 @@ class Gate:
                 began, paused = time.monotonic(), mismatch(difference, self._worker)
                 _log.warning("Episode %s is paused: its %s.", self._episode, paused)
             await self._report(paused)
-            if self._should_stop() or time.monotonic() - began >= self._wait_seconds:
+            if self._should_stop() or await self._is_over(time.monotonic() - began):
                 raise WrongCheckpoint(
                     f"The {paused}.", remedy="Start the service with the checkpoint that it was submitted for."
                 )
@@ -131,6 +144,12 @@ class Gate:
         else:
             self._made_by[asked] = short_hash(answer.checkpoint_sha256)
         return answer
+
+    async def _is_over(self, seconds: float) -> bool:
+        """Whether an episode that has been paused for so long gives up its slot."""
+        if seconds >= self._wait_seconds:
+            return True
+        return seconds >= self._wait_seconds / _POLITE_PART and await self._others_wait()
 
 
 class CheckedController:

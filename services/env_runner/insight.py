@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Response
+from pydantic import Field
 from sse_starlette import ServerSentEvent
 
-from services.env_runner import world_routes
-from services.env_runner.library import RunLibrary, RunList, RunNotes
+from services.env_runner import answers, world_routes
+from services.env_runner.library import RunLibrary, RunList
+from services.env_runner.run_notes import RunNotes
 from services.env_runner.same_variation import OtherEpisodes, other_episodes
 from services.env_runner.world_routes import ProtocolOption, TaskOption
-from waymark.agent.presets import AGENTS
+from waymark.agent.presets import AGENTS, DESCRIPTIONS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
 from waymark.evaluation.changes import RunComparison, compare_runs
@@ -46,6 +48,8 @@ class Options(Contract):
     protocols: tuple[ProtocolOption, ...]
     agents: dict[str, AgentConfig]
     """By name."""
+    agent_descriptions: dict[str, str] = Field(default_factory=dict)
+    """What each agent is, in a sentence, by name."""
     defaults: EvaluationRequest
     world: str = DEFAULT_WORLD
     """The world that this env-runner plays; `GET /v1/worlds` describes it, its rules of play too."""
@@ -55,10 +59,10 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
     """Give an app these routes; `world` is what new evaluations play."""
     world_routes.install(app)
 
-    @app.get("/v1/runs")
-    def runs() -> RunList:
-        """Every run, the newest first: those in Redis, and those that are only in run folders."""
-        return RunList(items=tuple(library.entries()))
+    @app.get("/v1/runs", response_model=RunList)
+    def runs() -> Response:
+        """Every run, the newest first: those in Redis and those that are only in run folders."""
+        return answers.of_items(library.entries())
 
     @app.get("/v1/runs/{run_id}/notes")
     def read_notes(run_id: _RunId) -> RunNotes:
@@ -90,7 +94,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         """Runs on the episodes that all of them have played: scores, differences with intervals, what changed most."""
         if len(set(run)) < len(run):
             raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
-        return compare_runs([_load(library, one) for one in run])
+        return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")
     def failures(evaluation_id: _RunId) -> Failures:
@@ -108,6 +112,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
             groups=played.groups,
             protocols=played.protocols,
             agents=dict(AGENTS),
+            agent_descriptions=dict(DESCRIPTIONS),
             defaults=EvaluationRequest(),
         )
 

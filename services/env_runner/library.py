@@ -12,42 +12,31 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
-
-from pydantic import Field, StringConstraints
+from typing import Final
 
 from services.env_runner.queue import JobStore
+from services.env_runner.run_notes import RunNotes, check_regular, read_notes, write_notes
 from waymark.agent.presets import name_of
-from waymark.contracts import Contract, EpisodeResult, EpisodeSpec, EvaluationStatus, Name
-from waymark.errors import InvalidInput, NotFound, StorageUnavailable, WaymarkError
+from waymark.contracts import Contract, EpisodeResult, EpisodeSpec, EvaluationStatus
+from waymark.errors import InvalidInput, NotFound, WaymarkError
 from waymark.evaluation.protocols import episodes
-from waymark.evaluation.run_checks import parse, read_small
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.evaluation.scores import world_played
-from waymark.evaluation.storage import unavailable
 from waymark.worlds.registry import DEFAULT_WORLD
 
-NOTES: Final = "notes.json"
 MOST_FOLDERS: Final = 5_000
 """How many run folders are listed; of more, those whose names come last."""
+_RESULTS_AT_ONCE: Final = 100
+"""How many results are looked up at once where all are read."""
 _KEPT: Final = 8
 """Folders whose light results are kept in memory."""
 _FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
 _Mark = tuple[tuple[int, int] | None, ...]
-
-
-class RunNotes(Contract):
-    """What people wrote about a run; kept in its folder as `notes.json`."""
-
-    name: Annotated[str, StringConstraints(max_length=200)] = ""
-    """What to call it; empty: its id."""
-    tags: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
-    note: Annotated[str, StringConstraints(max_length=4_000)] = ""
 
 
 class RunEntry(Contract):
@@ -181,6 +170,16 @@ class RunLibrary:
             )
         return found
 
+    def whole_results(self, run: str) -> Iterator[EpisodeResult]:
+        """All results with their turns, one after another, in the order of play. Raises as `results` and `episode`."""
+        if self.on_disk_only(run):
+            yield from self._folder(run).results([spec.id for spec in self.specs(run)])
+            return
+        for first in range(0, self.evaluation(run).episodes, _RESULTS_AT_ONCE):
+            for light in self.results(run, first=first, count=_RESULTS_AT_ONCE):
+                with suppress(NotFound):  # taken back meanwhile, to be played again
+                    yield self.episode(run, light.id)
+
     def plays_of(self, run: str, task: str, variation: int) -> list[EpisodeResult]:
         """The finished plays of one variation, at most one for each repeat. No other episode is read.
 
@@ -200,24 +199,12 @@ class RunLibrary:
     def notes(self, run: str) -> RunNotes:
         """What was written about a run; empty where there is nothing readable."""
         with suppress(NotFound, InvalidInput, OSError):
-            folder = self._folder(run)
-            _check_regular(folder.path / NOTES)
-            return parse(RunNotes, read_small(folder.path / NOTES), NOTES)
+            return read_notes(self._folder(run).path)
         return RunNotes()
 
     def write_notes(self, run: str, notes: RunNotes) -> RunNotes:
         """Keep notes in the run's folder. Raises NotFound, StorageUnavailable."""
-        folder = self._folder(run)
-        draft = folder.path / f".{NOTES}.{os.getpid()}.{threading.get_ident()}"
-        try:
-            with draft.open("x", encoding="utf-8") as file:
-                file.write(notes.model_dump_json(indent=1) + "\n")
-            draft.replace(folder.path / NOTES)
-        except OSError as error:
-            with suppress(OSError):
-                draft.unlink()
-            failure: StorageUnavailable = unavailable(folder.path, error)
-            raise failure from error
+        write_notes(self._folder(run).path, notes)
         return notes
 
     # --- folders -----------------------------------------------------------------------------------------
@@ -231,9 +218,9 @@ class RunLibrary:
             with suppress(OSError):
                 kind = path.stat().st_mode if run in self._named else path.lstat().st_mode
                 if stat.S_ISDIR(kind):
-                    _check_regular(path / HEADER)
+                    check_regular(path / HEADER)
                     with suppress(FileNotFoundError):
-                        _check_regular(path / EPISODES)
+                        check_regular(path / EPISODES)
                     return RunFolder(path)
         raise NotFound(f"No evaluation {run!r}.", remedy="GET /v1/runs lists them.")
 
@@ -305,12 +292,6 @@ def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _is_name(name: str) -> bool:
     return _FOLDER_NAME.fullmatch(name) is not None
-
-
-def _check_regular(path: Path) -> None:
-    """Raise OSError for a missing file, NotFound for a symbolic link, a FIFO or anything else but a regular file."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise NotFound(f"{path.name} is no regular file.", remedy="Put the file itself there.")
 
 
 def _specs(evaluation: Evaluation) -> list[EpisodeSpec]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Path, status
 
 from services.env_runner.queue.play import PlayQueue
+from waymark.agent.rules import check_rules
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
 from waymark.serving.middleware import problems
@@ -38,6 +39,7 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
                 remedy="Choose one of these.",
                 field="agent.subgoals",
             )
+        check_rules(request.agent.rules or (), world.agent)
         asked = request.model_copy(update={"task": task.id, "simplifications": options})
         view = PlayView(
             id=secrets.token_hex(8), state="waiting", task=task.id, variation=request.variation, agent=request.agent

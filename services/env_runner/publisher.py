@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from sse_starlette import ServerSentEvent
 
-from services.env_runner.queue import JobStore
+from services.env_runner.follower import Follower, Look, is_after
+from services.env_runner.queue import Event, JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
-from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
 from waymark.health import RunnerHealth, SetAside
@@ -28,18 +28,33 @@ _log = logging.getLogger(__name__)
 
 
 class ResultPublisher:
-    """The run folders and the events of all evaluations, behind one lock."""
+    """The run folders and the events of all evaluations, behind one lock.
 
-    def __init__(self, store: JobStore, keeper: ResultKeeper, *, reconcile_seconds: float) -> None:
+    Lost episodes are looked for every `reconcile_seconds`, and `retry_seconds` after Redis did not answer. A task that
+    waits longer than `beat_seconds` says so often that it is well.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        keeper: ResultKeeper,
+        *,
+        reconcile_seconds: float,
+        retry_seconds: float = 1.0,
+        beat_seconds: float = 10.0,
+    ) -> None:
         self._store = store
         self._keeper = keeper
         self._reconcile_seconds = reconcile_seconds
+        self._retry_seconds = retry_seconds
+        self._beat_seconds = beat_seconds
         self._writing = asyncio.Lock()
         self._unplayable = SetAsides("played")
         self._waits = ""
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
+        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -87,14 +102,17 @@ class ResultPublisher:
             await asyncio.to_thread(self._keeper.restore, evaluation_id)
 
     async def prepare(self, evaluation: Evaluation) -> None:
-        """Make the folder of an evaluation before it is enqueued. Raises StorageUnavailable, InvalidInput."""
+        """Make the folder of an evaluation that Redis knows already. Raises StorageUnavailable, InvalidInput."""
         async with self._writing:
             await asyncio.to_thread(self._keeper.prepare, evaluation)
 
+    async def prepare_new(self, evaluation: Evaluation) -> None:
+        """The same for one that is not enqueued yet, so that nobody writes there: it waits for no other's results."""
+        await asyncio.to_thread(self._keeper.prepare, evaluation)
+
     async def discard(self, evaluation_id: str) -> None:
-        """Remove the empty folder of an evaluation that is not enqueued after all."""
-        async with self._writing:
-            await asyncio.to_thread(self._keeper.discard, evaluation_id)
+        """Remove the empty folder of an evaluation that is not enqueued after all. Nobody writes there."""
+        await asyncio.to_thread(self._keeper.discard, evaluation_id)
 
     async def follow(self, evaluation_id: str) -> None:
         """Write this evaluation's results from now on."""
@@ -105,36 +123,49 @@ class ResultPublisher:
 
     async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
         """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
-        before: EvaluationStatus | None = None
+        before: Look | None = None
         with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
             while True:
-                # The status first, so that an end comes after its results.
-                now = await asyncio.to_thread(self._store.status, evaluation_id)
-                while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
-                    await self._write()
-                    for event in committed:
+                now = await self._follower.look(evaluation_id)
+                if before is None or now.newest != before.newest:
+                    async for event in self._events(evaluation_id, cursor, now.newest):
                         cursor = event.cursor
                         yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
-                if now != before:
-                    yield ServerSentEvent(event="status", data=now.model_dump_json())
-                    before = now
-                if now.state in ENDED:
+                if before is None or now.status != before.status:
+                    yield ServerSentEvent(event="status", data=now.status.model_dump_json())
+                if now.status.state in ENDED:
                     return
+                before = now
                 await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _events(self, evaluation_id: str, cursor: str, newest: str) -> AsyncIterator[Event]:
+        """The events after a cursor up to the one that is told as the newest."""
+        while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
+            for event in committed:
+                if is_after(event.cursor, newest):
+                    return
+                cursor = event.cursor
+                yield event
 
     # --- background tasks ------------------------------------------------------------------------------------
 
     async def _keep_writing(self, beat: Beat) -> None:
         while not self.tasks.stopping.is_set():
-            await self._write(beat)
-            await self.tasks.sleep(FOLLOW_SECONDS)
+            goes_on = await self._write(beat) and bool(self._keeper.behind)
+            await self.tasks.sleep(0 if goes_on else FOLLOW_SECONDS)
 
     async def _keep_reconciling(self, beat: Beat) -> None:
+        loop = asyncio.get_running_loop()
         while not self.tasks.stopping.is_set():
+            answered = False
             with suppress(JobStoreUnavailable):  # readiness tells of it, and the writer's log
                 await asyncio.to_thread(self._reconcile)
-                beat()
-            await self.tasks.sleep(self._reconcile_seconds)
+                answered = True
+            due = loop.time() + (self._reconcile_seconds if answered else self._retry_seconds)
+            while not self.tasks.stopping.is_set() and (left := due - loop.time()) > 0:
+                if answered:
+                    beat()  # it waits, and is well
+                await self.tasks.sleep(min(left, self._beat_seconds))
 
     def _reconcile(self) -> None:
         reported: set[str] = set()
@@ -146,16 +177,22 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write(self, beat: Beat = lambda: None) -> None:
-        """Write what was committed. While Redis is away, say so once."""
+    async def _write_all_of(self, evaluation_id: str) -> None:
+        """Write what was committed of one evaluation."""
+        while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
+            pass
+
+    async def _write(self, beat: Beat = lambda: None, *, only: str | None = None) -> bool:
+        """Write what was committed, as far as one call comes. While Redis is away, say so once, and return False."""
         try:
             async with self._writing:
-                await asyncio.to_thread(self._keeper.catch_up, beat=beat)
+                await asyncio.to_thread(self._keeper.catch_up, only=only, beat=beat)
         except JobStoreUnavailable as error:
             if error.message != self._waits:
                 self._waits = error.message
                 _log.error("Results wait to be written: %s", error)
-        else:
-            if self._waits:
-                _log.warning("Results are written again.")
-                self._waits = ""
+            return False
+        if self._waits:
+            _log.warning("Results are written again.")
+            self._waits = ""
+        return True

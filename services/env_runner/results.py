@@ -36,6 +36,8 @@ _PROBE_SECONDS = 10.0
 _PROBE_BYTES = 4_096
 _SUBMIT_BYTES = 65_536
 """What must be writable for an evaluation to be taken."""
+_TURN_SECONDS = 0.5
+"""How long results are written in one go: who submits an evaluation waits meanwhile."""
 _AUDIT_SECONDS = 5.0
 """How often what was written is compared with what is on disk and in Redis, also while nothing new comes."""
 _MOVE_AWAY = "Move the folder away; it is made anew from Redis then."
@@ -86,6 +88,12 @@ class ResultKeeper:
         self._settled: set[str] = set()
         """On disk to their last episode: not followed any more."""
         self._probed = float("-inf")
+        self._until = float("inf")
+        """When the call under way has to stop, on the monotonic clock."""
+        self._served = ""
+        """The evaluation that was written last."""
+        self.behind: set[str] = set()
+        """Evaluations with results that the last call had no time for."""
         self.set_aside = SetAsides("written", clock=clock)
         self.runs_problem: StorageHealth | None = None
         """Why nothing at all can be written, if that is so."""
@@ -120,11 +128,12 @@ class ResultKeeper:
         self._followed.pop(evaluation_id, None)
         self._attempt(evaluation_id, None)
 
-    def catch_up(self, *, final: bool = False, beat: Callable[[], None] = _no_beat) -> int:
+    def catch_up(self, *, only: str | None = None, final: bool = False, beat: Callable[[], None] = _no_beat) -> int:
         """Write what was committed since the last call; returns how many episodes that were.
 
-        `final`: try those that are set aside, too, whatever their pause, and those whose folders are gone.
-        `beat` is called as it gets on.
+        A call takes about half a second at most, and `behind` then names what it had no time for: call again. `only`:
+        write this evaluation's alone. `final`: write all, try those that are set aside, too, whatever their pause, and
+        those whose folders are gone. `beat` is called as it gets on.
         """
         ids = self._store.ids()
         self.set_aside.keep_only(set(ids))
@@ -132,11 +141,21 @@ class ResultKeeper:
         if final:
             self._settled = {one for one in self._settled if self._is_there(one)}
         wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
+        wanted = [one for one in wanted if only in (None, one)]
+        if self._served in wanted:  # in turns, so that a long one keeps no other from being written
+            first = wanted.index(self._served) + 1
+            wanted = wanted[first:] + wanted[:first]
+        self.behind -= {only} if only else set(self.behind)
         new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
         count = 0
-        for evaluation_id in wanted:
+        self._until = float("inf") if final else self._clock() + _TURN_SECONDS
+        for place, evaluation_id in enumerate(wanted):
             beat()
-            count += self._attempt(evaluation_id, new.get(evaluation_id), final=final)
+            if place and self._is_late():
+                self.behind.add(evaluation_id)
+            else:
+                self._served = evaluation_id
+                count += self._attempt(evaluation_id, new.get(evaluation_id), final=final)
         beat()
         return count
 
@@ -167,6 +186,9 @@ class ResultKeeper:
             self._give_up(evaluation_id, failure)
         return count
 
+    def _is_late(self) -> bool:
+        return self._clock() > self._until
+
     def _is_there(self, evaluation_id: str) -> bool:
         try:
             return None not in self.folder(evaluation_id).mark()
@@ -189,6 +211,9 @@ class ResultKeeper:
         while new:
             for entry in new:
                 count += self._write_entry(followed, entry)
+                if self._is_late():
+                    self.behind.add(evaluation_id)
+                    return count
             new = self._read_entries(followed) if len(new) >= PAGE else ()
         if audit and not followed.complete:
             count += self._audit(followed)
@@ -215,7 +240,7 @@ class ResultKeeper:
         evaluation = self._store.evaluation(evaluation_id)
         folder = self._begin_folder(evaluation)
         try:
-            written = {result.id: hash(result.without_trajectory()) for result in folder.results()}
+            written = {light.id: hash(light) for light in folder.lights()}
         except InvalidInput as error:
             error.remedy = _MOVE_AWAY
             raise
@@ -380,7 +405,7 @@ def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterat
     for result in folder.checked_results():
         if result.id not in manifest:
             raise InvalidInput(
-                f"{folder.path} holds episode {result.id}, which its request does not lead to.",
+                f"{folder.path} holds episode {result.id}, which its request does not contain.",
                 remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
                 field="evaluation_id",
             )

@@ -11,7 +11,7 @@ from typing import Final
 from services.env_runner.library import RunEntry, RunLibrary
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest
 from waymark.errors import InvalidInput, NotFound
-from waymark.evaluation.protocols import protocol_of
+from waymark.evaluation.protocols import protocol_of, split_of
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 
@@ -73,7 +73,9 @@ def _plays(request: EvaluationRequest, world: World, episode: EpisodeResult) -> 
         return False
     if request.variations is not None:
         return episode.variation in request.variations
-    return episode.variation in protocol_of(request, world).variations_of(world.find_task(episode.task))
+    protocol = protocol_of(request, world)
+    played = protocol.variations_of(world.find_task(episode.task), split_of(request, protocol))
+    return episode.variation in played
 
 
 def _best_repeat(library: RunLibrary, entry: RunEntry, episode: EpisodeResult) -> OtherEpisode | None:

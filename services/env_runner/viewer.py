@@ -45,6 +45,7 @@ def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
         title="Waymark runs",
         version=__version__,
         telemetry=observe.TELEMETRY,
+        openapi_url=None,  # `docs` serves it, and a page over it
         docs_url=None,
         redoc_url=None,
         responses=problems.describe(401, 404, 413, 422, 503),

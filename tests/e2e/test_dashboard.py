@@ -18,7 +18,8 @@ from selenium.webdriver.support.ui import Select
 from services.env_runner.queue import JobStore
 from tests.browser import KEY, Page, Runner
 from tests.samples import VERSIONS, result
-from waymark.cli.local_stack import Part, is_ready, wait_until_ready
+from waymark.cli.local_stack import Part, wait_until_ready
+from waymark.cli.readiness import is_ready
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
 from waymark.evaluation.export import encode
 from waymark.evaluation.protocols import episodes
@@ -137,7 +138,9 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
         page.press(*keys)
         turn = turns[place]
         assert page.text(".where") == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
-        assert page.text(".detail h2") == (turn.action or "The executor ended the sub-goal")
+        marks = ["repaired"] * turn.repaired + ["unknown"] * (not turn.known) + ["rule"] * bool(turn.rules)
+        assert page.text(".detail h2") == " ".join([turn.action or "The executor ended the sub-goal", *marks])
+        assert [one.text for one in page.all(".rules .badge")] == list(turn.rules)
         shown = [one.get_attribute("textContent") for one in page.all(".detail pre")]
         assert shown == [text.strip() for text in (turn.observation, turn.look, turn.inventory) if text]
         assert page.text("[aria-current=step] .number") == str(turn.turn)

@@ -12,16 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, Stack, StackOptions, free_ports
+from tests.integration.faults import Services, Site
+from waymark.cli.local_stack import HOST, Part, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncControllerClient
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of the module's own."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +66,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
             time.sleep(0.05)
     yield url, key
     part.stop()
+
+
+@pytest.fixture
+def site(tmp_path: Path, services: Services) -> Iterator[Site]:
+    """Workers over a Redis of their own; the module says which services they ask."""
+    site = Site(tmp_path, services)
+    yield site
+    site.stop()

@@ -13,7 +13,8 @@ import redis
 
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, is_ready, wait_until_ready
+from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, wait_until_ready
+from waymark.cli.readiness import is_ready
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder

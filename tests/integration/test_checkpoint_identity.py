@@ -13,7 +13,7 @@ from services.env_runner.provenance import Provenance
 from tests.commands import Command
 from tests.integration.faults import Services, Site, until
 from tests.integration.faulty_worker import STEPPING
-from tests.samples import evaluation, result
+from tests.samples import evaluation, result_of
 from waymark.cli.local_stack import CHECKPOINTS
 from waymark.clients.services import SyncControllerClient, SyncExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy, Versions
@@ -42,13 +42,6 @@ def services(tmp_path: Path) -> Iterator[Services]:
     services.start("executor", checkpoint=OURS)
     yield services
     services.stop()
-
-
-@pytest.fixture
-def site(tmp_path: Path, services: Services) -> Iterator[Site]:
-    site = Site(tmp_path, services)
-    yield site
-    site.stop()
 
 
 def versions_of(services: Services, environment: str = "scripted") -> Versions:
@@ -128,7 +121,7 @@ def test_reports_refuse_a_run_of_several_checkpoints(waymark: Callable[..., Comm
     for folder, makers in ((mixed, ("", "b" * 12)), (pure, ("", ""))):
         folder.begin(evaluation(folder.path.name, request, episodes=2))
         for spec, maker in zip(episodes(folder.path.name, request), makers, strict=True):
-            played = result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation)
+            played = result_of(spec)
             folder.append(played.model_copy(update={"checkpoints": MadeBy(executor=maker)}))
     for arguments in (("report", mixed.path), ("report", mixed.path, "--json"), ("compare", pure.path, mixed.path)):
         code, out, err = waymark(*map(str, arguments)).wait()

@@ -10,8 +10,8 @@ import pytest
 
 from tests.oracle import trajectories
 from training.annotate import annotate_by_rule
-from training.dagger import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
 from training.datasets import examples
+from training.worlds.scienceworld.dagger import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
 from training.worlds.scienceworld.expert import MISPLACED
 from waymark.contracts import (
     ActionAlternative,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command
-from tests.samples import evaluation, result
+from tests.samples import evaluation, result, result_of
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
@@ -24,7 +24,7 @@ def written(path: Path) -> RunFolder:
     run = RunFolder(path)
     run.begin(evaluation(path.name, REQUEST, episodes=2))
     for spec in episodes(path.name, REQUEST):
-        run.append(result(spec.id, evaluation=path.name, task=spec.task, variation=spec.variation))
+        run.append(result_of(spec))
     return run
 
 

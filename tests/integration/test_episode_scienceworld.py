@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests import samples
 from waymark.agent.episode import run_episode
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
     AgentConfig,
     AgentState,
-    EpisodeSpec,
-    Limits,
     Timing,
     Usage,
 )
@@ -54,16 +53,7 @@ class Oracle:
 async def test_an_oracle_path_solves_a_real_episode_through_a_repaired_action(slot: ScienceWorldSlot) -> None:
     path = slot.gold_path("4-2", 0, "easy")
     misspelt = next(index for index, action in enumerate(path) if action.startswith(("pick up ", "move ")))
-    spec = EpisodeSpec(
-        id="x",
-        evaluation="e",
-        task="4-2",
-        variation=0,
-        simplifications="easy",
-        seed=0,
-        agent=AgentConfig(subgoals="none"),
-        limits=Limits(moves=100, turns=200),
-    )
+    spec = samples.spec(AgentConfig(subgoals="none"), moves=100, turns=200)
     result = await run_episode(spec, slot, None, Oracle(path, misspelt=misspelt))
     assert result.error is None
     assert (result.stopped, result.score, result.success) == ("completed", 100, True)

@@ -38,13 +38,6 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     services.stop()
 
 
-@pytest.fixture
-def site(tmp_path: Path, services: Services) -> Iterator[Site]:
-    site = Site(tmp_path, services)
-    yield site
-    site.stop()
-
-
 def test_a_worker_that_is_killed_in_midst_of_its_episodes(site: Site) -> None:
     specs = site.submit("killed", 30)
     doomed = site.worker(seconds=0.05)

@@ -6,9 +6,9 @@ import re
 
 from tests.golden_episodes import COPY, golden, recorded
 from training.annotate import annotate_by_rule
-from training.gold import record_gold
-from training.published import align
 from training.trajectories import Trajectory, Wanted
+from training.worlds.scienceworld.gold import record_gold
+from training.worlds.scienceworld.published import align
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 _NUMBER = re.compile(r"-?\d+")

@@ -223,8 +223,9 @@ def test_a_cache_folder_that_cannot_be_used_costs_nothing_else(
 def test_two_writers_at_once_leave_one_whole_cache(tmp_path: Path) -> None:
     first, second = opened(tmp_path), opened(tmp_path)
     assert (first.writes, second.writes) == (True, False)
-    stale = tmp_path / f"{first._file.stem}-1-abc.draft"
-    stale.write_bytes(b"left by a worker that was killed")
+    stale = [tmp_path / f"{first._file.stem}-1-abc.draft{suffix}" for suffix in ("", ".config")]
+    for draft in stale:
+        draft.write_bytes(b"left by a worker that was killed")
     first._draft.write_bytes(b"cache")
     first.close(whole=True)
     second.close(whole=True)
@@ -232,8 +233,10 @@ def test_two_writers_at_once_leave_one_whole_cache(tmp_path: Path) -> None:
     first._file.unlink()
     third = opened(tmp_path)
     assert third.writes
-    assert not stale.exists()
+    assert not any(draft.exists() for draft in stale)
+    third._draft.with_name(f"{third._draft.name}.config").write_bytes(b"left by Java")
     third.close(whole=False)
+    assert not list(tmp_path.glob("*.draft*"))
 
 
 def test_a_dying_jvm_says_why() -> None:

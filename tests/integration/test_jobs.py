@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from services.env_runner.queue import MAX_DELIVERIES, WAITING_SECONDS, JobStore, Lease
-from tests import samples
-from tests.samples import evaluation
+from tests.samples import evaluation, result_of
 from waymark.contracts import (
     AgentConfig,
     CheckpointMismatch,
     EpisodeError,
-    EpisodeResult,
     EpisodeSpec,
     EvaluationRequest,
     MadeBy,
@@ -26,15 +24,6 @@ from waymark.evaluation.protocols import episodes
 from waymark.worlds.scienceworld.tasks import TASKS
 
 LEASE_SECONDS = 0.5
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url, lease_seconds=LEASE_SECONDS)
-    yield store
-    for status in store.statuses():
-        store.cancel(status.id)
-    store.close()
 
 
 def submit(store: JobStore, name: str, *, tasks: tuple[str, ...] = ("1-1", "4-1", "4-2")) -> list[EpisodeSpec]:
@@ -48,12 +37,6 @@ def lease(store: JobStore, consumer: str = "alice") -> Lease:
     found = store.lease(consumer, wait_seconds=0.01)
     assert found is not None
     return found
-
-
-def result(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
-    return samples.result(
-        spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation, score=score, error=error
-    )
 
 
 def abandon() -> None:
@@ -75,13 +58,14 @@ def test_enqueueing_again_adds_nothing(store: JobStore) -> None:
 def test_a_result_is_counted_and_served(store: JobStore) -> None:
     specs = submit(store, "count")
     first, second = lease(store), lease(store)
-    assert store.commit(first, result(first.spec, score=100))
-    assert store.commit(second, result(second.spec, score=0, error=EpisodeError(kind="EnvironmentFault", message="x")))
+    assert store.commit(first, result_of(first.spec, score=100))
+    fault = EpisodeError(kind="EnvironmentFault", message="x")
+    assert store.commit(second, result_of(second.spec, score=0, error=fault))
     status = store.status("count")
     assert (status.state, status.episodes, status.finished, status.errored) == ("running", 3, 2, 1)
     assert status.mean_score == 50
     assert [one.id for one in store.results("count")] == [spec.id for spec in specs[:2]]
-    assert store.episode("count", specs[0].id) == result(specs[0], score=100)
+    assert store.episode("count", specs[0].id) == result_of(specs[0], score=100)
     assert [event.result.id for event in store.events({"count": "0"})] == [spec.id for spec in specs[:2]]
 
 
@@ -90,7 +74,7 @@ def test_the_last_result_finishes_the_evaluation(store: JobStore) -> None:
     assert store.status("last").state == "queued"
     held = lease(store)
     assert (store.status("last").state, store.status("last").running) == ("running", 1)
-    store.commit(held, result(held.spec))
+    store.commit(held, result_of(held.spec))
     assert store.status("last").state == "finished"
 
 
@@ -101,8 +85,8 @@ def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobSt
     new = lease(store, "bob")
     assert (new.spec, new.deliveries) == (old.spec, 2)
     assert not store.renew(old)
-    assert not store.commit(old, result(old.spec, score=10))
-    assert store.commit(new, result(new.spec, score=20))
+    assert not store.commit(old, result_of(old.spec, score=10))
+    assert store.commit(new, result_of(new.spec, score=20))
     status = store.status("abandoned")
     assert (status.finished, status.mean_score) == (1, 20)
 
@@ -112,15 +96,15 @@ def test_the_same_worker_cannot_commit_through_a_lease_that_it_lost_to_itself(st
     old = lease(store)
     abandon()
     new = lease(store)
-    assert not store.commit(old, result(old.spec))
-    assert store.commit(new, result(new.spec))
+    assert not store.commit(old, result_of(old.spec))
+    assert store.commit(new, result_of(new.spec))
 
 
 def test_two_commits_of_one_episode_count_once(store: JobStore) -> None:
     submit(store, "twice", tasks=("1-1",))
     held = lease(store)
-    assert store.commit(held, result(held.spec, score=70))
-    assert not store.commit(held, result(held.spec, score=90))
+    assert store.commit(held, result_of(held.spec, score=70))
+    assert not store.commit(held, result_of(held.spec, score=90))
     status = store.status("twice")
     assert (status.finished, status.mean_score) == (1, 70)
 
@@ -151,7 +135,7 @@ def test_an_episode_given_up_too_often_is_dead_but_reported(store: JobStore) -> 
         store.release(held, counted=True)
     exhausted = lease(store)
     assert exhausted.exhausted
-    store.bury(exhausted, result(spec, score=0, error=EpisodeError(kind="EpisodeAbandoned", message="x")))
+    store.bury(exhausted, result_of(spec, score=0, error=EpisodeError(kind="EpisodeAbandoned", message="x")))
     assert store.dead() == [spec]
     status = store.status("dead")
     assert (status.state, status.errored) == ("finished", 1)
@@ -162,7 +146,7 @@ def test_cancelling_empties_the_queue_and_takes_the_leases(store: JobStore) -> N
     held = lease(store)
     store.cancel("cancelled")
     assert not store.renew(held)
-    assert not store.commit(held, result(held.spec))
+    assert not store.commit(held, result_of(held.spec))
     assert store.lease("bob", wait_seconds=0.01) is None
     assert store.status("cancelled").state == "cancelled"
     assert store.reconcile() == 0
@@ -173,7 +157,7 @@ def test_cancelling_empties_the_queue_and_takes_the_leases(store: JobStore) -> N
 def test_a_lost_stream_is_recovered_from_the_manifest(store: JobStore, redis_url: str) -> None:
     specs = submit(store, "lost")
     held = lease(store)
-    store.commit(held, result(held.spec))
+    store.commit(held, result_of(held.spec))
     store._redis.delete("waymark:evaluation:lost:queue")
     assert store.lease("alice", wait_seconds=0.01) is None
     assert store.reconcile() == len(specs) - 1
@@ -201,14 +185,14 @@ def test_a_second_submission_under_a_key_is_the_first(store: JobStore) -> None:
 def test_only_what_errored_is_played_again(store: JobStore) -> None:
     submit(store, "errored")
     good, bad, _waiting = lease(store), lease(store), lease(store)
-    store.commit(good, result(good.spec, score=80))
-    store.commit(bad, result(bad.spec, score=0, error=EpisodeError(kind="EnvironmentFault", message="x")))
+    store.commit(good, result_of(good.spec, score=80))
+    store.commit(bad, result_of(bad.spec, score=0, error=EpisodeError(kind="EnvironmentFault", message="x")))
     assert store.resume("errored", errored=True) == 1
     status = store.status("errored")
     assert (status.finished, status.errored, status.mean_score) == (1, 0, 80)
     again = lease(store, "bob")
     assert again.spec == bad.spec
-    store.commit(again, result(again.spec, score=40))
+    store.commit(again, result_of(again.spec, score=40))
     assert store.status("errored").mean_score == 60
     assert [event.result.score for event in store.events({"errored": "0"})] == [80, 40]
     assert store.episode("errored", bad.spec.id).score == 40
@@ -339,9 +323,9 @@ def test_a_result_of_another_checkpoint_is_never_stored(store: JobStore, foreign
     submit(store, name, tasks=("1-1",))
     held = lease(store)
     with pytest.raises(WrongCheckpoint, match="submitted for others"):
-        store.commit(held, result(held.spec).model_copy(update={"checkpoints": foreign}))
+        store.commit(held, result_of(held.spec).model_copy(update={"checkpoints": foreign}))
     assert (store.status(name).finished, store.results(name), store.renew(held)) == (0, [], True)
-    ours = result(held.spec).model_copy(update={"checkpoints": MadeBy(controller="", executor="")})
+    ours = result_of(held.spec).model_copy(update={"checkpoints": MadeBy(controller="", executor="")})
     assert store.commit(held, ours)
     assert store.results(name) == [ours]
 
@@ -354,7 +338,7 @@ def test_an_evaluation_of_an_older_version_is_played_and_read(store: JobStore) -
     assert store.specs("older") == specs
     held = lease(store)
     assert held.spec == specs[0]
-    assert store.commit(held, result(held.spec))
+    assert store.commit(held, result_of(held.spec))
     assert store.specs("older", first=1, count=1) == specs[1:2]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED
-from tests.samples import evaluation, result
+from tests.samples import evaluation, result_of
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = evaluation("é→✓")
     folder.begin(header)
     for spec in episodes(header.id, header.request):
-        folder.append(result(spec.id, evaluation=header.id, task=spec.task, variation=spec.variation))
+        folder.append(result_of(spec))
     return folder.path
 
 

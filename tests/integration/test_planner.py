@@ -12,12 +12,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from tests import samples
 from tests.chat_server import ChatServer
 from tests.commands import SCRIPTED, Command
 from waymark.agent.episode import run_episode
 from waymark.clients.chat import ChatClient, Endpoint, Limits
-from waymark.contracts import ActionResponse, AgentConfig, AgentState, EpisodeResult, EpisodeSpec, Timing, Usage
-from waymark.contracts import Limits as EpisodeLimits
+from waymark.contracts import ActionResponse, AgentConfig, AgentState, EpisodeResult, Timing, Usage
 from waymark.evaluation.run_folder import RunFolder
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -74,16 +74,7 @@ class Executor:
 
 
 async def play(server: Planner, *, key: str = KEY) -> EpisodeResult:
-    spec = EpisodeSpec(
-        id="x",
-        evaluation="e",
-        task="4-2",
-        variation=0,
-        simplifications="easy",
-        seed=0,
-        agent=AgentConfig(subgoals="llm_plan"),
-        limits=EpisodeLimits(moves=20, turns=6),
-    )
+    spec = samples.spec(AgentConfig(subgoals="llm_plan"), moves=20, turns=6)
     endpoint = Endpoint(server.url, "large", key, {"temperature": 0}, "WAYMARK_PLANNER")
     async with ChatClient(endpoint, LIMITS) as planner:
         return await run_episode(spec, ScriptedEnvironment(), None, Executor(), planner=planner)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,24 +19,14 @@ from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.settings import Settings
 from services.env_runner.worker import Worker
-from waymark.cli.local_stack import EmbeddedRedis
-from waymark.clients.services import ControllerClient, ExecutorClient
+from tests.serving import scripted_services
 from waymark.contracts import EpisodeResult
 from waymark.evaluation.explain import explain
 from waymark.evaluation.play_along import PlayRequest, PlayView
-from waymark.serving.app import create_app as create_service
-from waymark.serving.models import scripted_model
-from waymark.serving.settings import ServiceSettings
 from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
 SECONDS = 30
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
 
 
 @dataclass
@@ -71,29 +61,23 @@ class Table:
 
 @pytest.fixture
 async def table(redis_url: str, tmp_path: Path) -> AsyncIterator[Table]:
-    settings = ServiceSettings(engine="scripted")
-    controller = create_service("controller", {"default": scripted_model("default", "controller")}, settings)
-    acting = {"default": scripted_model("default", "executor"), "flat": scripted_model("flat", "flat")}
-    executor = create_service("executor", acting, settings)
-    asks = ControllerClient("http://controller", transport=httpx.ASGITransport(controller))
-    acts = ExecutorClient("http://executor", transport=httpx.ASGITransport(executor))
     store, queue = JobStore(redis_url), PlayQueue(redis_url)
     runner = Settings(environment="scripted", runs=tmp_path, play_sessions=2, play_minutes=1)
     provenance = Provenance("scripted", None)
-    app = create_app(runner, store, asks, acts, provenance, queue)
     opened: list[ScriptedEnvironment] = []
 
     def open_environment() -> ScriptedEnvironment:
         opened.append(ScriptedEnvironment())
         return opened[-1]
 
-    host = PlayHost(queue, store, asks, acts, open_environment, provenance, idle_seconds=5)
-    async with AsyncExitStack() as running:
-        for each in (controller, executor, app):
-            await running.enter_async_context(each.router.lifespan_context(each))
-        http = httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app))
-        await running.enter_async_context(http)
-        yield Table(http, host, queue, opened, tmp_path)
+    async with scripted_services() as services:
+        app = create_app(runner, store, *services, provenance, queue)
+        host = PlayHost(queue, store, *services, open_environment, provenance, idle_seconds=5)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app)) as http,
+        ):
+            yield Table(http, host, queue, opened, tmp_path)
     queue._redis.flushall()
     store.close()
     queue.close()

@@ -17,11 +17,14 @@ from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
 from training.trajectories import Wanted, collect, read_manifest, read_parts, read_table, write_table
+from training.worlds.scienceworld.paths import record
 from waymark.errors import InvalidInput
 from waymark.inference.checkpoint import load
 from waymark.inference.load import open_generator
+from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
+SCIENCEWORLD = get_world("scienceworld")
 TINY = Recipe(
     vocabulary=400,
     width=32,
@@ -67,11 +70,11 @@ def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Exa
 def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
     parts = tmp_path / "parts.jsonl"
     wanted = [Wanted("7-1", 0, "easy"), Wanted("4-2", 1, "easy")]
-    assert list(collect(wanted[:1], parts, processes=1))[-1] == (1, 1)
+    assert list(collect(wanted[:1], parts, 1, record, SCIENCEWORLD))[-1] == (1, 1)
     with parts.open("a") as cut:
         cut.write('{"task_id": "4-2", "variation": 1, "simpl')  # killed while writing
-    assert list(collect(wanted, parts, processes=1)) == [(1, 2), (2, 2)]
-    manifest = write_table(read_parts(parts), tmp_path / "table.parquet", {"limit": 2})
+    assert list(collect(wanted, parts, 1, record, SCIENCEWORLD)) == [(1, 2), (2, 2)]
+    manifest = write_table(read_parts(parts), tmp_path / "table.parquet", {"limit": 2}, SCIENCEWORLD)
     recorded = read_table(tmp_path / "table.parquet")
     assert manifest["trajectories"] == len(recorded) == 2
     assert all(trajectory.score == 100 and trajectory.form == "direct" for trajectory in recorded)
@@ -87,7 +90,7 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
 def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> None:
     table = tmp_path / "table.parquet"
     kept, old = (next(one for one in trajectories() if one.task_id == task) for task in ("4-2", "7-1"))
-    before = write_table([asdict(kept), asdict(old) | {"variation": 5}], table, {"limit": 9})
+    before = write_table([asdict(kept), asdict(old) | {"variation": 5}], table, {"limit": 9}, SCIENCEWORLD)
     options = ["--split", "train", "--tasks", "7-1", "--limit", "1", "--takes", "0", "--processes", "1"]
     command = [sys.executable, "-m", "training", "trajectories", *options, "--output", str(table)]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})

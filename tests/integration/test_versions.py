@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,15 +12,6 @@ from services.env_runner.queue import JobStore, protocol
 from waymark.errors import VersionMismatch
 
 _REFUSED = 2
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url)
-    store._redis.flushdb()
-    yield store
-    store._redis.flushdb()
-    store.close()
 
 
 def _worker(redis_url: str) -> subprocess.CompletedProcess[str]:

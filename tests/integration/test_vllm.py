@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.integration.test_engines import TEXTS, make_checkpoint
-from waymark.cli.local_stack import HOST, Part, free_ports, is_ready
+from waymark.cli.local_stack import HOST, Part, free_ports
+from waymark.cli.readiness import is_ready
 
 _SECONDS = 900
 """vLLM takes a minute to start, on a busy machine ten."""

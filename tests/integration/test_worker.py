@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -51,15 +51,6 @@ class HeldEnvironment(ScriptedEnvironment):
         self.stepping.set()
         self.let_go.wait(10)
         return super().step(action)
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url, lease_seconds=LEASE_SECONDS)
-    yield store
-    for status in store.statuses():
-        store.cancel(status.id)
-    store.close()
 
 
 class Replicas(httpx.AsyncBaseTransport):
@@ -137,6 +128,40 @@ async def finish(store: JobStore, name: str) -> None:
     with anyio.fail_after(30):
         while store.status(name).state != "finished":  # noqa: ASYNC110 - Redis is what is waited for
             await anyio.sleep(0.05)
+
+
+class Swapped(Replicas):
+    """The first of two apps until a decision is asked for, then the second."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._decisions += request.method == "POST"
+        return await self._transports[min(self._decisions, 1)].handle_async_request(request)
+
+
+async def test_a_paused_episode_gives_its_slot_to_an_evaluation_that_can_be_played(store: JobStore) -> None:
+    old, new = "a" * 64, "b" * 64
+    for name, sha256 in (("paused", old), ("playable", new)):
+        request = EvaluationRequest(tasks=("4-2",))
+        executor = VERSIONS.executor.model_copy(update={"sha256": sha256})
+        versions = VERSIONS.model_copy(update={"executor": executor})
+        header = evaluation(name, request, episodes=1).model_copy(update={"versions": versions})
+        store.submit(header, episodes(name, request))
+    async with working(store, ScriptedEnvironment, executors=(old, new), serve=Swapped):
+        await finish(store, "playable")
+    assert store.status("paused").finished == 0
+    [made_by] = {one.checkpoints for one in store.results("playable")}
+    assert made_by == MadeBy(controller="", executor=new[:12])
+
+
+@pytest.mark.parametrize("key", ["waymark:active", "waymark:protocol"])
+async def test_a_worker_outlives_a_damaged_key_of_all_evaluations(store: JobStore, key: str) -> None:
+    store._redis.delete(key)
+    store._redis.hset(key, "not", "ours")
+    async with working(store, ScriptedEnvironment):
+        await anyio.sleep(1.5)
+        store._redis.delete(key)
+        submit(store, f"after-{key}")
+        await finish(store, f"after-{key}")
 
 
 async def test_an_episode_whose_environment_fails_is_played_again_in_a_fresh_one(store: JobStore) -> None:

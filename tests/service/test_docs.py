@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,6 +52,20 @@ async def test_the_page_and_all_it_loads_need_no_key(app: FastAPI) -> None:
     assert all(path.startswith("/") and not path.startswith("//") for path in named)
     assert {answer.status_code for answer in loaded} == {200}
     assert loaded[-1].json()["info"]["title"].startswith("Waymark ")
+
+
+async def test_the_document_is_derived_beside_the_event_loop(app: FastAPI) -> None:
+    derive, threads = app.openapi, []
+
+    def noted() -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return derive()
+
+    app.openapi = noted  # type: ignore[method-assign]
+    async with client(app) as http:
+        assert (await http.get("/openapi.json")).json()["openapi"].startswith("3.")
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_the_page_takes_nothing_from_another_host(app: FastAPI) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,26 +13,12 @@ import pytest
 from services.env_runner.queue import JobStore
 from services.env_runner.results import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
-from tests.samples import evaluation, result
-from waymark.cli.local_stack import EmbeddedRedis
+from tests.samples import evaluation, result, result_of
+from waymark.errors import RecordDamaged
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 pytestmark = pytest.mark.anyio
 Break = Callable[[JobStore, Path], object]
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[JobStore]:
-    store = JobStore(redis_url)
-    store._redis.flushall()
-    yield store
-    store.close()
 
 
 class Clock:
@@ -142,7 +128,7 @@ async def test_others_are_written_while_one_is_set_aside(
     while lease := store.lease("worker", wait_seconds=0):
         if lease.spec.evaluation == "b":
             spec = lease.spec
-            store.commit(lease, result(spec.id, evaluation="b", task=spec.task, variation=spec.variation))
+            store.commit(lease, result_of(spec))
     for _ in range(20):
         clock.now += 10
         keeper.catch_up(beat=lambda: None)
@@ -155,6 +141,87 @@ async def test_others_are_written_while_one_is_set_aside(
     assert sum("set aside" in record.message for record in caplog.records) <= 2  # its cause may change once
     assert [one.id for one in store.statuses() if one.id == "b"] == ["b"]
     assert keeper.unwritten
+
+
+class SlowClock(Clock):
+    """Each look at it takes a while."""
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def __call__(self) -> float:
+        self.now += self._seconds
+        return self.now
+
+
+async def test_a_long_backlog_is_written_in_turns_and_keeps_no_other_waiting(store: JobStore, tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d")
+    for name in names:
+        submit(store, name)
+    play(store, len(names) * len(TASKS))
+    keeper = ResultKeeper(store, tmp_path, clock=SlowClock())
+    written, calls = keeper.catch_up(), 1
+    assert 0 < written < len(names) * len(TASKS)
+    assert keeper.behind
+    while keeper.behind:
+        written, calls = written + keeper.catch_up(), calls + 1
+        assert calls < 100
+    assert written == len(names) * len(TASKS)
+    assert [on_disk(tmp_path, name) for name in names] == [len(TASKS)] * len(names)
+
+
+async def test_evaluations_with_backlogs_take_turns(store: JobStore, tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    for name in names:
+        submit(store, name)
+    play(store, len(names) * len(TASKS))
+    clock = SlowClock(0.4)
+    keeper = ResultKeeper(store, tmp_path, clock=clock)
+    for _ in range(len(names)):
+        keeper.catch_up()
+    assert all(on_disk(tmp_path, name) for name in names)
+    assert keeper.behind
+
+
+async def test_a_backlog_is_written_whole_at_the_end(store: JobStore, tmp_path: Path) -> None:
+    submit(store, "a")
+    play(store, len(TASKS))
+    keeper = ResultKeeper(store, tmp_path, clock=SlowClock())
+    assert keeper.catch_up(final=True) == len(TASKS)
+    assert not keeper.behind
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 400, "9" * 5_000, "nan", "1e9", "-1", "4_000"])
+@pytest.mark.parametrize("counter", ["finished", "errored", "score_sum"])
+async def test_a_damaged_counter_hides_no_other_evaluation(store: JobStore, counter: str, value: str) -> None:
+    submit(store, "a")
+    submit(store, "b")
+    store._redis.hset(key("a"), mapping={"finished": 1, "score_sum": 1, counter: value})
+    assert [one.id for one in store.statuses()] == ["b"], "a status whose figures cannot be is no status"
+    with pytest.raises(RecordDamaged, match=counter):
+        store.status("a")
+    reported: dict[str, Exception] = {}
+    store.reconcile(reported.__setitem__)
+    assert list(reported) == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "[]", "{", '"x"', "9" * 5_000])
+@pytest.mark.parametrize("whose", ["shared", "own"])
+async def test_specs_that_cannot_be_read_stop_no_worker(store: JobStore, whose: str, damage: str) -> None:
+    submit(store, "a")
+    submit(store, "b")
+    if whose == "shared":
+        store._redis.hset(key("a"), "shared", damage)
+    else:
+        store._redis.hset(f"{key('a')}:specs", mapping={spec.id: damage for spec in store.specs("a")})
+    with pytest.raises(RecordDamaged):
+        store.specs("a")
+    while lease := store.lease("worker", wait_seconds=0.3):
+        spec = lease.spec
+        assert spec.evaluation == "b"
+        store.commit(lease, result(spec.id, evaluation="b", task=spec.task, variation=spec.variation))
+    assert store.status("b").state == "finished"
 
 
 @pytest.mark.parametrize("damaged", ["specs", "manifest"])
@@ -180,7 +247,7 @@ async def test_a_spec_that_cannot_be_read_stops_nobody(store: JobStore) -> None:
     store._redis.hset(f"{key('a')}:specs", first, "{}")
     while lease := store.lease("worker", wait_seconds=0.3):
         spec = lease.spec
-        store.commit(lease, result(spec.id, evaluation=spec.evaluation, task=spec.task, variation=spec.variation))
+        store.commit(lease, result_of(spec))
     reported: dict[str, Exception] = {}
     store.reconcile(reported.__setitem__)
     assert list(reported) == ["a"]
@@ -195,10 +262,10 @@ async def test_a_result_is_stored_whole_or_not_at_all(store: JobStore) -> None:
     store._redis.set(f"{key('a')}:events", "x")
     spec = lease.spec
     with pytest.raises(Exception, match="wrong type"):
-        store.commit(lease, result(spec.id, evaluation="a", task=spec.task, variation=spec.variation))
+        store.commit(lease, result_of(spec))
     assert store.status("a").finished == 0
     store._redis.delete(f"{key('a')}:events")
-    assert store.commit(lease, result(spec.id, evaluation="a", task=spec.task, variation=spec.variation))
+    assert store.commit(lease, result_of(spec))
 
 
 @pytest.mark.parametrize(

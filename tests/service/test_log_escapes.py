@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.serving import STATE, asking, says
-from waymark.serving.telemetry import logs
+from tests.serving import STATE, asking, captured_log, says
 
 pytestmark = pytest.mark.anyio
 
@@ -22,15 +21,8 @@ BREAKS = ["\n", "\r", "\x0b", "\x1b[2J", "\x85", "\u2028", "\u202e", "\x9b31m"]
 @pytest.fixture(params=["text", "json"])
 def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """What is logged in one form or the other."""
-    written = io.StringIO()
-    handler = logs.handler(request.param, written)
-    root = logging.getLogger("waymark")
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield written
-    root.removeHandler(handler)
-    root.setLevel(before)
+    with captured_log(request.param) as log:
+        yield log
 
 
 def lines(log: io.StringIO) -> list[str]:

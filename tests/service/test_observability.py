@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.serving import captured_log
 from waymark.clients.services import ControllerClient
 from waymark.contracts import AgentState
 from waymark.errors import InvalidInput
@@ -31,7 +31,7 @@ from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
 from waymark.serving.settings import ServiceSettings
-from waymark.serving.telemetry import logs, tracing
+from waymark.serving.telemetry import tracing
 
 pytestmark = pytest.mark.anyio
 
@@ -148,15 +148,8 @@ async def test_each_app_counts_for_itself() -> None:
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     """What this package logs as JSON."""
-    written = io.StringIO()
-    handler = logs.handler("json", written)
-    ours = logging.getLogger("waymark")
-    before = ours.level
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    yield written
-    ours.removeHandler(handler)
-    ours.setLevel(before)
+    with captured_log("json") as log:
+        yield log
 
 
 async def test_a_request_is_logged_as_json_with_the_id_of_its_answer(log: io.StringIO) -> None:

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.env_runner.library import MOST_FOLDERS, NOTES, RunLibrary, RunNotes, name_folders
+from services.env_runner.library import MOST_FOLDERS, RunLibrary, name_folders
+from services.env_runner.run_notes import NOTES, RunNotes
 from services.env_runner.settings import ViewerSettings
 from services.env_runner.viewer import create_viewer
 from tests import samples
@@ -41,7 +42,7 @@ def write(runs: Path, name: str, *, scores: int = 50, played: int = 6) -> RunFol
     folder = RunFolder(runs / name)
     folder.begin(samples.evaluation(name, REQUEST, episodes=len(specs)))
     for spec in specs[:played]:
-        one = samples.result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=scores)
+        one = samples.result_of(spec, score=scores)
         opening = Opening(task="Find a thing.", look="A room.", inventory="nothing")
         whole = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
         folder.append(one.model_copy(update=whole))
@@ -81,12 +82,38 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
         assert (await http.get(f"/v1/evaluations/whole/episodes/{episode}/turns/2")).status_code == 422
 
 
+async def test_a_folder_is_exported_in_one_pass_in_the_order_of_play(tmp_path: Path) -> None:
+    whole = write(tmp_path, "whole")
+    lines = (whole.path / EPISODES).read_bytes().splitlines(keepends=True)
+    (whole.path / EPISODES).write_bytes(b"".join(reversed(lines)))
+    library = RunLibrary(None, tmp_path)
+    assert [one.id for one in library.whole_results("whole")] == [spec.id for spec in episodes("whole", REQUEST)]
+    async with viewing(tmp_path) as http:
+        exported = (await http.get("/v1/evaluations/whole/export")).content.splitlines(keepends=True)
+    assert exported == lines
+
+
+async def test_runs_of_another_world_are_shown(tmp_path: Path) -> None:
+    express = get_world("textworld-express")
+    request = EvaluationRequest(tasks=(express.tasks[0].id,), variations=(0, 1))
+    specs = episodes("express", request, express)
+    versions = samples.VERSIONS.model_copy(update={"environment": f"{express.name} 1.1.0"})
+    header = samples.evaluation("express", request, episodes=len(specs)).model_copy(update={"versions": versions})
+    folder = RunFolder(tmp_path / "express")
+    folder.begin(header)
+    for spec in specs:
+        folder.append(samples.result(spec.id, evaluation="express", task=spec.task, variation=spec.variation))
+    async with viewing(tmp_path) as http:
+        for path in ("results", "episodes", "summary", "failures", "export"):
+            assert (await http.get(f"/v1/evaluations/express/{path}")).status_code == 200, path
+
+
 async def test_a_folder_that_grows_is_read_again(tmp_path: Path) -> None:
     folder = write(tmp_path, "one", played=1)
     library = RunLibrary(None, tmp_path)
     assert (library.status("one").finished, len(library.results("one"))) == (1, 1)
     spec = episodes("one", REQUEST)[1]
-    folder.append(samples.result(spec.id, evaluation="one", task=spec.task, variation=spec.variation))
+    folder.append(samples.result_of(spec))
     assert (library.status("one").finished, len(library.results("one"))) == (2, 2)
 
 

@@ -6,28 +6,12 @@ import httpx
 import pytest
 
 from services.env_runner.metrics import WorkerMetrics
+from tests.samples import spec
 from waymark.cli.local_stack import HOST, free_ports
 from waymark.contracts import EpisodeResult
 from waymark.errors import PortInUse
 
-RESULT = EpisodeResult(
-    id="e",
-    evaluation="v",
-    task="1-1",
-    variation=0,
-    seed=0,
-    score=100,
-    raw_score=100,
-    last_nonnegative_score=100,
-    success=True,
-    moves=7,
-    actions=9,
-    turns=12,
-    model_calls=15,
-    repaired=0,
-    stopped="completed",
-    seconds=1.0,
-)
+RESULT = EpisodeResult.of(spec(), "completed", raw_score=100, moves=7, actions=9, turns=12, model_calls=15, seconds=1.0)
 
 
 def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> None:

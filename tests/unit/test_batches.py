@@ -9,10 +9,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer, processors
 
-from training.batches import IGNORED, Batches, Tensors, is_answer
+from training.batches import IGNORED, Batches, Tensors
 from training.datasets import Example
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
+from training.worlds.scienceworld.augmentation import is_answer
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.tokens import Tokens
 

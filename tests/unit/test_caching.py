@@ -11,7 +11,7 @@ import waymark
 from waymark.agent.state import start
 from waymark.caching import ByteCache
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.prompts import wording
+from waymark.worlds.scienceworld.prompts import text_normalisation
 from waymark.worlds.scienceworld.rules import repair
 
 
@@ -54,7 +54,7 @@ def test_distinct_long_lines_do_not_fill_the_caches() -> None:
         look = f"This room is called the kitchen. You see:\n{lines}"
         compact.render("flat", start("Your task is to find a cup.", look, ""))
         repair.shortlist("pick up cup", [f"pick up cup {number} " + "x" * 400])
-    for cache in (wording.plain, wording._listed_again, repair._reading, repair._words):
+    for cache in (text_normalisation.plain, text_normalisation._listed_again, repair._reading, repair._words):
         assert 0 < cache.bytes <= 4_000_000
 
 

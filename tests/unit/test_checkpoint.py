@@ -189,8 +189,8 @@ def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Pa
 @pytest.mark.parametrize(
     ("tokens", "said"),
     [
-        (["<pad>", "</s>", "<unk>", "look", "round"], "converted from a model of other tokens"),
-        (["<pad>"], "converted from a model of other tokens"),
+        (["<pad>", "</s>", "<unk>", "look", "round"], "converted from a model with other tokens"),
+        (["<pad>"], "converted from a model with other tokens"),
         (7, "no list of tokens"),
     ],
 )

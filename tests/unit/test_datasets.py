@@ -18,8 +18,9 @@ from training.datasets import Example, check_splits, decisions, examples, write_
 from training.recipe import Recipe
 from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
-from training.trajectories import Wanted, read_parts, rows_of, shorten
+from training.trajectories import Wanted, read_parts, rows_of
 from training.worlds.scienceworld.augmentation import Renamer
+from training.worlds.scienceworld.paths import shorten
 from waymark.agent.state import actions_only
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens

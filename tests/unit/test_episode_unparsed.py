@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.unit.test_episode import SOLUTION, TIMING, USAGE, Controller, acting, actions_of, play
+from tests.samples import TIMING, USAGE
+from tests.scripted_agent import SOLUTION, Controller, acting, actions_of, play
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,

@@ -8,8 +8,7 @@ import anyio
 import pytest
 
 from services.env_runner.identity import CheckedController, CheckedExecutor, Gate, Refusals
-from tests.samples import CONTROLLER, EXECUTOR, VERSIONS
-from tests.unit.test_episode import TIMING, USAGE
+from tests.samples import CONTROLLER, EXECUTOR, TIMING, USAGE, VERSIONS
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,

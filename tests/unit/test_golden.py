@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.golden_episodes import END, Episode, golden, name, recorded
-from training import datasets, published
+from tests.samples import TIMING, USAGE
+from training import datasets
 from training.datasets import ControllerExamples
+from training.worlds.scienceworld import published
 from waymark.agent.episode import RequestLimits, run_episode
 from waymark.agent.presets import AGENTS
 from waymark.agent.prompt import write_prompt
@@ -26,16 +28,12 @@ from waymark.contracts import (
     Role,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.worlds.base import Step
 from waymark.worlds.registry import get_format
 
 pytestmark = pytest.mark.anyio
 
-USAGE = Usage(prompt_tokens=1, completion_tokens=1)
-TIMING = Timing(queue=0, model=0, total=0)
 episodes = pytest.mark.parametrize("episode", golden(), ids=name)
 
 

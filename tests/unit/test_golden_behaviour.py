@@ -13,12 +13,13 @@ from typing import Any, get_args
 
 import pytest
 
+from tests import samples
 from tests.wandering import WanderingEnvironment, WanderingModels, digest
 from waymark.agent.episode import run_episode
 from waymark.agent.presets import AGENTS
 from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import moments
-from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits, Role
+from waymark.contracts import AgentConfig, EpisodeResult, Role
 from waymark.loadtest.states import sample
 from waymark.worlds.registry import get_format
 
@@ -62,16 +63,7 @@ def prompts_of(prompt_format: str, role: Role) -> str:
 async def played(agent: AgentConfig, seed: int) -> tuple[EpisodeResult, list[str]]:
     """One wandering episode and what its models were asked."""
     models = WanderingModels(seed)
-    spec = EpisodeSpec(
-        id="x",
-        evaluation="e",
-        task="4-2",
-        variation=0,
-        simplifications="easy",
-        seed=seed,
-        agent=agent,
-        limits=Limits(moves=10_000, turns=60),
-    )
+    spec = samples.spec(agent, moves=10_000, turns=60, seed=seed)
     result = await run_episode(spec, WanderingEnvironment(seed), models, models, planner=models)
     return result, models.asked
 

@@ -14,8 +14,8 @@ from waymark.contracts import Role
 from waymark.errors import UnparsableAction
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld import actions
-from waymark.worlds.scienceworld.prompts.wording import plain
-from waymark.worlds.scienceworld.redrawing import visible_rooms, visible_things
+from waymark.worlds.scienceworld.prompts.text_normalisation import plain
+from waymark.worlds.scienceworld.random_subgoals import visible_rooms, visible_things
 from waymark.worlds.scienceworld.scene import room_of
 
 FORMATS = ("seed", "compact", "transcript", "seed-nohistory", "compact-nohistory")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from tests.samples import VERSIONS, result
-from tests.unit.test_episode import Controller, acting, play
+from tests.scripted_agent import Controller, acting, play
 from tests.unit.test_golden_behaviour import PLAYED, SEEDS, digest_of, played
 from waymark.agent.presets import AGENTS, find_agents, parse_rules
 from waymark.agent.rules import GENERIC, generic_rules

@@ -2,9 +2,11 @@ import pytest
 
 from waymark.contracts import AgentConfig, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes, limits_of
+from waymark.evaluation.protocols import episodes, limits_of, pinned
+from waymark.evaluation.scores import published_notes
+from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
-from waymark.worlds.scienceworld.tasks import TASKS
+from waymark.worlds.scienceworld.tasks import TASKS, find_task
 
 FLAT = AgentConfig(subgoals="none")
 
@@ -17,10 +19,11 @@ def test_a_protocol_has_its_number_of_episodes(protocol: str, count: int) -> Non
     assert len(specs) == len({spec.id for spec in specs}) == count
 
 
-def test_only_dev_plays_dev_variations() -> None:
+def test_quick_and_dev_play_dev_variations() -> None:
     for name, protocol in PROTOCOLS.items():
+        split = "dev" if name in ("quick", "dev") else "test"
         for task in TASKS:
-            assert {task.split_of(one) for one in protocol.variations_of(task)} == {"dev" if name == "dev" else "test"}
+            assert {task.split_of(one) for one in protocol.variations_of(task)} == {split}
 
 
 def test_every_task_comes_once_before_any_comes_twice() -> None:
@@ -74,3 +77,34 @@ def test_what_cannot_be_played_is_refused_by_field(request_: dict[str, object], 
         episodes("e", EvaluationRequest.model_validate(request_))
     assert refused.value.field == field
     assert refused.value.remedy
+
+
+def test_a_new_quick_run_records_that_it_plays_dev_variations() -> None:
+    world = get_world("scienceworld")
+    request = pinned(EvaluationRequest(), world)
+    assert request.split == "dev"
+    assert {find_task(spec.task).split_of(spec.variation) for spec in episodes("e", request)} == {"dev"}
+    assert pinned(EvaluationRequest(protocol="seed"), world).split is None
+    assert pinned(EvaluationRequest(variations=(0,)), world).split is None
+
+
+def test_a_quick_run_from_before_keeps_its_test_variations() -> None:
+    assert {find_task(spec.task).split_of(spec.variation) for spec in episodes("e", EvaluationRequest())} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("request_of", "played"),
+    [
+        ({"split": "dev"}, "dev"),
+        ({"protocol": "dev"}, "dev"),
+        ({}, ""),
+        ({"protocol": "seed"}, ""),
+        ({"tasks": ("4-2",), "variations": (0, 150)}, "train and dev"),
+    ],
+)
+def test_tables_say_which_variations_stand_beside_published_figures(request_of: dict[str, object], played: str) -> None:
+    world = get_world("scienceworld")
+    notes = published_notes(EvaluationRequest.model_validate(request_of), world)
+    own = tuple(world.published.notes)
+    said = f"These scores are of {played} variations; the published figures are of test variations."
+    assert notes == ((said, *own) if played else own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.test_episode import Controller, Executor, acting, actions_of
+from tests.scripted_agent import Controller, Executor, acting, actions_of
 from waymark.agent.episode import run_episode
 from waymark.agent.presets import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from tests import samples
-from tests.unit.test_episode import acting
+from tests.scripted_agent import acting
 from waymark.agent.episode import run_episode
 from waymark.agent.presets import AGENTS
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits

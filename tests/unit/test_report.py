@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from tests.samples import spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.report import render
 from waymark.evaluation.scores import summarise
@@ -11,25 +12,19 @@ from waymark.worlds.scienceworld.tasks import TASKS
 
 def result(task: str, variation: int, error: str | None = None) -> EpisodeResult:
     """An episode that reached 35, or errored."""
-    return EpisodeResult(
-        id=f"{task}-{variation}",
-        evaluation="e",
-        task=task,
-        variation=variation,
-        seed=0,
-        score=0 if error else 35,
+    played = spec(id=f"{task}-{variation}", task=task, variation=variation)
+    return EpisodeResult.of(
+        played,
+        "error" if error else "moves",
         raw_score=35,
-        last_nonnegative_score=35,
-        success=False,
+        error=EpisodeError(kind=error, message="It [died].") if error else None,
         moves=4,
         actions=3,
         turns=5,
         model_calls=6,
         repaired=1,
-        stopped="error" if error else "moves",
-        error=EpisodeError(kind=error, message="It [died].") if error else None,
         seconds=0.5,
-    )
+    ).without_trajectory()
 
 
 RESULTS = [result(task.id, variation) for task in TASKS for variation in range(3)]

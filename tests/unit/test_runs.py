@@ -9,9 +9,17 @@ from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 
 
-def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
+def begun(path: Path, *episodes: str) -> RunFolder:
+    """A run folder with these finished episodes."""
+    folder = RunFolder(path)
     folder.begin(evaluation())
+    for episode in episodes:
+        folder.append(result(episode))
+    return folder
+
+
+def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
     folder.append(result("a"))
     folder.append(result("b"))
     assert folder.evaluation() == evaluation()
@@ -19,9 +27,7 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
 
 
 def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
-    folder.append(result("a"))
+    folder = begun(tmp_path, "a")
     with (tmp_path / EPISODES).open("a") as file:
         file.write('{"id": "b", "sco')
     assert list(folder.results()) == [result("a")]
@@ -31,17 +37,14 @@ def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: 
 
 
 def test_of_an_episode_that_was_played_again_the_last_result_holds(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
+    folder = begun(tmp_path)
     for one in (result("a", score=0), result("b"), result("a", score=100)):
         folder.append(one)
     assert list(folder.results()) == [result("b"), result("a", score=100)]
 
 
 def test_a_line_that_the_disk_has_no_room_for_is_not_there(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
-    folder.append(result("a"))
+    folder = begun(tmp_path, "a")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = (tmp_path / EPISODES).stat().st_size + 10
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
@@ -55,9 +58,7 @@ def test_a_line_that_the_disk_has_no_room_for_is_not_there(tmp_path: Path) -> No
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
-    folder.append(result("a"))
+    folder = begun(tmp_path, "a")
     with (tmp_path / EPISODES).open("a") as file:
         file.write("{}\n")
     with pytest.raises(InvalidInput, match="Line 2 of "):
@@ -70,8 +71,7 @@ def test_a_folder_without_a_header_is_no_run(tmp_path: Path) -> None:
 
 
 def test_light_results_are_the_whole_ones_without_their_turns(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
+    folder = begun(tmp_path)
     text = 'a quote ","trajectory":[ and \\" more'
     turn = TurnRecord(
         turn=1, subgoal=text, controller_called=True, action="wait1", proposed=text, logprob=-1.0, observation=text
@@ -86,9 +86,7 @@ def test_light_results_are_the_whole_ones_without_their_turns(tmp_path: Path) ->
 
 
 def test_damage_before_the_turns_is_named_by_light_results(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.begin(evaluation())
-    folder.append(result("a"))
+    folder = begun(tmp_path, "a")
     with (tmp_path / EPISODES).open("a") as file:
         file.write('{"id":"b","score":1000,"trajectory":[]}\n')
     with pytest.raises(InvalidInput, match="Line 2 of "):

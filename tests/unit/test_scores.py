@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.samples import spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.scores import evaluation_json, published_methods, summarise
 from waymark.worlds.registry import get_world
@@ -12,25 +13,18 @@ def result(
     task: str, raw: int, *, variation: int = 0, error: str | None = None, cancelled: bool = False
 ) -> EpisodeResult:
     """A result without its trajectory."""
-    return EpisodeResult(
-        id=f"{task}-{variation}",
-        evaluation="e",
-        task=task,
-        variation=variation,
-        seed=0,
-        score=0 if error else max(0, raw),
+    return EpisodeResult.of(
+        spec(id=f"{task}-{variation}", task=task, variation=variation),
+        "error" if error else "cancelled" if cancelled else "completed",
         raw_score=raw,
-        last_nonnegative_score=max(0, raw),
-        success=raw == 100 and error is None,
+        error=EpisodeError(kind=error, message="It died.") if error else None,
         moves=4,
         actions=3,
         turns=5,
         model_calls=6,
         repaired=1,
-        stopped="error" if error else "cancelled" if cancelled else "completed",
-        error=EpisodeError(kind=error, message="It died.") if error else None,
         seconds=0.5,
-    )
+    ).without_trajectory()
 
 
 def test_the_headline_is_the_mean_over_task_types_not_over_episodes() -> None:

@@ -12,15 +12,20 @@ from training.annotate import training_subgoals as training_subgoals_of
 from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.agent.subgoal_sources import llm_plan, oracle
+from waymark.agent.subgoal_sources.at_random import RandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal
-from waymark.agent.subgoal_sources.drawn import RandomSource
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
-from waymark.worlds.scienceworld.redrawing import redrawn, training_subgoals, visible_rooms, visible_things
+from waymark.worlds.scienceworld.random_subgoals import (
+    training_subgoals,
+    visible_rooms,
+    visible_things,
+    with_random_arguments,
+)
 from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment, is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
@@ -173,25 +178,28 @@ async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
     assert set(await drawn("0 4-2 1")) <= set(training_subgoals())
 
 
-def test_a_redrawn_subgoal_keeps_its_verb_and_takes_rooms_and_things_in_sight() -> None:
+def test_a_subgoal_with_random_arguments_keeps_its_verb_and_takes_rooms_and_things_in_sight() -> None:
     chance = random.Random(0)
-    moves = {redrawn("move(lead, red box)", KITCHEN, chance) for _ in range(100)}
+    moves = {with_random_arguments("move(lead, red box)", KITCHEN, chance) for _ in range(100)}
     assert len(moves) > 20
     for move in moves:
         assert set(move.removeprefix("move(").removesuffix(")").split(", ")) <= {*THINGS, "stopwatch"}
-    ways = {redrawn("navigate_to(foundry)", KITCHEN, chance) for _ in range(100)}
+    ways = {with_random_arguments("navigate_to(foundry)", KITCHEN, chance) for _ in range(100)}
     assert ways == {"navigate_to(kitchen)", "navigate_to(greenhouse)", "navigate_to(hallway)"}
 
 
 @pytest.mark.parametrize("subgoal", ["wait1(5)", "open_everything()", "no call at all"])
 def test_a_subgoal_that_names_no_thing_stays(subgoal: str) -> None:
-    assert redrawn(subgoal, KITCHEN, random.Random(0)) == subgoal
+    assert with_random_arguments(subgoal, KITCHEN, random.Random(0)) == subgoal
 
 
 def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> None:
     dark = AgentState(task="t", look="It is dark.")
-    assert redrawn("monitor_temperature(lead, boil)", dark, random.Random(0)) == "monitor_temperature(lead, boil)"
-    assert redrawn("monitor_temperature(lead, boil)", KITCHEN, random.Random(0)).endswith(", boil)")
+    assert (
+        with_random_arguments("monitor_temperature(lead, boil)", dark, random.Random(0))
+        == "monitor_temperature(lead, boil)"
+    )
+    assert with_random_arguments("monitor_temperature(lead, boil)", KITCHEN, random.Random(0)).endswith(", boil)")
 
 
 # --- plans made beforehand ---------------------------------------------------------------------------------

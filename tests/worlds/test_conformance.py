@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 
-from waymark.contracts import AgentState, Role, Turn
-from waymark.errors import InvalidInput, UnparsableAction
-from waymark.worlds.base import COMPLETE, SOLVED, SPLITS, Environment, EnvironmentLimits, PathStep, TaskType, World
-from waymark.worlds.registry import WORLD_NAMES, get_format, get_world
+from training.worlds.registry import TRAINING_WORLDS
+from waymark.agent.state import StateFold
+from waymark.contracts import AgentState, Opening, Role
+from waymark.errors import EnvironmentFault, InvalidInput, UnparsableAction
+from waymark.worlds.base import (
+    COMPLETE,
+    SOLVED,
+    SPLITS,
+    Environment,
+    EnvironmentLimits,
+    PathStep,
+    PromptFormat,
+    Step,
+    TaskType,
+    World,
+)
+from waymark.worlds.registry import WORLD_NAMES, get_format, get_world, world_of_task
 
 ROLES: tuple[Role, ...] = ("controller", "first", "executor", "flat")
-PLAYED = {"scienceworld": ("4-2", "3-1"), "scripted": ("4-2",), "textworld-express": ("coin", "peckingorder", "twc")}
-"""Tasks whose oracle path is played: short ones."""
+PLAYED = {
+    "scienceworld": ("4-2", "3-1"),
+    "scripted": ("4-2",),
+    "textworld-express": (
+        "coin",
+        "peckingorder",
+        "twc",
+        "cookingworld",
+        "mapreader",
+        "arithmetic",
+        "sorting",
+        "simonsays",
+    ),
+}
+"""Tasks whose oracle path is played: short ones, and of TextWorldExpress all."""
+WEB_PAGE = "Free shipping on all orders over $35! Add to cart. Kitchen & Dining > Thermometers. 4.7 out of 5 stars"
+CHAT = "Hi there! Can you help me to move the couch out of the kitchen? You are in the way :-)"
 
 
 @pytest.fixture(scope="module", params=WORLD_NAMES)
@@ -126,34 +159,120 @@ def test_text_that_is_no_action_is_refused_by_the_grammar(world: World) -> None:
 
 
 def test_the_annotator_covers_every_oracle_path(world: World, environment: Environment) -> None:
-    for task in tasks_of(world):
-        path = path_of(world, environment, task)
-        opening = environment.reset(task.id, task.split("train")[0], world.default_options)
-        steps = [PathStep(action, environment.step(action).observation) for action in path]
-        segments = world.annotate(opening.task, steps)
+    for episode in oracle_episodes(world, environment):
+        steps = [PathStep(action, step.observation) for action, step in episode.taken]
+        segments = world.annotate(episode.opening.task, steps)
         assert segments[-1].subgoal == COMPLETE
         assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]
-        assert segments[-2].stop == len(path)
+        assert segments[-2].stop == len(steps)
+        assert all(segment.start < segment.stop for segment in segments[:-1])
 
 
 def test_prompts_render_and_decisions_come_back(world: World, environment: Environment) -> None:
-    task = tasks_of(world)[0]
-    path = path_of(world, environment, task)
-    opening = environment.reset(task.id, task.split("train")[0], world.default_options)
-    step = environment.step(path[0])
-    state = AgentState(
-        task=opening.task,
-        look=step.look,
-        inventory=step.inventory,
-        observation=step.observation,
-        step=2,
-        turns=(Turn(action=path[0], observation=step.observation),),
-        current_subgoal=world.annotate(opening.task, [PathStep(path[0], step.observation)])[0].subgoal,
-    )
-    for form in world.formats:
-        assert get_format(form.name) is form
-        for role in ROLES:
-            assert form.render(role, state)
-        assert form.parse("executor", form.target("executor", None)) is None
-        subgoal = str(state.current_subgoal)
-        assert form.parse("controller", form.target("controller", subgoal)) == subgoal
+    """At every step of oracle paths, in every format. Formats write in lower case; the environments do not mind."""
+    for episode in oracle_episodes(world, environment):
+        steps = [PathStep(action, step.observation) for action, step in episode.taken]
+        segments = world.annotate(episode.opening.task, steps)
+        subgoals = {at: one.subgoal for one in segments for at in range(one.start, one.stop)}
+        for at, seen in enumerate(states_of(world, episode)[:-1]):
+            state = seen.model_copy(update={"current_subgoal": subgoals[at]})
+            for form in world.formats:
+                assert get_format(form.name) is form
+                assert all(form.render(role, state) for role in ROLES)
+                assert form.parse("executor", form.target("executor", None)) is None
+                assert returned(form, "controller", subgoals[at]) == subgoals[at].casefold()
+                if form.name.startswith(("compact", "textworld", "transcript")):
+                    assert returned(form, "executor", episode.taken[at][0]) == episode.taken[at][0].casefold()
+
+
+def returned(form: PromptFormat, role: Role, decision: str) -> str:
+    """A decision once it was written and read again, whatever its case."""
+    return (form.parse(role, form.target(role, decision)) or "").casefold()
+
+
+def test_the_world_recognises_its_own_states_and_no_others(world: World, environment: Environment) -> None:
+    """docs/decisions/0252 has the rate over all recorded states."""
+    for episode in oracle_episodes(world, environment):
+        states = states_of(world, episode)
+        assert all(map(world.recognises, states))
+        for text in (WEB_PAGE, CHAT, ""):
+            foreign = states[0].model_copy(update={"task": "Buy a kitchen thermometer.", "look": text})
+            assert not world.recognises(foreign)
+
+
+def test_the_same_actions_give_the_same_episode_where_the_world_says_so(world: World, environment: Environment) -> None:
+    if world.randomness:
+        pytest.skip(f"{world.title} promises no determinism")
+    for episode, task in zip(oracle_episodes(world, environment), tasks_of(world), strict=True):
+        assert environment.reset(task.id, task.split("train")[0], world.default_options) == episode.opening
+        assert [environment.step(action) for action, _ in episode.taken] == [step for _, step in episode.taken]
+
+
+def test_a_simulator_that_dies_is_an_environment_fault(world: World) -> None:
+    before = children()
+    opened = world.open(EnvironmentLimits())
+    started = children() - before
+    try:
+        if not started:
+            pytest.skip(f"{world.title} starts no process")
+        task = world.tasks[0]
+        for process in started:
+            os.kill(process, signal.SIGKILL)
+        with pytest.raises(EnvironmentFault, match="retried"):
+            opened.reset(task.id, task.split("train")[0], world.default_options)
+    finally:
+        opened.close()
+
+
+def test_no_two_worlds_share_a_task_unless_they_share_all() -> None:
+    """`world_of_task` finds the world of a recorded path by its task."""
+    ids = {name: frozenset(task.id for task in get_world(name).tasks) for name in WORLD_NAMES}
+    for one, other in combinations(WORLD_NAMES, 2):
+        assert ids[one] == ids[other] or not ids[one] & ids[other]
+    for name in TRAINING_WORLDS:
+        assert {world_of_task(task).name for task in ids[name]} == {name}
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An oracle path as it was played."""
+
+    opening: Opening
+    taken: tuple[tuple[str, Step], ...]
+
+
+def oracle_episodes(world: World, environment: Environment) -> list[Episode]:
+    """The oracle path of one variation of each task that is played."""
+    played = []
+    for task in tasks_of(world):
+        path = path_of(world, environment, task)
+        opening = environment.reset(task.id, task.split("train")[0], world.default_options)
+        taken = []
+        for action in path:
+            step = environment.step(action)
+            if step.known:
+                taken.append((action, step))
+            if step.completed:
+                break
+        played.append(Episode(opening, tuple(taken)))
+    return played
+
+
+def states_of(world: World, episode: Episode) -> list[AgentState]:
+    """The states along an episode, the one before its first action first."""
+    opening = episode.opening
+    fold = StateFold.start(opening.task, opening.look, opening.inventory, world.agent)
+    states = [fold.state]
+    for action, step in episode.taken:
+        fold.act(action, step.observation, step.look, step.inventory, step.score)
+        states.append(fold.state)
+    return states
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that still run."""
+    return {
+        int(process)
+        for task in Path("/proc/self/task").iterdir()
+        for process in (task / "children").read_text().split()
+    }

@@ -1,4 +1,4 @@
-"""The generated pages of `docs/reference/`: settings, HTTP API, command line and recipes.
+"""The generated pages of `docs/`: settings, HTTP API, command line, recipes, and the list of decisions.
 
     python -m tools.reference            write the pages
     python -m tools.reference --check    say which pages are out of date; exit code 1 if any is

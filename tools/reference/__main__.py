@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
+DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
 def main(arguments: list[str]) -> int:
@@ -18,23 +18,24 @@ def main(arguments: list[str]) -> int:
     for name in [name for name in os.environ if name.startswith("WAYMARK_")]:
         del os.environ[name]  # the pages show defaults
     os.environ["WAYMARK_COMMAND"] = "./run"  # help texts name the command so
-    stale = [name for name, text in _pages().items() if not _is_current(FOLDER / name, text)]
+    stale = [name for name, text in _pages().items() if not _is_current(DOCS / name, text)]
     for name in stale:
         if not arguments:
-            (FOLDER / name).write_text(_pages()[name], encoding="utf-8")
-        sys.stderr.write(f"docs/reference/{name} {'is out of date' if arguments else 'written'}\n")
+            (DOCS / name).write_text(_pages()[name], encoding="utf-8")
+        sys.stderr.write(f"docs/{name} {'is out of date' if arguments else 'written'}\n")
     return 1 if stale and arguments else 0
 
 
 def _pages() -> dict[str, str]:
-    from tools.reference import cli, http_api, settings
+    from tools.reference import cli, decisions, http_api, settings
     from training.reference import recipe_page
 
     return {
-        "settings.md": settings.render(),
-        "http-api.md": http_api.render(),
-        "cli.md": cli.render(),
-        "recipe.md": recipe_page(),
+        "architecture/decisions.md": decisions.render(),
+        "reference/cli.md": cli.render(),
+        "reference/http-api.md": http_api.render(),
+        "reference/recipe.md": recipe_page(),
+        "reference/settings.md": settings.render(),
     }
 
 

@@ -1,4 +1,4 @@
-"""`datasets` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+"""`datasets`, `folds` and `score`: what would be learnt, and how often checkpoints decide as it says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ import typer
 from rich.console import Console
 
 from training.commands.shared import (
-    ANNOTATIONS,
-    CHECKPOINTS,
-    DATA,
-    RECIPE,
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -26,8 +22,8 @@ from training.commands.shared import (
     RequireAllOption,
     RoleArgument,
     SamplingOption,
+    WorldOption,
     console,
-    default_format,
     known_format,
     progress_bar,
     say,
@@ -35,41 +31,47 @@ from training.commands.shared import (
 from training.corpora import Wording, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
-from training.gold import PUBLISHED_SEED
-from training.trajectories import Trajectory, read_manifest
+from training.trajectories import Trajectory, read_manifest, read_table
+from training.worlds.base import PUBLISHED_SEED
+from training.worlds.registry import find_task, training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.load import Engine
-from waymark.worlds.scienceworld.prompts.without_history import without_history
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.registry import DEFAULT_WORLD
+from waymark.worlds.without_history import without_history
 
 
 def datasets(
     role: RoleArgument,
-    output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
+    world: WorldOption = DEFAULT_WORLD,
+    output: Annotated[Path | None, typer.Option(help="Folder to write. Default: build/datasets/ROLE-FORMAT.")] = None,
     prompt_format: FormatOfRoleOption = None,
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    history: Annotated[bool, typer.Option(help="Without, the format is FORMAT-nohistory: no earlier turns.")] = True,
+    history: Annotated[bool, typer.Option(help="Show earlier turns. Without, the format is FORMAT-nohistory.")] = True,
     sampling: SamplingOption = "all",
     seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
     tokenizer: Annotated[
-        str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
+        str, typer.Option(help="Model folder or hub name whose tokenizer counts. Default: the recipe's base.")
     ] = "",
-    recipe: Annotated[Path, typer.Option(help="Its limits tell what is cut.")] = RECIPE,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe whose limits say what is cut. Default: the world's.")
+    ] = None,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
+    """Write one role's prompts and targets, one Parquet file per split, and describe them. Refuses test variations."""
     from training.bases import require_base
     from training.recipe import read_recipe
 
-    settings = read_recipe(recipe, **({"base": tokenizer} if tokenizer else {}))
-    prompt_format = prompt_format or default_format(role, as_published=as_published)
+    trained = training_world(world)
+    data, annotations = data or trained.data, annotations or trained.annotations
+    settings = read_recipe(recipe or trained.recipe, **({"base": tokenizer} if tokenizer else {}))
+    prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
     name = prompt_format if history else str(known_format(without_history(prompt_format)))
-    wording = Wording(role, name, as_published, controller, flat_ends)
+    wording = Wording(role, name, as_published, controller, flat_ends, world)
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
@@ -106,28 +108,40 @@ def datasets(
     console.print(f"{folder}: {', '.join(f'{split}.parquet' for split in corpora)}, {MANIFEST}")
 
 
+def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
+    """Print the things of each fold of the training variations, by task type, as Markdown."""
+    trained = training_world(world)
+    typer.echo(trained.fold_table(read_table(data or trained.data)))
+
+
 def score(
     checkpoints: Annotated[
-        list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")
+        list[Path] | None, typer.Argument(help="Checkpoint or run folders. Default: those that ship.")
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")
+        Role | None, typer.Option(help="Role of runs that recorded none. Default: as their names begin.")
     ] = None,
-    prompt_format: FormatOption = "compact",
-    engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    world: WorldOption = DEFAULT_WORLD,
+    prompt_format: FormatOption = None,
+    engine: Annotated[
+        Engine, typer.Option(envvar="WAYMARK_ENGINE", help="Engine that runs the models.")
+    ] = "ctranslate2",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
+    """Measure exact match on dev by task; of an executor also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 
-    sources = checkpoints or sorted(path.parent for path in CHECKPOINTS.rglob("card.json"))
+    trained = training_world(world)
+    data, annotations = data or trained.data, annotations or trained.annotations
+    form = prompt_format or trained.default_format("controller", as_published=False)
+    sources = checkpoints or trained.shipped_checkpoints()
     if not sources:
         raise InvalidInput(
-            f"The folder {CHECKPOINTS} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
+            f"The folder {trained.checkpoints} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
         )
 
     def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
@@ -137,7 +151,7 @@ def score(
         return chosen
 
     paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=say, chosen=on_dev)
-    with opened(sources, engine, role=role, prompt_format=prompt_format) as contestants, progress_bar() as bar:
+    with opened(sources, engine, role=role, prompt_format=form) as contestants, progress_bar() as bar:
         task = bar.add_task("")
 
         def told(what: str, done: int, total: int) -> None:

@@ -10,21 +10,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from training.commands.shared import (
-    ANNOTATIONS,
-    DATA,
-    RECIPE,
-    RUNS,
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
     DataOption,
     FlatEndsOption,
     FormatOfRoleOption,
+    RecipeOption,
     RequireAllOption,
     RoleArgument,
     SamplingOption,
+    WorldOption,
     console,
-    default_format,
     progress_bar,
     say,
 )
@@ -32,6 +29,8 @@ from training.corpora import Wording, read_corpora
 from training.files import require_writable_folder, sha256_of
 from training.layers import parse_changes
 from training.trajectories import read_manifest
+from training.worlds.registry import training_world
+from waymark.worlds.registry import DEFAULT_WORLD
 
 if TYPE_CHECKING:
     from training.finetune import Run
@@ -52,45 +51,65 @@ def _help_recipe(asked: bool) -> None:
 def finetune(
     context: typer.Context,
     role: RoleArgument,
-    run: Annotated[Path | None, typer.Option(help="Run folder; default build/runs/ROLE. Resumes if it exists.")] = None,
-    prompt_format: FormatOfRoleOption = None,
-    recipe: Annotated[Path, typer.Option(help="JSON file; --help-recipe lists its fields.")] = RECIPE,
-    base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
-    size: Annotated[str, typer.Option(help="Of a recipe for several: small, base, large or xl of flan-t5.json.")] = "",
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
+    world: WorldOption = DEFAULT_WORLD,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE. Resumes if it exists.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.", min=0)] = None,
+    prompt_format: FormatOfRoleOption = None,
+    recipe: RecipeOption = None,
+    base: Annotated[
+        str, typer.Option(help="Model folder or hub name to start from. Default: that of the recipe.")
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="Size, for a recipe with several: small, base, large or xl of flan-t5.json.")
+    ] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates, in place of the recipe's steps and epochs.", min=1)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.", min=0)] = None,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves of the state, besides those at evaluations.", min=0)
+        float, typer.Option(help="Minutes between saves of the state. It is saved at evaluations too.", min=0)
     ] = 5.0,
-    wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
+    wandb: Annotated[str, typer.Option(help="Project of W&B to report to.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
     sampling: SamplingOption = "all",
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    data: DataOption = DATA,
-    annotations: AnnotationsOption = ANNOTATIONS,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
+    leave_out: Annotated[
+        int | None,
+        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
+    ] = None,
     allow_truncation: Annotated[
-        bool, typer.Option("--allow-truncation", help="Train although over 5% of prompts or answers are cut.")
+        bool, typer.Option("--allow-truncation", help="Train even if over 5% of prompts or answers are cut.")
     ] = False,
     _: Annotated[
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
+    """Fine-tune the model of one role and keep its best weights by dev. Resumes.
+
+    Several GPUs: accelerate launch -m training finetune …
+    """
     from training.bases import require_base
     from training.metrics import require_wandb
     from training.origin import Origin, require_same_purpose, require_same_source, sha256_of_base
     from training.recipe import read_recipe, require_fitting_data, require_same_recipe
 
-    prompt_format = prompt_format or default_format(role, as_published=as_published)
-    wording = Wording(role, prompt_format, as_published, controller, flat_ends)
-    folder = run or RUNS / role
+    trained = training_world(world)
+    data, annotations, recipe = data or trained.data, annotations or trained.annotations, recipe or trained.recipe
+    prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
+    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world)
+    folder = run or trained.runs / role
     require_writable_folder(folder, "run")
+    if leave_out is not None:
+        trained.check_fold(leave_out)
     changed = {"base": base or None, "steps": steps, "epochs": None if steps is None else 0.0, "seed": seed}
     given = {name: value for name, value in changed.items() if value is not None}
     settings = read_recipe(recipe, role, size, **(parse_changes(changes or []) | given))
@@ -103,7 +122,16 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    found = read_corpora(wording, data, annotations, sampling, require_all=require_all, note=say, bar=progress_bar())
+    found = read_corpora(
+        wording,
+        data,
+        annotations,
+        sampling,
+        require_all=require_all,
+        note=say,
+        bar=progress_bar(),
+        leave_out=leave_out,
+    )
     corpora = found.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(
@@ -114,7 +142,8 @@ def finetune(
         sampling=sampling,
         base_sha256=sha256_of_base(settings.base),
         wording=wording.options,
-        command=command_of(context, prompt_format),
+        left_out="" if leave_out is None else str(leave_out),
+        command=command_of(context, prompt_format, recipe),
     )
     require_same_source(folder, origin)
 
@@ -151,12 +180,12 @@ def finetune(
         raise typer.Exit(stop.exit_code)
 
 
-def command_of(context: typer.Context, prompt_format: str) -> str:
+def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
     """The command that was given, with every option whose value is not the default; it makes the run again.
 
-    The format is named always, and the one of the role where none was given.
+    Format and recipe are named always; where none was given, those of the role and of the world.
     """
-    values = context.params | {"prompt_format": prompt_format}
+    values = context.params | {"prompt_format": prompt_format, "recipe": recipe}
     words = ["python", "-m", "training", str(context.command.name)]
     for parameter in context.command.params:
         value = values.get(str(parameter.name))
@@ -167,7 +196,7 @@ def command_of(context: typer.Context, prompt_format: str) -> str:
             words.append(options[0])
         elif value is False and parameter.default:
             words.append(parameter.secondary_opts[0])
-        elif isinstance(value, list):
+        elif isinstance(value, list | tuple):
             words += [word for one in value for word in (options[0], str(one))]
         elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
             words += [options[0], str(value)]

@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.datasets import ControllerExamples, Sampling
+from training.datasets import ControllerExamples
+from training.worlds.base import Sampling
+from training.worlds.registry import TRAINING_WORLDS, training_world
 from waymark.contracts import Role
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.worlds.registry import get_format
@@ -40,18 +42,10 @@ class _Stderr:
 console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
 """On stderr; of several processes the first one speaks."""
 
-DATA: Final = Path("data/trajectories.parquet")
-ANNOTATIONS: Final = Path("data/annotations.parquet")
-RUNS: Final = Path("build/runs")
-CHECKPOINTS: Final = Path("checkpoints")
-RECIPE: Final = Path("training/recipes/small.json")
 
-
-def default_format(role: Role, *, as_published: bool) -> str:
-    """The prompt format of a dataset whose command names none."""
-    if not as_published:
-        return "compact"
-    return "seed-imported" if role == "controller" else "seed"
+def known_world(name: str) -> str:
+    """The name of a world that agents are trained for. Raises InvalidInput that lists those there are."""
+    return training_world(name).name
 
 
 def known_format(name: str | None) -> str | None:
@@ -63,37 +57,57 @@ def known_format(name: str | None) -> str | None:
         raise InvalidInput(f"Unknown prompt format {name!r}.", remedy=f"Use one of {known}.", field="format") from error
 
 
-RoleArgument = Annotated[Role, typer.Argument(help="Which model: controller, executor, flat or first.")]
-DataOption = Annotated[Path, typer.Option("--data", help="Table of trajectories.")]
-AnnotationsOption = Annotated[Path, typer.Option("--annotations", help="Table of their sub-goals.")]
+RoleArgument = Annotated[Role, typer.Argument(help="Role to train: controller, executor, flat or first.")]
+WorldOption = Annotated[
+    str, typer.Option(callback=known_world, help=f"World to train for: {', '.join(TRAINING_WORLDS)}.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Table of trajectories. Default: the world's, data/trajectories.parquet."),
+]
+AnnotationsOption = Annotated[
+    Path | None,
+    typer.Option("--annotations", help="Table of sub-goals. Default: the world's, data/annotations.parquet."),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Recipe, a JSON file; `finetune --help-recipe` lists its fields. Default: the world's, "
+        "training/recipes/small.json."
+    ),
+]
 FormatOption = Annotated[
-    str, typer.Option("--format", callback=known_format, help="Prompt format: compact, seed, transcript, …")
+    str | None,
+    typer.Option(
+        "--format",
+        callback=known_format,
+        help="Prompt format: compact, seed, transcript, … Default: the world's, compact.",
+        show_default=False,
+    ),
 ]
 FormatOfRoleOption = Annotated[
     str | None,
     typer.Option(
         "--format",
         callback=known_format,
-        help="Prompt format: compact, seed, transcript, … Default: compact; with --as-published seed, "
+        help="Prompt format: compact, seed, transcript, … Default: the world's, compact; with --as-published seed, "
         "and seed-imported for the controller.",
         show_default=False,
     ),
 ]
-SamplingOption = Annotated[
-    Sampling, typer.Option(help="Train variations: all that were recorded, or those that were published.")
-]
+SamplingOption = Annotated[Sampling, typer.Option(help="Train variations to use: all, or those that were published.")]
 AsPublishedOption = Annotated[
     bool,
-    typer.Option("--as-published", help="Byte for byte the published data, which differ from what is served."),
+    typer.Option("--as-published", help="Write the published data byte for byte. They differ from what is served."),
 ]
 ControllerOption = Annotated[
     ControllerExamples,
-    typer.Option("--controller", help="A controller's examples: where a sub-goal begins, or every step as published."),
+    typer.Option("--controller", help="Examples of a controller: where a sub-goal begins, or every step."),
 ]
 FlatEndsOption = Annotated[
-    bool, typer.Option("--flat-ends", help="With --as-published, for role flat: with ended sub-goals as steps.")
+    bool, typer.Option("--flat-ends", help="With --as-published and flat: keep ended sub-goals as steps.")
 ]
-RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data of which a path has no annotation.")]
+RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data in which a path has no annotation.")]
 
 
 def progress_bar() -> Progress:

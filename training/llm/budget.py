@@ -83,16 +83,18 @@ class Budget:
     """Lets calls through while what they cost, kept answers included, stays within a limit. None: all of them.
 
     A call is counted with its estimate while it is under way, so that calls at once do not pass the limit together.
+    `option` is what the limit is called on the command line.
     """
 
-    def __init__(self, limit: float | None, prices: Prices | None, usage: Usage) -> None:
+    def __init__(self, limit: float | None, prices: Prices | None, usage: Usage, *, option: str = "--max-cost") -> None:
         if limit is not None and prices is None:
             raise InvalidInput(
-                "--max-cost needs prices.", remedy="Give --prompt-price and --completion-price.", field="max_cost"
+                f"{option} needs prices.", remedy="Give --prompt-price and --completion-price.", field="max_cost"
             )
         self.limit = limit
         self._prices = prices
         self._usage = usage
+        self._option = option
         self._under_way = 0.0
         self._unmetered = 0.0
         self.is_spent = False
@@ -108,7 +110,7 @@ class Budget:
         """Raise InvalidInput when an estimate passes the limit."""
         if self.limit is not None and estimated.cost is not None and estimated.cost > self.limit:
             raise InvalidInput(
-                f"The estimate is over --max-cost {self.limit:g}: {estimated}.",
+                f"The estimate is over {self._option} {self.limit:g}: {estimated}.",
                 remedy="Raise it, annotate fewer paths of a task with --limit, or use a cheaper model.",
                 field="max_cost",
             )
@@ -125,7 +127,7 @@ class Budget:
         cost = self._prices.cost(call)
         if self.is_spent or self.spent + self._under_way + cost > self.limit:
             self.is_spent = True
-            raise ServiceError(f"Not asked: {self.spent:.4f} of --max-cost {self.limit:g} is spent.")
+            raise ServiceError(f"Not asked: {self.spent:.4f} of {self._option} {self.limit:g} is spent.")
         self._under_way += cost
         return cost
 

@@ -94,8 +94,8 @@ def memory_gigabytes() -> tuple[float, str]:
     return int(sizes["MemAvailable"].split()[0]) * 1024 / 1e9, "this machine"
 
 
-def check_endpoint(endpoint: Endpoint, limits: Limits) -> float:
-    """Ask the endpoint about one path that is known; returns the seconds it took.
+def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> float:
+    """Ask the endpoint about one path that is known, at most `tries` times; returns the seconds it took.
 
     Raises InvalidInput for one that is slow or wrong, and what the client raises for one that cannot be used.
     """
@@ -106,7 +106,7 @@ def check_endpoint(endpoint: Endpoint, limits: Limits) -> float:
     ]
 
     async def ask() -> str:
-        async with ChatClient(endpoint, Limits(1, _TRIES, min(limits.timeout, _SLOWEST))) as client:
+        async with ChatClient(endpoint, Limits(1, tries, min(limits.timeout, _SLOWEST))) as client:
             return (await client.ask(question)).text
 
     began = time.monotonic()

@@ -10,13 +10,15 @@ from typing import Final, Literal
 from training.layers import parse_changes
 from training.llm.budget import Estimate, Prices, estimate_paths
 from training.recipe import Recipe, read_recipe
-from training.recording import PathSource, Recording
 from training.reproduce.sizes import PUBLISHED_EXAMPLES, Shape
 from training.trajectories import Trajectory, Wanted, read_table
+from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import Role
 from waymark.worlds.scienceworld.tasks import TASKS, find_task
 
 ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
+PublishedPaths = Literal["expert", "gold"]
+"""Played anew by looking, or the simulator's own, as published."""
 AnnotatorName = Literal["rule", "llm"]
 _PUBLISHED_PATHS: Final = 2089
 """Train paths that the published examples are of."""
@@ -43,7 +45,7 @@ class Settings:
     changes: Sequence[str] = ()
     base: str = ""
     """Overrides the recipe's base for all roles."""
-    paths: PathSource = "gold"
+    paths: PublishedPaths = "gold"
     annotator: AnnotatorName = "rule"
     limit: int | None = None
     """At most so many variations of a task and split."""

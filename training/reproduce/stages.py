@@ -193,16 +193,21 @@ def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
     return progress
 
 
+def run_training(arguments: Sequence[str]) -> int:
+    """The exit code of a training command, run in this process, which has loaded its libraries."""
+    from training.__main__ import app
+
+    try:
+        code = app(list(arguments), standalone_mode=False)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    return code if isinstance(code, int) else 0
+
+
 def _run(stage: Stage, settings: Settings) -> int:
     """A stage's exit code. Training commands run in this process, which has loaded their libraries."""
     if stage.program == "training":
-        from training.__main__ import app
-
-        try:
-            code = app(list(stage.arguments), standalone_mode=False)
-        except typer.Exit as ended:
-            code = ended.exit_code
-        return code if isinstance(code, int) else 0
+        return run_training(stage.arguments)
     if stage.program == "launch":
         words = shlex.split(settings.launch)
         if words[0] == "accelerate":  # that of this environment, which need not be on PATH

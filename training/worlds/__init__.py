@@ -1,1 +1,1 @@
-"""What training knows of each world."""
+"""What training needs of each world, one package a world, behind `training.worlds.base`."""

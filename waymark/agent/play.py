@@ -63,7 +63,7 @@ class Play:
         self.completed = False
         """The environment says that the episode is over."""
         self.plan: list[str] = []
-        """Sub-goals that are known before the episode: the oracle's, or a large model's plan."""
+        """What is known before the episode: sub-goals of the oracle or of a large model, or the oracle's actions."""
         self._environment = environment
         self._controller = controller
         self._executor = executor
@@ -94,7 +94,10 @@ class Play:
     async def open(self) -> None:
         """Load the task, and get the sub-goals that are known before the episode."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
-        if self.agent.subgoals == "oracle":
+        if self.agent.policy == "oracle_actions":
+            path = await to_thread.run_sync(self._environment.gold_path, *episode)
+            self.plan = self.world.replayable_path(path)
+        elif self.agent.subgoals == "oracle":
             self.plan = await to_thread.run_sync(oracle.subgoals, self._environment, *episode, self.world)
         self._opening = await to_thread.run_sync(self._environment.reset, *episode)
         self.fold = StateFold.start(self._opening.task, self._opening.look, self._opening.inventory, self.world)

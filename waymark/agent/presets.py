@@ -19,23 +19,43 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
         subgoals="none", executor_model="flat", policy="published", beams=5, repair_by="similarity"
     ),
     "oracle": AgentConfig(subgoals="oracle"),
+    "oracle_actions": AgentConfig(subgoals="oracle", policy="oracle_actions"),
     "random": AgentConfig(subgoals="random"),
     "semi_random": AgentConfig(subgoals="semi_random"),
     "llm_plan": AgentConfig(subgoals="llm_plan"),
 }
 """`hierarchical` and `every_step` differ in when they ask the controller; `flat` has one model and no sub-goals; the
-`published` agents play the published loop; the others give the executor sub-goals from elsewhere
-(`AgentConfig.subgoals`)."""
+`published` agents play the published loop; `oracle_actions` takes the actions of the simulator's own path and asks no
+model; the others give the executor sub-goals from elsewhere (`AgentConfig.subgoals`)."""
 
 
+DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "hierarchical": "Controller and executor. A sub-goal is asked for when the last one has ended.",
+    "every_step": "Controller and executor. A sub-goal is asked for at every step.",
+    "flat": "One model without sub-goals.",
+    "published": "The published loop: no rules of play, 5 beams, repair by similarity.",
+    "published_flat": "The published loop with one model and no sub-goals.",
+    "oracle": "Sub-goals of the environment's own solution.",
+    "random": "Sub-goals drawn at random from the training data.",
+    "semi_random": "The controller's sub-goals with other things in them, drawn at random.",
+    "llm_plan": "A plan that a large language model writes at the start.",
+}
+"""What each agent of `AGENTS` is, in a sentence."""
 ALL_RULES: Final = "all"
 NO_RULES: Final = "none"
+MOST_NAMED: Final = 4
+"""An agent's name counts its rules where there are more than this."""
 MOST_BEAMS: Final = 16
 """The largest `AgentConfig.beams`."""
 
 
 def find_agents(
-    names: Sequence[str], *, repair: bool = True, beams: int | None = None, rules: str = ALL_RULES
+    names: Sequence[str],
+    *,
+    repair: bool = True,
+    beams: int | None = None,
+    rules: str = ALL_RULES,
+    world: str = DEFAULT_WORLD,
 ) -> list[AgentConfig]:
     """The distinct agents of these names; a name may hold several between commas.
 
@@ -57,7 +77,7 @@ def find_agents(
             remedy="1 is greedy decoding; the published loop used 5.",
             field="beams",
         )
-    chosen = parse_rules(rules)
+    chosen = parse_rules(rules, world)
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
     agents = [AGENTS[name].model_copy(update=changed) for name in every]
     return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]
@@ -111,4 +131,6 @@ def name_of(agent: AgentConfig) -> str:
 
 
 def _rules_as_words(agent: AgentConfig) -> str:
-    return f"rules {' + '.join(agent.rules)}" if agent.rules else "no rules"
+    if not agent.rules:
+        return "no rules"
+    return f"rules {' + '.join(agent.rules)}" if len(agent.rules) <= MOST_NAMED else f"{len(agent.rules)} chosen rules"

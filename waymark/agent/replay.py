@@ -49,10 +49,13 @@ def end_turn(fold: StateFold, turn: TurnRecord, rules: RuleSet) -> None:
         fold.end_subgoal()
 
 
-def moments(result: EpisodeResult, history_turns: int, world: AgentWorld | None = None) -> Iterator[Moment]:
+def moments(
+    result: EpisodeResult, history_turns: int, world: AgentWorld | None = None, *, of_turn: int | None = None
+) -> Iterator[Moment]:
     """The moments of a recorded episode at which a model was asked, in order; none if it never opened.
 
     Several questions to a model in the same state count as one. `world` is by default the one that the result names.
+    `of_turn`: those of this turn alone; what comes after it is not looked at, and no state before it is made.
     """
     if result.opening is None:
         return
@@ -63,14 +66,20 @@ def moments(result: EpisodeResult, history_turns: int, world: AgentWorld | None 
     rules = rules_of(agent, world)
     fold = StateFold.start(opening.task, opening.look, opening.inventory, world)
     asks_controller = agent.subgoals in ASKS_CONTROLLER
+    if agent.policy == "oracle_actions":
+        return
     for turn in result.trajectory:
+        wanted = of_turn is None or turn.turn == of_turn
         begin_turn(fold, rules)
-        if turn.controller_called and asks_controller:
+        if wanted and turn.controller_called and asks_controller:
             yield Moment("controller", fold.visible(history_turns), turn.turn)
         if turn.subgoal != COMPLETE or not _waits(agent, rules):
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
-            yield Moment("executor", fold.visible(history_turns), turn.turn)
+            if wanted:
+                yield Moment("executor", fold.visible(history_turns), turn.turn)
+        if of_turn is not None and wanted:
+            return
         end_turn(fold, turn, rules)
 
 

@@ -354,6 +354,8 @@ def check_rules(names: Sequence[str], world: AgentWorld) -> None:
     if unknown:
         raise InvalidInput(
             f"Unknown rule {unknown[0]!r}.",
-            remedy=f"Rules of {world.name} are {', '.join(known)}. `all` stands for all of them, `none` for none.",
+            remedy=f"Rules of {world.name} are {', '.join(known)}. `all` stands for all of them, `none` for none."
+            if known
+            else f"The world {world.name} has no rules; say `all` or `none`.",
             field="agent.rules",
         )

@@ -74,7 +74,7 @@ class AgentWorld:
         """Every distinct sub-goal of the training variations without `complete_task()`; empty if none ship."""
         return ()
 
-    def redrawn(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
+    def with_random_arguments(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
         """The sub-goal with its arguments replaced at random by what is in sight."""
         return subgoal
 
@@ -82,6 +82,10 @@ class AgentWorld:
 
     def clean_path(self, actions: Sequence[str]) -> list[str]:
         """The simulator's own path without the actions that an agent need not take."""
+        return list(actions)
+
+    def replayable_path(self, actions: Sequence[str]) -> list[str]:
+        """The simulator's own path as its environment can be given it again. By default: as it is."""
         return list(actions)
 
     def plain_action(self, action: str, answer: str, seen: str) -> str:

@@ -28,10 +28,9 @@ from types import FrameType, TracebackType
 from typing import Literal, Self
 from urllib.parse import quote
 
-import httpx
-
 from waymark.cli.embedded_redis import is_dump, keep_data
 from waymark.cli.python_process import python_command, python_environment
+from waymark.cli.readiness import Readiness
 from waymark.cli.socket_folder import make_socket_folder
 from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
@@ -39,6 +38,7 @@ from waymark.evaluation.storage import NO_FOLDER, check_writable
 from waymark.hints import COMMAND, command, command_name
 from waymark.process import available_cores, end_with, simulators_at_once
 from waymark.redis_server import find_redis_server, major_version
+from waymark.worlds.registry import get_world
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
@@ -166,6 +166,11 @@ class EmbeddedRedis:
         return False
 
 
+def shipped_checkpoints(environment: str) -> Path:
+    """The folder of the checkpoints that ship for a world. Raises InvalidInput for an unknown one."""
+    return CHECKPOINTS / get_world(environment).checkpoints
+
+
 @dataclass(frozen=True, slots=True)
 class StackOptions:
     """What stack to start."""
@@ -274,7 +279,7 @@ class Stack:
             self._spawn("worker", python_command("services.env_runner", "worker"), settings)
         seconds = VLLM_START_SECONDS if options.engine == "vllm" else START_SECONDS
         for service in PORTS:
-            wait_until_ready(self._parts, lambda service=service: is_ready(self.url(service)), service, seconds=seconds)  # type: ignore[misc]
+            wait_until_ready(self._parts, Readiness(self.url(service)), service, seconds=seconds)
         self._began = True
 
     def _start_redis(self) -> Mapping[str, str]:
@@ -323,8 +328,7 @@ class Stack:
 
 def check_options(options: StackOptions) -> None:
     """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
-    if options.environment == "scienceworld":
-        _check_java()
+    get_world(options.environment).check_runnable()
     if not os.environ.get("WAYMARK_REDIS_URL"):
         find_redis_server()
     if options.ports:
@@ -358,22 +362,19 @@ class _undisturbed:  # noqa: N801 - reads as a statement
 def wait_until_ready(
     parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
 ) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass."""
+    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass.
+
+    A `Readiness` also tells what the part said last.
+    """
     deadline = time.monotonic() + seconds
     while not ready():
         for part in parts:
             part.check()
         if time.monotonic() > deadline:
             log = next(part.log for part in parts if part.name == name)
-            raise StackError(f"The {name} was not ready within {seconds:.0f} s.", remedy=f"Its log is {log}")
+            why = f": {ready.said.removesuffix('.')}" if isinstance(ready, Readiness) and ready.said else ""
+            raise StackError(f"The {name} was not ready within {seconds:.0f} s{why}.", remedy=f"Its log is {log}")
         time.sleep(_POLL_SECONDS)
-
-
-def is_ready(url: str) -> bool:
-    """Whether the service at `url` answers that it takes work."""
-    with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
-    return False
 
 
 def free_ports() -> dict[Service, int]:
@@ -414,10 +415,3 @@ def _check_runs(runs: Path) -> None:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_FOLDER:
             raise InvalidInput(error.message, remedy=error.remedy, field="runs") from error
         raise
-
-
-def _check_java() -> None:
-    """Raise JavaMissing now rather than when the worker has started everything else."""
-    from waymark.worlds.java import find_java
-
-    find_java()

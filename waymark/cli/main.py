@@ -35,7 +35,7 @@ _NAME = "waymark"
 _SHOWN = 60
 
 app = typer.Typer(
-    help=f"Small hierarchical language agents on ScienceWorld.\n\n{EXIT_CODES}",
+    help=f"Serve and evaluate small hierarchical language agents in text worlds.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from waymark.contracts import CheckpointMismatch, EpisodeResult
-from waymark.worlds.registry import DEFAULT_WORLD, get_world
+from waymark.worlds.registry import world_of_task
 
 _REFRESHES: Final = 4
 """A second."""
@@ -51,7 +51,6 @@ class LiveProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._world = get_world(DEFAULT_WORLD)
         self._scores: dict[str, list[int]] = {}
         self._episodes = 0
 
@@ -85,11 +84,12 @@ class LiveProgress:
         scores = self._scores.setdefault(agent, [])
         scores.append(result.score)
         done = sum(map(len, self._scores.values()))
-        task = self._world.find_task(result.task)
+        task = world_of_task(result.task).find_task(result.task)
         outcome = f"error: {result.error.kind}" if result.error else f"score {result.score}"
         who = f"{agent}: " if agent else ""
         again = f", repeat {result.repeat}" if result.repeat else ""
-        place = f"{who}{task.id} {task.name}, variation {result.variation}{again}"
+        named = task.id if task.id == task.name else f"{task.id} {task.name}"
+        place = f"{who}{named}, variation {result.variation}{again}"
         mean = sum(scores) / len(scores)
         self._bar.finish(done, f"mean {mean:.1f}", outcome, place)
         if not self._console.is_terminal:

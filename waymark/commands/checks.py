@@ -34,7 +34,11 @@ _HASHED_BYTES: Final = 200_000_000
 """Checkpoints up to this size are verified whole here; of larger ones the service verifies the contents when it loads
 them."""
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
-_WORLD_PACKAGES: Final = {"scienceworld": ("py4j", "scienceworld")}
+_WORLD_PACKAGES: Final = {
+    "scienceworld": ("env", ("py4j", "scienceworld")),
+    "textworld-express": ("textworld-express", ("py4j", "textworld_express")),
+}
+"""By world: the extra that brings it, and what that installs."""
 _ROLES: Final[Mapping[str, Role]] = {
     "controller": "controller",
     "executor": "executor",
@@ -80,13 +84,14 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 
 def check_packages(environment: str) -> None:
     """Raise StackError where a package is missing that the local stack, or its world, needs."""
-    packages = (*_STACK_PACKAGES, *_WORLD_PACKAGES.get(environment, ()))
-    missing = [_STACK_PACKAGES.get(package, package) for package in packages if find_spec(package) is None]
-    if missing:
-        raise StackError(
-            f"Evaluations on this machine need packages that are not installed: {', '.join(missing)}.",
-            remedy=f"Install them: {install('env')}",
-        )
+    extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
+    for needed, brings in ((_STACK_PACKAGES, "env"), (packages, extra)):
+        missing = [_STACK_PACKAGES.get(package, package) for package in needed if find_spec(package) is None]
+        if missing:
+            raise StackError(
+                f"Evaluations on this machine need packages that are not installed: {', '.join(missing)}.",
+                remedy=f"Install them: {install(brings)}",
+            )
 
 
 def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[str, Checkpoint]:
@@ -133,7 +138,7 @@ def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
             raise InvalidInput(
                 f"{path} was begun with the {name} {info.checkpoint} ({short_hash(info.sha256)}); {here.folder} holds "
                 f"{here.card.name} ({short_hash(here.sha256)}).",
-                remedy="Name the folder of those checkpoints with --checkpoints, or evaluate anew.",
+                remedy="Name the folder of those checkpoints with --checkpoints, or start a new evaluation.",
                 field="checkpoints",
             )
 
@@ -166,7 +171,7 @@ def check_planner(environment: Mapping[str, str] = os.environ) -> None:
 
 def _check_folder(folder: Path) -> None:
     """Raise CheckpointError where a folder was named that is none."""
-    if folder != CHECKPOINTS and not folder.is_dir():
+    if not folder.is_relative_to(CHECKPOINTS) and not folder.is_dir():
         raise CheckpointError(
             f"--checkpoints {str(folder)!r} {'is no folder' if os.path.lexists(folder) else 'does not exist'}.",
             remedy="Name a folder that holds controller/ and executor/.",

@@ -12,7 +12,7 @@ import typer
 
 from waymark.agent.presets import AGENTS, MOST_BEAMS, find_agents
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.local_stack import CHECKPOINTS, StackOptions
+from waymark.cli.local_stack import StackOptions, shipped_checkpoints
 from waymark.cli.request_errors import checked
 from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack
 from waymark.commands.console import SOME_ERRORED, tell
@@ -43,37 +43,43 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="Which variations are played, and when an episode ends: quick, dev, seed, swiftsage or full."
+            help="Choice of variations and limits: quick, dev, seed, swiftsage or full; for textworld-express quick, "
+            "dev or test."
         ),
     ] = "quick",
-    tasks: Annotated[str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all 30.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all of the world.")
+    ] = None,
     variations: Annotated[
         str | None, typer.Option(help="Numbers or ranges, e.g. 0,4-6. Default: those of the protocol.")
     ] = None,
     agent: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Who plays: {', '.join(AGENTS)}. Several play the same variations and are compared.",
+            help=f"Agents that play, between commas: {', '.join(AGENTS)}. Several are compared.",
             show_default="hierarchical",
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
-    rules: Annotated[
-        str, typer.Option(help="Rules of play that agents use: all, none, or names between commas. Default: all.")
-    ] = "all",
+    rules: Annotated[str, typer.Option(help="Rules of play: all, none, or names between commas.")] = "all",
     repeats: Annotated[
-        int, typer.Option(min=1, max=100, help="Plays of each variation. With two or more, luck of play is told apart.")
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Plays of each variation. From 2 on the intervals hold luck of play.",
+        ),
     ] = 1,
     beams: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MOST_BEAMS,
-            help="Beam width of both models. Default: the agent's own, 1 (greedy), of the published agents 5.",
+            help="Beam width of both models. Default: 1 (greedy); published agents: 5.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of random sub-goals.")] = 0,
-    checkpoints: CheckpointsOption = CHECKPOINTS,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the agents random and semi_random.")] = 0,
+    checkpoints: CheckpointsOption = None,
     engine: EngineOption = "ctranslate2",
     environment: EnvironmentOption = "scienceworld",
     slots: SlotsOption = None,
@@ -81,12 +87,18 @@ def evaluate(
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Play ScienceWorld with the shipped checkpoints and show the scores beside the published ones.
+    """Play a world, by default ScienceWorld, with the shipped checkpoints; show the scores beside published ones.
 
     Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
     """
     played: list[Played] = []
-    options = StackOptions(runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots)
+    options = StackOptions(
+        runs=runs,
+        checkpoints=checkpoints or shipped_checkpoints(environment),
+        engine=engine,
+        environment=environment,
+        slots=slots,
+    )
     with told(played, runs, url), ended_by_signals():
         with checked():
             requests = [
@@ -98,7 +110,9 @@ def evaluate(
                     seed=seed,
                     repeats=repeats,
                 )
-                for config in find_agents(agent or ["hierarchical"], repair=repair, beams=beams, rules=rules)
+                for config in find_agents(
+                    agent or ["hierarchical"], repair=repair, beams=beams, rules=rules, world=environment
+                )
             ]
         episodes("", requests[0], get_world(environment))  # bad input is reported before anything starts
         url = _checked_url(url)
@@ -108,9 +122,9 @@ def evaluate(
 
 
 def resume(
-    runs: Annotated[list[Path], typer.Argument(help="Folders under runs/ of evaluations that were interrupted.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of interrupted evaluations.")],
     errored: Annotated[bool, typer.Option("--errored", help="Play errored episodes again, too.")] = False,
-    checkpoints: CheckpointsOption = CHECKPOINTS,
+    checkpoints: CheckpointsOption = None,
     slots: SlotsOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
@@ -127,7 +141,7 @@ def resume(
             raise InvalidInput(
                 f"{apart[0]} and {runs[0]} are not in one folder.", remedy="Resume them one by one.", field="runs"
             )
-        options = StackOptions(runs=folder, checkpoints=checkpoints, slots=slots)
+        options = StackOptions(runs=folder, slots=slots)
         url = _checked_url(url)
         if url is None:
             for run in runs:
@@ -136,7 +150,8 @@ def resume(
             if not any(_is_unfinished(run, errored=errored) for run in runs):
                 _show_finished(runs, errored=errored, json=json)
                 return
-            options = replace(options, engine=engine, environment=environment)
+            checkpoints = checkpoints or shipped_checkpoints(environment)
+            options = replace(options, engine=engine, environment=environment, checkpoints=checkpoints)
             requests = [RunFolder(run).evaluation().request for run in runs]
             check_stack(options, requests)
             if engine != "scripted":

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import typer
 
 from waymark.errors import InvalidInput
 from waymark.inference.load import Engine
-from waymark.worlds.registry import WorldName
+from waymark.worlds.registry import WORLD_NAMES, WorldName
 
-EngineOption = Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        envvar="WAYMARK_ENGINE", metavar="NAME", help=f"Engine that runs the models: {', '.join(get_args(Engine))}."
+    ),
+]
 EnvironmentOption = Annotated[
-    WorldName, typer.Option(envvar="WAYMARK_ENVIRONMENT", help="`scripted` is a toy world that needs no Java.")
+    WorldName,
+    typer.Option(
+        "--world",
+        "--environment",
+        envvar="WAYMARK_ENVIRONMENT",
+        metavar="NAME",
+        help=f"World to play: {', '.join(WORLD_NAMES)}.",
+    ),
 ]
 SlotsOption = Annotated[
     int | None,
-    typer.Option(envvar="WAYMARK_SLOTS", min=1, max=256, help="Episodes played at once. Default: 3 for 2 cores."),
+    typer.Option(
+        envvar="WAYMARK_SLOTS",
+        min=1,
+        max=256,
+        help="Episodes played at once. Default: 3 for every 2 cores.",
+    ),
 ]
 CheckpointsOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: those that ship with the repository.",
+        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
         show_default=False,
     ),
 ]

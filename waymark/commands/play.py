@@ -216,9 +216,9 @@ def _tell_finished(played: Sequence[Played], runs: Path, url: str | None) -> boo
                 continue
             tell(
                 f"{count} of {run.status.episodes} episodes are finished, in {folder.path}; "
-                f"`{command('report', folder.path)}` shows them, `{command('resume', folder.path)}` goes on."
+                f"`{command('report', folder.path)}` shows them, `{command('resume', folder.path)}` plays the rest."
             )
         elif len(run.results) < run.status.episodes:
             evaluation = f"{shown(url)}/v1/evaluations/{run.status.id}"
-            tell(f"The evaluation goes on without you: see {evaluation}, or end it with POST {evaluation}/cancel")
+            tell(f"The evaluation continues: see {evaluation}, or end it with POST {evaluation}/cancel")
     return bool(played)

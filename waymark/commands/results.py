@@ -28,14 +28,14 @@ _ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 def recover(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with the data of a Redis, as named by a command that could not write all results."),
+        typer.Argument(help="Folder with the data of an embedded Redis. The command that failed names it."),
     ],
     runs: Annotated[
         Path | None,
-        typer.Option(help="Folder for results. Default: that of the command, else runs.", show_default=False),
+        typer.Option(help="Folder for results. Default: the folder of the command that failed.", show_default=False),
     ] = None,
 ) -> None:
-    """Write results that are kept in the data of an embedded Redis to their run folders, then remove the data."""
+    """Write results that an embedded Redis still holds to their run folders, then remove its data."""
     with told(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
@@ -105,7 +105,7 @@ def export_run(
             raise InvalidInput("No file is named.", remedy=f"Name one that ends in {_ENDINGS}.", field="file")
         form = next((name for name in MEDIA_TYPES if file.suffix == f".{name}"), None)
         if form is None:
-            raise InvalidInput(f"{file} names no format.", remedy=f"Let it end in {_ENDINGS}.", field="file")
+            raise InvalidInput(f"{file} names no format.", remedy=f"Give a name that ends in {_ENDINGS}.", field="file")
         folder = RunFolder(run)
         evaluation = folder.evaluation()
         pieces = export.encode(folder.checked_results(), form)
@@ -116,7 +116,7 @@ def export_run(
             export.write(pieces, file)
         except OSError as error:
             raise unavailable(file, error) from error
-        tell(f"What is finished of its {evaluation.episodes} episodes is in {file}.")
+        tell(f"The finished ones of its {evaluation.episodes} episodes are in {file}.")
 
 
 def show_comparison(

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.local_stack import CHECKPOINTS, PORTS, Service, Stack, StackOptions
+from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
 from waymark.cli.python_process import python_command, python_environment
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
@@ -36,6 +36,7 @@ from waymark.fitting import Column, FittingTable
 from waymark.health import RunnerHealth
 from waymark.hints import command
 from waymark.stack_record import StackRecord, find_records, stop, write_record
+from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3
 _STOP_SECONDS = 120.0
@@ -45,7 +46,7 @@ _SHOWN_EVALUATIONS = 10
 
 
 def up(
-    checkpoints: CheckpointsOption = CHECKPOINTS,
+    checkpoints: CheckpointsOption = None,
     engine: EngineOption = "ctranslate2",
     environment: EnvironmentOption = "scienceworld",
     slots: SlotsOption = None,
@@ -59,7 +60,12 @@ def up(
     """Start the local stack and leave it running until Ctrl-C or `waymark down`."""
     ports: dict[Service, int] = {"controller": controller_port, "executor": executor_port, "env-runner": port}
     options = StackOptions(
-        runs=runs, checkpoints=checkpoints, engine=engine, environment=environment, slots=slots, ports=ports
+        runs=runs,
+        checkpoints=checkpoints or shipped_checkpoints(environment),
+        engine=engine,
+        environment=environment,
+        slots=slots,
+        ports=ports,
     )
     with told(), ended_by_signals():
         check_stack(options)
@@ -67,7 +73,7 @@ def up(
         with Stack(options) as stack:
             record = write_record(stack.folder, {name: stack.url(name) for name in PORTS}, stack.pids, stack.logs)
             try:
-                _tell_started(stack)
+                _tell_started(stack, get_world(environment).example_task)
                 while True:
                     stack.check()
                     time.sleep(_WATCH_SECONDS)
@@ -75,14 +81,14 @@ def up(
                 record.unlink(missing_ok=True)
 
 
-def _tell_started(stack: Stack) -> None:
+def _tell_started(stack: Stack, task: str) -> None:
     for service in PORTS:
         tell(f"{service:<12}{stack.url(service)}")
     runner = stack.url("env-runner")
     tell(
         f"Evaluations are shown at {runner}/. Logs are in {stack.logs}. Try:\n"
-        f"  {command('evaluate', '--url', runner, '--tasks', '4-2')}\n"
-        f"  curl {runner}/v1/evaluations -H 'content-type: application/json' -d '{{\"tasks\": [\"4-2\"]}}'\n"
+        f"  {command('evaluate', '--url', runner, '--tasks', task)}\n"
+        f"  curl {runner}/v1/evaluations -H 'content-type: application/json' -d '{{\"tasks\": [\"{task}\"]}}'\n"
         f"Ctrl-C stops all of it, and so does `{command('down', '--runs', stack.runs)}` elsewhere."
     )
 
@@ -113,7 +119,7 @@ def status(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what runs: services and their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
+    """Show the running services, their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
     with told():
         if url is not None and url.strip():
             address = check_url(url)

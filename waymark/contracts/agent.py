@@ -59,7 +59,7 @@ class AgentState(Contract):
 
 
 SubgoalSource = Literal["controller", "oracle", "random", "semi_random", "llm_plan", "none"]
-Policy = Literal["guided", "published"]
+Policy = Literal["guided", "published", "oracle_actions"]
 RepairName = Literal["executor", "similarity"]
 
 
@@ -78,7 +78,8 @@ class AgentConfig(Contract):
     """Name of one that the executor has; of role `flat` for the flat agent."""
     policy: Policy = "guided"
     """Who decides what to do with the models' answers: `guided` applies Waymark's rules of play; `published` takes the
-    best answer as it is, as the published loop does (docs/reference/published-method.md)."""
+    best answer as it is, as the published loop does (docs/reference/published-method.md); `oracle_actions` asks no
+    model and takes the actions of the simulator's own path."""
     beams: Annotated[int, Field(ge=1, le=16)] = 1
     """Beam width of every question to both models; 1 is greedy decoding. The published loop used 5."""
     repair: bool = True
@@ -97,10 +98,12 @@ class AgentConfig(Contract):
         return None if rules is None else tuple(sorted(set(rules)))
 
     @model_validator(mode="after")
-    def _published_sources(self) -> Self:
+    def _fitting_sources(self) -> Self:
         if self.policy == "published" and self.subgoals not in ("controller", "none"):
             raise ValueError(
                 f"the policy `published` needs the sub-goals `controller` or `none`; got {self.subgoals!r}. "
                 "Choose one of these, or the policy `guided`"
             )
+        if self.policy == "oracle_actions" and self.subgoals != "oracle":
+            raise ValueError(f"the policy `oracle_actions` needs the sub-goals `oracle`; got {self.subgoals!r}")
         return self

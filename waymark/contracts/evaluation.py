@@ -22,6 +22,9 @@ class EvaluationRequest(Contract):
     protocol: Name = "quick"
     """Which variations are played, and when an episode ends, unless the fields below say otherwise. In ScienceWorld one
     of `quick`, `dev`, `seed`, `swiftsage`, `full`."""
+    split: Literal["train", "dev", "test"] | None = None
+    """Whose variations the protocol plays; null: its own. The env-runner records it for `quick`, which played test
+    variations in runs that lack it."""
     tasks: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
     """Task ids or names; null: all of the world's."""
     variations: Annotated[tuple[Variation, ...], Field(max_length=2_000, fail_fast=True)] | None = None

@@ -62,6 +62,16 @@ class Timing(Contract):
     total: float
 
 
+class DecisionWarning(Contract):
+    """What makes an answer doubtful although it is one."""
+
+    code: Literal["unknown-scene"]
+    """`unknown-scene`: the state is not one of the world that the checkpoint was trained for."""
+    field: str
+    """Of the request, e.g. `state.look`."""
+    message: str
+
+
 class SubgoalAlternative(Contract):
     """One candidate sub-goal; log-probabilities are natural, the end token included."""
 
@@ -86,6 +96,8 @@ class SubgoalResponse(Contract):
     """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[SubgoalAlternative, ...]
     """Best first. Those that could not be parsed are left out, unless none could be."""
+    warnings: tuple[DecisionWarning, ...] = ()
+    """Why the answer is doubtful; empty for a state of the world that the checkpoint was trained for."""
     model: str
     """The name of the checkpoint that answered."""
     checkpoint_sha256: str | None = None
@@ -124,6 +136,8 @@ class ActionResponse(Contract):
     """What the model wrote instead, at most 500 characters; null when parsed."""
     alternatives: tuple[ActionAlternative, ...]
     """Best first. Those that could not be parsed are left out, unless none could be."""
+    warnings: tuple[DecisionWarning, ...] = ()
+    """Why the answer is doubtful; empty for a state of the world that the checkpoint was trained for."""
     model: str
     """The name of the checkpoint that answered."""
     checkpoint_sha256: str | None = None

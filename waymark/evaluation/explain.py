@@ -58,18 +58,17 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
     known = result.versions or versions
     considered = result.trajectory[turn - 1]
     models = []
-    for moment in moments(result, MOST_TURNS, world_played(known).agent):
-        if moment.turn == turn:
-            asked, checkpoint = _asked(moment, known, result)
-            models.append(
-                ModelInput(
-                    asked=asked,
-                    checkpoint=checkpoint,
-                    state=moment.state,
-                    prompt=_prompt(moment.state, checkpoint),
-                    alternatives=considered.actions if asked == "executor" else considered.subgoals,
-                )
+    for moment in moments(result, MOST_TURNS, world_played(known).agent, of_turn=considered.turn):
+        asked, checkpoint = _asked(moment, known, result)
+        models.append(
+            ModelInput(
+                asked=asked,
+                checkpoint=checkpoint,
+                state=moment.state,
+                prompt=_prompt(moment.state, checkpoint),
+                alternatives=considered.actions if asked == "executor" else considered.subgoals,
             )
+        )
     return TurnExplanation(evaluation=result.evaluation, episode=result.id, turn=turn, models=tuple(models))
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from waymark.contracts import Considered, EpisodeResult
 from waymark.errors import InvalidInput
+from waymark.evaluation.long_results import write_result
 from waymark.hints import install
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -70,7 +71,7 @@ def write(pieces: Iterable[bytes], path: Path) -> None:
 
 
 def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
-    return (result.model_dump_json().encode() + b"\n" for result in results)
+    return (write_result(result) + b"\n" for result in results)
 
 
 def _csv(results: Iterable[EpisodeResult]) -> Iterator[bytes]:

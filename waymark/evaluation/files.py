@@ -40,4 +40,4 @@ def export_as(run: Path, file: Path | None, form: Literal["csv", "jsonl", "parqu
         export.write(inspect_log(evaluation, folder.results), target)
         return f"The log is in {target}; `inspect view --log-dir {target.parent}` shows it."
     export.write(export.encode(folder.checked_results(), form), target)
-    return f"What is finished of its {evaluation.episodes} episodes is in {target}."
+    return f"The finished ones of its {evaluation.episodes} episodes are in {target}."

@@ -14,8 +14,15 @@ from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
-from waymark.evaluation.scores import beside_published, name_of_episode, summarise, world_played
+from waymark.evaluation.scores import (
+    beside_published,
+    name_of_episode,
+    published_notes,
+    summarise,
+    world_played,
+)
 from waymark.worlds.base import World
+from waymark.worlds.registry import get_world
 
 MOST_EXAMPLES = 12
 """Examples of failed episodes that a page shows, of all runs together."""
@@ -117,15 +124,15 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
             lead,
             made,
             plot,
-            _tasks(run.id, summary, world_played(run.versions)),
+            _tasks(run, summary, world_played(run.versions)),
             _failures(modes, examples),
             _cost(run, summary),
         ]
     )
 
 
-def _tasks(run: str, summary: Summary, world: World) -> str:
-    published = beside_published(run, summary, world).published
+def _tasks(run: Run, summary: Summary, world: World) -> str:
+    published = beside_published(run.id, summary, world).published
     methods = list(published.methods)
     rows = []
     for group in world.groups:
@@ -144,7 +151,7 @@ def _tasks(run: str, summary: Summary, world: World) -> str:
         _row("", "all: mean", summary.episodes, summary.mean, summary.ci95, summary.success_rate, theirs, "mean")
     )
     heads = ["Task", "Name", "Episodes", "Score", "95% interval", "Solved", *methods]
-    note = f"<p class=note>{_text(' '.join([*summary.randomness, *world.published.notes]))}</p>"
+    note = f"<p class=note>{_text(' '.join([*summary.randomness, *published_notes(run.request, world)]))}</p>"
     return "<h3>Scores by task type</h3>" + _table(heads, rows, 2) + note
 
 
@@ -180,9 +187,7 @@ def _failures(modes: Sequence[FailureMode], examples: Mapping[str, EpisodeResult
             f"<tr><td>{_text(mode.name)}{detail}</td><td class=n>{len(mode.episodes)}</td>"
             f"<td>{_text(tasks)}</td><td>{link}</td></tr>"
         )
-    return "<h3>How episodes failed</h3>" + _table(
-        ["Outcome", "Episodes", "Tasks (episodes)", "Example"], rows, 1, figures={1}
-    )
+    return "<h3>How episodes failed</h3>" + _table(["Outcome", "Episodes", "Tasks", "Example"], rows, 1, figures={1})
 
 
 def _cost(run: Run, summary: Summary) -> str:
@@ -245,10 +250,15 @@ def _comparison(found: RunComparison) -> str:
     ]
     names = {one.run: one.name for one in found.comparison.agents}
     baseline = found.comparison.agents[0].name
+    world = get_world(found.comparison.world)
     plots = [
         f"<h3>By task: {_text(names[run])} minus {_text(baseline)}</h3>"
         + differences(
-            [(one.task, one.difference, one.ci95) for one in found.tasks if one.run == run],
+            [
+                (f"{task.task} {world.find_task(task.task).name}", task.difference, task.ci95)
+                for task in found.tasks
+                if task.run == run
+            ],
             f"Differences by task type of {names[run]}",
         )
         for run in found.runs[1:]

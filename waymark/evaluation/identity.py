@@ -92,7 +92,7 @@ class Makers:
                 played = ", ".join(f"{count} by {made_by}" for made_by, count in counter.most_common())
                 raise InvalidInput(
                     f"The episodes of {evaluation} were not all played by its {ASKED[asked]} {expected}: {played}.",
-                    remedy="Its figures mean nothing. Export the episodes if you need them, and play them again.",
+                    remedy="Its scores cannot be used. Export the episodes if you need them, and play them again.",
                     field=f"versions.{asked}",
                 )
 

@@ -8,7 +8,7 @@ from waymark.agent.presets import name_of
 from waymark.evaluation.changes import compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import failure_modes
-from waymark.evaluation.scores import beside_published, summarise, world_played
+from waymark.evaluation.scores import beside_published, published_notes, summarise, world_played
 
 _EXAMPLES = 3
 
@@ -49,7 +49,7 @@ def _run(run: Run) -> list[str]:
         table(["Task", "Name", "n", "Score", "95% interval", "Solved", *methods], rows, names=2),
         f"An episode took {effort.actions:.0f} actions, {effort.model_calls:.0f} model calls, "
         f"{effort.tokens:,.0f} tokens and {effort.seconds:.1f} s.",
-        " ".join(world.published.notes),
+        " ".join(published_notes(run.request, world)),
     ]
     modes = failure_modes(run.results)
     if modes:

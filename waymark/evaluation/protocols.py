@@ -13,7 +13,7 @@ from typing import TypeVar
 from waymark.agent.rules import check_rules
 from waymark.contracts import AgentConfig, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.worlds.base import Protocol, TaskType, World
+from waymark.worlds.base import Protocol, Split, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world, get_world
 
 TURNS_PER_MOVE = 2
@@ -53,7 +53,7 @@ def protocol_of(request: EvaluationRequest, world: World) -> Protocol:
 
 
 def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None = None) -> list[EpisodeSpec]:
-    """Every episode of an evaluation in a world (default: ScienceWorld).
+    """Every episode of an evaluation in a world (default: ScienceWorld). New requests are `pinned` before.
 
     Every variation comes once, then every variation again for each further repeat.
 
@@ -98,6 +98,22 @@ def _check_options(request: EvaluationRequest, options: str, world: World, tasks
         raise
 
 
+def pinned(request: EvaluationRequest, world: World) -> EvaluationRequest:
+    """A new request with the split that its protocol plays, where that was another one before.
+
+    Runs of `quick` from before lack it and stay runs of test variations. Raises InvalidInput (field `protocol`).
+    """
+    protocol = protocol_of(request, world)
+    if protocol.earlier_split is None or request.split is not None or request.variations is not None:
+        return request
+    return request.model_copy(update={"split": protocol.split})
+
+
+def split_of(request: EvaluationRequest, protocol: Protocol) -> Split:
+    """Whose variations a recorded request plays, unless it names variations."""
+    return request.split or protocol.earlier_split or protocol.split
+
+
 def check_world(request: EvaluationRequest, world: World) -> None:
     """Raise InvalidInput (field `world`) for a request that names another world than the one that is played."""
     if request.world not in (None, world.name):
@@ -119,7 +135,8 @@ def _tasks(request: EvaluationRequest, world: World) -> tuple[TaskType, ...]:
 
 def _variations(request: EvaluationRequest, world: World, task: TaskType) -> tuple[int, ...]:
     if request.variations is None:
-        return protocol_of(request, world).variations_of(task)
+        protocol = protocol_of(request, world)
+        return protocol.variations_of(task, split_of(request, protocol))
     if not request.variations:
         raise InvalidInput(
             "No variation is named.",

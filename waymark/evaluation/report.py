@@ -16,7 +16,8 @@ from rich.text import Text
 from waymark.agent.presets import name_of
 from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
-from waymark.evaluation.scores import published_methods, world_played
+from waymark.evaluation.protocols import split_of
+from waymark.evaluation.scores import published_methods, published_notes, world_played
 from waymark.fitting import Column, FittingTable
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
@@ -114,9 +115,7 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     if summary.rules:
         text.append(f"Rules acted: {', '.join(f'{rule} {turns}' for rule, turns in summary.rules.items())} (turns).\n")
     agent = request.agent
-    text.append(
-        f"{world.protocols[request.protocol].description}." if _as_protocol(request) else "Tasks of one's own choice."
-    )
+    text.append(f"{_described(request, world)}." if _as_protocol(request) else "Tasks of one's own choice.")
     text.append(f" Agent: {name_of(agent)}; sub-goals: {agent.subgoals}")
     text.append("" if agent.subgoals == "none" else f" ({agent.controller_calls})")
     text.append(f"; repair {f'by {agent.repair_by}' if agent.repair else 'off'}; ")
@@ -176,7 +175,7 @@ def _footnotes(summary: Summary, request: EvaluationRequest, world: World) -> Te
         "" if len(summary.tasks) == len(world.tasks) else f", {len(summary.tasks)} of {len(world.tasks)} task types"
     )
     ours = f"[here] measured in this run, protocol {request.protocol}{chosen}."
-    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(world.published.notes)]), style="dim")
+    return Text("\n".join([*notes, ours, *summary.randomness, " ".join(published_notes(request, world))]), style="dim")
 
 
 def _errors(summary: Summary) -> list[RenderableType]:
@@ -287,6 +286,13 @@ def _range(interval: tuple[float, float] | None, *, signed: bool = False) -> str
         return _NOT_AVAILABLE
     low, high = interval
     return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f} to {high:.1f}"
+
+
+def _described(request: EvaluationRequest, world: World) -> str:
+    """What a protocol plays, or what it played when the run was made."""
+    protocol = world.protocols[request.protocol]
+    split = split_of(request, protocol)
+    return protocol.description if split == protocol.split else f"The {split} variations that {protocol.name} played"
 
 
 def _as_protocol(request: EvaluationRequest) -> bool:

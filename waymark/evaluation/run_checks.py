@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from waymark.contracts import EpisodeResult
 from waymark.errors import InvalidInput
+from waymark.evaluation.long_results import read_result
 
 LINE_BYTES = 64 * 1024 * 1024
 """Of one line, and of a header: an episode of 20,000 turns stays below it."""
@@ -84,11 +85,21 @@ def parse(kind: type[_Model], text: bytes, where: str) -> _Model:
     try:
         return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
-        raise InvalidInput(
-            f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY
-        ) from error
+        raise _unreadable(error, where) from error
+
+
+def parse_result(text: bytes, where: str) -> EpisodeResult:
+    """The same for a whole result, which may be long."""
+    try:
+        return read_result(text, strict=True)
+    except ValidationError as error:
+        raise _unreadable(error, where) from error
+
+
+def _unreadable(error: ValidationError, where: str) -> InvalidInput:
+    first = error.errors(include_input=False)[0]
+    field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
+    return InvalidInput(f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY)
 
 
 def check_created(created: str, where: str) -> None:

@@ -24,15 +24,23 @@ from pydantic import BaseModel
 
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput, NotFound
+from waymark.evaluation.long_results import without_turns, write_result
 from waymark.evaluation.protocols import episodes
-from waymark.evaluation.run_checks import check_created, check_numbers, open_regular, parse, read_small, whole_lines
+from waymark.evaluation.run_checks import (
+    check_created,
+    check_numbers,
+    open_regular,
+    parse,
+    parse_result,
+    read_small,
+    whole_lines,
+)
 from waymark.hints import command
 from waymark.worlds.registry import world_of
 
 HEADER = "evaluation.json"
 EPISODES = "episodes.jsonl"
 LOGS = "logs"
-_TURNS = b',"trajectory":['
 _BLOCK = 65_536
 """Bytes read at once when looking back for the end of the last whole line."""
 
@@ -81,7 +89,7 @@ class RunFolder:
 
     def append(self, result: EpisodeResult) -> None:
         """Add one episode, whole or not at all. Raises OSError, e.g. when the disk is full."""
-        line = result.model_dump_json().encode() + b"\n"
+        line = write_result(result) + b"\n"
         with open(self.path / EPISODES, "ab", buffering=0, opener=_open_to_append) as file:
             before = file.tell()
             try:
@@ -117,12 +125,12 @@ class RunFolder:
             )
         return found
 
-    def results(self) -> Iterator[EpisodeResult]:
+    def results(self, order: Sequence[str] = ()) -> Iterator[EpisodeResult]:
         """All finished episodes with their turns, each once; a torn last line is left out.
 
-        Raises InvalidInput for any other damage.
+        Those that `order` names come first, in that order. Raises InvalidInput for any other damage.
         """
-        return (result for _, result in self._numbered())
+        return (result for _, result in self._numbered(order))
 
     def result(self, episode: str) -> EpisodeResult | None:
         """One finished episode with its turns; None while there is none. Reads only this one in full.
@@ -142,7 +150,7 @@ class RunFolder:
         if found is None:
             return None
         where = f"Line {found[0]} of {path}"
-        result = parse(EpisodeResult, found[1], where)
+        result = parse_result(found[1], where)
         check_numbers(result, where)
         return result
 
@@ -204,28 +212,29 @@ class RunFolder:
         """Raise what `checked_results` raises."""
         deque(self.checked_results(), maxlen=0)
 
-    def _numbered(self) -> Iterator[tuple[int, EpisodeResult]]:
-        """The last line of every episode and its number."""
+    def _numbered(self, order: Sequence[str] = ()) -> Iterator[tuple[int, EpisodeResult]]:
+        """The last line of every episode and its number; first of those that `order` names."""
         path = self.path / EPISODES
         places = self._places()
         if not places:
             return
+        first = {episode: places[episode] for episode in order if episode in places}
         with open_regular(path, "rb") as file:
-            for number, offset in places:
+            for number, offset in (first | places).values():
                 file.seek(offset)
                 where = f"Line {number} of {path}"
-                result = parse(EpisodeResult, file.readline(), where)
+                result = parse_result(file.readline(), where)
                 check_numbers(result, where)
                 yield number, result
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> dict[str, tuple[int, int]]:
         """Number and offset of every episode's last line, in their order."""
         path = self.path / EPISODES
         places: dict[str, tuple[int, int]] = {}
         try:
             file = open_regular(path, "rb")
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return {}
         with file:
             offset = 0
             for number, line in whole_lines(path, file):
@@ -233,16 +242,7 @@ class RunFolder:
                 places.pop(episode, None)
                 places[episode] = number, offset
                 offset += len(line)
-        return list(places.values())
-
-
-def without_turns(line: bytes) -> bytes:
-    """A line of `episodes.jsonl` cut before its turns, which are its last field; as it is where they are not.
-
-    No text can hold what is looked for: JSON escapes the quotes of texts.
-    """
-    place = line.find(_TURNS)
-    return line if place < 0 or not line.rstrip().endswith(b"]}") else line[:place] + b"}"
+        return places
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

@@ -24,13 +24,21 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
-from waymark.worlds.base import TaskType, World
+from waymark.evaluation.protocols import split_of
+from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 PLAYED_ONCE: Final = (
     "Each variation was played once, so the interval cannot tell luck of play from differences between variations. "
     "With --repeats 3 each is played three times, and it can."
 )
+
+
+def _randomness(world: World, repeats: int) -> tuple[str, ...]:
+    """What a reader must know of luck of play; nothing where a world has none."""
+    if not world.randomness:
+        return ()
+    return (world.randomness, *([PLAYED_ONCE] if repeats == 1 else []))
 
 
 def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> Summary:
@@ -62,11 +70,6 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
         rules=_rules(counted),
         errors=_errors(counted),
     )
-
-
-def _randomness(world: World, repeats: int) -> tuple[str, ...]:
-    notes = (world.randomness, PLAYED_ONCE if repeats == 1 else "")
-    return tuple(note for note in notes if note)
 
 
 def world_played(versions: Versions | None) -> World:
@@ -211,6 +214,28 @@ def _mean(values: Iterable[float]) -> float:
 # --- published figures -----------------------------------------------------------------------------------
 
 
+def published_notes(request: EvaluationRequest, world: World) -> tuple[str, ...]:
+    """What published figures may be compared for, and whether other variations were played than theirs, the test ones.
+
+    Empty for a world without published figures.
+    """
+    notes = tuple(world.published.notes)
+    splits = _splits(request, world)
+    if not notes or splits <= {"test"}:
+        return notes
+    played = " and ".join(split for split in SPLITS if split in splits)
+    return (f"These scores are of {played} variations; the published figures are of test variations.", *notes)
+
+
+def _splits(request: EvaluationRequest, world: World) -> set[str]:
+    """The splits of the variations that are asked for."""
+    if request.variations is None:
+        protocol = world.protocols.get(request.protocol)
+        return set() if protocol is None else {split_of(request, protocol)}
+    tasks = world.tasks if request.tasks is None else map(world.find_task, request.tasks)
+    return {task.split_of(one) for task in tasks for one in request.variations if one < task.variations}
+
+
 def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]:
     """The agents published for a world (default: ScienceWorld), weakest first as listed."""
     agents = (world or get_world(DEFAULT_WORLD)).published.agents
@@ -226,9 +251,15 @@ def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]
     )
 
 
-def beside_published(evaluation: str, summary: Summary, world: World | None = None) -> EvaluationSummary:
-    """A summary with the figures that were published for its world (default: ScienceWorld)."""
-    scores = (world or get_world(DEFAULT_WORLD)).published
+def beside_published(
+    evaluation: str, summary: Summary, world: World | None = None, request: EvaluationRequest | None = None
+) -> EvaluationSummary:
+    """A summary with the figures that were published for its world (default: ScienceWorld).
+
+    `request` says whether other variations were played than the published ones.
+    """
+    world = world or get_world(DEFAULT_WORLD)
+    scores = world.published
     published, methods = scores.tasks, tuple(scores.columns)
 
     def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
@@ -244,5 +275,5 @@ def beside_published(evaluation: str, summary: Summary, world: World | None = No
             overall=means(summary.tasks),
         ),
         methods=published_methods(world),
-        notes=tuple(scores.notes),
+        notes=tuple(scores.notes) if request is None else published_notes(request, world),
     )

@@ -64,6 +64,6 @@ def check_plain_file(path: Path) -> None:
     """Raise StorageUnavailable where something else than a plain file stands: opening a pipe would wait for ever."""
     try:
         if path.exists() and not path.is_file():
-            raise StorageUnavailable(f"{path} is no plain file.", remedy="Move it away; it is written anew then.")
+            raise StorageUnavailable(f"{path} is no plain file.", remedy="Move it away; then it is written again.")
     except OSError as error:
         raise unavailable(path, error) from error

@@ -270,7 +270,7 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
         expected = [tokenizer.id_to_token(number) or unused(number) for number in range(rows)]
         if converted != expected:
             raise CheckpointError(
-                f"The weights for CTranslate2 in {folder} were converted from a model of other tokens.",
+                f"The weights for CTranslate2 in {folder} were converted from a model with other tokens.",
                 remedy=_convert_again(folder),
             )
 

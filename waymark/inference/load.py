@@ -37,7 +37,7 @@ def open_generator(
 
         return ScriptedGenerator(trial_policy(card.role, get_format(card.prompt_format)))
     if engine not in get_args(Engine):
-        raise EngineUnavailable(f"Unknown engine {engine!r}.", remedy=f"Known are {', '.join(get_args(Engine))}.")
+        raise EngineUnavailable(f"Unknown engine {engine!r}.", remedy=f"Engines are {', '.join(get_args(Engine))}.")
     if engine == "vllm":
         from waymark.inference.engines.vllm import VllmGenerator
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 import uvloop
@@ -47,6 +47,8 @@ _SHORTEST_BAR, _LONGEST_BAR = 5, 40
 _BESIDE_BAR = 68
 """Columns of a terminal that the words beside the bar take; on narrower ones the throughput alone is shown."""
 
+_REPORT: Final = "Name a file that --json has printed."
+
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 
 
@@ -64,7 +66,7 @@ app = typer.Typer(
     cls=_UrlFirst,
     no_args_is_help=True,
     help=(
-        "How much a service answers, how fast, and what it does when asked for more.\n\n"
+        "Measure how much a service answers, how fast, and how it behaves under overload.\n\n"
         f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
     ),
 )
@@ -86,34 +88,35 @@ class _Test:
 
 @app.command("run", epilog=_EXIT_CODES)
 def run_test(
-    url: Annotated[str, typer.Argument(help="Of a controller, an executor or an OpenAI-compatible server.")],
-    rate: Annotated[str | None, typer.Option(help="Open loop: requests a second, a stage each, e.g. 20,40.")] = None,
+    url: Annotated[str, typer.Argument(help="Address of a controller, an executor or an OpenAI-compatible server.")],
+    rate: Annotated[str | None, typer.Option(help="Open loop: requests per second of each stage, e.g. 20,40.")] = None,
     arrivals: Annotated[
-        Arrivals, typer.Option(help="How those are spread: as from many independent callers, or evenly.")
+        Arrivals, typer.Option(help="Spread of an open loop's requests: as from independent callers, or evenly.")
     ] = "poisson",
     concurrency: Annotated[
-        str | None, typer.Option(help="Closed loop: callers who wait for their answers, a stage each, e.g. 1,16,64.")
+        str | None, typer.Option(help="Closed loop: callers at once in each stage, e.g. 1,16,64.")
     ] = None,
     ramp: Annotated[
-        bool, typer.Option("--ramp", help=f"A closed loop of {RAMP_CONCURRENCY}, then rates to twice what it gets.")
+        bool,
+        typer.Option("--ramp", help=f"Find the capacity with {RAMP_CONCURRENCY} callers, then go to twice that."),
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="Of each stage.")] = 10.0,
-    requests: Annotated[int, typer.Option(min=1, max=10_000_000, help="At most, in each stage.")] = 100_000,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds of each stage.")] = 10.0,
+    requests: Annotated[int, typer.Option(min=1, max=10_000_000, help="Most requests of each stage.")] = 100_000,
     run: Annotated[
         Path | None,
-        typer.Option("--states", help="A folder under runs/ whose states to ask with.", show_default="those that ship"),
+        typer.Option("--states", help="Run folder whose states are sent.", show_default="those that ship"),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="As requests name it.", show_default="default")] = None,
+    model: Annotated[str | None, typer.Option(help="Model that the requests name.", show_default="default")] = None,
     api: Annotated[
-        Literal["auto", "completions"], typer.Option(help="`completions`: ask our services as OpenAI's clients do.")
+        Literal["auto", "completions"], typer.Option(help="`completions`: use OpenAI's API for Waymark's services too.")
     ] = "auto",
-    key: Annotated[str | None, typer.Option(envvar="WAYMARK_API_KEY", help="Bearer key.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds for one request.")] = 30.0,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of arrivals and of the order of states.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Draw the curve: a .png or .svg file.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="WAYMARK_API_KEY", help="API key to send.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds that a request may take.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of arrivals and of the order of states.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve to this .png or .svg file.")] = None,
     json: _Json = False,
 ) -> None:
-    """Measure throughput and latency. Give one of --rate, --concurrency, --ramp; default: --concurrency 16."""
+    """Measure throughput and latency. Give one of --rate, --concurrency and --ramp. Default: --concurrency 16."""
     with _told():
         stages = plan(
             rates=_numbers(rate, "rate"),
@@ -159,11 +162,11 @@ def run_test(
 
 @app.command("compare")
 def compare_tests(
-    first: Annotated[Path, typer.Argument(help="What --json printed.")],
-    second: Annotated[Path, typer.Argument(help="The same of the other test.")],
+    first: Annotated[Path, typer.Argument(help="Report of a test, as --json printed it.")],
+    second: Annotated[Path, typer.Argument(help="Report of the test to compare.")],
     json: _Json = False,
 ) -> None:
-    """Show two tests side by side, load by load, and the ratio of each figure."""
+    """Show two load tests side by side, with the ratio of each figure."""
     with _told():
         one, other = _read(first), _read(second)
         changes = results.compare(one, other)
@@ -276,7 +279,7 @@ def _numbers(text: str | None, option: str) -> list[float]:
     except ValueError:
         numbers = [0]
     if not all(0 < number <= 100_000 for number in numbers):
-        raise InvalidInput(f"--{option} {text} is no list of numbers up to 100,000.", remedy="Give e.g. 20,40.")
+        raise InvalidInput(f"--{option} {text} is no list of numbers up to 100,000.", remedy="Use e.g. 20,40.")
     return numbers
 
 
@@ -284,9 +287,9 @@ def _read(path: Path) -> LoadReport:
     try:
         return LoadReport.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise NotFound(f"{path} cannot be read: {error.strerror}.", remedy="Name what --json printed.") from error
+        raise NotFound(f"{path} cannot be read: {error.strerror}.", remedy=_REPORT) from error
     except ValidationError as error:
-        raise InvalidInput(f"{path} is no load test of this version.", remedy="Name what --json printed.") from error
+        raise InvalidInput(f"{path} is no load test of this version.", remedy=_REPORT) from error
 
 
 @contextmanager

@@ -154,7 +154,11 @@ def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int
     asked = "controller" if target.service == "controller" else "executor"
     chosen = states_for(target, states)
     if not chosen:
-        raise InvalidInput(f"These episodes asked no {asked}.", remedy="Take a hierarchical agent's.", field="states")
+        raise InvalidInput(
+            f"The episodes of this run sent nothing to the {asked}.",
+            remedy="Name a run of a hierarchical agent.",
+            field="states",
+        )
     random.Random(seed).shuffle(chosen)
     return [_body(target, state) for state in chosen]
 

@@ -82,7 +82,8 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         version=__version__,
         lifespan=lifespan,
         telemetry=observe.TELEMETRY,
-        docs_url=None,  # `docs` serves them
+        openapi_url=None,  # `docs` serves it, and a page over it
+        docs_url=None,
         redoc_url=None,
     )
     app.state.model_server = model_server

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from waymark.agent.prompt import write_prompt
 from waymark.contracts import (
@@ -17,6 +18,7 @@ from waymark.contracts import (
     AgentState,
     CheckpointInfo,
     DecisionRequest,
+    DecisionWarning,
     SubgoalAlternative,
     SubgoalResponse,
     Timing,
@@ -24,6 +26,7 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference.batching import CHARACTERS_A_TOKEN, Answer, Query, Work
+from waymark.serving.doubts import warnings_of
 from waymark.serving.models import ServedModel
 from waymark.serving.reading import Decision, read
 
@@ -34,6 +37,7 @@ class Decided:
 
     decisions: tuple[Decision, ...]
     made_by: CheckpointInfo
+    warnings: tuple[DecisionWarning, ...]
     usage: Usage
     timing: Timing
 
@@ -96,6 +100,7 @@ class Question:
         return Decided(
             decisions=tuple(decisions[: self.request.n]),
             made_by=self.model.info,
+            warnings=warnings_of(self.model.format.name, self.request.state),
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 completion_tokens=sum(one.tokens for one in generation.candidates),
@@ -112,54 +117,52 @@ class Question:
 
 def subgoal_response(decided: Decided) -> SubgoalResponse:
     """The controller's answer."""
-    said = decided.decisions[0]
     return SubgoalResponse(
-        subgoal=said.text or "",
-        parsed=said.parsed,
-        raw=said.raw,
+        subgoal=decided.decisions[0].text or "",
         alternatives=tuple(
-            SubgoalAlternative(
-                subgoal=one.text or "",
-                parsed=one.parsed,
-                raw=one.raw,
-                logprob=one.candidate.logprob,
-                mean_logprob=one.candidate.mean_logprob,
-            )
-            for one in decided.decisions
+            SubgoalAlternative(subgoal=decision.text or "", **_candidate_fields(decision))
+            for decision in decided.decisions
         ),
-        model=decided.made_by.model,
-        checkpoint_sha256=decided.made_by.sha256,
-        runtime=decided.made_by.runtime,
-        usage=decided.usage,
-        timing_ms=decided.timing,
+        **_response_fields(decided),
     )
 
 
 def action_response(decided: Decided) -> ActionResponse:
     """The executor's answer."""
-    said = decided.decisions[0]
+    text = decided.decisions[0].text
     return ActionResponse(
-        action=said.text,
-        ended_subgoal=said.text is None,
-        parsed=said.parsed,
-        raw=said.raw,
+        action=text,
+        ended_subgoal=text is None,
         alternatives=tuple(
-            ActionAlternative(
-                action=one.text,
-                ended_subgoal=one.text is None,
-                parsed=one.parsed,
-                raw=one.raw,
-                logprob=one.candidate.logprob,
-                mean_logprob=one.candidate.mean_logprob,
-            )
-            for one in decided.decisions
+            ActionAlternative(action=decision.text, ended_subgoal=decision.text is None, **_candidate_fields(decision))
+            for decision in decided.decisions
         ),
-        model=decided.made_by.model,
-        checkpoint_sha256=decided.made_by.sha256,
-        runtime=decided.made_by.runtime,
-        usage=decided.usage,
-        timing_ms=decided.timing,
+        **_response_fields(decided),
     )
+
+
+def _candidate_fields(decision: Decision) -> dict[str, Any]:
+    """What alternatives of both services have."""
+    return {
+        "parsed": decision.parsed,
+        "raw": decision.raw,
+        "logprob": decision.candidate.logprob,
+        "mean_logprob": decision.candidate.mean_logprob,
+    }
+
+
+def _response_fields(decided: Decided) -> dict[str, Any]:
+    """What answers of both services have: the first decision's form, who gave it, and what it took."""
+    return {
+        "parsed": decided.decisions[0].parsed,
+        "raw": decided.decisions[0].raw,
+        "warnings": decided.warnings,
+        "model": decided.made_by.model,
+        "checkpoint_sha256": decided.made_by.sha256,
+        "runtime": decided.made_by.runtime,
+        "usage": decided.usage,
+        "timing_ms": decided.timing,
+    }
 
 
 def _characters(state: AgentState) -> int:

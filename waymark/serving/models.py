@@ -57,6 +57,14 @@ def open_models(service: Service, settings: ServiceSettings) -> dict[str, Served
     return {name: _open(name, found, settings) for name, found in verified.items()}
 
 
+def open_model(folder: Path, role: Role, settings: ServiceSettings) -> ServedModel:
+    """Verify and load one checkpoint of a role under the role's name, without a service.
+
+    Raises CheckpointError, EngineUnavailable.
+    """
+    return _open(role, checkpoint.load(folder, role), settings)
+
+
 def warm_up(models: Models) -> None:
     """Have each model answer once, since its first answer is slow. Raises what an engine does."""
     for model in models.values():

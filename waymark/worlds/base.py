@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from waymark.contracts import AgentState, Opening, Role
@@ -180,6 +180,28 @@ class PromptFormat(Interface):
         ...
 
 
+@runtime_checkable
+class ExplainingFormat(PromptFormat, Interface):
+    """A format whose models write a reason before some decisions. `parse` reads the decision alone."""
+
+    def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
+        """The model's output for a decision in a state: what it is trained to write."""
+        ...
+
+
+REASON_END: Final = " : "
+"""Between the reason that an `ExplainingFormat` writes first, and the decision."""
+
+
+def decision_of(target: str) -> str:
+    """What a model's output decides, without the reason before it.
+
+    >>> decision_of("dominant , focus on green box : focus_on green box")
+    'focus_on green box'
+    """
+    return target.rpartition(REASON_END)[2]
+
+
 # --- protocols and published scores ----------------------------------------------------------------------
 
 
@@ -198,9 +220,12 @@ class Protocol:
     description: str
     """One sentence for help texts and reports."""
 
-    def variations_of(self, task: TaskType) -> tuple[int, ...]:
-        """The variations of a task that this protocol plays."""
-        return tuple(task.split(self.split)[: self.variations])
+    earlier_split: Split | None = None
+    """Whose variations it played before requests recorded a split; None: the same."""
+
+    def variations_of(self, task: TaskType, split: Split | None = None) -> tuple[int, ...]:
+        """The variations of a task that this protocol plays, of its own or of another split."""
+        return tuple(task.split(split or self.split)[: self.variations])
 
 
 @dataclass(frozen=True)
@@ -256,6 +281,13 @@ class World(ABC):
     """By name; the first is the default."""
     formats: ClassVar[tuple[PromptFormat, ...]]
     default_options: ClassVar[str] = ""
+    example_task: ClassVar[str]
+    """A short task for commands that are printed as examples."""
+    example_subgoals: ClassVar[tuple[str, ...]]
+    """Two or so, for texts that explain what a controller says; likewise the next for executors."""
+    example_actions: ClassVar[tuple[str, ...]]
+    checkpoints: ClassVar[str] = ""
+    """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
     published: ClassVar[PublishedScores] = PublishedScores()
@@ -292,32 +324,46 @@ class World(ABC):
     def room_of(self, look: str) -> str | None:
         """The room that a look describes, as prompts say it; None where it names none."""
 
+    def recognises(self, state: AgentState) -> bool:
+        """Whether a state can be one of this world. By default: its look names a room. Linear in the look."""
+        return self.room_of(state.look) is not None
+
     @abstractmethod
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:
         """Split an oracle path into sub-goals, by rules alone. The segments cover every step, in order."""
 
     def find_task(self, name: str) -> TaskType:
         """The task type with that id or name. Raises InvalidInput (field `tasks`) that lists the ids."""
-        wanted = name.strip()
-        for task in self.tasks:
-            if wanted in (task.id, task.name):
-                return task
-        raise InvalidInput(
-            f"Unknown task {name!r} of {self.title}.",
-            remedy=f"Use an id or its name; ids are {', '.join(task.id for task in self.tasks)}.",
-            field="tasks",
-        )
+        return find_task(self.tasks, name, self.title)
 
     def check_variation(self, task: TaskType, variation: int) -> int:
         """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
-        if not 0 <= variation < task.variations:
-            raise InvalidInput(
-                f"Variation {variation} of task {task.id} is out of range.",
-                remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
-                f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
-                field="variations",
-            )
-        return variation
+        return check_variation(task, variation)
+
+
+def find_task(tasks: Sequence[TaskType], name: str, title: str) -> TaskType:
+    """The one of a world's task types with that id or name. Raises InvalidInput (field `tasks`) that lists the ids."""
+    wanted = name.strip()
+    for task in tasks:
+        if wanted in (task.id, task.name):
+            return task
+    raise InvalidInput(
+        f"Unknown task {name!r} of {title}.",
+        remedy=f"Use an id or its name; ids are {', '.join(task.id for task in tasks)}.",
+        field="tasks",
+    )
+
+
+def check_variation(task: TaskType, variation: int) -> int:
+    """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
+    if not 0 <= variation < task.variations:
+        raise InvalidInput(
+            f"Variation {variation} of task {task.id} is out of range.",
+            remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
+            f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
+            field="variations",
+        )
+    return variation
 
 
 WorldFactory = Callable[[], World]

@@ -42,6 +42,38 @@ def agent_world(name: str = DEFAULT_WORLD) -> AgentWorld:
     return get_world(name).agent
 
 
+def world_of_task(task_id: str) -> World:
+    """The world that has a task type of that id; the scripted world's are ScienceWorld's. Raises InvalidInput."""
+    worlds = _worlds_by_task()
+    if task_id not in worlds:
+        raise InvalidInput(
+            f"No world has a task type {task_id[:100]!r}.",
+            remedy=f"Worlds are {', '.join(WORLD_NAMES)}.",
+            field="tasks",
+        )
+    return worlds[task_id]
+
+
+def world_of_format(name: str) -> World:
+    """The world whose states a prompt format writes. Raises CheckpointError for an unknown one."""
+    get_format(name)
+    return _worlds_by_format()[name]
+
+
+@cache
+def _worlds_by_task() -> dict[str, World]:
+    worlds: dict[str, World] = {}
+    for world in map(get_world, WORLD_NAMES):
+        for task in world.tasks:
+            worlds.setdefault(task.id, world)
+    return worlds
+
+
+@cache
+def _worlds_by_format() -> dict[str, World]:
+    return {form.name: world for world in map(get_world, WORLD_NAMES) for form in world.formats}
+
+
 def world_of(environment: str) -> World:
     """The world that a result names with its version, e.g. `scienceworld 1.2.3`. Raises InvalidInput."""
     return get_world(environment.partition(" ")[0])

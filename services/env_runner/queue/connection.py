@@ -23,8 +23,10 @@ class Connection:
     def __init__(self, url: str | RedisAddress) -> None:
         address = parse(url) if isinstance(url, str) else url
         self._where = address.shown
-        # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller.
-        options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": Retry(NoBackoff(), 1)}
+        # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller, and
+        # so is a Redis that does not answer: all callers would wait for it twice.
+        once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+        options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": once_more}
         options |= address.credentials
         # Bytes that are no text belong to one record, which then fails to be read; they must not break a whole answer.
         text = {"decode_responses": True, "encoding_errors": "replace"}

@@ -6,14 +6,14 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from services.env_runner.queue import protocol
 from services.env_runner.queue.keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
 from services.env_runner.queue.lease import Lease
 from services.env_runner.queue.manifest import Manifest, spec_of
 from services.env_runner.queue.reading import PAGE, JobReader
-from services.env_runner.queue.records import milliseconds, pack
+from services.env_runner.queue.records import leased, milliseconds, pack
 from services.env_runner.queue.scripts import script
 from services.env_runner.queue.silence import Sighting, Silence
 from services.env_runner.redis_address import RedisAddress
@@ -175,7 +175,7 @@ class JobStore(JobReader):
         missing = now.episodes - now.finished - self._queued(status.id)
         if missing > 0 and self.status(status.id) == now and now.state != "cancelled":
             raise RecordDamaged(
-                f"Redis has lost what {missing} episodes of the evaluation {status.id} are.",
+                f"Redis has lost the specifications of {missing} episodes of the evaluation {status.id}.",
                 remedy=f"Cancel it (POST /v1/evaluations/{status.id}/cancel) and submit it again.",
             )
         return added
@@ -184,6 +184,18 @@ class JobStore(JobReader):
         with self._seam():
             length: int = self._redis.xlen(Keys(evaluation_id).queue)
         return length
+
+    def others_wait(self, but: Collection[str]) -> bool:
+        """Whether an evaluation that is none of these has an episode that nobody plays."""
+        with self._seam():
+            ids = [one for one in self._redis.lrange(ACTIVE, 0, -1) if one not in but]
+        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+            for evaluation_id in ids:
+                batch.xlen(Keys(evaluation_id).queue)
+                batch.xpending(Keys(evaluation_id).queue, GROUP)
+            answers = batch.execute(raise_on_error=False)
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        return any(isinstance(length, int) and length > leased(leases) for length, leases in pairs)
 
     def cancel(self, evaluation_id: str) -> None:
         """Take an evaluation's queue away; episodes being played lose their lease. Raises NotFound."""

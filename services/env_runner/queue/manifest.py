@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from services.env_runner.queue.records import unreadable
 from waymark.contracts import EpisodeSpec
@@ -44,7 +45,7 @@ class Manifest:
 def spec_of(episode: str, own: str, shared: str) -> EpisodeSpec:
     """A spec put together again. Raises RecordDamaged."""
     try:
-        return EpisodeSpec.model_validate({**json.loads(shared), **json.loads(own), "id": episode})
+        return EpisodeSpec.model_validate({**from_json(shared), **from_json(own), "id": episode})
     except (ValueError, TypeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise unreadable(f"the spec of episode {episode}", reason) from error

@@ -16,10 +16,12 @@ from services.env_runner.queue.records import leased, read, status, unpack
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
-from waymark.hints import command
 
 PAGE = 500
 """Entries read or written at once where there may be very many."""
+_NO_EVENT = "0-0"
+_STATUS = ("evaluation", "cancelled", "finished", "errored", "score_sum")
+"""What a status is made of; what all specs share may be long."""
 
 _log = logging.getLogger(__name__)
 
@@ -154,6 +156,16 @@ class JobReader(Connection):
                 found[evaluation] = [Entry(cursor, fields.get("result")) for cursor, fields in answer]
         return found
 
+    def newest_event(self, evaluation_id: str) -> str:
+        """The id of the last event; `0-0` where there is none that can be read."""
+        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+            batch.xrevrange(Keys(evaluation_id).events, count=1)
+            [found] = batch.execute(raise_on_error=False)
+        if isinstance(found, redis.RedisError):
+            self._damage(found)
+            return _NO_EVENT
+        return str(found[0][0]) if found else _NO_EVENT
+
     def count_finished(self, evaluation_id: str) -> tuple[int, int]:
         """How many results an evaluation has by its counter, and how many are there."""
         keys = Keys(evaluation_id)
@@ -183,7 +195,7 @@ class JobReader(Connection):
         with self._seam(), self._redis.pipeline(transaction=False) as batch:
             for evaluation_id in ids:
                 keys = Keys(evaluation_id)
-                batch.hgetall(keys.evaluation)
+                batch.hmget(keys.evaluation, _STATUS)
                 batch.xpending(keys.queue, GROUP)
                 batch.get(keys.waiting)
             answers = batch.execute(raise_on_error=False)
@@ -202,25 +214,20 @@ class JobReader(Connection):
     def _status(
         self,
         evaluation_id: str,
-        row: Mapping[str, str] | redis.RedisError,
+        found: Sequence[str | None] | redis.RedisError,
         leases: Mapping[str, int] | Exception,
         waiting: str | redis.RedisError | None,
     ) -> EvaluationStatus | RecordDamaged | NotFound:
-        if isinstance(row, redis.RedisError):
-            return self._damage(row)
+        if isinstance(found, redis.RedisError):
+            return self._damage(found)
+        row = {name: value for name, value in zip(_STATUS, found, strict=True) if value is not None}
         if not row:
             return NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
         try:
-            found = status(row, leased(leases), None if isinstance(waiting, redis.RedisError) else waiting)
-            return found if found.id == evaluation_id else _misplaced(evaluation_id, found.id)
+            one = status(row, leased(leases), None if isinstance(waiting, redis.RedisError) else waiting)
+            return one if one.id == evaluation_id else _misplaced(evaluation_id, one.id)
         except RecordDamaged as error:
             return error
-        except ValueError as error:
-            return RecordDamaged(
-                f"Redis holds the evaluation {evaluation_id}, but unreadable: {error}.",
-                remedy="Something else has written its counters; "
-                f"`{command('resume')} runs/ID` takes a run back from its folder.",
-            )
 
     def _damage(self, error: redis.RedisError) -> RecordDamaged:
         """An error at one record; raises one that concerns all of Redis."""

@@ -12,10 +12,14 @@ from pydantic import BaseModel, ValidationError
 from waymark.agent.presets import name_of
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
+from waymark.evaluation.long_results import read_result, write_result
+from waymark.evaluation.run_checks import LINE_BYTES
 from waymark.evaluation.run_folder import Evaluation
 from waymark.hints import command
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_LONGEST = 8 * 1024 * 1024
+"""Of a record without turns, in characters."""
 _REMEDY = (
     "It was written by another version of waymark, or damaged; "
     f"`{command('resume')} runs/ID` takes a run back from its folder."
@@ -26,6 +30,8 @@ def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
     """A record of Redis. Raises RecordDamaged, which names it."""
     if text is None:
         raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+    if len(text) > _LONGEST:
+        raise unreadable(what, f"it is over {_LONGEST >> 20} MB")
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -40,14 +46,26 @@ def unreadable(what: str, reason: str) -> RecordDamaged:
 def unpack(full: bytes, what: str) -> EpisodeResult:
     """A whole result as the trajectories hold it. Raises RecordDamaged."""
     try:
-        return read(EpisodeResult, zlib.decompress(full), what)
+        return read_result(unpack_text(full, what))
+    except ValidationError as error:
+        raise unreadable(what, error.errors(include_input=False)[0]["msg"]) from error
+
+
+def unpack_text(full: bytes, what: str) -> bytes:
+    """The JSON of a whole result, at most `LINE_BYTES` of it. Raises RecordDamaged."""
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(full, LINE_BYTES)
     except zlib.error as error:
         raise unreadable(what, str(error)) from error
+    if not stream.eof:
+        raise unreadable(what, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing")
+    return text
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
     """A result as the results hold it, and as the trajectories do."""
-    return result.without_trajectory().model_dump_json(), zlib.compress(result.model_dump_json().encode())
+    return result.without_trajectory().model_dump_json(), zlib.compress(write_result(result))
 
 
 def milliseconds(created: str) -> int:
@@ -63,7 +81,8 @@ def leased(pending: Mapping[str, int] | Exception) -> int:
 def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
     """How far an evaluation has come: from its hash, how many leases it has out, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
-    finished = int(row.get("finished", 0))
+    finished = _count(row, "finished", 0, evaluation.episodes)
+    score_sum = _count(row, "score_sum", 0, 100 * finished)
     return EvaluationStatus(
         id=evaluation.id,
         request=evaluation.request,
@@ -72,12 +91,24 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
         versions=evaluation.versions,
         episodes=evaluation.episodes,
         finished=finished,
-        errored=int(row.get("errored", 0)),
+        errored=_count(row, "errored", 0, finished),
         running=running,
-        mean_score=int(row.get("score_sum", 0)) / finished if finished else None,
+        mean_score=score_sum / finished if finished else None,
         agent_name=name_of(evaluation.request.agent),
         waiting=None if waiting is None else read(CheckpointMismatch, waiting, "why a worker waits"),
     )
+
+
+def _count(row: Mapping[str, str], name: str, least: int, most: int) -> int:
+    """A counter of an evaluation. Raises RecordDamaged for one that cannot be."""
+    text = row.get(name, "0")
+    try:
+        value = int(text)
+    except ValueError:
+        value = most + 1
+    if not least <= value <= most:
+        raise unreadable("the counters of an evaluation", f"{name} is {text[:40]!r}, and can be {least} to {most}")
+    return value
 
 
 def _state(
@@ -87,4 +118,4 @@ def _state(
         return "finished"
     if "cancelled" in row:
         return "cancelled"
-    return "running" if running or int(row.get("finished", 0)) else "queued"
+    return "running" if running or row.get("finished", "0") != "0" else "queued"

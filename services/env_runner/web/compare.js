@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { chooseRuns } from "./choose.js";
-import { el, number, numberHead, tableHead, wide } from "./dom.js";
+import { el, number, numberHead, stacked, tableHead, wide } from "./dom.js";
 import { pairAddress } from "./elsewhere.js";
 import {
   count,
@@ -40,30 +40,28 @@ export async function compare({ main, place, signal, query }) {
       `${count(comparison.variations, "variation")} of ${count(comparison.task_types, "task type")} that all of these runs have played. `,
       `The baseline is ${baseline}.`,
     ),
-    wide("Scores", overall(comparison, names)),
+    wide("Scores", stacked(overall(comparison, names))),
     el("h2", {}, "Difference from the baseline"),
-    wide("Differences", differences(comparison)),
+    wide("Differences", stacked(differences(comparison))),
     el(
       "p",
       { class: "note" },
       "An interval that does not contain 0 means that the difference is unlikely to come from the choice of variations alone.",
     ),
-    ...answer.runs.slice(1).flatMap((run) => [
-      ...changedMost(
+    ...answer.runs.slice(1).flatMap((run) => {
+      const changed = changedMost(
         answer.changed.filter((episode) => episode.run === run),
         answer.runs[0],
         world,
         agents.get(run),
-      ),
-      el("h2", {}, `By task: ${agents.get(run)} minus ${baseline}`),
-      wide(
-        "Differences by task",
-        byTask(
-          answer.tasks.filter((task) => task.run === run),
-          world,
-        ),
-      ),
-    ]),
+      );
+      const tasks = answer.tasks.filter((task) => task.run === run);
+      return [
+        el("h2", {}, `By task: ${agents.get(run)} minus ${baseline}`),
+        wide("Differences by task", byTask(tasks, world, changed.choose)),
+        ...changed.elements,
+      ];
+    }),
     comparison.notes.length ? el("p", { class: "note" }, comparison.notes.join(" ")) : "",
   );
 }
@@ -139,7 +137,8 @@ function differences(comparison) {
   );
 }
 
-function byTask(tasks, world) {
+/** `choose` is called with the id of a task whose changed episodes are wanted. */
+function byTask(tasks, world, choose) {
   const rows = [...tasks].sort((a, b) => a.difference - b.difference);
   return el(
     "table",
@@ -160,7 +159,17 @@ function byTask(tasks, world) {
         el(
           "tr",
           {},
-          el("td", { class: "label" }, task.task),
+          el(
+            "td",
+            { class: "label" },
+            task.difference === 0
+              ? task.task
+              : el(
+                  "button",
+                  { type: "button", class: "link", title: "Its changed episodes", click: () => choose(task.task) },
+                  task.task,
+                ),
+          ),
           el("td", {}, world.taskName(task.task)),
           number(task.episodes),
           number(points(task.baseline_mean)),
@@ -173,17 +182,34 @@ function byTask(tasks, world) {
   );
 }
 
-/** The episodes whose score differs most, of all tasks or of one. */
+/** The episodes whose score differs most, of all tasks or of one; `choose` shows those of a task. */
 function changedMost(episodes, baseline, world, agent) {
   const title = el("h2", {}, `Episodes that changed most: ${agent}`);
-  if (!episodes.length) return [title, el("p", {}, "Every shared episode has the same score in both runs.")];
+  if (!episodes.length)
+    return {
+      elements: [title, el("p", {}, "Every shared episode has the same score in both runs.")],
+      choose: () => {},
+    };
   const body = el("tbody");
-  const draw = () =>
-    body.replaceChildren(
-      ...episodes
-        .filter((episode) => !task.value || episode.task === task.value)
-        .map((episode) => changedRow(episode, baseline, world)),
-    );
+  const table = el(
+    "table",
+    { id: "changed" },
+    tableHead(
+      "Task",
+      "Name",
+      numberHead("Variation"),
+      numberHead("Baseline"),
+      numberHead("This agent"),
+      numberHead("Change"),
+      el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
+    ),
+    body,
+  );
+  const draw = () => {
+    const shown = episodes.filter((episode) => !task.value || episode.task === task.value);
+    body.replaceChildren(...shown.map((episode) => changedRow(episode, baseline, world)));
+    stacked(table);
+  };
   const tasks = [...new Set(episodes.map((episode) => episode.task))].sort(
     new Intl.Collator("en", { numeric: true }).compare,
   );
@@ -194,27 +220,14 @@ function changedMost(episodes, baseline, world, agent) {
     tasks.map((id) => el("option", { value: id }, world.taskTitle(id))),
   );
   draw();
-  return [
-    title,
-    el("p", { class: "filter" }, el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task)),
-    wide(
-      "Episodes that changed most",
-      el(
-        "table",
-        { id: "changed" },
-        tableHead(
-          "Task",
-          "Name",
-          numberHead("Variation"),
-          numberHead("Baseline"),
-          numberHead("This agent"),
-          numberHead("Change"),
-          el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
-        ),
-        body,
-      ),
-    ),
-  ];
+  const filter = el("span", { class: "pair" }, el("span", { "aria-hidden": "true" }, "Task"), task);
+  const choose = (id) => {
+    task.value = tasks.includes(id) ? id : "";
+    draw();
+    title.scrollIntoView();
+    task.focus({ preventScroll: true });
+  };
+  return { elements: [title, el("p", { class: "filter" }, filter), wide("Episodes that changed most", table)], choose };
 }
 
 function changedRow(episode, baseline, world) {

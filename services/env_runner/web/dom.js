@@ -96,6 +96,15 @@ export const numberHead = (name, kind = "") => el("th", { scope: "col", class: `
 export const wide = (label, table) =>
   el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, table);
 
+/** A table whose rows become cards on narrow screens, with the headings beside their cells. */
+export function stacked(table) {
+  const names = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+  for (const row of table.querySelectorAll("tbody tr"))
+    [...row.cells].forEach((cell, place) => (cell.dataset.label = names[place]));
+  table.classList.add("cards");
+  return table;
+}
+
 /** Save a blob as a file of that name. */
 export function saveFile(blob, name) {
   const address = URL.createObjectURL(blob);

@@ -1,7 +1,7 @@
 // How other runs did on the variation of an episode, with links to their replays beside this one.
 
 import { api } from "./api.js";
-import { el, number, numberHead, tableHead, wide } from "./dom.js";
+import { el, number, numberHead, stacked, tableHead, wide } from "./dom.js";
 import { ago, minus } from "./words.js";
 
 const SHOWN = 5; // more are folded away
@@ -26,35 +26,37 @@ function sections(items, run, episode) {
 }
 
 const table = (items, run, episode) =>
-  el(
-    "table",
-    { class: "others" },
-    tableHead(
-      "Agent",
-      "Run",
-      numberHead("Score"),
-      "Started",
-      el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
-    ),
+  stacked(
     el(
-      "tbody",
-      {},
-      items.map((other) =>
-        el(
-          "tr",
-          {},
-          el("td", {}, other.agent_name),
-          el("td", {}, el("a", { href: episodeAddress(other) }, other.run_name)),
-          number([minus(other.score), other.success && [" ", el("span", { class: "badge solved" }, "solved")]]),
-          el("td", {}, ago(other.created)),
+      "table",
+      { class: "others" },
+      tableHead(
+        "Agent",
+        "Run",
+        numberHead("Score"),
+        "Started",
+        el("th", { scope: "col" }, el("span", { class: "hidden" }, "Replays")),
+      ),
+      el(
+        "tbody",
+        {},
+        items.map((other) =>
           el(
-            "td",
+            "tr",
             {},
+            el("td", {}, other.agent_name),
+            el("td", {}, el("a", { href: episodeAddress(other) }, other.run_name)),
+            number([minus(other.score), other.success && [" ", el("span", { class: "badge solved" }, "solved")]]),
+            el("td", {}, ago(other.created)),
             el(
-              "a",
-              { href: pairAddress(run, episode, other) },
-              "Side by side",
-              el("span", { class: "hidden" }, ` with ${other.run_name}`),
+              "td",
+              {},
+              el(
+                "a",
+                { href: pairAddress(run, episode, other) },
+                "Side by side",
+                el("span", { class: "hidden" }, ` with ${other.run_name}`),
+              ),
             ),
           ),
         ),

@@ -45,7 +45,7 @@ export async function episode({ main, place, signal, query }, id, name) {
       "How it ended: ",
       outcome(result),
       result.error ? " " : ". ",
-      replay && lastGain(replay),
+      replay && turningPoints(replay),
     ),
     el("p", { class: "note" }, effort(result)),
     el(
@@ -78,18 +78,20 @@ export async function episode({ main, place, signal, query }, id, name) {
   document.addEventListener("keydown", (event) => replay.press(event), { signal });
 }
 
-/** Where the score last rose, as a button that leads there. */
-function lastGain(replay) {
-  if (replay.gain < 0) return "No turn raised the score.";
-  const turn = replay.turns[replay.gain];
-  const go = () => {
-    replay.go(replay.gain);
-    replay.show();
+/** Where the score last rose, and where it fell after that, with buttons that lead there. */
+function turningPoints(replay) {
+  const total = replay.turns.length;
+  const loss = replay.turns.findIndex((turn, place) => turn.reward < 0 && place > replay.gain);
+  const link = (place) => {
+    const go = () => {
+      replay.go(place);
+      replay.show();
+    };
+    return el("button", { type: "button", class: "link", click: go }, `turn ${replay.turns[place].turn} of ${total}`);
   };
   return [
-    "The score last rose in ",
-    el("button", { type: "button", class: "link", click: go }, `turn ${turn.turn} of ${replay.turns.length}`),
-    ".",
+    replay.gain < 0 ? "No turn raised the score." : ["The score last rose in ", link(replay.gain), "."],
+    loss >= 0 && [` It fell by ${-replay.turns[loss].reward} points in `, link(loss), "."],
   ];
 }
 

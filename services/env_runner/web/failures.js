@@ -1,6 +1,6 @@
 // How the episodes of an evaluation failed: each way with its tasks and an example.
 
-import { el, number, numberHead, tableHead, wide } from "./dom.js";
+import { el, number, numberHead, stacked, tableHead, wide } from "./dom.js";
 
 /** `choose` is called with the id of a task whose failed episodes are wanted. */
 export function failureTable(modes, id, world, choose) {
@@ -16,25 +16,27 @@ export function failureTable(modes, id, world, choose) {
     el("h2", {}, "How episodes failed"),
     wide(
       "How episodes failed",
-      el(
-        "table",
-        { id: "failures" },
-        tableHead("Outcome", numberHead("Episodes"), "Tasks (episodes)", "Example"),
+      stacked(
         el(
-          "tbody",
-          {},
-          modes.map((mode) =>
-            el(
-              "tr",
-              {},
-              el("td", {}, mode.name, mode.detail && el("span", { class: "note" }, ` ${mode.detail}`)),
-              number(mode.episodes.length),
+          "table",
+          { id: "failures" },
+          tableHead("Outcome", numberHead("Episodes"), "Tasks", "Example"),
+          el(
+            "tbody",
+            {},
+            modes.map((mode) =>
               el(
-                "td",
+                "tr",
                 {},
-                Object.entries(mode.tasks).map((entry) => [task(entry), " "]),
+                el("td", {}, mode.name, mode.detail && el("span", { class: "note" }, ` ${mode.detail}`)),
+                number(mode.episodes.length),
+                el(
+                  "td",
+                  {},
+                  Object.entries(mode.tasks).map((entry) => [task(entry), " "]),
+                ),
+                el("td", {}, el("a", { href: address(mode) }, `Replay ${mode.episodes[0]}`)),
               ),
-              el("td", {}, el("a", { href: address(mode) }, `Replay ${mode.episodes[0]}`)),
             ),
           ),
         ),

@@ -40,7 +40,7 @@ class Form {
     this.agents = checkboxes(
       "agent",
       el("span", { class: "hidden" }, "Agents"),
-      Object.keys(options.agents).map((name) => [name, name]),
+      Object.keys(options.agents).map((name) => [name, name, options.agent_descriptions?.[name]]),
       [Object.keys(options.agents)[0]],
     );
     this.tasks = new TaskChooser(world);
@@ -57,13 +57,18 @@ class Form {
     this.button = el("button", { type: "submit", class: "main" }, "Start");
     this.element = el(
       "form",
-      { class: "fields", submit: (event) => this.submit(event), input: () => this.update() },
+      {
+        class: "fields",
+        submit: (event) => this.submit(event),
+        input: () => this.update(),
+        change: () => this.update(),
+      },
       el("h1", {}, "New evaluation"),
       el("div", { class: "field" }, el("span", {}, "World"), el("span", {}, world.title)),
       this.fields.protocol.element,
       el(
         "div",
-        { class: "field top" },
+        { class: "field tall" },
         el("span", { "aria-hidden": "true" }, "Agents"),
         el(
           "div",
@@ -72,7 +77,7 @@ class Form {
           el("span", { class: "hint" }, "Several play the same variations, each in a run of its own."),
         ),
       ),
-      el("div", { class: "field top" }, el("span", {}, "Tasks"), this.tasks.element),
+      el("div", { class: "field tall" }, el("span", {}, "Tasks"), this.tasks.element),
       this.fields.variations.element,
       this.fields.repeats.element,
       world.rules.length > 0 && this.fields.rules.element,

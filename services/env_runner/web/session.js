@@ -152,7 +152,7 @@ class Board {
           "dl",
           {},
           [
-            ["Observation", el("pre", {}, view.observation.trim())],
+            ...(view.observation ? [["Observation", el("pre", {}, view.observation.trim())]] : []),
             ["Look", changed(before.look, view.look)],
             ["Inventory", changed(before.inventory, view.inventory)],
           ].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]),
@@ -239,6 +239,7 @@ class Board {
   }
 
   history(view) {
+    if (!view.turns.length) return "";
     return el(
       "ol",
       { class: "history", "aria-label": "Turns so far" },

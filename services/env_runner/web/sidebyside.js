@@ -21,7 +21,7 @@ export async function sideBySide({ main, place, signal, query }) {
   ]);
   const world = await worldOfStatus(statuses[0]);
   const [first, second] = results.map((result) => result.trajectory);
-  const parting = firstDifference(first, second);
+  const places = firstDifference(first, second);
   const compareAddress = `#/compare?${runs.map((run) => `run=${encodeURIComponent(run)}`).join("&")}`;
   const title = `${results[0].task}, variation ${results[0].variation}`;
   place(
@@ -34,11 +34,13 @@ export async function sideBySide({ main, place, signal, query }) {
   main.replaceChildren(
     el("h1", {}, `Task ${title}, side by side`),
     results[0].opening ? el("p", {}, results[0].opening.task) : "",
-    el("p", { class: "what", id: "parting", role: "status" }, describeParting(parting, first, second)),
+    el("p", { class: "what", id: "parting", role: "status" }, describeDifference(places, first, second)),
     el(
       "div",
       { class: "sides" },
-      results.map((result, side) => column(result, runs[side], names[side], parting, statuses[side].agent_name, world)),
+      results.map((result, side) =>
+        column(result, runs[side], names[side], places?.[side] ?? null, statuses[side].agent_name, world),
+      ),
     ),
   );
   main.querySelectorAll(".parting").forEach((row) => {
@@ -47,23 +49,26 @@ export async function sideBySide({ main, place, signal, query }) {
   });
 }
 
-function describeParting(place, first, second) {
-  if (place === null) return "Both took the same actions throughout.";
-  return `They differ from turn ${place + 1} on: left ${describeTurn(first[place])}, right ${describeTurn(second[place])}.`;
+function describeDifference(places, first, second) {
+  if (places === null) return "Both took the same actions throughout.";
+  const [left, right] = [describeTurn(first, places[0]), describeTurn(second, places[1])];
+  return `They first differ here. Left: ${left}. Right: ${right}.`;
 }
 
-function describeTurn(turn) {
+function describeTurn(turns, place) {
+  const turn = turns[place];
   if (turn === undefined) return "the episode had ended";
   const action = turn.action === null ? "the sub-goal ended" : `“${turn.action}”`;
-  return turn.subgoal === null ? action : `${action} for ${turn.subgoal}`;
+  return `turn ${turn.turn}, ${turn.subgoal === null ? action : `${action} for ${turn.subgoal}`}`;
 }
 
-function column(result, run, name, parting, agent, world) {
+/** One episode; `different` is the place of the turn in which it first differs from the other, null for none. */
+function column(result, run, name, different, agent, world) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
   const open = (place) => (location.hash = `${address}?turn=${place + 1}`);
   const { drawing, low, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
-  if (parting !== null && parting < turns.length) mark(parting);
+  if (different !== null && different < turns.length) mark(different);
   let subgoal;
   return el(
     "section",
@@ -85,14 +90,14 @@ function column(result, run, name, parting, agent, world) {
         subgoal = turn.subgoal;
         return el(
           "li",
-          { class: place === parting ? "parting" : place < (parting ?? Infinity) ? "shared" : null },
+          { class: place === different ? "parting" : place < (different ?? Infinity) ? "shared" : null },
           given && turn.subgoal !== null && el("h3", {}, turn.subgoal),
           el(
             "a",
             { class: "step", href: `${address}?turn=${turn.turn}` },
             el("span", { class: "number" }, turn.turn),
             el("span", { class: turn.action === null ? "end" : "action" }, turn.action ?? "sub-goal ended"),
-            place === parting && el("span", { class: "badge unknown" }, "differs here"),
+            place === different && el("span", { class: "badge unknown" }, "differs here"),
             gainBadge(turn.reward),
           ),
         );

@@ -17,11 +17,18 @@ export function bySubgoal(turns) {
   return groups;
 }
 
-/** The place, from 0, of the first turn in which two episodes differ; null for none. */
+/**
+ * The places, from 0, at which two episodes first differ, one in each; null where they took the same actions throughout.
+ * Where only one of them has sub-goals, only actions are compared, and turns that end a sub-goal are skipped.
+ */
 export function firstDifference(first, second) {
-  for (let place = 0; place < Math.max(first.length, second.length); place += 1) {
-    if (first[place]?.action !== second[place]?.action || first[place]?.subgoal !== second[place]?.subgoal)
-      return place;
+  const sides = [first, second];
+  const compareGoals = sides.every((turns) => turns.some((turn) => turn.subgoal !== null));
+  const counted = sides.map((turns) => turns.filter((turn) => compareGoals || turn.action !== null));
+  for (let place = 0; place < Math.max(counted[0].length, counted[1].length); place += 1) {
+    const [left, right] = counted.map((turns) => turns[place]);
+    if (left?.action !== right?.action || (compareGoals && left?.subgoal !== right?.subgoal))
+      return [left, right].map((turn, side) => (turn ? sides[side].indexOf(turn) : sides[side].length));
   }
   return null;
 }

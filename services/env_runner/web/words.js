@@ -9,7 +9,10 @@ export const signed = (number) => (number > 0 ? `+${number}` : minus(number));
 export const signedPoints = (value) => `${value > 0 ? "+" : ""}${points(value)}`;
 export const range = ([low, high]) => `${points(low)} to ${points(high)}`;
 export const signedRange = ([low, high]) => `${signedPoints(low)} to ${signedPoints(high)}`;
-export const probability = (logprob) => `${points(100 * Math.exp(logprob))}%`;
+export function probability(logprob) {
+  const share = 100 * Math.exp(logprob);
+  return share > 0 && share < 0.05 ? "< 0.1%" : `${points(share)}%`;
+}
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 export function duration(seconds) {
@@ -70,10 +73,10 @@ export const isByHand = (id) => id.includes("-play-");
 
 const ENDS = {
   completed: "the task ended",
-  failed: "failed: the score went negative",
+  failed: "failed, the score went negative",
   moves: "out of moves",
   turns: "out of turns",
-  patience: "gave up: no progress",
+  patience: "gave up without progress",
   cancelled: "cancelled",
 };
 

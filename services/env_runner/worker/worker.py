@@ -120,6 +120,8 @@ class Worker:
         self._services: tuple[ServiceInfo, ServiceInfo]
         self._not_started = 0
         """Slots whose environment did not start at the beginning, by its own fault."""
+        self._damage = ""
+        """What kept episodes from being leased last, as it was logged."""
         self._stopping = False
         self._serving: list[asyncio.Task[None]] = []
 
@@ -190,7 +192,14 @@ class Worker:
         True: it is to be played alone, and was given back so that it waits in the queue until this worker is quiet.
         """
         skip = self._refusals.current()
-        lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
+        try:
+            lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
+        except RecordDamaged as error:  # of a key that all evaluations share: somebody has to mend it
+            if error.message != self._damage:
+                self._damage = error.message
+                _log.error("No episode can be leased: %s", error)
+            await asyncio.sleep(LEASE_WAIT_SECONDS)
+            return False
         if lease is None:
             return False
         if lease.last and not alone:
@@ -279,6 +288,7 @@ class Worker:
                 report=partial(self._report, spec.evaluation),
                 should_stop=should_stop,
                 wait_seconds=self._checkpoint_wait,
+                others_wait=partial(self._others_wait, spec.evaluation),
             )
             try:
                 environment = await slot.environment()
@@ -329,6 +339,13 @@ class Worker:
         """Say in an evaluation's status why it is not played here; while Redis is gone, the log alone says it."""
         with suppress(JobStoreUnavailable):
             await asyncio.to_thread(self._store.report_waiting, evaluation, mismatch)
+
+    async def _others_wait(self, evaluation: str) -> bool:
+        """Whether another evaluation that may be played here has an episode that nobody plays."""
+        try:
+            return await asyncio.to_thread(self._store.others_wait, {evaluation, *self._refusals.known()})
+        except (JobStoreUnavailable, RecordDamaged):
+            return False
 
     async def _until_services_answer(self) -> None:
         while not self._stopping:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training.datasets import Example
+from training.worlds.words import made_up
+from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.rules.risk import BOX
 
 _WORD = re.compile(r"[a-z]+")
@@ -121,9 +123,9 @@ _BEGUN, _ABOUT, _SHIFTED = 15, 5, 0.5
 score may stand for any other. From there on, a share of the scores is off by up to so many."""
 _POT = re.compile(r"(?<=\bflower pot )\d\b")
 _POTS = "123456789"
-_SYLLABLES = (
-    "ba be bi bo da do fa fe ga go ka ki la lo ma mi mo na ne no pa pe ra ri ro sa se ta ti to va vo wa zu".split()
-)
+
+_ANSWER = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
+"""What answers a task's question look like: they name a box or a plane."""
 
 
 class Renamer:
@@ -176,7 +178,7 @@ class Renamer:
         numbered = _numbered(example)
         instruction = numbered.prompt.split(" | ", 1)[0]
         known = _GRAMMAR | set(instruction.split())
-        if not _nameable(example) or not known.issuperset(numbered.target.split()[1:]):
+        if not _nameable(example) or not known.issuperset(decision_of(numbered.target).split()[1:]):
             return None
         return self._boxed(example, *self._renamed(instruction, numbered))
 
@@ -197,7 +199,7 @@ class Renamer:
         names |= self._swapped(prompt, things, example, told)
         if example.task_id in _CIRCUITS:
             names |= self._recoloured(prompt, words)
-        prompt, target = self._repotted(self._renumbered(prompt), example.target)
+        prompt, target = self._repotted(*self._renumbered(prompt, example.target))
         prompt, target = self._held(_replace(prompt, names), example.task_id), _replace(target, names)
         return self._powered(prompt, target) if example.task_id in _CIRCUITS else (prompt, target)
 
@@ -294,15 +296,18 @@ class Renamer:
         numbers = dict(zip(_POTS, self._random.sample(_POTS, len(_POTS)), strict=True))
         return _POT.sub(lambda pot: numbers[pot[0]], prompt), _POT.sub(lambda pot: numbers[pot[0]], target)
 
-    def _renumbered(self, prompt: str) -> str:
+    def _renumbered(self, prompt: str, target: str) -> tuple[str, str]:
         """Other readings in the same order: which is greater stays, how great it is does not."""
         for digits, pattern in _NUMBERS.items():
             told = sorted(set(pattern.findall(prompt)))
             if len(told) > 1:
                 drawn = sorted(self._random.sample(self._range(_HIGHEST[digits], len(told)), len(told)))
                 new = {old: " ".join(str(value).zfill(digits)) for old, value in zip(told, drawn, strict=True)}
-                prompt = pattern.sub(lambda found, new=new: new[found.group(0)], prompt)  # type: ignore[misc]
-        return prompt
+                prompt, target = (
+                    pattern.sub(lambda found, new=new: new.get(found.group(0), found.group(0)), text)  # type: ignore[misc]
+                    for text in (prompt, target)
+                )
+        return prompt, target
 
     def _range(self, highest: int, count: int) -> range:
         """What the readings are drawn from."""
@@ -342,14 +347,15 @@ class Renamer:
         return made_up(self._random)
 
 
-def made_up(chance: random.Random) -> str:
-    """A word that nobody knows."""
-    return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
-
-
 def boxes(instruction: str) -> list[str]:
     """The boxes that an instruction names, each once."""
     return list(dict.fromkeys(BOX.findall(instruction.lower())))
+
+
+def is_answer(example: Example) -> bool:
+    """Whether a decision answers the task's question: it names one of the boxes or planes that the task names."""
+    chosen = len(boxes(example.instruction)) > 1 or "inclined planes" in example.instruction.lower()
+    return chosen and bool(_ANSWER.fullmatch(decision_of(example.target)))
 
 
 def _several_boxes(example: Example) -> list[str]:
@@ -382,11 +388,12 @@ def _nameable(example: Example) -> list[str]:
     if example.task_id in _PAINTS:
         return []
     told = set(_WORD.findall(example.instruction.lower()))
-    if example.target.startswith(_SHOWN.get(example.task_id, ())):
+    decision = decision_of(example.target)
+    if decision.startswith(_SHOWN.get(example.task_id, ())):
         told.update(set(example.prompt.split(" ")) - _KINDS)
     if example.task_id in _CIRCUITS:
         told.update(_COLOURED.findall(example.prompt))
-    answer = list(told) if example.instruction.startswith(_WAITING) else example.target.split()[1:]
+    answer = list(told) if example.instruction.startswith(_WAITING) else decision.split()[1:]
     answer += _TRAIT.findall(example.instruction.lower())
     return [word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in _GRAMMAR]
 
@@ -396,7 +403,7 @@ def _inconsequential(corpus: Sequence[Example]) -> frozenset[str]:
     shown, inferred = Counter[str](), Counter[str]()
     for example in corpus:
         shown.update(set(_LONG_WORD.findall(example.prompt.partition(_SCENE)[2])))
-        inferred.update(set(example.target.split()[1:]) - set(_WORD.findall(example.instruction.lower())))
+        inferred.update(set(decision_of(example.target).split()[1:]) - set(_WORD.findall(example.instruction.lower())))
     common, knowledge = _COMMON * len(corpus), _KNOWLEDGE * len(corpus)
     found = {word for word, count in shown.items() if count < common and inferred[word] < knowledge}
     return frozenset(found - _GRAMMAR)
@@ -405,7 +412,7 @@ def _inconsequential(corpus: Sequence[Example]) -> frozenset[str]:
 def _told(corpus: Sequence[Example]) -> set[str]:
     """Words of instructions, and the verbs of answers."""
     instructions = {example.instruction.lower() for example in corpus}
-    verbs = {example.target.split(" ", 1)[0] for example in corpus}
+    verbs = {decision_of(example.target).split(" ", 1)[0] for example in corpus}
     return verbs.union(*map(_WORD.findall, instructions))
 
 

@@ -56,6 +56,15 @@ class Refusals:
         """Those of one rule."""
         return [one for one in self.refused if one.rule == rule]
 
+    def table(self) -> Table:
+        """For people: each rule with what it refuses, and what of that most often."""
+        shown = Table("", "refused", "share", "most often", box=box.SIMPLE)
+        for rule in get_args(Rule):
+            refused = self.of(rule)
+            share = len(refused) / max(1, self.subgoals)
+            shown.add_row(rule, f"{len(refused):,}", f"{share:.2%}", _most_often(refused))
+        return shown
+
 
 def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Annotation]) -> Refusals:
     """Ask the rules about each sub-goal of annotated paths. Raises KeyError for a path that was not annotated."""
@@ -75,15 +84,6 @@ def replay(trajectories: Iterable[Trajectory], annotations: Mapping[PathKey, Ann
             given.add(subgoal, state)
         refused += _cut_short(path, annotations[path.key])
     return Refusals(subgoals, refused)
-
-
-def table(found: Refusals) -> Table:
-    """For people: each rule with what it refuses, and what of that most often."""
-    shown = Table("", "refused", "share", "most often", box=box.SIMPLE)
-    for rule in get_args(Rule):
-        refused = found.of(rule)
-        shown.add_row(rule, f"{len(refused):,}", f"{len(refused) / max(1, found.subgoals):.2%}", _most_often(refused))
-    return shown
 
 
 def _against(subgoal: str, choice: Choice) -> Iterator[Rule]:

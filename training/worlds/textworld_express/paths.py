@@ -2,16 +2,28 @@
 
 The simulator's gold agent searches rooms as an agent that has not seen them would, and it also walks in circles
 through rooms that it knows (`move north`, `move south`, `move north`, ...). Such a circle is cut out where the agent is
-back in a state that it was in (same look, same inventory) and has seen nothing new meanwhile. Nothing else is changed:
-every first look into a room stays, since an answer may depend on it. A game that
-shows no room (`simonsays`) is left alone. A path is kept only if its replay still
-reaches the full score; else the gold path is kept as it was.
+back in a state that it was in (same look, same inventory) and has seen nothing new meanwhile. `look around`, `task` and
+`inventory` go too, and what the game did not understand. Nothing else is changed: every first look into a room stays,
+since an answer may depend on it. A game that shows no room (`simonsays`) is left alone. A path is kept only if its
+replay still reaches the full score; else the gold path is kept as it was.
+
+Further takes of a path have other names for things (`renaming`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+from training.trajectories import PathForm, RecordedStep, Trajectory, Wanted
+from training.worlds.textworld_express.renaming import renamed
+from waymark.worlds.base import SOLVED, Environment
+from waymark.worlds.textworld_express.scene import room_of
+from waymark.worlds.textworld_express.tasks import find_task
+
+_LOOKING: Final = frozenset(("look around", "task", "inventory"))
+"""Actions that show what is in the state already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +40,11 @@ def without_circles(actions: Sequence[str], seen: Sequence[Seen]) -> list[str]:
 
     `seen` has one entry more than `actions`: what is seen before the first action, then after each.
 
-    >>> room, other = Seen("a", "", ""), Seen("b", "", "")
-    >>> without_circles(["go b", "go a", "go b", "go a", "take"], [room, other, room, other, room, Seen("a", "coin",
-    "")])
-    ['go b', 'go a', 'take']
+    >>> here, there = Seen("You are in the pantry.", "", ""), Seen("You are in the street.", "", "")
+    >>> with_coin = Seen("You are in the pantry.", "a coin", "")
+    >>> path = ["move east", "move west", "move east", "move west", "take coin"]
+    >>> without_circles(path, [here, there, here, there, here, with_coin])
+    ['move east', 'move west', 'take coin']
     """
     path: list[str] = []
     states: list[tuple[str, str]] = [(seen[0].look, seen[0].inventory)]
@@ -46,6 +59,54 @@ def without_circles(actions: Sequence[str], seen: Sequence[Seen]) -> list[str]:
         known.append(len(texts))
         same = (at for at in range(len(states) - 1) if states[at] == states[-1] and known[at] == known[-1])
         earlier = next(same, None)
-        if after.look and earlier is not None:
+        if room_of(after.look) and earlier is not None:
             del path[earlier:], states[earlier + 1 :], known[earlier + 1 :]
     return path
+
+
+def record(environment: Environment, wanted: Wanted) -> list[Trajectory]:
+    """The path of one variation, some milliseconds, and as many takes with other names as are wanted."""
+    gold = environment.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
+    chosen = [action for action in gold if action not in _LOOKING]
+    played, seen = _play(environment, wanted, chosen)
+    path, _ = _play(environment, wanted, without_circles([step.action for step in played.steps], seen))
+    path = replace(path, form="shortened") if path.score >= SOLVED else record_gold(environment, wanted)[0]
+    path = replace(path, gold_actions=len(gold))
+    takes = (renamed(path, take) for take in range(1, wanted.takes + 1))
+    return [path, *(take for take in takes if take is not None)]
+
+
+def record_gold(environment: Environment, wanted: Wanted) -> list[Trajectory]:
+    """The simulator's own path of one variation, but for what the game did not understand."""
+    gold = environment.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
+    path, _ = _play(environment, wanted, gold)
+    return [replace(path, gold_actions=len(gold))]
+
+
+def _play(environment: Environment, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, list[Seen]]:
+    """What a path leads to, up to the end of the game, and what is seen on it."""
+    opening = environment.reset(wanted.task_id, wanted.variation, wanted.simplifications)
+    steps: list[RecordedStep] = []
+    seen = [Seen(opening.look, opening.inventory, "")]
+    for action in actions:
+        step = environment.step(action)
+        if step.known:
+            steps.append(RecordedStep(action, step.observation, step.look, step.inventory, step.score, step.moves, []))
+            seen.append(Seen(step.look, step.inventory, step.observation))
+        if step.completed:
+            break
+    task = find_task(wanted.task_id)
+    form: PathForm = "gold"
+    path = Trajectory(
+        task_id=task.id,
+        variation=wanted.variation,
+        split=task.split_of(wanted.variation),
+        simplifications=wanted.simplifications,
+        form=form,
+        gold_actions=0,
+        task=opening.task,
+        look=opening.look,
+        inventory=opening.inventory,
+        steps=steps,
+    )
+    return path, seen

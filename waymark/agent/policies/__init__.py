@@ -1,7 +1,8 @@
 """Policies: what an agent does with its models' answers.
 
-    guided       guided.GuidedPolicy         with the rules of play that the agent names
-    published    published.PublishedPolicy   the published loop: the best answer is followed as it is
+    guided           guided.GuidedPolicy                 with the rules of play that the agent names
+    published        published.PublishedPolicy           the published loop: the best answer is followed as it is
+    oracle_actions   oracle_actions.OracleActionsPolicy  the simulator's own path; no model is asked
 
 An agent names its policy (`AgentConfig.policy`). A policy belongs to one episode and plays it turn by turn.
 """
@@ -34,6 +35,13 @@ class Policy(Protocol):
 def open_policy(play: Play) -> Policy:
     """The policy that the agent names, for an episode that is open."""
     from waymark.agent.policies.guided import GuidedPolicy
+    from waymark.agent.policies.oracle_actions import OracleActionsPolicy
     from waymark.agent.policies.published import PublishedPolicy
 
-    return PublishedPolicy(play) if play.agent.policy == "published" else GuidedPolicy(play)
+    match play.agent.policy:
+        case "published":
+            return PublishedPolicy(play)
+        case "oracle_actions":
+            return OracleActionsPolicy(play)
+        case _:
+            return GuidedPolicy(play)

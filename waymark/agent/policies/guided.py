@@ -28,8 +28,8 @@ from waymark.agent.rules import (
 )
 from waymark.agent.state import COMPLETE, Scene, scene
 from waymark.agent.subgoal_sources import SubgoalSource
+from waymark.agent.subgoal_sources.at_random import RandomSource, SemiRandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource
-from waymark.agent.subgoal_sources.drawn import RandomSource, SemiRandomSource
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.contracts import ActionResponse, TurnRecord
 

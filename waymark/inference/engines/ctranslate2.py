@@ -367,7 +367,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
     model_type = str(read_object(folder / "config.json").get("model_type"))[:_SHOWN]
     if model_type not in CONVERTIBLE:
         raise CheckpointError(
-            f"{folder} holds a {model_type} model, of which this version converts none.",
+            f"{folder} holds a {model_type} model, a kind that this version cannot convert.",
             remedy="Serve it with WAYMARK_ENGINE=transformers.",
         )
     if model_type == "llama":

@@ -1,20 +1,24 @@
 """The page at `/docs`: Swagger UI over `/openapi.json`, from files of this package.
 
-The page and the document hold nothing of anybody's, so they need no key. Nothing is fetched from another host.
+The page and the document hold nothing of anybody's, so they need no key. Nothing is fetched from another host. The
+document is derived at the first request for it, in a thread: that takes some tenths of a second.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.staticfiles import StaticFiles
+
+from waymark.serving.static import file_server
 
 _FOLDER: Final = Path(__file__).with_name("swagger")
 _PAGE: Final = "index.html"
 _FILES: Final = frozenset({"favicon-32x32.png", "start.js", "swagger-ui-bundle.js", "swagger-ui.css"})
 _PATHS: Final = ("/docs", "/redoc")
+_DOCUMENT: Final = "/openapi.json"
 _HEADERS: Final = {
     # Swagger UI styles elements as it draws them, and its pictures are in its style sheet.
     "Content-Security-Policy": (
@@ -29,17 +33,12 @@ _HEADERS: Final = {
 
 def paths() -> frozenset[str]:
     """Every path of the page and of what it reads."""
-    return frozenset({*_PATHS, "/openapi.json", *(f"/docs/{file}" for file in _FILES)})
+    return frozenset({*_PATHS, _DOCUMENT, *(f"/docs/{file}" for file in _FILES)})
 
 
 def install(app: FastAPI) -> None:
-    """Give an app, which was made without FastAPI's own pages, this one. It is no part of the OpenAPI document."""
-    files = StaticFiles(directory=_FOLDER)
-
-    async def serve(name: str, request: Request) -> Response:
-        response = await files.get_response(name, request.scope)
-        response.headers.update(_HEADERS)
-        return response
+    """Give an app, which was made without FastAPI's own pages, these. They are no part of the OpenAPI document."""
+    serve = file_server(_FOLDER, _HEADERS)
 
     async def page(request: Request) -> Response:
         return await serve(_PAGE, request)
@@ -47,6 +46,10 @@ def install(app: FastAPI) -> None:
     async def file(request: Request) -> Response:
         return await serve(request.url.path.rpartition("/")[2], request)
 
+    def document(_: Request) -> Response:
+        return Response(json.dumps(app.openapi(), ensure_ascii=False), media_type="application/json")
+
+    app.add_route(_DOCUMENT, document, methods=["GET", "HEAD"], include_in_schema=False)
     for path in _PATHS:
         app.add_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
     for name in _FILES:

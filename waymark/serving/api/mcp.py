@@ -40,6 +40,8 @@ from waymark.serving.decisions import Decided, action_response, subgoal_response
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import Service
 from waymark.serving.text import printable
+from waymark.worlds.base import World
+from waymark.worlds.registry import world_of_format
 
 PATH: Final = "/mcp"
 _LONGEST_NAME: Final = 1_000
@@ -53,36 +55,39 @@ _ANSWERS: Final[dict[Service, Callable[[Decided], Contract]]] = {
     "controller": subgoal_response,
     "executor": action_response,
 }
-_TOOLS: Final[dict[Service, Tool]] = {
-    "controller": Tool(
-        name="next_subgoal",
-        title="Next sub-goal",
-        description=(
-            "Names what an agent in a text world should reach next, e.g. navigate_to(kitchen) or "
-            "pick_up(thermometer). Give the task, what `look around` says now, and what is known of the episode so "
-            "far; complete_task() means that the agent believes to be done. Where `parsed` is false the model wrote no "
-            "sub-goal; `raw` quotes it. It is a small model trained on ScienceWorld: it changes nothing and costs "
-            "milliseconds. Ask again when the sub-goal has ended."
-        ),
-        input_schema=SubgoalRequest.model_json_schema(),
-        output_schema=SubgoalResponse.model_json_schema(mode="serialization"),
-        annotations=_HINTS,
-    ),
-    "executor": Tool(
+
+
+def _tool(service: Service, world: World) -> Tool:
+    """A service's one tool, in the words of the world that its models were trained for."""
+    trained = f"It is a small model trained on {world.title}: it changes nothing and costs milliseconds."
+    doubts = f"Where `warnings` is not empty the state is not one of {world.title}, and the answer is a guess."
+    if service == "controller":
+        return Tool(
+            name="next_subgoal",
+            title="Next sub-goal",
+            description=(
+                f"Names what an agent in a text world should reach next, e.g. {' or '.join(world.example_subgoals)}. "
+                "Give the task, what `look around` says now, and what is known of the episode so far; complete_task() "
+                "means that the agent believes to be done. Where `parsed` is false the model wrote no sub-goal; `raw` "
+                f"quotes it. {doubts} {trained} Ask again when the sub-goal has ended."
+            ),
+            input_schema=SubgoalRequest.model_json_schema(),
+            output_schema=SubgoalResponse.model_json_schema(mode="serialization"),
+            annotations=_HINTS,
+        )
+    return Tool(
         name="next_action",
         title="Next action",
         description=(
-            "Picks the next action towards the state's current_subgoal in a text world, e.g. teleport to kitchen or "
-            "pick up thermometer. `action` is null exactly when the sub-goal has ended: then ask for the next one. "
-            "Where `parsed` is false the model wrote no action; `raw` quotes it. With "
-            "valid_actions the answer is one of them. It is a small model trained on ScienceWorld: it changes nothing "
-            "and costs milliseconds."
+            "Picks the next action towards the state's current_subgoal in a text world, e.g. "
+            f"{' or '.join(world.example_actions)}. `action` is null exactly when the sub-goal has ended: then ask for "
+            "the next one. Where `parsed` is false the model wrote no action; `raw` quotes it. With valid_actions the "
+            f"answer is one of them. {doubts} {trained}"
         ),
         input_schema=ActionRequest.model_json_schema(),
         output_schema=ActionResponse.model_json_schema(mode="serialization"),
         annotations=_HINTS,
-    ),
-}
+    )
 
 
 class McpEndpoint:
@@ -90,7 +95,8 @@ class McpEndpoint:
 
     def __init__(self, model_server: ModelServer) -> None:
         service = model_server.service
-        tool, request, answer = _TOOLS[service], _REQUESTS[service], _ANSWERS[service]
+        tool = _tool(service, world_of_format(model_server.models["default"].format.name))
+        request, answer = _REQUESTS[service], _ANSWERS[service]
 
         requests = Validator(request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -25,8 +26,13 @@ def install(app: FastAPI, service: str, more: Mapping[str, examples.Shown] = Map
     """Give an app's document its examples; `service` is the name that `/info` gives, `more` has those of its own."""
     shown = {**examples.ROUTES, **examples.OWN_ROUTES[service], **more}
     derive = app.openapi
+    lock = threading.Lock()
 
     def described() -> _Node:
+        with lock:
+            return describe_once()
+
+    def describe_once() -> _Node:
         if app.openapi_schema is None:
             document = derive()
             for name, operation in _operations(document):

@@ -99,7 +99,7 @@ class RequireKey:
             scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not self._keys.accept(_as_sent(key.strip())):
                 raise Unauthorized(
-                    "This service wants a key, and this is none of its own.",
+                    "This API key is not valid." if key.strip() else "This service asks for an API key.",
                     remedy="Send `Authorization: Bearer KEY`; the clients of this package take WAYMARK_API_KEY.",
                 )
         await self._app(scope, receive, send)

@@ -193,7 +193,7 @@ def _request_id(scope: Scope) -> str:
 
 def _given_up() -> ServiceUnavailable:
     """What a request hears that is still at work when the service's grace is over."""
-    return ServiceUnavailable("The service is shutting down and gives this up.", remedy="Send the request again.")
+    return ServiceUnavailable("The service is shutting down; it gave no answer.", remedy="Send the request again.")
 
 
 class _Requests:

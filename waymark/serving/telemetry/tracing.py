@@ -80,9 +80,7 @@ def _wanted(environment: Mapping[str, str]) -> str:
         )
     for name in _PROTOCOLS:
         if wanted == "otlp" and environment.get(name, _PROTOCOL) != _PROTOCOL:
-            raise InvalidInput(
-                f"{name}={environment[name]} is not spoken here.", remedy=f"Set {_PROTOCOL}.", field=name
-            )
+            raise InvalidInput(f"{name}={environment[name]} is not supported.", remedy=f"Set {_PROTOCOL}.", field=name)
     return wanted
 
 

@@ -20,7 +20,7 @@ from waymark.agent.rules import (
 )
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld import oracle_path, redrawing, scene, subgoals
+from waymark.worlds.scienceworld import oracle_path, random_subgoals, scene, subgoals
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules.replacements import (
     HoldToSubgoal,
@@ -91,16 +91,20 @@ class ScienceWorldForAgents(AgentWorld):
         return subgoals.canonical_action(subgoal, action)
 
     def training_subgoals(self) -> tuple[str, ...]:
-        """See `redrawing.training_subgoals`."""
-        return redrawing.training_subgoals()
+        """See `random_subgoals.training_subgoals`."""
+        return random_subgoals.training_subgoals()
 
-    def redrawn(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
-        """See `redrawing.redrawn`."""
-        return redrawing.redrawn(subgoal, state, rng)
+    def with_random_arguments(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
+        """See `random_subgoals.with_random_arguments`."""
+        return random_subgoals.with_random_arguments(subgoal, state, rng)
 
     def clean_path(self, actions: Sequence[str]) -> list[str]:
         """See `oracle_path.clean`."""
         return oracle_path.clean(actions)
+
+    def replayable_path(self, actions: Sequence[str]) -> list[str]:
+        """See `oracle_path.replayable`."""
+        return oracle_path.replayable(actions)
 
     def plain_action(self, action: str, answer: str, seen: str) -> str:
         """See `oracle_path.plain_action`."""

@@ -292,16 +292,7 @@ class ScienceWorldSlot:
         self._steps += 1
         if not observation.startswith(_UNREAD):
             self._valid = None
-        return Step(
-            observation=observation,
-            look=look,
-            inventory=inventory,
-            score=self._score,
-            moves=int(moves),
-            completed=self._completed,
-            known=not observation.startswith(_UNKNOWN),
-            ambiguous=ambiguous == "true",
-        )
+        return self._seen(observation, moves, look, inventory, ambiguous=ambiguous == "true")
 
     def _step_as_given(self, action: str) -> Step:
         observation = str(self._server.step(action)) or _NOTHING_SAID
@@ -309,6 +300,10 @@ class ScienceWorldSlot:
         self._score, self._completed = round(100 * float(self._server.getScore())), bool(self._server.getCompleted())
         self._steps += 1
         self._valid = None
+        return self._seen(observation, moves, look, inventory)
+
+    def _seen(self, observation: str, moves: str, look: str, inventory: str, *, ambiguous: bool = False) -> Step:
+        """What came of the last action."""
         return Step(
             observation=observation,
             look=look,
@@ -317,6 +312,7 @@ class ScienceWorldSlot:
             moves=int(moves),
             completed=self._completed,
             known=not observation.startswith(_UNKNOWN),
+            ambiguous=ambiguous,
         )
 
     def _list_valid(self) -> list[str]:

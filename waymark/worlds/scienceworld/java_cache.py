@@ -90,8 +90,7 @@ class JavaCache:
         except OSError as error:
             _report(f"The simulator's cache {self._file} was not written: {error.strerror or error}.")
         finally:
-            with suppress(OSError):
-                self._draft.unlink(missing_ok=True)
+            self._remove_drafts(self._draft.name)
             os.close(self._lock)
             self._lock = None
 
@@ -163,10 +162,15 @@ class JavaCache:
             os.close(lock)
             return False
         self._lock = lock
-        for stale in self._file.parent.glob(f"{self._file.stem}-*.draft"):
-            with suppress(OSError):
-                stale.unlink()
+        self._remove_drafts(f"{self._file.stem}-*.draft")
         return True
+
+    def _remove_drafts(self, pattern: str) -> None:
+        """Remove drafts, and the file of 30 MB that Java makes beside one and leaves there where it is killed."""
+        for suffix in ("", ".config"):
+            for draft in self._file.parent.glob(pattern + suffix):
+                with suppress(OSError):
+                    draft.unlink()
 
 
 def _foreign(path: Path) -> bool:

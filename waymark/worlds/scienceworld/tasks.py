@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from waymark.errors import InvalidInput
-from waymark.worlds.base import SPLITS, Split, TaskType
+from waymark.worlds import base
+from waymark.worlds.base import SPLITS, Split, TaskType, check_variation
 
 GROUPS: Final = ("short", "medium", "long")
 
@@ -48,7 +48,6 @@ TASKS: tuple[TaskType, ...] = (
     TaskType("10-2", "mendelian-genetics-unknown-plant", "long", 240, 120, 120),
 )
 __all__ = ["GROUPS", "SPLITS", "TASKS", "Split", "TaskType", "check_variation", "find_task"]
-_BY_NAME = {key: task for task in TASKS for key in (task.id, task.name)}
 
 
 def find_task(name: str) -> TaskType:
@@ -56,20 +55,4 @@ def find_task(name: str) -> TaskType:
 
     Raises InvalidInput (field `tasks`) that lists the known ids.
     """
-    task = _BY_NAME.get(name.strip())
-    if task is None:
-        known = ", ".join(task.id for task in TASKS)
-        raise InvalidInput(f"Unknown task {name!r}.", remedy=f"Use an id or its name; ids are {known}.", field="tasks")
-    return task
-
-
-def check_variation(task: TaskType, variation: int) -> int:
-    """The variation itself, if the task has it; else InvalidInput (field `variations`)."""
-    if not 0 <= variation < task.variations:
-        raise InvalidInput(
-            f"Variation {variation} of task {task.id} is out of range.",
-            remedy=f"Task {task.id} ({task.name}) has variations 0 to {task.variations - 1}; "
-            f"test variations are {task.split('test').start} to {task.split('test').stop - 1}.",
-            field="variations",
-        )
-    return variation
+    return base.find_task(TASKS, name, "ScienceWorld")

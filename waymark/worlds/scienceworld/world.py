@@ -51,6 +51,9 @@ class ScienceWorld(World):
     protocols = PROTOCOLS
     formats = FORMATS
     default_options = EASY
+    example_task = "4-2"
+    example_subgoals = ("navigate_to(kitchen)", "pick_up(thermometer)")
+    example_actions = ("teleport to kitchen", "pick up thermometer")
     waiting_action = "wait1"
     randomness = (
         "The same command does not give the same scores twice, because of the simulator. It takes no seed, an episode "

@@ -14,6 +14,7 @@ class ScriptedWorld(ScienceWorld):
 
     name: ClassVar[str] = "scripted"
     formats = ()  # ScienceWorld's own
+    randomness = ""
 
     @property
     def version(self) -> str:

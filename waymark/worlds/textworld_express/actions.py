@@ -11,7 +11,7 @@ from typing import Final
 
 from waymark.errors import UnparsableAction
 
-_PHRASES: Final = (
+PHRASES: Final = (
     "look around",
     "inventory",
     "task",
@@ -53,7 +53,7 @@ _ONE: Final = (
 _TWO: Final = (("put", "PUT"), ("cook", "COOK"))
 """Actions with two objects, joined by ` in `."""
 _NAMES: Final = {name: words for words, name in (*_ONE, *_TWO)} | {
-    phrase.upper().replace(" ", "_"): phrase for phrase in _PHRASES
+    phrase.upper().replace(" ", "_"): phrase for phrase in PHRASES
 }
 
 
@@ -72,7 +72,7 @@ def parse(text: str) -> Action:
     Action(name='PUT', arguments=('wet gray pullover', 'laundry basket'))
     """
     words = " ".join(text.split())
-    if words in _PHRASES:
+    if words in PHRASES:
         return Action(words.upper().replace(" ", "_"))
     for beginning, name in _TWO:
         thing, joint, place = words.removeprefix(f"{beginning} ").rpartition(" in ")

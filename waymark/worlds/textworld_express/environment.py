@@ -22,10 +22,10 @@ from py4j.protocol import Py4JError
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.hints import install_package
-from waymark.worlds.base import EnvironmentLimits, Step, TaskType
+from waymark.worlds.base import EnvironmentLimits, Step
 from waymark.worlds.java import Jvm, Watchdog, find_java
 from waymark.worlds.textworld_express.options import check_options
-from waymark.worlds.textworld_express.tasks import TASKS, seed_of
+from waymark.worlds.textworld_express.tasks import find_task, seed_of
 
 _TITLE: Final = "TextWorldExpress"
 _HEAP: Final = "-Xmx512m"
@@ -100,7 +100,7 @@ class TextWorldExpressEnvironment:
         return self._gateway.jvm.textworldexpress.runtime.PythonInterface()
 
     def _begin(self, task_id: str, variation: int, options: str, *, gold_path: bool) -> dict[str, Any]:
-        task = _find(task_id)
+        task = find_task(task_id)
         if not 0 <= variation < task.variations:
             raise InvalidInput(
                 f"Variation {variation} of {task_id} is out of range.",
@@ -132,15 +132,6 @@ class TextWorldExpressEnvironment:
             raise EnvironmentFault(f"The {_TITLE} JVM {reason}.", remedy=_RETRIED) from error
         finally:
             self._watchdog.answered()
-
-
-def _find(task_id: str) -> TaskType:
-    for task in TASKS:
-        if task_id == task.id:
-            return task
-    raise InvalidInput(
-        f"Unknown game {task_id!r}.", remedy=f"Games are {', '.join(task.id for task in TASKS)}.", field="tasks"
-    )
 
 
 def _wheel() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from waymark.errors import InvalidInput
 from waymark.worlds.base import Split, TaskType
 
 SEEDS: Final = 1_000
@@ -30,6 +31,16 @@ TASKS: Final[tuple[TaskType, ...]] = tuple(
         ("peckingorder", "reasoning"),
     )
 )
+
+
+def find_task(name: str) -> TaskType:
+    """The game of that name. Raises InvalidInput (field `tasks`) that lists them."""
+    for task in TASKS:
+        if name == task.id:
+            return task
+    raise InvalidInput(
+        f"Unknown game {name[:100]!r}.", remedy=f"Games are {', '.join(task.id for task in TASKS)}.", field="tasks"
+    )
 
 
 def seed_of(task: TaskType, variation: int) -> tuple[Split, int]:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Final
 
 from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentState
 from waymark.worlds.base import (
     Environment,
     EnvironmentLimits,
@@ -28,6 +29,7 @@ from waymark.worlds.textworld_express.prompts import TextWorldPlain
 from waymark.worlds.textworld_express.scene import room_of
 from waymark.worlds.textworld_express.subgoals import annotate
 from waymark.worlds.textworld_express.tasks import GROUPS, TASKS
+from waymark.worlds.without_history import WithoutHistory
 
 PROTOCOLS: Final[dict[str, Protocol]] = {
     protocol.name: protocol
@@ -47,7 +49,11 @@ class TextWorldExpress(World):
     tasks = TASKS
     groups = GROUPS
     protocols = PROTOCOLS
-    formats = (TextWorldPlain(),)
+    formats = (TextWorldPlain(), WithoutHistory(TextWorldPlain()))
+    example_task = "coin"
+    example_subgoals = ("go(north)", "put(coin, box)")
+    example_actions = ("move north", "put coin in box")
+    checkpoints = "textworld_express"
     waiting_action = "look around"
 
     @property
@@ -87,6 +93,10 @@ class TextWorldExpress(World):
     def room_of(self, look: str) -> str | None:
         """The room that a look describes."""
         return room_of(look)
+
+    def recognises(self, state: AgentState) -> bool:
+        """Its look names a room, or the task is Simon's, whose game has none."""
+        return room_of(state.look) is not None or "Simon says" in state.task
 
     def annotate(self, task: str, steps: Sequence[PathStep]) -> list[Segment]:
         """Split a path by the rules of `subgoals`."""

@@ -22,7 +22,7 @@ def _problem(status: int, kind: str, detail: str, field: str | None = None, mess
 PROBLEMS: Final[Mapping[int, Problem]] = {
     problem.status: problem
     for problem in (
-        _problem(401, "unauthorized", "The service wants a key. Send `Authorization: Bearer KEY`."),
+        _problem(401, "unauthorized", "This service asks for an API key. Send `Authorization: Bearer KEY`."),
         _problem(404, "not-found", "There is no evaluation nope. GET /v1/evaluations lists them."),
         _problem(405, "method-not-allowed", "/v1/action does not answer GET; use POST."),
         _problem(413, "input-too-large", "The body is over the limit of 4000000 bytes. Send fewer items or turns."),

@@ -1,6 +1,6 @@
-"""The `compact` prompt format, for small models trained from scratch, and `compact-plain`, the same without aids.
+"""The `compact` prompt format, for small models trained from scratch, and its variants without aids.
 
-`waymark.worlds.scienceworld.prompts.wording` says how both are worded. What each role reads, in this order:
+`waymark.worlds.scienceworld.prompts.text_normalisation` says how both are worded. What each role reads, in this order:
 
     executor            sub-goal, actions before it, actions since it was given, last answer, room, inventory
     flat                task, rooms seen, last actions, readings, last answer, what the task names and is here, room,
@@ -22,7 +22,9 @@ ended. Readings are what instruments, planes and recipes said; an answer depends
 6. `cross dominant` or `cross recessive`, once the child of a crossing is seen.
 
 `compact-plain` has none of them: its task is whole, a reading is what was asked and answered, and the room is listed
-in the order in which the simulator lists it. The executor's prompts are the same in both formats.
+in the order in which the simulator lists it. `compact-reasons` has the prompts of `compact-plain`; its answers to the
+task's question begin with their reason (`waymark.worlds.scienceworld.prompts.reasons`). The executor's prompts and
+answers are the same in all three formats.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ from dataclasses import dataclass
 
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role
+from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.wording import (
+from waymark.worlds.scienceworld.prompts.reasons import explained
+from waymark.worlds.scienceworld.prompts.text_normalisation import (
     HISTORY,
     READS,
     Decisions,
@@ -62,6 +66,7 @@ class _Compact(Decisions):
     name: str = "compact"
     history_turns: int = HISTORY
     aids: bool = True
+    reasons: bool = False
 
     def render(self, role: Role, state: AgentState) -> str:
         state = within_bounds(actions_only(state))
@@ -78,9 +83,19 @@ class _Compact(Decisions):
         here = searched(state, instruction) if self.aids else scene(state)
         return join([instruction, seen(state), *acted, _answer(state, role), *here, f"score {state.score}"])
 
+    def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
+        """The model's output for a decision in a state, with its reason where the format has reasons."""
+        target = self.target(role, decision)
+        return explained(state, target) if self.reasons and role != "executor" else target
+
+    def parse(self, role: Role, text: str) -> str | None:
+        """The decision; a reason before it does not count."""
+        return super().parse(role, decision_of(text) if self.reasons else text)
+
 
 COMPACT = _Compact()
 COMPACT_PLAIN = _Compact("compact-plain", aids=False)
+COMPACT_REASONS = _Compact("compact-reasons", aids=False, reasons=True)
 
 
 def _answer(state: AgentState, role: Role) -> str:

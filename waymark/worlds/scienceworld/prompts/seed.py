@@ -15,7 +15,8 @@ What a state says and what a prompt shows of it:
 - Texts are cleaned as published: a newline with the tab after it, a newline alone and a tab alone each become ` | `,
   one for one; three names are reworded; `(that is open)` and `(containing nothing)` go, the spaces around them stay.
 
-The published training data differ from these prompts in several points: see `training/published.py`.
+The published training data differ from these prompts in several points: see
+`training/worlds/scienceworld/published.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `transcript` prompt format: for decoder-only models, whose engines keep what prompts have in common.
 
 A prompt is an episode's record, so that its beginning stays the same from step to step, and then what changes at
-every step, what decides last. Worded as `waymark.worlds.scienceworld.prompts.wording` says:
+every step, what decides last. Worded as `waymark.worlds.scienceworld.prompts.text_normalisation` says:
 
     beginning           task, then every turn, `action : answer`
     executor            actions since the sub-goal was given, room, inventory, sub-goal
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
 from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.wording import (
+from waymark.worlds.scienceworld.prompts.text_normalisation import (
     HISTORY,
     READING_WORDS,
     Decisions,

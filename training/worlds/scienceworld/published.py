@@ -16,7 +16,7 @@ Paths with detours are not published ones, and left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
@@ -109,7 +109,7 @@ def rows(task: str, steps: Sequence[PublishedStep], *, subgoals: bool = True) ->
 
 def examples(
     trajectories: Iterable[Trajectory],
-    annotations: dict[PathKey, Annotation],
+    annotations: Mapping[PathKey, Annotation],
     role: Role,
     prompt_format: PromptFormat,
     *,

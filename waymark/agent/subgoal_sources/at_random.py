@@ -38,4 +38,4 @@ class SemiRandomSource:
     async def next(self, state: AgentState) -> str | None:
         """The controller's sub-goal with other arguments."""
         chosen = await self._controller.next(state)
-        return None if chosen is None else self._world.redrawn(chosen, state, self._rng)
+        return None if chosen is None else self._world.with_random_arguments(chosen, state, self._rng)

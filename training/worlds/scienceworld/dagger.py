@@ -14,36 +14,38 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
-from training.trajectories import Trajectory, Wanted, begin
-from training.worlds.scienceworld.augmentation import made_up
+from training.trajectories import Trajectory, Wanted
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
+from training.worlds.scienceworld.paths import begin
+from training.worlds.words import made_up
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
+from waymark.agent.presets import AGENTS
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
-    AgentConfig,
     AgentState,
     DecisionRequest,
     EpisodeSpec,
     Limits,
     Opening,
+    Role,
     SubgoalRequest,
     SubgoalResponse,
 )
 from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
-from waymark.serving.models import ServedModel, open_models
+from waymark.serving.models import ServedModel, open_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.base import SOLVED, Step
 
@@ -61,6 +63,13 @@ _RENAMED = _MISPLACED = 0.5
 _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
 """Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
 whose lifespan is simply known; and what grows and waits for nobody."""
+CorrectedAgent = Literal["hierarchical", "flat"]
+"""Who is corrected. The paths are learnt from by all roles, so each agent's belong into a table of its own."""
+_MODELS: Final[Mapping[CorrectedAgent, tuple[Role, ...]]] = {
+    "hierarchical": ("controller", "executor"),
+    "flat": ("flat",),
+}
+"""The roles of an agent's checkpoints, which are the names of their folders."""
 _NAMED = re.compile(
     r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
     r"(?:temperature|melting point) of ([a-z ]+?), which|"
@@ -81,10 +90,22 @@ class Corrected(Wanted):
     rollouts: int = 1
     """How many episodes are played."""
     checkpoints: str = ""
-    """The folder that holds those of `controller` and `executor`."""
+    """The folder that holds those of `controller` and `executor`, or that of `flat`."""
+    agent: CorrectedAgent = "hierarchical"
+    """Who plays."""
+    without_rules: bool = False
+    """Whether it plays without any rule of play."""
 
 
-def plan(trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, checkpoints: Path) -> list[Corrected]:
+def plan(
+    trajectories: Sequence[Trajectory],
+    rollouts: int,
+    misplaced: int,
+    checkpoints: Path,
+    agent: CorrectedAgent = "hierarchical",
+    *,
+    without_rules: bool = False,
+) -> list[Corrected]:
     """Which training variations are played how often: `rollouts` episodes of each task, `misplaced` of those in
     `MISPLACED`, spread over its variations; every task's first, then every task's second.
     """
@@ -109,14 +130,16 @@ def plan(trajectories: Sequence[Trajectory], rollouts: int, misplaced: int, chec
             gold_actions=one.gold_actions,
             rollouts=each,
             checkpoints=str(checkpoints),
+            agent=agent,
+            without_rules=without_rules,
         )
         for _, one, each in sorted(chosen, key=lambda found: found[0])
     ]
 
 
-def checkpoints_used(checkpoints: Path) -> dict[str, str]:
+def checkpoints_used(checkpoints: Path, agent: CorrectedAgent = "hierarchical") -> dict[str, str]:
     """The hashes of the agent's checkpoints, for the manifest."""
-    return {service: load(checkpoints / service).sha256 for service in ("controller", "executor")}
+    return {name: load(checkpoints / name).sha256 for name in _MODELS[agent]}
 
 
 def first_take(rounds: int) -> int:
@@ -132,18 +155,18 @@ def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, 
 def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
     """The corrections of one variation that reach 100."""
     assert isinstance(wanted, Corrected)
-    return corrections(slot, wanted, *_agent(wanted.checkpoints))
+    return corrections(slot, wanted, *open_agent(wanted.checkpoints, wanted.agent))
 
 
 def corrections(
-    slot: ScienceWorldSlot, wanted: Corrected, controller: Controller, executor: Executor
+    slot: ScienceWorldSlot, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[Trajectory]:
     """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
     found = []
     for number in range(wanted.rollouts):
         rng = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
         room = rng.choice(ROOMS) if wanted.task_id in MISPLACED and rng.random() < _MISPLACED else ""
-        taken = _play(_Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
+        taken = _play(Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
         lengths = sorted(rng.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
         takes = (
             _from_here(slot, wanted, room, taken[:length], FIRST_TAKE + number * _CUTS + place)
@@ -153,7 +176,7 @@ def corrections(
     return found
 
 
-def _play(environment: _Begun, wanted: Corrected, controller: Controller, executor: Executor) -> list[str]:
+def _play(environment: Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
     """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
     the thing cannot be carried to where it was to lie."""
     spec = EpisodeSpec(
@@ -163,7 +186,7 @@ def _play(environment: _Begun, wanted: Corrected, controller: Controller, execut
         variation=wanted.variation,
         simplifications=wanted.simplifications,
         seed=0,
-        agent=AgentConfig(),
+        agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
         limits=_LIMITS,
     )
     try:
@@ -192,7 +215,7 @@ def _from_here(
     return replace(recorder.walked(walk, take, room), gold_actions=wanted.gold_actions)
 
 
-class _Begun:
+class Begun:
     """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
 
     def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, rng: random.Random) -> None:
@@ -205,6 +228,7 @@ class _Begun:
         """The actions that were understood, in the simulator's own words."""
 
     def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+        """Begin the episode."""
         assert (task_id, variation, simplifications) == astuple(self._wanted)[:3]
         opening = begin(self._slot, self._wanted, self._wanted.oracle, self._room).opening
         named = _NAMED.search(opening.task)
@@ -214,6 +238,7 @@ class _Begun:
         return Opening(task=tell(opening.task), look=tell(opening.look), inventory=tell(opening.inventory))
 
     def step(self, action: str) -> Step:
+        """Take one action."""
         action = self._said(action, self._called, self._name)
         step = self._slot.step(action)
         if step.known:
@@ -222,12 +247,15 @@ class _Begun:
         return replace(step, observation=tell(step.observation), look=tell(step.look), inventory=tell(step.inventory))
 
     def valid_actions(self) -> list[str]:
+        """Every action that the simulator would accept now, as it is called here."""
         return [self._tell(action) for action in self._slot.valid_actions()]
 
     def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+        """The simulator's own solution."""
         return self._slot.gold_path(task_id, variation, simplifications)
 
     def close(self) -> None:
+        """End the simulator."""
         self._slot.close()
 
     def _tell(self, text: str) -> str:
@@ -238,13 +266,11 @@ class _Begun:
 
 
 @cache
-def _agent(checkpoints: str) -> tuple[Controller, Executor]:
+def open_agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
     """The agent of a folder, opened once in each process."""
-    controller, executor = (
-        open_models(service, ServiceSettings(threads=1, checkpoints={"default": Path(checkpoints) / service}))
-        for service in ("controller", "executor")
-    )
-    return _Controller(controller["default"]), _Executor(executor["default"])
+    settings = ServiceSettings(threads=1)
+    models = [open_model(Path(checkpoints) / role, role, settings) for role in _MODELS[agent]]
+    return _Controller(models[0]) if agent == "hierarchical" else None, _Executor(models[-1])
 
 
 def _decide(model: ServedModel, request: DecisionRequest) -> Decided:

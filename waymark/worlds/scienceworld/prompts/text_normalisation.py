@@ -79,7 +79,7 @@ _WORDS = re.compile(r"[a-z ]+")
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
-_READING = re.compile(r"(?P<minus>- )?(?<!\b\d )(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
+READING = re.compile(r"(?P<minus>- )?(?<!\b\d )(?P<digits>\b\d(?: \d)*) (?P<unit>degrees|down)\b")
 _LAMP = re.compile(r"\b([a-z]+ (?:light bulb|motor|buzzer)), which is (on|off)\b")
 _NOISE = {"agent", "air", "ground"}
 _CROSS = re.compile(r"whether ([a-z]+) (seed|plant|leaf|flower) ")
@@ -341,21 +341,21 @@ def readings(state: AgentState) -> str:
     A number is marked `above` or `below` the numbers of its unit in the task, else those of the other readings, because
     small models compare numbers poorly. The mark follows the name of what was measured, because an answer copies that.
     """
-    latest = _latest_readings(state)
+    latest = latest_readings(state)
     named, measured = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in measured.items()}
     read = [_placed(action, answer, compared) for action, answer in latest]
-    read += [*_circuit(state), *_crossed(state)]
+    read += [*circuit(state), *crossed(state)]
     return "read " + " ; ".join(read) if read else ""
 
 
 def plain_readings(state: AgentState) -> str:
     """What instruments said, as `readings`, but each answer as it was given and without what follows from it."""
-    read = [f"{action} : {answer}" for action, answer in _latest_readings(state)]
+    read = [f"{action} : {answer}" for action, answer in latest_readings(state)]
     return "read " + " ; ".join(read) if read else ""
 
 
-def _latest_readings(state: AgentState) -> list[tuple[str, str]]:
+def latest_readings(state: AgentState) -> list[tuple[str, str]]:
     """The last questions to instruments, in the order in which they were first asked, with their latest answers."""
     answers: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
@@ -365,7 +365,7 @@ def _latest_readings(state: AgentState) -> list[tuple[str, str]]:
     return list(answers.items())[-_READINGS:]
 
 
-def _circuit(state: AgentState) -> list[str]:
+def circuit(state: AgentState) -> list[str]:
     """Which lamps or motors here are on, once something was connected: the answer of a circuit as a reading."""
     lamps = _LAMP.findall(state.look.lower())
     if not lamps or not any(turn.acted.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
@@ -374,7 +374,7 @@ def _circuit(state: AgentState) -> list[str]:
     return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
 
 
-def _crossed(state: AgentState) -> list[str]:
+def crossed(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
     text = task(state)
     cross = _CROSS.search(text)
@@ -396,21 +396,22 @@ def _crossed(state: AgentState) -> list[str]:
 def _values(text: str) -> dict[str, list[int]]:
     """The numbers of a plain text, by their unit."""
     values: dict[str, list[int]] = {}
-    for found in _READING.finditer(text):
-        values.setdefault(found["unit"], []).append(_value(found))
+    for found in READING.finditer(text):
+        values.setdefault(found["unit"], []).append(value_of(found))
     return values
 
 
-def _value(found: re.Match[str]) -> int:
+def value_of(found: re.Match[str]) -> int:
+    """The number of a match of `READING`."""
     return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
 
 
 def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
     """A question and its answer; of a reading the number alone, marked if it is above or below all others."""
-    found = _READING.search(answer)
+    found = READING.search(answer)
     if not found:
         return f"{action} : {answer}"
-    value = _value(found)
+    value = value_of(found)
     others = [other for other in compared[found["unit"]] if other != value]
     if not others or min(others) < value < max(others):
         return f"{action} : {found[0]}"

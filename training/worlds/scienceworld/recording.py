@@ -1,20 +1,20 @@
-"""Which paths to record, and how: what the command `trajectories` is asked for."""
+"""Which paths of ScienceWorld to record, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from training import gold
-from training.datasets import Sampling
-from training.trajectories import Record, Wanted, record
+from training.trajectories import Record, Wanted
+from training.worlds.base import PathSource, Sampling
+from training.worlds.scienceworld import gold
 from training.worlds.scienceworld.expert import MISPLACED
+from training.worlds.scienceworld.paths import PERTURBATION_RATE, record
+from training.worlds.spreading import balanced, spread
 from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType
 
-PathSource = Literal["expert", "gold"]
-"""Played anew by looking (`training.worlds.scienceworld.expert`), or the simulator's own (`training.gold`)."""
 PER_TASK = 80
 """Variations of each task that are recorded of the split that is trained on, unless a limit says otherwise."""
 HELD_OUT = 3
@@ -79,18 +79,12 @@ class Recording:
             **taken,
             "paths": self.paths,
             "sampling": self.sampling,
+            "detours": PERTURBATION_RATE,
         }
 
     @property
     def _limit(self) -> int | None:
         return self.limit or (PER_TASK if self.sampling == "all" else None)
-
-
-def spread(task: TaskType, split: Split, limit: int) -> list[int]:
-    """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
-    every = task.split(split)
-    count = min(limit, len(every))
-    return [every[(index * len(every)) // count] for index in range(count)]
 
 
 def plan(
@@ -107,11 +101,11 @@ def plan(
     `takes` is how many takes with detours a task gets in all, shared among its variations, at least one each;
     `misplaced` the same for takes whose thing lies elsewhere, where a task has such.
     """
-    chosen = []
+    chosen: list[list[Wanted]] = []
     for task in tasks:
         variations = spread(task, split, limits.get(task.id, limit))
         each = -(-takes // len(variations)) if variations else 0
         moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
         wanted = (Wanted(task.id, variation, simplifications, each, moved) for variation in variations)
-        chosen += list(enumerate(wanted))
-    return [wanted for _, wanted in sorted(chosen, key=lambda pair: pair[0])]
+        chosen.append(list(wanted))
+    return balanced(chosen)

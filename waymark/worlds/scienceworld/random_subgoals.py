@@ -27,7 +27,7 @@ def training_subgoals() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def redrawn(subgoal: str, state: AgentState, rng: random.Random) -> str:
+def with_random_arguments(subgoal: str, state: AgentState, rng: random.Random) -> str:
     """A sub-goal with each argument replaced by something in sight: rooms to go to by a room, all else by a thing.
 
     An argument stays where nothing is in sight.

@@ -2,7 +2,8 @@
 
 A dropped action was played. So what it changed is in the scene before the next action, and a score gained there shows
 in the next step. An ambiguous request keeps its question, and the number that answers it is a step of its own. A path
-ends when it reaches 100. No action is left out for being idle, and none is renamed (`training.trajectories` does both).
+ends when it reaches 100. No action is left out for being idle, and none is renamed
+(`training.worlds.scienceworld.paths` does both).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.trajectories import RecordedStep, Trajectory, Wanted
+from training.worlds.base import PUBLISHED_SEED
 from waymark.worlds.base import SOLVED
 from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType, find_task
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 DROPPED = ("look around", "close door")
 PUBLISHED_LIMITS = {"3-3": 100, "9-1": 50, "9-2": 50, "9-3": 50, "10-1": 50, "10-2": 50}
 """Task id to how many shuffled variations, of all splits together, were published; other tasks are whole."""
-PUBLISHED_SEED = 1
 _TEST_STOP = 10
 """A task stops at this test variation, so one fewer is played."""
 

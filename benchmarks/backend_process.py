@@ -1,9 +1,9 @@
-"""One side of a benchmark of engines, in a process of its own so that its memory is its own.
+"""One backend of a benchmark of engines, in a process of its own so that its memory is its own.
 
-    python -m benchmarks.side PLAN      PLAN is a `Plan` as JSON
+    python -m benchmarks.backend_process PLAN      PLAN is a `Plan` as JSON
 
 Loads the checkpoint, says on stdout that it is ready, or why not, and then answers every line of stdin (a `Job`) with
-a line (a `Timing`). Nothing is imported but what the side needs.
+a line (a `Timing`). Nothing is imported but what the backend needs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Way = Literal["published", "greedy", "ctranslate2", "transformers", "vllm"]
 
 
 class Plan(BaseModel):
-    """What a side is."""
+    """What a backend is."""
 
     way: Way
     checkpoint: Path
@@ -56,7 +56,7 @@ class Job(BaseModel):
     decide: bool
     """From the state to an action; else from the prompt to a text."""
     first: int
-    """Of the recorded states, in an order that is the same for all sides."""
+    """Of the recorded states, in an order that is the same for all backends."""
     count: int
     at_once: int
     """How many wait for their answers together."""
@@ -82,19 +82,19 @@ class Timing(BaseModel):
 
 
 class Ready(BaseModel):
-    """What a side is once loaded, or why it is not."""
+    """What a backend is once loaded, or why it is not."""
 
     name: str = ""
     problem: str | None = None
 
 
-class Side:
-    """A side's process, as its benchmark holds it."""
+class BackendProcess:
+    """A backend's process, as its benchmark holds it."""
 
     def __init__(self, plan: Plan, log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.side", plan.model_dump_json()],
+                [sys.executable, "-m", "benchmarks.backend_process", plan.model_dump_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -104,7 +104,7 @@ class Side:
 
     @cached_property
     def ready(self) -> Ready:
-        """What it is; waits until it has loaded. Sides that are made together load together."""
+        """What it is; waits until it has loaded. Those that are made together load together."""
         return Ready.model_validate_json(self._line())
 
     def run(self, job: Job) -> Timing:
@@ -124,19 +124,19 @@ class Side:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"A side of the benchmark ended:\n{self._log.read_text(errors='replace')[-2_000:]}")
+            raise SystemExit(f"A backend of the benchmark ended:\n{self._log.read_text(errors='replace')[-2_000:]}")
         return line
 
 
-def states() -> list[AgentState]:
+def recorded_states() -> list[AgentState]:
     """The recorded states at which an executor was asked, shuffled."""
-    found = [one.state for one in sample() if one.asked == "executor"]
-    random.Random(0).shuffle(found)
-    return found
+    recorded = [example.state for example in sample() if example.asked == "executor"]
+    random.Random(0).shuffle(recorded)
+    return recorded
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Completion:
     """A model's best answer."""
 
     text: str
@@ -147,29 +147,29 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Backend:
     """A loaded model and how it is asked."""
 
     name: str
     role: Role
     format: PromptFormat
-    answers: Callable[[Sequence[str]], list[Told]]
+    answers: Callable[[Sequence[str]], list[Completion]]
     """To prompts that wait together."""
     close: Callable[[], None] = lambda: None
 
-    def decide(self, waiting: Sequence[AgentState]) -> list[Told]:
+    def decide(self, waiting: Sequence[AgentState]) -> list[Completion]:
         """The whole way from states to decisions. What cannot be read stands for itself."""
-        told = self.answers([write_prompt(self.format, self.role, one) for one in waiting])
-        for one in told:
+        completions = self.answers([write_prompt(self.format, self.role, state) for state in waiting])
+        for completion in completions:
             with suppress(UnparsableAction):
-                self.format.parse(self.role, one.text)
-        return told
+                self.format.parse(self.role, completion.text)
+        return completions
 
 
-def open_asked(plan: Plan) -> Asked:
+def open_backend(plan: Plan) -> Backend:
     """Load what the plan says. Raises WaymarkError."""
-    found = checkpoint.load(plan.checkpoint)
-    prompt_format = get_format(found.card.prompt_format)
+    loaded = checkpoint.load(plan.checkpoint)
+    prompt_format = get_format(loaded.card.prompt_format)
     if plan.way in ("published", "greedy"):
         from benchmarks.published import BEAMS, PublishedModel
 
@@ -178,44 +178,46 @@ def open_asked(plan: Plan) -> Asked:
             plan.checkpoint, beams=beams, device=plan.device, dtype=plan.dtype, threads=plan.threads, pinned=plan.pinned
         )
         name = f"one at a time, {f'beam {beams}' if beams > 1 else 'greedy'}, {plan.dtype}"
-        return Asked(name, found.card.role, prompt_format, lambda prompts: [model.answer(one) for one in prompts])
-    generator = _open_engine(plan, found)
+        return Backend(
+            name, loaded.card.role, prompt_format, lambda prompts: [model.answer(prompt) for prompt in prompts]
+        )
+    generator = _open_engine(plan, loaded)
 
-    def answers(prompts: Sequence[str]) -> list[Told]:
+    def answers(prompts: Sequence[str]) -> list[Completion]:
         return [
-            Told(one.candidates[0].text, one.prompt_tokens, one.candidates[0].tokens)
-            for one in generator.generate(prompts)
+            Completion(generation.candidates[0].text, generation.prompt_tokens, generation.candidates[0].tokens)
+            for generation in generator.generate(prompts)
         ]
 
-    return Asked(f"{generator.engine} {generator.dtype}", found.card.role, prompt_format, answers, generator.close)
+    return Backend(f"{generator.engine} {generator.dtype}", loaded.card.role, prompt_format, answers, generator.close)
 
 
-def _open_engine(plan: Plan, found: checkpoint.Checkpoint) -> Generator:
+def _open_engine(plan: Plan, loaded: checkpoint.Checkpoint) -> Generator:
     if plan.way == "vllm":
         from waymark.inference.engines.vllm import VllmGenerator
 
         return VllmGenerator(
-            found, device=plan.device, dtype=plan.dtype, threads=plan.threads, prefix_caching=plan.prefix_caching
+            loaded, device=plan.device, dtype=plan.dtype, threads=plan.threads, prefix_caching=plan.prefix_caching
         )
-    return open_generator(plan.way, found, device=plan.device, dtype=plan.dtype, threads=plan.threads)
+    return open_generator(plan.way, loaded, device=plan.device, dtype=plan.dtype, threads=plan.threads)
 
 
-def do(job: Job, asked: Asked, given: Sequence[AgentState], prompts: Sequence[str]) -> Timing:
-    """A job's answers, timed; `prompts` are those of the states `given`."""
-    places = [place % len(given) for place in range(job.first, job.first + job.count)]
+def do(job: Job, backend: Backend, states: Sequence[AgentState], prompts: Sequence[str]) -> Timing:
+    """A job's answers, timed; `prompts` are those of the states."""
+    places = [place % len(states) for place in range(job.first, job.first + job.count)]
     requests = read = written = 0
     began = time.perf_counter()
     while not requests or time.perf_counter() - began < job.seconds:
         for start in range(0, job.count, job.at_once):
             waiting = places[start : start + job.at_once]
-            told = (
-                asked.decide([given[one] for one in waiting])
+            completions = (
+                backend.decide([states[place] for place in waiting])
                 if job.decide
-                else asked.answers([prompts[one] for one in waiting])
+                else backend.answers([prompts[place] for place in waiting])
             )
-            requests += len(told)
-            read += sum(one.read for one in told)
-            written += sum(one.written for one in told)
+            requests += len(completions)
+            read += sum(completion.read for completion in completions)
+            written += sum(completion.written for completion in completions)
     seconds = time.perf_counter() - began
     return Timing(
         requests=requests, seconds=seconds, read=read, written=written, memory_mb=_most_memory_mb(os.getpid())
@@ -234,19 +236,19 @@ def main() -> None:
     """Load, then do one job after the other until there are none."""
     plan = Plan.model_validate_json(sys.argv[1])
     try:
-        asked = open_asked(plan)
+        backend = open_backend(plan)
     except WaymarkError as error:
         sys.stdout.write(Ready(problem=str(error)).model_dump_json() + "\n")
         return
-    given = states()
-    prompts = [write_prompt(asked.format, asked.role, one) for one in given]
-    asked.decide(given[:1])  # the first answer is slow
-    sys.stdout.write(Ready(name=asked.name).model_dump_json() + "\n")
+    states = recorded_states()
+    prompts = [write_prompt(backend.format, backend.role, state) for state in states]
+    backend.decide(states[:1])  # the first answer is slow
+    sys.stdout.write(Ready(name=backend.name).model_dump_json() + "\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        sys.stdout.write(do(Job.model_validate_json(line), asked, given, prompts).model_dump_json() + "\n")
+        sys.stdout.write(do(Job.model_validate_json(line), backend, states, prompts).model_dump_json() + "\n")
         sys.stdout.flush()
-    asked.close()
+    backend.close()
 
 
 if __name__ == "__main__":

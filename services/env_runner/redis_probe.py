@@ -1,0 +1,61 @@
+"""Whether Redis answers, for probes that must answer soon themselves.
+
+Readers that wait for a Redis that hangs take the service's threads. A probe has a thread of its own, and does not wait
+longer than `PROBE_SECONDS`; who asks meanwhile shares the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from waymark.errors import JobStoreUnavailable
+
+PROBE_SECONDS: Final = 2.0
+
+
+class RedisProbe:
+    """Asks with `ping`, which raises JobStoreUnavailable. Thread-safe."""
+
+    def __init__(self, ping: Callable[[], None], seconds: float = PROBE_SECONDS) -> None:
+        self._ping = ping
+        self._seconds = seconds
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis-probe")
+        self._lock = threading.Lock()
+        self._asked: Future[None] | None = None
+
+    async def check(self) -> None:
+        """Return if Redis answers. Raises JobStoreUnavailable."""
+        asked = asyncio.wrap_future(self._ask())
+        await asyncio.wait([asked], timeout=self._seconds)
+        if not asked.done():
+            asked.add_done_callback(_forget)
+            raise self._silent()
+        asked.result()
+
+    def check_in_thread(self) -> None:
+        """The same for a caller that has a thread to wait in."""
+        try:
+            self._ask().result(self._seconds)
+        except TimeoutError:
+            raise self._silent() from None
+
+    def _ask(self) -> Future[None]:
+        with self._lock:
+            if self._asked is None or self._asked.done():
+                self._asked = self._thread.submit(self._ping)
+            return self._asked
+
+    def _silent(self) -> JobStoreUnavailable:
+        return JobStoreUnavailable(
+            f"Redis has not answered within {self._seconds:g} s.", remedy="Look at Redis; it may hang or be overloaded."
+        )
+
+
+def _forget(asked: asyncio.Future[None]) -> None:
+    """Take note of how a question ended that nobody waits for any more."""
+    if not asked.cancelled():
+        asked.exception()

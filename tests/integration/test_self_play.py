@@ -1,0 +1,72 @@
+"""Expert iteration: decisions are drawn, and the shortest solved episode is kept."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_dagger import Follower
+from tests.oracle import trajectories
+from training.worlds.scienceworld.dagger import FIRST_TAKE
+from training.worlds.scienceworld.self_play import SELF_PLAY, Played, drawn_first, plan, shortest
+from waymark.contracts import SubgoalAlternative
+from waymark.worlds.scienceworld.environment import ScienceWorldSlot
+
+IDLE = ("teleport to kitchen", "teleport to outside")
+
+
+@pytest.fixture(scope="module")
+def planned() -> list[Played]:
+    return plan(trajectories(), 2, 3, Path("checkpoints"), "hierarchical", temperature=1.0, without_rules=True)
+
+
+def test_every_task_type_is_played_alike_often(planned: list[Played]) -> None:
+    assert set(Counter(one.task_id for one in planned).values()) == {3}
+    assert len(planned) == 90
+    assert all(one.known_length and one.oracle for one in planned)
+
+
+def test_an_episode_is_kept_if_it_is_shorter_than_the_known_path(slot: ScienceWorldSlot, planned: list[Played]) -> None:
+    wanted = next(one for one in planned if one.task_id == "4-1")
+    solves = Follower(wanted.oracle)
+    assert shortest(slot, wanted, solves, solves) == []
+    longer = replace(wanted, known_length=wanted.known_length + 1)
+    [kept] = shortest(slot, longer, solves, solves)
+    assert (kept.score, kept.take, kept.split) == (100, SELF_PLAY, "train")
+    assert [step.action for step in kept.steps] == list(wanted.oracle)
+    assert SELF_PLAY <= kept.take < FIRST_TAKE
+
+
+def test_an_episode_that_does_not_solve_is_not_kept(slot: ScienceWorldSlot, planned: list[Played]) -> None:
+    wanted = next(one for one in planned if one.task_id == "4-1")
+    lost = Follower(IDLE * 200)
+    assert shortest(slot, replace(wanted, rollouts=1, known_length=0), lost, lost) == []
+
+
+def alternatives(*logprobs: float) -> list[SubgoalAlternative]:
+    return [
+        SubgoalAlternative(subgoal=f"go({place})", logprob=logprob, mean_logprob=logprob)
+        for place, logprob in enumerate(logprobs)
+    ]
+
+
+def test_alternatives_are_drawn_by_their_probability() -> None:
+    rng, given = random.Random(0), alternatives(-0.2, -1.6, -5.0)
+    drawn = Counter(drawn_first(given, rng, 1.0)[0].subgoal for _ in range(2_000))
+    assert drawn["go(0)"] / 2_000 == pytest.approx(0.797, abs=0.03)
+    assert drawn["go(1)"] / 2_000 == pytest.approx(0.196, abs=0.03)
+    cold = {drawn_first(given, rng, 0.05)[0].subgoal for _ in range(200)}
+    assert cold == {"go(0)"}
+
+
+def test_what_cannot_be_read_is_not_drawn() -> None:
+    unread = SubgoalAlternative(subgoal="", parsed=False, raw="?", logprob=0.0, mean_logprob=0.0)
+    given = [unread, *alternatives(-3.0, -3.0)]
+    for seed in range(20):
+        ordered = drawn_first(given, random.Random(seed), 1.0)
+        assert ordered[0].parsed
+        assert sorted(one.subgoal for one in ordered) == sorted(one.subgoal for one in given)

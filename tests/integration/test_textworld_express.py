@@ -1,0 +1,48 @@
+"""TextWorldExpress through the whole stack, and through every stage of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Command
+from training.__main__ import app
+from waymark.inference.checkpoint import load
+from waymark.worlds.registry import get_world
+
+WORLD = get_world("textworld-express")
+RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "textworld-express.json"
+TINY = ("width=16", "feedforward=16", "heads=2", "encoder_layers=1", "decoder_layers=1", "vocabulary=300", "batch=4")
+
+
+def test_oracle_actions_reach_the_full_score_in_every_game(waymark: Callable[..., Command]) -> None:
+    seed = str(WORLD.tasks[0].split("dev")[0])
+    played = ("--world", WORLD.name, "--agent", "oracle_actions", "--engine", "scripted", "--variations", seed)
+    code, out, err = waymark("evaluate", *played, "--slots", "1", "--json").wait()
+    assert code == 0, err
+    document = json.loads(out)
+    assert {one["task"]: one["score"] for one in document["episodes"]} == {task.id: 100 for task in WORLD.tasks}
+    assert all(one["model_calls"] == 0 for one in document["episodes"])
+
+
+def test_every_stage_of_training_takes_the_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = ("--world", WORLD.name)
+    few = ("--tasks", "simonsays", "--limit", "3", "--processes", "1")
+    run("trajectories", *world, *few)
+    run("annotate", *world)
+    changes = [word for change in (*TINY, "steps=2", "evaluate_every=2", "evaluated=8") for word in ("--set", change)]
+    run("datasets", "controller", *world, "--recipe", str(RECIPE))
+    run("finetune", "executor", *world, "--recipe", str(RECIPE), *changes)
+    run("export", "executor", *world)
+    card = load(tmp_path / "checkpoints" / "textworld_express" / "executor", "executor").card
+    assert card.prompt_format == "textworld-plain"
+    assert f"--world {WORLD.name}" in card.training.command
+    assert (tmp_path / "build/datasets/controller-textworld-plain/train.parquet").exists()
+
+
+def run(*arguments: str) -> None:
+    app(list(arguments), standalone_mode=False)

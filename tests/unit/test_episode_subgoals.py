@@ -1,0 +1,205 @@
+"""Which sub-goals and actions an agent takes from its models, with all rules of play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.samples import evaluation
+from tests.scripted_agent import (
+    SOLUTION,
+    Controller,
+    Executor,
+    acting,
+    actions_of,
+    play,
+)
+from waymark.contracts import (
+    AgentConfig,
+)
+from waymark.evaluation.run_folder import RunFolder
+from waymark.loadtest.states import from_run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_on_end_the_controller_is_asked_at_the_start_and_after_an_ended_subgoal() -> None:
+    controller = Controller([["focus_on(picture)"], ["take(picture)"]])
+    result = await play(acting(SOLUTION[0], None, *SOLUTION[1:]), controller)
+    assert [turn.controller_called for turn in result.trajectory] == [True, False, True, False, False]
+    assert [turn.subgoal for turn in result.trajectory] == ["focus_on(picture)"] * 2 + ["take(picture)"] * 3
+    assert (result.turns, result.actions, result.moves) == (5, 4, 4)
+    assert controller.asked[1][0].current_subgoal == "focus_on(picture)"
+
+
+async def test_at_every_step_the_controller_is_asked_before_every_executor_call() -> None:
+    controller = Controller([["a"], ["a"], ["b"]])
+    result = await play(acting(*SOLUTION), controller, AgentConfig(controller_calls="every_step"))
+    assert all(turn.controller_called for turn in result.trajectory)
+    assert [turn.subgoal for turn in result.trajectory] == ["a", "a", "b", "b"]
+    assert controller.asked[3][0].completed_subgoals == ("a",)
+
+
+async def test_an_ended_subgoal_is_followed_by_one_that_differs() -> None:
+    controller = Controller([["a"], ["a", "b", "c"]])
+    result = await play(acting("wait1", None, *SOLUTION), controller)
+    assert [n for _, n in controller.asked] == [1, 5]
+    assert [turn.subgoal for turn in result.trajectory][:3] == ["a", "a", "b"]
+
+
+async def test_a_subgoal_that_led_nowhere_is_not_given_again_in_the_same_scene() -> None:
+    controller = Controller([["a"], ["b", "a"], ["a", "b", "c"]])
+    executor = acting("look around", None, None, *SOLUTION)
+    result = await play(executor, controller)
+    assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["a", "b", "c"]
+
+
+async def test_waiting_may_be_given_again_and_again() -> None:
+    controller = Controller([["wait1(5)"], ["b"], ["wait1(5)", "c"]])
+    result = await play(acting("look around", None, None, *SOLUTION), controller)
+    assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["wait1(5)", "b", "wait1(5)"]
+
+
+async def test_waiting_in_vain_gives_way_after_three_times() -> None:
+    controller = Controller([["wait1(1)", "navigate_to(foundry)"]])
+    result = await play(acting(*["wait1"] * 4), controller, turns=4)
+    assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "navigate_to(foundry)"]
+
+
+async def test_a_counted_wait_ends_when_it_is_counted() -> None:
+    controller = Controller([["wait1(2)"], ["b"]])
+    result = await play(acting(*["wait1"] * 3), controller, turns=3)
+    assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
+
+
+async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
+    executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
+    result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
+    assert actions_of(result) == ["pick up moon", "pick up picture"]
+
+
+async def test_the_flat_agent_stakes_its_score_only_where_it_is_sure_enough() -> None:
+    executor, waiting = acting(*SOLUTION[:3], "focus on orange"), acting(*SOLUTION[:3], "focus on orange")
+    executor.answers.append(["focus on orange", "move picture to red box"])
+    result = await play(executor)
+    assert result.success
+    assert (result.trajectory[3].proposed, result.trajectory[3].action) == ("focus on orange", SOLUTION[3])
+    assert (await play(waiting, turns=4)).trajectory[3].action == "wait1"
+
+
+async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
+    controller = Controller([["pick_up(picture)"]])
+    executor = Executor([["pick up pictonk"], ["pick up pictonk", "pick up thermometer"]])
+    result = await play(executor, controller, turns=1)
+    assert (result.trajectory[0].action, result.trajectory[0].repaired) == ("pick up picture", True)
+
+
+async def test_an_action_that_leaves_out_what_its_subgoal_names_gives_way_to_what_the_subgoal_says() -> None:
+    """`pick up thermometer` would be valid, and wrong."""
+    executor, controller = Executor([["pick up thermometer"]]), Controller([["pick_up(picture)"]])
+    result = await play(executor, controller, turns=1)
+    first = result.trajectory[0]
+    assert (first.proposed, first.action, first.repaired) == ("pick up thermometer", "pick up picture", True)
+    unrepaired = await play(Executor([["pick up thermometer"]]), controller, AgentConfig(repair=False), turns=1)
+    assert unrepaired.trajectory[0].action == "pick up thermometer"
+
+
+async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
+    controller = Controller([["a"], ["b"]])
+    executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])
+    result = await play(executor, controller, turns=2)
+    assert [turn.subgoal for turn in result.trajectory] == ["a", "b"]
+    assert controller.asked[1][0].subgoal_step is None
+
+
+async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
+    executor = Executor([["teleport to hallwy"], ["teleport to hallway"]] * 2)
+    executor.answers += [["teleport to hallwy"]]
+    result = await play(executor, Controller([["a"], ["b"]]), turns=3)
+    first, second, third = result.trajectory
+    assert (first.action, first.repaired, first.known) == ("teleport to hallway", True, True)
+    assert (second.action, second.repaired) == ("teleport to hallwy", False)
+    assert third.subgoal == "b"
+
+
+async def test_what_is_meant_to_be_repeated_is_repaired_again() -> None:
+    executor = Executor([["look at pictur"], ["look at picture"]] * 2)
+    result = await play(executor, Controller([["a"], ["b"]]), turns=2)
+    assert [(turn.action, turn.repaired) for turn in result.trajectory] == [("look at picture", True)] * 2
+
+
+async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
+    result = await play(acting(*SOLUTION), Controller([["complete_task()", "complete_task()", "a"]]))
+    assert result.trajectory[0].subgoal == "a"
+    assert result.success
+
+
+async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> None:
+    controller = Controller([["complete_task()"], ["complete_task()"], ["a"]])
+    result = await play(acting(*SOLUTION), controller)
+    waiting = result.trajectory[0]
+    assert (waiting.subgoal, waiting.action, waiting.proposed) == ("complete_task()", "wait1", None)
+    assert controller.asked[2][0].current_subgoal is None
+    assert result.trajectory[1].subgoal == "a"
+
+
+async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> None:
+    controller = Controller([["a"], ["b", "a"], ["a", "b"], ["b", "a"]])
+    executor = Executor([[None, "focus on picture"], [None], [None], [None, None, "focus on picture"], ["wait1"]])
+    result = await play(executor, controller, turns=5)
+    assert actions_of(result) == [None, None, None, "focus on picture", "wait1"]
+    assert [n for _, n in executor.asked] == [1, 1, 1, 5, 1]
+    assert result.trajectory[3].proposed is None
+    assert result.repaired == 0
+
+
+async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path: Path) -> None:
+    """Sub-goals that end, that go on, one too many times at that, and actions that nobody knows."""
+    executor = acting("pick up picture", "eat moon", None, *["teleport to hallway", "teleport to kitchen"] * 7, None)
+    controller = Controller([["a"], ["b"], ["c"], ["navigate_to(kitchen)"], ["d"]])
+    result = await play(executor, controller, turns=16)
+    folder = RunFolder(tmp_path)
+    folder.begin(evaluation())
+    folder.append(result)
+    found = from_run(tmp_path)
+    for asked, model in (("controller", controller), ("executor", executor)):
+        once = dict.fromkeys(state for state, _ in model.asked)  # it is asked again where it was unwise
+        assert list(once) == list(dict.fromkeys(one.state for one in found if one.asked == asked))
+
+
+async def test_an_unknown_action_is_repaired_in_its_own_turn_by_the_first_valid_alternative() -> None:
+    executor = Executor([["take pictur"], ["take pictur", "focus on picture", "take picture"], ["wait1"]])
+    result = await play(executor, turns=2)
+    repaired = result.trajectory[0]
+    assert (repaired.action, repaired.proposed) == ("pick up picture", "take pictur")
+    assert repaired.repaired
+    assert repaired.known
+    assert (result.repaired, result.turns, result.actions, result.model_calls) == (1, 2, 2, 3)
+
+
+async def test_without_a_valid_alternative_the_executor_weighs_a_shortlist() -> None:
+    executor = Executor([["move picture to blue box"], ["move picture to blue box"], ["wait1"]])
+    result = await play(executor, turns=1)
+    assert list(executor.weighed[0][:2]) == ["move picture to hallway", "move picture to inventory"]
+    assert result.trajectory[0].action == executor.weighed[0][0]
+    assert result.model_calls == 3
+
+
+async def test_an_unknown_action_that_nothing_fits_is_played_as_it_is() -> None:
+    result = await play(acting("eat moon"), turns=1)
+    turn = result.trajectory[0]
+    assert (turn.action, turn.known, turn.repaired, turn.moves) == ("eat moon", False, False, 0)
+
+
+async def test_without_repair_an_unknown_action_stays() -> None:
+    executor = Executor([["focus on pictur", "focus on picture"]])
+    result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=1)
+    assert (result.trajectory[0].known, result.model_calls) == (False, 1)
+
+
+@pytest.mark.parametrize("nonsense", ["", "   ", "x" * 600])
+async def test_an_answer_that_is_no_phrase_is_an_unknown_action(nonsense: str) -> None:
+    result = await play(acting(nonsense, *SOLUTION), agent=AgentConfig(subgoals="none", repair=False))
+    assert not result.trajectory[0].known
+    assert result.success

@@ -1,0 +1,101 @@
+"""What is checked before a reproduction begins: the endpoint, memory and disk. Each failure is one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from tests.chat_server import ChatServer
+from training.reproduce.checks import check_endpoint, check_room
+from training.reproduce.plan import Plan, Training
+from waymark.clients.chat import Endpoint, Limits
+from waymark.errors import InvalidInput
+
+TRAINING = Training("executor", examples=10, steps=1, hours=0.1, gigabytes=0.01, disk=0.01)
+PLAN = Plan(paths=1, is_recorded=False, recording_hours=0.1, calls=None, trainings=[TRAINING])
+GOOD = "1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}"
+
+
+class Answering(ChatServer):
+    """Answers every request in one way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = GOOD
+        self.status = 200
+        self.seconds = 0.0
+        self.asked = 0
+
+    async def _complete(self, request: Request) -> Response:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        if self.status != 200:
+            return PlainTextResponse("no such model", self.status)
+        choice = {"index": 0, "message": {"role": "assistant", "content": self.text}, "finish_reason": "stop"}
+        return JSONResponse({"object": "chat.completion", "choices": [choice]})
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with Answering() as running:
+        yield running
+
+
+def refusal(server: Answering, *, timeout: float = 5.0) -> str:
+    """The one line that the endpoint is refused with."""
+    with pytest.raises(InvalidInput) as caught:
+        check_endpoint(Endpoint(server.url, "stand-in"), Limits(timeout=timeout), tries=1)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_a_good_endpoint_is_asked_once_and_timed(server: Answering) -> None:
+    server.seconds = 0.2
+    assert check_endpoint(Endpoint(server.url, "stand-in"), Limits()) >= 0.2
+    assert server.asked == 1
+
+
+def test_a_slow_endpoint_is_refused(server: Answering) -> None:
+    server.seconds = 30.0
+    assert "did not answer within 0.3 seconds" in refusal(server, timeout=0.3)
+
+
+def test_an_endpoint_without_the_model_is_refused(server: Answering) -> None:
+    server.status = 404
+    line = refusal(server)
+    assert "failed at a first question" in line
+    assert "the address or the model" in line
+
+
+def test_a_refused_key_is_named(server: Answering) -> None:
+    server.status = 401
+    assert "Check the key" in refusal(server)
+
+
+def test_an_endpoint_that_answers_in_prose_is_refused(server: Answering) -> None:
+    server.text = "Sure!\nFirst you go to the kitchen,\nthen you boil the water."
+    assert "without sub-goals in the form asked for: 'Sure! First you go" in refusal(server)
+
+
+def test_too_little_disk_is_refused(tmp_path: Path) -> None:
+    plan = replace(PLAN, trainings=[replace(TRAINING, disk=1e9)])
+    with pytest.raises(InvalidInput, match=r"needs 1000000000\.2 GB of disk; .* GB free\. Free some"):
+        check_room(plan, tmp_path / "not" / "made", is_sharded=False)
+
+
+def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> None:
+    plan = replace(PLAN, trainings=[replace(TRAINING, gigabytes=1e6)])
+    with pytest.raises(InvalidInput, match=r"needs about 1000000\.0 GB of memory; .* --launch"):
+        check_room(plan, tmp_path, is_sharded=False)
+    check_room(plan, tmp_path, is_sharded=True)
+
+
+def test_what_fits_is_not_refused(tmp_path: Path) -> None:
+    check_room(PLAN, tmp_path, is_sharded=False)

@@ -1,0 +1,91 @@
+"""TextWorldExpress: its annotator, its prompts and the names of its training takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.trajectories import RecordedStep, Trajectory
+from training.worlds.textworld_express.renaming import renamed, words_of
+from waymark.agent.state import StateFold
+from waymark.worlds.base import PathStep
+from waymark.worlds.registry import agent_world, get_format
+from waymark.worlds.textworld_express.subgoals import annotate
+
+FORM = get_format("textworld-plain")
+LOOK = (
+    "You are in the kitchen. In one part of the room you see a fridge that is closed. You also see a counter that has "
+    "47g of brick, and an apple on it. There is also a box, that is empty. \nTo the North you see a closed plain door. "
+)
+
+
+def subgoals(*actions: str, task: str = "Search the environment.") -> list[tuple[str, int, int]]:
+    segments = annotate(task, [PathStep(action, "") for action in actions])
+    return [(one.subgoal, one.start, one.stop) for one in segments[:-1]]
+
+
+def test_a_door_that_the_next_step_goes_through_belongs_to_that_step() -> None:
+    assert subgoals("open door to west", "open door to north", "move north", "take coin") == [
+        ("open_door(west)", 0, 1),
+        ("go(north)", 1, 3),
+        ("take(coin)", 3, 4),
+    ]
+
+
+def test_a_thing_that_is_opened_to_put_something_in_belongs_to_the_putting() -> None:
+    assert subgoals("open fridge", "open wardrobe", "put hat in wardrobe") == [
+        ("open(fridge)", 0, 1),
+        ("put(hat, wardrobe)", 1, 3),
+    ]
+
+
+def test_taking_a_thing_belongs_to_what_is_done_with_it_next() -> None:
+    path = ("take math problem", "read math problem", "take hat", "open wardrobe", "put hat in wardrobe", "take coin")
+    assert subgoals(*path, "move north") == [
+        ("read(math problem)", 0, 2),
+        ("put(hat, wardrobe)", 2, 5),
+        ("take(coin)", 5, 6),
+        ("go(north)", 6, 7),
+    ]
+
+
+def test_simon_says_what_each_action_is_for() -> None:
+    said = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
+    assert [subgoal for subgoal, *_ in said] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
+
+
+def test_looks_lose_what_stands_between_things_and_nothing_else() -> None:
+    fold = StateFold.start("Take the brick.", LOOK, "Inventory: \n  a map\n", agent_world("textworld-express"))
+    assert FORM.render("flat", fold.state) == (
+        "task take brick . | did | see kitchen . fridge is closed . counter has 47 g of brick , and apple . box is "
+        "empty . to north closed plain door . | carry map | score 0"
+    )
+
+
+def test_what_was_read_stays_in_sight_and_walks_name_their_room() -> None:
+    fold = StateFold.start("Cook.", LOOK, "", agent_world("textworld-express"))
+    fold.act("read cookbook", "Ingredients:\n  olive oil\n  salt\n", LOOK, "", 0)
+    street = "You are in the street. To the South you see the kitchen."
+    fold.act("move north", street, street, "", 0)
+    assert "| read ingredients : olive oil , salt | did read cookbook ; move north : street | see street ." in (
+        FORM.render("flat", fold.state)
+    )
+
+
+@pytest.mark.parametrize("subgoal", ["put(31 bananas, box)", "take(47g of brick)", "sit_down()", "complete_task()"])
+def test_subgoals_come_back_from_text(subgoal: str) -> None:
+    assert FORM.parse("controller", FORM.target("controller", subgoal)) == subgoal
+
+
+def test_a_renamed_take_calls_a_thing_the_same_everywhere_and_keeps_rooms() -> None:
+    step = RecordedStep("take apple", "You take the apple.", LOOK, "Inventory: \n  an apple\n", 100, 1, [])
+    path = Trajectory("twc", 0, "train", "", "shortened", 1, "Take the apple.", LOOK, "", [step])
+    assert words_of(path) == ["apple"]
+    takes = [one for one in (renamed(path, take) for take in range(1, 20)) if one is not None]
+    assert takes
+    for take in takes:
+        name = take.steps[0].action.removeprefix("take ")
+        assert name != "apple"
+        assert take.task == f"Take the {name}."
+        assert take.steps[0].observation == f"You take the {name}."
+        assert take.look == LOOK.replace("apple", name)
+    assert renamed(path, 1) == renamed(path, 1)

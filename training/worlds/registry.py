@@ -1,0 +1,54 @@
+"""Finds what training needs of a world, by the world's name or by one of its task types: the only place that imports
+one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import Final
+
+from training.worlds.base import TrainingWorld
+from waymark.errors import InvalidInput
+from waymark.worlds.base import TaskType
+from waymark.worlds.registry import world_of_task
+
+_MODULES: Final = {
+    "scienceworld": "training.worlds.scienceworld.world",
+    "textworld-express": "training.worlds.textworld_express.world",
+}
+TRAINING_WORLDS: Final = tuple(_MODULES)
+
+
+@cache
+def training_world(name: str) -> TrainingWorld:
+    """The world of that name. Raises InvalidInput (field `world`) that lists those that can be trained for."""
+    if name not in _MODULES:
+        raise InvalidInput(
+            f"No agents are trained for a world {name[:100]!r}.",
+            remedy=f"Worlds are {', '.join(TRAINING_WORLDS)}.",
+            field="world",
+        )
+    found: TrainingWorld = import_module(_MODULES[name]).WORLD
+    return found
+
+
+def training_world_of(task_ids: Iterable[str]) -> TrainingWorld:
+    """The world that has these task types, of which there must be one. Raises InvalidInput."""
+    return training_world(world_of_task(next(iter(task_ids))).name)
+
+
+def find_task(task_id: str) -> TaskType:
+    """A task type of whatever world. Raises InvalidInput."""
+    return world_of_task(task_id).find_task(task_id)
+
+
+def in_order(task_ids: Iterable[str]) -> list[TaskType]:
+    """The task types of these ids, all of one world, in its order. Raises InvalidInput for an unknown one."""
+    wanted = set(task_ids)
+    if not wanted:
+        return []
+    world = world_of_task(next(iter(wanted)))
+    for task_id in wanted:
+        world.find_task(task_id)
+    return [task for task in world.tasks if task.id in wanted]

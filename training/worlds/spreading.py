@@ -1,0 +1,27 @@
+"""Which variations of a split are recorded, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import TypeVar
+
+from waymark.worlds.base import Split, TaskType
+
+_T = TypeVar("_T")
+
+
+def spread(task: TaskType, split: Split, limit: int) -> list[int]:
+    """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
+    every = task.split(split)
+    count = min(limit, len(every))
+    return [every[(index * len(every)) // count] for index in range(count)]
+
+
+def balanced(lists: Iterable[Sequence[_T]]) -> list[_T]:
+    """Every list's first, then every list's second, so that what is stopped early has some of each.
+
+    >>> balanced([[1, 2, 3], [10]])
+    [1, 10, 2, 3]
+    """
+    return [item for item in chain.from_iterable(zip_longest(*lists)) if item is not None]

@@ -1,0 +1,49 @@
+"""Whether a service takes work, and what it says where it does not."""
+
+from __future__ import annotations
+
+import httpx
+from pydantic import ValidationError
+
+from waymark.contracts import Problem
+from waymark.errors import StackError
+
+_SECONDS = 5.0
+_LARGEST = 100_000
+"""Bytes of an answer that are read."""
+_LASTING = frozenset({"urn:waymark:job-store-full"})
+"""Kinds of problems that do not pass by themselves."""
+
+
+class Readiness:
+    """Asks a service whether it is ready. `said` is what it answered last if it was not; empty if it did not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.said = ""
+
+    def __call__(self) -> bool:
+        """Whether it takes work. Raises StackError for a problem that does not pass by itself."""
+        self.said = ""
+        try:
+            answer = httpx.get(f"{self._url}/health/ready", timeout=_SECONDS, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        if answer.status_code == httpx.codes.OK:
+            return True
+        try:
+            problem = Problem.model_validate_json(answer.content[:_LARGEST])
+        except ValidationError:
+            return False
+        self.said = problem.detail
+        if problem.type in _LASTING:
+            raise StackError(problem.detail)
+        return False
+
+
+def is_ready(url: str) -> bool:
+    """Whether the service at `url` answers that it takes work."""
+    try:
+        return Readiness(url)()
+    except StackError:
+        return False

@@ -1,0 +1,77 @@
+"""Whole results from JSON and to JSON, a few turns at a time.
+
+pydantic holds the interpreter while it reads or writes a document. An episode of 20,000 turns is 20 MB, which take two
+seconds, and every other thread of a service waits meanwhile, its event loop too. So long documents are taken apart
+between two turns. Each part is read or written on its own, and other threads run in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from waymark.contracts import EpisodeResult, TurnRecord
+
+TURNS_AT_ONCE: Final = 50
+"""Turns that are read or written without a pause."""
+SHORT_BYTES: Final = 100_000
+"""A document of so many bytes is read in one go: some 5 ms."""
+_TURNS: Final = b',"trajectory":['
+_END: Final = b"]}"
+_NEXT_TURN: Final = b'},{"turn":'
+"""Stands between two turns and nowhere else: JSON escapes the quotes of texts."""
+
+_turns: Final[TypeAdapter[tuple[TurnRecord, ...]]] = TypeAdapter(tuple[TurnRecord, ...])
+
+
+def without_turns(text: bytes) -> bytes:
+    """A result's JSON cut before its turns, which are its last field; as it is where they are not.
+
+    No text can hold what is looked for: JSON escapes the quotes of texts.
+    """
+    place = text.find(_TURNS)
+    return text if place < 0 or not text.rstrip().endswith(_END) else text[:place] + b"}"
+
+
+def read_result(text: bytes, *, strict: bool = False) -> EpisodeResult:
+    """A whole result from its JSON; `strict` as pydantic has it. Raises ValidationError.
+
+    A document that was not written here, e.g. one with blanks between its fields, is read in one go.
+    """
+    head = text if len(text) <= SHORT_BYTES else without_turns(text)
+    result = EpisodeResult.model_validate_json(head, strict=strict)
+    if head is text:
+        return result
+    begin, end = len(head) - 1 + len(_TURNS), text.rindex(_END)
+    turns: list[TurnRecord] = []
+    for part in _parts(text[begin:end]):
+        turns += _turns.validate_json(part, strict=strict)
+    return result.model_copy(update={"trajectory": tuple(turns)})
+
+
+def write_result(result: EpisodeResult) -> bytes:
+    """What `model_dump_json` gives, as bytes."""
+    if len(result.trajectory) <= TURNS_AT_ONCE:
+        return result.model_dump_json().encode()
+    head = result.model_copy(update={"trajectory": ()}).model_dump_json().encode()
+    parts = (
+        _turns.dump_json(result.trajectory[first : first + TURNS_AT_ONCE])[1:-1]
+        for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
+    )
+    return head.removesuffix(_END) + b",".join(parts) + _END
+
+
+def _parts(turns: bytes) -> Iterator[bytes]:
+    """What stands between the brackets of a list of turns, as lists of a few."""
+    begin = 0
+    while begin < len(turns):
+        end = begin
+        for _ in range(TURNS_AT_ONCE):
+            end = turns.find(_NEXT_TURN, end + 1)
+            if end < 0:
+                yield b"[" + turns[begin:] + b"]"
+                return
+        yield b"[" + turns[begin : end + 1] + b"]"
+        begin = end + 2

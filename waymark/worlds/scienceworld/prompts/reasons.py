@@ -1,0 +1,75 @@
+"""Answers with their reason first: what was read, and the clause of the task that it meets.
+
+    0 2 3 5 degrees above 0 0 5 0 degrees , focus on blue box : focus_on blue box
+    on conductive , place it in red box : move metal fork , red box
+    dominant , focus on green box : focus_on green box
+    0 3 0 down above 0 0 4 down : focus_on inclined plane with a glass surface
+
+A small model does not find the box that an instruction leads to in one step. Written out, each step is a copy or one
+comparison (Nye et al., "Show Your Work: Scratchpads for Intermediate Computation with Language Models", 2021).
+Only the decision after ` : ` counts; a reason is never executed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from waymark.contracts import AgentState
+from waymark.worlds.base import REASON_END
+from waymark.worlds.scienceworld.prompts.text_normalisation import (
+    READING,
+    circuit,
+    crossed,
+    latest_readings,
+    task,
+    value_of,
+)
+from waymark.worlds.scienceworld.rules.risk import BOX
+
+_RELATION = re.compile(r"\b(above|below|conductive|nonconductive|dominant|recessive)\b")
+_PLANE = "inclined plane"
+
+
+def explained(state: AgentState, decision: str) -> str:
+    """A decision as our formats write it, with its reason before it where it answers the task's question."""
+    reason = _of_box(state, decision) or _of_plane(state, decision)
+    return f"{reason}{REASON_END}{decision}" if reason else decision
+
+
+def _of_box(state: AgentState, decision: str) -> str:
+    """The reading and the clause that lead to one of several boxes; empty where the task has no such clause."""
+    instruction = task(state)
+    chosen = BOX.search(decision)
+    if chosen is None or len(set(BOX.findall(instruction))) < 2:
+        return ""
+    for clause in instruction.split(" if ")[1:]:
+        box, relation = BOX.search(clause), _RELATION.search(clause)
+        if box and relation and box.group() == chosen.group():
+            holds = clause[relation.start() : box.end()]
+            return f"{_evidence(state, relation.group(), holds)} {holds}".strip()
+    return ""
+
+
+def _evidence(state: AgentState, relation: str, clause: str) -> str:
+    """What was read, if it says that the clause holds; else empty."""
+    if relation in ("above", "below"):
+        limit = READING.search(clause)
+        for _, answer in reversed(latest_readings(state)):
+            found = READING.search(answer)
+            if found and limit and (value_of(found) > value_of(limit)) == (relation == "above"):
+                return found.group()
+        return ""
+    said = " ".join([*circuit(state), *crossed(state)]).split()
+    return said[1] if relation in said[2:3] else ""
+
+
+def _of_plane(state: AgentState, decision: str) -> str:
+    """How the readings of two planes compare, in the order in which they were read."""
+    if _PLANE not in decision or not decision.startswith("focus"):
+        return ""
+    found = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
+    read = [one for one in found if one is not None]
+    if len(read) != 2 or value_of(read[0]) == value_of(read[1]):
+        return ""
+    relation = "above" if value_of(read[0]) > value_of(read[1]) else "below"
+    return f"{read[0].group()} {relation} {read[1].group()}"
