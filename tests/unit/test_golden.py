@@ -172,8 +172,8 @@ async def played(episode: Episode) -> Replayed:
         agent=AGENTS["published"],
         limits=Limits(moves=10_000, turns=20_000),
     )
-    reach = RequestLimits(history_turns=get_format("seed").history_turns)
-    result = await run_episode(spec, replayed, replayed, replayed, reach=reach)
+    request_limits = RequestLimits(history_turns=get_format("seed").history_turns)
+    result = await run_episode(spec, replayed, replayed, replayed, request_limits=request_limits)
     assert (result.error, result.turns) == (None, len(episode["steps"]))
     return replayed
 
