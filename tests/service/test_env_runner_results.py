@@ -17,6 +17,7 @@ from waymark.errors import JobStoreUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, encode
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.serving.middleware import problems
+from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio
 
@@ -121,6 +122,6 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    request = EvaluationRequest(tasks=("1-1", "4-2"))
-    assert await client.summary(submitted["id"]) == beside_published(submitted["id"], summarise(played), None, request)
-    assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404
+    request, world = EvaluationRequest(tasks=("1-1", "4-2")), get_world("scripted")
+    expected = beside_published(submitted["id"], summarise(played, world), world, request)
+    assert await client.summary(submitted["id"]) == expected
