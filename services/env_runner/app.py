@@ -196,14 +196,13 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
             submitted = await asyncio.to_thread(store.submitted, idempotency_key)
         if submitted is None:
             evaluation, specs = await asyncio.to_thread(_plan, request, await versions(request.agent))
-            await publisher.prepare(evaluation)  # before anything is enqueued: it might not be possible to write it
+            await publisher.prepare_new(evaluation)  # before anything is enqueued: it may be impossible to write it
             try:
                 submitted = await asyncio.to_thread(store.submit, evaluation, specs, key=idempotency_key)
             finally:
                 if submitted != evaluation.id:
                     await publisher.discard(evaluation.id)
-            if submitted == evaluation.id:
-                await publisher.follow(submitted)
+            if submitted == evaluation.id:  # the writer finds it by itself
                 return await asyncio.to_thread(store.status, submitted)
         before = await asyncio.to_thread(store.status, submitted)
         if before.request != request.model_copy(update={"split": request.split or before.request.split}):

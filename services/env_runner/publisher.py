@@ -102,14 +102,17 @@ class ResultPublisher:
             await asyncio.to_thread(self._keeper.restore, evaluation_id)
 
     async def prepare(self, evaluation: Evaluation) -> None:
-        """Make the folder of an evaluation before it is enqueued. Raises StorageUnavailable, InvalidInput."""
+        """Make the folder of an evaluation that Redis knows already. Raises StorageUnavailable, InvalidInput."""
         async with self._writing:
             await asyncio.to_thread(self._keeper.prepare, evaluation)
 
+    async def prepare_new(self, evaluation: Evaluation) -> None:
+        """The same for one that is not enqueued yet, so that nobody writes there: it waits for no other's results."""
+        await asyncio.to_thread(self._keeper.prepare, evaluation)
+
     async def discard(self, evaluation_id: str) -> None:
-        """Remove the empty folder of an evaluation that is not enqueued after all."""
-        async with self._writing:
-            await asyncio.to_thread(self._keeper.discard, evaluation_id)
+        """Remove the empty folder of an evaluation that is not enqueued after all. Nobody writes there."""
+        await asyncio.to_thread(self._keeper.discard, evaluation_id)
 
     async def follow(self, evaluation_id: str) -> None:
         """Write this evaluation's results from now on."""

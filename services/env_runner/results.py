@@ -240,7 +240,7 @@ class ResultKeeper:
         evaluation = self._store.evaluation(evaluation_id)
         folder = self._begin_folder(evaluation)
         try:
-            written = {result.id: hash(result.without_trajectory()) for result in folder.results()}
+            written = {light.id: hash(light) for light in folder.lights()}
         except InvalidInput as error:
             error.remedy = _MOVE_AWAY
             raise

@@ -34,13 +34,19 @@ class NotPublished(Exception):
 
 
 class Compose:
-    """One project. A call runs `docker compose`, and fails the test if that fails."""
+    """One project of a checkout. A call runs `docker compose`, and fails the test if that fails.
 
-    def __init__(self, name: str, runs: Path, *files: Path, settings: Mapping[str, str] | None = None) -> None:
+    `files` come beside the checkout's own file.
+    """
+
+    def __init__(
+        self, name: str, runs: Path, *files: Path, settings: Mapping[str, str] | None = None, checkout: Path = ROOT
+    ) -> None:
         self.name = name
         self.runs = runs
-        named = [part for file in (files or (ROOT / "docker-compose.yml",)) for part in ("--file", str(file))]
-        self._command = ["docker", "compose", "--project-directory", str(ROOT), "--project-name", name, *named]
+        self._checkout = checkout
+        named = [part for file in (checkout / "docker-compose.yml", *files) for part in ("--file", str(file))]
+        self._command = ["docker", "compose", "--project-directory", str(checkout), "--project-name", name, *named]
         own = {f"WAYMARK_{part}PORT": "0" for part in _PORTS}
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("WAYMARK_", "COMPOSE_"))}
         self.settings = {**clean, **own, "WAYMARK_RUNS_FOLDER": str(runs), **(settings or {})}
@@ -48,7 +54,7 @@ class Compose:
     def __call__(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*self._command, *arguments],
-            cwd=ROOT,
+            cwd=self._checkout,
             env=self.settings,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -97,7 +103,7 @@ class Runner:
     def __init__(self, compose: Compose) -> None:
         self._compose = compose
 
-    def ask(self, method: str, path: str, body: object = None, seconds: float = 60) -> Any:
+    def ask(self, method: str, path: str, body: object = None, seconds: float = 120) -> Any:
         """The answer's document, as soon as there is one."""
         deadline = time.monotonic() + seconds
         while True:
@@ -118,12 +124,14 @@ class Runner:
         name: str = self.ask("POST", "/v1/evaluations", request)["id"]
         return name
 
-    def until(self, evaluation: str, *, finished: int, seconds: float = 420) -> dict[str, Any]:
-        """The status, once so many episodes are finished."""
-        deadline = time.monotonic() + seconds
+    def until(self, evaluation: str, *, finished: int, stalled_seconds: float = 180) -> dict[str, Any]:
+        """The status, once so many episodes are finished. Fails if none finishes for `stalled_seconds`."""
+        most, since = -1, time.monotonic()
         while True:
             status: dict[str, Any] = self.ask("GET", f"/v1/evaluations/{evaluation}")
             if status["finished"] >= finished:
                 return status
-            assert time.monotonic() < deadline, status
+            if status["finished"] > most:
+                most, since = status["finished"], time.monotonic()
+            assert time.monotonic() < since + stalled_seconds, status
             time.sleep(0.5)

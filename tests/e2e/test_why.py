@@ -16,7 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from tests.browser import Page, Runner
-from tests.samples import evaluation, result
+from tests.samples import VERSIONS, evaluation, result
 from waymark.agent.presets import AGENTS
 from waymark.contracts import EvaluationRequest, MadeBy
 from waymark.evaluation.protocols import episodes
@@ -299,3 +299,28 @@ def test_scores_of_mixed_checkpoints_are_refused_in_words(page: Page, runner: Ru
     runner.store.restore(evaluation("mixed", request, episodes=1), [spec], [foreign])
     page.open("evaluations/mixed")
     page.find("p.wrong", "were not all played by its executor")
+
+
+def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: Page, runner: Runner) -> None:
+    name, world = "other-world", get_world("textworld-express")
+    request = EvaluationRequest(world=world.name, tasks=("coin", "twc"), variations=(1_000,))
+    versions = VERSIONS.model_copy(update={"environment": f"{world.name} 1.1.0"})
+    specs = episodes(name, request, world)
+    scores = {"coin": 100, "twc": 20}
+    results = [
+        result(one.id, evaluation=name, task=one.task, variation=one.variation, score=scores[one.task]) for one in specs
+    ]
+    header = evaluation(name, request, episodes=2).model_copy(update={"versions": versions})
+    runner.store.restore(header, specs, results)
+    page.open(f"evaluations/{name}")
+    page.find(".what", world.title)
+    page.find("#tasks")
+    assert [row[:4] for row in page.rows("#tasks")] == [
+        ["coin", "", "1", "100.0"],
+        ["", "search: mean of 1", "1", "100.0"],
+        ["twc", "", "1", "20.0"],
+        ["", "household: mean of 1", "1", "20.0"],
+        ["", "all: mean of 2", "2", "60.0"],
+    ]
+    assert {len(row) for row in page.rows("#tasks")} == {6}  # no published columns
+    assert not page.all("#methods")

@@ -10,17 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.observe import DASHBOARDS, OBSERVE, alert_rules, ask, assert_panels_are_answered, panel_queries
 from waymark.cli.local_stack import HOST, Part, Stack, free_ports
 
-OBSERVE = Path(__file__).parents[2] / "deploy" / "observe"
-DASHBOARDS = sorted((OBSERVE / "grafana" / "dashboards").glob("*.json"))
 NEEDS_PROMETHEUS = "needs prometheus and promtool (Debian: apt install prometheus)"
 INTERVAL = "1s"
 WINDOW = "30s"
@@ -65,22 +63,6 @@ def targets(stack: Stack, worker: int) -> dict[str, str]:
     }
 
 
-def _queries() -> list[tuple[str, str]]:
-    """Every query of both dashboards, with the panel that it is for."""
-    boards = [json.loads(path.read_text()) for path in DASHBOARDS]
-    return [
-        (f"{board['title']}: {panel['title']}", target["expr"])
-        for board in boards
-        for panel in board["panels"]
-        for target in panel["targets"]
-    ]
-
-
-def _alerts() -> list[tuple[str, str]]:
-    rules = yaml.safe_load((OBSERVE / "alerts.yml").read_text())["groups"]
-    return [(rule["alert"], rule["expr"]) for group in rules for rule in group["rules"]]
-
-
 def _names(text: str) -> set[str]:
     """The names of the series that an exposition can hold."""
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
@@ -92,14 +74,14 @@ def test_every_metric_of_a_panel_or_an_alert_is_served(targets: dict[str, str]) 
     served = set[str]()
     for address in targets.values():
         served |= _names(httpx.get(f"http://{address}/metrics", trust_env=False).text)
-    for where, expression in _queries() + _alerts():
+    for where, expression in panel_queries() + alert_rules():
         asked = set(re.findall(r"\b(?:waymark|process)_\w+", re.sub(r'"[^"]*"', "", expression)))
         assert asked or "up{" in expression, where
         assert asked <= served, where
 
 
 def test_every_metric_of_waymark_is_in_a_panel(targets: dict[str, str]) -> None:
-    asked = " ".join(expression for _, expression in _queries())
+    asked = " ".join(expression for _, expression in panel_queries())
     for job, address in targets.items():
         text = httpx.get(f"http://{address}/metrics", trust_env=False).text
         for name in re.findall(r"^# TYPE (waymark_\w+) ", text, re.MULTILINE):
@@ -129,7 +111,7 @@ def test_alert_rules_pass_promtool(arguments: list[str]) -> None:
 
 def test_every_alert_is_tested() -> None:
     tested = (OBSERVE / "alerts_test.yml").read_text()
-    assert [name for name, _ in _alerts() if f"alertname: {name}\n        exp_alerts" not in tested] == []
+    assert [name for name, _ in alert_rules() if f"alertname: {name}\n        exp_alerts" not in tested] == []
 
 
 @pytest.fixture(scope="module")
@@ -162,21 +144,11 @@ def prometheus(targets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     part.stop()
 
 
-def _ask(prometheus: str, expression: str) -> list[dict[str, Any]]:
-    """The series that answer a query now."""
-    query = expression.replace("$__rate_interval", WINDOW)
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, trust_env=False)
-    document = answer.json()
-    assert document["status"] == "success", document
-    found: list[dict[str, Any]] = document["data"]["result"]
-    return found
-
-
 def test_a_real_prometheus_answers_every_panel(prometheus: str, targets: dict[str, str], stack: Stack) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            up = _ask(prometheus, "up")
+            up = ask(prometheus, "up", WINDOW)
             if len(up) == len(targets) and all(series["value"][1] == "1" for series in up):
                 break
         except httpx.HTTPError:
@@ -185,11 +157,4 @@ def test_a_real_prometheus_answers_every_panel(prometheus: str, targets: dict[st
         time.sleep(0.5)
     with httpx.Client(base_url=stack.url("env-runner"), trust_env=False, timeout=30) as http:
         http.post("/v1/evaluations", json={"tasks": ["4-2", "1-1"], "repeats": 20}).raise_for_status()
-    open_questions = _queries()
-    assert open_questions
-    while open_questions and time.monotonic() < deadline:
-        open_questions = [(where, query) for where, query in open_questions if not _ask(prometheus, query)]
-        time.sleep(0.5)
-    assert open_questions == []
-    groups = httpx.get(f"{prometheus}/api/v1/rules", trust_env=False).json()["data"]["groups"]
-    assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+    assert_panels_are_answered(prometheus, WINDOW, seconds=60)

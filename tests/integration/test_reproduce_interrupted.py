@@ -92,14 +92,21 @@ def interrupt_and_finish(
     assert len(list((folder / output / "play").glob("*/evaluation.json"))) == 2
 
 
-def test_an_end_in_each_kind_of_stage_loses_nothing(folder: Path, endpoint: FaultyAnnotator) -> None:
-    interrupt_and_finish(folder, "out", endpoint, OF_EACH_KIND)
+def test_a_killed_reproduction_goes_on_and_ends_with_its_table(folder: Path, endpoint: FaultyAnnotator) -> None:
+    interrupt_and_finish(folder, "out", endpoint, [("finetune executor", signal.SIGKILL)])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
-def test_an_end_in_every_stage_loses_nothing(
-    folder: Path, endpoint: FaultyAnnotator, number: signal.Signals, request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    "ends",
+    [OF_EACH_KIND, *([(stage, number) for stage in STAGES] for number in (signal.SIGKILL, signal.SIGINT))],
+    ids=["each kind", "SIGKILL in all", "SIGINT in all"],
+)
+def test_an_end_in_any_stage_loses_nothing(
+    folder: Path,
+    endpoint: FaultyAnnotator,
+    ends: Sequence[tuple[str, signal.Signals]],
+    request: pytest.FixtureRequest,
 ) -> None:
     if not request.config.getoption("--soak"):
         pytest.skip("takes minutes; give --soak")
-    interrupt_and_finish(folder, number.name, endpoint, [(stage, number) for stage in STAGES])
+    interrupt_and_finish(folder, f"{len(ends)}-{ends[1][1].name}", endpoint, ends)

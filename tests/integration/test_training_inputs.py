@@ -275,6 +275,16 @@ def test_published_examples_are_of_the_published_format() -> None:
         assert "--as-published" in words
 
 
+def test_processes_that_would_each_train_alone_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as a launcher sets it, for devices that accelerate does not use
+    Path("recipe.json").write_text('{"batch": 4, "steps": 2, "rename": 0, "drills": 0}')
+    assert run_command([*FINETUNE, "--run", "alone"]) == 2
+    assert "started 2 processes, but accelerate finds no device" in capsys.readouterr().err
+    assert not Path("alone/state.pt").exists()
+
+
 def run_command(arguments: Sequence[str]) -> int | str | None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
@@ -299,7 +309,7 @@ def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
     given = [*named[:-1], *TABLES, "--recipe", "recipe.json", "--format", "compact"]
     assert set(zip(given[::2], given[1::2], strict=True)) <= pairs
     assert "--require-all" in words
-    assert "--seed" not in words
+    assert not {"--seed", "--set"} & set(words)
     assert run_command(["export", "executor", "--run", "a run", "--output", "out"]) == 0
     card = load(place / "out", "executor").card
     assert card.training.command == origin["command"]

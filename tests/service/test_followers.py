@@ -108,3 +108,13 @@ async def test_nothing_spins_while_redis_is_away(tmp_path: Path) -> None:
     keeper.behind.add("e")
     async with asyncio.timeout(10):
         assert [kind for kind, _ in await follow(publisher)] == ["episode", "status"]
+
+
+async def test_a_submission_waits_for_no_other_evaluation(tmp_path: Path) -> None:
+    store: Any = Store()
+    publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
+    async with publisher._writing, asyncio.timeout(10):
+        await publisher.prepare_new(samples.evaluation("new"))
+        assert (tmp_path / "new").is_dir()
+        await publisher.discard("new")
+        assert not (tmp_path / "new").exists()

@@ -16,7 +16,7 @@ _SUBJECTS: Final[dict[str, str]] = {
     "Training": "0160 0161 0162 0163 0164 0165 0166 0222 0240 0241 0278 0279",
     "The published method": "0173 0220 0221 0223",
     "Command line and packaging": "0153 0180 0181 0182 0183 0184 0230 0232",
-    "Operations and measurement": "0131 0191 0192 0193",
+    "Operations and measurement": "0131 0191 0192 0193 0260",
 }
 _OTHERS: Final = "Others"
 """Records that no subject names yet."""

@@ -36,34 +36,42 @@ _LLM: Final = Path("build/llm")
 
 
 def annotate(
-    annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or a model behind --url.")] = "rule",
+    annotator: Annotated[
+        Literal["rule", "llm"], typer.Option(help="By rule, or by a large model behind --url.")
+    ] = "rule",
     world: WorldOption = DEFAULT_WORLD,
     data: DataOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Default: the world's, data/annotations.parquet; llm: build/llm/…")
+        Path | None,
+        typer.Option(help="Table to write. Default: the world's, data/annotations.parquet; llm: build/llm/…"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="With llm: at most this many paths of a task.", min=1)] = None,
-    url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
-    model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
-    key: Annotated[str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Sent as a bearer token.")] = "",
+    limit: Annotated[int | None, typer.Option(help="With llm: paths of each task at most.", min=1)] = None,
+    url: Annotated[
+        str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
+    ] = "",
+    model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="Name of the model at the endpoint.")] = "",
+    key: Annotated[
+        str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Key of the endpoint, sent as a bearer token.")
+    ] = "",
     parameters: Annotated[
-        str, typer.Option(help="JSON object: more fields of each request, e.g. max_tokens.")
+        str, typer.Option(help="More fields of each request, as a JSON object, e.g. max_tokens.")
     ] = '{"temperature": 0}',
     concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
-    attempts: Annotated[int, typer.Option(help="Tries for one request.", min=1)] = 6,
-    timeout: Annotated[float, typer.Option(help="Seconds for one try.", min=0.1)] = 300.0,
+    attempts: Annotated[int, typer.Option(help="Attempts at one request.", min=1)] = 6,
+    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
     give_up_after: Annotated[
-        int, typer.Option(help="Stop asking after so many requests in a row have failed; 0: never.", min=0)
+        int, typer.Option(help="Stop after this many failed requests in a row. 0: never.", min=0)
     ] = 5,
     prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
     completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
     max_cost: Annotated[
-        float | None, typer.Option(help="With prices: refuse an estimate over it, and stop asking once spent.", min=0)
+        float | None, typer.Option(help="Most that the answers may cost. Needs both prices.", min=0)
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder of answers: what is there is not asked again.")] = _LLM / "cache",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked; call nothing.")] = False,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps answers, so that none is asked for twice.")] = _LLM
+    / "cache",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked, and call nothing.")] = False,
 ) -> None:
-    """Split oracle paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
+    """Split recorded paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
     trained = training_world(world)
     if annotator == "llm":
         trained.require_llm_annotation()
@@ -106,10 +114,10 @@ def subgoals(
     world: WorldOption = DEFAULT_WORLD,
     annotations: AnnotationsOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Text file to write, a sub-goal a line. Default: that of the package.")
+        Path | None, typer.Option(help="Text file to write, one sub-goal per line. Default: that of the package.")
     ] = None,
 ) -> None:
-    """Write the training sub-goals, each once, that the agent with random ones draws from; they ship with waymark."""
+    """Write the list of training sub-goals, from which the agent `random` draws."""
     trained = training_world(world)
     output = output or trained.subgoals_file
     require_writable_file(output, "output")
@@ -121,10 +129,10 @@ def subgoals(
 
 def compare(
     left: Annotated[Path, typer.Argument(help="A table of annotations.")],
-    right: Annotated[Path, typer.Argument(help="Another, of the same paths.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    right: Annotated[Path, typer.Argument(help="Another table, of the same paths.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Compare two annotators: sub-goals a path, lengths, verbs, and how far they agree, by task."""
+    """Compare two annotations by task: sub-goals per path, lengths, verbs, and agreement."""
     from training.compare import compare as compare_annotations
 
     report = compare_annotations(read_annotations(left), read_annotations(right))
@@ -141,10 +149,10 @@ def rules(
     world: WorldOption = DEFAULT_WORLD,
     data: DataOption = None,
     annotations: AnnotationsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every refusal, as one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every refusal as one JSON document.")] = False,
     require_all: RequireAllOption = False,
 ) -> None:
-    """How many of the oracle's sub-goals the agent's rules of play would refuse, by rule."""
+    """Count how many sub-goals of the data each rule of play would refuse."""
     trained = training_world(world)
     replay = trained.audit_rules()
     data, annotations = data or trained.data, annotations or trained.annotations

@@ -23,7 +23,7 @@ def export(
     prompt_format: FormatOption = None,
     data: DataOption = None,
 ) -> None:
-    """Make a checkpoint that the services load out of a run's best weights: card, safetensors, CTranslate2 int8."""
+    """Turn a run's best weights into a checkpoint for the services: card, safetensors, CTranslate2 int8."""
     from training.export import export as export_run
     from training.origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
@@ -48,19 +48,23 @@ def export(
 
 
 def convert(
-    folder: Annotated[Path, typer.Argument(help="A model: config.json, tokenizer.json, safetensors (shards too).")],
-    output: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
-    role: Annotated[Role | None, typer.Option(help="What it was trained for; default: as its card says.")] = None,
+    folder: Annotated[
+        Path, typer.Argument(help="Model folder: config.json, tokenizer.json, safetensors (shards too).")
+    ],
+    output: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
+    role: Annotated[Role | None, typer.Option(help="Role that it was trained for. Default: that of its card.")] = None,
     prompt_format: Annotated[
-        str | None, typer.Option("--format", callback=known_format, help="Of its prompts; default: its card's.")
+        str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: that of its card.")
     ] = None,
     max_input_tokens: Annotated[
-        int, typer.Option(help="Longer prompts are cut; for a model without a card.", min=3)
+        int, typer.Option(help="Tokens after which prompts are cut, for a model without a card.", min=3)
     ] = 1024,
-    max_new_tokens: Annotated[int, typer.Option(help="Of an answer; for a model without a card.", min=1)] = 30,
-    quantization: Annotated[str, typer.Option(help="Of the weights for CTranslate2: int8, float32, …")] = "int8",
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer, for a model without a card.", min=1)] = 30,
+    quantization: Annotated[
+        str, typer.Option(help="Number type of the weights for CTranslate2: int8, float32, …")
+    ] = "int8",
 ) -> None:
-    """Make a checkpoint that the services load out of any fine-tuned T5 or Llama, converted for CTranslate2."""
+    """Turn any fine-tuned T5 or Llama into a checkpoint for the services, converted for CTranslate2."""
     from training.export import convert as convert_folder
 
     card = convert_folder(

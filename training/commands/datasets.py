@@ -44,23 +44,25 @@ from waymark.worlds.without_history import without_history
 def datasets(
     role: RoleArgument,
     world: WorldOption = DEFAULT_WORLD,
-    output: Annotated[Path | None, typer.Option(help="Folder; default build/datasets/ROLE-FORMAT.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write. Default: build/datasets/ROLE-FORMAT.")] = None,
     prompt_format: FormatOfRoleOption = None,
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    history: Annotated[bool, typer.Option(help="Without, the format is FORMAT-nohistory: no earlier turns.")] = True,
+    history: Annotated[bool, typer.Option(help="Show earlier turns. Without, the format is FORMAT-nohistory.")] = True,
     sampling: SamplingOption = "all",
     seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
     tokenizer: Annotated[
-        str, typer.Option(help="Counts tokens: model folder or hub name; default: the recipe's base, or one learnt.")
+        str, typer.Option(help="Model folder or hub name whose tokenizer counts. Default: the recipe's base.")
     ] = "",
-    recipe: Annotated[Path | None, typer.Option(help="Its limits tell what is cut. Default: the world's.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe whose limits say what is cut. Default: the world's.")
+    ] = None,
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Write one role's prompts and targets as Parquet, a file a split, and describe them. Fails on a leak."""
+    """Write one role's prompts and targets, one Parquet file per split, and describe them. Refuses test variations."""
     from training.bases import require_base
     from training.recipe import read_recipe
 
@@ -107,27 +109,29 @@ def datasets(
 
 
 def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
-    """Print which things of the training variations are in which fold, for each task type, as Markdown."""
+    """Print the things of each fold of the training variations, by task type, as Markdown."""
     trained = training_world(world)
     typer.echo(trained.fold_table(read_table(data or trained.data)))
 
 
 def score(
     checkpoints: Annotated[
-        list[Path] | None, typer.Argument(help="Checkpoint or run folders; default: those that ship.")
+        list[Path] | None, typer.Argument(help="Checkpoint or run folders. Default: those that ship.")
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Of runs that recorded none; default: as their names begin.")
+        Role | None, typer.Option(help="Role of runs that recorded none. Default: as their names begin.")
     ] = None,
     world: WorldOption = DEFAULT_WORLD,
     prompt_format: FormatOption = None,
-    engine: Annotated[Engine, typer.Option(envvar="WAYMARK_ENGINE", help="What the models run on.")] = "ctranslate2",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(envvar="WAYMARK_ENGINE", help="Engine that runs the models.")
+    ] = "ctranslate2",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Exact match of sub-goals and actions on dev, by task; an executor's also with a controller's sub-goals."""
+    """Measure exact match on dev by task; of an executor also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 

@@ -57,17 +57,23 @@ def finetune(
     ] = None,
     prompt_format: FormatOfRoleOption = None,
     recipe: RecipeOption = None,
-    base: Annotated[str, typer.Option(help="Start from this folder or hub name; empty: as the recipe says.")] = "",
-    size: Annotated[str, typer.Option(help="Of a recipe for several: small, base, large or xl of flan-t5.json.")] = "",
+    base: Annotated[
+        str, typer.Option(help="Model folder or hub name to start from. Default: that of the recipe.")
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="Size, for a recipe with several: small, base, large or xl of flan-t5.json.")
+    ] = "",
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
+        list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Override the recipe's steps and epochs.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.", min=0)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates, in place of the recipe's steps and epochs.", min=1)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.", min=0)] = None,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves of the state, besides those at evaluations.", min=0)
+        float, typer.Option(help="Minutes between saves of the state. It is saved at evaluations too.", min=0)
     ] = 5.0,
-    wandb: Annotated[str, typer.Option(help="Report to this project of W&B too.")] = "",
+    wandb: Annotated[str, typer.Option(help="Project of W&B to report to.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
     sampling: SamplingOption = "all",
     as_published: AsPublishedOption = False,
@@ -81,13 +87,16 @@ def finetune(
         typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
     ] = None,
     allow_truncation: Annotated[
-        bool, typer.Option("--allow-truncation", help="Train although over 5% of prompts or answers are cut.")
+        bool, typer.Option("--allow-truncation", help="Train even if over 5% of prompts or answers are cut.")
     ] = False,
     _: Annotated[
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune one role's model; selected on dev, resumable. Many GPUs: accelerate launch -m training finetune …"""
+    """Fine-tune the model of one role and keep its best weights by dev. Resumes.
+
+    Several GPUs: accelerate launch -m training finetune …
+    """
     from training.bases import require_base
     from training.metrics import require_wandb
     from training.origin import Origin, require_same_purpose, require_same_source, sha256_of_base

@@ -21,50 +21,56 @@ from waymark.worlds.registry import DEFAULT_WORLD
 
 
 def trajectories(
-    split: Annotated[list[str] | None, typer.Option(help="train, dev or test; may be repeated.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to record: train, dev or test. May be repeated.")
+    ] = None,
     world: WorldOption = DEFAULT_WORLD,
     paths: Annotated[
         PathSource | None,
         typer.Option(
-            help="Played anew by looking (expert), the simulator's own without detours (shortened), or those as they "
-            "are (gold). Default: expert; textworld-express: shortened.",
+            help="Solutions to record: a scripted expert's (expert), the simulator's without needless steps "
+            "(shortened), or the simulator's as they are (gold). Default: expert; textworld-express: shortened.",
             show_default=False,
         ),
     ] = None,
     sampling: Annotated[
         Sampling,
-        typer.Option(help="Variations: spread over each split (all), or those that were published, without takes."),
+        typer.Option(help="Variations: spread over each split (all), or those that were published."),
     ] = "all",
     limit: Annotated[
         int | None,
         typer.Option(
-            help="At most this many train variations of a task. Default: 80, published: all; textworld-express: 400.",
+            help="Train variations of each task at most. Default: 80, published: all; textworld-express: 400.",
             min=1,
         ),
     ] = None,
-    limits: Annotated[str, typer.Option(help="Other limits by task, e.g. 3-3=20,10-2=120.")] = "",
+    limits: Annotated[str, typer.Option(help="Other limits for single tasks, e.g. 3-3=20,10-2=120.")] = "",
     takes: Annotated[
         int | None,
         typer.Option(
-            help="Changed takes of each task's train variations together: with perturbations; in textworld-express "
-            "with other names. Default: 70; textworld-express: one for each path.",
+            help="Changed recordings of each task: with perturbations; in textworld-express with other names. "
+            "Default: 70; textworld-express: one for each path.",
             min=0,
         ),
     ] = None,
     misplaced: Annotated[
         int | None,
-        typer.Option(help="Takes more whose thing lies elsewhere, where a task has such. Default: 60.", min=0),
+        typer.Option(help="More recordings with a thing moved elsewhere, for tasks that allow it. Default: 60.", min=0),
     ] = None,
     options: Annotated[
         str | None,
         typer.Option(
             "--options",
             "--simplifications",
-            help="Of the environment, as the world writes them. Default: the world's; of ScienceWorld easy.",
+            help="Options of the environment. Default: the world's; of ScienceWorld easy.",
         ),
     ] = None,
-    tasks: Annotated[str, typer.Option(help="Record only these anew, e.g. 3-1,8-1; of others --output is kept.")] = "",
-    processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    tasks: Annotated[
+        str, typer.Option(help="Record only these tasks again, e.g. 3-1,8-1. Others stay as they are.")
+    ] = "",
+    processes: Annotated[
+        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -73,7 +79,7 @@ def trajectories(
         ),
     ] = None,
 ) -> None:
-    """Play oracle paths, keep those whose replay reaches 100, and pack them. Resumes where it was stopped."""
+    """Record solved episodes and keep those whose replay reaches 100. Resumes where it was stopped."""
     trained = training_world(world)
     by_task = parse_limits(limits, trained.world)
     splits = [known_split(name) for name in split or ["train", "dev"]]
@@ -105,23 +111,24 @@ def corrections(
     world: WorldOption = DEFAULT_WORLD,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Holds the agent's: controller and executor, or flat. Default: those that ship."),
+        typer.Option(help="Folder with controller and executor, or flat. Default: those that ship."),
     ] = None,
     agent: Annotated[
-        Literal["hierarchical", "flat"], typer.Option(help="Who plays and is corrected.")
+        Literal["hierarchical", "flat"], typer.Option(help="Agent that plays and is corrected.")
     ] = "hierarchical",
-    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "all",
-    rollouts: Annotated[int, typer.Option(help="Episodes for each task's train variations together.", min=1)] = 20,
-    misplaced: Annotated[int, typer.Option(help="The same where a thing may be carried elsewhere.", min=1)] = 56,
-    processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "all",
+    rollouts: Annotated[int, typer.Option(help="Episodes of each task.", min=1)] = 20,
+    misplaced: Annotated[int, typer.Option(help="Episodes of each task that allows a thing to be moved.", min=1)] = 56,
+    processes: Annotated[
+        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+    ] = None,
     afresh: Annotated[bool, typer.Option("--afresh", help="Leave out the corrections of earlier agents.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
+        Path | None, typer.Option(help="Table to write. Default: that of --data.", show_default=False)
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations, and add direct paths from where it goes astray to those of earlier agents.
-    Resumes."""
+    """Let the agent play train variations, and add solutions from where it goes astray. Resumes."""
     trained = training_world(world)
     dagger = trained.corrections()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
@@ -152,20 +159,22 @@ def self_play(
     world: WorldOption = DEFAULT_WORLD,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Holds the agent's: controller and executor, or flat. Default: those that ship."),
+        typer.Option(help="Folder with controller and executor, or flat. Default: those that ship."),
     ] = None,
-    agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Who plays.")] = "hierarchical",
-    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play that it uses.")] = "none",
+    agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Agent that plays.")] = "hierarchical",
+    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "none",
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
-    variations: Annotated[int, typer.Option(help="Train variations of each task, at most.", min=1)] = 20,
+    variations: Annotated[int, typer.Option(help="Train variations of each task at most.", min=1)] = 20,
     temperature: Annotated[float, typer.Option(help="Decisions are drawn with p^(1/temperature).", min=0.05)] = 1.0,
-    processes: Annotated[int | None, typer.Option(help="JVMs; default: one a core.", min=1)] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Table to write. Default: that of --data, grown.", show_default=False)
+        Path | None, typer.Option(help="Table to write. Default: that of --data.", show_default=False)
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations with drawn decisions, and add its shortest solved episodes. Resumes."""
+    """Let the agent play train variations with sampled decisions, and add its shortest solved episodes. Resumes."""
     trained = training_world(world)
     own = trained.self_play()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints

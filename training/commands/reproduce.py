@@ -19,34 +19,48 @@ FLAN_T5: Final = Path("training/recipes/flan-t5.json")
 
 
 def reproduce(
-    model: Annotated[str, typer.Option(help="T5 to fine-tune: hub name or folder. Default: as the recipe says.")] = "",
-    size: Annotated[str, typer.Option(help="Of the recipe: small, base, large or xl.")] = "large",
+    model: Annotated[str, typer.Option(help="T5 to fine-tune: hub name or folder. Default: that of the recipe.")] = "",
+    size: Annotated[str, typer.Option(help="Size of the model: small, base, large or xl.")] = "large",
     recipe: Annotated[Path, typer.Option(help="Recipe for all roles.")] = FLAN_T5,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of the recipe; may be repeated.")
+        list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
     ] = None,
-    annotator: Annotated[AnnotatorName, typer.Option(help="Who names the sub-goals.")] = "llm",
-    paths: Annotated[PublishedPaths, typer.Option(help="The simulator's own, as published, or our expert's.")] = "gold",
-    budget: Annotated[float | None, typer.Option(help="Most that annotation may cost; needs prices.", min=0)] = None,
-    url: Annotated[str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base of a chat endpoint, e.g. …/v1.")] = "",
-    llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="As the endpoint calls it.")] = "",
-    parameters: Annotated[str, typer.Option(help="JSON object: more fields of each request.")] = '{"temperature": 0}',
+    annotator: Annotated[AnnotatorName, typer.Option(help="What names the sub-goals: rules or a large model.")] = "llm",
+    paths: Annotated[
+        PublishedPaths, typer.Option(help="Paths to learn from: the simulator's (gold), as published, or the expert's.")
+    ] = "gold",
+    budget: Annotated[
+        float | None, typer.Option(help="Most that annotation may cost. Needs both prices.", min=0)
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
+    ] = "",
+    llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="Name of the model at the endpoint.")] = "",
+    parameters: Annotated[
+        str, typer.Option(help="More fields of each request, as a JSON object.")
+    ] = '{"temperature": 0}',
     concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
-    timeout: Annotated[float, typer.Option(help="Seconds for one try.", min=0.1)] = 300.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
     prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
     completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
     output: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("build/reproduce"),
-    launch: Annotated[str, typer.Option(help="Of several GPUs, e.g. 'accelerate launch --config_file F'.")] = "",
-    limit: Annotated[int | None, typer.Option(help="At most this many variations of a task and split.", min=1)] = None,
-    tasks: Annotated[str, typer.Option(help="Only these, e.g. 4-1,4-2. Default: all 30.")] = "",
-    protocol: Annotated[str, typer.Option(help="Which variations are played: seed, dev, quick, full.")] = "seed",
-    variations: Annotated[str, typer.Option(help="Play only these, e.g. 0,1.")] = "",
+    launch: Annotated[
+        str, typer.Option(help="Launcher for several GPUs, e.g. 'accelerate launch --config_file F'.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option(help="Variations of each task and split at most.", min=1)] = None,
+    tasks: Annotated[str, typer.Option(help="Tasks, e.g. 4-1,4-2. Default: all 30.")] = "",
+    protocol: Annotated[str, typer.Option(help="Protocol of the evaluation: seed, dev, quick, full.")] = "seed",
+    variations: Annotated[str, typer.Option(help="Variations to play, e.g. 0,1.")] = "",
     beams: Annotated[int | None, typer.Option(help="Beam width. Default: 5, as published.", min=1)] = None,
-    processes: Annotated[int | None, typer.Option(help="JVMs that record. Default: one a core.", min=1)] = None,
-    slots: Annotated[int | None, typer.Option(help="Episodes at once. Default: 3 to 2 cores.", min=1)] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+    processes: Annotated[
+        int | None, typer.Option(help="Simulators that record at once. Default: one for each core.", min=1)
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.", min=1)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
 ) -> None:
-    """The published method from the simulator to its table: record, annotate, train four models, play. Resumes."""
+    """Reproduce the published method: record, annotate, train four models, play, show the table. Resumes."""
     from training.files import require_writable_folder
     from training.interruption import received
     from training.llm.budget import Budget
@@ -111,14 +125,20 @@ def reproduce(
 
 def base(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
-    recipe: Annotated[Path, typer.Option(help="Its shape.")] = Path("training/recipes/published-small.json"),
-    changes: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: override a field of it.")] = None,
-    role: Annotated[str, typer.Option(help="Take the shape that the recipe gives this role.")] = "",
-    prompt_format: Annotated[str, typer.Option("--format", help="Of prompts that pieces are learnt from.")] = "seed",
+    recipe: Annotated[Path, typer.Option(help="Recipe that gives the shape.")] = Path(
+        "training/recipes/published-small.json"
+    ),
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE.")
+    ] = None,
+    role: Annotated[str, typer.Option(help="Role whose shape in the recipe is used.")] = "",
+    prompt_format: Annotated[
+        str, typer.Option("--format", help="Prompt format that the tokenizer is learnt from.")
+    ] = "seed",
     data: DataOption = None,
     annotations: AnnotationsOption = None,
 ) -> None:
-    """Make a T5 of random weights with a tokenizer of whole phrases, for where no pretrained one is at hand."""
+    """Make a T5 of random weights with a tokenizer of whole phrases, in place of a pretrained one."""
     from training.corpora import read_corpora
     from training.layers import parse_changes
     from training.recipe import read_recipe
@@ -145,10 +165,12 @@ def base(
 
 def sizes(
     recipe: Annotated[Path, typer.Option(help="Recipe with sizes.")] = FLAN_T5,
-    tflops: Annotated[float, typer.Option(help="Peak in bf16, in TFLOP/s; an A100 has 312.", min=0.001)] = 312,
-    utilization: Annotated[float, typer.Option(help="The share of it that training reaches.", min=0.001, max=1)] = 0.35,
+    tflops: Annotated[float, typer.Option(help="Peak rate in bf16, in TFLOP/s. An A100 has 312.", min=0.001)] = 312,
+    utilization: Annotated[
+        float, typer.Option(help="Share of the peak rate that training reaches.", min=0.001, max=1)
+    ] = 0.35,
 ) -> None:
-    """What training the published models takes at each size: memory, time and disk, computed and not measured."""
+    """Compute the memory, time and disk that training the published models takes at each size."""
     from training.recipe import read_recipe
     from training.reproduce.sizes import FLAN_T5 as SHAPES
     from training.reproduce.sizes import PUBLISHED_EXAMPLES

@@ -57,9 +57,9 @@ def known_format(name: str | None) -> str | None:
         raise InvalidInput(f"Unknown prompt format {name!r}.", remedy=f"Use one of {known}.", field="format") from error
 
 
-RoleArgument = Annotated[Role, typer.Argument(help="Which model: controller, executor, flat or first.")]
+RoleArgument = Annotated[Role, typer.Argument(help="Role to train: controller, executor, flat or first.")]
 WorldOption = Annotated[
-    str, typer.Option(callback=known_world, help=f"The world to train for: {', '.join(TRAINING_WORLDS)}.")
+    str, typer.Option(callback=known_world, help=f"World to train for: {', '.join(TRAINING_WORLDS)}.")
 ]
 DataOption = Annotated[
     Path | None,
@@ -67,11 +67,14 @@ DataOption = Annotated[
 ]
 AnnotationsOption = Annotated[
     Path | None,
-    typer.Option("--annotations", help="Table of their sub-goals. Default: the world's, data/annotations.parquet."),
+    typer.Option("--annotations", help="Table of sub-goals. Default: the world's, data/annotations.parquet."),
 ]
 RecipeOption = Annotated[
     Path | None,
-    typer.Option(help="JSON file; --help-recipe lists its fields. Default: the world's, training/recipes/small.json."),
+    typer.Option(
+        help="Recipe, a JSON file; `finetune --help-recipe` lists its fields. Default: the world's, "
+        "training/recipes/small.json."
+    ),
 ]
 FormatOption = Annotated[
     str | None,
@@ -92,21 +95,19 @@ FormatOfRoleOption = Annotated[
         show_default=False,
     ),
 ]
-SamplingOption = Annotated[
-    Sampling, typer.Option(help="Train variations: all that were recorded, or those that were published.")
-]
+SamplingOption = Annotated[Sampling, typer.Option(help="Train variations to use: all, or those that were published.")]
 AsPublishedOption = Annotated[
     bool,
-    typer.Option("--as-published", help="Byte for byte the published data, which differ from what is served."),
+    typer.Option("--as-published", help="Write the published data byte for byte. They differ from what is served."),
 ]
 ControllerOption = Annotated[
     ControllerExamples,
-    typer.Option("--controller", help="A controller's examples: where a sub-goal begins, or every step as published."),
+    typer.Option("--controller", help="Examples of a controller: where a sub-goal begins, or every step."),
 ]
 FlatEndsOption = Annotated[
-    bool, typer.Option("--flat-ends", help="With --as-published, for role flat: with ended sub-goals as steps.")
+    bool, typer.Option("--flat-ends", help="With --as-published and flat: keep ended sub-goals as steps.")
 ]
-RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data of which a path has no annotation.")]
+RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data in which a path has no annotation.")]
 
 
 def progress_bar() -> Progress:

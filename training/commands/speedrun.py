@@ -20,16 +20,21 @@ def speedrun(
     prompt_format: Annotated[
         str, typer.Option("--format", callback=known_format, help="Prompt format: compact, compact-reasons, …")
     ] = "compact",
-    anew: Annotated[bool, typer.Option("--anew", help="Record paths and sub-goals anew.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Record paths and sub-goals again.")] = False,
     leave_out: Annotated[int | None, typer.Option(help="Fold (0, 1 or 2) whose things no model sees.")] = None,
-    roles: Annotated[str, typer.Option(help="Which models, between commas.")] = "executor,controller,flat",
+    roles: Annotated[str, typer.Option(help="Roles to train, between commas.")] = "executor,controller,flat",
     steps: Annotated[
-        int | None, typer.Option(help="Updates of the first leg; the second has two thirds. Default: 9,000.", min=1)
+        int | None,
+        typer.Option(help="Updates of the first run; the second has two thirds of it. Default: 9,000.", min=1),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the weights and batches.", min=0)] = 0,
-    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules that the corrected agents use.")] = "all",
-    processes: Annotated[int | None, typer.Option(help="JVMs that record. Default: one a core.", min=1)] = None,
-    toy: Annotated[bool, typer.Option("--toy", help="Tiny models and three updates: whether the stages fit.")] = False,
+    rules: Annotated[
+        Literal["all", "none"], typer.Option(help="Rules of play of the agents that are corrected.")
+    ] = "all",
+    processes: Annotated[
+        int | None, typer.Option(help="Simulators that record at once. Default: one for each core.", min=1)
+    ] = None,
+    toy: Annotated[bool, typer.Option("--toy", help="Use tiny models and three updates, to test the stages.")] = False,
 ) -> None:
     """From nothing to weights of the shipped kind: record, train, correct, train on, export. Resumes."""
     from training.files import require_writable_folder
