@@ -122,6 +122,7 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    request, world = EvaluationRequest(tasks=("1-1", "4-2")), get_world("scripted")
+    request, world = (await client.status(submitted["id"])).request, get_world("scripted")
     expected = beside_published(submitted["id"], summarise(played, world), world, request)
     assert await client.summary(submitted["id"]) == expected
+    assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404
