@@ -32,7 +32,7 @@ def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None
     card = found.card
     manifest = json.loads(TABLE.with_suffix(".manifest.json").read_text())
     assert card.training.data_sha256 in (manifest["sha256"], *manifest["earlier"])
-    dev = [one for one in trajectories() if one.split == "dev"]
+    dev = [trajectory for trajectory in trajectories() if trajectory.split == "dev"]
     corpus = examples(dev, rule_annotations(dev), card.role, get_format(card.prompt_format))
     sample = corpus[:: len(corpus) // 150]
     answers = open_generator("ctranslate2", found, device="cpu", dtype="auto").generate([one.prompt for one in sample])
