@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
-from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS
+from services.env_runner.checkpoint_gate import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.clients.chat import Endpoint
 from waymark.process import simulators_at_once

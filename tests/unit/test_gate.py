@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from services.env_runner.identity import CheckedController, CheckedExecutor, Gate, Refusals
+from services.env_runner.checkpoint_gate import CheckedController, CheckedExecutor, Gate, Refusals
 from tests.samples import CONTROLLER, EXECUTOR, TIMING, USAGE, VERSIONS
 from waymark.contracts import (
     ActionAlternative,

@@ -29,7 +29,13 @@ from typing import TypeVar
 
 from anyio import to_thread
 
-from services.env_runner.identity import CHECKPOINT_WAIT_SECONDS, CheckedController, CheckedExecutor, Gate, Refusals
+from services.env_runner.checkpoint_gate import (
+    CHECKPOINT_WAIT_SECONDS,
+    CheckedController,
+    CheckedExecutor,
+    Gate,
+    Refusals,
+)
 from services.env_runner.metrics import WorkerMetrics
 from services.env_runner.play_host import PlayHost
 from services.env_runner.provenance import Provenance
