@@ -170,15 +170,15 @@ def rows(measured: dict[str, _Measured]) -> list[Row]:
         decides = name in (PUBLISHED_DECISION, DECISION)
         published = measured[PUBLISHED_DECISION if decides else PUBLISHED].timings[1]
         for at_once, timings in one.timings.items():
-            seconds = sum(each.seconds for each in timings)
+            seconds = sum(timing.seconds for timing in timings)
             made.append(
                 Row(
                     side=name,
                     what=one.side.ready.name,
                     at_once=at_once,
-                    requests=sum(each.requests for each in timings) / seconds,
-                    read=sum(each.read for each in timings) / seconds,
-                    written=sum(each.written for each in timings) / seconds,
+                    requests=sum(timing.requests for timing in timings) / seconds,
+                    read=sum(timing.read for timing in timings) / seconds,
+                    written=sum(timing.written for timing in timings) / seconds,
                     published_ratio=_ratio(timings, published),
                     greedy_ratio=None if decides else _ratio(timings, measured[GREEDY].timings[1]),
                     memory_mb=timings[-1].memory_mb,
@@ -242,12 +242,12 @@ def show(report: Report, console: Console) -> None:
     for side, reason in report.skipped.items():
         console.print(f"{side} was skipped: {reason}", soft_wrap=True)
     console.print(report.machine.line(), soft_wrap=True)
-    for one in report.verdicts:
-        console.print(one.line(), soft_wrap=True)
+    for verdict in report.verdicts:
+        console.print(verdict.line(), soft_wrap=True)
 
 
 def _ratio(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
-    return statistics.median(one.rate / other.rate for one, other in zip(ours, theirs, strict=True))
+    return statistics.median(our.rate / other.rate for our, other in zip(ours, theirs, strict=True))
 
 
 def main(

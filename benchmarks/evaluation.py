@@ -107,7 +107,7 @@ def play_published(loop: PublishedLoop, request: EvaluationRequest) -> Played:
     """The episodes of an evaluation in the published loop, in the same order."""
     pids = [os.getpid(), loop.simulator]
     computed, began = cpu_seconds(pids), time.perf_counter()
-    played = [loop.play(one.task, one.variation) for one in episodes("published", request)]
+    played = [loop.play(episode.task, episode.variation) for episode in episodes("published", request)]
     return Played(
         side="published loop",
         episodes=len(played),
@@ -131,10 +131,10 @@ def evaluate(side: str, stack: Stack, request: EvaluationRequest, *workers: Part
     return Played(
         side=side,
         episodes=len(results),
-        turns=sum(one.turns for one in results),
+        turns=sum(result.turns for result in results),
         seconds=time.perf_counter() - began,
-        mean_score=statistics.fmean(one.score for one in results),
-        errored=sum(one.error is not None for one in results),
+        mean_score=statistics.fmean(result.score for result in results),
+        errored=sum(result.error is not None for result in results),
         cpu_seconds=cpu_seconds(pids) - computed,
     )
 

@@ -72,11 +72,11 @@ train() { # ROLE OPTIONS…
   steps=$(fitting "$runs/$role-rate" "$left" $((SECONDS - began)))
   ((steps > 0)) || { echo "$role: no time is left after the trial; set MINUTES higher." >&2; return 1; }
   echo "$role: $steps updates fit into $left s" >&2
-  # SIGTERM saves the state and ends the run; the best weights so far are in its folder.
+  # SIGTERM saves the state and ends the run; the best weights so far are in its folder, also after a kill.
   timeout -s TERM -k 20 $((total - packing - (SECONDS - began))) \
     "$python" -m training finetune "$role" --recipe "$recipe" --run "$runs/$role" "$@" \
     --steps "$steps" --set evaluate_every=$((steps > 8 ? steps / 4 : steps)) || status=$?
-  ((status == 0 || status == 124 || status == 143)) || return "$status"
+  ((status == 0 || status == 124 || status == 137 || status == 143)) || return "$status"
 }
 
 pack() { # ROLE

@@ -99,12 +99,12 @@ class Report(BaseModel):
     @property
     def growth(self) -> float:
         """Of the process that grew most, Redis left out."""
-        return max(one.growth for name, one in self.processes.items() if name != _REDIS)
+        return max(process.growth for name, process in self.processes.items() if name != _REDIS)
 
     @property
     def holds(self) -> bool:
         """All targets are met."""
-        quick = all(one.p99 <= ANSWER_MS_TARGET for one in self.answers.values())
+        quick = all(answer.p99 <= ANSWER_MS_TARGET for answer in self.answers.values())
         return self.exact and quick and self.growth <= GROWTH_TARGET and self.redis_share < REDIS_SHARE_TARGET
 
 
@@ -260,9 +260,13 @@ def main(
     memory = Table(
         "", "second tenth, MB", "last tenth, MB", "growth", "CPU an episode, ms", title=report.machine.line()
     )
-    for name, one in report.processes.items():
+    for name, process in report.processes.items():
         memory.add_row(
-            name, f"{one.memory_mb[1]:.1f}", f"{one.memory_mb[-1]:.1f}", f"{one.growth:+.1%}", f"{one.cpu_ms:.2f}"
+            name,
+            f"{process.memory_mb[1]:.1f}",
+            f"{process.memory_mb[-1]:.1f}",
+            f"{process.growth:+.1%}",
+            f"{process.cpu_ms:.2f}",
         )
     console.print(memory)
     console.print(

@@ -74,7 +74,7 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
     weights say nothing that ends. `quantization` is that of the weights for CTranslate2; None writes none.
     """
     torch.manual_seed(0)
-    tokenizer = _tokenizer([write_prompt(SEED, "executor", one) for one in states])
+    tokenizer = _tokenizer([write_prompt(SEED, "executor", state) for state in states])
     answers = [SEED.target("executor", action) for action in _actions(states)]
     lengths = [len(tokenizer.encode(answer).ids) for answer in answers]
     config: Any = T5Config.from_dict(
@@ -116,9 +116,9 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
 def _actions(states: Sequence[AgentState]) -> list[str]:
     """The latest action of each state that has one which the grammar knows."""
     known = []
-    for one in states:
+    for state in states:
         try:
-            known += [actions.format(actions.parse(turn.acted)) for turn in one.turns[-1:] if turn.action]
+            known += [actions.format(actions.parse(turn.acted)) for turn in state.turns[-1:] if turn.action]
         except UnparsableAction:
             continue
     return known

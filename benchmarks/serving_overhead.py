@@ -115,7 +115,7 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     states = [one for one in sample() if one.asked == "executor"]
     found = checkpoint.load(_FOLDER, "executor")
     prompt_format = get_format(found.card.prompt_format)
-    prompts = [write_prompt(prompt_format, "executor", one.state) for one in states]
+    prompts = [write_prompt(prompt_format, "executor", state.state) for state in states]
     generator = open_generator("ctranslate2", found, threads=threads)
     engine_latency(generator, prompts[:20])
     engine, service, alone, asked = [], [], [], []

@@ -76,7 +76,7 @@ class Page:
             ActionChains(self.browser).send_keys(key).perform()
 
     def all(self, selector: str) -> list[WebElement]:
-        return [one for one in self.browser.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
+        return [element for element in self.browser.find_elements(By.CSS_SELECTOR, selector) if element.is_displayed()]
 
     def find(self, selector: str, text: str = "") -> WebElement:
         """The first element that shows and holds that text, once there is one."""

@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`./run test --compose --browser --vllm --states 500`."""
+    """`./run test --soak --compose --browser --vllm --states 500`."""
     parser.addoption("--compose", action="store_true", help="also run the container tests; needs a Docker engine")
     parser.addoption("--browser", action="store_true", help="also run the tests in a browser; needs Chromium")
     parser.addoption("--vllm", action="store_true", help="also run the tests of vLLM itself; `./run test` installs it")

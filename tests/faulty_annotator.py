@@ -46,7 +46,7 @@ class FaultyAnnotator(ChatServer):
     async def _complete(self, request: Request) -> Response:
         messages = (await request.json())["messages"]
         question = messages[-1]["content"]
-        path = next(one["content"] for one in reversed(messages) if one["content"].startswith("Task: "))
+        path = next(message["content"] for message in reversed(messages) if message["content"].startswith("Task: "))
         repairs = not question.startswith("Task: ")
         actions = re.findall(r"'([^']*)'", question.partition("\n")[2])
         fault = "none" if repairs else fault_of(path)
@@ -56,7 +56,7 @@ class FaultyAnnotator(ChatServer):
         if fault == "busy" and first:
             return PlainTextResponse("overloaded", 529, {"retry-after": "0"})
         text, reason = answered(actions, fault)
-        read = sum(len(one["content"]) for one in messages)
+        read = sum(len(message["content"]) for message in messages)
         usage = {"prompt_tokens": read // 4, "completion_tokens": len(text) // 4}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
         return JSONResponse({"object": "chat.completion", "choices": [choice], "usage": usage})

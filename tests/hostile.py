@@ -98,7 +98,7 @@ def _inline(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
             continue
         text = _constant(node.args[0])
         if text is not None:
-            flags = ast.unparse(ast.Tuple(elts=[*node.args[1:], *(one.value for one in node.keywords)]))
+            flags = ast.unparse(ast.Tuple(elts=[*node.args[1:], *(keyword.value for keyword in node.keywords)]))
             names = re.findall(r"re\.([A-Z]+)\b", flags)
             yield node.lineno, text, sum(getattr(re, name) for name in names)
 
@@ -108,7 +108,7 @@ def _constant(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        parts = [one.value if isinstance(one, ast.Constant) else "thing" for one in node.values]
+        parts = [value.value if isinstance(value, ast.Constant) else "thing" for value in node.values]
         return "".join(map(str, parts))
     return None
 

@@ -18,12 +18,12 @@ def trajectories() -> list[Trajectory]:
 @cache
 def one_of_each_task() -> list[Trajectory]:
     """The first trajectory of each task type."""
-    return list({one.task_id: one for one in reversed(trajectories())}.values())
+    return list({trajectory.task_id: trajectory for trajectory in reversed(trajectories())}.values())
 
 
 def of_different_tasks(task_id: str, count: int) -> list[Trajectory]:
     """The first trajectories of a task type whose instructions differ."""
-    every = {one.task: one for one in reversed(trajectories()) if one.task_id == task_id}
+    every = {trajectory.task: trajectory for trajectory in reversed(trajectories()) if trajectory.task_id == task_id}
     return sorted(every.values(), key=lambda one: one.variation)[:count]
 
 

@@ -127,7 +127,7 @@ async def play(recorded: RecordedPath, path: Trajectory, formats: Mapping[Role, 
         if "controller" in apps:
             controller = ControllerClient("http://controller", transport=httpx.ASGITransport(apps["controller"]))
             infos.append(await controller.info())
-        return await run_episode(spec, recorded, controller, executor, reach=RequestLimits.of(infos))
+        return await run_episode(spec, recorded, controller, executor, request_limits=RequestLimits.of(infos))
 
 
 def is_played_as_recorded(path: Trajectory, annotation: Annotation) -> bool:

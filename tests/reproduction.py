@@ -33,7 +33,7 @@ def make_folder(folder: Path) -> Path:
     paths = one_of_each_task()[:5]
     examples = Wording("executor", "seed").examples(paths, rule_annotations(paths))
     shape = Recipe(vocabulary=500, width=16, feedforward=32, heads=2, encoder_layers=1, decoder_layers=1)
-    make_base(folder / "base", shape, [text for one in examples for text in (one.prompt, one.target)])
+    make_base(folder / "base", shape, [text for example in examples for text in (example.prompt, example.target)])
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     return folder
 

@@ -16,8 +16,8 @@ def next_logprobs(tokens: Sequence[int], vocabulary: int) -> list[float]:
     """Of each token after others: some distribution that depends on the last two."""
     before = sum(token * weight for token, weight in zip(tokens[-2:], (3, 7), strict=False))
     logits = [math.sin(1.7 * before + 2.3 * token) * 2 for token in range(vocabulary)]
-    total = math.log(sum(math.exp(one) for one in logits))
-    return [one - total for one in logits]
+    total = math.log(sum(math.exp(logit) for logit in logits))
+    return [logit - total for logit in logits]
 
 
 END = 1

@@ -124,7 +124,11 @@ def describe_coverage(trajectories: Sequence[Trajectory], annotations: Mapping[P
 
 def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
     """Every sub-goal of the training variations, each once, sorted: what random sub-goals are drawn from."""
-    trained = (one for one in annotations if find_task(one.task_id).split_of(one.variation) == "train")
+    trained = (
+        annotation
+        for annotation in annotations
+        if find_task(annotation.task_id).split_of(annotation.variation) == "train"
+    )
     return sorted({segment.subgoal for one in trained for segment in one.segments} - {COMPLETE})
 
 

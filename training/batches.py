@@ -71,7 +71,9 @@ class Batches:
         size = self._recipe.batch
         draw = random.Random(f"{self._recipe.seed} {chunk}")
         self._rename.reseed(draw.getrandbits(64))
-        pairs = [self._rename(one) for one in draw.choices(self._corpus, cum_weights=self._summed, k=size * _CHUNK)]
+        pairs = [
+            self._rename(choice) for choice in draw.choices(self._corpus, cum_weights=self._summed, k=size * _CHUNK)
+        ]
         pairs.sort(key=lambda pair: len(pair[0]))
         batches = [pairs[at : at + size] for at in range(0, len(pairs), size)]
         draw.shuffle(batches)

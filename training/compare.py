@@ -187,4 +187,4 @@ def _verb(subgoal: str) -> str:
 
 
 def _annotators(annotations: Mapping[PathKey, Annotation]) -> str:
-    return ", ".join(sorted({one.annotator for one in annotations.values()})) or "nobody"
+    return ", ".join(sorted({annotation.annotator for annotation in annotations.values()})) or "nobody"

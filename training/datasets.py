@@ -139,15 +139,19 @@ def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = P
     """
     if sampling == "all":
         return list(trajectories)
-    tasks = in_order(one.task_id for one in trajectories)
+    tasks = in_order(trajectory.task_id for trajectory in trajectories)
     kept = {task.id: set(training_world_of([task.id]).published_variations(task, seed)) for task in tasks}
-    return [one for one in trajectories if one.split != "train" or one.variation in kept[one.task_id]]
+    return [
+        trajectory
+        for trajectory in trajectories
+        if trajectory.split != "train" or trajectory.variation in kept[trajectory.task_id]
+    ]
 
 
 def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
     """Task id to how many of its published train variations were not recorded; tasks that lack none are left out."""
-    recorded = {(one.task_id, one.variation) for one in trajectories}
-    world = training_world_of(one.task_id for one in trajectories)
+    recorded = {(trajectory.task_id, trajectory.variation) for trajectory in trajectories}
+    world = training_world_of(trajectory.task_id for trajectory in trajectories)
     lacking = {
         task.id: sum(
             task.split_of(variation) == "train" and (task.id, variation) not in recorded

@@ -357,7 +357,9 @@ class Run:
     def _inputs(self, batch: Sequence[Pair]) -> dict[str, Any]:
         device = self._accelerator.device
         tensors = self._tensors(batch)
-        placed = {key: one.to(device) if isinstance(one, torch.Tensor) else one for key, one in tensors.items()}
+        placed = {
+            key: tensor.to(device) if isinstance(tensor, torch.Tensor) else tensor for key, tensor in tensors.items()
+        }
         return {**placed, "use_cache": False}
 
     def _log(self, **values: float) -> dict[str, float]:

@@ -45,8 +45,8 @@ def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
     hits, counts, means = np.zeros(RESAMPLES), np.zeros(RESAMPLES), np.zeros(RESAMPLES)
     tasks: dict[str, Share] = {}
     for task, variations in right.items():
-        won = np.array([sum(one) for one in variations.values()])
-        asked = np.array([len(one) for one in variations.values()])
+        won = np.array([sum(variation) for variation in variations.values()])
+        asked = np.array([len(variation) for variation in variations.values()])
         enough = len(won) >= MIN_VARIATIONS
         drawn = random.integers(len(won), size=(RESAMPLES, len(won))) if enough else np.arange(len(won))[None]
         won_then, asked_then = won[drawn].sum(axis=1), asked[drawn].sum(axis=1)

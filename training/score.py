@@ -95,8 +95,8 @@ def opened(
                 contestants.append(Contestant(str(source), found.card.role, writer, generator, found.card.training.dev))
             yield contestants
         finally:
-            for one in contestants:
-                one.generator.close()
+            for contestant in contestants:
+                contestant.generator.close()
 
 
 def score(
@@ -113,17 +113,19 @@ def score(
     scores: list[Score] = []
     predicted: dict[str, Annotations] = {}
     # Controllers first: executors are given what they answer.
-    for one in sorted(contestants, key=lambda each: each.role != "controller"):
-        corpus, answers = _answered(one, trajectories, annotations, told, one.name)
-        scores.append(_score(one, corpus, answers, "oracle" if one.role == "executor" else None))
-        if one.role == "controller":
-            predicted[one.name] = _as_named(one.format, trajectories, annotations, answers)
-        elif one.role == "executor":
-            beside = [name for name in predicted if Path(name).parent == Path(one.name).parent]
+    for contestant in sorted(contestants, key=lambda each: each.role != "controller"):
+        corpus, answers = _answered(contestant, trajectories, annotations, told, contestant.name)
+        scores.append(_score(contestant, corpus, answers, "oracle" if contestant.role == "executor" else None))
+        if contestant.role == "controller":
+            predicted[contestant.name] = _as_named(contestant.format, trajectories, annotations, answers)
+        elif contestant.role == "executor":
+            beside = [name for name in predicted if Path(name).parent == Path(contestant.name).parent]
             for controller in beside or predicted:
                 named = predicted[controller]
-                corpus, answers = _answered(one, trajectories, named, told, f"{one.name} with {controller}")
-                scores.append(_score(one, corpus, answers, "predicted", controller))
+                corpus, answers = _answered(
+                    contestant, trajectories, named, told, f"{contestant.name} with {controller}"
+                )
+                scores.append(_score(contestant, corpus, answers, "predicted", controller))
     return scores
 
 

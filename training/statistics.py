@@ -197,11 +197,11 @@ def _lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
 def _tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
     """The examples of each task type: how many in each split, how long in the first, how many cut in all."""
     table = _table("task", *splits, "prompt", "cut")
-    for task in in_order(chain.from_iterable(one.tasks for one in splits.values())):
-        found = [one.tasks[task.id] for one in splits.values() if task.id in one.tasks]
+    for task in in_order(chain.from_iterable(split.tasks for split in splits.values())):
+        found = [split.tasks[task.id] for split in splits.values() if task.id in split.tasks]
         table.add_row(
             task.id if task.id == task.name else f"{task.id} {task.name}",
-            *(f"{one.tasks[task.id].examples:,}" if task.id in one.tasks else "" for one in splits.values()),
+            *(f"{split.tasks[task.id].examples:,}" if task.id in split.tasks else "" for split in splits.values()),
             _shown(found[0].prompt),
             f"{sum(one.truncated for one in found):,}",
         )

@@ -32,12 +32,20 @@ class Alternatives:
     def add_subgoals(self, answer: SubgoalResponse) -> None:
         """The controller answered; a wider answer replaces a narrower one."""
         if len(answer.alternatives) >= len(self._subgoals):
-            self._subgoals = [_considered(one.subgoal, one.logprob) for one in answer.alternatives if one.parsed]
+            self._subgoals = [
+                _considered(alternative.subgoal, alternative.logprob)
+                for alternative in answer.alternatives
+                if alternative.parsed
+            ]
 
     def add_actions(self, answer: ActionResponse) -> None:
         """The executor answered without being given candidates."""
         if len(answer.alternatives) >= len(self._actions):
-            self._actions = [_considered(one.action, one.logprob) for one in answer.alternatives if one.parsed]
+            self._actions = [
+                _considered(alternative.action, alternative.logprob)
+                for alternative in answer.alternatives
+                if alternative.parsed
+            ]
 
     def note(self, turn: TurnRecord) -> TurnRecord:
         """The turn with what was considered in it."""
@@ -56,5 +64,9 @@ def _considered(text: str | None, logprob: float) -> Considered:
 def _shown(alternatives: list[Considered], followed: Iterable[str | None]) -> tuple[Considered, ...]:
     """The first few, and those further down that were followed."""
     kept = alternatives[:MOST]
-    kept += [one for one in alternatives[MOST:] if one.text is not None and one.text in followed]
+    kept += [
+        alternative
+        for alternative in alternatives[MOST:]
+        if alternative.text is not None and alternative.text in followed
+    ]
     return tuple(kept)

@@ -54,12 +54,12 @@ def install(extra: str) -> str:
 
     It names the packages, not the extra: that works for a wheel, a checkout and before any release.
     """
-    return " ".join([_python(), "-m pip install", *(shlex.quote(one) for one in requirements(extra))])
+    return " ".join([_python(), "-m pip install", *(shlex.quote(requirement) for requirement in requirements(extra))])
 
 
 def install_package(extra: str, name: str) -> str:
     """The command that installs one package of an extra."""
-    wanted = [one for one in requirements(extra) if _name(one) == name] or [name]
+    wanted = [requirement for requirement in requirements(extra) if _name(requirement) == name] or [name]
     return " ".join([_python(), "-m pip install", *map(shlex.quote, wanted)])
 
 
@@ -80,7 +80,7 @@ def as_called(text: str) -> str:
 
 def reinstall() -> str:
     """The command that installs what Waymark itself needs."""
-    return " ".join([_python(), "-m pip install", *(shlex.quote(one) for one in requirements(""))])
+    return " ".join([_python(), "-m pip install", *(shlex.quote(requirement) for requirement in requirements(""))])
 
 
 def requirements(extra: str) -> list[str]:
@@ -102,7 +102,7 @@ def requirements(extra: str) -> list[str]:
 
 def missing_packages(extra: str, wanted: Iterable[str] | None = None) -> list[str]:
     """The names of the packages of an extra, or those in `wanted` of them, that are not installed."""
-    names = [_name(one) for one in requirements(extra)] if wanted is None else list(wanted)
+    names = [_name(requirement) for requirement in requirements(extra)] if wanted is None else list(wanted)
     return [name for name in names if not _is_installed(name)]
 
 

@@ -113,7 +113,7 @@ def resident_mb(pid: int) -> float | None:
 def cpu_seconds(pids: Iterable[int]) -> float:
     """What these processes have computed so far, all of their threads (`man proc_pid_stat`). Linux only."""
     fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
-    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:

@@ -289,9 +289,9 @@ def overload(
         report = uvloop.run(_overload(service, minutes, peak_seconds, threads, console.print))
     table = Table("", "measured", "target", title=report.machine)
     table.add_row("goodput, share of the peak", f"{report.goodput_ratio:.2f}", f">= {GOODPUT_TARGET}")
-    table.add_row("the same by tenths of the time", " ".join(f"{one:.2f}" for one in report.goodput_tenths), "")
-    table.add_row("cores stolen by the host, by tenths", " ".join(f"{one:.2f}" for one in report.stolen_tenths), "")
-    table.add_row("cores used by others, by tenths", " ".join(f"{one:.2f}" for one in report.others_tenths), "")
+    table.add_row("the same by tenths of the time", " ".join(f"{tenth:.2f}" for tenth in report.goodput_tenths), "")
+    table.add_row("cores stolen by the host, by tenths", " ".join(f"{tenth:.2f}" for tenth in report.stolen_tenths), "")
+    table.add_row("cores used by others, by tenths", " ".join(f"{tenth:.2f}" for tenth in report.others_tenths), "")
     table.add_row("cores that both took while the peak was found", f"{report.taken_at_peak:.2f}", "")
     table.add_row("the peak afterwards", f"{report.peak_after:.0f}", "")
     table.add_row("answered, median and 99% in ms", f"{report.latency_ms.p50} {report.latency_ms.p99}", "")
@@ -299,7 +299,7 @@ def overload(
     limit = f"{REFUSAL_MS_TARGET:.0f} ms"
     table.add_row(f"429s over {limit} after they were sent", f"{report.refused_late:,} of {refusals:,}", "0")
     for cause in get_args(Cause):
-        late = sum(one.refused_late for one in report.late_seconds if one.cause == cause)
+        late = sum(second.refused_late for second in report.late_seconds if second.cause == cause)
         table.add_row(f"  of them with the cores taken by {cause}", f"{late:,}", "")
     for worst in sorted(report.late_seconds, key=lambda one: -one.refused_late)[:_SHOWN]:
         table.add_row(

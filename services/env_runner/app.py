@@ -360,11 +360,11 @@ def _count_episodes(store: JobStore, probe: RedisProbe) -> Mapping[str, int]:
     counts: Counter[str] = Counter(waiting=0, running=0, finished=0, errored=0)
     with suppress(JobStoreUnavailable):
         probe.check_in_thread()
-        for one in store.statuses():
-            if one.state != "cancelled":
-                waiting = one.episodes - one.finished - one.running
-                succeeded = one.finished - one.errored
-                counts.update(waiting=waiting, running=one.running, finished=succeeded, errored=one.errored)
+        for statuse in store.statuses():
+            if statuse.state != "cancelled":
+                waiting = statuse.episodes - statuse.finished - statuse.running
+                succeeded = statuse.finished - statuse.errored
+                counts.update(waiting=waiting, running=statuse.running, finished=succeeded, errored=statuse.errored)
     return counts
 
 

@@ -81,7 +81,7 @@ class RunLibrary:
 
     def entries(self) -> list[RunEntry]:
         """Every run, the newest first. A folder that cannot be read is left out. Raises JobStoreUnavailable."""
-        known = {one.id: one for one in self._store.statuses()} if self._store is not None else {}
+        known = {statuse.id: statuse for statuse in self._store.statuses()} if self._store is not None else {}
         entries = [_entry(status, self.notes(status.id), on_disk_only=False) for status in known.values()]
         for name in self._folder_names():
             if name not in known:
@@ -93,14 +93,16 @@ class RunLibrary:
         names: list[str] = []
         if self._runs is not None:
             with suppress(OSError), os.scandir(self._runs) as entries:
-                names = [one.name for one in entries if one.is_dir(follow_symlinks=False) and _is_name(one.name)]
+                names = [
+                    entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and _is_name(entry.name)
+                ]
         return [*self._named, *sorted(names)[-MOST_FOLDERS:]]
 
     def newest(self, count: int, *, before: str | None = None) -> list[EvaluationStatus]:
         """As `JobStore.newest`; without a store, those of the folders."""
         if self._store is not None:
             return self._store.newest(count, before=before)
-        every = [one.status for one in self.entries()]
+        every = [entry.status for entry in self.entries()]
         if before is None:
             return every[:count]
         places = [place for place, one in enumerate(every) if one.id == before]

@@ -85,19 +85,19 @@ def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
 
 def _first(controller: ServiceInfo) -> CheckpointInfo | None:
     """The checkpoint that names the first sub-goal for the default one, if there is such."""
-    return next((one for one in controller.checkpoints if one.model == "first"), None)
+    return next((checkpoint for checkpoint in controller.checkpoints if checkpoint.model == "first"), None)
 
 
 def _find(info: ServiceInfo, name: str, role: Role, field: str) -> CheckpointInfo:
-    fitting = [one.model for one in info.checkpoints if one.role == role]
+    fitting = [checkpoint.model for checkpoint in info.checkpoints if checkpoint.role == role]
     remedy = f"Of role {role} it has loaded: {', '.join(fitting) or 'none'}."
-    for one in info.checkpoints:
-        if one.model == name:
-            if one.role != role:
+    for checkpoint in info.checkpoints:
+        if checkpoint.model == name:
+            if checkpoint.role != role:
                 raise InvalidInput(
-                    f"Checkpoint {name!r} of the {info.service} was trained as {one.role}, not as {role}.",
+                    f"Checkpoint {name!r} of the {info.service} was trained as {checkpoint.role}, not as {role}.",
                     remedy=remedy,
                     field=field,
                 )
-            return one
+            return checkpoint
     raise InvalidInput(f"The {info.service} has no checkpoint {name!r}.", remedy=remedy, field=field)

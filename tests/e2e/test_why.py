@@ -308,7 +308,8 @@ def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: P
     specs = episodes(name, request, world)
     scores = {"coin": 100, "twc": 20}
     results = [
-        result(one.id, evaluation=name, task=one.task, variation=one.variation, score=scores[one.task]) for one in specs
+        result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=scores[spec.task])
+        for spec in specs
     ]
     header = evaluation(name, request, episodes=2).model_copy(update={"versions": versions})
     runner.store.restore(header, specs, results)

@@ -134,8 +134,8 @@ class Site:
         assert [result.id for result in results] == ids
         assert [spec.id for spec in store.specs(name)] == ids
         events = _events(store, name)
-        assert sorted(one.id for one in events) == sorted(ids)
-        assert {one.id: one for one in events} == {one.id: one for one in results}
+        assert sorted(event.id for event in events) == sorted(ids)
+        assert {event.id: event for event in events} == {one.id: one for one in results}
         whole = [store.episode(name, one) for one in ids]
         assert [one.without_trajectory() for one in whole] == results
         assert all(len(one.trajectory) == one.turns for one in whole)

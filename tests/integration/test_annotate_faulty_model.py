@@ -62,13 +62,13 @@ def chosen_paths() -> list[Trajectory]:
     """One of each task type, and more of those whose instructions differ most."""
     paths = {one.key: one for one in one_of_each_task()}
     for task_id in ("2-1", "2-2", "3-3", "4-1", "5-1", "7-1"):
-        paths |= {one.key: one for one in of_different_tasks(task_id, 9)}
+        paths |= {task.key: task for task in of_different_tasks(task_id, 9)}
     return list(paths.values())[:PATHS]
 
 
 def table_of(paths: list[Trajectory], folder: Path) -> Path:
     table = folder / "trajectories.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in paths]), table)
+    pq.write_table(pa.Table.from_pylist([asdict(path) for path in paths]), table)
     manifest = {"sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
     table.with_suffix(".manifest.json").write_text(json.dumps(manifest))
     return table
@@ -105,7 +105,7 @@ def test_sixty_paths_survive_faulty_answers_and_two_ends(
     assert annotations.keys() == {one.key for one in paths}
     for path in paths:
         segments = annotations[path.key].segments
-        assert [one.start for one in segments] == [0, *(one.stop for one in segments[:-1])]
+        assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]
         assert (segments[-1].stop, segments[-1].subgoal) == (len(path.steps), "complete_task()")
 
     manifest: dict[str, Any] = json.loads((tmp_path / "annotations.manifest.json").read_text())

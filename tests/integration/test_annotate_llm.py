@@ -60,7 +60,7 @@ class Annotator(ChatServer):
         body = await request.json()
         assert body["model"] == "test-model"
         messages = [one["content"] for one in body["messages"] if one["role"] == "user"]
-        task = next(one for one in reversed(messages) if one.startswith("Task: ")).partition("\n")[0]
+        task = next(message for message in reversed(messages) if message.startswith("Task: ")).partition("\n")[0]
         task = task.removeprefix("Task: ")
         repairing = not messages[-1].startswith("Task: ")
         actions = re.findall(r"'([^']*)'", messages[-1].partition("\n")[2])
@@ -169,7 +169,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
         annotation = annotations[path.key]
         segments = annotation.segments
         assert annotation.annotator == "llm:test-model"
-        assert [one.start for one in segments] == [0, *(one.stop for one in segments[:-1])]
+        assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]
         assert segments[-1].stop == len(path.steps)
         assert segments[-1].subgoal == "complete_task()"
         assert segments[0].stop == 2
@@ -200,7 +200,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
 
 
 def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tmp_path: Path) -> None:
-    chosen = [one for task_id in ("2-1", "2-2", "3-3") for one in of_different_tasks(task_id, 8)]
+    chosen = [task for task_id in ("2-1", "2-2", "3-3") for task in of_different_tasks(task_id, 8)]
     data = table_of(chosen, tmp_path)
     cache = tmp_path / "build" / "llm" / "cache"
     for answers, end in ((5, signal.SIGINT), (10, signal.SIGKILL)):

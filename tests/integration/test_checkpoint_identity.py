@@ -109,8 +109,8 @@ def test_a_worker_leaves_evaluations_of_other_checkpoints_to_others(
     assert "is left to other workers" in foreign.log.read_text()
     for name, specs, service in (("ours", ours, services), ("theirs", theirs_too, others)):
         results = site.store.results(name)
-        assert [one.id for one in results] == [spec.id for spec in specs]
-        made_by = {one.checkpoints.executor for one in results if one.checkpoints}
+        assert [result.id for result in results] == [spec.id for spec in specs]
+        made_by = {result.checkpoints.executor for result in results if result.checkpoints}
         assert made_by == {short_hash(site.store.evaluation(name).versions.executor.sha256)}, service
     assert site.store.dead() == []
 

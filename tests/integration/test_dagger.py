@@ -82,7 +82,9 @@ def test_an_agent_that_solves_the_episode_is_not_corrected(slot: ScienceWorldSlo
 
 
 def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(planned: list[Corrected]) -> None:
-    trained = {(one.task_id, one.variation) for one in trajectories() if one.split == "train"}
+    trained = {
+        (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
+    }
     assert {(one.task_id, one.variation) for one in planned} <= trained
     tasks = [one.task_id for one in planned]
     assert len(set(tasks)) == len(set(tasks[: len(set(tasks))])) == 21

@@ -162,17 +162,17 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
     for one, other in zip(fast, reference, strict=True):
         assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
-        assert [(each.text, each.tokens) for each in one.candidates] == [
-            (each.text, each.tokens) for each in other.candidates
+        assert [(candidate.text, candidate.tokens) for candidate in one.candidates] == [
+            (candidate.text, candidate.tokens) for candidate in other.candidates
         ]
-        assert [each.logprob for each in one.candidates] == pytest.approx(
-            [each.logprob for each in other.candidates], abs=1e-3
+        assert [candidate.logprob for candidate in one.candidates] == pytest.approx(
+            [candidate.logprob for candidate in other.candidates], abs=1e-3
         )
 
 
 def test_both_engines_give_the_same_greedy_answers_with_the_same_logprobs(pair: Pair) -> None:
     fast = pair.fast.generate(TEXTS)
-    assert any(1 < each.tokens < MAX_NEW_TOKENS for one in fast for each in one.candidates)
+    assert any(1 < candidate.tokens < MAX_NEW_TOKENS for one in fast for candidate in one.candidates)
     assert_same(fast, pair.reference.generate(TEXTS))
 
 
@@ -180,15 +180,15 @@ def test_both_engines_find_the_same_best_of_a_beam_and_agree_on_what_both_find(p
     for one, other in zip(pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True):
         assert len(one.candidates) == len(other.candidates) == 4
         assert one.candidates[0].text == other.candidates[0].text
-        logprobs = {each.text: each.logprob for each in other.candidates}
-        shared = [each for each in one.candidates if each.text in logprobs]
+        logprobs = {candidate.text: candidate.logprob for candidate in other.candidates}
+        shared = [candidate for candidate in one.candidates if candidate.text in logprobs]
         assert len(shared) > 1
         assert [each.logprob for each in shared] == pytest.approx([logprobs[each.text] for each in shared], abs=1e-3)
 
 
 def test_both_engines_rank_candidates_alike(pair: Pair) -> None:
     fast = pair.fast.score(TEXTS, [CANDIDATES] * len(TEXTS))
-    means = [each.mean_logprob for each in fast[0].candidates]
+    means = [candidate.mean_logprob for candidate in fast[0].candidates]
     assert means == sorted(means, reverse=True)
     assert_same(fast, pair.reference.score(TEXTS, [CANDIDATES] * len(TEXTS)))
 
@@ -231,11 +231,11 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
     assert small.dtype.startswith("int8")
     exact = open_generator("transformers", checkpoint, dtype="float32").score(TEXTS[:1], [CANDIDATES])[0]
     near = small.score(TEXTS[:1], [CANDIDATES])[0]
-    by_text = {each.text: each.mean_logprob for each in near.candidates}
+    by_text = {candidate.text: candidate.mean_logprob for candidate in near.candidates}
     # Random weights make large logits. A processor without VNNI adds int8 products up in 16 bits, and is off by twice
     # as much as one with it.
-    assert [by_text[each.text] for each in exact.candidates] == pytest.approx(
-        [each.mean_logprob for each in exact.candidates], abs=0.3
+    assert [by_text[candidate.text] for candidate in exact.candidates] == pytest.approx(
+        [candidate.mean_logprob for candidate in exact.candidates], abs=0.3
     )
 
 

@@ -41,7 +41,8 @@ class Oracle:
             action=answers[0],
             ended_subgoal=False,
             alternatives=tuple(
-                ActionAlternative(action=one, ended_subgoal=False, logprob=0, mean_logprob=0) for one in answers[:n]
+                ActionAlternative(action=answer, ended_subgoal=False, logprob=0, mean_logprob=0)
+                for answer in answers[:n]
             ),
             model=model,
             usage=Usage(prompt_tokens=1, completion_tokens=1),

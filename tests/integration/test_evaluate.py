@@ -136,8 +136,8 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(waymark: Waymark, tmp_pa
     assert results[: len(killed)] == killed
     assert len((run.path / EPISODES).read_bytes().splitlines()) == 8
     evaluation = run.evaluation()
-    assert {one.id for one in results} == {one.id for one in episodes(evaluation.id, evaluation.request)}
-    played_with = {(one.agent, one.versions and one.versions.executor) for one in results}
+    assert {result.id for result in results} == {episode.id for episode in episodes(evaluation.id, evaluation.request)}
+    played_with = {(result.agent, result.versions and result.versions.executor) for result in results}
     assert played_with == {(evaluation.request.agent, evaluation.versions.executor)}
 
     file = tmp_path / "results.csv"

@@ -64,7 +64,7 @@ def test_a_result_is_counted_and_served(store: JobStore) -> None:
     status = store.status("count")
     assert (status.state, status.episodes, status.finished, status.errored) == ("running", 3, 2, 1)
     assert status.mean_score == 50
-    assert [one.id for one in store.results("count")] == [spec.id for spec in specs[:2]]
+    assert [result.id for result in store.results("count")] == [spec.id for spec in specs[:2]]
     assert store.episode("count", specs[0].id) == result_of(specs[0], score=100)
     assert [event.result.id for event in store.events({"count": "0"})] == [spec.id for spec in specs[:2]]
 
@@ -368,7 +368,7 @@ def test_a_stored_evaluation_over_todays_limits_stops_no_other(store: JobStore) 
     old = evaluation("hostile").model_dump(mode="json")
     old["request"]["simplifications"] = "x" * 400_000
     store._redis.hset("waymark:evaluation:hostile", "evaluation", json.dumps(old))
-    assert [one.id for one in store.statuses(["hostile", "honest"])] == ["honest"]
+    assert [statuse.id for statuse in store.statuses(["hostile", "honest"])] == ["honest"]
     problem = store.look_up(["hostile"])["hostile"]
     assert isinstance(problem, RecordDamaged)
     assert len(str(problem)) < 1_000

@@ -126,7 +126,7 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
     )
     assert [one.action for one in whole.trajectory] == ["look around", "dance wildly", "go to kitchen"]
     assert whole.trajectory[0].subgoals
-    assert {one.asked for one in explain(whole, 1).models} == {"controller", "executor"}
+    assert {model.asked for model in explain(whole, 1).models} == {"controller", "executor"}
     began = time.monotonic()
     while not (hosted.runs / view.run / "episodes.jsonl").exists() and time.monotonic() < began + SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.05)

@@ -26,8 +26,11 @@ from waymark.worlds.registry import get_format
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"
 TASKS = ("2-1", "4-2", "7-1")
-DEV = [one for one in trajectories() if one.split == "dev" and one.task_id in TASKS]
-TRAIN = [next(one for one in trajectories() if one.split == "train" and one.task_id == task) for task in TASKS]
+DEV = [trajectory for trajectory in trajectories() if trajectory.split == "dev" and trajectory.task_id in TASKS]
+TRAIN = [
+    next(trajectory for trajectory in trajectories() if trajectory.split == "train" and trajectory.task_id == task)
+    for task in TASKS
+]
 
 
 def tables(folder: Path, chosen: Sequence[Trajectory]) -> list[str]:

@@ -37,7 +37,7 @@ async def ask(client: httpx.AsyncClient, request: dict[str, Any]) -> ActionRespo
 
 
 def logprobs(answer: ActionResponse) -> dict[str | None, float]:
-    return {one.action: one.logprob for one in answer.alternatives}
+    return {alternative.action: alternative.logprob for alternative in answer.alternatives}
 
 
 async def test_greedy_n_best_and_scoring_at_once_answer_as_each_alone(client: httpx.AsyncClient) -> None:

@@ -173,9 +173,11 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
         await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         assert await asyncio.to_thread(service.stop) == 0
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    answers = [one for one in outcomes if isinstance(one, httpx.Response)]
-    assert {one.status_code for one in answers} == {200, 503}
-    assert {one.json()["type"] for one in answers if one.status_code == 503} == {"urn:waymark:service-unavailable"}
+    answers = [outcome for outcome in outcomes if isinstance(outcome, httpx.Response)]
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert {answer.json()["type"] for answer in answers if answer.status_code == 503} == {
+        "urn:waymark:service-unavailable"
+    }
 
 
 async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(echo: type[Echo]) -> None:

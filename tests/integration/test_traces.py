@@ -46,10 +46,10 @@ class Collector(ThreadingHTTPServer):
     def take(self, body: bytes) -> None:
         """Keep the spans of one export."""
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            about = {one.key: one.value.string_value for one in resource.resource.attributes}
+            about = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    said = {one.key: one.value.string_value for one in span.attributes}
+                    said = {attribute.key: attribute.value.string_value for attribute in span.attributes}
                     ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
                     request = said.get("waymark.request_id", "")
                     self.spans.append(Span(about["service.name"], span.name, *ids, request=request))

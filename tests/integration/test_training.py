@@ -89,7 +89,9 @@ def test_recording_resumes_and_keeps_only_solved_paths(tmp_path: Path) -> None:
 
 def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> None:
     table = tmp_path / "table.parquet"
-    kept, old = (next(one for one in trajectories() if one.task_id == task) for task in ("4-2", "7-1"))
+    kept, old = (
+        next(trajectory for trajectory in trajectories() if trajectory.task_id == task) for task in ("4-2", "7-1")
+    )
     before = write_table([asdict(kept), asdict(old) | {"variation": 5}], table, {"limit": 9}, SCIENCEWORLD)
     options = ["--split", "train", "--tasks", "7-1", "--limit", "1", "--takes", "0", "--processes", "1"]
     command = [sys.executable, "-m", "training", "trajectories", *options, "--output", str(table)]

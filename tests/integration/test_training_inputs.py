@@ -25,7 +25,7 @@ from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load
 
 CHOSEN = [
-    next(one for one in trajectories() if (one.task_id, one.split) == (task, split))
+    next(trajectory for trajectory in trajectories() if (trajectory.task_id, trajectory.split) == (task, split))
     for task in ("4-2", "7-1")
     for split in ("train", "dev")
 ]
@@ -71,7 +71,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_tables(folder: Path, paths: Sequence[Trajectory], annotations: Sequence[Annotation]) -> None:
     data = folder / "data.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in paths]), data)
+    pq.write_table(pa.Table.from_pylist([asdict(path) for path in paths]), data)
     data.with_suffix(".manifest.json").write_text(
         json.dumps({"sha256": hashlib.sha256(data.read_bytes()).hexdigest(), "settings": {}, "failed": []})
     )

@@ -172,7 +172,7 @@ def test_a_folder_deleted_in_play_is_made_anew(waymark: Waymark) -> None:
     command = two_agents(waymark)
     command.read_until("6/3638")
     first, second = folders(command)
-    before = {path: {one.id for one in RunFolder(path).results()} for path in (first, second)}
+    before = {path: {result.id for result in RunFolder(path).results()} for path in (first, second)}
     shutil.rmtree(first)
     command.read_until("30/3638")
     command.process.send_signal(signal.SIGINT)
@@ -180,7 +180,7 @@ def test_a_folder_deleted_in_play_is_made_anew(waymark: Waymark) -> None:
     assert code == 130
     assert "waymark recover" not in err
     for path in (first, second):
-        after = {one.id for one in RunFolder(path).results()}
+        after = {result.id for result in RunFolder(path).results()}
         assert len(after) > len(before[path])
         assert before[path] <= after
         assert str(path) in err

@@ -44,7 +44,7 @@ def test_view_serves_folders_without_a_stack(waymark: Waymark, tmp_path: Path) -
     transport = httpx.HTTPTransport(retries=5)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False) as http:
         runs = http.get("/v1/runs").raise_for_status().json()["items"]
-        assert {one["status"]["id"] for one in runs} == {"a", "b"}
+        assert {run["status"]["id"] for run in runs} == {"a", "b"}
         assert "<title>Waymark</title>" in http.get("/").raise_for_status().text
     command.process.terminate()
     assert command.process.wait(30) == 0

@@ -36,7 +36,7 @@ def descendants(process: int) -> list[int]:
     children = [
         int(child) for file in Path(f"/proc/{process}/task").glob("*/children") for child in _read(file).split()
     ]
-    return children + [each for child in children for each in descendants(child)]
+    return children + [descendant for child in children for descendant in descendants(child)]
 
 
 def is_alive(process: int) -> bool:

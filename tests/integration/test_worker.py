@@ -149,7 +149,7 @@ async def test_a_paused_episode_gives_its_slot_to_an_evaluation_that_can_be_play
     async with working(store, ScriptedEnvironment, executors=(old, new), serve=Swapped):
         await finish(store, "playable")
     assert store.status("paused").finished == 0
-    [made_by] = {one.checkpoints for one in store.results("playable")}
+    [made_by] = {result.checkpoints for result in store.results("playable")}
     assert made_by == MadeBy(controller="", executor=new[:12])
 
 

@@ -63,7 +63,7 @@ class Contest:
 def corpus(prompt_format: str) -> list[Example]:
     """Every decision of the executor on dev paths."""
     annotations = read_annotations(TABLE.with_name("annotations.parquet"))
-    dev = [one for one in trajectories() if one.split == "dev"]
+    dev = [trajectory for trajectory in trajectories() if trajectory.split == "dev"]
     return examples(dev, annotations, "executor", get_format(prompt_format))
 
 
@@ -180,10 +180,10 @@ def test_a_batch_of_one_equals_a_batch_of_many(contest: Contest, side: str) -> N
     generator: Generator = getattr(contest, side)
     prompts, choices = contest.prompts[:FEW], contest.choices()
     for many, single in (
-        (generator.generate(prompts), [generator.generate([one])[0] for one in prompts]),
+        (generator.generate(prompts), [generator.generate([prompt])[0] for prompt in prompts]),
         (
             generator.score(prompts, choices),
-            [generator.score([one], [own])[0] for one, own in zip(prompts, choices, strict=True)],
+            [generator.score([prompt], [own])[0] for prompt, own in zip(prompts, choices, strict=True)],
         ),
     ):
         for one, other in zip(many, single, strict=True):

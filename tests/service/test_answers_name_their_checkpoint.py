@@ -52,8 +52,8 @@ async def test_single_and_list_routes_name_who_answered(
 ) -> None:
     second = next(name for name in alone if name != "default")
     answers = await ask(app_of(service, **alone), path, [{"state": STATE}, other])
-    assert [one["checkpoint_sha256"] for one in answers] == [HASHES["default"], HASHES[second]]
-    assert {one["runtime"] for one in answers} == {"scripted none"}
+    assert [answer["checkpoint_sha256"] for answer in answers] == [HASHES["default"], HASHES[second]]
+    assert {answer["runtime"] for answer in answers} == {"scripted none"}
     assert await ask(app_of(service, **alone), path.removesuffix("s"), other) == answers[1] | {
         "timing_ms": pytest.approx(answers[1]["timing_ms"], abs=1e6)
     }

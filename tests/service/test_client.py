@@ -119,14 +119,14 @@ async def test_an_executor_is_asked_for_actions_and_for_the_best_of_some() -> No
         assert (await client.info()).service == "executor"
         free = await client.action(STATE, n=2)
         bound = await client.action(STATE, valid_actions=["inventory", "go to kitchen"])
-    assert [one.action for one in free.alternatives] == ["look around", None]
+    assert [alternative.action for alternative in free.alternatives] == ["look around", None]
     assert bound.action == "inventory"
 
 
 async def test_several_states_are_asked_about_at_once() -> None:
     async with executor() as client:
         requests = [ActionRequest(state=STATE), ActionRequest(state=STATE, valid_actions=("inventory",))]
-        assert [one.action for one in await client.actions(requests)] == ["look around", "inventory"]
+        assert [action.action for action in await client.actions(requests)] == ["look around", "inventory"]
         with pytest.raises(ServiceRejected) as caught:
             await client.actions([ActionRequest(state=STATE), ActionRequest(state=STATE, model="big")])
     assert caught.value.field == "1.model"
@@ -138,7 +138,7 @@ async def test_a_controller_is_asked_for_subgoals() -> None:
     async with app.router.lifespan_context(app), ControllerClient("http://c", transport=transport) as client:
         found = await client.subgoal(STATE, n=3)
         both = await client.subgoals([SubgoalRequest(state=STATE)] * 2)
-    assert len({one.subgoal for one in found.alternatives}) == 3
+    assert len({alternative.subgoal for alternative in found.alternatives}) == 3
     assert found.subgoal == found.alternatives[0].subgoal
     assert [one.subgoal for one in both] == [found.subgoal] * 2
 
@@ -267,7 +267,7 @@ def test_the_blocking_executor_asks_for_one_and_for_several() -> None:
     with SyncExecutorClient("http://e", transport=httpx.MockTransport(service)) as client:
         assert client.ready()
         assert client.action(STATE, valid_actions=["inventory"]).ended_subgoal
-        assert [one.action for one in client.actions([ActionRequest(state=STATE)])] == [None]
+        assert [action.action for action in client.actions([ActionRequest(state=STATE)])] == [None]
 
 
 STATUS = EvaluationStatus(
@@ -296,7 +296,7 @@ async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> N
     if blocking:
         told = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
     else:
-        told = [one async for one in EvaluationClient("http://r", transport=transport).events("e")]
+        told = [event async for event in EvaluationClient("http://r", transport=transport).events("e")]
     assert told == [STATUS, first, second, finished]
     assert [request.headers["last-event-id"] for request in service.asked] == ["0", "1", "1", "1"]
 

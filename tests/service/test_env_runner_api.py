@@ -56,7 +56,7 @@ async def test_pages_of_evaluations_begin_with_the_newest_and_stay_apart_while_m
 ) -> None:
     submitted = [(await client.submit(EvaluationRequest(tasks=("1-1",)))).id for _ in range(3)]
     page = await client.evaluations(limit=2)
-    assert [one.id for one in page.items] == submitted[:0:-1]
+    assert [item.id for item in page.items] == submitted[:0:-1]
     newer = await client.submit(EvaluationRequest(tasks=("1-1",)))
     rest = await client.evaluations(limit=2, cursor=page.next_cursor)
     assert rest.items[0].id == submitted[0]
@@ -70,9 +70,9 @@ async def test_pages_of_episodes_follow_the_order_of_play(client: EvaluationClie
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))
     played = play_one(store)
     page = await client.episodes(status.id, limit=2)
-    assert [(one.task, one.result) for one in page.items] == [("1-1", played.without_trajectory()), ("4-1", None)]
+    assert [(item.task, item.result) for item in page.items] == [("1-1", played.without_trajectory()), ("4-1", None)]
     rest = await client.episodes(status.id, limit=2, cursor=page.next_cursor)
-    assert [(one.task, one.result) for one in rest.items] == [("4-2", None)]
+    assert [(item.task, item.result) for item in rest.items] == [("4-2", None)]
     assert rest.next_cursor is None
 
 

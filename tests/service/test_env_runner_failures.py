@@ -139,7 +139,7 @@ async def test_others_are_written_while_one_is_set_aside(
     assert aside.remedy
     assert aside.since.startswith("20")
     assert sum("set aside" in record.message for record in caplog.records) <= 2  # its cause may change once
-    assert [one.id for one in store.statuses() if one.id == "b"] == ["b"]
+    assert [statuse.id for statuse in store.statuses() if statuse.id == "b"] == ["b"]
     assert keeper.unwritten
 
 
@@ -198,7 +198,7 @@ async def test_a_damaged_counter_hides_no_other_evaluation(store: JobStore, coun
     submit(store, "a")
     submit(store, "b")
     store._redis.hset(key("a"), mapping={"finished": 1, "score_sum": 1, counter: value})
-    assert [one.id for one in store.statuses()] == ["b"], "a status whose figures cannot be is no status"
+    assert [statuse.id for statuse in store.statuses()] == ["b"], "a status whose figures cannot be is no status"
     with pytest.raises(RecordDamaged, match=counter):
         store.status("a")
     reported: dict[str, Exception] = {}

@@ -17,6 +17,7 @@ from waymark.errors import JobStoreUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, encode
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.serving.middleware import problems
+from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio
 
@@ -121,5 +122,8 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    assert await client.summary(submitted["id"]) == beside_published(submitted["id"], summarise(played))
+    asked = (await client.status(submitted["id"])).request
+    world = get_world("scripted")
+    expected = beside_published(submitted["id"], summarise(played, world), world, asked)
+    assert await client.summary(submitted["id"]) == expected
     assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404

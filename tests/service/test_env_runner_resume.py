@@ -60,7 +60,10 @@ async def test_only_errored_episodes_are_played_again_and_take_the_place_of_thei
     await until_on_disk(tmp_path / status.id, [good, better])
     after = await client.status(status.id)
     assert (after.state, after.finished, after.errored) == ("finished", 2, 0)
-    assert [one.id async for one in client.events(status.id) if isinstance(one, EpisodeResult)] == [good.id, better.id]
+    assert [event.id async for event in client.events(status.id) if isinstance(event, EpisodeResult)] == [
+        good.id,
+        better.id,
+    ]
 
 
 async def test_an_evaluation_that_redis_has_lost_comes_back_from_its_folder(
@@ -77,7 +80,7 @@ async def test_an_evaluation_that_redis_has_lost_comes_back_from_its_folder(
     assert (back.state, back.finished, back.errored, back.mean_score) == ("running", 2, 1, 25)
     last = play_one(store)
     assert store.lease("worker", wait_seconds=0) is None
-    assert {one.id async for one in client.events(status.id) if isinstance(one, EpisodeResult)} == {
+    assert {event.id async for event in client.events(status.id) if isinstance(event, EpisodeResult)} == {
         failed.id,
         good.id,
         last.id,

@@ -103,10 +103,10 @@ async def test_prompts_are_rendered_again_byte_for_byte(agent: str, form: str) -
 async def test_a_turn_keeps_what_its_models_considered() -> None:
     result, _ = await play("published", "compact")
     first = result.trajectory[0]
-    assert [one.text for one in first.subgoals][:1] == [first.subgoal]
+    assert [subgoal.text for subgoal in first.subgoals][:1] == [first.subgoal]
     assert 2 <= len(first.actions) <= 6
-    assert first.proposed in [one.text for one in first.actions]
-    logprobs = [one.logprob for one in first.actions]
+    assert first.proposed in [action.text for action in first.actions]
+    logprobs = [action.logprob for action in first.actions]
     assert logprobs == sorted(logprobs, reverse=True)
     assert explain(result, 1).models[0].asked == "first"
     assert explain(result, 2).models[0].asked == "controller"

@@ -95,8 +95,10 @@ async def test_metrics_count_what_was_done() -> None:
     assert found["waymark_queue_seconds_count{model=default}"] == 4
     assert found["waymark_tokenise_seconds_count{model=default}"] == 4
     assert found["waymark_model_seconds_count{model=default}"] == found["waymark_batch_requests_count{model=default}"]
-    assert found["waymark_prompt_tokens_total{model=default}"] == sum(one["prompt_tokens"] for one in usages)
-    assert found["waymark_completion_tokens_total{model=default}"] == sum(one["completion_tokens"] for one in usages)
+    assert found["waymark_prompt_tokens_total{model=default}"] == sum(usage["prompt_tokens"] for usage in usages)
+    assert found["waymark_completion_tokens_total{model=default}"] == sum(
+        usage["completion_tokens"] for usage in usages
+    )
     assert found["waymark_padded_tokens_total{model=default}"] >= found["waymark_prompt_tokens_total{model=default}"]
     assert found["waymark_truncated_total{model=default}"] == 4
     assert found["waymark_truncated_tokens_total{model=default}"] == 28

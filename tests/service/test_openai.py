@@ -33,7 +33,9 @@ def error(response: httpx.Response, status: int) -> ErrorBody:
 
 async def test_a_prompt_is_completed_in_the_models_own_words() -> None:
     found = await complete(temperature=0)
-    assert [(one.index, one.text, one.finish_reason) for one in found.choices] == [(0, "go to kitchen", "stop")]
+    assert [(choice.index, choice.text, choice.finish_reason) for choice in found.choices] == [
+        (0, "go to kitchen", "stop")
+    ]
     assert found.usage is not None
     assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (2, 4, 6)
     assert found.model == "default"
@@ -42,7 +44,7 @@ async def test_a_prompt_is_completed_in_the_models_own_words() -> None:
 async def test_the_best_n_of_a_wider_beam_are_the_choices_of_each_prompt() -> None:
     found = await complete(prompt=["one", "two"], n=2, best_of=3)
     texts = ["go to kitchen", "open door to kitchen"]
-    assert [(one.index, one.text) for one in found.choices] == list(enumerate(texts * 2))
+    assert [(choice.index, choice.text) for choice in found.choices] == list(enumerate(texts * 2))
     assert found.usage is not None
     assert found.usage.completion_tokens == 2 * (4 + 5 + 2)
 
@@ -155,7 +157,7 @@ async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs(
     assert "JSON" in broken.message
     assert error(wrong, 405).error.type == "invalid_request_error"
     assert "/v1/chat/completions" in error(chat, 404).error.message
-    assert {each.headers["content-type"] for each in ours} == {"application/problem+json"}
+    assert {our.headers["content-type"] for our in ours} == {"application/problem+json"}
 
 
 async def test_a_key_is_asked_for_in_openais_words() -> None:

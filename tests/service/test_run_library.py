@@ -61,11 +61,11 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
     write(tmp_path, "torn", played=2)
     async with viewing(tmp_path) as http:
         items = {one["status"]["id"]: one for one in (await http.get("/v1/runs")).json()["items"]}
-        assert {name: one["status"]["state"] for name, one in items.items()} == {
+        assert {name: item["status"]["state"] for name, item in items.items()} == {
             "whole": "finished",
             "torn": "cancelled",
         }
-        assert all(one["on_disk_only"] for one in items.values())
+        assert all(item["on_disk_only"] for item in items.values())
         assert (await http.get("/v1/evaluations/torn")).json()["finished"] == 2
         assert len((await http.get("/v1/evaluations/whole/episodes")).json()["items"]) == 6
         assert (await http.get("/v1/evaluations/whole/summary")).json()["summary"]["mean"] == 50
@@ -87,7 +87,7 @@ async def test_a_folder_is_exported_in_one_pass_in_the_order_of_play(tmp_path: P
     lines = (whole.path / EPISODES).read_bytes().splitlines(keepends=True)
     (whole.path / EPISODES).write_bytes(b"".join(reversed(lines)))
     library = RunLibrary(None, tmp_path)
-    assert [one.id for one in library.whole_results("whole")] == [spec.id for spec in episodes("whole", REQUEST)]
+    assert [result.id for result in library.whole_results("whole")] == [spec.id for spec in episodes("whole", REQUEST)]
     async with viewing(tmp_path) as http:
         exported = (await http.get("/v1/evaluations/whole/export")).content.splitlines(keepends=True)
     assert exported == lines
@@ -184,7 +184,7 @@ async def test_no_link_or_fifo_leads_out_of_the_runs_folder(tmp_path: Path, trap
             os.mkfifo(place)
     library = RunLibrary(None, runs)
     if trap in ("folder link", "notes link"):
-        assert [one.status.id for one in library.entries()] == ["inside"]
+        assert [entry.status.id for entry in library.entries()] == ["inside"]
         assert library.notes("inside") == RunNotes()
         with pytest.raises(NotFound):
             library.status("linked")
@@ -208,7 +208,7 @@ async def test_a_damaged_folder_is_left_out_of_the_list(tmp_path: Path) -> None:
     broken = write(tmp_path, "broken")
     (broken.path / EPISODES).write_text("{}\n")
     (write(tmp_path, "other").path / HEADER).write_text("not json")
-    assert [one.status.id for one in RunLibrary(None, tmp_path).entries()] == ["good"]
+    assert [entry.status.id for entry in RunLibrary(None, tmp_path).entries()] == ["good"]
     assert MOST_FOLDERS >= 1_000
 
 

@@ -25,7 +25,7 @@ async def test_the_controller_names_a_subgoal_in_the_notation_of_subgoals() -> N
         response = await client.post("/v1/subgoal", json={"state": STATE, "n": 2})
     answer = SubgoalResponse.model_validate_json(response.content)
     assert answer.subgoal == "move(apple, red box)"
-    assert [(one.subgoal, one.logprob) for one in answer.alternatives] == [
+    assert [(alternative.subgoal, alternative.logprob) for alternative in answer.alternatives] == [
         ("move(apple, red box)", -1.0),
         ("wait(2)", -2.0),
     ]
@@ -47,7 +47,10 @@ async def test_an_action_is_null_exactly_when_it_ends_the_subgoal() -> None:
         response = await client.post("/v1/action", json={"state": STATE, "n": 2})
     answer = ActionResponse.model_validate_json(response.content)
     assert (answer.action, answer.ended_subgoal) == (None, True)
-    assert [(one.action, one.ended_subgoal) for one in answer.alternatives] == [(None, True), ("look around", False)]
+    assert [(alternative.action, alternative.ended_subgoal) for alternative in answer.alternatives] == [
+        (None, True),
+        ("look around", False),
+    ]
 
 
 async def test_repeated_and_unreadable_alternatives_are_dropped() -> None:
@@ -80,7 +83,10 @@ async def test_lists_are_answered_in_their_order_by_the_models_they_name() -> No
 async def test_info_and_health_of_a_running_service() -> None:
     async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
         info = ServiceInfo.model_validate_json((await client.get("/info")).content)
-        assert [(one.model, one.role) for one in info.checkpoints] == [("default", "executor"), ("flat", "flat")]
+        assert [(checkpoint.model, checkpoint.role) for checkpoint in info.checkpoints] == [
+            ("default", "executor"),
+            ("flat", "flat"),
+        ]
         assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/health/live")).status_code == 200
 
@@ -115,8 +121,8 @@ async def test_wrong_input_is_answered_with_the_field(executor: Asking, body: di
     async with executor as client:
         found = problem(await client.post("/v1/action", json=body), 422, "invalid-input")
         listed = problem(await client.post("/v1/actions", json=[{"state": STATE}, body]), 422, "invalid-input")
-    assert [one.field for one in found.errors] == [field]
-    assert [one.field for one in listed.errors] == [f"1.{field}"]
+    assert [error.field for error in found.errors] == [field]
+    assert [error.field for error in listed.errors] == [f"1.{field}"]
 
 
 async def test_an_unknown_model_is_answered_with_those_that_are_loaded(executor: Asking) -> None:

@@ -122,8 +122,8 @@ async def test_what_is_over_a_limit_is_named(
     async with asking("executor", ServiceSettings(**limit), default=says("look around")) as client:  # type: ignore[arg-type]
         found = problem(await client.post("/v1/action", json=body), status, kind)
         listed = problem(await client.post("/v1/actions", json=[body]), status, kind)
-    assert [one.field for one in found.errors] == [field]
-    assert [one.field for one in listed.errors] == [f"0.{field}"]
+    assert [error.field for error in found.errors] == [field]
+    assert [error.field for error in listed.errors] == [f"0.{field}"]
 
 
 @pytest.mark.anyio
@@ -171,4 +171,4 @@ async def test_a_deadline_that_is_none_is_named(value: str) -> None:
     async with asking("executor", default=says("look around")) as client:
         headers = {"X-Waymark-Deadline-Ms": value}
         response: httpx.Response = await client.post("/v1/action", json={"state": STATE}, headers=headers)
-    assert [one.field for one in problem(response, 422, "invalid-input").errors] == ["X-Waymark-Deadline-Ms"]
+    assert [error.field for error in problem(response, 422, "invalid-input").errors] == ["X-Waymark-Deadline-Ms"]

@@ -107,7 +107,7 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
         assert [(await each).status_code for each in (busy, waiting)] == [200, 200]
         counted = (await client.get("/metrics")).text
     assert 'waymark_request_seconds_count{route="/v1/action",status="429"} 1.0' in counted
-    lines = [one.getMessage() for one in caplog.records if one.name == "waymark.access"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "waymark.access"]
     refusals = [line for line in lines if "429" in line]
     assert refusals[0] == "requests refused with 429 since the last such line: 1"
     assert not any("/v1" in line for line in refusals)
@@ -136,7 +136,7 @@ async def test_a_few_a_round_are_let_in_so_that_who_is_refused_meanwhile_hears_i
         counting = asyncio.create_task(count())
         answers = await asyncio.gather(*(client.post("/ask") for _ in range(30)))
         counting.cancel()
-    assert Counter(each.status_code for each in answers) == {200: 10, 429: 20}
+    assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 20}
     assert max(Counter(let_in).values()) == 4
 
 

@@ -127,21 +127,21 @@ def test_prompts_go_and_answers_come_as_token_numbers_end_token_included(fleet: 
 def test_candidates_are_ranked_by_the_mean_over_their_tokens_and_the_end(fleet: Fleet, ask: Ask) -> None:
     candidates = ["look around", "go to kitchen", "a"]
     [scored] = ask(fleet()).score(["pick up"], [candidates])
-    for one in scored.candidates:
-        row = [*(WORDS.index(f"▁{word}") for word in one.text.split()), END]
+    for candidate in scored.candidates:
+        row = [*(WORDS.index(f"▁{word}") for word in candidate.text.split()), END]
         prompt = [8, 9, END]
         expected = [next_logprobs([*prompt, *row[:place]], len(WORDS))[token] for place, token in enumerate(row)]
-        assert one.token_logprobs == pytest.approx(expected)
-    means = [one.mean_logprob for one in scored.candidates]
+        assert candidate.token_logprobs == pytest.approx(expected)
+    means = [candidate.mean_logprob for candidate in scored.candidates]
     assert means == sorted(means, reverse=True)
-    assert {one.text for one in scored.candidates} == set(candidates)
+    assert {candidate.text for candidate in scored.candidates} == set(candidates)
 
 
 def test_an_n_best_list_begins_with_an_answer_at_least_as_likely_as_the_greedy_one(fleet: Fleet, ask: Ask) -> None:
     generator = ask(fleet())
     greedy = generator.generate(PROMPTS)
     for one, other in zip(generator.generate(PROMPTS, n=4), greedy, strict=True):
-        logprobs = [each.logprob for each in one.candidates]
+        logprobs = [candidate.logprob for candidate in one.candidates]
         assert len(logprobs) == 4
         assert logprobs == sorted(logprobs, reverse=True)
         assert logprobs[0] >= other.candidates[0].logprob - 1e-9

@@ -131,7 +131,7 @@ def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
 
 
 def test_statistics_are_of_what_a_model_is_given() -> None:
-    chosen = [one for one in trajectories() if one.task_id == "4-2"][:2]
+    chosen = [trajectory for trajectory in trajectories() if trajectory.task_id == "4-2"][:2]
     corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
     tokens = Tokens(train_tokenizer([corpus[0].prompt] * 9, 250), end=1)
     found = describe_split(corpus, tokens, max_input_tokens=160, max_new_tokens=40)

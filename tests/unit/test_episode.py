@@ -55,7 +55,7 @@ async def test_the_executor_sees_the_state_that_training_folds() -> None:
 
 async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
     executor = acting(*SOLUTION)
-    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, reach=RequestLimits(history_turns=1))
+    await run_episode(spec(FLAT), ScriptedEnvironment(), None, executor, request_limits=RequestLimits(history_turns=1))
     assert [turn.action for turn in executor.asked[3][0].turns] == ["teleport to kitchen"]
     assert executor.asked[3][0].step == 4
 
@@ -63,8 +63,10 @@ async def test_only_the_turns_that_a_service_reads_are_sent() -> None:
 async def test_no_service_is_asked_for_more_than_it_takes() -> None:
     controller = Controller([["find(picture)", "find(orange)", "find(door)"]])
     executor = Executor([["fly"], [None]])
-    reach = RequestLimits(alternatives=2, candidates=3)
-    await run_episode(spec(AgentConfig(), turns=12), ScriptedEnvironment(), controller, executor, reach=reach)
+    request_limits = RequestLimits(alternatives=2, candidates=3)
+    await run_episode(
+        spec(AgentConfig(), turns=12), ScriptedEnvironment(), controller, executor, request_limits=request_limits
+    )
     assert {n for _, n in controller.asked} == {1, 2}
     assert {n for _, n in executor.asked} == {1, 2}
     wide = Controller(controller.answers)
@@ -74,7 +76,9 @@ async def test_no_service_is_asked_for_more_than_it_takes() -> None:
 
 async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
     executor = acting("move picture to floor")
-    await run_episode(spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, reach=RequestLimits(candidates=1))
+    await run_episode(
+        spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, request_limits=RequestLimits(candidates=1)
+    )
     assert [len(each) for each in executor.weighed] == [1]
 
 

@@ -44,7 +44,9 @@ def test_an_instruction_without_a_thing_is_refused() -> None:
 
 def test_every_recorded_training_variation_is_in_a_fold() -> None:
     every = folded(trajectories())
-    recorded = {(one.task_id, one.variation) for one in trajectories() if one.split == "train"}
+    recorded = {
+        (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
+    }
     assert {(one.task_id, one.variation) for one in every} == recorded
     assert all(one.folds for one in every)
 
@@ -59,7 +61,9 @@ def test_every_task_type_is_in_two_folds_at_least() -> None:
 def test_no_thing_of_a_fold_is_asked_for_outside_it() -> None:
     for fold in FOLDS:
         is_left_out = left_out(trajectories(), fold)
-        within = {(one.task_id, one.variation) for one in trajectories() if is_left_out(one)}
+        within = {
+            (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if is_left_out(trajectory)
+        }
         for one in folded(trajectories()):
             if (one.task_id, one.variation) not in within:
                 assert all(fold_of(thing) != fold for thing in one.things)

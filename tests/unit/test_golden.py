@@ -172,8 +172,8 @@ async def played(episode: Episode) -> Replayed:
         agent=AGENTS["published"],
         limits=Limits(moves=10_000, turns=20_000),
     )
-    reach = RequestLimits(history_turns=get_format("seed").history_turns)
-    result = await run_episode(spec, replayed, replayed, replayed, reach=reach)
+    request_limits = RequestLimits(history_turns=get_format("seed").history_turns)
+    result = await run_episode(spec, replayed, replayed, replayed, request_limits=request_limits)
     assert (result.error, result.turns) == (None, len(episode["steps"]))
     return replayed
 
@@ -208,7 +208,7 @@ def test_golden_prompts_are_those_of_our_datasets(episode: Episode, controller: 
         for entry, step, last in zip(entries[1:], steps[1:], steps, strict=False)
         if controller == "every-step" or last["action"] == END
     ]
-    assert [(one.prompt, one.target) for one in controller_rows] == wanted
+    assert [(controller_row.prompt, controller_row.target) for controller_row in controller_rows] == wanted
     first = datasets.examples([path], named, "first", seed)
     assert [(one.prompt, one.target) for one in first] == [(episode["first_input"], steps[0]["subgoal"])]
 

@@ -71,7 +71,7 @@ async def played(agent: AgentConfig, seed: int) -> tuple[EpisodeResult, list[str
 def digest_of(result: EpisodeResult, asked: list[str]) -> str:
     """A hash of all that was decided and asked, and of the recorded states."""
     turns = [turn.model_dump(mode="json", include=set(TURN_FIELDS)) for turn in result.trajectory]
-    recorded = [(one.asked, one.state.model_dump(mode="json")) for one in moments(result, 40)]
+    recorded = [(moment.asked, moment.state.model_dump(mode="json")) for moment in moments(result, 40)]
     figures = result.model_dump(mode="json", include=set(RESULT_FIELDS))
     return digest(json.dumps([turns, figures, asked, recorded], sort_keys=True))
 

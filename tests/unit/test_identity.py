@@ -75,8 +75,8 @@ def test_a_mixture_names_both_hashes_and_how_many_episodes() -> None:
     ],
 )
 def test_what_differs_is_named_whichever_side_has_it(now: Versions, what: str) -> None:
-    assert [one.what for one in differences(OURS, now)] == [what]
-    assert [one.what for one in differences(now, OURS)] == [what]
+    assert [difference.what for difference in differences(OURS, now)] == [what]
+    assert [difference.what for difference in differences(now, OURS)] == [what]
 
 
 def test_versions_of_waymark_and_addresses_may_differ() -> None:
@@ -90,4 +90,6 @@ def test_versions_of_waymark_and_addresses_may_differ() -> None:
         }
     )
     assert differences(here, there) == []
-    assert [one.what for one in differences(here, here.model_copy(update={"environment": "scienceworld 2"}))]
+    assert [
+        difference.what for difference in differences(here, here.model_copy(update={"environment": "scienceworld 2"}))
+    ]

@@ -71,9 +71,9 @@ def test_variations_that_are_alike_leave_luck_of_play() -> None:
 def test_one_play_gives_the_interval_that_it_always_gave() -> None:
     scores = [[0, 30, 60, 90], [10, 20, 80, 80]]
     random = np.random.default_rng(0)
-    totals = sum(np.asarray(one, dtype=float)[random.integers(4, size=(2_000, 4))].mean(axis=1) for one in scores)
+    totals = sum(np.asarray(score, dtype=float)[random.integers(4, size=(2_000, 4))].mean(axis=1) for score in scores)
     expected = tuple(np.percentile(totals / 2, (2.5, 97.5)))
-    assert interval(scores) == expected == over_variations_and_play([[[y] for y in one] for one in scores])
+    assert interval(scores) == expected == over_variations_and_play([[[y] for y in score] for score in scores])
 
 
 @pytest.mark.parametrize("resample", [over_variations_and_play, over_play])

@@ -22,8 +22,8 @@ def test_the_large_size_is_the_recipe_that_shipped_before(role: str) -> None:
 
 def test_every_size_sees_as_many_examples_an_update() -> None:
     recipes = [read_recipe(RECIPES / "flan-t5.json", "executor", size) for size in FLAN_T5]
-    assert {one.batch * one.accumulate for one in recipes} == {32}
-    assert [one.base for one in recipes] == [f"google/flan-t5-{size}" for size in FLAN_T5]
+    assert {recipe.batch * recipe.accumulate for recipe in recipes} == {32}
+    assert [recipe.base for recipe in recipes] == [f"google/flan-t5-{size}" for size in FLAN_T5]
 
 
 def test_a_size_wins_over_a_role_and_a_change_over_both() -> None:

@@ -38,7 +38,7 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
 
     paths = of_different_tasks("2-1", 6)
     outcomes = await run(4)
-    assert all(isinstance(one, Annotated) and one.annotation.annotator == "llm:large" for one in outcomes)
+    assert all(isinstance(outcome, Annotated) and outcome.annotation.annotator == "llm:large" for outcome in outcomes)
     assert [len(messages) for messages in conversations] == [4, 6, 6, 6]
     example = conversations[1][3:5]
     assert example[0] == conversations[0][-1]
@@ -62,7 +62,7 @@ async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator
     outcomes: list[Outcome] = []
     async with chat(handle, tmp_path) as model:
         await LLMAnnotator(model).annotate([path, strayed], outcomes.append)
-    found = {one.key: one.annotation.segments for one in outcomes if isinstance(one, Annotated)}
+    found = {outcome.key: outcome.annotation.segments for outcome in outcomes if isinstance(outcome, Annotated)}
     assert [one.stop for one in found[path.key]] == [len(path.steps)] * 2
     by_rule = annotate_by_rule(strayed).segments[1].subgoal
     pieces = [("all(it)", 1), (by_rule, 2), (by_rule, 3), ("all(it)", len(strayed.steps))]
@@ -78,7 +78,7 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
 
     def handle(request: httpx.Request) -> httpx.Response:
         messages = json.loads(request.content)["messages"]
-        asked = next(one for one in messages[::-1] if one["content"].startswith("Task: "))["content"]
+        asked = next(message for message in messages[::-1] if message["content"].startswith("Task: "))["content"]
         if broken.task in asked and not mended:
             return completion("I would rather not.")
         return completion(prompts.written([Named(subgoal="all(it)", actions=tuple(said(asked)))]))
@@ -93,14 +93,14 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
         return outcomes, model.usage.asked.answers
 
     outcomes, _ = await run()
-    (failure,) = (one for one in outcomes if isinstance(one, Failure))
+    (failure,) = (outcome for outcome in outcomes if isinstance(outcome, Failure))
     assert failure.variation == broken.variation
     assert "holds no sub-goals" in failure.reason
     assert len(failure.answers) == 3
     assert all((tmp_path / name).exists() for name in failure.answers)
     mended = True
     outcomes, asked = await run()
-    assert not any(isinstance(one, Failure) for one in outcomes)
+    assert not any(isinstance(outcome, Failure) for outcome in outcomes)
     assert asked == 1
 
 
@@ -119,7 +119,7 @@ async def test_an_answer_is_kept_when_the_repair_call_after_it_fails(tmp_path: P
     assert isinstance(failure, Failure)
     assert "answered 500" in failure.reason
     assert isinstance(annotated, Annotated)
-    assert [one.subgoal for one in annotated.annotation.segments] == ["half(it)", "rest(it)", COMPLETE]
+    assert [segment.subgoal for segment in annotated.annotation.segments] == ["half(it)", "rest(it)", COMPLETE]
     assert len(seen) == 3
 
 

@@ -72,7 +72,7 @@ def test_an_endpoint_that_always_fails_is_asked_a_few_times(
     outcomes, asked, annotator = annotate(handle, tmp_path, 5)
     assert asked in (5, 6)  # one more may be under way, and is given up
     assert len(outcomes) == len(PATHS)
-    reasons = [one.reason for one in outcomes if isinstance(one, Failure)]
+    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Failure)]
     assert (
         sum("Not asked: the endpoint had failed 5 times in a row." in reason for reason in reasons)
         == len(PATHS) - asked
@@ -96,7 +96,7 @@ def test_a_success_between_failures_counts_anew(tmp_path: Path) -> None:
     outcomes, asked, annotator = annotate(sometimes, tmp_path, 3)
     assert asked == len(PATHS)
     assert not annotator.breaker.is_open
-    assert sum(isinstance(one, Annotated) for one in outcomes) == 5
+    assert sum(isinstance(outcome, Annotated) for outcome in outcomes) == 5
 
 
 def test_answers_on_disk_are_used_after_asking_has_stopped(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_answers_on_disk_are_used_after_asking_has_stopped(tmp_path: Path) -> No
     assert all(isinstance(one, Annotated) for one in first)
     outcomes, asked, _ = annotate(failing(500), tmp_path, 2)
     assert asked in (2, 3)
-    assert {one.key for one in outcomes if isinstance(one, Annotated)} == {path.key for path in known}
+    assert {outcome.key for outcome in outcomes if isinstance(outcome, Annotated)} == {path.key for path in known}
 
 
 def test_requests_under_way_are_given_up_when_asking_stops(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ async def test_a_damaged_cache_file_is_asked_again(tmp_path: Path) -> None:
 async def test_another_model_or_temperature_is_another_request(tmp_path: Path) -> None:
     endpoint = Endpoint("http://model/v1", "large")
     others = (endpoint, replace(endpoint, model="small"), replace(endpoint, parameters={"temperature": 1}))
-    keys = [ChatModel(one, tmp_path).key({"messages": []}) for one in others]
+    keys = [ChatModel(other, tmp_path).key({"messages": []}) for other in others]
     assert len(set(keys)) == 3
 
 

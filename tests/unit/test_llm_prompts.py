@@ -67,7 +67,11 @@ def aligned(*answers: str) -> tuple[list[tuple[str, int]], list[range], int]:
     for answer in answers:
         alignment.take(prompts.read(answer))
     segments = [] if alignment.missing() else alignment.segments()[:-1]
-    return [(one.subgoal, one.stop - one.start) for one in segments], alignment.missing(), alignment.extra
+    return (
+        [(segment.subgoal, segment.stop - segment.start) for segment in segments],
+        alignment.missing(),
+        alignment.extra,
+    )
 
 
 def test_a_faithful_answer_covers_the_path_as_it_says() -> None:
@@ -122,7 +126,9 @@ def test_the_rule_annotators_subgoals_come_through_an_answer_unchanged() -> None
     for trajectory in one_of_each_task():
         actions = [step.action for step in trajectory.steps]
         segments = annotate_by_rule(trajectory).segments
-        answer = [Named(subgoal=one.subgoal, actions=tuple(actions[one.start : one.stop])) for one in segments]
+        answer = [
+            Named(subgoal=segment.subgoal, actions=tuple(actions[segment.start : segment.stop])) for segment in segments
+        ]
         alignment = Alignment(actions)
         alignment.take(prompts.read(prompts.written(answer)))
         assert alignment.segments() == segments
@@ -146,6 +152,6 @@ def test_whatever_an_answer_leaves_out_a_path_is_covered_once_its_runs_are_named
     alignment.take([Named(subgoal="rest()", actions=missing)])
     segments = alignment.segments()
     assert alignment.missing() == []
-    assert [one.start for one in segments] == [0, *(one.stop for one in segments[:-1])]
+    assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]
     assert segments[-1] == Segment(COMPLETE, len(path), len(path))
-    assert all(one.stop > one.start for one in segments[:-1])
+    assert all(segment.stop > segment.start for segment in segments[:-1])

@@ -111,9 +111,9 @@ def oracle_answers() -> list[Example]:
 
 def test_training_takes_a_decision_with_a_reason_for_what_it_is() -> None:
     answers = oracle_answers()
-    assert len({one.task_id for one in answers}) == 7
+    assert len({answer.task_id for answer in answers}) == 7
     assert all(map(is_answer, answers))
-    assert {verb_of(one.target) for one in answers} == {"focus_on", "move"}
+    assert {verb_of(answer.target) for answer in answers} == {"focus_on", "move"}
 
 
 def test_renaming_keeps_a_reason_true() -> None:

@@ -22,7 +22,7 @@ def test_published_sampling_keeps_the_published_train_variations() -> None:
     kept = sample(every, "published")
     for task in tasks:
         numbers = {one.variation for one in kept if one.task_id == task.id and one.split == "train"}
-        assert numbers == {one for one in published_variations(task) if task.split_of(one) == "train"}
+        assert numbers == {variation for variation in published_variations(task) if task.split_of(variation) == "train"}
     assert [one for one in kept if one.task_id == "4-1" or one.split == "dev"] == [
         one for one in every if one.task_id == "4-1" or one.split == "dev"
     ]

@@ -70,7 +70,7 @@ def test_recipes_that_ship_are_recipes(path: Path, tmp_path: Path, monkeypatch: 
 
 def test_every_field_is_described_in_help_and_reference() -> None:
     described = recipe_fields()
-    assert [one.name for one in described] == [one.name for one in fields(Recipe)]
+    assert [one.name for one in described] == [field.name for field in fields(Recipe)]
     for one in described:
         assert one.meaning, one.name
         assert json.loads(one.default) == asdict(Recipe())[one.name]

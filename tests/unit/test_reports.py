@@ -109,8 +109,8 @@ def test_what_a_run_says_is_text_in_a_report() -> None:
 def test_a_report_page_holds_plots_failures_and_differences() -> None:
     page, _ = report()
     plots = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
-    assert any("Scores of hierarchical" in str(one) for one in plots)
-    assert any("Differences by task type of flat" in str(one) for one in plots)
+    assert any("Scores of hierarchical" in str(plot) for plot in plots)
+    assert any("Differences by task type of flat" in str(plot) for plot in plots)
     for words in ("Error: EnvironmentFault", "Out of moves, with some points", "flat minus hierarchical", "Cost"):
         assert words in page.text
 
@@ -146,7 +146,7 @@ def test_differences_by_task_are_paired() -> None:
             run("b", played({"4-2": [15, 25, 95], "1-1": [5, 0]}, "b"), "flat"),
         ]
     )
-    tasks = {one.task: one for one in found.tasks}
+    tasks = {task.task: task for task in found.tasks}
     assert (tasks["4-2"].difference, tasks["4-2"].ci95) == (5, (5, 5))
     assert (tasks["1-1"].difference, tasks["1-1"].ci95) == (-2.5, None)
     assert {(one.task, one.variation) for one in found.changed} == {("4-2", 0), ("4-2", 1), ("4-2", 2), ("1-1", 1)}

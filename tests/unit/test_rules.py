@@ -44,11 +44,11 @@ def test_each_rule_is_counted_where_it_refuses() -> None:
 def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_circles() -> None:
     """Two sub-goals in turn, each time in another scene: with more and more pictures on the wall."""
     trajectory, annotation = path(*["navigate_to(kitchen)", "focus_on(picture)"] * 6)
-    scenes = [replace(one, look=HALL + "\ta frame\n" * place) for place, one in enumerate(trajectory.steps)]
+    scenes = [replace(step, look=HALL + "\ta frame\n" * place) for place, step in enumerate(trajectory.steps)]
     circling = replace(trajectory, steps=scenes)
     found = replay([circling], {trajectory.key: annotation})
     assert [one.step for one in found.refused] == [9, 10, 11, 12]
-    gaining = [replace(one, score=place) for place, one in enumerate(scenes)]
+    gaining = [replace(scene, score=place) for place, scene in enumerate(scenes)]
     assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 

@@ -23,7 +23,7 @@ def option(stage: Stage, name: str) -> str:
 
 
 def trainings(run: Speedrun, leg: str) -> dict[str, Stage]:
-    return {one.arguments[1]: one for one in stages(run) if one.name.startswith(f"{leg} leg")}
+    return {stage.arguments[1]: stage for stage in stages(run) if stage.name.startswith(f"{leg} leg")}
 
 
 def test_the_stages_come_in_order() -> None:
@@ -82,7 +82,7 @@ def test_flat_is_trained_as_the_others_are() -> None:
     for path in (FIRST, MORE):
         recipes = {role: read_recipe(path, role) for role in ROLES}
         for name in ("steps", "batch", "rename", "drills", "hard", "evaluate_every", "patience"):
-            assert len({getattr(one, name) for one in recipes.values()}) == 1, name
+            assert len({getattr(recipe, name) for recipe in recipes.values()}) == 1, name
     wide = read_recipe(FIRST, "flat")
     assert (wide.width, wide.feedforward) > (read_recipe(FIRST, "executor").width, 512)
 

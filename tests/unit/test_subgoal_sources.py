@@ -160,7 +160,7 @@ def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
 
 def test_what_ships_comes_from_training_variations_alone_each_once() -> None:
     def annotated(variation: int, *subgoals: str) -> Annotation:
-        segments = [Segment(one, at, at + 1) for at, one in enumerate(subgoals)]
+        segments = [Segment(subgoal, at, at + 1) for at, subgoal in enumerate(subgoals)]
         return Annotation("4-2", variation, "rule", [*segments, Segment(COMPLETE, len(segments), len(segments))])
 
     train, dev = find_task("4-2").split("train")[0], find_task("4-2").split("dev")[0]

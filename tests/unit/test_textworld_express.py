@@ -20,7 +20,7 @@ LOOK = (
 
 def subgoals(*actions: str, task: str = "Search the environment.") -> list[tuple[str, int, int]]:
     segments = annotate(task, [PathStep(action, "") for action in actions])
-    return [(one.subgoal, one.start, one.stop) for one in segments[:-1]]
+    return [(segment.subgoal, segment.start, segment.stop) for segment in segments[:-1]]
 
 
 def test_a_door_that_the_next_step_goes_through_belongs_to_that_step() -> None:

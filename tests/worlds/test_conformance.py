@@ -173,7 +173,7 @@ def test_prompts_render_and_decisions_come_back(world: World, environment: Envir
     for episode in oracle_episodes(world, environment):
         steps = [PathStep(action, step.observation) for action, step in episode.taken]
         segments = world.annotate(episode.opening.task, steps)
-        subgoals = {at: one.subgoal for one in segments for at in range(one.start, one.stop)}
+        subgoals = {at: segment.subgoal for segment in segments for at in range(segment.start, segment.stop)}
         for at, seen in enumerate(states_of(world, episode)[:-1]):
             state = seen.model_copy(update={"current_subgoal": subgoals[at]})
             for form in world.formats:

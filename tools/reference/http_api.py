@@ -97,13 +97,13 @@ def _route(name: str, operation: _Node) -> list[str]:
     if parameters:
         rows = (
             (
-                code(one["name"]),
-                one["in"],
-                _type(one["schema"]),
-                _default(one["schema"], required=one.get("required", False)),
-                one.get("description", ""),
+                code(parameter["name"]),
+                parameter["in"],
+                _type(parameter["schema"]),
+                _default(parameter["schema"], required=parameter.get("required", False)),
+                parameter.get("description", ""),
             )
-            for one in parameters
+            for parameter in parameters
         )
         lines += table(("Parameter", "In", "Type", "Default", "Meaning"), rows)
     body = operation.get("requestBody", {}).get("content", {})

@@ -210,8 +210,14 @@ def shown_actions(trajectory: Trajectory) -> list[str]:
 
 def with_detours(trajectory: Trajectory, segments: Sequence[Segment]) -> list[Segment]:
     """Segments of the shown actions as segments of the path, each detour one of its own."""
-    owners = iter([(number, one.subgoal) for number, one in enumerate(segments) for _ in range(one.start, one.stop)])
-    by_rule = {one.start: one.subgoal for one in annotate_by_rule(trajectory).segments}
+    owners = iter(
+        [
+            (number, segment.subgoal)
+            for number, segment in enumerate(segments)
+            for _ in range(segment.start, segment.stop)
+        ]
+    )
+    by_rule = {segment.start: segment.subgoal for segment in annotate_by_rule(trajectory).segments}
     return alignment.segments(
         (-1 - index, by_rule[index]) if step.detour else next(owners) for index, step in enumerate(trajectory.steps)
     )
@@ -245,7 +251,7 @@ def manifest(
     table: Path, annotator: LLMAnnotator, model: ChatModel, outcomes: Sequence[Outcome], prices: Prices | None
 ) -> dict[str, Any]:
     """What stands beside a table of annotations: where it came from, what failed and why, what it took."""
-    annotated = [one for one in outcomes if isinstance(one, Annotated)]
+    annotated = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
     return {
         "file": table.name,
         "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
@@ -261,5 +267,5 @@ def manifest(
         "cost": {"asked": prices.cost(model.usage.asked), "cached": prices.cost(model.usage.cached)}
         if prices
         else None,
-        "failed": [asdict(one) for one in outcomes if isinstance(one, Failure)],
+        "failed": [asdict(outcome) for outcome in outcomes if isinstance(outcome, Failure)],
     }

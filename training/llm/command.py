@@ -119,7 +119,7 @@ def annotate_with_llm(
             soft_wrap=True,
         )
         raise
-    ordered = [outcomes[one.key] for one in trajectories]
+    ordered = [outcomes[trajectory.key] for trajectory in trajectories]
     annotations = [one.annotation for one in ordered if isinstance(one, Annotated)]
     failures = [one for one in ordered if isinstance(one, Failure)]
     write_annotations(annotations, output)
@@ -130,8 +130,8 @@ def annotate_with_llm(
     for name, tokens in (("asked now", model.usage.asked), ("from the cache", model.usage.cached)):
         console.print(f"{name}: {_in_words(tokens, prices)}", highlight=False, soft_wrap=True)
     console.print(_alignment(ordered), highlight=False, soft_wrap=True)
-    for one in failures[:_LISTED]:
-        console.print(f"{_name(*one.key)}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+    for failure in failures[:_LISTED]:
+        console.print(f"{_name(*failure.key)}: {failure.reason}", markup=False, highlight=False, soft_wrap=True)
     if annotator.breaker.is_open:
         console.print(
             f"Stopped asking after {give_up_after} failed requests in a row (--give-up-after). "
@@ -158,7 +158,7 @@ def annotate_with_llm(
 
 def _alignment(outcomes: Sequence[Outcome]) -> str:
     """What of the answers did not match the paths, in one line."""
-    good = [one for one in outcomes if isinstance(one, Annotated)]
+    good = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
     touched = sum(1 for one in good if one.extra or one.joined or one.repairs)
     return (
         f"aligned: {len(good)} paths, {touched} of them not as answered: {sum(one.extra for one in good)} actions that "

@@ -117,17 +117,21 @@ class Plan:
     def hours(self) -> float:
         """From nothing to the table, annotation apart, which is as fast as its endpoint."""
         play = self.episodes * _SECONDS_OF_EPISODE / 3600
-        return (0.0 if self.is_recorded else self.recording_hours) + sum(one.hours for one in self.trainings) + play
+        return (
+            (0.0 if self.is_recorded else self.recording_hours)
+            + sum(training.hours for training in self.trainings)
+            + play
+        )
 
     @property
     def disk(self) -> float:
         """Gigabytes."""
-        return sum(one.disk for one in self.trainings) + 0.2
+        return sum(training.disk for training in self.trainings) + 0.2
 
     @property
     def memory(self) -> float:
         """Gigabytes that the largest training takes."""
-        return max(one.gigabytes for one in self.trainings)
+        return max(training.gigabytes for training in self.trainings)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -135,9 +139,9 @@ class Plan:
         lines = [f"paths      {self.paths:,} of train and dev, {recorded}"]
         lines.append(f"sub-goals  {self.calls or 'by rule: no calls, no cost'}")
         lines += [
-            f"{one.role:<10} {one.examples:,} examples, {one.steps:,} steps, {one.hours:.1f} h, "
-            f"{one.gigabytes:.1f} GB of memory, {one.disk:.1f} GB of disk"
-            for one in self.trainings
+            f"{training.role:<10} {training.examples:,} examples, {training.steps:,} steps, {training.hours:.1f} h, "
+            f"{training.gigabytes:.1f} GB of memory, {training.disk:.1f} GB of disk"
+            for training in self.trainings
         ]
         lines.append(f"play       {self.episodes:,} episodes of two agents")
         lines.append(f"in all     about {self.hours:.1f} h and {self.disk:.1f} GB of disk (computed, not measured)")

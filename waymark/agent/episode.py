@@ -59,21 +59,20 @@ async def run_episode(
     planner: Planner | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_turn: Callable[[TurnRecord], None] = lambda _: None,
-    reach: RequestLimits = DEFAULT_LIMITS,
+    request_limits: RequestLimits = DEFAULT_LIMITS,
     world: AgentWorld | None = None,
 ) -> EpisodeResult:
     """Play one episode to its end and return its whole record.
 
     Only agents that ask a controller or a planner need these ports. `should_stop` is called before every turn,
-    `on_turn` after it; `reach` bounds what the services are asked for. `world` is the one that `environment` belongs to
-    (default: ScienceWorld).
-    A fault of the environment, a service or the planner ends the episode as errored, with score 0 and the turns so
-    far; `RETRYABLE` says whether another attempt may help. After an EnvironmentFault the environment must be
-    replaced. Cancelling waits for the environment's present step.
+    `on_turn` after it; `request_limits` bounds what the services are asked for. `world` is the one that `environment`
+    belongs to (default: ScienceWorld). A fault of the environment, a service or the planner ends the episode as
+    errored, with score 0 and the turns so far; `RETRYABLE` says whether another attempt may help. After an
+    EnvironmentFault the environment must be replaced. Cancelling waits for the environment's present step.
 
     Raises InvalidInput for an agent that lacks a port or names an unknown rule.
     """
-    play = Play(spec, environment, controller, executor, planner, reach, world or agent_world())
+    play = Play(spec, environment, controller, executor, planner, request_limits, world or agent_world())
     try:
         await play.open()
         policy = open_policy(play)

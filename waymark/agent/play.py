@@ -50,12 +50,12 @@ class Play:
         controller: Controller | None,
         executor: Executor,
         planner: Planner | None,
-        reach: RequestLimits,
+        request_limits: RequestLimits,
         world: AgentWorld,
     ) -> None:
         self.spec = spec
         self.agent = spec.agent
-        self.reach = reach
+        self.request_limits = request_limits
         self.world = world
         self.rules = rules_of(spec.agent, self.world)
         self.fold: StateFold
@@ -133,7 +133,7 @@ class Play:
         """
         answer = await self._executor.action(
             self._visible(self.state),
-            n=self._width(n) if valid_actions is None else min(n, self.reach.alternatives),
+            n=self._width(n) if valid_actions is None else min(n, self.request_limits.alternatives),
             model=self.agent.executor_model,
             valid_actions=valid_actions,
         )
@@ -151,10 +151,10 @@ class Play:
         return await to_thread.run_sync(self._environment.valid_actions)
 
     def _width(self, n: int) -> int:
-        return min(max(n, self.agent.beams), self.reach.alternatives)
+        return min(max(n, self.agent.beams), self.request_limits.alternatives)
 
     def _visible(self, now: AgentState) -> AgentState:
-        return StateFold(now, self.world).visible(self.reach.history_turns)
+        return StateFold(now, self.world).visible(self.request_limits.history_turns)
 
     def _count_answer(self, answer: SubgoalResponse | ActionResponse) -> None:
         self._count(answer.usage)

@@ -161,13 +161,13 @@ def actions_only(state: AgentState) -> AgentState:
     ended = max(state.ended_subgoals, len(state.turns) - len(turns))
     if not ended:
         return state
-    given = state.subgoal_step
+    given_at = state.subgoal_step
     return state.model_copy(
         update={
             "step": max(1, state.step - ended),
             "turns": turns,
             "ended_subgoals": 0,
-            "subgoal_step": None if given is None else max(1, given - ended),
+            "subgoal_step": None if given_at is None else max(1, given_at - ended),
         }
     )
 

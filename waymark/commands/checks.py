@@ -85,13 +85,14 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 def check_packages(environment: str) -> None:
     """Raise StackError where a package is missing that the local stack, or its world, needs."""
     extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
-    for needed, brings in ((_STACK_PACKAGES, "env"), (packages, extra)):
-        missing = [_STACK_PACKAGES.get(package, package) for package in needed if find_spec(package) is None]
-        if missing:
-            raise StackError(
-                f"Evaluations on this machine need packages that are not installed: {', '.join(missing)}.",
-                remedy=f"Install them: {install(brings)}",
-            )
+    extras = [("env", package) for package in _STACK_PACKAGES] + [(extra, package) for package in packages]
+    missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
+    if missing:
+        names = ", ".join(package for _, package in missing)
+        raise StackError(
+            f"Evaluations on this machine need packages that are not installed: {names}.",
+            remedy="Install them: " + " && ".join(install(brings) for brings in dict.fromkeys(dict(missing))),
+        )
 
 
 def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[str, Checkpoint]:

@@ -181,7 +181,9 @@ def _is_unfinished(run: Path, *, errored: bool) -> bool:
 def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:
     """Show runs that have nothing left to play. Raises typer.Exit if episodes errored."""
     outcomes = [read_run(run) for run in runs]
-    failed = [run for run, outcome in zip(runs, outcomes, strict=True) if any(one.error for one in outcome.results)]
+    failed = [
+        run for run, outcome in zip(runs, outcomes, strict=True) if any(result.error for result in outcome.results)
+    ]
     for run, outcome in zip(runs, outcomes, strict=True):
         tell(f"Nothing is left to play: all {len(outcome.results)} episodes of {run} are finished.")
     show(outcomes, json=json)

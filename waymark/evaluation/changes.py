@@ -60,7 +60,11 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """Compare runs on the episodes that all of them have. Raises InvalidInput for fewer than two, or for none."""
     comparison = compare(runs)
     played = [
-        {(one.task, one.variation, one.repeat): one for one in run.results if one.stopped != "cancelled"}
+        {
+            (result.task, result.variation, result.repeat): result
+            for result in run.results
+            if result.stopped != "cancelled"
+        }
         for run in runs
     ]
     shared = sorted(set.intersection(*(set(one) for one in played)))

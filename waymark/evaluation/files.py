@@ -23,7 +23,7 @@ def write_html(runs: Sequence[Run], folders: Sequence[Path], file: Path) -> None
     examples: dict[str, EpisodeResult] = {}
     for run, folder in zip(runs, folders, strict=True):
         ids = {episode for name, episode in wanted if name == run.id}
-        examples |= {one.id: one for one in RunFolder(folder).results() if one.id in ids}
+        examples |= {result.id: result for result in RunFolder(folder).results() if result.id in ids}
     export.write([html_report(runs, examples).encode()], file)
 
 

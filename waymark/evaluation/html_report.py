@@ -75,7 +75,7 @@ def html_report(runs: Sequence[Run], examples: Mapping[str, EpisodeResult]) -> s
     for run in runs:
         modes = failure_modes(run.results)
         parts.append(_run(run, modes, examples))
-    parts += [_example(one) for one in examples.values()]
+    parts += [_example(example) for example in examples.values()]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -111,7 +111,8 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
     if run.versions is not None:
         models = [one for one in (run.versions.controller, run.versions.first, run.versions.executor) if one]
         named = ", ".join(
-            f"{one.role} {one.checkpoint} ({one.sha256[:12] or 'no weights'}, {one.runtime})" for one in models
+            f"{model.role} {model.checkpoint} ({model.sha256[:12] or 'no weights'}, {model.runtime})"
+            for model in models
         )
         made = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
         made = f"<p class=note>{_text(made)}</p>"
@@ -166,8 +167,8 @@ def _row(
     kind: str = "",
 ) -> str:
     figures = [str(count), f"{mean:.1f}", "–" if ci95 is None else _range(ci95), f"{100 * solved:.0f}%"]
-    cells = "".join(f"<td class=n>{one}</td>" for one in figures)
-    columns = "".join(f'<td class="n theirs">{one:.1f}</td>' for one in theirs)
+    cells = "".join(f"<td class=n>{figure}</td>" for figure in figures)
+    columns = "".join(f'<td class="n theirs">{their:.1f}</td>' for their in theirs)
     return f'<tr class="{kind}"><td>{_text(task)}</td><td>{_text(name)}</td>{cells}{columns}</tr>'
 
 
@@ -194,10 +195,10 @@ def _cost(run: Run, summary: Summary) -> str:
     effort = summary.effort
     total = {
         "episodes": summary.episodes,
-        "model calls": sum(one.model_calls for one in run.results),
-        "prompt tokens": sum(one.prompt_tokens for one in run.results),
-        "completion tokens": sum(one.completion_tokens for one in run.results),
-        "seconds of play": round(sum(one.seconds for one in run.results)),
+        "model calls": sum(result.model_calls for result in run.results),
+        "prompt tokens": sum(result.prompt_tokens for result in run.results),
+        "completion tokens": sum(result.completion_tokens for result in run.results),
+        "seconds of play": round(sum(result.seconds for result in run.results)),
     }
     words = ", ".join(f"{value:,} {name}" for name, value in total.items())
     each = (
@@ -237,18 +238,20 @@ def _example(result: EpisodeResult) -> str:
 
 def _comparison(found: RunComparison) -> str:
     agents = [
-        f"<tr><td>{_text(one.name)}</td><td class=n>{one.mean:.1f}</td><td class=n>"
-        f"{'–' if one.ci95 is None else _range(one.ci95)}</td><td class=n>{100 * one.success_rate:.0f}%</td>"
-        f"<td class=n>{one.effort.tokens:,.0f}</td><td class=n>{one.effort.seconds:.1f}</td></tr>"
-        for one in found.comparison.agents
+        f"<tr><td>{_text(agent.name)}</td><td class=n>{agent.mean:.1f}</td><td class=n>"
+        f"{'–' if agent.ci95 is None else _range(agent.ci95)}</td><td class=n>{100 * agent.success_rate:.0f}%</td>"
+        f"<td class=n>{agent.effort.tokens:,.0f}</td><td class=n>{agent.effort.seconds:.1f}</td></tr>"
+        for agent in found.comparison.agents
     ]
     apart = [
-        f"<tr><td>{_text(one.agent)} minus {_text(one.baseline)}</td><td class=n>{one.mean:+.1f}</td><td class=n>"
-        f"{'–' if one.ci95 is None else _range(one.ci95, signed=True)}</td><td class=n>{one.better}</td>"
-        f"<td class=n>{one.equal}</td><td class=n>{one.worse}</td></tr>"
-        for one in found.comparison.differences
+        f"<tr><td>{_text(difference.agent)} minus {_text(difference.baseline)}</td>"
+        f"<td class=n>{difference.mean:+.1f}</td>"
+        f"<td class=n>{'–' if difference.ci95 is None else _range(difference.ci95, signed=True)}</td>"
+        f"<td class=n>{difference.better}</td><td class=n>{difference.equal}</td>"
+        f"<td class=n>{difference.worse}</td></tr>"
+        for difference in found.comparison.differences
     ]
-    names = {one.run: one.name for one in found.comparison.agents}
+    names = {agent.run: agent.name for agent in found.comparison.agents}
     baseline = found.comparison.agents[0].name
     world = get_world(found.comparison.world)
     plots = [

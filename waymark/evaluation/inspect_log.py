@@ -47,7 +47,7 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
     request, versions = evaluation.request, evaluation.versions
     whole = len(results) >= evaluation.episodes
     began = datetime.fromisoformat(evaluation.created)
-    seconds = max((one.seconds for one in results), default=0.0)
+    seconds = max((result.seconds for result in results), default=0.0)
     models = [one for one in (versions.controller, versions.first, versions.executor) if one is not None]
     return {
         "version": 2,
@@ -67,11 +67,11 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
             "dataset": {
                 "name": versions.environment,
                 "samples": evaluation.episodes // request.repeats,
-                "sample_ids": list(dict.fromkeys(f"{one.task}/{one.variation}" for one in results)),
+                "sample_ids": list(dict.fromkeys(f"{result.task}/{result.variation}" for result in results)),
                 "shuffled": False,
             },
-            "model": "waymark/" + "+".join(dict.fromkeys(one.checkpoint for one in models)),
-            "model_args": {one.role: one.model_dump(mode="json") for one in models},
+            "model": "waymark/" + "+".join(dict.fromkeys(model.checkpoint for model in models)),
+            "model_args": {model.role: model.model_dump(mode="json") for model in models},
             "config": {"epochs": request.repeats},
             "packages": {"waymark": versions.waymark or __version__},
             "metadata": {"environment": versions.environment, "commit": versions.commit},
@@ -175,7 +175,11 @@ def _add_turns(sample: _Json, result: EpisodeResult, began: datetime) -> None:
         passed += turn.seconds
         if turn.controller_called or turn.subgoal != given:
             given = turn.subgoal
-            data = {"subgoal": turn.subgoal, "alternatives": [list(one) for one in turn.subgoals], "turn": turn.turn}
+            data = {
+                "subgoal": turn.subgoal,
+                "alternatives": [list(subgoal) for subgoal in turn.subgoals],
+                "turn": turn.turn,
+            }
             sample["events"].append(_event("info", began, passed, source="sub-goal", data=data))
         if turn.action is None:
             data = {"ended": turn.subgoal, "unparsed": turn.proposed, "turn": turn.turn}
@@ -216,7 +220,7 @@ def _details(turn: TurnRecord) -> Mapping[str, Any]:
         "known": turn.known,
         "rules": list(turn.rules),
         "logprob": turn.logprob,
-        "alternatives": [list(one) for one in turn.actions],
+        "alternatives": [list(action) for action in turn.actions],
         "look": turn.look,
         "inventory": turn.inventory,
     }

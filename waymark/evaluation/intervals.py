@@ -87,8 +87,8 @@ def _interval(scores: Scores, drawn: Sequence[bool]) -> Interval:
 
 def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[float]], *, draw: bool) -> _Numbers:
     """The mean of one task type in each resample."""
-    plays = np.array([len(each) for each in variations])
-    means = np.array([_mean(each) for each in variations])
+    plays = np.array([len(variation) for variation in variations])
+    means = np.array([_mean(variation) for variation in variations])
     count = len(means)
     chosen = (
         random.integers(count, size=(RESAMPLES, count))
@@ -98,8 +98,8 @@ def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[
     if plays.max() == 1:
         return np.asarray(means[chosen].mean(axis=1))
     deviations = np.zeros((count, plays.max()))
-    for place, each in enumerate(variations):
-        deviations[place, : len(each)] = np.asarray(each, dtype=float) - means[place]
+    for place, variation in enumerate(variations):
+        deviations[place, : len(variation)] = np.asarray(variation, dtype=float) - means[place]
     shrunk = means.mean() + (_shrinkage(means, deviations, plays) if draw else 1.0) * (means - means.mean())
     scaled = deviations * np.sqrt(plays / np.maximum(1, plays - 1))[:, None]
     luck = _drawn_deviations(random, scaled, plays, chosen)

@@ -65,25 +65,25 @@ def _comparison(runs: Sequence[Run]) -> list[str]:
     names = {agent.run: agent.name for agent in found.comparison.agents}
     overall = [
         [
-            _cell(one.agent),
-            f"{one.mean:+.1f}",
-            interval(one.ci95, signed=True),
-            str(one.better),
-            str(one.equal),
-            str(one.worse),
+            _cell(difference.agent),
+            f"{difference.mean:+.1f}",
+            interval(difference.ci95, signed=True),
+            str(difference.better),
+            str(difference.equal),
+            str(difference.worse),
         ]
-        for one in found.comparison.differences
+        for difference in found.comparison.differences
     ]
     tasks = [
         [
-            one.task,
-            _cell(names[one.run]),
-            _points(one.baseline_mean),
-            _points(one.mean),
-            f"{one.difference:+.1f}",
-            interval(one.ci95, signed=True),
+            task.task,
+            _cell(names[task.run]),
+            _points(task.baseline_mean),
+            _points(task.mean),
+            f"{task.difference:+.1f}",
+            interval(task.ci95, signed=True),
         ]
-        for one in found.tasks
+        for task in found.tasks
     ]
     baseline = _cell(found.comparison.agents[0].name)
     blocks = [

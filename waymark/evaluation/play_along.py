@@ -169,7 +169,7 @@ class HandPlay:
 
     async def _ask_executor(self) -> None:
         decisions = decisions_of(await self._play.ask_executor(n=ALTERNATIVES))
-        self._actions = tuple(Considered(one.action, round(one.logprob or 0.0, 3)) for one in decisions)
+        self._actions = tuple(Considered(decision.action, round(decision.logprob or 0.0, 3)) for decision in decisions)
         self._proposed, self._logprob = (decisions[0].action, decisions[0].logprob) if decisions else (None, None)
 
     def show(self, view: PlayView) -> PlayView:

@@ -123,7 +123,7 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
     if versions is not None:
         models = (versions.controller, versions.first, versions.executor)
         named = ", ".join(
-            f"{one.role} {one.checkpoint} ({one.engine} {one.dtype})" for one in models if one is not None
+            f"{model.role} {model.checkpoint} ({model.engine} {model.dtype})" for model in models if model is not None
         )
         text.append(f"\nwaymark {versions.waymark}, {versions.environment}; {named}.", style="dim")
     return text
@@ -223,7 +223,9 @@ def _luck_of(comparison: Comparison) -> str:
     """What the intervals of the differences hold of luck of play."""
     if comparison.repeats == 1:
         return _PLAYED_ONCE
-    alone = ", ".join(f"{one.agent} {_range(one.ci95_play, signed=True)}" for one in comparison.differences)
+    alone = ", ".join(
+        f"{difference.agent} {_range(difference.ci95_play, signed=True)}" for difference in comparison.differences
+    )
     return _PLAYED_OFTEN.format(repeats=comparison.repeats, alone=alone)
 
 
@@ -245,9 +247,11 @@ def _scores_of(comparison: Comparison) -> FittingTable:
 def _differences_of(comparison: Comparison) -> FittingTable:
     against = f"Minus {comparison.agents[0].name}"
     table = _figures(against, ("Agent",), ("Difference", "95% interval", "Better", "Equal", "Worse"))
-    for one in comparison.differences:
-        counts = (one.better, one.equal, one.worse)
-        table.add_row(one.agent, f"{one.mean:+.1f}", _range(one.ci95, signed=True), *map(str, counts))
+    for difference in comparison.differences:
+        counts = (difference.better, difference.equal, difference.worse)
+        table.add_row(
+            difference.agent, f"{difference.mean:+.1f}", _range(difference.ci95, signed=True), *map(str, counts)
+        )
     return table
 
 

@@ -233,7 +233,9 @@ def _splits(request: EvaluationRequest, world: World) -> set[str]:
         protocol = world.protocols.get(request.protocol)
         return set() if protocol is None else {split_of(request, protocol)}
     tasks = world.tasks if request.tasks is None else map(world.find_task, request.tasks)
-    return {task.split_of(one) for task in tasks for one in request.variations if one < task.variations}
+    return {
+        task.split_of(variation) for task in tasks for variation in request.variations if variation < task.variations
+    }
 
 
 def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]:

@@ -151,11 +151,11 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
         first = error.errors(include_url=False, include_input=False)[0]
         where = f" at {'.'.join(map(str, first['loc']))[:_SHOWN]!r}" if first["loc"] else ""
         raise CheckpointError(f"The card of {folder} is unreadable{where}: {first['msg']}.", remedy=remedy) from error
-    found = list_files(folder)
-    found.pop(CARD)
+    files = list_files(folder)
+    files.pop(CARD)
     # CTranslate2 calls its own format model.bin, too.
     pickles = sorted(
-        name for name, file in found.items() if file.suffix in _PICKLES and file.parent.name != _CTRANSLATE2
+        name for name, file in files.items() if file.suffix in _PICKLES and file.parent.name != _CTRANSLATE2
     )
     if pickles:
         raise CheckpointError(
@@ -163,11 +163,11 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
             remedy="Keep weights as safetensors and remove the file.",
         )
     for name, expected in card.files.items():
-        if name not in found:
+        if name not in files:
             raise CheckpointError(f"{folder} lacks {name}, which its card lists.", remedy=remedy)
-        if hashes and sha256_of(found[name]) != expected:
+        if hashes and sha256_of(files[name]) != expected:
             raise CheckpointError(f"{name} in {folder} is not the file its card describes.", remedy=remedy)
-    extra = sorted(found.keys() - card.files.keys())
+    extra = sorted(files.keys() - card.files.keys())
     if extra:
         raise CheckpointError(f"{folder} holds {extra[0]}, which its card does not list.", remedy="Remove the file.")
     if role is not None and card.role != role:

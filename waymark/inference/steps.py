@@ -22,7 +22,7 @@ def in_chunks(
     score: Score, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], n: int | None, at_once: int
 ) -> Steps:
     """The best candidates of each prompt, of which `at_once` are scored at a step."""
-    found: list[Generation] = []
+    best: list[Generation] = []
     most = max(map(len, candidates), default=0)
     for start in range(0, max(1, most), at_once):
         chosen = [place for place, texts in enumerate(candidates) if not start or len(texts) > start]
@@ -30,11 +30,11 @@ def in_chunks(
             [prompts[place] for place in chosen], [candidates[place][start : start + at_once] for place in chosen], n=n
         )
         if not start:
-            found = scored
+            best = scored
         for place, more in zip(chosen, scored if start else (), strict=False):
-            both = [*found[place].candidates, *more.candidates]
-            both.sort(key=lambda one: one.mean_logprob, reverse=True)
-            found[place] = Generation(tuple(both[:n]), more.prompt_tokens, more.truncated_tokens)
+            both = [*best[place].candidates, *more.candidates]
+            both.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
+            best[place] = Generation(tuple(both[:n]), more.prompt_tokens, more.truncated_tokens)
         if start + at_once < most:
-            yield sum(one.prompt_tokens for one in scored) + at_once * len(chosen)
-    return found
+            yield sum(generation.prompt_tokens for generation in scored) + at_once * len(chosen)
+    return best

@@ -99,8 +99,8 @@ class Tokens:
     def _unknown(self, text: str) -> tuple[str, ...]:
         """The words that copy tokens stand for: those with a letter that are no single piece."""
         words = dict.fromkeys(text.split(" "))
-        found = [word for word in words if word.lower() not in self._words and any(map(str.isalpha, word))]
-        return tuple(found[: len(self._copies)])
+        copied = [word for word in words if word.lower() not in self._words and any(map(str.isalpha, word))]
+        return tuple(copied[: len(self._copies)])
 
     def _numbered(self, text: str, unknown: Sequence[str]) -> str:
         """A text with copy tokens in place of a prompt's unknown words."""
@@ -115,8 +115,8 @@ class Tokens:
 
     def numbers(self, names: Sequence[str]) -> list[int]:
         """The inverse of `names`, without the rows that have no token."""
-        found = (self._tokenizer.token_to_id(name) for name in names)
-        return [number for number in found if number is not None]
+        numbers = (self._tokenizer.token_to_id(name) for name in names)
+        return [number for number in numbers if number is not None]
 
 
 def copy_tokens(count: int) -> tuple[str, ...]:
@@ -127,9 +127,9 @@ def copy_tokens(count: int) -> tuple[str, ...]:
 def _named(text: str, unknown: Sequence[str]) -> str:
     """The inverse of numbering; a number that the prompt does not have stays."""
 
-    def name(found: re.Match[str]) -> str:
-        number = int(found[1])
-        return unknown[number] if number < len(unknown) else found[0]
+    def name(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return unknown[number] if number < len(unknown) else match[0]
 
     return _COPY.sub(name, text)
 

@@ -101,7 +101,7 @@ def count_parameters(weights: Path) -> int:
 
 def shapes_of(config: Mapping[str, Any]) -> Shapes:
     """The tensors of the T5 or Llama that a config.json describes. Raises ValueError for what is no number."""
-    return {name: tuple(_size(config, side) for side in sides) for name, sides in _tensors(config)}
+    return {name: tuple(_size(config, dimension) for dimension in sides) for name, sides in _tensors(config)}
 
 
 def check_config(config: Mapping[str, Any], weights: Path) -> None:
@@ -116,9 +116,9 @@ def check_config(config: Mapping[str, Any], weights: Path) -> None:
             f"{config['model_type']}.",
             remedy=_REMEDY,
         )
-    found = read_shapes(weights)
+    shapes = read_shapes(weights)
     try:
-        _check(config, found, where)
+        _check(config, shapes, where)
     except ValueError as error:
         raise CheckpointError(f"The config.json of {where} says {error}.", remedy=_REMEDY) from error
 
@@ -128,30 +128,30 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     return "seq2seq" if config.get("is_encoder_decoder") else "causal"
 
 
-def _check(config: Mapping[str, Any], found: Shapes, where: Path) -> None:
+def _check(config: Mapping[str, Any], shapes: Shapes, where: Path) -> None:
     def contradicted(field: str, said: object, tell: str) -> CheckpointError:
         return CheckpointError(f"The config.json of {where} says {field} {said}, its weights {tell}.", remedy=_REMEDY)
 
     for field, pattern in _LAYERS[config["model_type"]].items():
-        layers = len({match[1] for name in found if (match := re.match(pattern, name))})
+        layers = len({match[1] for name in shapes if (match := re.match(pattern, name))})
         if layers != _size(config, field):
             raise contradicted(field, _size(config, field), f"have {layers}")
-    tied, head = config.get("tie_word_embeddings"), _HEAD in found
+    tied, head = config.get("tie_word_embeddings"), _HEAD in shapes
     # transformers writes `true` for a T5 with a head of its own as well, and reads that head.
     if tied is not None and tied == head and not (tied and config["model_type"] == "t5"):
         raise contradicted("tie_word_embeddings", tied, f"{'hold' if head else 'lack'} {_HEAD}")
     expected = dict(_tensors({**config, "tie_word_embeddings": not head}))
     for name, sides in expected.items():
-        if name not in found:
+        if name not in shapes:
             raise CheckpointError(
                 f"The weights of {where} lack {name}, which its config.json describes.", remedy=_REMEDY
             )
-        if len(found[name]) != len(sides):
-            raise CheckpointError(f"{name} of {where} has the shape {list(found[name])}.", remedy=_REMEDY)
-        for field, size in zip(sides, found[name], strict=True):
+        if len(shapes[name]) != len(sides):
+            raise CheckpointError(f"{name} of {where} has the shape {list(shapes[name])}.", remedy=_REMEDY)
+        for field, size in zip(sides, shapes[name], strict=True):
             if size != _size(config, field):
                 raise contradicted(field, _size(config, field), f"{size} ({name})")
-    if surplus := sorted(found.keys() - expected.keys() - _COPIES):
+    if surplus := sorted(shapes.keys() - expected.keys() - _COPIES):
         raise CheckpointError(
             f"The weights of {where} hold {surplus[0]}, which its config.json does not describe.", remedy=_REMEDY
         )

@@ -120,7 +120,7 @@ def run_test(
     with _told():
         stages = plan(
             rates=_numbers(rate, "rate"),
-            concurrencies=[round(each) for each in _numbers(concurrency, "concurrency")],
+            concurrencies=[round(number) for number in _numbers(concurrency, "concurrency")],
             ramp=ramp,
             arrivals=arrivals,
             seconds=seconds,
@@ -256,7 +256,7 @@ class _Shown:
                 load, samples = self._load, self._samples
                 elapsed = time.monotonic() - samples.began
                 answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
-                refused = sum(samples.counts[each] for each in REFUSALS)
+                refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
                 asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
                 self._bar.update(

@@ -68,7 +68,9 @@ def plan(
         return Plan((replace(load, concurrency=RAMP_CONCURRENCY),), ramp=True)
     if rates:
         return Plan(tuple(replace(load, rate=rate) for rate in rates), ramp=False)
-    return Plan(tuple(replace(load, concurrency=each) for each in concurrencies or (_CONCURRENCY,)), ramp=False)
+    return Plan(
+        tuple(replace(load, concurrency=concurrency) for concurrency in concurrencies or (_CONCURRENCY,)), ramp=False
+    )
 
 
 async def measure(

@@ -98,7 +98,7 @@ def _remarks(report: LoadReport) -> Iterator[str]:
         for kind, count in stage.errors.items():
             yield f"{stage.name}: {count} × {kind if not kind.isdecimal() else f'HTTP {kind}'}"
     p99s = [stage.late_ms.p99 or 0.0 for stage in report.stages]
-    late = [each for each in p99s if each > _LATE_MS]
+    late = [p99 for p99 in p99s if p99 > _LATE_MS]
     if late:
         yield (
             f"In {len(late)} of {len(report.stages)} loads requests were sent late, by up to {max(late):.0f} ms (p99): "
@@ -119,6 +119,6 @@ def _differences(first: LoadReport, second: LoadReport) -> Iterator[str]:
     for name, (one, other) in pairs.items():
         if one != other:
             yield f"They differ in {name}: {one} and {other}."
-    alone = {each.name for each in first.stages} ^ {each.name for each in second.stages}
+    alone = {stage.name for stage in first.stages} ^ {stage.name for stage in second.stages}
     if alone:
         yield f"Only one of them did: {', '.join(sorted(alone))}."

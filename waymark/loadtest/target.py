@@ -107,9 +107,9 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
             field="url",
         )
     named = model or "default"
-    found = next((one for one in info.checkpoints if one.model == named), None)
+    found = next((checkpoint for checkpoint in info.checkpoints if checkpoint.model == named), None)
     if found is None:
-        loaded = ", ".join(one.model for one in info.checkpoints)
+        loaded = ", ".join(checkpoint.model for checkpoint in info.checkpoints)
         raise InvalidInput(
             f"The {info.service} has no model {named!r}.", remedy=f"It has loaded: {loaded}.", field="model"
         )
@@ -146,7 +146,7 @@ def states_for(target: Target, states: Sequence[RecordedState]) -> list[AgentSta
     """The states at which this kind of service was asked, cut to the turns that it reads, as a worker cuts them."""
     asked = "controller" if target.service == "controller" else "executor"
     turns = MOST_TURNS if target.history_turns is None else target.history_turns
-    return [StateFold(one.state).visible(turns) for one in states if one.asked == asked]
+    return [StateFold(state.state).visible(turns) for state in states if state.asked == asked]
 
 
 def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int) -> list[bytes]:

@@ -132,7 +132,7 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
             service=model_server.service,
             version=__version__,
             checkpoints=checkpoints,
-            history_turns=max(one.history_turns for one in checkpoints),
+            history_turns=max(checkpoint.history_turns for checkpoint in checkpoints),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             limits=model_server.limits,
@@ -157,7 +157,8 @@ def _subgoals(model_server: ModelServer) -> APIRouter:
     async def subgoals(requests: _SubgoalRequests, deadline_ms: DeadlineMs = None) -> list[SubgoalResponse]:
         """The next sub-goals for several states, in their order."""
         return [
-            subgoal_response(one) for one in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
+            subgoal_response(decided)
+            for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
     return router
@@ -179,7 +180,8 @@ def _actions(model_server: ModelServer) -> APIRouter:
     async def actions(requests: _ActionRequests, deadline_ms: DeadlineMs = None) -> list[ActionResponse]:
         """The next actions for several states, in their order."""
         return [
-            action_response(one) for one in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
+            action_response(decided)
+            for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
     return router

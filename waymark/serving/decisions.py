@@ -96,14 +96,14 @@ class Question:
         if self._actions is None:
             decisions = read(self.model.format, self.model.role, generation.candidates)
         else:
-            decisions = [Decision(self._actions[one.text], one) for one in generation.candidates]
+            decisions = [Decision(self._actions[candidate.text], candidate) for candidate in generation.candidates]
         return Decided(
             decisions=tuple(decisions[: self.request.n]),
             made_by=self.model.info,
             warnings=warnings_of(self.model.format.name, self.request.state),
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
-                completion_tokens=sum(one.tokens for one in generation.candidates),
+                completion_tokens=sum(candidate.tokens for candidate in generation.candidates),
                 truncated_tokens=generation.truncated_tokens,
             ),
             timing=Timing(

@@ -35,21 +35,21 @@ def check_items(count: int, limits: ServiceLimits) -> None:
 
 def too_many_items(count: int | None, limit: int) -> InputTooLarge:
     """The error for a list of `count` requests, which may not be known."""
-    found = f"{count:,}" if count else "too many"
+    shown_count = f"{count:,}" if count else "too many"
     return InputTooLarge(
-        f"The list has {found} requests, over the limit of {limit}.", remedy="Send several lists.", field=""
+        f"The list has {shown_count} requests, over the limit of {limit}.", remedy="Send several lists.", field=""
     )
 
 
 def check(request: DecisionRequest, limits: ServiceLimits) -> None:
     """Raise InvalidInput that names the first field over its limit."""
     valid = request.valid_actions if isinstance(request, ActionRequest) else None
-    for field, found, limit in (
+    for field, sent, limit in (
         ("n", request.n, limits.alternatives),
         ("state.turns", sum(turn.action is not None for turn in request.state.turns), limits.turns),
         ("valid_actions", len(valid or ()), limits.candidates),
     ):
-        if found > limit:
+        if sent > limit:
             raise InvalidInput(
-                f"{field} is {found}, over the limit of {limit}.", remedy="/info lists them.", field=field
+                f"{field} is {sent}, over the limit of {limit}.", remedy="/info lists them.", field=field
             )

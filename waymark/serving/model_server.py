@@ -126,7 +126,7 @@ class ModelServer:
         limits.check_items(len(requests), self.limits)
         questions = [self._question(request, f"{number}." if listed else "") for number, request in enumerate(requests)]
         deadlines = [deadline_ms, *(request.deadline_ms for request in requests)]
-        nearest = min((each for each in deadlines if each is not None), default=None)
+        nearest = min((seconds for seconds in deadlines if seconds is not None), default=None)
         answers = await self._answers(questions, deadline_ms=nearest)
         return [question.read(answer) for question, answer in zip(questions, answers, strict=True)]
 
@@ -138,16 +138,16 @@ class ModelServer:
         answers: dict[int, Answer] = {}
 
         async def ask(name: str) -> None:
-            places = [place for place, each in enumerate(names) if each == name]
-            found = await self.ask(name, [questions[place].work for place in places], deadline_ms=deadline_ms)
-            answers.update(zip(places, found, strict=True))
+            places = [place for place, other_name in enumerate(names) if other_name == name]
+            model_answers = await self.ask(name, [questions[place].work for place in places], deadline_ms=deadline_ms)
+            answers.update(zip(places, model_answers, strict=True))
 
         asking = [asyncio.ensure_future(ask(name)) for name in dict.fromkeys(names)]
         try:
             await asyncio.gather(*asking)
         finally:
-            for each in asking:
-                each.cancel()
+            for task in asking:
+                task.cancel()
         return [answers[place] for place in range(len(questions))]
 
     def _question(self, request: DecisionRequest, path: str) -> Question:

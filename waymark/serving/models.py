@@ -54,7 +54,7 @@ def open_models(service: Service, settings: ServiceSettings) -> dict[str, Served
     if settings.engine == "scripted":
         return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in folders}
     verified = {name: _verify(service, name, folder) for name, folder in folders.items()}
-    return {name: _open(name, found, settings) for name, found in verified.items()}
+    return {name: _open(name, loaded, settings) for name, loaded in verified.items()}
 
 
 def open_model(folder: Path, role: Role, settings: ServiceSettings) -> ServedModel:
@@ -115,21 +115,21 @@ def _role_of(service: Service, name: str) -> Role | None:
 
 
 def _verify(service: Service, name: str, folder: Path) -> checkpoint.Checkpoint:
-    found = checkpoint.load(folder, _role_of(service, name))
-    if found.card.role not in ROLES[service]:
+    loaded = checkpoint.load(folder, _role_of(service, name))
+    if loaded.card.role not in ROLES[service]:
         raise CheckpointError(
-            f"{folder} was trained as {found.card.role}, which the {service} does not serve.",
+            f"{folder} was trained as {loaded.card.role}, which the {service} does not serve.",
             remedy=f"Name a checkpoint of role {' or '.join(ROLES[service])}.",
         )
-    return found
+    return loaded
 
 
-def _open(name: str, found: checkpoint.Checkpoint, settings: ServiceSettings) -> ServedModel:
-    card = found.card
+def _open(name: str, loaded: checkpoint.Checkpoint, settings: ServiceSettings) -> ServedModel:
+    card = loaded.card
     prompt_format = get_format(card.prompt_format)
     generator = open_generator(
         settings.engine,
-        found,
+        loaded,
         device=settings.device,
         dtype=settings.dtype,
         threads=settings.threads,
@@ -139,7 +139,7 @@ def _open(name: str, found: checkpoint.Checkpoint, settings: ServiceSettings) ->
     info = CheckpointInfo(
         model=name,
         checkpoint=card.name,
-        sha256=found.sha256,
+        sha256=loaded.sha256,
         role=card.role,
         architecture=card.architecture,
         prompt_format=card.prompt_format,

@@ -11,7 +11,10 @@ def printable(text: str, limit: int | None = None) -> str:
     """
     whole = text if limit is None else text[: limit + 1]
     if not whole.isprintable():
-        whole = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in whole)
+        whole = "".join(
+            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+            for character in whole
+        )
     if limit is not None and len(whole) > limit:
         return whole[: limit - 1] + "…"
     return whole

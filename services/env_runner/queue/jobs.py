@@ -215,7 +215,7 @@ class JobStore(JobReader):
         keys = Keys(evaluation_id)
         if errored:
             for events in self._pages(evaluation_id):
-                failed = [(one.result.id, one.cursor) for one in events if one.result.error is not None]
+                failed = [(event.result.id, event.cursor) for event in events if event.result.error is not None]
                 if failed:
                     with self._seam():
                         self._take_back(

@@ -31,8 +31,8 @@ class Manifest:
         """Take specs apart; their ids are not in their own part, since they are its key."""
         fields = [spec.model_dump(mode="json", exclude={"id"}) for spec in specs]
         first = fields[0] if fields else {}
-        shared = {name: value for name, value in first.items() if all(one[name] == value for one in fields)}
-        own = [{name: value for name, value in one.items() if name not in shared} for one in fields]
+        shared = {name: value for name, value in first.items() if all(field[name] == value for field in fields)}
+        own = [{name: value for name, value in field.items() if name not in shared} for field in fields]
         return cls(_json(shared), {spec.id: _json(one) for spec, one in zip(specs, own, strict=True)})
 
     def pairs(self) -> Iterator[str]:

@@ -303,7 +303,7 @@ class Worker:
                 CheckedExecutor(self._executor, gate),
                 planner=self._planner,
                 should_stop=should_stop,
-                reach=RequestLimits.of(self._services),
+                request_limits=RequestLimits.of(self._services),
                 world=world_of(versions.environment).agent,
             )
             if result.error is None or result.error.kind != EnvironmentFault.__name__:

@@ -110,13 +110,14 @@ def plan(
     `MISPLACED`, spread over its variations; every task's first, then every task's second.
     """
     paths = [
-        one
-        for one in trajectories
-        if (one.split, one.take, one.form) == ("train", 0, "direct") and one.task_id not in _LEFT_OUT
+        trajectory
+        for trajectory in trajectories
+        if (trajectory.split, trajectory.take, trajectory.form) == ("train", 0, "direct")
+        and trajectory.task_id not in _LEFT_OUT
     ]
     chosen = []
-    for task in dict.fromkeys(one.task_id for one in paths):
-        own = [one for one in paths if one.task_id == task]
+    for task in dict.fromkeys(path.task_id for path in paths):
+        own = [path for path in paths if path.task_id == task]
         wanted = misplaced if task in MISPLACED else rollouts
         own = own[:: max(1, len(own) // wanted)][:wanted]
         each = -(-wanted // len(own))

@@ -75,10 +75,10 @@ def plan(
     without_rules: bool,
 ) -> list[Played]:
     """At most `most` training variations of each task type, spread over those with a path, all alike often."""
-    paths = [one for one in trajectories if (one.split, one.take) == ("train", 0)]
+    paths = [trajectory for trajectory in trajectories if (trajectory.split, trajectory.take) == ("train", 0)]
     chosen: list[tuple[int, Trajectory]] = []
-    for task in dict.fromkeys(one.task_id for one in paths):
-        own = [one for one in paths if one.task_id == task]
+    for task in dict.fromkeys(path.task_id for path in paths):
+        own = [path for path in paths if path.task_id == task]
         chosen += enumerate(own[:: max(1, len(own) // most)][:most])
     return [
         Played(

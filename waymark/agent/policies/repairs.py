@@ -59,4 +59,4 @@ class Replacements:
             return (await play.ask_executor(n=1, valid_actions=candidates)).action
 
         recent = [turn.action for turn in play.turns if turn.action is not None]
-        return ProposedAction(proposed, play.state, recent, valid, ask, weigh, play.reach.candidates)
+        return ProposedAction(proposed, play.state, recent, valid, ask, weigh, play.request_limits.candidates)

@@ -99,10 +99,10 @@ def read(text: str) -> list[str]:
     >>> read("Sure! 1. navigate_to(kitchen) 2- **fill(pot,Water)**")
     ['navigate_to(kitchen)', 'fill(pot, water)']
     """
-    found = (
+    subgoals = (
         f"{name}({', '.join(_arguments(rest))})".lower() for name, rest in _SUBGOAL.findall(_THOUGHT.sub("", text))
     )
-    return [subgoal for subgoal in found if subgoal != COMPLETE and len(subgoal) <= _LONGEST_SUBGOAL]
+    return [subgoal for subgoal in subgoals if subgoal != COMPLETE and len(subgoal) <= _LONGEST_SUBGOAL]
 
 
 def _arguments(text: str) -> list[str]:

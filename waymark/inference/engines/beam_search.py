@@ -31,7 +31,7 @@ def search(following: Following, prompts: int, *, width: int, end: int, max_toke
     """
     searches = [_Search() for _ in range(prompts)]
     for length in range(1, max_tokens + 1):
-        asked = [(number, beam) for number, one in enumerate(searches) for beam in one.running]
+        asked = [(number, beam) for number, beam_search in enumerate(searches) for beam in beam_search.running]
         if not asked:
             break
         candidates: list[list[Beam]] = [[] for _ in searches]
@@ -39,10 +39,10 @@ def search(following: Following, prompts: int, *, width: int, end: int, max_toke
             candidates[number] += [
                 Beam((*beam.tokens, token), beam.logprob + logprob) for token, logprob in nexts.items()
             ]
-        for one, found in zip(searches, candidates, strict=True):
-            if one.running:
-                one.go_on(found, width, end, last=length == max_tokens)
-    return [one.finished for one in searches]
+        for beam_search, grown in zip(searches, candidates, strict=True):
+            if beam_search.running:
+                beam_search.go_on(grown, width, end, last=length == max_tokens)
+    return [beam_search.finished for beam_search in searches]
 
 
 @dataclass(slots=True)

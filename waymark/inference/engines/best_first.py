@@ -43,8 +43,8 @@ def best(read: Read, candidates: Sequence[Sequence[Answer]], n: int) -> list[lis
         try:
             next(steps)
         except StopIteration as done:
-            found: list[list[Ranked]] = done.value
-            return found
+            ranked: list[list[Ranked]] = done.value
+            return ranked
 
 
 def best_in_steps(
@@ -59,11 +59,11 @@ def best_in_steps(
         was_read, asked = asked, _wanted(choices)
         if asked:
             yield was_read
-    return [one.found() for one in choices]
+    return [choice.found() for choice in choices]
 
 
 def _wanted(choices: Sequence[_Choice]) -> list[tuple[int, Answer]]:
-    return [(number, wanted) for number, one in enumerate(choices) if (wanted := one.wanted()) is not None]
+    return [(number, wanted) for number, choice in enumerate(choices) if (wanted := choice.wanted()) is not None]
 
 
 @dataclass(slots=True)

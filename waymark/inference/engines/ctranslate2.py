@@ -142,13 +142,13 @@ class CTranslate2Generator(ABC):
         encoded = self.encode(prompts)
         return [
             _generation(
-                one,
+                prompt,
                 [
-                    Candidate(self._tokens.text(self._tokens.numbers(names), one), score, len(names))
+                    Candidate(self._tokens.text(self._tokens.numbers(names), prompt), score, len(names))
                     for names, score in zip(answers, scores, strict=True)
                 ],
             )
-            for one, (answers, scores) in zip(encoded, self._search(encoded, n), strict=True)
+            for prompt, (answers, scores) in zip(encoded, self._search(encoded, n), strict=True)
         ]
 
     def score(
@@ -172,16 +172,19 @@ class CTranslate2Generator(ABC):
         """A step reads what fits into one batch, or one candidate of each prompt."""
         encoded = self.encode(prompts)
         choices = [
-            [[*self._tokens.target(text, one), self._tokens.end] for text in own]
-            for one, own in zip(encoded, candidates, strict=True)
+            [[*self._tokens.target(text, prompt), self._tokens.end] for text in own]
+            for prompt, own in zip(encoded, candidates, strict=True)
         ]
         ranks = yield from self._rank(encoded, choices, n)
         return [
             _generation(
-                one,
-                [Candidate(own[each.place], sum(each.logprobs), len(each.logprobs), each.logprobs) for each in ranked],
+                prompt,
+                [
+                    Candidate(own[answer.place], sum(answer.logprobs), len(answer.logprobs), answer.logprobs)
+                    for answer in ranked
+                ],
             )
-            for one, own, ranked in zip(encoded, candidates, ranks, strict=True)
+            for prompt, own, ranked in zip(encoded, candidates, ranks, strict=True)
         ]
 
     def close(self) -> None:
@@ -190,15 +193,15 @@ class CTranslate2Generator(ABC):
 
     def _rank(self, prompts: Sequence[Encoded], choices: Sequence[Sequence[Answer]], n: int | None) -> Ranks:
         """Of each prompt's answers the `n` with the best mean log-probability a token: every one is read."""
-        rows = [(one, answer) for one, answers in zip(prompts, choices, strict=True) for answer in answers]
-        found: list[list[float]] = []
+        rows = [(prompt, answer) for prompt, answers in zip(prompts, choices, strict=True) for answer in answers]
+        logprobs_of_rows: list[list[float]] = []
         for chunk in _chunks(rows):
-            if found:
+            if logprobs_of_rows:
                 yield sum(len(prompt.ids) + len(answer) for prompt, answer in chunk)
-            found += self._logprobs(chunk)
-        logprobs = iter(found)
+            logprobs_of_rows += self._logprobs(chunk)
+        logprobs = iter(logprobs_of_rows)
         read = [[Ranked(place, tuple(next(logprobs))) for place in range(len(answers))] for answers in choices]
-        return [sorted(ranked, key=lambda one: one.mean, reverse=True)[:n] for ranked in read]
+        return [sorted(ranked, key=lambda candidate: candidate.mean, reverse=True)[:n] for ranked in read]
 
     def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
         """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
@@ -214,7 +217,7 @@ class Seq2SeqGenerator(CTranslate2Generator):
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
         # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
         results = self._model.translate_batch(
-            [self._tokens.names(one.ids) for one in prompts],
+            [self._tokens.names(prompt.ids) for prompt in prompts],
             beam_size=n,
             num_hypotheses=n,
             length_penalty=0,
@@ -223,7 +226,7 @@ class Seq2SeqGenerator(CTranslate2Generator):
             max_input_length=0,
             return_scores=True,
             return_end_token=True,
-            **self._batching([len(one.ids) for one in prompts]),
+            **self._batching([len(prompt.ids) for prompt in prompts]),
         )
         return ((result.hypotheses, result.scores) for result in results)
 
@@ -276,18 +279,18 @@ class CausalGenerator(CTranslate2Generator):
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
         # Of prompts in one batch the library reads at once only what the shortest has, the rest a token a step, and a
         # beam that ends meanwhile is lost. So only prompts of one length share a batch; workers take them in turn.
-        lengths = [len(one.ids) for one in prompts]
+        lengths = [len(prompt.ids) for prompt in prompts]
         pending: dict[int, Any] = {}
         for length in set(lengths):
-            places = [place for place, one in enumerate(lengths) if one == length]
+            places = [place for place, other in enumerate(lengths) if other == length]
             pending |= zip(places, self._begin([prompts[place] for place in places], n), strict=True)
-        found = (pending[place].result() for place in range(len(prompts)))
-        return ((result.sequences, result.scores) for result in found)
+        results = (pending[place].result() for place in range(len(prompts)))
+        return ((result.sequences, result.scores) for result in results)
 
     def _begin(self, prompts: Sequence[Encoded], n: int) -> list[Any]:
         """Promises of the library's results."""
         promises: list[Any] = self._model.generate_batch(
-            [self._tokens.names(one.ids) for one in prompts],
+            [self._tokens.names(prompt.ids) for prompt in prompts],
             beam_size=n,
             num_hypotheses=n,
             length_penalty=0,
@@ -297,7 +300,7 @@ class CausalGenerator(CTranslate2Generator):
             return_scores=True,
             return_end_token=True,
             asynchronous=True,
-            **self._batching([len(one.ids) for one in prompts]),
+            **self._batching([len(prompt.ids) for prompt in prompts]),
         )
         return promises
 

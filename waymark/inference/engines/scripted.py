@@ -67,9 +67,9 @@ class ScriptedGenerator:
         generations = []
         for prompt, texts in zip(map(_text, prompts), candidates, strict=True):
             known = dict(self._policy(prompt))
-            found = [_candidate(text, known.get(text, _UNLIKELY)) for text in texts]
-            found.sort(key=lambda one: one.mean_logprob, reverse=True)
-            generations.append(_generation(prompt, found[:n]))
+            ranked = [_candidate(text, known.get(text, _UNLIKELY)) for text in texts]
+            ranked.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
+            generations.append(_generation(prompt, ranked[:n]))
         return generations
 
     @property

@@ -56,7 +56,7 @@ def load_causal(model: str, *, dtype: str) -> Any:
 
 def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
     try:
-        loaded, told = auto.from_pretrained(
+        loaded, report = auto.from_pretrained(
             model,
             dtype=dtype,
             use_safetensors=True,
@@ -70,7 +70,7 @@ def _load(auto: Any, model: str, dtype: str, kind: str) -> Any:
             f"Cannot load the model {model}: {reason}",
             remedy=f"It must be {kind} with config.json and model.safetensors.",
         ) from error
-    if missing := sorted(told["missing_keys"]):  # the library would start these at random
+    if missing := sorted(report["missing_keys"]):  # the library would start these at random
         raise CheckpointError(
             f"The weights of {model} lack {missing[0]}, which its config.json describes.",
             remedy="Keep the config.json that the weights were saved with.",
@@ -179,12 +179,12 @@ class TransformersGenerator(ABC):
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         """The `n` most likely answers to each prompt: greedy for 1, beam search of width n for more."""
         encoded = self.encode(prompts)
-        found: dict[int, Generation] = {}
+        generations: dict[int, Generation] = {}
         for places in _batches(encoded, n):
             batch = [encoded[place] for place in places]
             answers = self._greedy(self._read(batch)) if n == 1 else self._beams(batch, n)
-            found |= zip(places, answers, strict=True)
-        return [found[place] for place in range(len(encoded))]
+            generations |= zip(places, answers, strict=True)
+        return [generations[place] for place in range(len(encoded))]
 
     @property
     def rereads_prompt(self) -> bool:
@@ -202,7 +202,7 @@ class TransformersGenerator(ABC):
     ) -> Steps:
         """As many candidates at a step as go through the model at once."""
         encoded = self.encode(prompts)
-        found: dict[int, Generation] = {}
+        generations: dict[int, Generation] = {}
         for places in _batches(encoded, 1):
             with torch.inference_mode():
                 read = self._read([encoded[place] for place in places])
@@ -214,16 +214,16 @@ class TransformersGenerator(ABC):
             ]
             read_rows: list[list[float]] = []
             for chunk in _chunks(rows):
-                if read_rows or found:
+                if read_rows or generations:
                     yield sum(len(ids) for _, ids in chunk)
                 with torch.inference_mode():
                     read_rows += self._logprobs(read, chunk)
             logprobs = iter(read_rows)
-            for place, prompt, each in zip(places, read.prompts, texts, strict=True):
-                scored = [_candidate(text, next(logprobs)) for text in each]
-                scored.sort(key=lambda one: one.mean_logprob, reverse=True)
-                found[place] = _generation(prompt, scored[:n])
-        return [found[place] for place in range(len(encoded))]
+            for place, prompt, texts_of_prompt in zip(places, read.prompts, texts, strict=True):
+                scored = [_candidate(text, next(logprobs)) for text in texts_of_prompt]
+                scored.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
+                generations[place] = _generation(prompt, scored[:n])
+        return [generations[place] for place in range(len(encoded))]
 
     def close(self) -> None:
         """Free the weights. Idempotent."""
@@ -255,7 +255,7 @@ class TransformersGenerator(ABC):
     def _beams(self, prompts: list[Encoded], n: int) -> list[Generation]:
         ids, mask = self._batch(prompts)
         # With sums as scores, no early stopping means: until no unfinished answer can enter the best n.
-        found = self._model.generate(
+        output = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
@@ -268,8 +268,8 @@ class TransformersGenerator(ABC):
             output_scores=True,
         )
         opening = 1 if self._model.config.is_encoder_decoder else ids.shape[1]
-        rows = [self._until_end(row) for row in found.sequences[:, opening:].tolist()]
-        sums = found.sequences_scores.tolist()
+        rows = [self._until_end(row) for row in output.sequences[:, opening:].tolist()]
+        sums = output.sequences_scores.tolist()
         generations = []
         for number, prompt in enumerate(prompts):
             own = slice(number * n, (number + 1) * n)
@@ -277,7 +277,7 @@ class TransformersGenerator(ABC):
                 Candidate(self._tokens.text(row, prompt), total, len(row))
                 for row, total in zip(rows[own], sums[own], strict=True)
             ]
-            candidates.sort(key=lambda one: one.logprob, reverse=True)
+            candidates.sort(key=lambda candidate: candidate.logprob, reverse=True)
             generations.append(_generation(prompt, candidates))
         return generations
 
@@ -303,8 +303,8 @@ class Seq2SeqGenerator(TransformersGenerator):
         return load_seq2seq(model, dtype=self._dtype)
 
     def _batch(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = _padded([one.ids for one in prompts], self._pad)
-        mask = _padded([[1] * len(one.ids) for one in prompts], 0)
+        ids = _padded([prompt.ids for prompt in prompts], self._pad)
+        mask = _padded([[1] * len(prompt.ids) for prompt in prompts], 0)
         return ids.to(self._device), mask.to(self._device)
 
     def _read(self, prompts: list[Encoded]) -> _Read:
@@ -334,8 +334,8 @@ class CausalGenerator(TransformersGenerator):
         return load_causal(model, dtype=self._dtype)
 
     def _batch(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = _padded([one.ids for one in prompts], self._pad, left=True)
-        mask = _padded([[1] * len(one.ids) for one in prompts], 0, left=True)
+        ids = _padded([prompt.ids for prompt in prompts], self._pad, left=True)
+        mask = _padded([[1] * len(prompt.ids) for prompt in prompts], 0, left=True)
         return ids.to(self._device), mask.to(self._device)
 
     def _read(self, prompts: list[Encoded]) -> _Read:
@@ -363,7 +363,7 @@ class CausalGenerator(TransformersGenerator):
 def _batches(prompts: Sequence[Encoded], rows_each: int) -> Iterator[list[int]]:
     """Places of prompts that go through the model together: those of similar length, longest first."""
     batch: list[int] = []
-    for place in sorted(range(len(prompts)), key=lambda one: len(prompts[one].ids), reverse=True):
+    for place in sorted(range(len(prompts)), key=lambda place: len(prompts[place].ids), reverse=True):
         longest = len(prompts[batch[0]].ids) if batch else 0
         if (len(batch) + 1) * rows_each * longest > _BATCH_TOKENS:
             yield batch
@@ -389,9 +389,9 @@ def _chunks(rows: Sequence[tuple[int, list[int]]]) -> Iterator[Sequence[tuple[in
 def _rows_of(cache: Any, owners: torch.Tensor) -> Any:
     """A cache of its own with a row for each owner. The library replaces tensors and never changes one."""
 
-    def select(one: Any) -> Any:
-        chosen = copy.copy(one)
-        chosen.layers = [copy.copy(layer) for layer in one.layers]
+    def select(cache: Any) -> Any:
+        chosen = copy.copy(cache)
+        chosen.layers = [copy.copy(layer) for layer in cache.layers]
         chosen.batch_select_indices(owners)
         return chosen
 

@@ -69,11 +69,11 @@ class VllmGenerator:
             local.wait()
         self._dtype = local.dtype if local else "as its servers were started"
         self._servers = Servers(checkpoint, urls, local)
-        room = self._servers.max_tokens
-        if room is not None and room < self._limit + self._max_new_tokens:
+        max_tokens = self._servers.max_tokens
+        if max_tokens is not None and max_tokens < self._limit + self._max_new_tokens:
             self.close()
             raise EngineUnavailable(
-                f"The vLLM servers of {self._servers.model} take {room} tokens; prompt and answer may have "
+                f"The vLLM servers of {self._servers.model} take {max_tokens} tokens; prompt and answer may have "
                 f"{self._limit + self._max_new_tokens}.",
                 remedy="Start them with a larger --max-model-len.",
             )
@@ -105,8 +105,10 @@ class VllmGenerator:
         encoded = self.encode(prompts)
         answers = self._beams(encoded, n) if n > 1 else self._greedy(encoded)
         return [
-            _generation(one, [Candidate(self._tokens.text(b.tokens, one), b.logprob, len(b.tokens)) for b in found])
-            for one, found in zip(encoded, answers, strict=True)
+            _generation(
+                prompt, [Candidate(self._tokens.text(b.tokens, prompt), b.logprob, len(b.tokens)) for b in beams]
+            )
+            for prompt, beams in zip(encoded, answers, strict=True)
         ]
 
     def score(
@@ -115,24 +117,24 @@ class VllmGenerator:
         """The `n` best of each prompt's own candidates, best mean first; it is read again for every candidate."""
         encoded = self.encode(prompts)
         rows = [
-            (one, [*self._tokens.target(text, one), self._end])
-            for one, texts in zip(encoded, candidates, strict=True)
+            (prompt, [*self._tokens.target(text, prompt), self._end])
+            for prompt, texts in zip(encoded, candidates, strict=True)
             for text in texts
         ]
-        room = self._servers.max_tokens
-        if room is not None and any(len(one.ids) + len(row) >= room for one, row in rows):
+        max_tokens = self._servers.max_tokens
+        if max_tokens is not None and any(len(prompt.ids) + len(row) >= max_tokens for prompt, row in rows):
             raise InvalidInput(
-                f"The model takes {room} tokens, and a prompt with a candidate has more.",
+                f"The model takes {max_tokens} tokens, and a prompt with a candidate has more.",
                 remedy="Leave out candidates that are longer than any answer.",
             )
         # A token must be generated, too; it is not looked at.
-        choices = self._servers.complete([one.ids + row for one, row in rows], max_tokens=1, prompt_logprobs=0)
+        choices = self._servers.complete([prompt.ids + row for prompt, row in rows], max_tokens=1, prompt_logprobs=0)
         logprobs = iter([choice.last_of_prompt(len(row)) for (_, row), choice in zip(rows, choices, strict=True)])
         scored = []
-        for one, texts in zip(encoded, candidates, strict=True):
-            found = [_scored(text, next(logprobs)) for text in texts]
-            found.sort(key=lambda each: each.mean_logprob, reverse=True)
-            scored.append(_generation(one, found[:n]))
+        for prompt, texts in zip(encoded, candidates, strict=True):
+            ranked = [_scored(text, next(logprobs)) for text in texts]
+            ranked.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
+            scored.append(_generation(prompt, ranked[:n]))
         return scored
 
     @property
@@ -152,7 +154,7 @@ class VllmGenerator:
 
     def _greedy(self, prompts: Sequence[Encoded]) -> list[list[Beam]]:
         choices = self._servers.complete(
-            [one.ids for one in prompts],
+            [prompt.ids for prompt in prompts],
             max_tokens=self._max_new_tokens,
             logprobs=0,
             ignore_eos=True,  # the end is what the checkpoint says, not what the server makes of it

@@ -102,7 +102,7 @@ class Choice(BaseModel):
     def last_of_prompt(self, count: int) -> tuple[float, ...]:
         """The log-probabilities of the prompt's last tokens, asked for with `prompt_logprobs=0`."""
         assert self.prompt_logprobs is not None
-        return tuple(one.logprob for known in self.prompt_logprobs[-count:] for one in (known or {}).values())
+        return tuple(token.logprob for known in self.prompt_logprobs[-count:] for token in (known or {}).values())
 
 
 class _Completion(BaseModel):
@@ -218,13 +218,13 @@ def server_arguments(checkpoint: Checkpoint) -> list[str]:
     card = checkpoint.card
     # Candidates that are scored may be longer than answers; but no model reads further than its positions.
     positions = json.loads((checkpoint.folder / "config.json").read_text()).get("max_position_embeddings", math.inf)
-    room = min(card.max_input_tokens + 2 * card.max_new_tokens, positions)
+    max_tokens = min(card.max_input_tokens + 2 * card.max_new_tokens, positions)
     return [
         *("--model", str(checkpoint.folder.resolve())),
         *("--served-model-name", served_name(checkpoint)),
         *("--load-format", "safetensors"),
         *("--generation-config", "vllm"),
-        *("--max-model-len", str(room)),
+        *("--max-model-len", str(max_tokens)),
         "--skip-tokenizer-init",
         "--enable-prefix-caching",
     ]
@@ -271,8 +271,8 @@ def _platform(python: Path) -> str:
 def _cause(log: Path) -> str | None:
     """The first error in a log: the ones after it tell of its consequences."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    found = re.search(r"(?:^|[)\]] )(\w*Error: .+)$", text, re.MULTILINE)  # behind the process or the line of code
-    return found[1] if found else None
+    error_line = re.search(r"(?:^|[)\]] )(\w*Error: .+)$", text, re.MULTILINE)  # behind the process or the line of code
+    return error_line[1] if error_line else None
 
 
 # --- all of them --------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ class Servers:
         self, numbers: Sequence[int], prompts: Sequence[Sequence[int]], failed: set[_Server]
     ) -> dict[_Server, list[int]]:
         """Which server gets which prompts, by the tokens that each has to read. Raises ServiceUnavailable."""
-        in_flight = {one: 0 for one in self._servers if one.complaint is None and one not in failed}
+        in_flight = {server: 0 for server in self._servers if server.complaint is None and server not in failed}
         if not in_flight:
             raise self._gone()
         shares: dict[_Server, list[int]] = {}

@@ -72,10 +72,10 @@ class JsonRoute(APIRoute):
             body = _validated(requests, request, await request.body(), most_items)
             try:
                 async with CancelledWhenGone(request):
-                    found = await self.endpoint(body, deadline_ms)
+                    answer = await self.endpoint(body, deadline_ms)
             except ClientGone:
                 return Response(status_code=CLIENT_CLOSED_REQUEST)
-            return Response(answers.dump_json(found), media_type="application/json")
+            return Response(answers.dump_json(answer), media_type="application/json")
 
         return answer
 
@@ -142,10 +142,10 @@ def _validated(requests: Validator, request: Request, body: bytes, most_items: i
 def _items(body: bytes) -> int:
     """How many items a JSON text has that is a list; 0 for others."""
     try:
-        found = from_json(body)
+        parsed = from_json(body)
     except ValueError:
         return 0
-    return len(found) if isinstance(found, list) else 0
+    return len(parsed) if isinstance(parsed, list) else 0
 
 
 def _deadline(request: Request) -> int | None:
@@ -156,5 +156,5 @@ def _deadline(request: Request) -> int | None:
         return _deadlines.validate_strings(text)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("header", DEADLINE_HEADER)} for one in error.errors(include_url=False)]
+            [{**problem, "loc": ("header", DEADLINE_HEADER)} for problem in error.errors(include_url=False)]
         ) from error

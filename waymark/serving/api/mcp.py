@@ -116,9 +116,10 @@ class McpEndpoint:
             except Exception as error:
                 _log.exception("a call of %s failed", tool.name)
                 raise MCPError(INTERNAL_ERROR, "The service failed at this call; its log says more.") from error
-            found = answer(decided[0])
+            response = answer(decided[0])
             return CallToolResult(
-                content=[TextContent(text=found.model_dump_json())], structured_content=found.model_dump(mode="json")
+                content=[TextContent(text=response.model_dump_json())],
+                structured_content=response.model_dump(mode="json"),
             )
 
         server: Server[Any] = Server(

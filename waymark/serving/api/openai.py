@@ -208,44 +208,46 @@ async def _complete(
     answers = await model_server.ask(
         name, [Work.of(Query(prompt, n=request.width)) for prompt in request.prompts], deadline_ms=deadline_ms
     )
-    found = [answer.generation.candidates[: request.n] for answer in answers]
-    longest = min(_LONGEST_TEXT, _LONGEST_TEXTS // max(1, sum(map(len, found))))
+    best = [answer.generation.candidates[: request.n] for answer in answers]
+    longest = min(_LONGEST_TEXT, _LONGEST_TEXTS // max(1, sum(map(len, best))))
     if request.logprobs is not None:  # generating tells how likely a whole answer is, scoring each of its tokens
-        shown = [tuple(dict.fromkeys(one.text[:longest] for one in candidates)) for candidates in found]
+        shown = [tuple(dict.fromkeys(candidate.text[:longest] for candidate in candidates)) for candidates in best]
         works = [
             Work.of(Query(prompt, n=len(texts), candidates=texts))
             for prompt, texts in zip(request.prompts, shown, strict=True)
         ]
         left = None if deadline_ms is None else max(1, deadline_ms - round((time.monotonic() - began) * 1000))
         scored = await model_server.ask(name, works, deadline_ms=left)
-        found = [_with_tokens(candidates, answer, longest) for candidates, answer in zip(found, scored, strict=True)]
+        best = [_with_tokens(candidates, answer, longest) for candidates, answer in zip(best, scored, strict=True)]
     generations = [answer.generation for answer in answers]
-    read = sum(one.prompt_tokens for one in generations)
-    wrote = sum(one.tokens for generation in generations for one in generation.candidates)
+    read = sum(generation.prompt_tokens for generation in generations)
+    wrote = sum(candidate.tokens for generation in generations for candidate in generation.candidates)
     return Completion(
         id=f"cmpl-{secrets.token_hex(12)}",
         created=int(time.time()),
         model=name,
         system_fingerprint=model.info.sha256 or None,
         choices=tuple(
-            _choice(index, one, model.generator.pieces(one.text, prompt), request, model, longest)
-            for index, (one, prompt) in enumerate(
-                (one, prompt) for candidates, prompt in zip(found, request.prompts, strict=True) for one in candidates
+            _choice(index, candidate, model.generator.pieces(candidate.text, prompt), request, model, longest)
+            for index, (candidate, prompt) in enumerate(
+                (candidate, prompt)
+                for candidates, prompt in zip(best, request.prompts, strict=True)
+                for candidate in candidates
             )
         ),
         usage=CompletionUsage(
             prompt_tokens=read,
             completion_tokens=wrote,
             total_tokens=read + wrote,
-            truncated_tokens=sum(one.truncated_tokens for one in generations),
+            truncated_tokens=sum(generation.truncated_tokens for generation in generations),
         ),
     )
 
 
-def _with_tokens(found: Sequence[Candidate], scored: Answer, longest: int) -> tuple[Candidate, ...]:
+def _with_tokens(candidates: Sequence[Candidate], scored: Answer, longest: int) -> tuple[Candidate, ...]:
     """The candidates with the log-probability of each token, of as much text as an answer shows."""
     known = {candidate.text: candidate.token_logprobs for candidate in scored.generation.candidates}
-    return tuple(replace(candidate, token_logprobs=known[candidate.text[:longest]]) for candidate in found)
+    return tuple(replace(candidate, token_logprobs=known[candidate.text[:longest]]) for candidate in candidates)
 
 
 def _choice(
@@ -282,7 +284,7 @@ def _logprobs(pieces: Sequence[str], logprobs: Sequence[float], *, top: bool) ->
     return LogProbs(
         tokens=tuple(pieces),
         token_logprobs=likely,
-        top_logprobs=tuple({piece: each} for piece, each in zip(pieces, likely, strict=True)) if top else None,
+        top_logprobs=tuple({piece: logprob} for piece, logprob in zip(pieces, likely, strict=True)) if top else None,
         text_offset=tuple(accumulate(map(len, pieces), initial=0))[: len(pieces)],
     )
 

@@ -133,13 +133,13 @@ class CompletionRequest(Contract):
     @classmethod
     def _leave_out_nulls(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: one for name, one in value.items() if one is not None}
+            return {name: setting for name, setting in value.items() if setting is not None}
         return value
 
     @field_validator("prompt", mode="before")
     @classmethod
     def _refuse_token_numbers(cls, value: object) -> object:
-        if isinstance(value, list) and any(isinstance(one, int | list) for one in value):
+        if isinstance(value, list) and any(isinstance(item, int | list) for item in value):
             raise ValueError("token numbers are not understood; send text")
         return value
 
@@ -148,7 +148,7 @@ class CompletionRequest(Contract):
     def _refuse_what_is_not_served(cls, value: object, info: ValidationInfo) -> object:
         neutral = _NEUTRAL[info.field_name or ""]
         if value is not None and value not in neutral:
-            shown = " or ".join(repr(one) for one in neutral).replace("()", "[]")
+            shown = " or ".join(repr(neutral_value) for neutral_value in neutral).replace("()", "[]")
             raise ValueError(f"not served here: models decode deterministically; leave it out, or give {shown}")
         return value
 

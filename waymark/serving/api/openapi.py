@@ -83,8 +83,8 @@ def _describe_errors(operation: _Node) -> None:
 
 
 def _schema(response: _Node) -> _Node:
-    found: _Node = response.get("content", {}).get(_JSON, {}).get("schema", {})
-    return found
+    schema: _Node = response.get("content", {}).get(_JSON, {}).get("schema", {})
+    return schema
 
 
 def _named(shown: Mapping[str, object]) -> _Node:

@@ -76,18 +76,18 @@ def _leave_at_first_error(schema: Any) -> Any:
 def _invalid(error: ValidationError, where: str, *, complete: bool = True) -> InvalidBody:
     total = error.error_count()
     if total > _MOST_DESCRIBED:
-        found: list[Any] = [{"type": "too_many", "loc": (where,), "msg": f"{total:,} fields are wrong or unknown"}]
-        return InvalidBody(found, total)
+        too_many: list[Any] = [{"type": "too_many", "loc": (where,), "msg": f"{total:,} fields are wrong or unknown"}]
+        return InvalidBody(too_many, total)
     errors = error.errors(include_url=False, include_input=False)[:SHOWN_ERRORS]
-    return InvalidBody([{**one, "loc": (where, *one["loc"])} for one in errors], total, complete=complete)
+    return InvalidBody([{**problem, "loc": (where, *problem["loc"])} for problem in errors], total, complete=complete)
 
 
 def field_problems(error: RequestValidationError) -> tuple[tuple[FieldProblem, ...], int]:
     """The first errors for a problem document, and how many more there are. Places begin with `body`, `query`, …"""
-    found = error.errors()
-    total = error.total if isinstance(error, InvalidBody) else len(found)
-    shown = tuple(_field_problem(one) for one in found[:SHOWN_ERRORS])
-    return shown, 0 if shown and found[0]["type"] == "too_many" else total - len(shown)
+    errors = error.errors()
+    total = error.total if isinstance(error, InvalidBody) else len(errors)
+    shown = tuple(_field_problem(problem) for problem in errors[:SHOWN_ERRORS])
+    return shown, 0 if shown and errors[0]["type"] == "too_many" else total - len(shown)
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
@@ -101,7 +101,9 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
 def sentence(error: RequestValidationError) -> str:
     """What is wrong, in one line: the first three problems, and how many there are beside them."""
     problems, more = field_problems(error)
-    words = "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in problems[:3])
+    words = "; ".join(
+        f"{problem.field}: {problem.message}" if problem.field else problem.message for problem in problems[:3]
+    )
     more += max(0, len(problems) - 3)
     words += f"; and {more:,} more." if more else "."
     return words if not isinstance(error, InvalidBody) or error.complete else f"{words} What follows was not looked at."

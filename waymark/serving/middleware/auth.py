@@ -82,8 +82,8 @@ def open_keys(settings: ListenSettings) -> Keys | None:
     """The keys that settings name; None when they name none. Raises InvalidInput."""
     if not settings.asks_for_key:
         return None
-    given = settings.api_keys.get_secret_value().split(",")
-    return Keys((key.strip() for key in given if key.strip()), settings.api_keys_file)
+    keys = settings.api_keys.get_secret_value().split(",")
+    return Keys((key.strip() for key in keys if key.strip()), settings.api_keys_file)
 
 
 class RequireKey:

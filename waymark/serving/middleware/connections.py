@@ -98,8 +98,8 @@ class Guard:
             return True
         if not self._replaceable and now >= self._scan_at:
             self._scan_at = now + _RESCAN_SECONDS
-            waiting = [each for each in self.open if each.waits_since(now) is not None]
-            self._replaceable = sorted(waiting, key=lambda each: each.waits_since(now) or 0, reverse=True)
+            waiting = [connection for connection in self.open if connection.waits_since(now) is not None]
+            self._replaceable = sorted(waiting, key=lambda connection: connection.waits_since(now) or 0, reverse=True)
         while self._replaceable:
             oldest = self._replaceable.pop()
             if oldest in self.open and oldest.waits_since(now) is not None:
@@ -197,10 +197,10 @@ class Connection(HttpToolsProtocol):
         """Begin with a connection, or refuse it."""
         self._since = self._heard = now = self.loop.time()
         self._writer = OneWrite(transport, self.loop)
-        room = self._guard.has_room(now)
+        has_room = self._guard.has_room(now)
         super().connection_made(cast("asyncio.Transport", self._writer))
         self._guard.open.add(self)
-        if not room:
+        if not has_room:
             self._guard.count("too_many")
             self._answer(503, "ServiceUnavailable", "Too many connections are open. Try again.", "retry-after: 1\r\n")
             self._drop()
@@ -264,7 +264,7 @@ class Connection(HttpToolsProtocol):
         yield b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())
         for name, value in self.headers:
             if name == b"connection":
-                kept = [each for each in value.split(b",") if each.strip().lower() not in _UPGRADE_HEADERS]
+                kept = [protocol for protocol in value.split(b",") if protocol.strip().lower() not in _UPGRADE_HEADERS]
                 if kept:
                     yield b"connection: %b\r\n" % b",".join(kept).strip()
             elif name not in _UPGRADE_HEADERS:

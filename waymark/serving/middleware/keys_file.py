@@ -26,8 +26,8 @@ Version = tuple[int, int, int]
 
 def version(file: Path) -> Version:
     """What changes when a file does: two changes within one tick of its clock differ in size or in place."""
-    found = file.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def read_keys(file: Path) -> list[str]:

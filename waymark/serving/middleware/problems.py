@@ -187,8 +187,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _request_id(scope: Scope) -> str:
-    found = scope.get("state", {}).get("request_id")
-    return found if isinstance(found, str) else "unknown"
+    request_id = scope.get("state", {}).get("request_id")
+    return request_id if isinstance(request_id, str) else "unknown"
 
 
 def _given_up() -> ServiceUnavailable:

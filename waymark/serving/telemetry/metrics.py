@@ -176,12 +176,12 @@ class _ModelObserver(Observer):
             self._queue.observe(answer.queue_ms / 1000)
             self._tokenise.observe(answer.tokenise_ms / 1000)
         generations = [answer.generation for answer in answers]
-        self._prompt.inc(sum(one.prompt_tokens for one in generations))
+        self._prompt.inc(sum(generation.prompt_tokens for generation in generations))
         self._padded.inc(padded_tokens)
-        self._completion.inc(sum(each.tokens for one in generations for each in one.candidates))
-        if any(one.truncated_tokens for one in generations):
-            self._truncated.inc(sum(one.truncated_tokens > 0 for one in generations))
-            self._truncated_tokens.inc(sum(one.truncated_tokens for one in generations))
+        self._completion.inc(sum(candidate.tokens for generation in generations for candidate in generation.candidates))
+        if any(generation.truncated_tokens for generation in generations):
+            self._truncated.inc(sum(generation.truncated_tokens > 0 for generation in generations))
+            self._truncated_tokens.inc(sum(generation.truncated_tokens for generation in generations))
 
     def lost(self, loss: Loss, count: int) -> None:
         """So much work was given up."""
