@@ -11,7 +11,8 @@ from training.llm.prompts import _SUBGOAL
 from waymark.agent.subgoal_sources.llm_plan import read
 
 SIZES = (5_000, 20_000)
-GROWTH = 6
+GROWTH = 10
+"""Four times the text: 4 where time is linear, 16 where it is quadratic."""
 HOSTILE = (
     "a",
     "a(",
