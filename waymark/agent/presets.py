@@ -36,6 +36,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "published": "The published loop: no rules of play, 5 beams, repair by similarity.",
     "published_flat": "The published loop with one model and no sub-goals.",
     "oracle": "Sub-goals of the environment's own solution.",
+    "oracle_actions": "The actions of the environment's own solution. No model is asked.",
     "random": "Sub-goals drawn at random from the training data.",
     "semi_random": "The controller's sub-goals with other things in them, drawn at random.",
     "llm_plan": "A plan that a large language model writes at the start.",
