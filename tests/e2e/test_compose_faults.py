@@ -31,9 +31,14 @@ PARTITION_SECONDS = 30
 SETTINGS = {"WAYMARK_ENVIRONMENT": "scripted", "WAYMARK_EVALUATE": "none", "WAYMARK_LEASE_SECONDS": "5"}
 
 
-@pytest.fixture(scope="module")
-def compose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+@pytest.fixture(scope="module", autouse=True)
+def engine(request: pytest.FixtureRequest) -> None:
+    """Every test here needs one."""
     skip_without_engine(request.config)
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     runs = tmp_path_factory.mktemp("compose") / "runs"
     skew = tmp_path_factory.mktemp("skew")
     skew.chmod(0o755)
