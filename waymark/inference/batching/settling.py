@@ -11,8 +11,6 @@ from waymark.inference.batching.work import Answer
 
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
-_SETTLED_AT_ONCE = 4
-"""Answers that the event loop sends before it looks for new requests again."""
 
 
 def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
@@ -23,11 +21,7 @@ def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
 
 
 def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
-    rest = outcomes[_SETTLED_AT_ONCE:]
-    if rest:
-        rest[0][0].future.get_loop().call_soon(_settle, rest)
-    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
+    for ticket, outcome in outcomes:
         if ticket.future.done():
             continue
         if isinstance(outcome, Exception):
