@@ -69,7 +69,8 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import StageFailed, run_all
+    from training.reproduce.stages import run_all
+    from training.stages import StageFailed
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)

@@ -38,8 +38,8 @@ def speedrun(
 ) -> None:
     """From nothing to weights of the shipped kind: record, train, correct, train on, export. Resumes."""
     from training.files import require_writable_folder
-    from training.reproduce.stages import StageFailed
     from training.speedrun import ROLES, Speedrun, run_all, times
+    from training.stages import StageFailed
 
     if leave_out is not None:
         training_world(DEFAULT_WORLD).check_fold(leave_out)
