@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.answers import action_answer, subgoal_answer
 from tests.oracle import trajectories
 from training.annotate import annotate_by_rule
 from training.datasets import examples
@@ -19,13 +20,10 @@ from waymark.contracts import (
     AgentState,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
-USAGE, TIMING = Usage(prompt_tokens=0, completion_tokens=0), Timing(queue=0, model=0, total=0)
 ASTRAY = ("teleport to kitchen", "open cupboard", "pick up thermometer", "teleport to outside", "focus on axe")
 
 
@@ -38,17 +36,14 @@ class Follower:
 
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         self.tasks.add(state.task)
-        only = SubgoalAlternative(subgoal="follow()", logprob=0.0, mean_logprob=0.0)
-        return SubgoalResponse(subgoal="follow()", alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING)
+        return subgoal_answer(SubgoalAlternative(subgoal="follow()", logprob=0.0, mean_logprob=0.0), model=model)
 
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
         action = self._actions[len(state.turns)]
-        only = ActionAlternative(action=action, ended_subgoal=False, logprob=0.0, mean_logprob=0.0)
-        return ActionResponse(
-            action=action, ended_subgoal=False, alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING
-        )
+        alternative = ActionAlternative(action=action, ended_subgoal=False, logprob=0.0, mean_logprob=0.0)
+        return action_answer(alternative, model=model)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.answers import action_answer, subgoal_answer
 from tests.golden_episodes import END, Episode, golden, name, recorded
-from tests.samples import TIMING, USAGE
 from training import datasets
 from training.datasets import ControllerExamples
 from training.worlds.scienceworld import published
@@ -129,31 +129,18 @@ class Replayed:
         pass
 
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
-        said = self.episode["steps"][len(self.asked["controller"])]["subgoal"]
+        subgoal = self.episode["steps"][len(self.asked["controller"])]["subgoal"]
         self.asked["controller"].append(wired(state))
-        alternative = SubgoalAlternative(subgoal=said, logprob=-1, mean_logprob=-1)
-        return SubgoalResponse(subgoal=said, alternatives=(alternative,), model=model, usage=USAGE, timing_ms=TIMING)
+        return subgoal_answer(SubgoalAlternative(subgoal=subgoal, logprob=-1, mean_logprob=-1), model=model)
 
     async def action(
-        self,
-        state: AgentState,
-        *,
-        n: int = 1,
-        model: str = "default",
-        valid_actions: Sequence[str] | None = None,
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
-        said = self.episode["steps"][len(self.asked["executor"])]["action"]
+        text = self.episode["steps"][len(self.asked["executor"])]["action"]
         self.asked["executor"].append(wired(state))
-        action = None if said == END else said
+        action = None if text == END else text
         alternative = ActionAlternative(action=action, ended_subgoal=action is None, logprob=-1, mean_logprob=-1)
-        return ActionResponse(
-            action=action,
-            ended_subgoal=action is None,
-            alternatives=(alternative,),
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(alternative, model=model)
 
 
 def wired(state: AgentState) -> AgentState:

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tests.samples import spec
+from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.report import render
 from waymark.evaluation.scores import summarise
@@ -13,18 +13,8 @@ from waymark.worlds.scienceworld.tasks import TASKS
 def result(task: str, variation: int, error: str | None = None) -> EpisodeResult:
     """An episode that reached 35, or errored."""
     played = spec(id=f"{task}-{variation}", task=task, variation=variation)
-    return EpisodeResult.of(
-        played,
-        "error" if error else "moves",
-        raw_score=35,
-        error=EpisodeError(kind=error, message="It [died].") if error else None,
-        moves=4,
-        actions=3,
-        turns=5,
-        model_calls=6,
-        repaired=1,
-        seconds=0.5,
-    ).without_trajectory()
+    fault = EpisodeError(kind=error, message="It [died].") if error else None
+    return result_of(played, score=35, error=fault, **FIGURES)
 
 
 RESULTS = [result(task.id, variation) for task in TASKS for variation in range(3)]

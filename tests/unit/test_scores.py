@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.samples import spec
+from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.scores import evaluation_json, published_methods, summarise
 from waymark.worlds.registry import get_world
@@ -13,18 +13,9 @@ def result(
     task: str, raw: int, *, variation: int = 0, error: str | None = None, cancelled: bool = False
 ) -> EpisodeResult:
     """A result without its trajectory."""
-    return EpisodeResult.of(
-        spec(id=f"{task}-{variation}", task=task, variation=variation),
-        "error" if error else "cancelled" if cancelled else "completed",
-        raw_score=raw,
-        error=EpisodeError(kind=error, message="It died.") if error else None,
-        moves=4,
-        actions=3,
-        turns=5,
-        model_calls=6,
-        repaired=1,
-        seconds=0.5,
-    ).without_trajectory()
+    played = spec(id=f"{task}-{variation}", task=task, variation=variation)
+    fault = EpisodeError(kind=error, message="It died.") if error else None
+    return result_of(played, score=raw, stopped="cancelled" if cancelled else "completed", error=fault, **FIGURES)
 
 
 def test_the_headline_is_the_mean_over_task_types_not_over_episodes() -> None:

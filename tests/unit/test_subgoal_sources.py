@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.answers import subgoal_answer
 from training.annotate import Annotation
 from training.annotate import training_subgoals as training_subgoals_of
 from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
@@ -16,7 +17,7 @@ from waymark.agent.subgoal_sources.at_random import RandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.clients.chat import Answer, Message
-from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
+from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Usage
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
@@ -124,12 +125,8 @@ async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_man
     async def ask(now: AgentState, /, *, n: int) -> SubgoalResponse:
         asked.append(n)
         named = [f"look_at({thing})" for thing in THINGS[: 2 if n < 10 else 4]]
-        return SubgoalResponse(
-            subgoal=named[0],
-            alternatives=tuple(SubgoalAlternative(subgoal=one, logprob=-1.0, mean_logprob=-1.0) for one in named),
-            model="default",
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
-            timing_ms=Timing(queue=0, model=0, total=0),
+        return subgoal_answer(
+            *(SubgoalAlternative(subgoal=subgoal, logprob=-1.0, mean_logprob=-1.0) for subgoal in named)
         )
 
     source, state, given = ControllerSource(ask), KITCHEN, []
