@@ -16,10 +16,11 @@ from typing import Any, Literal, get_args
 
 import pytest
 
+from tests.checkpoints import write_tiny_card
 from training.export import convert
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.inference import Generation, Generator
-from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.load import open_generator
 
 torch = pytest.importorskip("torch")
@@ -126,20 +127,13 @@ def make_checkpoint(folder: Path, kind: Kind = "scaled") -> Checkpoint:
     (folder / "generation_config.json").unlink()
     parameters = sum(weight.numel() for weight in model.parameters())
     convert_to_ctranslate2(folder, folder / "ctranslate2", quantization="float32")
-    training = Training(command="test", commit=None, data_sha256="", seed=3, steps=0, recipe={}, dev={})
-    card = CheckpointCard(
-        name="tiny",
-        role="executor",
+    write_tiny_card(
+        folder,
         architecture="causal" if kind == "causal" else "seq2seq",
-        prompt_format="compact",
         parameters=parameters,
         max_input_tokens=LIMIT,
         max_new_tokens=MAX_NEW_TOKENS,
-        created="2026-01-01",
-        training=training,
-        files={},
     )
-    write_card(folder, card)
     return load(folder, "executor")
 
 

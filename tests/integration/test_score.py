@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.oracle import rule_annotations, trajectories
+from tests.oracle import rule_annotations, trajectories, write_paths
 from training.annotate import write_annotations
 from training.datasets import examples
 from training.score import opened, score
@@ -35,11 +33,8 @@ TRAIN = [
 
 def tables(folder: Path, chosen: Sequence[Trajectory]) -> list[str]:
     """Some trajectories and their annotations on disk, as options of a command."""
-    data = folder / "trajectories.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in chosen]), data)
-    manifest = {"sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
-    data.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-    write_annotations(rule_annotations(list(chosen)).values(), folder / "annotations.parquet")
+    data = write_paths(chosen, folder)
+    write_annotations(rule_annotations(chosen).values(), folder / "annotations.parquet")
     return ["--data", str(data), "--annotations", str(folder / "annotations.parquet")]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
+from tests.training_runs import TINY_SHAPE
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
@@ -25,13 +26,8 @@ from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 SCIENCEWORLD = get_world("scienceworld")
-TINY = Recipe(
-    vocabulary=400,
-    width=32,
-    feedforward=64,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
+SMALL = Recipe(
+    **{**TINY_SHAPE, "vocabulary": 400, "width": 32, "feedforward": 64},
     steps=60,
     batch=16,
     learning_rate=5e-3,
@@ -48,7 +44,7 @@ def corpus() -> list[Example]:
 
 
 def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Example], tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", TINY, corpus, corpus)
+    run = Run(tmp_path / "run", SMALL, corpus, corpus)
     for _ in run.train():
         pass
     card = export(

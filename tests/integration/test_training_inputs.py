@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.oracle import rule_annotations, trajectories
+from tests.oracle import rule_annotations, trajectories, write_paths
 from training.__main__ import main
 from training.annotate import Annotation, write_annotations
 from training.recipe import read_recipe, recipe_sha256
@@ -70,11 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_tables(folder: Path, paths: Sequence[Trajectory], annotations: Sequence[Annotation]) -> None:
-    data = folder / "data.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(path) for path in paths]), data)
-    data.with_suffix(".manifest.json").write_text(
-        json.dumps({"sha256": hashlib.sha256(data.read_bytes()).hexdigest(), "settings": {}, "failed": []})
-    )
+    write_paths(paths, folder, "data")
     write_annotations(annotations, folder / "annotations.parquet")
 
 

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -44,6 +45,22 @@ async def waiting_are(model_server: ModelServer, requests: int) -> None:
     with anyio.fail_after(SECONDS):
         while model_server.capacity.requests != requests:  # noqa: ASYNC110 - it happens in another thread
             await anyio.sleep(0.005)
+
+
+@asynccontextmanager
+async def one_answered_one_waiting(
+    app: FastAPI, stuck: Stuck
+) -> AsyncIterator[tuple[httpx.AsyncClient, list[asyncio.Task[httpx.Response]]]]:
+    """A client of a service that is computing one answer while another request waits, and both answers."""
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+        await asyncio.to_thread(stuck.entered.wait)
+        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
+        await waiting_are(app.state.model_server, 1)
+        yield client, [running, waiting]
 
 
 async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once() -> None:
@@ -91,20 +108,13 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
 
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=1), default=stuck)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
-    ):
-        busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
-        await asyncio.to_thread(stuck.entered.wait)
-        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(app.state.model_server, 1)
+    async with one_answered_one_waiting(app, stuck) as (client, answers):
         for path in ("/v1/action", "/v1/actions", "/v1/completions"):
             refused = await client.post(path, content=body(), headers=JSON)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
         stuck.released.set()
-        assert [(await each).status_code for each in (busy, waiting)] == [200, 200]
+        assert [(await answer).status_code for answer in answers] == [200, 200]
         counted = (await client.get("/metrics")).text
     assert 'waymark_request_seconds_count{route="/v1/action",status="429"} 1.0' in counted
     lines = [record.getMessage() for record in caplog.records if record.name == "waymark.access"]
@@ -233,23 +243,15 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
 async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", default=stuck)
-    model_server: ModelServer = app.state.model_server
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
-    ):
-        running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
-        await asyncio.to_thread(stuck.entered.wait)
-        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(model_server, 1)
-        model_server.drain()
+    async with one_answered_one_waiting(app, stuck) as (client, answers):
+        app.state.model_server.drain()
         problem(await client.get("/health/ready"), 503, "service-unavailable")
         refused = await client.post("/v1/action", json={"state": state(2)})
         problem(refused, 503, "service-unavailable")
         assert refused.headers["retry-after"] == "1"
         assert (await client.get("/health/live")).status_code == 200
         stuck.released.set()
-        assert [(await each).json()["action"] for each in (running, waiting)] == ["go 0", "go 1"]
+        assert [(await answer).json()["action"] for answer in answers] == ["go 0", "go 1"]
 
 
 def send(url: str, one: dict[str, Any]) -> socket.socket:

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from tests.checkpoints import LLAMA, T5, write_model
+from tests.checkpoints import LLAMA, T5, write_model, write_tiny_card
 from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
-from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.engines.vllm import VllmGenerator
 from waymark.inference.engines.vllm_servers import served_name
 from waymark.inference.load import open_generator
@@ -39,20 +39,7 @@ def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
     made.save(str(folder / "tokenizer.json"))
     config = {**(T5 if architecture == "seq2seq" else LLAMA), "eos_token_id": END, "vocab_size": len(WORDS)}
     parameters = write_model(folder, config)
-    training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
-    card = CheckpointCard(
-        name="tiny",
-        role="executor",
-        architecture="causal",
-        prompt_format="compact",
-        parameters=parameters,
-        max_input_tokens=16,
-        max_new_tokens=6,
-        created="2026-01-01",
-        training=training,
-        files={},
-    )
-    write_card(folder, card.model_copy(update={"architecture": architecture}))
+    write_tiny_card(folder, architecture=architecture, parameters=parameters, max_input_tokens=16, max_new_tokens=6)
     return load(folder)
 
 
