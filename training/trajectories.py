@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.files import read_json, reading, sha256_of
+from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.process import end_with
-from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, World
+from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, TaskType, World
 from waymark.worlds.registry import get_world
 
 _RECORD_AGAIN: Final = "Record it again: python -m training trajectories."
@@ -71,6 +72,32 @@ class Trajectory:
     """0: the path itself; from 1: changed on purpose, e.g. with perturbations or other names."""
     misplaced: str = ""
     """The room that what the task names was carried to before the first action; empty: it lay where it lies."""
+
+    @classmethod
+    def of(
+        cls,
+        wanted: Wanted,
+        task: TaskType,
+        opening: Opening,
+        steps: Sequence[RecordedStep],
+        *,
+        form: PathForm,
+        take: int = 0,
+    ) -> Trajectory:
+        """What was recorded of a variation; `gold_actions` and `misplaced` are to be set by who knows them."""
+        return cls(
+            task_id=task.id,
+            variation=wanted.variation,
+            split=task.split_of(wanted.variation),
+            simplifications=wanted.simplifications,
+            form=form,
+            gold_actions=0,
+            task=opening.task,
+            look=opening.look,
+            inventory=opening.inventory,
+            steps=list(steps),
+            take=take,
+        )
 
     @property
     def key(self) -> PathKey:

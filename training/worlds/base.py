@@ -190,6 +190,13 @@ class TrainingWorld(ABC):
     def recording(self, request: RecordingRequest) -> Recording:
         """What to record. Raises InvalidInput for what this world does not have."""
 
+    def path_source(self, request: RecordingRequest) -> PathSource:
+        """Where the paths of a request come from. Raises InvalidInput for a source that this world does not have."""
+        source = request.paths or self.path_sources[0]
+        if source not in self.path_sources:
+            raise self._lacks(f"no paths {source!r}", f"Use one of {', '.join(self.path_sources)}.", "paths")
+        return source
+
     def shipped_checkpoints(self) -> list[Path]:
         """The folders of the checkpoints that ship for this world: those whose prompt format is one of its own."""
         formats = {form.name for form in self.world.formats}
