@@ -53,6 +53,7 @@ from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
+from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
@@ -136,16 +137,7 @@ def create_app(
     async def versions(agent: AgentConfig) -> Versions:
         return provenance.versions(agent, await controller.info(), await executor.info())
 
-    app = FastAPI(
-        title="Waymark env-runner",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-        responses=problems.describe(401, 404, 413, 422, 503),
-    )
+    app = new_app("Waymark env-runner", 401, 404, 413, 422, 503, lifespan=lifespan)
     app.state.publisher = publisher
     problems.install(
         app,

@@ -34,20 +34,12 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[ScienceWorldSlot]:
-    """One JVM for all tests that leave it alive."""
-    slot = ScienceWorldSlot()
-    yield slot
-    slot.close()
-
-
 @pytest.fixture
-def slot(shared: ScienceWorldSlot) -> ScienceWorldSlot:
-    """The shared JVM at the beginning of an episode, in the kitchen."""
-    shared.reset("4-2", 0, "easy")
-    shared.step("teleport to kitchen")
-    return shared
+def kitchen(slot: ScienceWorldSlot) -> ScienceWorldSlot:
+    """The module's JVM at the beginning of an episode, in the kitchen."""
+    slot.reset("4-2", 0, "easy")
+    slot.step("teleport to kitchen")
+    return slot
 
 
 def gone(pid: int) -> bool:
@@ -63,8 +55,8 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_an_opening_has_the_task_in_one_line_and_what_is_seen(shared: ScienceWorldSlot) -> None:
-    opening = shared.reset("4-2", 0, "easy")
+def test_an_opening_has_the_task_in_one_line_and_what_is_seen(slot: ScienceWorldSlot) -> None:
+    opening = slot.reset("4-2", 0, "easy")
     assert opening.task.startswith("Your task is to find a(n) non-living thing.")
     assert "\n" not in opening.task
     assert opening.look.startswith("This room is called the ")
@@ -72,94 +64,94 @@ def test_an_opening_has_the_task_in_one_line_and_what_is_seen(shared: ScienceWor
 
 
 @pytest.mark.parametrize("action", ["fly to the moon", "pick up unicorn", ""])
-def test_an_unknown_action_is_flagged_and_costs_no_move(slot: ScienceWorldSlot, action: str) -> None:
-    before = slot.step("look around").moves
-    step = slot.step(action)
+def test_an_unknown_action_is_flagged_and_costs_no_move(kitchen: ScienceWorldSlot, action: str) -> None:
+    before = kitchen.step("look around").moves
+    step = kitchen.step(action)
     assert not step.known
     assert step.moves == before
 
 
-def test_an_ambiguous_request_is_resolved_at_once_with_reading_0(slot: ScienceWorldSlot) -> None:
-    step = slot.step("go to door")
+def test_an_ambiguous_request_is_resolved_at_once_with_reading_0(kitchen: ScienceWorldSlot) -> None:
+    step = kitchen.step("go to door")
     assert (step.ambiguous, step.known) == (True, True)
     assert step.observation.startswith("You move through the door to the ")
-    after = slot.step("look around")
+    after = kitchen.step("look around")
     assert (after.ambiguous, after.known, after.look) == (False, True, step.look)
 
 
-def test_the_simulator_counts_11_2_1_and_0_moves(slot: ScienceWorldSlot) -> None:
-    counted, before = [], slot.step("task").moves
+def test_the_simulator_counts_11_2_1_and_0_moves(kitchen: ScienceWorldSlot) -> None:
+    counted, before = [], kitchen.step("task").moves
     for action in ("wait", "wait1", "open cupboard", "look around", "inventory", "task", "nonsense"):
-        moves = slot.step(action).moves
+        moves = kitchen.step(action).moves
         counted.append(moves - before)
         before = moves
     assert counted == [11, 2, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("action", ["reset task", " Reset  TASK ", "reset\ttask"])
-def test_reset_task_is_refused_however_it_is_written(slot: ScienceWorldSlot, action: str) -> None:
-    before = slot.step("look around")
+def test_reset_task_is_refused_however_it_is_written(kitchen: ScienceWorldSlot, action: str) -> None:
+    before = kitchen.step("look around")
     with pytest.raises(InvalidInput):
-        slot.step(action)
-    assert slot.step("look around") == before
+        kitchen.step(action)
+    assert kitchen.step("look around") == before
 
 
-def test_a_wrong_focus_scores_minus_100_and_leaves_the_end_to_the_loop(shared: ScienceWorldSlot) -> None:
-    shared.reset("1-1", 0, "easy")
-    step = shared.step("focus on orange")
+def test_a_wrong_focus_scores_minus_100_and_leaves_the_end_to_the_loop(slot: ScienceWorldSlot) -> None:
+    slot.reset("1-1", 0, "easy")
+    step = slot.step("focus on orange")
     assert (step.score, step.completed) == (-100, False)
 
 
-def test_what_the_simulator_does_not_have_is_refused(shared: ScienceWorldSlot) -> None:
+def test_what_the_simulator_does_not_have_is_refused(slot: ScienceWorldSlot) -> None:
     with pytest.raises(InvalidInput):
-        shared.reset("1-1", 30, "easy")
+        slot.reset("1-1", 30, "easy")
     with pytest.raises(InvalidInput):
-        shared.reset("11-1", 0, "easy")
+        slot.reset("11-1", 0, "easy")
 
 
 @pytest.mark.parametrize(("variation", "simplifications"), [(-1, "easy"), (0, "eazy"), (0, "easy,eazy"), (10**12, "")])
 def test_a_refused_reset_leaves_the_simulator_usable(
-    shared: ScienceWorldSlot, variation: int, simplifications: str
+    slot: ScienceWorldSlot, variation: int, simplifications: str
 ) -> None:
-    for ask in (shared.reset, shared.gold_path):
+    for ask in (slot.reset, slot.gold_path):
         with pytest.raises(InvalidInput):
             ask("4-2", variation, simplifications)
-    assert shared.reset("4-2", 0, "easy").look.startswith("This room is called")
+    assert slot.reset("4-2", 0, "easy").look.startswith("This room is called")
 
 
-def test_the_labels_are_the_simulators_own(shared: ScienceWorldSlot) -> None:
-    server = shared._server
+def test_the_labels_are_the_simulators_own(slot: ScienceWorldSlot) -> None:
+    server = slot._server
     assert tuple(server.getPossibleSimplifications().split(", ")) == LABELS
     for task in (find_task("4-2"), find_task("3-3")):
-        shared.reset(task.id, 0, "easy")
+        slot.reset(task.id, 0, "easy")
         used = server.getSimplificationsUsed()
         assert (NO_ELECTRICITY in used) != needs_electricity(task)
-        shared.reset(task.id, 0, "easy,openDoors")
+        slot.reset(task.id, 0, "easy,openDoors")
         assert server.getSimplificationsUsed() == used
 
 
 @pytest.mark.parametrize("broken", [("4-2", 0, "eazy"), ("4-2", 300, "easy"), ("no-task", 0, "easy")])
 def test_an_error_text_of_the_simulator_is_never_an_observation(
-    shared: ScienceWorldSlot, broken: tuple[str, int, str]
+    slot: ScienceWorldSlot, broken: tuple[str, int, str]
 ) -> None:
     """The simulator in an error state of its own, as a version with other labels or tasks would be."""
     task, variation, simplifications = broken
-    shared.reset("4-2", 0, "easy")
+    slot.reset("4-2", 0, "easy")
     name = find_task(task).name if task != "no-task" else task
-    shared._server.load(name, variation, simplifications, False)
+    slot._server.load(name, variation, simplifications, False)
     with pytest.raises(EnvironmentFault, match=r"ERROR|no task"):
-        shared._opening()
-    shared.reset("4-2", 0, "easy")
-    shared._server.load(name, variation, "eazy", False)
-    shared._episode = shared._gateway.jvm.waymark.Episode(shared._server.agentInterface().get())
+        slot._opening()
+    slot.reset("4-2", 0, "easy")
+    slot._server.load(name, variation, "eazy", False)
+    slot._episode = slot._gateway.jvm.waymark.Episode(slot._server.agentInterface().get())
     with pytest.raises(EnvironmentFault, match="Unknown simplification"):
-        shared.step("look around")
-    shared.reset("4-2", 0, "easy")
+        slot.step("look around")
+    slot.reset("4-2", 0, "easy")
 
 
-def test_the_task_table_equals_the_simulators_splits(shared: ScienceWorldSlot) -> None:
+def test_the_task_table_equals_the_simulators_splits(slot: ScienceWorldSlot) -> None:
     for task in TASKS:
-        assert shared.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
+        assert slot.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
 
 
 PATH = (  # unknown, ambiguous, empty and free inputs among those that change something; the last one ends the episode
@@ -235,16 +227,16 @@ def readings(slot: ScienceWorldSlot, parser: Any, text: str) -> list[str]:
     return [told._1(), told._3(), *meant]
 
 
-def test_inputs_are_parsed_as_the_simulators_own_parser_does(slot: ScienceWorldSlot) -> None:
-    world = slot._server.agentInterface().get()
+def test_inputs_are_parsed_as_the_simulators_own_parser_does(kitchen: ScienceWorldSlot) -> None:
+    world = kitchen._server.agentInterface().get()
     ours = world.inputParser()
-    theirs = slot._gateway.jvm.scienceworld.input.InputParser(world.actionHandler().getActions())
+    theirs = kitchen._gateway.jvm.scienceworld.input.InputParser(world.actionHandler().getActions())
     assert ours.getClass().getName() == "waymark.Parser"
-    valid = slot.valid_actions()[::25]
+    valid = kitchen.valid_actions()[::25]
     inputs = [*valid, *(text[: len(text) // 2] for text in valid), *(text.replace(" ", "  the ") for text in valid)]
     inputs += ["pick up object", "move cup to object", "GO TO Door", "look at a", "open door to the hallway", "a"]
     for text in inputs:
-        assert readings(slot, ours, text) == readings(slot, theirs, text), text
+        assert readings(kitchen, ours, text) == readings(kitchen, theirs, text), text
 
 
 def test_the_jar_holds_the_java_beside_it() -> None:

@@ -67,7 +67,7 @@ function column(result, run, name, different, agent, world) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
   const open = (place) => (location.hash = `${address}?turn=${place + 1}`);
-  const { drawing, low, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
+  const { chart, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
   if (different !== null && different < turns.length) mark(different);
   let subgoal;
   return el(
@@ -75,13 +75,7 @@ function column(result, run, name, different, agent, world) {
     { "aria-label": run },
     el("h2", {}, el("a", { href: address }, agent), ` ${minus(result.raw_score)} points`),
     el("p", { class: "note" }, outcome(result), ` · ${run}`, result.repeat > 0 && `, repeat ${result.repeat}`),
-    turns.length > 0 &&
-      el(
-        "div",
-        { class: "chart" },
-        el("span", { class: "axis" }, el("span", {}, world.solved_score), el("span", {}, minus(low))),
-        drawing,
-      ),
+    turns.length > 0 && chart,
     el(
       "ol",
       { class: "turns", tabindex: "0", "aria-label": "Turns" },
