@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -40,21 +40,46 @@ ExtendedTableOption = Annotated[
 
 
 @dataclass(frozen=True)
-class _Rollouts:
-    """Variations to play, and the table that gets what comes of them."""
+class _Extension:
+    """A table of trajectories that gets what an agent plays."""
 
-    unit: str
-    """What the bar counts."""
-    wanted: Sequence[Wanted]
-    record: Record
-    parts: Path
-    """Finished variations."""
+    world: World
+    table: Path
+    """The table that is written."""
+    paths: list[Trajectory]
+    """Those of the table that is extended."""
     before: dict[str, Any]
-    """The manifest of the table that is extended."""
-    kept: Sequence[Trajectory]
-    """The paths of that table that stay."""
-    settings: dict[str, Any]
-    """What the new manifest says of these rollouts."""
+    """Its manifest."""
+    checkpoints: Path
+    used: dict[str, str]
+    """Role to the hash of its checkpoint."""
+
+    def parts(self, kind: str, *settings: object) -> Path:
+        """Where finished variations are kept: a file for each agent and each choice of settings."""
+        names = [kind, *(sha256[:8] for sha256 in self.used.values()), *map(str, settings)]
+        return Path(f"build/trajectories/{'-'.join(names)}.jsonl")
+
+    def play(
+        self,
+        wanted: Sequence[Wanted],
+        record: Record,
+        parts: Path,
+        processes: int | None,
+        unit: str,
+    ) -> Iterator[dict[str, Any]]:
+        """Play what is not played yet, behind a bar that counts `unit`. Returns the rows of all that was played."""
+        with progress_bar() as bar:
+            task = bar.add_task(unit, total=len(wanted))
+            for done, total in collect(wanted, parts, processes or available_cores(), record, self.world):
+                bar.update(task, completed=done, total=total)
+        return read_parts(parts)
+
+    def write(self, kept: Sequence[Trajectory], rows: Iterable[dict[str, Any]], settings: dict[str, Any]) -> int:
+        """Write the paths that are kept and the rows. Returns how many paths were added."""
+        before, told = self.before, self.before["settings"] | settings
+        every = chain(map(asdict, kept), rows)
+        manifest = write_table(every, self.table, told, self.world, before["failed"], before)
+        return int(manifest["trajectories"]) - len(kept)
 
 
 def corrections(
@@ -70,26 +95,24 @@ def corrections(
     data: DataOption = None,
 ) -> None:
     """Let the agent play train variations, and add solutions from where it goes astray. Resumes."""
-    from training.local_agent import checkpoints_used
-
-    trained = training_world(world)
-    dagger = trained.corrections()
-    data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), checkpoints_used(checkpoints, agent)
-    table = _table(output, data)
-    now = {"rollouts": rollouts, "misplaced": misplaced, **({"rules": rules} if rules != "all" else {}), **used}
-    rounds = [] if afresh else before["settings"].get("corrections", [])
+    dagger = training_world(world).corrections()
+    extension = _extend(world, checkpoints, agent, output, data)
+    without_rules = rules == "none"
+    now = {
+        "rollouts": rollouts,
+        "misplaced": misplaced,
+        **({"rules": rules} if without_rules else {}),
+        **extension.used,
+    }
+    rounds = [] if afresh else extension.before["settings"].get("corrections", [])
     if rounds and now.items() <= rounds[-1].items():
         rounds = rounds[:-1]
-    kept = [path for path in read_table(data) if path.take < dagger.first_take(len(rounds))]
-    names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)]
-    names += ["no-rules"] if rules == "none" else []
-    wanted = dagger.plan(kept, rollouts, misplaced, checkpoints, agent, without_rules=rules == "none")
-    parts = Path(f"build/trajectories/corrections-{'-'.join(names)}.jsonl")
-    settings = {"corrections": [*rounds, now]}
-    played = _Rollouts("episodes", wanted, dagger.correct, parts, before, kept, settings)
-    new = _play(played, table, trained.world, processes, lambda rows: dagger.numbered(rows, len(rounds)))
-    console.print(f"{new} corrections; annotate them next: python -m training annotate")
+    kept = [path for path in extension.paths if path.take < dagger.first_take(len(rounds))]
+    wanted = dagger.plan(kept, rollouts, misplaced, extension.checkpoints, agent, without_rules=without_rules)
+    parts = extension.parts("corrections", rollouts, misplaced, *(["no-rules"] if without_rules else []))
+    rows = dagger.numbered(extension.play(wanted, dagger.correct, parts, processes, "episodes"), len(rounds))
+    added = extension.write(kept, rows, {"corrections": [*rounds, now]})
+    console.print(f"{added} corrections; annotate them next: python -m training annotate")
 
 
 def self_play(
@@ -105,46 +128,33 @@ def self_play(
     data: DataOption = None,
 ) -> None:
     """Let the agent play train variations with sampled decisions, and add its shortest solved episodes. Resumes."""
+    own = training_world(world).self_play()
+    extension = _extend(world, checkpoints, agent, output, data)
+    now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **extension.used}
+    kept = [path for path in extension.paths if not own.is_own(path)]
+    wanted = own.plan(
+        kept,
+        rollouts,
+        variations,
+        extension.checkpoints,
+        agent,
+        temperature=temperature,
+        without_rules=rules == "none",
+    )
+    parts = extension.parts("self-play", rollouts, variations, f"{temperature:g}", rules)
+    rows = extension.play(wanted, own.play, parts, processes, "variations")
+    added = extension.write(kept, rows, {"self_play": now})
+    console.print(f"{added} solved episodes; annotate them next: python -m training annotate")
+
+
+def _extend(
+    world: str, checkpoints: Path | None, agent: TrainedAgent, output: Path | None, data: Path | None
+) -> _Extension:
+    """The table to extend. Raises InvalidInput and CheckpointError, before anything is played."""
     from training.local_agent import checkpoints_used
 
     trained = training_world(world)
-    own = trained.self_play()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
     before, used = read_manifest(data), checkpoints_used(checkpoints, agent)
-    table = _table(output, data)
-    now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}
-    kept = [path for path in read_table(data) if not own.is_own(path)]
-    names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(variations), f"{temperature:g}", rules]
-    wanted = own.plan(
-        kept, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=rules == "none"
-    )
-    parts = Path(f"build/trajectories/self-play-{'-'.join(names)}.jsonl")
-    played = _Rollouts("variations", wanted, own.play, parts, before, kept, {"self_play": now})
-    new = _play(played, table, trained.world, processes)
-    console.print(f"{new} solved episodes; annotate them next: python -m training annotate")
-
-
-def _table(output: Path | None, data: Path) -> Path:
-    """The table to write. Raises InvalidInput if that is impossible."""
-    table = output or data
-    require_writable_file(table, "output" if output else "data")
-    return table
-
-
-def _play(
-    rollouts: _Rollouts,
-    table: Path,
-    world: World,
-    processes: int | None,
-    renumber: Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]] = iter,
-) -> int:
-    """Play what is not played yet and write the table. Returns how many paths were added; `renumber` changes takes."""
-    with progress_bar() as bar:
-        task = bar.add_task(rollouts.unit, total=len(rollouts.wanted))
-        cores = processes or available_cores()
-        for done, total in collect(rollouts.wanted, rollouts.parts, cores, rollouts.record, world):
-            bar.update(task, completed=done, total=total)
-    before = rollouts.before
-    rows = chain(map(asdict, rollouts.kept), renumber(read_parts(rollouts.parts)))
-    manifest = write_table(rows, table, before["settings"] | rollouts.settings, world, before["failed"], before)
-    return int(manifest["trajectories"]) - len(rollouts.kept)
+    require_writable_file(output or data, "output" if output else "data")
+    return _Extension(trained.world, output or data, read_table(data), before, checkpoints, used)
