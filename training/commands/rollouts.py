@@ -76,9 +76,9 @@ class _Extension:
 
     def write(self, kept: Sequence[Trajectory], rows: Iterable[dict[str, Any]], settings: dict[str, Any]) -> int:
         """Write the paths that are kept and the rows. Returns how many paths were added."""
-        before, told = self.before, self.before["settings"] | settings
-        every = chain(map(asdict, kept), rows)
-        manifest = write_table(every, self.table, told, self.world, before["failed"], before)
+        before = self.before
+        all_rows, all_settings = chain(map(asdict, kept), rows), before["settings"] | settings
+        manifest = write_table(all_rows, self.table, all_settings, self.world, before["failed"], before)
         return int(manifest["trajectories"]) - len(kept)
 
 
