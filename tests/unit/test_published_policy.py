@@ -10,7 +10,7 @@ from waymark.agent.episode import run_episode
 from waymark.agent.presets import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits
 from waymark.errors import InvalidInput
-from waymark.worlds.scienceworld.rules.repair import most_similar
+from waymark.worlds.scienceworld.rules.action_matching import most_similar
 from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio

@@ -1,6 +1,6 @@
 import pytest
 
-from waymark.worlds.scienceworld.rules.repair import SHORTLIST, first_valid, shortlist
+from waymark.worlds.scienceworld.rules.action_matching import SHORTLIST, first_valid, shortlist
 
 VALID = [
     "focus on baby wolf",
