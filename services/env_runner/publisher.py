@@ -80,10 +80,10 @@ class ResultPublisher:
         """What works and what does not. Asks nobody."""
         tasks = self.tasks.report()
         written = self._keeper.set_aside.report()
-        known = {one.evaluation for one in written}
+        known = {case.evaluation for case in written}
         aside: tuple[SetAside, ...] = (
             *written,
-            *(one for one in self._unplayable.report() if one.evaluation not in known),
+            *(case for case in self._unplayable.report() if case.evaluation not in known),
         )
         runs = self._keeper.runs_problem
         well = not aside and runs is None and all(task.state == "running" for task in tasks)

@@ -372,7 +372,7 @@ def wait_until_ready(
             part.check()
         if time.monotonic() > deadline:
             log = next(part.log for part in parts if part.name == name)
-            why = f": {ready.said.removesuffix('.')}" if isinstance(ready, Readiness) and ready.said else ""
+            why = f": {ready.problem.removesuffix('.')}" if isinstance(ready, Readiness) and ready.problem else ""
             raise StackError(f"The {name} was not ready within {seconds:.0f} s{why}.", remedy=f"Its log is {log}")
         time.sleep(_POLL_SECONDS)
 

@@ -312,5 +312,5 @@ def _percent(share: float) -> str:
 
 
 def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every)
+    known = list(values)
+    return sum(known) / len(known)

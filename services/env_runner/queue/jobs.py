@@ -150,12 +150,12 @@ class JobStore(JobReader):
         with self._seam():
             active = set(self._redis.lrange(ACTIVE, 0, -1))
         added = 0
-        for evaluation_id, found in self.look_up(self.ids()).items():
-            if isinstance(found, WaymarkError):
-                report(evaluation_id, found)
-            elif found.state in {"queued", "running"}:
+        for evaluation_id, status in self.look_up(self.ids()).items():
+            if isinstance(status, WaymarkError):
+                report(evaluation_id, status)
+            elif status.state in {"queued", "running"}:
                 try:
-                    added += self._fill_gaps(found, is_active=evaluation_id in active)
+                    added += self._fill_gaps(status, is_active=evaluation_id in active)
                 except RecordDamaged as error:
                     report(evaluation_id, error)
         return added
@@ -188,7 +188,7 @@ class JobStore(JobReader):
     def others_wait(self, but: Collection[str]) -> bool:
         """Whether an evaluation that is none of these has an episode that nobody plays."""
         with self._seam():
-            ids = [one for one in self._redis.lrange(ACTIVE, 0, -1) if one not in but]
+            ids = [evaluation for evaluation in self._redis.lrange(ACTIVE, 0, -1) if evaluation not in but]
         with self._seam(), self._redis.pipeline(transaction=False) as batch:
             for evaluation_id in ids:
                 batch.xlen(Keys(evaluation_id).queue)
@@ -240,8 +240,8 @@ class JobStore(JobReader):
                 self.look()
             silent = [value for lease in self._silent for value in lease]
             with self._seam():
-                found = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, len(skip), *skip, *silent])
-            if found and (lease := self._read_lease(consumer, *found)):
+                answer = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, len(skip), *skip, *silent])
+            if answer and (lease := self._read_lease(consumer, *answer)):
                 return lease
             left = deadline - time.monotonic()
             if left <= 0:
@@ -261,7 +261,7 @@ class JobStore(JobReader):
             flat = self._pending(keys=[ACTIVE], args=[EVALUATION, GROUP, _PENDING])
         rows = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
         self._silent = self._silence.look(
-            Sighting(one, entry, int(count), int(renewals)) for one, entry, count, renewals in rows
+            Sighting(evaluation, entry, int(count), int(renewals)) for evaluation, entry, count, renewals in rows
         )
         leases = len(flat) // 4
         self._crowded = leases > _FEW_LEASES

@@ -273,8 +273,8 @@ class ScienceWorldSlot:
             observation = str(self._server.step(action))
             moves, look, inventory = str(self._episode.seen()).split(_APART)
         else:
-            told = str(self._episode.step(action)).split(_APART)
-            observation, score, completed, ambiguous, moves, look, inventory = told
+            answer = str(self._episode.step(action)).split(_APART)
+            observation, score, completed, ambiguous, moves, look, inventory = answer
             observation = observation or _NOTHING_SAID
             self._score, self._completed = round(100 * float(score)), completed == "true"
         _refuse_error_texts(observation, look, inventory)

@@ -112,9 +112,9 @@ class TextWorldExpressEnvironment:
 
     def _read(self, text: str) -> dict[str, Any]:
         seen: dict[str, Any] = json.loads(text)
-        said = str(seen["observation"])
-        if said.startswith(_ERROR):
-            raise EnvironmentFault(f"{_TITLE} answered with an error text: {said[:200]}", remedy=RETRIED)
+        observation = str(seen["observation"])
+        if observation.startswith(_ERROR):
+            raise EnvironmentFault(f"{_TITLE} answered with an error text: {observation[:200]}", remedy=RETRIED)
         self._valid = {str(action).lower(): str(action) for action in seen["validActions"]}
         return seen
 
@@ -124,10 +124,10 @@ class TextWorldExpressEnvironment:
 
 def _wheel() -> Path:
     """The folder of the simulator's wheel, whose own module is not imported. Raises EnvironmentFault."""
-    found = find_spec("textworld_express")
-    if found is None or found.origin is None:
+    wheel = find_spec("textworld_express")
+    if wheel is None or wheel.origin is None:
         raise EnvironmentFault(
             f"{_TITLE} is not installed.",
             remedy=f"Install it: {install_package('textworld-express', 'textworld-express')}",
         )
-    return Path(found.origin).parent
+    return Path(wheel.origin).parent

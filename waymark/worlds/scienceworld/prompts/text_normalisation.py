@@ -179,8 +179,8 @@ def asked(state: AgentState, read: str) -> str:
 
     Small models do not find the clause that holds. The model still decides when to answer, and whether to.
     """
-    said = set(read.split(" "))
-    ruled_out = {_OPPOSITES[word] for word in _OPPOSITES.keys() & said} - said
+    words = set(read.split(" "))
+    ruled_out = {_OPPOSITES[word] for word in _OPPOSITES.keys() & words} - words
     text, *clauses = f" {task(state)}".split(" if ")
     for clause in clauses:
         box = BOX.search(clause)
@@ -203,9 +203,9 @@ def _scene(state: AgentState, things: Sequence[str]) -> list[str]:
     return [f"room {room} : {' , '.join(things)}", f"have {' , '.join(carried)}"]
 
 
-def _digits(found: re.Match[str]) -> str:
+def _digits(match: re.Match[str]) -> str:
     """`85 degrees` as `0 0 8 5 degrees`, `5 down` as `0 0 5 down`: numbers that are compared align."""
-    sign, number, unit = found.groups()
+    sign, number, unit = match.groups()
     width = 4 if unit == "degrees" else 3
     return " ".join([*(["-"] if sign else []), *number.zfill(width), unit])
 
@@ -252,7 +252,7 @@ def searched(state: AgentState, instruction: str) -> list[str]:
 
 def _split(text: str) -> list[str]:
     """Things between commas, but not those that lie in one of them: ` , ` with no closing parenthesis next."""
-    marks = [(found.start(), found.group()) for found in _MARK.finditer(text)]
+    marks = [(match.start(), match.group()) for match in _MARK.finditer(text)]
     places, after = [], ""
     for place, mark in reversed(marks):
         if mark != " , ":
@@ -290,8 +290,8 @@ def _is_ingredient(name: str, asked: str) -> bool:
 def _ingredients(state: AgentState) -> list[str]:
     """The ingredients of the recipe that was read last."""
     turns = reversed(state.turns[-HISTORY:])
-    said = next((turn.observation for turn in turns if turn.acted.lower().startswith("read ")), "")
-    recipe = _RECIPE.search(plain(said[:_RECIPE_CHARACTERS]))
+    instructions = next((turn.observation for turn in turns if turn.acted.lower().startswith("read ")), "")
+    recipe = _RECIPE.search(plain(instructions[:_RECIPE_CHARACTERS]))
     return recipe[1].split(" , ")[:_INGREDIENTS] if recipe else []
 
 
@@ -396,26 +396,26 @@ def crossed(state: AgentState) -> list[str]:
 def _values(text: str) -> dict[str, list[int]]:
     """The numbers of a plain text, by their unit."""
     values: dict[str, list[int]] = {}
-    for found in READING.finditer(text):
-        values.setdefault(found["unit"], []).append(value_of(found))
+    for reading in READING.finditer(text):
+        values.setdefault(reading["unit"], []).append(value_of(reading))
     return values
 
 
-def value_of(found: re.Match[str]) -> int:
+def value_of(reading: re.Match[str]) -> int:
     """The number of a match of `READING`."""
-    return int(found["digits"].replace(" ", "")) * (-1 if found["minus"] else 1)
+    return int(reading["digits"].replace(" ", "")) * (-1 if reading["minus"] else 1)
 
 
 def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
     """A question and its answer; of a reading the number alone, marked if it is above or below all others."""
-    found = READING.search(answer)
-    if not found:
+    reading = READING.search(answer)
+    if not reading:
         return f"{action} : {answer}"
-    value = value_of(found)
-    others = [other for other in compared[found["unit"]] if other != value]
+    value = value_of(reading)
+    others = [other for other in compared[reading["unit"]] if other != value]
     if not others or min(others) < value < max(others):
-        return f"{action} : {found[0]}"
-    return f"{action} {'above' if value > max(others) else 'below'} : {found[0]}"
+        return f"{action} : {reading[0]}"
+    return f"{action} {'above' if value > max(others) else 'below'} : {reading[0]}"
 
 
 def subgoals(state: AgentState) -> str:
