@@ -125,7 +125,7 @@ class Run:
     @property
     def devices(self) -> list[str]:
         """The device of each process, by rank: all of them are asked."""
-        return [str(one) for one in gather_object([str(self._accelerator.device)])]
+        return [str(device) for device in gather_object([str(self._accelerator.device)])]
 
     @property
     def dtype(self) -> str:
@@ -199,7 +199,7 @@ class Run:
         """Teacher-forced loss and greedy exact match; the whole answer counts, end token included."""
         loss = torch.zeros(1, device=self._accelerator.device)
         right = torch.zeros(len(corpus), device=self._accelerator.device)
-        for places, output, labels in self._read([(one.prompt, one.target) for one in corpus]):
+        for places, output, labels in self._read([(example.prompt, example.target) for example in corpus]):
             loss += output.loss * len(places)
             right[places] = self._tensors.right(output.logits, labels).float()
         (total,) = self._accelerator.reduce(loss, "sum").tolist()
@@ -217,10 +217,10 @@ class Run:
             losses[places] = self._tensors.losses(output.logits, labels)
             done += len(places) * self._devices
             yield {"step": self.step, "weighed": min(1.0, done / len(losses))}
-        every = self._accelerator.reduce(losses, "sum").tolist()
-        self._require_finite(loss=sum(every))
+        summed = self._accelerator.reduce(losses, "sum").tolist()
+        self._require_finite(loss=sum(summed))
         if self.main:
-            kept.write_text(json.dumps([round(loss, 4) for loss in every]))
+            kept.write_text(json.dumps([round(loss, 4) for loss in summed]))
         self._accelerator.wait_for_everyone()
 
     def _read_losses(self) -> list[float]:
@@ -314,11 +314,11 @@ class Run:
             if not math.isfinite(value):
                 raise self._diverged(f"the {name.replace('_', ' ')} is {value}")
 
-    def _diverged(self, what: str) -> TrainingDiverged:
+    def _diverged(self, problem: str) -> TrainingDiverged:
         rate = self._rate(max(0, self.step - 1))
         kept = f"The weights kept before in {self.folder / 'best'} are untouched." if self.best.exact_match >= 0 else ""
         return TrainingDiverged(
-            f"Training diverged at step {self.step}, learning rate {rate:.3g}: {what}. {kept}".strip(),
+            f"Training diverged at step {self.step}, learning rate {rate:.3g}: {problem}. {kept}".strip(),
             remedy="Set a lower learning_rate or a longer warmup in the recipe, and begin in another --run folder.",
             field="learning_rate",
         )

@@ -121,7 +121,7 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
 
     Without `is_base_needed` the folder of its base may be gone: nothing is trained from it any more.
     """
-    known = [one.name for one in fields(Recipe)]
+    known = [recipe_field.name for recipe_field in fields(Recipe)]
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, 1)

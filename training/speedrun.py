@@ -160,10 +160,10 @@ def run_all(run: Speedrun, say: Callable[[str], object]) -> Progress:
 
     A training that was stopped by a signal has saved its state, and its stage counts as not done.
     """
-    progress, every = Progress(run.folder), list(stages(run))
-    if not every:
+    progress, planned = Progress(run.folder), list(stages(run))
+    if not planned:
         raise InvalidInput("No role is named.", remedy=f"Roles are {', '.join(ROLES)}.", field="roles")
-    run_stages(every, progress, lambda stage: run_training(stage.arguments), say, timed=True)
+    run_stages(planned, progress, lambda stage: run_training(stage.arguments), say, timed=True)
     return progress
 
 

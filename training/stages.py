@@ -95,11 +95,11 @@ class Progress:
 
 def hashes(outputs: Sequence[Path]) -> dict[str, str]:
     """The hash of each file, and of each file in a folder but logs, by its path."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for output in outputs:
         files = sorted(output.rglob("*")) if output.is_dir() else [output]
-        found |= {str(path): sha256_of(path) for path in files if path.is_file() and "logs" not in path.parent.name}
-    return found
+        digests |= {str(path): sha256_of(path) for path in files if path.is_file() and "logs" not in path.parent.name}
+    return digests
 
 
 def run_stages(

@@ -182,9 +182,9 @@ def sizes(
     for name, shape in SHAPES.items():
         of_role = {role: read_recipe(recipe, role, name) for role in ROLES}
         hours = [shape.hours(of_role[role], PUBLISHED_EXAMPLES[role], tflops * 1e12 * utilization) for role in ROLES]
-        one = of_role["executor"]
-        batch = f"{one.batch} × {one.accumulate}" + (", recomputed" if one.recompute else "")
-        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(one):.0f} GB"]
+        settings = of_role["executor"]
+        batch = f"{settings.batch} × {settings.accumulate}" + (", recomputed" if settings.recompute else "")
+        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(settings):.0f} GB"]
         cells += [f"{hour:.1f}" for hour in (*hours, sum(hours))]
         typer.echo(f"| {' | '.join(cells)} | {4 * shape.disk_gigabytes():.0f} GB |")
 
