@@ -30,8 +30,10 @@ def one_of_each_task() -> list[Trajectory]:
 
 def of_different_tasks(task_id: str, count: int) -> list[Trajectory]:
     """The first trajectories of a task type whose instructions differ."""
-    every = {trajectory.task: trajectory for trajectory in reversed(trajectories()) if trajectory.task_id == task_id}
-    return sorted(every.values(), key=lambda path: path.variation)[:count]
+    by_instruction = {
+        trajectory.task: trajectory for trajectory in reversed(trajectories()) if trajectory.task_id == task_id
+    }
+    return sorted(by_instruction.values(), key=lambda path: path.variation)[:count]
 
 
 def rule_annotations(chosen: Sequence[Trajectory]) -> dict[PathKey, Annotation]:

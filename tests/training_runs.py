@@ -43,7 +43,7 @@ class Training:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: dict[str, str] = {}
+        self.printed: dict[str, str] = {}
         """Run to what its command has printed."""
         train, dev = ([path for path in trajectories() if path.split == split][:4] for split in ("train", "dev"))
         self.data = write_paths([*train, *dev], folder, "data")
@@ -72,10 +72,10 @@ class Training:
         """The dev scores of a whole run."""
         process = self.start(run, recipe, launcher=launcher)
         try:
-            self.told[run], _ = process.communicate(timeout=_SECONDS)
+            self.printed[run], _ = process.communicate(timeout=_SECONDS)
         finally:
             with suppress(ProcessLookupError):  # a launcher's own processes would outlive it
                 os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, self.told[run]
+        assert process.returncode == 0, self.printed[run]
         rows = [json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()]
         return [{name: row[name] for name in ("step", "dev_loss")} for row in rows if "dev_loss" in row]

@@ -39,8 +39,8 @@ def trained() -> list[str]:
 
 def things(text: str) -> list[str]:
     """What a look or an inventory lists, roughly."""
-    found = (name.removesuffix(" in").strip() for name in _THING.findall(text))
-    return list(dict.fromkeys(found)) or ["air"]
+    names = (name.removesuffix(" in").strip() for name in _THING.findall(text))
+    return list(dict.fromkeys(names)) or ["air"]
 
 
 class WanderingEnvironment:
@@ -52,7 +52,7 @@ class WanderingEnvironment:
 
     def _begin(self) -> None:
         self._rng = random.Random(f"environment {self._seed}")
-        self._states = [one.state for one in sample()]
+        self._states = [decision.state for decision in sample()]
         self._now = self._rng.choice(self._states)
         self._score = self._moves = 0
 

@@ -56,7 +56,7 @@ def start(folder: Path, data: Path, url: str) -> subprocess.Popen[str]:
 
 def chosen_paths() -> list[Trajectory]:
     """One of each task type, and more of those whose instructions differ most."""
-    paths = {one.key: one for one in one_of_each_task()}
+    paths = {path.key: path for path in one_of_each_task()}
     for task_id in ("2-1", "2-2", "3-3", "4-1", "5-1", "7-1"):
         paths |= {task.key: task for task in of_different_tasks(task_id, 9)}
     return list(paths.values())[:PATHS]
@@ -90,7 +90,7 @@ def test_sixty_paths_survive_faulty_answers_and_two_ends(
     assert annotating.returncode == 0, printed
     assert re.search(rf"aligned: {PATHS} paths, \d+ of them not as answered", printed)
     annotations = read_annotations(tmp_path / "annotations.parquet")
-    assert annotations.keys() == {one.key for one in paths}
+    assert annotations.keys() == {path.key for path in paths}
     for path in paths:
         segments = annotations[path.key].segments
         assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]

@@ -54,7 +54,7 @@ class Annotator(ChatServer):
             return JSONResponse({"error": {"message": "Incorrect API key"}}, 401)
         body = await request.json()
         assert body["model"] == "test-model"
-        messages = [one["content"] for one in body["messages"] if one["role"] == "user"]
+        messages = [message["content"] for message in body["messages"] if message["role"] == "user"]
         task = next(message for message in reversed(messages) if message.startswith("Task: ")).partition("\n")[0]
         task = task.removeprefix("Task: ")
         repairing = not messages[-1].startswith("Task: ")
@@ -77,7 +77,7 @@ class Annotator(ChatServer):
             return self._said(written_out([*actions[:2], *actions[5:]]))
         return self._said(written_out(actions))
 
-    def _said(self, text: str, finish_reason: str = "stop") -> JSONResponse:
+    def _completion(self, text: str, finish_reason: str = "stop") -> JSONResponse:
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         return JSONResponse({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
@@ -86,7 +86,7 @@ class Annotator(ChatServer):
 def written_out(actions: Sequence[str]) -> str:
     pieces = (actions[at : at + 2] for at in range(0, len(actions), 2))
     return "\n".join(
-        f"{number}- do({number}): {{" + ", ".join(f"'{one}'" for one in piece) + "}"
+        f"{number}- do({number}): {{" + ", ".join(f"'{action}'" for action in piece) + "}"
         for number, piece in enumerate(pieces, start=1)
     )
 
@@ -140,7 +140,7 @@ BAD = {
 def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_reason(
     server: Annotator, tmp_path: Path
 ) -> None:
-    chosen = [one for one in one_of_each_task() if len(one.steps) > 8][: len(GOOD) + len(BAD)]
+    chosen = [path for path in one_of_each_task() if len(path.steps) > 8][: len(GOOD) + len(BAD)]
     of_behaviour = dict(zip([*GOOD, *BAD], chosen, strict=True))
     server.behaviours = {path.task: behaviour for behaviour, path in of_behaviour.items()}
     data = write_paths(chosen, tmp_path)
@@ -162,13 +162,13 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
         assert segments[0].stop == 2
     assert len(annotations) == len(GOOD)
 
-    reasons = {(one["task_id"], one["variation"]): one["reason"] for one in manifest["failed"]}
+    reasons = {(failure["task_id"], failure["variation"]): failure["reason"] for failure in manifest["failed"]}
     for behaviour, reason in BAD.items():
         path = of_behaviour[behaviour]
         assert reason in reasons[path.task_id, path.variation]
         assert reason in err
     assert len(reasons) == len(BAD)
-    kept = [name for one in manifest["failed"] for name in one["answers"]]
+    kept = [name for failure in manifest["failed"] for name in failure["answers"]]
     assert len(kept) == 6  # three answers of the malformed path, three of the truncated one
     assert all((tmp_path / "build" / "llm" / "cache" / name).exists() for name in kept)
 

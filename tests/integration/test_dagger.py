@@ -54,25 +54,25 @@ def planned() -> list[Corrected]:
 def test_from_where_an_agent_went_astray_the_direct_way_leads_to_the_goal(
     slot: ScienceWorldSlot, planned: list[Corrected]
 ) -> None:
-    chocolate = next(one for one in planned if (one.task_id, one.variation) == ("1-1", 10))
+    chocolate = next(wanted for wanted in planned if (wanted.task_id, wanted.variation) == ("1-1", 10))
     lost = Follower(ASTRAY)
-    found = corrections(slot, replace(chocolate, rollouts=4), lost, lost)
-    assert len({one.key for one in found}) == len(found) == 12
-    assert len({one.misplaced for one in found}) > 1
+    paths = corrections(slot, replace(chocolate, rollouts=4), lost, lost)
+    assert len({path.key for path in paths}) == len(paths) == 12
+    assert len({path.misplaced for path in paths}) > 1
     assert len(lost.tasks) > 1  # now and then the thing is called otherwise
-    for one in found:
-        assert (one.score, one.take >= FIRST_TAKE, one.gold_actions) == (100, True, chocolate.gold_actions)
-        followed = [step.action for step in one.steps if step.detour]
+    for path in paths:
+        assert (path.score, path.take >= FIRST_TAKE, path.gold_actions) == (100, True, chocolate.gold_actions)
+        followed = [step.action for step in path.steps if step.detour]
         assert followed == list(ASTRAY[: len(followed)])
         assert 0 < len(followed) < len(ASTRAY)  # short of what cost the episode
-        learnt = examples([one], {one.key: annotate_by_rule(one)}, "flat", COMPACT)
-        assert len(learnt) == len(one.steps) - len(followed)
+        learnt = examples([path], {path.key: annotate_by_rule(path)}, "flat", COMPACT)
+        assert len(learnt) == len(path.steps) - len(followed)
 
 
 def test_an_agent_that_solves_the_episode_is_not_corrected(slot: ScienceWorldSlot, planned: list[Corrected]) -> None:
-    found = next(one for one in planned if one.task_id == "4-1")
-    follower = Follower(found.oracle)
-    assert corrections(slot, found, follower, follower) == []
+    chosen = next(wanted for wanted in planned if wanted.task_id == "4-1")
+    follower = Follower(chosen.oracle)
+    assert corrections(slot, chosen, follower, follower) == []
     assert follower.tasks
 
 
@@ -80,11 +80,11 @@ def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(
     trained = {
         (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
     }
-    assert {(one.task_id, one.variation) for one in planned} <= trained
-    tasks = [one.task_id for one in planned]
+    assert {(wanted.task_id, wanted.variation) for wanted in planned} <= trained
+    tasks = [wanted.task_id for wanted in planned]
     assert len(set(tasks)) == len(set(tasks[: len(set(tasks))])) == 21
     for task in set(tasks):
-        played = sum(one.rollouts for one in planned if one.task_id == task)
+        played = sum(wanted.rollouts for wanted in planned if wanted.task_id == task)
         assert played >= 40 if task in MISPLACED else played == 5
 
 

@@ -154,30 +154,34 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
-    for one, other in zip(fast, reference, strict=True):
-        assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
-        assert [(candidate.text, candidate.tokens) for candidate in one.candidates] == [
-            (candidate.text, candidate.tokens) for candidate in other.candidates
+    for answer, expected in zip(fast, reference, strict=True):
+        assert (answer.prompt_tokens, answer.truncated_tokens) == (expected.prompt_tokens, expected.truncated_tokens)
+        assert [(candidate.text, candidate.tokens) for candidate in answer.candidates] == [
+            (candidate.text, candidate.tokens) for candidate in expected.candidates
         ]
-        assert [candidate.logprob for candidate in one.candidates] == pytest.approx(
-            [candidate.logprob for candidate in other.candidates], abs=1e-3
+        assert [candidate.logprob for candidate in answer.candidates] == pytest.approx(
+            [candidate.logprob for candidate in expected.candidates], abs=1e-3
         )
 
 
 def test_both_engines_give_the_same_greedy_answers_with_the_same_logprobs(pair: Pair) -> None:
     fast = pair.fast.generate(TEXTS)
-    assert any(1 < candidate.tokens < MAX_NEW_TOKENS for one in fast for candidate in one.candidates)
+    assert any(1 < candidate.tokens < MAX_NEW_TOKENS for answer in fast for candidate in answer.candidates)
     assert_same(fast, pair.reference.generate(TEXTS))
 
 
 def test_both_engines_find_the_same_best_of_a_beam_and_agree_on_what_both_find(pair: Pair) -> None:
-    for one, other in zip(pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True):
-        assert len(one.candidates) == len(other.candidates) == 4
-        assert one.candidates[0].text == other.candidates[0].text
-        logprobs = {candidate.text: candidate.logprob for candidate in other.candidates}
-        shared = [candidate for candidate in one.candidates if candidate.text in logprobs]
+    for from_fast, from_reference in zip(
+        pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True
+    ):
+        assert len(from_fast.candidates) == len(from_reference.candidates) == 4
+        assert from_fast.candidates[0].text == from_reference.candidates[0].text
+        logprobs = {candidate.text: candidate.logprob for candidate in from_reference.candidates}
+        shared = [candidate for candidate in from_fast.candidates if candidate.text in logprobs]
         assert len(shared) > 1
-        assert [each.logprob for each in shared] == pytest.approx([logprobs[each.text] for each in shared], abs=1e-3)
+        assert [candidate.logprob for candidate in shared] == pytest.approx(
+            [logprobs[candidate.text] for candidate in shared], abs=1e-3
+        )
 
 
 def test_both_engines_rank_candidates_alike(pair: Pair) -> None:
@@ -195,7 +199,7 @@ def test_the_best_candidates_are_the_first_of_all(pair: Pair, engine: str, n: in
     everyone = generator.score(TEXTS, choices)
     assert_same(
         generator.score(TEXTS, choices, n=n),
-        [dataclasses.replace(one, candidates=one.candidates[:n]) for one in everyone],
+        [dataclasses.replace(generation, candidates=generation.candidates[:n]) for generation in everyone],
     )
 
 
@@ -265,8 +269,8 @@ def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path, kind: Kind) -> No
     half = open_generator("transformers", checkpoint, device="cpu", dtype="bfloat16", threads=1)
     exact = open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1)
     assert half.dtype == "bfloat16"
-    assert [one.candidates[0].text for one in half.generate(TEXTS)] == [
-        one.candidates[0].text for one in exact.generate(TEXTS)
+    assert [answer.candidates[0].text for answer in half.generate(TEXTS)] == [
+        answer.candidates[0].text for answer in exact.generate(TEXTS)
     ]
 
 

@@ -156,7 +156,7 @@ def test_repeats_go_on_where_they_were_interrupted(waymark: Waymark) -> None:
     code, out, err = waymark("resume", str(command.run.path), "--json").wait()
     assert code == 0, err
     document = json.loads(out)
-    plays = [(one["task"], one["variation"], one["repeat"]) for one in document["episodes"]]
+    plays = [(episode["task"], episode["variation"], episode["repeat"]) for episode in document["episodes"]]
     assert plays == [(task, variation, repeat) for task in ("1-1", "4-2") for variation in (0, 1) for repeat in (0, 1)]
     assert document["summary"]["repeats"] == 2
     assert list(command.run.results())[: len(killed)] == killed

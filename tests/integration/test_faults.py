@@ -114,14 +114,14 @@ def test_a_jvm_that_is_killed_and_one_that_hangs(site: Site) -> None:
 
 def _jvm(worker: int) -> int:
     """The process id of the JVM that a worker has started, from whichever thread."""
-    found: list[int] = []
+    processes: list[int] = []
 
-    def one() -> bool:
-        found[:] = [pid for pid in children(worker) if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
-        return len(found) == 1
+    def has_started() -> bool:
+        processes[:] = [pid for pid in children(worker) if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
+        return len(processes) == 1
 
-    until(one, "the worker has a JVM")
-    return found[0]
+    until(has_started, "the worker has a JVM")
+    return processes[0]
 
 
 def test_a_disk_that_is_full_for_a_while(site: Site) -> None:

@@ -34,9 +34,9 @@ def submit(store: JobStore, name: str, *, tasks: tuple[str, ...] = ("1-1", "4-1"
 
 
 def lease(store: JobStore, consumer: str = "alice") -> Lease:
-    found = store.lease(consumer, wait_seconds=0.01)
-    assert found is not None
-    return found
+    taken = store.lease(consumer, wait_seconds=0.01)
+    assert taken is not None
+    return taken
 
 
 def abandon() -> None:
@@ -202,8 +202,8 @@ def test_an_abandoned_episode_is_found_behind_many_that_are_played(store: JobSto
     submit(store, "many", tasks=tuple(task.id for task in TASKS))
     held = [lease(store, f"worker-{number}") for number in range(25)]
     abandon()
-    for one in held[:-1]:
-        assert store.renew(one)
+    for held_lease in held[:-1]:
+        assert store.renew(held_lease)
     assert lease(store, "another").spec == held[-1].spec
 
 
@@ -274,7 +274,7 @@ def test_a_clock_set_forward_takes_no_lease_from_the_living(
         assert other.lease("bob", wait_seconds=0) is None
         shift(mine, "forward", 3_600_000)
         now[0] += 20
-        assert all(mine.renew(one) for one in held)
+        assert all(mine.renew(held_lease) for held_lease in held)
 
 
 def test_a_lease_renewed_after_it_was_seen_silent_is_kept(clocks: tuple[JobStore, JobStore, list[float]]) -> None:
@@ -296,7 +296,7 @@ def test_two_watchers_take_a_silent_lease_once(clocks: tuple[JobStore, JobStore,
     other.look()
     now[0] += 31
     taken = [store.lease("bob", wait_seconds=0) for store in (mine, other)]
-    assert [one is not None for one in taken] == [True, False]
+    assert [held_lease is not None for held_lease in taken] == [True, False]
 
 
 def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -> None:
@@ -310,8 +310,8 @@ def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -
 def test_an_evaluation_to_skip_is_left_to_others(store: JobStore) -> None:
     submit(store, "refused", tasks=("1-1",))
     (other,) = submit(store, "mine", tasks=("1-1",))
-    found = [store.lease("alice", wait_seconds=0, skip=["refused"]) for _ in range(3)]
-    assert [one.spec if one else None for one in found] == [other, None, None]
+    leases = [store.lease("alice", wait_seconds=0, skip=["refused"]) for _ in range(3)]
+    assert [held_lease.spec if held_lease else None for held_lease in leases] == [other, None, None]
     assert (lease(store, "bob").spec.evaluation, store.status("refused").running) == ("refused", 1)
 
 
@@ -356,9 +356,9 @@ def test_long_common_fields_are_stored_once(store: JobStore) -> None:
     request = EvaluationRequest(protocol="full", agent=AgentConfig(executor_model="x" * 100))
     specs = episodes("full", request)
     store.submit(evaluation("full", request, episodes=len(specs)), specs)
-    every = [text for _, text in store._redis.hscan_iter("waymark:evaluation:full:specs")]
-    assert len(every) == 1_819
-    assert sum(map(len, every)) < 60 * len(every)
+    texts = [text for _, text in store._redis.hscan_iter("waymark:evaluation:full:specs")]
+    assert len(texts) == 1_819
+    assert sum(map(len, texts)) < 60 * len(texts)
     assert store.specs("full", count=2) == specs[:2]
 
 

@@ -107,8 +107,8 @@ def test_any_openai_compatible_server_is_asked_and_its_failures_are_told(waymark
         assert refused.wait()[0] == 2
     (stage,) = LoadReport.model_validate_json(out).stages
     assert (stage.sent, stage.answered, stage.refused, stage.errors) == (30, 16, {"429": 10}, {"500": 4})
-    assert {one["model"] for one in asked} == {"small"}
-    assert all(one["prompt"] for one in asked)
+    assert {request["model"] for request in asked} == {"small"}
+    assert all(request["prompt"] for request in asked)
 
 
 def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
@@ -140,7 +140,7 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["http://127.0.0.1:1"], 3, "Nothing answers at http://127.0.0.1:1"),
         (["localhost"], 2, "is no address"),
@@ -150,8 +150,8 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
         (["compare", "none.json", "none.json"], 2, "none.json cannot be read"),
     ],
 )
-def test_what_cannot_be_measured_is_told(waymark: Waymark, arguments: list[str], code: int, said: str) -> None:
+def test_what_cannot_be_measured_is_told(waymark: Waymark, arguments: list[str], code: int, message: str) -> None:
     ended, _, err = waymark("loadtest", *arguments).wait()
     assert ended == code
-    assert said in err
+    assert message in err
     assert "Traceback" not in err

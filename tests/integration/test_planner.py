@@ -131,12 +131,13 @@ def test_agents_play_the_same_variations_are_compared_and_the_planner_is_asked_o
     code, out, err = command.wait()
     assert code == 0, err
     document = json.loads(out)
-    assert [one["agent"]["subgoals"] for one in document["evaluations"]] == ["oracle", "llm_plan", "random"]
-    assert [one["name"] for one in document["comparison"]["agents"]] == ["oracle", "llm_plan", "random"]
+    played = [evaluation["agent"]["subgoals"] for evaluation in document["evaluations"]]
+    assert played == ["oracle", "llm_plan", "random"]
+    assert [agent["name"] for agent in document["comparison"]["agents"]] == ["oracle", "llm_plan", "random"]
     assert document["comparison"]["variations"] == 2
     assert len(server.asked) == 2
 
-    runs = [tmp_path / "runs" / one["evaluation"] for one in document["evaluations"]]
+    runs = [tmp_path / "runs" / evaluation["evaluation"] for evaluation in document["evaluations"]]
     for result in RunFolder(runs[1]).results():
         assert result.trajectory[0].subgoal == "navigate_to(kitchen)"
         assert result.versions is not None

@@ -114,8 +114,8 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
                 await asyncio.sleep(0.02)
         assert await hosted.decide(session, "action", action, turn) == 202
     view = await hosted.wait(session, turn=4)
-    assert [one.action for one in view.turns] == ["look around", "dance wildly", "go to kitchen"]
-    assert [one.known for one in view.turns] == [True, False, True]
+    assert [turn.action for turn in view.turns] == ["look around", "dance wildly", "go to kitchen"]
+    assert [turn.known for turn in view.turns] == [True, False, True]
     assert (await hosted.http.post(f"/v1/play/{session}/end")).status_code == 202
     view = await hosted.wait(session, "ended")
     assert view.run is not None
@@ -124,7 +124,7 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
     whole = EpisodeResult.model_validate(
         (await hosted.http.get(f"/v1/evaluations/{view.run}/episodes/{light['id']}")).json()
     )
-    assert [one.action for one in whole.trajectory] == ["look around", "dance wildly", "go to kitchen"]
+    assert [turn.action for turn in whole.trajectory] == ["look around", "dance wildly", "go to kitchen"]
     assert whole.trajectory[0].subgoals
     assert {model.asked for model in explain(whole, 1).models} == {"controller", "executor"}
     began = time.monotonic()

@@ -183,12 +183,12 @@ def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Scie
 def assert_alike(ours: ScienceWorldSlot, theirs: ScienceWorldEnv, action: str) -> list[str]:
     """Both say the same to an action. Returns what is valid then."""
     step = ours.step(action)
-    observation, _, done, told = theirs.step(action)
+    observation, _, done, info = theirs.step(action)
     if step.ambiguous:
-        observation, _, done, told = theirs.step("0")
-    assert (step.observation, step.look, step.inventory) == (observation, told["look"], told["inv"]), action
-    assert (step.score, step.moves, step.completed or step.score < 0) == (told["score"], told["moves"], done), action
-    return sorted({*told["valid"]} - {"reset task"})
+        observation, _, done, info = theirs.step("0")
+    assert (step.observation, step.look, step.inventory) == (observation, info["look"], info["inv"]), action
+    assert (step.score, step.moves, step.completed or step.score < 0) == (info["score"], info["moves"], done), action
+    return sorted({*info["valid"]} - {"reset task"})
 
 
 def test_a_step_says_what_scienceworlds_own_environment_says(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
@@ -218,13 +218,13 @@ def readings(slot: ScienceWorldSlot, parser: Any, text: str) -> list[str]:
     """What a parser of the simulator's takes an input for: the answer, then the action or the choice of actions."""
     world = slot._server.agentInterface().get()
     room = world.agent().getContainer().get()
-    told = parser.parse(
+    reading = parser.parse(
         text, room, world.universe(), world.agent(), world.objMonitor(), world.task().goalSequence(), room
     )
-    action = told._4()
+    action = reading._4()
     meant = [action.get().name(), action.get().assignments().toString()] if action.isDefined() else []
     parser.clearAmbiguousState()
-    return [told._1(), told._3(), *meant]
+    return [reading._1(), reading._3(), *meant]
 
 
 def test_inputs_are_parsed_as_the_simulators_own_parser_does(kitchen: ScienceWorldSlot) -> None:
@@ -241,7 +241,7 @@ def test_inputs_are_parsed_as_the_simulators_own_parser_does(kitchen: ScienceWor
 
 def test_the_jar_holds_the_java_beside_it() -> None:
     folder = Path(scienceworld.__file__).parent
-    sources = {one.name: one.read_bytes() for one in (folder / "java" / "waymark").iterdir()}
+    sources = {file.name: file.read_bytes() for file in (folder / "java" / "waymark").iterdir()}
     with ZipFile(folder / "episode.jar") as jar:
         carried = {name: jar.read(f"waymark/{name}") for name in sources}
     assert carried == sources, "Run .ci/jar, which compiles it."
@@ -316,7 +316,7 @@ def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_
     beside.close()
     first.close()
     (written,) = tmp_path.glob("*.aot")
-    assert {one.suffix for one in tmp_path.iterdir()} == {".aot", ".lock", ".sha256"}
+    assert {file.suffix for file in tmp_path.iterdir()} == {".aot", ".lock", ".sha256"}
     before = written.stat().st_mtime_ns
     second, third = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
     assert mapped(second)
@@ -334,7 +334,7 @@ def test_a_jvm_that_has_learnt_little_or_was_killed_leaves_nothing_for_others(tm
         if steps > 3:
             slot._process.kill()
         slot.close()
-        assert {one.suffix for one in tmp_path.iterdir()} == {".lock"}
+        assert {file.suffix for file in tmp_path.iterdir()} == {".lock"}
 
 
 def test_a_cache_that_java_cannot_read_and_a_folder_that_cannot_be_made_cost_nothing_else(tmp_path: Path) -> None:
@@ -343,9 +343,9 @@ def test_a_cache_that_java_cannot_read_and_a_folder_that_cannot_be_made_cost_not
     slot._cache._file.write_bytes(b"no cache" * 1_000)
     unread = ScienceWorldSlot(cache=tmp_path)
     nowhere = ScienceWorldSlot(cache=slot._cache._file / "folder")
-    for one in (unread, nowhere, slot):
-        assert len(play(one, 3)) == 3
-        one.close()
+    for usable in (unread, nowhere, slot):
+        assert len(play(usable, 3)) == 3
+        usable.close()
 
 
 def test_an_older_java_gets_no_cache(tmp_path: Path) -> None:

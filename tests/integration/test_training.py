@@ -51,12 +51,12 @@ def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Exa
         tmp_path / "run", tmp_path / "executor", role="executor", prompt_format="compact", command="x", data_sha256="0"
     )
     assert card.parameters == run.parameters
-    found = load(tmp_path / "executor", "executor")
+    checkpoint = load(tmp_path / "executor", "executor")
     prompts = [example.prompt for example in corpus[::80]]
     answers = {
         engine: [
-            one.candidates[0].text
-            for one in open_generator(engine, found, device="cpu", dtype="float32").generate(prompts)
+            answer.candidates[0].text
+            for answer in open_generator(engine, checkpoint, device="cpu", dtype="float32").generate(prompts)
         ]
         for engine in ("ctranslate2", "transformers")
     }
@@ -93,7 +93,7 @@ def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "training", "trajectories", *options, "--output", str(table)]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
     manifest, recorded = read_manifest(table), read_table(table)
-    assert {(one.task_id, one.variation) for one in recorded} == {("4-2", kept.variation), ("7-1", 0)}
+    assert {(path.task_id, path.variation) for path in recorded} == {("4-2", kept.variation), ("7-1", 0)}
     assert manifest["earlier"] == [before["sha256"]]
     assert manifest["settings"]["limit"] == 9
     assert manifest["settings"]["recorded anew: 7-1"]["limit"] == 1

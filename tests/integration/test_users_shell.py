@@ -49,8 +49,8 @@ def evaluate(folder: Path, settings: Mapping[str, str], work: Path) -> tuple[int
 
 
 def test_a_working_directory_with_modules_of_our_names_changes_nothing(tmp_path: Path) -> None:
-    code, said = evaluate(tmp_path / "runs", {}, set_traps(tmp_path / "work"))
-    assert code == 0, said
+    code, output = evaluate(tmp_path / "runs", {}, set_traps(tmp_path / "work"))
+    assert code == 0, output
 
 
 def test_pythons_variables_change_nothing(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_pythons_variables_change_nothing(tmp_path: Path) -> None:
         "PYTHONWARNINGS": "error",
         "PYTHONINSPECT": "1",
     }
-    code, said = evaluate(tmp_path / "runs", settings, tmp_path)
-    assert code == 0, said
+    code, output = evaluate(tmp_path / "runs", settings, tmp_path)
+    assert code == 0, output
 
 
 def test_a_started_process_gets_only_harmless_variables() -> None:

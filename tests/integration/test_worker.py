@@ -100,8 +100,8 @@ async def working(
     controller = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
     replicas = [create_app("executor", {"default": executor_of(sha256)}, ServiceSettings()) for sha256 in executors]
     async with AsyncExitStack() as running:
-        for each in (controller, *replicas):
-            await running.enter_async_context(each.router.lifespan_context(each))
+        for app in (controller, *replicas):
+            await running.enter_async_context(app.router.lifespan_context(app))
         worker = Worker(
             store,
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
@@ -254,11 +254,11 @@ async def test_an_evaluation_of_other_checkpoints_is_refused_without_counting(st
     submit(store, "refused")
     async with working(store, ScriptedEnvironment, executors=("c" * 64,)):
         with anyio.fail_after(30):
-            while (found := store.status("refused").waiting) is None:  # noqa: ASYNC110 - Redis is what is waited for
+            while (mismatch := store.status("refused").waiting) is None:  # noqa: ASYNC110 - Redis is what is waited for
                 await anyio.sleep(0.02)
         await anyio.sleep(0.5)
         again = store.lease("another", wait_seconds=0.01)
-    assert "cccccccccccc" in found.found
+    assert "cccccccccccc" in mismatch.found
     assert again is not None
     assert (again.deliveries, store.results("refused")) == (1, [])
 
@@ -271,9 +271,9 @@ async def test_a_plan_that_nobody_here_can_make_is_left_to_others(store: JobStor
     async with working(store, ScriptedEnvironment):
         await finish(store, "beside")
     assert store.status("planned").finished == 0
-    found = store.status("planned").waiting
-    assert found is not None
-    assert "no large model" in found.found
+    mismatch = store.status("planned").waiting
+    assert mismatch is not None
+    assert "no large model" in mismatch.found
 
 
 async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:
@@ -376,8 +376,8 @@ async def test_one_who_wants_the_lock_alone_goes_before_later_ones() -> None:
             seen.append("second")
 
     async with anyio.create_task_group() as tasks:
-        for each in (share_first, take_alone, share_second):
-            tasks.start_soon(each)
+        for task in (share_first, take_alone, share_second):
+            tasks.start_soon(task)
             await anyio.wait_all_tasks_blocked()
         leave.set()
     assert seen == ["first", "first leaves", "alone", "alone leaves", "second"]
