@@ -130,11 +130,11 @@ async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
-    one, two = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
+    first, second = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
     await tokenised(capacity, 10)
     assert generator.batches == [["running"]]
     generator.gate.set()
-    assert text([*await busy, *await one, *await two]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
+    assert text([*await busy, *await first, *await second]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
     assert generator.batches == [["running"], ["a", "bb", "ccc", "dddd"]]
 
 
@@ -354,10 +354,10 @@ async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batc
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
-    one, bad, two = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
+    first, bad, second = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
     await tokenised(capacity, 9)
     generator.gate.set()
-    assert text([*await busy, *await one, *await two]) == ["running 0", "one 0", "two 0"]
+    assert text([*await busy, *await first, *await second]) == ["running 0", "one 0", "two 0"]
     with pytest.raises(ValueError, match="a fault of the engine"):
         await bad
     assert generator.batches[1:] == [["one", "bad", "two"], ["one"], ["bad"], ["two"]]
@@ -375,9 +375,9 @@ async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(capac
     waiting = [ask(batcher, "one"), ask(batcher, "two")]
     await tokenised(capacity, 6)
     generator.gate.set()
-    for each in (busy, *waiting):
+    for request in (busy, *waiting):
         with pytest.raises(ServiceUnavailable):
-            await each
+            await request
     assert generator.batches[1:] == [["one", "two"]]
     batcher.close()
 
@@ -387,7 +387,8 @@ async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
 ) -> None:
     class Forgetful(ScriptedGenerator):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
-            return [one for one in super().generate(prompts, n=n) if one.candidates[0].text != "forgotten"]
+            generations = super().generate(prompts, n=n)
+            return [answer for answer in generations if answer.candidates[0].text != "forgotten"]
 
     class Failing(Observer):
         def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:

@@ -118,7 +118,7 @@ def test_final_answers_are_drawn_as_often_as_the_recipe_says() -> None:
     answer, other = (Example("2-1", 0, "p", target, asked) for target in ("move tin , red box", "pick_up tin"))
     planes = Example("9-1", 0, "p", "focus_on inclined plane a", "which of two inclined planes (a, b)")
     boxed = Example("4-2", 0, "p", "move tin , red box", "move it to red box")
-    assert [is_answer(one) for one in (answer, other, planes, boxed)] == [True, False, True, False]
+    assert [is_answer(example) for example in (answer, other, planes, boxed)] == [True, False, True, False]
     batches = Batches([answer, other], Recipe(batch=50, rename=0.0, answers=9.0))
     drawn = Counter(target.split()[0] for number in range(32) for _, target in batches[number])
     assert 6 < drawn["move"] / drawn["pick_up"] < 13

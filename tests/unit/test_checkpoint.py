@@ -126,7 +126,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("model", "changes", "said"),
+    ("model", "changes", "message"),
     [
         (T5, {"vocab_size": 8}, "says vocab_size 8, its weights 5 (shared.weight)"),
         (T5, {"d_model": 8}, "says d_model 8, its weights 4"),
@@ -157,13 +157,13 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) 
     ],
 )
 def test_a_config_that_contradicts_its_weights_is_refused_by_the_field(
-    tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], said: str
+    tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], message: str
 ) -> None:
     folder = make_folder(tmp_path / "model", config=model)
     load(folder)
     (folder / "config.json").write_text(json.dumps({**model, **changes}))
     rewritten(folder)
-    assert said in refusal(folder)
+    assert message in refusal(folder)
 
 
 def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path) -> None:
@@ -187,17 +187,17 @@ def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Pa
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"),
+    ("tokens", "message"),
     [
         (["<pad>", "</s>", "<unk>", "look", "round"], "converted from a model with other tokens"),
         (["<pad>"], "converted from a model with other tokens"),
         (7, "no list of tokens"),
     ],
 )
-def test_converted_weights_of_another_model_are_refused(folder: Path, tokens: object, said: str) -> None:
+def test_converted_weights_of_another_model_are_refused(folder: Path, tokens: object, message: str) -> None:
     (folder / "ctranslate2" / "shared_vocabulary.json").write_text(json.dumps(tokens))
     rewritten(folder)
-    assert said in refusal(folder)
+    assert message in refusal(folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

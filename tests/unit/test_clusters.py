@@ -26,9 +26,9 @@ def test_the_interval_is_as_wide_as_the_luck_of_things(between: float, within: f
     random, things, variations = np.random.default_rng(1), 12, 4
     widths = []
     for _ in range(20):
-        found = over_things(made(random, things, variations, between, within))
-        assert found is not None
-        widths.append(found[1] - found[0])
+        interval = over_things(made(random, things, variations, between, within))
+        assert interval is not None
+        widths.append(interval[1] - interval[0])
     # What Davison & Hinkley, section 3.8, say of drawing twice: the luck within things counts once too often.
     drawn = between**2 / things + 2 * within**2 / (things * variations)
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(drawn / 6), rel=0.12)

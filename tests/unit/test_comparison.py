@@ -27,8 +27,8 @@ def results(task: str, scores: Sequence[int], error: EpisodeError | None = None)
 
 
 def run(name: str, *played: list[EpisodeResult], agent: str = "hierarchical") -> Run:
-    every = [result for of_task in played for result in of_task]
-    return Run(name, EvaluationRequest(agent=AGENTS[agent]), samples.VERSIONS, every)
+    results = [result for of_task in played for result in of_task]
+    return Run(name, EvaluationRequest(agent=AGENTS[agent]), samples.VERSIONS, results)
 
 
 # --- agents by name ----------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     chance = random.Random(0)
     scores = {task: [chance.randrange(90) for _ in range(10)] for task in ("1-1", "4-2", "7-1")}
     base = run("base", *(results(task, of_task) for task, of_task in scores.items()))
-    better = run("better", *(results(task, [one + 5 for one in of_task]) for task, of_task in scores.items()))
+    better = run("better", *(results(task, [score + 5 for score in of_task]) for task, of_task in scores.items()))
     (difference,) = compare([base, better]).differences
     assert (difference.mean, difference.ci95) == (5, (5, 5))
     shuffled = run("other", *(results(task, of_task[::-1]) for task, of_task in scores.items()), agent="flat")

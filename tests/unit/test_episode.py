@@ -79,7 +79,7 @@ async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
     await run_episode(
         spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, request_limits=RequestLimits(candidates=1)
     )
-    assert [len(each) for each in executor.weighed] == [1]
+    assert [len(candidates) for candidates in executor.weighed] == [1]
 
 
 def test_reach_is_what_both_services_take() -> None:
@@ -105,9 +105,9 @@ def test_reach_is_what_both_services_take() -> None:
             limits=limits,
         )
 
-    one = info(10, turns=3, alternatives=4, candidates=256)
-    other = info(5, turns=1_000, alternatives=16, candidates=10)
-    assert RequestLimits.of([one, other]) == RequestLimits(history_turns=3, alternatives=4, candidates=10)
+    narrow = info(10, turns=3, alternatives=4, candidates=256)
+    wide = info(5, turns=1_000, alternatives=16, candidates=10)
+    assert RequestLimits.of([narrow, wide]) == RequestLimits(history_turns=3, alternatives=4, candidates=10)
 
 
 async def test_a_stopped_episode_is_cancelled_and_keeps_its_turns() -> None:
@@ -147,7 +147,7 @@ def test_patience_counts_turns_since_the_score_last_changed() -> None:
 
 def test_repetition_looks_at_actions_alone() -> None:
     limits = Limits(moves=10, turns=99, repetition=4)
-    circle = [turn(action=one) for one in ("a", "b", None, "a", "b")]
+    circle = [turn(action=action) for action in ("a", "b", None, "a", "b")]
     assert stop_reason(circle, limits) == "patience"
     assert stop_reason([*circle, turn(action="c")], limits) is None
     assert stop_reason(circle[1:], limits) is None

@@ -162,10 +162,10 @@ async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path:
     folder = RunFolder(tmp_path)
     folder.begin(evaluation())
     folder.append(result)
-    found = from_run(tmp_path)
+    decisions = from_run(tmp_path)
     for asked, model in (("controller", controller), ("executor", executor)):
         once = dict.fromkeys(state for state, _ in model.asked)  # it is asked again where it was unwise
-        assert list(once) == list(dict.fromkeys(one.state for one in found if one.asked == asked))
+        assert list(once) == list(dict.fromkeys(decision.state for decision in decisions if decision.asked == asked))
 
 
 async def test_an_unknown_action_is_repaired_in_its_own_turn_by_the_first_valid_alternative() -> None:

@@ -51,9 +51,9 @@ def test_a_table_keeps_its_figures_and_fits(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_is_left_out_is_named(width: int) -> None:
     text = " ".join(printed(table(), width).split())
-    body, _, said = text.partition("Not shown for want of width:")
+    body, _, left_out = text.partition("Not shown for want of width:")
     for number in range(8):
-        assert (f"C{number}" in body) != (f"C{number}," in said or f"C{number}." in said)
+        assert (f"C{number}" in body) != (f"C{number}," in left_out or f"C{number}." in left_out)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

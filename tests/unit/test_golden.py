@@ -45,7 +45,7 @@ def published_rows(
 ) -> list[tuple[str, str]]:
     path, annotation = recorded(episode)
     made = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
-    return [(one.prompt, one.target) for one in made]
+    return [(example.prompt, example.target) for example in made]
 
 
 def columns(rows: Sequence[dict[str, str]], *names: str) -> list[tuple[str, ...]]:
@@ -85,7 +85,7 @@ def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
     assert [row.place for row in published.rows(episode["task_description"], steps)] == [
         row["i"] for row in episode["dataset"]
     ]
-    assert [one.action or END for one in steps] == [step["action"] for step in episode["steps"]]
+    assert [step.action or END for step in steps] == [step["action"] for step in episode["steps"]]
 
 
 @episodes
@@ -187,8 +187,8 @@ def test_golden_prompts_are_those_of_our_datasets(episode: Episode, controller: 
     named, seed = {path.key: annotation}, get_format("seed")
     steps, entries = episode["steps"], episode["evaluation"]
     executor = datasets.examples([path], named, "executor", seed)
-    assert [one.prompt for one in executor] == [entry["executor_input"] for entry in entries]
-    assert [one.target for one in executor] == [seed.target("executor", _action(step)) for step in steps]
+    assert [example.prompt for example in executor] == [entry["executor_input"] for entry in entries]
+    assert [example.target for example in executor] == [seed.target("executor", _action(step)) for step in steps]
     controller_rows = datasets.examples([path], named, "controller", seed, controller)[1:-1]
     wanted = [
         (entry["controller_input"], step["subgoal"])
@@ -197,7 +197,7 @@ def test_golden_prompts_are_those_of_our_datasets(episode: Episode, controller: 
     ]
     assert [(controller_row.prompt, controller_row.target) for controller_row in controller_rows] == wanted
     first = datasets.examples([path], named, "first", seed)
-    assert [(one.prompt, one.target) for one in first] == [(episode["first_input"], steps[0]["subgoal"])]
+    assert [(example.prompt, example.target) for example in first] == [(episode["first_input"], steps[0]["subgoal"])]
 
 
 def _action(step: dict[str, str]) -> str | None:

@@ -26,11 +26,11 @@ def lock(name: str) -> str:
 
 def requirements(name: str) -> set[str]:
     """Each package with its version, its marker and its hashes."""
-    return {found[0] for found in REQUIREMENT.finditer(lock(name))}
+    return {match[0] for match in REQUIREMENT.finditer(lock(name))}
 
 
 def packages(name: str) -> set[str]:
-    return {found[1] for found in REQUIREMENT.finditer(lock(name))}
+    return {match[1] for match in REQUIREMENT.finditer(lock(name))}
 
 
 def test_the_locks_are_nested_so_that_one_environment_serves_all_commands() -> None:

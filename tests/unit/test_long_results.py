@@ -36,9 +36,9 @@ def long(turns: int, text: str = HOSTILE) -> EpisodeResult:
         look="This room is called the kitchen.",
         subgoals=(Considered("go(kitchen)", -0.1), Considered(None, -2.0)),
     )
-    every = tuple(turn.model_copy(update={"turn": number + 1}) for number in range(turns))
+    trajectory = tuple(turn.model_copy(update={"turn": number + 1}) for number in range(turns))
     opening = Opening(task="Find a thing.", look="This room is called the hall.", inventory="nothing")
-    changes = {"opening": opening, "trajectory": every, "versions": samples.VERSIONS, "turns": turns}
+    changes = {"opening": opening, "trajectory": trajectory, "versions": samples.VERSIONS, "turns": turns}
     return samples.result("e").model_copy(update=changes)
 
 
@@ -91,8 +91,8 @@ def test_nothing_after_the_explained_turn_is_looked_at() -> None:
 
     looked: Any = result.model_copy(update={"trajectory": turns()})
     assert [moment.turn for moment in moments(looked, 10, of_turn=2)] == [2, 2]
-    every = [moment for moment in moments(result, 10) if moment.turn == 2]
-    assert list(moments(result, 10, of_turn=2)) == every
+    expected = [moment for moment in moments(result, 10) if moment.turn == 2]
+    assert list(moments(result, 10, of_turn=2)) == expected
 
 
 def test_a_turn_is_explained_in_the_world_that_was_played() -> None:

@@ -64,7 +64,7 @@ async def test_without_rules_the_best_answers_are_followed(name: str) -> None:
         episode, asked = await played(PLAYED[name].model_copy(update={"rules": ()}), seed)
         assert not episode.rules
         assert all(not turn.rules and not turn.repaired for turn in episode.trajectory)
-        assert {one.split()[1] for one in asked} == {"1"}
+        assert {line.split()[1] for line in asked} == {"1"}
         assert all(turn.action == turn.proposed for turn in episode.trajectory if turn.proposed and turn.known)
 
 

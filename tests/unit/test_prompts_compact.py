@@ -144,7 +144,7 @@ TOLD_HOT, TOLD_COLD = (
 
 
 @pytest.mark.parametrize(
-    ("task", "measured", "told"),
+    ("task", "measured", "text"),
     [
         (f"Measure it. {HOT} {COLD} They are here.", (), f"measure it {TOLD_HOT} {TOLD_COLD} they are here"),
         (f"Measure it. {HOT} {COLD} They are here.", (60,), f"measure it {TOLD_HOT} they are here"),
@@ -155,16 +155,16 @@ TOLD_HOT, TOLD_COLD = (
         ("Go if it is above 50.0 degrees celsius.", (40,), "go if it is above 0 0 5 0 degrees"),
     ],
 )
-def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[int, ...], told: str) -> None:
+def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[int, ...], text: str) -> None:
     look = "This room is called the hall. In it, you see:\n\ta red box\n\ta blue box"
     state = fold.start(task, look, "")
     for place, degrees in enumerate(measured):
         answer = f"the thermometer measures a temperature of {degrees} degrees celsius"
         state = fold.after_step(state, f"use thermometer on tin {place}", answer, look, "", 0)
-    boxes = [box for box in ("red box", "blue box") if box in told]
+    boxes = [box for box in ("red box", "blue box") if box in text]
     for role in ("controller", "flat"):
         prompt = COMPACT.render(role, state)
-        assert prompt.startswith(f"{told} | seen hall")
+        assert prompt.startswith(f"{text} | seen hall")
         assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 

@@ -104,9 +104,9 @@ def test_prompts_are_those_without_aids() -> None:
 
 
 def oracle_answers() -> list[Example]:
-    chosen = [one for one in one_of_each_task() if one.task_id in ("2-1", "2-2", "2-3", "3-3", "3-4", "9-1", "9-2")]
+    chosen = [path for path in one_of_each_task() if path.task_id in ("2-1", "2-2", "2-3", "3-3", "3-4", "9-1", "9-2")]
     made = examples(chosen, rule_annotations(chosen), "controller", COMPACT_REASONS)
-    return [one for one in made if " : " in one.target]
+    return [example for example in made if " : " in example.target]
 
 
 def test_training_takes_a_decision_with_a_reason_for_what_it_is() -> None:

@@ -23,7 +23,7 @@ def test_quick_and_dev_play_dev_variations() -> None:
     for name, protocol in PROTOCOLS.items():
         split = "dev" if name in ("quick", "dev") else "test"
         for task in TASKS:
-            assert {task.split_of(one) for one in protocol.variations_of(task)} == {split}
+            assert {task.split_of(variation) for variation in protocol.variations_of(task)} == {split}
 
 
 def test_every_task_comes_once_before_any_comes_twice() -> None:
@@ -106,5 +106,5 @@ def test_tables_say_which_variations_stand_beside_published_figures(request_of: 
     world = get_world("scienceworld")
     notes = published_notes(EvaluationRequest.model_validate(request_of), world)
     own = tuple(world.published.notes)
-    said = f"These scores are of {played} variations; the published figures are of test variations."
-    assert notes == ((said, *own) if played else own)
+    note = f"These scores are of {played} variations; the published figures are of test variations."
+    assert notes == ((note, *own) if played else own)

@@ -22,7 +22,7 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
 
 
 @pytest.mark.parametrize(
-    ("values", "field", "told"),
+    ("values", "field", "message"),
     [
         ({"learningrate": 1}, "learningrate", "Did you mean 'learning_rate'?"),
         ({"steps": "3000"}, "steps", "valid integer"),
@@ -35,8 +35,8 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
         ({"base": "./absent"}, "base", "no base folder ./absent"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_wrong_about_it(values: dict[str, Any], field: str, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told) as raised:
+def test_a_wrong_field_is_named_with_what_is_wrong_about_it(values: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as raised:
         make_recipe(values)
     assert raised.value.field == field
 
@@ -70,12 +70,12 @@ def test_recipes_that_ship_are_recipes(path: Path, tmp_path: Path, monkeypatch: 
 
 def test_every_field_is_described_in_help_and_reference() -> None:
     described = recipe_fields()
-    assert [one.name for one in described] == [field.name for field in fields(Recipe)]
-    for one in described:
-        assert one.meaning, one.name
-        assert json.loads(one.default) == asdict(Recipe())[one.name]
-        assert f"\n{one.name}: {one.kind}".replace("`", "") in "\n" + recipe_help()
-    units = {one.name: one.unit for one in described}
+    assert [described_field.name for described_field in described] == [field.name for field in fields(Recipe)]
+    for described_field in described:
+        assert described_field.meaning, described_field.name
+        assert json.loads(described_field.default) == asdict(Recipe())[described_field.name]
+        assert f"\n{described_field.name}: {described_field.kind}".replace("`", "") in "\n" + recipe_help()
+    units = {described_field.name: described_field.unit for described_field in described}
     assert (units["batch"], units["warmup"], units["max_input_tokens"]) == ("examples", "updates", "tokens")
 
 

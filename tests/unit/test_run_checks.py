@@ -57,10 +57,10 @@ def fault(run: RunFolder) -> str:
     with pytest.raises(InvalidInput) as refused:
         list(run.checked_results())
     assert refused.value.remedy
-    said = str(refused.value)
-    assert said.isprintable()
-    assert str(run.path) in said
-    return said
+    message = str(refused.value)
+    assert message.isprintable()
+    assert str(run.path) in message
+    return message
 
 
 def edit_header(run: RunFolder, edit: Edit) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_as_it_was_written_is_accepted(folder: RunFolder) -> None:
     assert list(folder.checked_results()) == list(folder.results()) == [of("1-1", 0), of("4-2", 0)]
     folder.append(of("1-1", 0, repeat=1))
     folder.append(of("4-2", 0, stopped="moves", score=100))
-    assert [one.id for one in folder.checked_results()] == [of("1-1", 0).id, of("1-1", 0, 1).id, of("4-2", 0).id]
+    assert [result.id for result in folder.checked_results()] == [of("1-1", 0).id, of("1-1", 0, 1).id, of("4-2", 0).id]
     with (folder.path / EPISODES).open("a") as file:
         file.write('{"id": "torn')
     assert len(list(folder.checked_results())) == 3
@@ -216,9 +216,9 @@ def test_a_request_that_cannot_be_played_is_told(folder: RunFolder) -> None:
 )
 def test_a_line_of_something_else_is_told(folder: RunFolder, line: EpisodeResult, says: str) -> None:
     folder.append(line)
-    said = fault(folder)
-    assert "Line 3 of" in said
-    assert says in said
+    message = fault(folder)
+    assert "Line 3 of" in message
+    assert says in message
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_a_line_of_something_else_is_told(folder: RunFolder, line: EpisodeResult
 )
 def test_a_value_that_cannot_be_ours_is_told(folder: RunFolder, edit: Edit, says: str) -> None:
     edit_last_line(folder, edit)
-    said = fault(folder)
-    assert "Line 2 of" in said
-    assert says in said
+    message = fault(folder)
+    assert "Line 2 of" in message
+    assert says in message
 
 
 def test_a_result_without_its_turns_is_read(folder: RunFolder) -> None:

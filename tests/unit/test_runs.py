@@ -38,8 +38,8 @@ def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: 
 
 def test_of_an_episode_that_was_played_again_the_last_result_holds(tmp_path: Path) -> None:
     folder = begun(tmp_path)
-    for one in (result("a", score=0), result("b"), result("a", score=100)):
-        folder.append(one)
+    for played_result in (result("a", score=0), result("b"), result("a", score=100)):
+        folder.append(played_result)
     assert list(folder.results()) == [result("b"), result("a", score=100)]
 
 
@@ -78,9 +78,9 @@ def test_light_results_are_the_whole_ones_without_their_turns(tmp_path: Path) ->
     )
     opening = Opening(task=text, look=text, inventory=text)
     played = result("a").model_copy(update={"trajectory": (turn, turn), "opening": opening})
-    for one in (played, result("b"), played.model_copy(update={"score": 100})):
-        folder.append(one)
-    assert folder.lights() == [one.without_trajectory() for one in folder.results()]
+    for played_result in (played, result("b"), played.model_copy(update={"score": 100})):
+        folder.append(played_result)
+    assert folder.lights() == [played_result.without_trajectory() for played_result in folder.results()]
     assert folder.result("a") == list(folder.results())[1]
     assert folder.result("none") is None
 

@@ -86,7 +86,7 @@ def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_coun
 
 
 def test_every_second_with_late_refusals_says_who_had_the_cores(report: Overload) -> None:
-    assert [(one.second, one.refused_late, one.cause) for one in report.late_seconds] == [
+    assert [(second.second, second.refused_late, second.cause) for second in report.late_seconds] == [
         (UNEXPLAINED, 1, "neither"),
         (STOLEN, 1, "host"),
         *((second, 50, "others") for second in DISTURBED),

@@ -88,5 +88,5 @@ def test_flat_is_trained_as_the_others_are() -> None:
 
 
 def test_a_flat_agent_is_corrected_as_itself() -> None:
-    found = plan(trajectories(), 5, 5, Path("checkpoints"), "flat", without_rules=True)
-    assert {(one.agent, one.without_rules) for one in found} == {("flat", True)}
+    planned = plan(trajectories(), 5, 5, Path("checkpoints"), "flat", without_rules=True)
+    assert {(rollouts.agent, rollouts.without_rules) for rollouts in planned} == {("flat", True)}

@@ -9,9 +9,9 @@ from waymark.errors import InvalidInput, PortInUse, StackError
 
 
 def part(log: Path, code: str) -> Part:
-    one = Part("executor", [sys.executable, "-c", code], {}, log)
-    one.process.wait()
-    return one
+    started = Part("executor", [sys.executable, "-c", code], {}, log)
+    started.process.wait()
+    return started
 
 
 def test_a_part_that_ended_is_named_with_its_last_words_and_its_log(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
     shipped = training_subgoals()
     assert len(set(shipped)) == len(shipped) > 100
     assert "navigate_to(kitchen)" in shipped
-    assert all(one.endswith(")") and "(" in one for one in shipped)
+    assert all(subgoal.endswith(")") and "(" in subgoal for subgoal in shipped)
     assert "complete_task()" not in shipped
 
 
@@ -161,8 +161,8 @@ def test_what_ships_comes_from_training_variations_alone_each_once() -> None:
         return Annotation("4-2", variation, "rule", [*segments, Segment(COMPLETE, len(segments), len(segments))])
 
     train, dev = find_task("4-2").split("train")[0], find_task("4-2").split("dev")[0]
-    every = [annotated(train, "pick_up(axe)", "drop(axe)", "pick_up(axe)"), annotated(dev, "pick_up(moon)")]
-    assert training_subgoals_of(every) == ["drop(axe)", "pick_up(axe)"]
+    paths = [annotated(train, "pick_up(axe)", "drop(axe)", "pick_up(axe)"), annotated(dev, "pick_up(moon)")]
+    assert training_subgoals_of(paths) == ["drop(axe)", "pick_up(axe)"]
 
 
 async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
@@ -212,8 +212,8 @@ async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> No
 
 
 def test_the_oracles_subgoals_are_those_of_its_path_by_rule() -> None:
-    found = oracle.subgoals(ScriptedEnvironment(), "4-2", 0, "easy")
-    assert found == [
+    named = oracle.subgoals(ScriptedEnvironment(), "4-2", 0, "easy")
+    assert named == [
         "focus_on(picture)",
         "pick_up(picture)",
         "navigate_to(kitchen)",

@@ -22,23 +22,23 @@ from waymark.worlds.scienceworld.subgoals import (
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
     """Sub-goals and how many actions each takes, `complete_task()` left out."""
-    found = annotate(task, [PathStep(action, "") for action in actions])
-    assert found[-1] == Segment(COMPLETE, len(actions), len(actions))
-    return [(segment.subgoal, segment.stop - segment.start) for segment in found[:-1]]
+    pieces = annotate(task, [PathStep(action, "") for action in actions])
+    assert pieces[-1] == Segment(COMPLETE, len(actions), len(actions))
+    return [(segment.subgoal, segment.stop - segment.start) for segment in pieces[:-1]]
 
 
 def test_every_tracked_path_is_covered_without_gaps() -> None:
     for trajectory in trajectories():
-        found = annotate_by_rule(trajectory).segments
-        assert [segment.start for segment in found] == [0, *(segment.stop for segment in found[:-1])]
-        assert found[-1].stop == len(trajectory.steps)
-        assert all(segment.stop > segment.start for segment in found[:-1])
+        pieces = annotate_by_rule(trajectory).segments
+        assert [segment.start for segment in pieces] == [0, *(segment.stop for segment in pieces[:-1])]
+        assert pieces[-1].stop == len(trajectory.steps)
+        assert all(segment.stop > segment.start for segment in pieces[:-1])
 
 
 def test_all_task_types_are_annotated_in_functional_style() -> None:
-    every = one_of_each_task()
-    assert len(every) == 30
-    for trajectory in every:
+    paths = one_of_each_task()
+    assert len(paths) == 30
+    for trajectory in paths:
         for segment in annotate_by_rule(trajectory).segments:
             verb, _, rest = segment.subgoal.partition("(")
             assert verb.isidentifier(), segment
@@ -57,8 +57,8 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
         PathStep("teleport to kitchen", ""),
         PathStep("wait1", "", perturbation=True),
     ]
-    found = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
-    assert found == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
+    pieces = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
+    assert pieces == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
 
 
 def test_what_an_animal_becomes_is_not_to_be_known() -> None:

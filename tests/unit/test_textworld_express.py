@@ -49,8 +49,8 @@ def test_taking_a_thing_belongs_to_what_is_done_with_it_next() -> None:
 
 
 def test_simon_says_what_each_action_is_for() -> None:
-    said = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
-    assert [subgoal for subgoal, *_ in said] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
+    named = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
+    assert [subgoal for subgoal, *_ in named] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
 
 
 def test_looks_lose_what_stands_between_things_and_nothing_else() -> None:
@@ -80,7 +80,7 @@ def test_a_renamed_take_calls_a_thing_the_same_everywhere_and_keeps_rooms() -> N
     step = RecordedStep("take apple", "You take the apple.", LOOK, "Inventory: \n  an apple\n", 100, 1, [])
     path = Trajectory("twc", 0, "train", "", "shortened", 1, "Take the apple.", LOOK, "", [step])
     assert words_of(path) == ["apple"]
-    takes = [one for one in (renamed(path, take) for take in range(1, 20)) if one is not None]
+    takes = [copy for copy in (renamed(path, take) for take in range(1, 20)) if copy is not None]
     assert takes
     for take in takes:
         name = take.steps[0].action.removeprefix("take ")
