@@ -107,7 +107,8 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
         "mean of 2 task types, of 100 points",
         f"95% interval {low:.1f} to {high:.1f}",
     ]
-    assert [row[2] for row in page.rows("#episodes")] == [str(one.score) for one in runner.store.results(submitted.id)]
+    scores = [str(result.score) for result in runner.store.results(submitted.id)]
+    assert [row[2] for row in page.rows("#episodes")] == scores
 
     Select(page.find("#task")).select_by_value("4-2")
     title = f"4-2 {get_world('scienceworld').find_task('4-2').name}"
@@ -140,14 +141,14 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
         assert page.text(".where") == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
         marks = ["repaired"] * turn.repaired + ["unknown"] * (not turn.known) + ["rule"] * bool(turn.rules)
         assert page.text(".detail h2") == " ".join([turn.action or "The executor ended the sub-goal", *marks])
-        assert [one.text for one in page.all(".rules .badge")] == list(turn.rules)
-        shown = [one.get_attribute("textContent") for one in page.all(".detail pre")]
+        assert [element.text for element in page.all(".rules .badge")] == list(turn.rules)
+        shown = [element.get_attribute("textContent") for element in page.all(".detail pre")]
         assert shown == [text.strip() for text in (turn.observation, turn.look, turn.inventory) if text]
         assert page.text("[aria-current=step] .number") == str(turn.turn)
         assert page.browser.current_url.endswith(f"?turn={turn.turn}")
     ended = [0, *accumulate(turn.action is None for turn in turns[:-1])]
     given = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
-    assert [one.text for one in page.all(".group h3")] == given
+    assert [element.text for element in page.all(".group h3")] == given
 
     page.browser.get(page.browser.current_url.replace("?turn=1", "?turn=3"))
     page.find(".where", "Turn 3 of")
@@ -187,7 +188,7 @@ def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: R
     page.open(f"evaluations/odd/episodes/{odd.id}")
     assert page.text(".detail h2") == f"{HOSTILE} repaired"
     assert page.text(".detail").count(HOSTILE) == 5
-    assert [one.text for one in page.all(".group h3")] == [HOSTILE, "wait(1)"]
+    assert [element.text for element in page.all(".group h3")] == [HOSTILE, "wait(1)"]
     assert page.text(".group .note").startswith("1 action")
     page.press(Keys.END)
     assert page.text(".where") == "Turn 3 of 3, score −100"

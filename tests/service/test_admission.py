@@ -20,9 +20,9 @@ FEW = {"state": STATE, "valid_actions": [f"move thing {number} to box" for numbe
 
 async def test_many_long_candidates_are_refused_with_their_cost() -> None:
     async with asking("executor", LIMITED, default=says("look around")) as client:
-        found = problem(await client.post("/v1/action", json=MANY), 413, "input-too-large")
-        assert "over the limit of 5,000" in found.detail
-        assert found.errors[0].field == "valid_actions"
+        refusal = problem(await client.post("/v1/action", json=MANY), 413, "input-too-large")
+        assert "over the limit of 5,000" in refusal.detail
+        assert refusal.errors[0].field == "valid_actions"
         assert (await client.post("/v1/action", json=FEW)).status_code == 200
 
 

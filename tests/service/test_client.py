@@ -136,11 +136,11 @@ async def test_a_controller_is_asked_for_subgoals() -> None:
     app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), ControllerClient("http://c", transport=transport) as client:
-        found = await client.subgoal(STATE, n=3)
+        best = await client.subgoal(STATE, n=3)
         both = await client.subgoals([SubgoalRequest(state=STATE)] * 2)
-    assert len({alternative.subgoal for alternative in found.alternatives}) == 3
-    assert found.subgoal == found.alternatives[0].subgoal
-    assert [one.subgoal for one in both] == [found.subgoal] * 2
+    assert len({alternative.subgoal for alternative in best.alternatives}) == 3
+    assert best.subgoal == best.alternatives[0].subgoal
+    assert [response.subgoal for response in both] == [best.subgoal] * 2
 
 
 async def test_a_rejected_request_says_which_field() -> None:
@@ -275,29 +275,29 @@ STATUS = EvaluationStatus(
 )
 
 
-def events(*told: EpisodeResult | EvaluationStatus) -> httpx.Response:
+def events(*sent: EpisodeResult | EvaluationStatus) -> httpx.Response:
     """A stream of these; each result has its own number."""
     lines = ""
-    for one in told:
-        if isinstance(one, EpisodeResult):
-            lines += f"id: {one.variation}\nevent: episode\ndata: {one.model_dump_json()}\n\n"
+    for event in sent:
+        if isinstance(event, EpisodeResult):
+            lines += f"id: {event.variation}\nevent: episode\ndata: {event.model_dump_json()}\n\n"
         else:
-            lines += f"event: status\ndata: {one.model_dump_json()}\n\n"
+            lines += f"event: status\ndata: {event.model_dump_json()}\n\n"
     return httpx.Response(200, content=lines, headers={"content-type": "text/event-stream"})
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> None:
+async def test_receivedthat_break_off_go_on_where_they_broke(blocking: bool) -> None:
     first, second = result("a", variation=1), result("b", variation=2)
     finished = STATUS.model_copy(update={"state": "finished"})
     broken = httpx.ReadError("reset")
     service = Service(events(STATUS, first), broken, httpx.Response(503), events(second, finished))
     transport = httpx.MockTransport(service)
     if blocking:
-        told = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
+        received = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
     else:
-        told = [event async for event in EvaluationClient("http://r", transport=transport).events("e")]
-    assert told == [STATUS, first, second, finished]
+        received = [event async for event in EvaluationClient("http://r", transport=transport).events("e")]
+    assert received == [STATUS, first, second, finished]
     assert [request.headers["last-event-id"] for request in service.asked] == ["0", "1", "1", "1"]
 
 
@@ -321,7 +321,7 @@ async def test_pages_are_asked_for_by_cursor_and_errored_episodes_by_name(blocki
     light = EpisodeEntry(id="a", task="1-1", variation=21, result=result("a"))
     episodes = EpisodePage(items=(light,), next_cursor=None)
     answers = (evaluations, evaluations, episodes, STATUS, STATUS)
-    service = Service(*(httpx.Response(200, content=one.model_dump_json()) for one in answers))
+    service = Service(*(httpx.Response(200, content=page.model_dump_json()) for page in answers))
     transport = httpx.MockTransport(service)
     if blocking:
         plain = SyncEvaluationClient("http://r", transport=transport)

@@ -48,19 +48,19 @@ def connected(url: str) -> Iterator[socket.socket]:
 
 def answers(wire: socket.socket, count: int = 1) -> list[tuple[int, bytes]]:
     """Status and body of the next answers."""
-    found: list[tuple[int, bytes]] = []
+    responses: list[tuple[int, bytes]] = []
     read = b""
-    while len(found) < count:
+    while len(responses) < count:
         match = re.match(rb"HTTP/1\.1 (\d+) .*?content-length: (\d+)\r\n.*?\r\n\r\n", read, re.DOTALL)
         if match is not None and len(read) >= match.end() + int(match[2]):
             end = match.end() + int(match[2])
-            found.append((int(match[1]), read[match.end() : end]))
+            responses.append((int(match[1]), read[match.end() : end]))
             read = read[end:]
             continue
         part = wire.recv(65_536)
         assert part, f"closed after {read!r}"
         read += part
-    return found
+    return responses
 
 
 def is_closed(wire: socket.socket, *, wait: bool = True) -> bool:
@@ -248,15 +248,15 @@ def test_silent_connections_make_room_for_those_that_ask() -> None:
     with served(app, ConnectionLimits(connections=10)) as url:
         silent = [socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=5) for _ in range(60)]
         time.sleep(0.3)
-        for each in silent[-5:]:
-            each.sendall(b"G")
+        for connection in silent[-5:]:
+            connection.sendall(b"G")
         try:
             assert [httpx.get(f"{url}/health/live").status_code for _ in range(20)] == [200] * 20
-            assert sum(is_closed(each) for each in silent[:40]) == 40
+            assert sum(is_closed(connection) for connection in silent[:40]) == 40
             counted = httpx.get(f"{url}/metrics").text
         finally:
-            for each in silent:
-                each.close()
+            for connection in silent:
+                connection.close()
     reasons = dict(re.findall(r'waymark_connections_closed_total\{reason="(\w+)"\} (\S+)', counted))
     assert float(reasons["replaced"]) >= 1
     assert float(reasons["replaced"]) + float(reasons.get("too_many", 0)) >= 50

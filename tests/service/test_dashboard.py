@@ -117,7 +117,7 @@ def test_every_import_of_a_module_is_one_of_the_files() -> None:
     for file in FILES:
         if file.suffix == ".js":
             imported = re.findall(r'from "\./([^"]+)"', file.read_text(encoding="utf-8"))
-            assert set(imported) <= {one.name for one in FILES}, file.name
+            assert set(imported) <= {script.name for script in FILES}, file.name
 
 
 # --- the figures that it shows --------------------------------------------------------------------------------------
@@ -133,18 +133,18 @@ def played() -> list[EpisodeResult]:
 
 
 def test_published_figures_stand_beside_the_task_types_that_were_played() -> None:
-    found = beside_published("one", summarise(played()))
+    figures = beside_published("one", summarise(played()))
     published = get_world("scienceworld").published.tasks
-    assert found.published.methods == tuple(get_world("scienceworld").published.columns)
-    assert found.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
-    for method in found.published.methods:
+    assert figures.published.methods == tuple(get_world("scienceworld").published.columns)
+    assert figures.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
+    for method in figures.published.methods:
         short = (published["4-1"][method] + published["4-2"][method]) / 2
-        assert found.published.groups["short"][method] == pytest.approx(short)
-        assert found.published.groups["long"][method] == published["1-1"][method]
-        assert found.published.overall[method] == pytest.approx((2 * short + published["1-1"][method]) / 3)
-    assert found.methods == published_methods()
+        assert figures.published.groups["short"][method] == pytest.approx(short)
+        assert figures.published.groups["long"][method] == published["1-1"][method]
+        assert figures.published.overall[method] == pytest.approx((2 * short + published["1-1"][method]) / 3)
+    assert figures.methods == published_methods()
 
 
 def test_without_results_nothing_is_compared() -> None:
-    found = beside_published("one", summarise([]))
-    assert (found.published.tasks, found.published.groups, found.published.overall) == ({}, {}, {})
+    figures = beside_published("one", summarise([]))
+    assert (figures.published.tasks, figures.published.groups, figures.published.overall) == ({}, {}, {})

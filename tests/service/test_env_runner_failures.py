@@ -236,7 +236,7 @@ async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore
     store.reconcile(reported.__setitem__)
     assert list(reported) == ["a"]
     played = play(store, len(TASKS))
-    assert {one.evaluation for one in played} == {"b"}
+    assert {episode.evaluation for episode in played} == {"b"}
     assert store.status("b").state == "finished"
 
 
@@ -289,7 +289,9 @@ async def test_a_folder_that_is_deleted_is_made_anew(
     harm(tmp_path / "a")
     rest = play(store, 1)
     keeper.catch_up()
-    assert sorted(one.id for one in RunFolder(tmp_path / "a").results()) == sorted(one.id for one in first + rest)
+    assert sorted(result.id for result in RunFolder(tmp_path / "a").results()) == sorted(
+        episode.id for episode in first + rest
+    )
     assert RunFolder(tmp_path / "a").evaluation() == store.evaluation("a")
     assert not keeper.set_aside.report()
 

@@ -25,15 +25,15 @@ BODY = json.dumps({"state": STATE}).encode()
 def counted(url: str, route: str) -> dict[str, float]:
     """How often a route was answered, by status."""
     text = httpx.get(f"{url}/metrics").text
-    found = re.findall(r'waymark_request_seconds_count\{route="([^"]+)",status="(\d+)"\} (\S+)', text)
-    return {status: float(count) for name, status, count in found if name == route}
+    samples = re.findall(r'waymark_request_seconds_count\{route="([^"]+)",status="(\d+)"\} (\S+)', text)
+    return {status: float(count) for name, status, count in samples if name == route}
 
 
 def wait_until_counted(url: str, route: str, status: str) -> dict[str, float]:
     give_up = time.monotonic() + 10
-    while status not in (found := counted(url, route)) and time.monotonic() < give_up:
+    while status not in (counts := counted(url, route)) and time.monotonic() < give_up:
         time.sleep(0.05)
-    return found
+    return counts
 
 
 @contextmanager
@@ -71,9 +71,9 @@ def test_a_caller_that_leaves_while_it_waits_is_gone(route: str, body: bytes) ->
     with served(service_app("executor", default=stuck)) as url:
         with leaving(url, head.encode() + body):
             stuck.entered.wait(10)
-        found = wait_until_counted(url, route, "499")
+        counts = wait_until_counted(url, route, "499")
         stuck.released.set()
-        assert found == {"499": 1}
+        assert counts == {"499": 1}
 
 
 def test_a_caller_that_leaves_while_its_answer_is_written_is_no_failure() -> None:

@@ -58,7 +58,7 @@ def test_every_route_has_examples_that_fit_its_schema(name: str) -> None:
         contents += [response.get("content", {}) for response in operation["responses"].values()]
         for content in contents:
             for kind, media in content.items():
-                examples = [one["value"] for one in media.get("examples", {}).values()]
+                examples = [example["value"] for example in media.get("examples", {}).values()]
                 examples += [media["example"]] if "example" in media else []
                 assert examples or not kind.endswith("json"), f"{method} {path} has no example of {kind}"
                 if kind.endswith("json"):
@@ -95,7 +95,7 @@ async def test_the_examples_are_answered(name: Service) -> None:
 @pytest.mark.parametrize(("name", "state"), [("controller", START), ("executor", SENT_OFF)])
 def test_a_completion_is_shown_with_a_prompt_that_the_service_understands(name: Service, state: AgentState) -> None:
     document = service(name).openapi()["paths"]["/v1/completions"]["post"]["requestBody"]
-    prompts = [one["value"]["prompt"] for one in document["content"]["application/json"]["examples"].values()]
+    prompts = [example["value"]["prompt"] for example in document["content"]["application/json"]["examples"].values()]
     assert prompts == [get_format("compact").render(name, state)]
 
 

@@ -120,9 +120,9 @@ async def test_what_is_over_a_limit_is_named(
     limit: dict[str, int], body: dict[str, Any], status: int, kind: str, field: str
 ) -> None:
     async with asking("executor", ServiceSettings(**limit), default=says("look around")) as client:  # type: ignore[arg-type]
-        found = problem(await client.post("/v1/action", json=body), status, kind)
+        refusal = problem(await client.post("/v1/action", json=body), status, kind)
         listed = problem(await client.post("/v1/actions", json=[body]), status, kind)
-    assert [error.field for error in found.errors] == [field]
+    assert [error.field for error in refusal.errors] == [field]
     assert [error.field for error in listed.errors] == [f"0.{field}"]
 
 

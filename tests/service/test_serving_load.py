@@ -181,7 +181,7 @@ async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
             staying = asyncio.create_task(client.post("/v1/action", json={"state": state(5)}))
             await waiting_are(model_server, 1)
             stuck.released.set()
-            assert [(await each).json()["action"] for each in (busy, staying)] == ["go 0", "go 5"]
+            assert [(await answer).json()["action"] for answer in (busy, staying)] == ["go 0", "go 5"]
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
 
 
@@ -222,11 +222,11 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
         await asyncio.gather(*asked[21:])
         stuck.released.set()
-        return {late.status_code} | {(await each).status_code for each in asked}
+        return {late.status_code} | {(await answer).status_code for answer in asked}
 
     def ours() -> Counter[str]:
         gc.collect()
-        kinds = (type(one) for one in gc.get_objects())
+        kinds = (type(thing) for thing in gc.get_objects())
         return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("waymark."))
 
     async with (
@@ -254,10 +254,10 @@ async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_wa
         assert [(await answer).json()["action"] for answer in answers] == ["go 0", "go 1"]
 
 
-def send(url: str, one: dict[str, Any]) -> socket.socket:
+def send(url: str, state: dict[str, Any]) -> socket.socket:
     """A request on a connection of its own, whose answer is not waited for."""
     address = httpx.URL(url)
-    body = json.dumps({"state": one}).encode()
+    body = json.dumps({"state": state}).encode()
     assert address.port is not None
     connection = socket.create_connection((address.host, address.port))
     connection.sendall(

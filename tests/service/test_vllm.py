@@ -127,11 +127,11 @@ def test_candidates_are_ranked_by_the_mean_over_their_tokens_and_the_end(fleet: 
 def test_an_n_best_list_begins_with_an_answer_at_least_as_likely_as_the_greedy_one(fleet: Fleet, ask: Ask) -> None:
     generator = ask(fleet())
     greedy = generator.generate(PROMPTS)
-    for one, other in zip(generator.generate(PROMPTS, n=4), greedy, strict=True):
-        logprobs = [candidate.logprob for candidate in one.candidates]
+    for answer, greedy_answer in zip(generator.generate(PROMPTS, n=4), greedy, strict=True):
+        logprobs = [candidate.logprob for candidate in answer.candidates]
         assert len(logprobs) == 4
         assert logprobs == sorted(logprobs, reverse=True)
-        assert logprobs[0] >= other.candidates[0].logprob - 1e-9
+        assert logprobs[0] >= greedy_answer.candidates[0].logprob - 1e-9
 
 
 def test_a_batch_is_shared_out_among_the_servers_and_comes_back_in_order(fleet: Fleet, ask: Ask) -> None:

@@ -24,7 +24,7 @@ def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> No
     metrics.committed(RESULT.model_copy(update={"stopped": "error", "actions": 1}))
     metrics.retried("service")
     with metrics.playing():
-        told = httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
+        text = httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
     for line in (
         "waymark_worker_slots 2.0",
         "waymark_worker_slots_in_use 1.0",
@@ -35,4 +35,4 @@ def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> No
         'waymark_worker_retries_total{reason="service"} 1.0',
         'waymark_worker_retries_total{reason="environment"} 0.0',
     ):
-        assert line in told.splitlines()
+        assert line in text.splitlines()

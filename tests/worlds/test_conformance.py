@@ -227,8 +227,8 @@ def test_a_simulator_that_dies_is_an_environment_fault(world: World) -> None:
 def test_no_two_worlds_share_a_task_unless_they_share_all() -> None:
     """`world_of_task` finds the world of a recorded path by its task."""
     ids = {name: frozenset(task.id for task in get_world(name).tasks) for name in WORLD_NAMES}
-    for one, other in combinations(WORLD_NAMES, 2):
-        assert ids[one] == ids[other] or not ids[one] & ids[other]
+    for first, second in combinations(WORLD_NAMES, 2):
+        assert ids[first] == ids[second] or not ids[first] & ids[second]
     for name in TRAINING_WORLDS:
         assert {world_of_task(task).name for task in ids[name]} == {name}
 
