@@ -315,7 +315,7 @@ def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: P
     header = evaluation(name, request, episodes=2).model_copy(update={"versions": versions})
     runner.store.restore(header, specs, results)
     page.open(f"evaluations/{name}")
-    page.find(".what", world.title)
+    page.find(".lead", world.title)
     page.find("#tasks")
     assert [row[:4] for row in page.rows("#tasks")] == [
         ["coin", "", "1", "100.0"],

@@ -287,7 +287,7 @@ def events(*sent: EpisodeResult | EvaluationStatus) -> httpx.Response:
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_receivedthat_break_off_go_on_where_they_broke(blocking: bool) -> None:
+async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> None:
     first, second = result("a", variation=1), result("b", variation=2)
     finished = STATUS.model_copy(update={"state": "finished"})
     broken = httpx.ReadError("reset")

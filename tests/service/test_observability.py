@@ -181,7 +181,7 @@ async def test_an_error_is_logged_with_its_traceback_and_request_id(log: io.Stri
     assert error["request_id"] == access["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_health_and_figuresare_not_logged(log: io.StringIO) -> None:
+async def test_health_and_metrics_are_not_logged(log: io.StringIO) -> None:
     async with executor(Says()) as client:
         for path in ("/health/live", "/health/ready", "/metrics"):
             assert (await client.get(path)).status_code == 200

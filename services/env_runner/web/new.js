@@ -152,7 +152,7 @@ class Form {
     this.ruleBoxes.element.hidden = !chooses;
     this.tasks.update();
     const agents = this.agents.value().length;
-    const [tasks, each] = [this.tasks.chosenOrAll(), Number(this.value("repeats")) || 0];
+    const [tasks, repeats] = [this.tasks.chosenOrAll(), Number(this.value("repeats")) || 0];
     let variations;
     try {
       variations = this.countVariations(tasks);
@@ -160,10 +160,10 @@ class Form {
       this.size.textContent = "";
       return;
     }
-    const episodes = variations * each * agents;
+    const episodes = variations * repeats * agents;
     const parts = [
       count(variations, "variation"),
-      each > 1 && count(each, "repeat"),
+      repeats > 1 && count(repeats, "repeat"),
       agents > 1 && count(agents, "agent"),
     ].filter(Boolean);
     this.size.textContent =

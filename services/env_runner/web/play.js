@@ -15,7 +15,7 @@ export async function play({ main, place, signal, query }) {
     el("h1", {}, "Play along"),
     el(
       "p",
-      { class: "what" },
+      { class: "lead" },
       "Play a variation by hand. At each turn the agent shows what it would do, and you decide. ",
       "The session is saved as a run that you can replay.",
     ),

@@ -34,7 +34,7 @@ export async function sideBySide({ main, place, signal, query }) {
   main.replaceChildren(
     el("h1", {}, `Task ${title}, side by side`),
     results[0].opening ? el("p", {}, results[0].opening.task) : "",
-    el("p", { class: "what", id: "parting", role: "status" }, describeDifference(places, first, second)),
+    el("p", { class: "lead", id: "parting", role: "status" }, describeDifference(places, first, second)),
     el(
       "div",
       { class: "sides" },
