@@ -65,7 +65,7 @@ def restore(store: JobStore, name: str, *, text: str, error: EpisodeError) -> li
     return [errored, odd]
 
 
-def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
+def test_the_page_asks_for_a_key_and_refuses_wrong_ones(page: Page) -> None:
     page.open(key=None)
     page.find("main", "needs an API key")
     page.enter("another")
@@ -76,7 +76,7 @@ def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
     page.find("main", "needs an API key")
 
 
-def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, runner: Runner) -> None:
+def test_without_evaluations_the_page_says_how_to_start_one(page: Page, runner: Runner) -> None:
     if runner.store.ids():
         pytest.fail("This test needs a Redis without evaluations, so it goes before those that submit some.")
     page.open()
@@ -84,7 +84,7 @@ def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, 
     assert f"evaluate --url {runner.url}" in page.text("pre")
 
 
-def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures(page: Page, runner: Runner) -> None:
+def test_a_new_evaluation_is_shown_beside_the_published_figures(page: Page, runner: Runner) -> None:
     page.open()
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-1", "4-2"), variations=(0, 1, 2)))
     page.click("a", submitted.id)
@@ -118,7 +118,7 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
     page.wait(lambda: len(page.rows("#episodes")) == 3 or None)
 
 
-def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluation(page: Page, runner: Runner) -> None:
+def test_the_arrow_keys_replay_an_episode(page: Page, runner: Runner) -> None:
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
     page.open(f"evaluations/{submitted.id}")
     page.click("#episodes a", "4-2")
@@ -177,7 +177,7 @@ def test_an_evaluation_is_cancelled_and_resumed(page: Page, runner: Runner, long
     page.find("h1 .badge", "cancelled")
 
 
-def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: Runner) -> None:
+def test_texts_of_an_episode_are_shown_without_markup(page: Page, runner: Runner) -> None:
     error = EpisodeError(kind="EnvironmentFault", message=HOSTILE)
     errored, odd = restore(runner.store, "odd", text=HOSTILE, error=error)
     page.open("evaluations/odd")

@@ -141,9 +141,7 @@ def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair:
         page.find(".parting .badge", "differs here")
 
 
-def test_why_a_task_failed_and_whether_another_agent_did_better_takes_four_clicks(
-    page: Page, runner: Runner, pair: tuple[str, str]
-) -> None:
+def test_a_failure_and_a_better_agent_are_four_clicks_away(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
     page.open()
     page.click("#runs a", pair[0])  # 1
     page.find("#failures")
@@ -302,7 +300,7 @@ def test_scores_of_mixed_checkpoints_are_refused_in_words(page: Page, runner: Ru
     page.find("p.wrong", "were not all played by its executor")
 
 
-def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: Page, runner: Runner) -> None:
+def test_a_run_of_another_world_has_its_own_columns(page: Page, runner: Runner) -> None:
     name, world = "other-world", get_world("textworld-express")
     request = EvaluationRequest(world=world.name, tasks=("coin", "twc"), variations=(1_000,))
     versions = VERSIONS.model_copy(update={"environment": f"{world.name} 1.1.0"})

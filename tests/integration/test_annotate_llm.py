@@ -137,9 +137,7 @@ BAD = {
 }
 
 
-def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_reason(
-    server: Annotator, tmp_path: Path
-) -> None:
+def test_every_path_is_annotated_or_listed_with_a_reason(server: Annotator, tmp_path: Path) -> None:
     chosen = [path for path in one_of_each_task() if len(path.steps) > 8][: len(GOOD) + len(BAD)]
     of_behaviour = dict(zip([*GOOD, *BAD], chosen, strict=True))
     server.behaviours = {path.task: behaviour for behaviour, path in of_behaviour.items()}
@@ -233,7 +231,7 @@ def test_an_endpoint_that_always_fails_is_soon_asked_no_more(server: Annotator, 
     assert len(manifest["failed"]) + len(read_annotations(table)) == len(chosen)
 
 
-def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
+def test_a_refused_key_ends_the_run_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
     code, _, err = run(server, tmp_path, write_paths(one_of_each_task(), tmp_path), key="sk-wrong-key")
     assert code != 0
     assert "answered 401" in err

@@ -246,7 +246,7 @@ def closed_port() -> str:
         ("checkpoints/executr", "There is no folder checkpoints/executr"),
     ],
 )
-def test_a_name_that_the_hub_does_not_know_is_said_at_once(name: str, message: str, hub: str, as_hub: Any) -> None:
+def test_an_unknown_name_of_the_hub_is_reported_at_once(name: str, message: str, hub: str, as_hub: Any) -> None:
     as_hub(hub)
     with pytest.raises(InvalidInput, match=message):
         require_base(make_recipe({"base": name}))

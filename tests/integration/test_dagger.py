@@ -51,7 +51,7 @@ def planned() -> list[Corrected]:
     return plan(trajectories(), rollouts=5, misplaced=40, checkpoints=Path("checkpoints"))
 
 
-def test_from_where_an_agent_went_astray_the_direct_way_leads_to_the_goal(
+def test_the_expert_solves_the_episode_after_the_agents_mistakes(
     slot: ScienceWorldSlot, planned: list[Corrected]
 ) -> None:
     chocolate = next(wanted for wanted in planned if (wanted.task_id, wanted.variation) == ("1-1", 10))
@@ -76,7 +76,7 @@ def test_an_agent_that_solves_the_episode_is_not_corrected(slot: ScienceWorldSlo
     assert follower.tasks
 
 
-def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(planned: list[Corrected]) -> None:
+def test_only_training_variations_are_played_each_task_in_turn(planned: list[Corrected]) -> None:
     trained = {
         (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
     }
@@ -88,7 +88,7 @@ def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(
         assert played >= 40 if task in MISPLACED else played == 5
 
 
-def test_corrections_of_a_later_agent_stand_beside_those_of_earlier_ones() -> None:
+def test_corrections_of_a_later_agent_are_added_to_earlier_ones() -> None:
     first, later = ([*numbered([{"take": FIRST_TAKE + 7}, {"fault": "hung"}], rounds)] for rounds in (0, 1))
     assert [first[0]["take"] < first_take(1), later[0]["take"] >= first_take(1)] == [True, True]
     assert later[1] == {"fault": "hung"}

@@ -164,13 +164,13 @@ def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
         )
 
 
-def test_both_engines_give_the_same_greedy_answers_with_the_same_logprobs(pair: Pair) -> None:
+def test_both_engines_give_the_same_greedy_answers_and_logprobs(pair: Pair) -> None:
     fast = pair.fast.generate(TEXTS)
     assert any(1 < candidate.tokens < MAX_NEW_TOKENS for answer in fast for candidate in answer.candidates)
     assert_same(fast, pair.reference.generate(TEXTS))
 
 
-def test_both_engines_find_the_same_best_of_a_beam_and_agree_on_what_both_find(pair: Pair) -> None:
+def test_both_engines_agree_on_the_results_of_a_beam(pair: Pair) -> None:
     for from_fast, from_reference in zip(
         pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True
     ):
@@ -212,7 +212,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(pair: Pair, engine: str) -> None:
     assert_same(generator.score(TEXTS, [CANDIDATES[:2]] * len(TEXTS)), alone)
 
 
-def test_a_long_prompt_is_cut_at_its_end_and_says_so(pair: Pair) -> None:
+def test_a_long_prompt_is_cut_at_its_end_and_reported(pair: Pair) -> None:
     long = pair.fast.generate([TEXTS[3]])[0]
     assert long.prompt_tokens == LIMIT
     assert long.truncated_tokens > 0
@@ -237,7 +237,7 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
     )
 
 
-def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_them(tmp_path: Path) -> None:
+def test_missing_converted_weights_are_reported_with_the_command(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path)
     (tmp_path / "ctranslate2" / "model.bin").unlink()
     with pytest.raises(CheckpointError, match="training convert"):
@@ -284,7 +284,7 @@ def test_a_device_that_is_not_there_is_refused(engine: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
-def test_an_engine_whose_package_is_not_installed_says_what_to_install(engine: str, tmp_path: Path) -> None:
+def test_a_missing_engine_says_which_package_to_install(engine: str, tmp_path: Path) -> None:
     make_checkpoint(tmp_path)
     package = "torch" if engine == "transformers" else engine
     code = (

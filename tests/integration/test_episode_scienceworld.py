@@ -38,7 +38,7 @@ class Oracle:
 
 
 @pytest.mark.anyio
-async def test_an_oracle_path_solves_a_real_episode_through_a_repaired_action(slot: ScienceWorldSlot) -> None:
+async def test_an_oracle_path_with_a_misspelt_action_solves_its_task(slot: ScienceWorldSlot) -> None:
     path = slot.gold_path("4-2", 0, "easy")
     misspelt = next(index for index, action in enumerate(path) if action.startswith(("pick up ", "move ")))
     spec = samples.spec(AgentConfig(subgoals="none"), moves=100, turns=200)

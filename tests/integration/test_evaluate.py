@@ -26,7 +26,7 @@ Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
 
 
-def test_an_evaluation_ends_in_a_document_on_stdout_and_every_turn_on_disk(waymark: Waymark) -> None:
+def test_an_evaluation_prints_a_document_and_writes_every_turn(waymark: Waymark) -> None:
     command = waymark("evaluate", *SCRIPTED, "--tasks", "1-1,4-2,10-1", "--json")
     code, out, err = command.wait()
     assert code == 0, err
@@ -163,7 +163,7 @@ def test_repeats_go_on_where_they_were_interrupted(waymark: Waymark) -> None:
 
 
 @pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "valkey-server"])
-def test_a_part_that_dies_is_named_and_finished_episodes_are_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
+def test_a_dead_part_is_named_and_finished_episodes_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
     command.read_until("2/1819")
     (process,) = (number for number, line in command.parts().items() if part in line)

@@ -69,7 +69,7 @@ def test_a_redis_that_is_gone_for_longer_than_a_lease(
     site.assert_exact("gone", specs)
 
 
-def test_a_worker_frozen_past_its_lease_that_comes_back_to_commit(site: Site) -> None:
+def test_a_worker_frozen_past_its_lease_cannot_commit(site: Site) -> None:
     specs = site.submit("frozen", 4, turns=TURNS_TO_A_STEP)
     frozen = site.worker(seconds=3, slots=1)
     until(lambda: STEPPING in frozen.log.read_text(), "it takes the last step of an episode")

@@ -103,7 +103,7 @@ def _finish(run: Run) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("rank", [0, 4], ids=["whole", "lora"])
 @pytest.mark.parametrize("architecture", ["seq2seq", "causal"])
-def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
+def test_a_pretrained_model_is_tuned_resumed_and_exported(
     architecture: Architecture, rank: int, pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(
@@ -132,7 +132,7 @@ def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
     assert plain.evaluate(corpus).loss == pytest.approx(run.evaluate(corpus).loss, rel=0.01)
 
 
-def test_a_causal_model_reads_a_prompt_alike_alone_and_in_a_batch(
+def test_a_causal_model_answers_alike_alone_and_batched(
     pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]))

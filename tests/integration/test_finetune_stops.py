@@ -145,7 +145,7 @@ def test_a_signal_ends_a_run_with_its_state_saved(
     assert not list(tmp_path.glob("*partial*"))
 
 
-def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(corpus: list[Example], tmp_path: Path) -> None:
+def test_a_signal_ends_an_evaluation_before_it_is_complete(corpus: list[Example], tmp_path: Path) -> None:
     with Interruption() as stop:
         run = Run(tmp_path, TINY, corpus, corpus, interruption=stop)
         steps = run.train()
@@ -200,7 +200,7 @@ def test_the_command_saves_its_state_and_says_so(tmp_path: Path) -> None:
     assert "step 1/100000: loss " in output
 
 
-def test_a_full_disk_keeps_the_state_and_the_weights_from_before(corpus: list[Example], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_state_and_weights(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path, TINY, corpus, corpus)
     next(row for row in run.train() if "dev_loss" in row)
     before = {name: content for name, content in files(tmp_path).items() if name.startswith(("state", "best"))}
@@ -241,7 +241,7 @@ def test_a_folder_that_a_kill_left_half_replaced_is_recovered(
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def test_equal_exact_match_is_decided_by_loss_then_by_the_later_step() -> None:
+def test_ties_are_decided_by_loss_then_by_later_step() -> None:
     best = DevScores(loss=1.0, exact_match=0.5)
     for scores, is_better, replaces in (
         (DevScores(2.0, 0.6), True, True),
@@ -253,7 +253,7 @@ def test_equal_exact_match_is_decided_by_loss_then_by_the_later_step() -> None:
         assert (scores.is_better_than(best), scores.replaces(best)) == (is_better, replaces)
 
 
-def test_of_several_equal_evaluations_the_one_of_lowest_loss_is_kept(corpus: list[Example], tmp_path: Path) -> None:
+def test_of_equal_evaluations_the_lowest_loss_is_kept(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path / "run", replace(TINY, steps=8, learning_rate=1e-4), corpus, corpus)
     rows = [row for row in run.train() if "dev_loss" in row]
     assert {row["dev_exact_match"] for row in rows} == {0.0}  # nothing is learnt so soon
@@ -281,7 +281,7 @@ def test_exact_match_is_told_beside_guessing_and_by_verb(corpus: list[Example], 
     assert len(share_by_verb(made, [True] * 40)) == 13  # a large model may name hundreds of verbs
 
 
-def test_curves_are_drawn_of_a_finished_and_of_a_failed_run(tmp_path: Path, capsys: Any) -> None:
+def test_curves_are_drawn_of_finished_and_failed_runs(tmp_path: Path, capsys: Any) -> None:
     training = Training(tmp_path)
     for name, recipe in {"good": TINY, "bad": replace(TINY, learning_rate=1e30, warmup=0)}.items():
         picture = tmp_path / f"{name}.svg"

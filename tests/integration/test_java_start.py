@@ -83,7 +83,7 @@ def test_a_jvm_killed_while_it_starts_is_started_again() -> None:
     slot.close()
 
 
-def test_a_jvm_that_is_always_killed_is_an_error_in_the_end() -> None:
+def test_a_jvm_that_is_always_killed_is_an_error() -> None:
     before = jvms(os.getpid())
     with killing(100) as killed, pytest.raises(SimulatorNotStarted, match="killed by SIGKILL") as caught:
         ScienceWorldSlot()

@@ -78,7 +78,7 @@ def test_the_last_result_finishes_the_evaluation(store: JobStore) -> None:
     assert store.status("last").state == "finished"
 
 
-def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobStore) -> None:
+def test_the_old_holder_of_a_claimed_lease_cannot_commit(store: JobStore) -> None:
     submit(store, "abandoned", tasks=("1-1",))
     old = lease(store, "alice")
     abandon()
@@ -91,7 +91,7 @@ def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobSt
     assert (status.finished, status.mean_score) == (1, 20)
 
 
-def test_the_same_worker_cannot_commit_through_a_lease_that_it_lost_to_itself(store: JobStore) -> None:
+def test_a_worker_cannot_commit_through_a_lease_it_lost(store: JobStore) -> None:
     submit(store, "itself", tasks=("1-1",))
     old = lease(store)
     abandon()
@@ -299,7 +299,7 @@ def test_two_watchers_take_a_silent_lease_once(clocks: tuple[JobStore, JobStore,
     assert [held_lease is not None for held_lease in taken] == [True, False]
 
 
-def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -> None:
+def test_an_entry_missing_from_the_queue_blocks_no_other(store: JobStore) -> None:
     specs = submit(store, "gone", tasks=("1-1", "4-2"))
     held = lease(store)
     store._redis.xdel("waymark:evaluation:gone:queue", held.entry)

@@ -98,7 +98,7 @@ def test_a_service_of_ours_is_found_out_and_answers_all(waymark: Waymark, execut
     assert {change["ratio"] for load in json.loads(out).values() for change in load} <= {1.0, None}
 
 
-def test_any_openai_compatible_server_is_asked_and_its_failures_are_told(waymark: Waymark) -> None:
+def test_openai_compatible_servers_are_tested_and_their_failures_reported(waymark: Waymark) -> None:
     asked: list[dict[str, Any]] = []
     with serving(stranger(asked)) as url:
         code, out, err = waymark("loadtest", f"{url}/v1", "--requests", "30", "--key", "secret", "--json").wait()

@@ -74,7 +74,7 @@ async def test_an_agent_that_knows_only_task_and_look_is_answered(stack: Stack) 
     assert ActionResponse.model_validate(bound.structured_content).action == "teleport to living room"
 
 
-async def test_what_is_wrong_with_a_call_is_told_to_the_agent(stack: Stack) -> None:
+async def test_the_agent_is_told_what_is_wrong_with_its_call(stack: Stack) -> None:
     state = ARRIVED.model_dump(mode="json")
     async with tools(stack.url("executor")) as client:
         lacking = await client.call_tool("next_action", {"state": {"task": "t"}})

@@ -94,7 +94,7 @@ def test_a_reader_that_goes_early_is_no_error(run: Path, after: str) -> None:
     assert done.stderr == b""
 
 
-def test_a_document_for_a_reader_that_goes_early_is_no_error(run: Path) -> None:
+def test_a_reader_that_stops_early_is_no_error(run: Path) -> None:
     done = waymark("report", str(run), "--json", after="| head -1")
     assert done.returncode == 0
     assert done.stderr == b""

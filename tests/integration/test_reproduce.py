@@ -41,9 +41,7 @@ def test_a_model_of_another_family_is_refused_first(toy_folder: Path) -> None:
     assert "model of type 'bert'" in printed
 
 
-def test_an_endpoint_that_costs_too_much_or_is_away_is_refused_first(
-    toy_folder: Path, annotator: FaultyAnnotator
-) -> None:
+def test_an_expensive_or_unreachable_endpoint_is_refused_first(toy_folder: Path, annotator: FaultyAnnotator) -> None:
     prices = ("--prompt-price", "1000", "--completion-price", "1000", "--budget", "0.01")
     llm = ("--annotator", "llm", "--url", annotator.url, "--llm-model", "stand-in", "--yes")
     code, printed = run(toy_folder, *llm, *prices, output="refused")

@@ -55,7 +55,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_an_opening_has_the_task_in_one_line_and_what_is_seen(slot: ScienceWorldSlot) -> None:
+def test_an_opening_holds_the_task_line_and_the_scene(slot: ScienceWorldSlot) -> None:
     opening = slot.reset("4-2", 0, "easy")
     assert opening.task.startswith("Your task is to find a(n) non-living thing.")
     assert "\n" not in opening.task
@@ -96,7 +96,7 @@ def test_reset_task_is_refused_however_it_is_written(kitchen: ScienceWorldSlot, 
     assert kitchen.step("look around") == before
 
 
-def test_a_wrong_focus_scores_minus_100_and_leaves_the_end_to_the_loop(slot: ScienceWorldSlot) -> None:
+def test_a_wrong_focus_scores_minus_100_without_ending_the_episode(slot: ScienceWorldSlot) -> None:
     slot.reset("1-1", 0, "easy")
     step = slot.step("focus on orange")
     assert (step.score, step.completed) == (-100, False)
@@ -266,7 +266,7 @@ def test_a_jvm_that_dies_is_a_fault_of_the_environment() -> None:
     slot.close()
 
 
-def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
+def test_a_slow_call_ends_the_jvm_with_a_reason() -> None:
     slot = ScienceWorldSlot(timeout=0.02)
     with pytest.raises(EnvironmentFault, match="did not answer within"):
         slot.reset("10-1", 0, "easy")
@@ -274,7 +274,7 @@ def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
     slot.close()
 
 
-def test_a_jvm_that_grows_too_large_is_ended_and_says_so() -> None:
+def test_a_jvm_over_its_memory_is_ended_with_a_reason() -> None:
     slot = ScienceWorldSlot()
     slot.reset("4-2", 0, "easy")
     slot._watchdog._memory_mb = 1
@@ -309,7 +309,7 @@ def mapped(slot: ScienceWorldSlot) -> bool:
     return ".aot" in Path(f"/proc/{slot._process.pid}/maps").read_text()
 
 
-def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_same(tmp_path: Path) -> None:
+def test_a_jvm_uses_the_cache_of_earlier_ones(tmp_path: Path) -> None:
     first, beside = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
     expected = play(first, 240)
     assert not mapped(first)
@@ -327,7 +327,7 @@ def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_
     assert written.stat().st_mtime_ns == before
 
 
-def test_a_jvm_that_has_learnt_little_or_was_killed_leaves_nothing_for_others(tmp_path: Path) -> None:
+def test_a_killed_or_short_lived_jvm_writes_no_cache(tmp_path: Path) -> None:
     for steps in (3, 240):
         slot = ScienceWorldSlot(cache=tmp_path)
         play(slot, steps)
@@ -337,7 +337,7 @@ def test_a_jvm_that_has_learnt_little_or_was_killed_leaves_nothing_for_others(tm
         assert {file.suffix for file in tmp_path.iterdir()} == {".lock"}
 
 
-def test_a_cache_that_java_cannot_read_and_a_folder_that_cannot_be_made_cost_nothing_else(tmp_path: Path) -> None:
+def test_an_unusable_cache_does_not_stop_a_jvm(tmp_path: Path) -> None:
     slot = ScienceWorldSlot(cache=tmp_path)
     assert slot._cache is not None
     slot._cache._file.write_bytes(b"no cache" * 1_000)

@@ -63,7 +63,7 @@ def test_shipped_checkpoints_are_scored_with_given_and_with_predicted_subgoals(t
     assert given["card"] == card.training.dev
 
 
-def test_a_run_is_scored_as_the_checkpoint_that_it_would_become(tmp_path: Path) -> None:
+def test_a_run_is_scored_as_its_exported_checkpoint(tmp_path: Path) -> None:
     shipped = load(SHIPPED / "flat")
     run = tmp_path / "flat-again"
     (run / "best").mkdir(parents=True)

@@ -30,7 +30,7 @@ def test_every_task_type_is_played_alike_often(planned: list[Played]) -> None:
     assert all(variation.known_length and variation.oracle for variation in planned)
 
 
-def test_an_episode_is_kept_if_it_is_shorter_than_the_known_path(slot: ScienceWorldSlot, planned: list[Played]) -> None:
+def test_an_episode_shorter_than_the_known_path_is_kept(slot: ScienceWorldSlot, planned: list[Played]) -> None:
     wanted = next(variation for variation in planned if variation.task_id == "4-1")
     solves = Follower(wanted.oracle)
     assert shortest(slot, wanted, solves, solves) == []

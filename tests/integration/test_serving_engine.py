@@ -40,7 +40,7 @@ def logprobs(answer: ActionResponse) -> dict[str | None, float]:
     return {alternative.action: alternative.logprob for alternative in answer.alternatives}
 
 
-async def test_greedy_n_best_and_scoring_at_once_answer_as_each_alone(client: httpx.AsyncClient) -> None:
+async def test_mixed_requests_at_once_are_answered_as_each_alone(client: httpx.AsyncClient) -> None:
     states = [decision.state.model_dump() for decision in sample() if decision.asked == "executor"][::12]
     kinds: list[dict[str, Any]] = [{}, {"n": 3}, {"valid_actions": VALID}, {"model": "flat"}]
     requests = [{"state": state, **kinds[place % len(kinds)]} for place, state in enumerate(states)]

@@ -129,7 +129,7 @@ async def ask_all(client: ExecutorClient, numbers: range, *, callers: int, answe
             group.create_task(call())
 
 
-async def test_while_its_models_warm_up_the_port_is_open_it_lives_and_answers_503(echo: type[Echo]) -> None:
+async def test_during_warm_up_the_service_is_live_and_answers_503(echo: type[Echo]) -> None:
     service = echo(5.0, wait=False)
     service.wait_until("live")
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
@@ -144,11 +144,11 @@ async def test_while_its_models_warm_up_the_port_is_open_it_lives_and_answers_50
         assert answer.json()["action"] == "go 1"
 
 
-async def test_a_service_whose_models_do_not_warm_up_ends_as_one_that_cannot_run(echo: type[Echo]) -> None:
+async def test_a_service_that_cannot_warm_up_ends_with_an_error(echo: type[Echo]) -> None:
     assert await asyncio.to_thread(echo(-1.0, wait=False).process.wait, SECONDS) == 2
 
 
-async def test_a_terminated_service_answers_what_runs_and_waits_and_leaves_with_0(echo: type[Echo]) -> None:
+async def test_a_terminated_service_answers_its_requests_and_exits_with_0(echo: type[Echo]) -> None:
     service = echo(0.2, MAX_BATCH=4)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(16)]
@@ -180,7 +180,7 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
     }
 
 
-async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(echo: type[Echo]) -> None:
+async def test_a_caller_that_sends_too_much_still_gets_the_answer(echo: type[Echo]) -> None:
     port, body = echo(0.0).port, b"x" * 6_000_000
 
     def send() -> bytes:
@@ -218,7 +218,7 @@ async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo])
     assert answers == Counter(f"go {number}" for number in range(asked))
 
 
-async def test_thousands_of_requests_beyond_its_room_each_get_their_own_answer_once(echo: type[Echo]) -> None:
+async def test_thousands_of_requests_over_capacity_get_one_answer_each(echo: type[Echo]) -> None:
     service = echo(0.01, MAX_QUEUE=16, MAX_BATCH=8)
     answers: Counter[str | None] = Counter()
     async with ExecutorClient(service.url, timeout=SECONDS, retry_seconds=SECONDS) as client:

@@ -79,7 +79,7 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-def test_an_episode_is_one_trace_and_its_requests_are_in_the_logs(
+def test_an_episode_is_one_trace_with_its_requests_logged(
     waymark: Callable[..., Command], collector: Collector
 ) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WAYMARK_LOG": "json"}

@@ -287,9 +287,7 @@ def run_command(arguments: Sequence[str]) -> int | str | None:
     return exit_.value.code
 
 
-def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
-    capsys: pytest.CaptureFixture[str], place: Path
-) -> None:
+def test_a_run_records_its_command_and_resumes_only_by_it(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     recipe = {"batch": 4, "steps": 9, "width": 16, "feedforward": 16, "heads": 2, "vocabulary": 300}
     Path("recipe.json").write_text(json.dumps({**recipe, "encoder_layers": 1, "decoder_layers": 1}))
     named = ["--steps", "2", "--sampling", "published", "--controller", "every-step", "--run", "a run", "--require-all"]

@@ -141,7 +141,7 @@ def test_the_wheel_plays_with_checkpoints_of_elsewhere(complete: Path, tmp_path:
     assert '"engine": "ctranslate2"' in done.stdout
 
 
-def test_an_engine_that_is_not_installed_is_named_with_a_command_that_works(complete: Path, tmp_path: Path) -> None:
+def test_a_missing_engine_is_reported_with_a_working_command(complete: Path, tmp_path: Path) -> None:
     arguments = ("--engine", "transformers", "--checkpoints", str(CHECKPOINTS))
     done = run(complete, tmp_path, "evaluate", *arguments)
     assert done.returncode in {2, 3}

@@ -113,7 +113,7 @@ async def executor() -> AsyncIterator[ExecutorClient]:
         yield client
 
 
-async def test_an_executor_is_asked_for_actions_and_for_the_best_of_some() -> None:
+async def test_an_executor_gives_actions_and_ranks_valid_ones() -> None:
     async with executor() as client:
         assert await client.ready()
         assert (await client.info()).service == "executor"
@@ -164,14 +164,14 @@ async def test_each_attempt_tells_the_service_how_much_time_is_left(controller: 
     assert 5_000 >= first > second > third >= 1
 
 
-async def test_a_call_that_has_no_time_left_is_not_tried_again(controller: Controller) -> None:
+async def test_a_call_without_time_left_is_not_retried(controller: Controller) -> None:
     service = Service(httpx.Response(503))
     with pytest.raises(ControllerUnavailable):
         await controller(service, timeout=0.3, retry_seconds=60.0)()
     assert 2 <= len(service.asked) <= 6
 
 
-async def test_a_service_that_asks_for_more_time_than_there_is_is_not_asked_again(controller: Controller) -> None:
+async def test_a_retry_after_the_deadline_is_not_made(controller: Controller) -> None:
     service = Service(httpx.Response(429, headers={"retry-after": "60"}))
     with pytest.raises(ControllerUnavailable):
         await controller(service)()
@@ -223,14 +223,14 @@ async def test_each_status_has_its_error(controller: Controller) -> None:
         await controller(Service(httpx.Response(200, json={})))()
 
 
-async def test_a_service_that_does_not_answer_in_time_is_not_asked_again(controller: Controller) -> None:
+async def test_a_call_that_timed_out_is_not_retried(controller: Controller) -> None:
     service = Service(httpx.ReadTimeout("too slow"))
     with pytest.raises(DeadlineExceeded):
         await controller(service)()
     assert len(service.asked) == 1
 
 
-async def test_the_key_is_the_one_given_or_that_of_the_environment(
+async def test_the_key_is_an_argument_or_read_from_the_environment(
     controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WAYMARK_API_KEY", raising=False)
@@ -316,7 +316,7 @@ async def test_an_evaluation_is_submitted_again_under_the_same_key(blocking: boo
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_pages_are_asked_for_by_cursor_and_errored_episodes_by_name(blocking: bool) -> None:
+async def test_pages_are_fetched_by_cursor_and_errored_episodes_resumed(blocking: bool) -> None:
     evaluations = EvaluationPage(items=(STATUS,), next_cursor="e")
     light = EpisodeEntry(id="a", task="1-1", variation=21, result=result("a"))
     episodes = EpisodePage(items=(light,), next_cursor=None)

@@ -200,7 +200,7 @@ def test_a_body_that_trickles_in_is_cut_off(quick_url: str) -> None:
         assert b"HTTP/1.1 408" in trickle(wire, b" " * 500, 0.05)
 
 
-def test_a_body_that_stops_after_a_fast_start_is_cut_off(quick_url: str) -> None:
+def test_a_body_that_stalls_after_a_fast_start_is_refused(quick_url: str) -> None:
     with connected(quick_url) as wire:
         wire.sendall(HEAD + b"Content-Length: 3000000\r\n\r\n" + b" " * 2_000_000)
         assert answers(wire)[0][0] == 408

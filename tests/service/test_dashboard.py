@@ -43,7 +43,7 @@ async def serving(*, api_keys: str = "") -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-async def test_the_page_is_served_at_the_root_and_its_files_beside_it() -> None:
+async def test_the_page_and_its_files_are_served() -> None:
     async with serving() as http:
         page = await http.get("/")
         assert page.status_code == 200
@@ -104,7 +104,7 @@ async def test_the_page_needs_no_key_and_the_interface_does() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_file_reaches_for_no_other_host_and_writes_no_markup(file: Path) -> None:
+def test_no_file_loads_from_another_host_or_writes_markup(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.findall(r"(?:https?:|wss?:|['\"(])//[^\s'\"]+", text.replace(SVG_NAMESPACE, ""))
     markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|new Function|javascript:"

@@ -51,7 +51,7 @@ async def test_a_key_is_refused_with_another_evaluation(http: httpx.AsyncClient,
     assert store.ids() == before
 
 
-async def test_pages_of_evaluations_begin_with_the_newest_and_stay_apart_while_more_come(
+async def test_pages_of_evaluations_do_not_overlap_while_more_come(
     client: EvaluationClient,
 ) -> None:
     submitted = [(await client.submit(EvaluationRequest(tasks=("1-1",)))).id for _ in range(3)]

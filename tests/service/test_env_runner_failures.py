@@ -155,7 +155,7 @@ class SlowClock(Clock):
         return self.now
 
 
-async def test_a_long_backlog_is_written_in_turns_and_keeps_no_other_waiting(store: JobStore, tmp_path: Path) -> None:
+async def test_a_long_backlog_delays_no_other_evaluation(store: JobStore, tmp_path: Path) -> None:
     names = ("a", "b", "c", "d")
     for name in names:
         submit(store, name)
@@ -296,7 +296,7 @@ async def test_a_folder_that_is_deleted_is_made_anew(
     assert not keeper.set_aside.report()
 
 
-async def test_a_finished_folder_that_is_deleted_comes_back_at_the_end(store: JobStore, tmp_path: Path) -> None:
+async def test_the_deleted_folder_of_a_finished_evaluation_is_written_again(store: JobStore, tmp_path: Path) -> None:
     keeper = ResultKeeper(store, tmp_path)
     submit(store, "a")
     played = play(store, len(TASKS))

@@ -45,7 +45,7 @@ async def test_results_are_served_light_and_episodes_whole(
     assert await client.episode(status.id, played.id) == played
 
 
-async def test_an_export_is_a_file_in_the_form_that_is_asked_for(
+async def test_an_export_is_a_file_in_the_requested_format(
     http: httpx.AsyncClient, client: EvaluationClient, store: JobStore
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))

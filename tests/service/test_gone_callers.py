@@ -45,7 +45,7 @@ def leaving(url: str, sent: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("route", ["/v1/action", "/v1/completions", "/mcp"])
-def test_a_caller_that_leaves_while_its_body_is_read_is_gone(route: str) -> None:
+def test_a_caller_that_leaves_during_its_body_counts_as_gone(route: str) -> None:
     head = f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
     with served(service_app("executor", default=Stuck())) as url:
         with leaving(url, head + b"Content-Length: 5000\r\n\r\n{"):
@@ -76,7 +76,7 @@ def test_a_caller_that_leaves_while_it_waits_is_gone(route: str, body: bytes) ->
         assert counts == {"499": 1}
 
 
-def test_a_caller_that_leaves_while_its_answer_is_written_is_no_failure() -> None:
+def test_a_caller_that_leaves_during_its_answer_is_no_failure() -> None:
     with served(service_app("executor", default=Stuck())) as url:
         for _ in range(20):
             with leaving(url, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5):

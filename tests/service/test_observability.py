@@ -158,7 +158,7 @@ def log() -> Iterator[io.StringIO]:
         yield log
 
 
-async def test_a_request_is_logged_as_json_with_the_id_of_its_answer(log: io.StringIO) -> None:
+async def test_a_request_is_logged_as_json_with_its_request_id(log: io.StringIO) -> None:
     async with executor(Says()) as client:
         answer = await client.post("/v1/action", json={"state": STATE})
         refused = await client.post("/v1/action", json={}, headers={"X-Request-ID": "mine"})

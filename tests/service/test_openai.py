@@ -42,7 +42,7 @@ async def test_a_prompt_is_completed_in_the_models_own_words() -> None:
     assert completion.model == "default"
 
 
-async def test_the_best_n_of_a_wider_beam_are_the_choices_of_each_prompt() -> None:
+async def test_the_choices_are_the_best_n_of_a_wider_beam() -> None:
     completion = await complete(prompt=["one", "two"], n=2, best_of=3)
     texts = ["go to kitchen", "open door to kitchen"]
     assert [(choice.index, choice.text) for choice in completion.choices] == list(enumerate(texts * 2))
@@ -85,7 +85,7 @@ async def test_an_answer_ends_where_it_is_told_to(
     assert len(choice.logprobs.token_logprobs) == len(choice.logprobs.text_offset) == len(tokens)
 
 
-async def test_a_stream_has_one_chunk_a_choice_then_the_usage_and_the_end() -> None:
+async def test_a_stream_is_the_choices_the_usage_and_the_end() -> None:
     body = {"model": "default", "prompt": "p", "n": 2, "stream": True, "stream_options": {"include_usage": True}}
     async with asking("executor", default=ANSWERS) as client:
         response = await client.post("/v1/completions", json=body)
@@ -137,7 +137,7 @@ async def test_what_does_not_agree_is_refused(body: dict[str, Any]) -> None:
         error(await client.post("/v1/completions", json={"model": "default", "prompt": "p", **body}), 400)
 
 
-async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs() -> None:
+async def test_every_refusal_of_this_route_has_openais_shape() -> None:
     settings = ServiceSettings(max_body_bytes=2_000, max_alternatives=2, max_items=2, max_input_tokens=50)
     asked = {"model": "default", "prompt": "p"}
     async with asking("executor", settings, default=ANSWERS) as client:

@@ -19,7 +19,7 @@ from waymark.errors import JobStoreUnavailable, WaymarkError
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_redis_that_hangs_is_named_in_time_and_asked_once() -> None:
+async def test_a_hanging_redis_is_reported_in_time_and_asked_once() -> None:
     answers, asked = threading.Event(), 0
 
     def ping() -> None:
@@ -41,7 +41,7 @@ async def test_a_redis_that_hangs_is_named_in_time_and_asked_once() -> None:
     probe.check_in_thread()
 
 
-async def test_a_redis_that_is_away_is_told_as_it_says_it() -> None:
+async def test_an_unreachable_redis_is_reported_with_its_own_error() -> None:
     def ping() -> None:
         raise JobStoreUnavailable("Connection refused.")
 

@@ -82,7 +82,7 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
         assert (await http.get(f"/v1/evaluations/whole/episodes/{episode}/turns/2")).status_code == 422
 
 
-async def test_a_folder_is_exported_in_one_pass_in_the_order_of_play(tmp_path: Path) -> None:
+async def test_a_folder_is_exported_in_one_pass_in_order(tmp_path: Path) -> None:
     whole = write(tmp_path, "whole")
     lines = (whole.path / EPISODES).read_bytes().splitlines(keepends=True)
     (whole.path / EPISODES).write_bytes(b"".join(reversed(lines)))
@@ -243,7 +243,7 @@ async def test_every_world_is_described_without_its_simulator(tmp_path: Path) ->
         assert "scienceworld" in refused.json()["detail"]
 
 
-async def test_a_run_of_another_world_is_read_with_its_own_tasks(tmp_path: Path) -> None:
+async def test_a_run_of_another_world_has_its_own_tasks(tmp_path: Path) -> None:
     name, request = "twe", EvaluationRequest(tasks=("coin", "twc"), variations=(1_000,))
     versions = samples.VERSIONS.model_copy(update={"environment": "textworld-express 1.1.0"})
     folder = RunFolder(tmp_path / name)
@@ -266,7 +266,7 @@ async def test_a_run_of_another_world_is_read_with_its_own_tasks(tmp_path: Path)
     assert scores["score"]["mean_over_task_types"]["value"] == 60
 
 
-async def test_other_runs_of_a_variation_are_listed_with_the_best_first(tmp_path: Path) -> None:
+async def test_other_runs_of_a_variation_are_listed_best_first(tmp_path: Path) -> None:
     for name, score in (("a", 40), ("b", 10), ("c", 90)):
         write(tmp_path, name, scores=score)
     write(tmp_path, "torn", played=0)

@@ -34,7 +34,7 @@ async def test_the_controller_names_a_subgoal_in_the_notation_of_subgoals() -> N
     assert answer.usage.prompt_tokens > 5
 
 
-async def test_the_first_model_answers_only_before_there_is_anything_to_go_on_from() -> None:
+async def test_the_first_model_answers_only_at_the_first_step() -> None:
     async with asking("controller", default=says("wait 1"), first=says("focus on water")) as client:
         fresh = await client.post("/v1/subgoal", json={"state": FRESH})
         later = await client.post("/v1/subgoal", json={"state": STATE})
@@ -70,7 +70,7 @@ async def test_with_valid_actions_the_answer_is_the_likeliest_of_them() -> None:
     assert answer["action"] == likeliest["action"]
 
 
-async def test_lists_are_answered_in_their_order_by_the_models_they_name() -> None:
+async def test_lists_are_answered_in_order_by_the_named_models() -> None:
     async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
         requests = [{"state": STATE}, {"state": STATE, "model": "flat"}, {"state": STATE}]
         response = await client.post("/v1/actions", json=requests)
@@ -148,7 +148,7 @@ async def test_each_error_before_a_route_is_a_problem_too(executor: Asking) -> N
         problem(await client.post("/v1/action", content=chunks()), 413, "input-too-large")
 
 
-async def test_a_request_id_is_kept_if_it_is_decent_and_made_if_not(executor: Asking) -> None:
+async def test_a_well_formed_request_id_is_kept_others_are_replaced(executor: Asking) -> None:
     async with executor as client:
         kept = await client.get("/info", headers={"X-Request-ID": "run-7"})
         made = await client.get("/info", headers={"X-Request-ID": "a b"})

@@ -141,7 +141,7 @@ STATES = st.fixed_dictionaries(
 
 @given(state=STATES, n=st.integers(1, 16), valid=st.none() | st.lists(PHRASES, min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_state_gets_an_action_or_the_field_that_is_wrong(
+def test_every_state_gets_an_action_or_names_the_wrong_field(
     executor_url: str, state: dict[str, Any], n: int, valid: list[str] | None
 ) -> None:
     response = httpx.post(

@@ -24,7 +24,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @pytest.mark.anyio
-async def test_each_of_several_keys_opens_every_route_and_no_other_does(tmp_path: Path) -> None:
+async def test_only_the_configured_keys_open_the_routes(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# the team\n  # until May\nthird-key\n\n")
     settings = ServiceSettings(api_keys=SecretStr("first-key, second-key"), api_keys_file=file)
@@ -53,7 +53,7 @@ async def test_a_body_without_a_key_is_not_read() -> None:
         problem(await client.post("/v1/action", content=b"x" * 5_000_000), 401, "unauthorized")
 
 
-def test_a_changed_file_of_keys_is_read_again_and_a_lost_one_changes_nothing(tmp_path: Path) -> None:
+def test_a_changed_keys_file_is_reread_unless_missing(tmp_path: Path) -> None:
     now = 0.0
     file = tmp_path / "keys"
     file.write_text("old")
@@ -76,7 +76,7 @@ def test_a_file_without_keys_is_named(tmp_path: Path, content: str | None) -> No
 
 
 @pytest.mark.parametrize("kind", [ServiceSettings, RunnerSettings])
-def test_nobody_beyond_loopback_is_let_in_without_a_key_unless_that_is_said(
+def test_remote_callers_need_a_key_unless_allowed_explicitly(
     monkeypatch: pytest.MonkeyPatch, kind: type[ServiceSettings] | type[RunnerSettings]
 ) -> None:
     monkeypatch.setenv("WAYMARK_HOST", "0.0.0.0")

@@ -63,7 +63,7 @@ async def one_answered_one_waiting(
         yield client, [running, waiting]
 
 
-async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once() -> None:
+async def test_thousands_of_retried_requests_get_one_answer_each() -> None:
     generator = ScriptedGenerator(echo)
     app = service_app("executor", ServiceSettings(max_queue=24), default=generator)
     client = ExecutorClient("http://executor", transport=httpx.ASGITransport(app), retry_seconds=SECONDS)
@@ -81,7 +81,7 @@ async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once
     assert answers == Counter(f"go {number}" for number in range(3_000))
 
 
-async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_admitted() -> None:
+async def test_over_capacity_a_service_refuses_and_answers_the_admitted() -> None:
     stuck = Stuck(echo)
     settings = ServiceSettings(max_queue=20, max_batch=8)
     async with asking_generators("executor", settings, default=stuck) as client:
@@ -99,7 +99,7 @@ async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_a
     assert sum(len(batch) for batch in stuck.batches) == 21
 
 
-async def test_a_full_service_refuses_at_every_door_without_reading_the_body(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_service_refuses_every_route_without_reading_bodies(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "waymark.access")
 
     async def body() -> AsyncIterator[bytes]:
@@ -123,7 +123,7 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
     assert not any("/v1" in line for line in refusals)
 
 
-async def test_a_few_a_round_are_let_in_so_that_who_is_refused_meanwhile_hears_it_soon() -> None:
+async def test_refusals_are_sent_soon_because_few_are_admitted_at_once() -> None:
     app = FastAPI()
     let_in: list[int] = []
     rounds: list[int] = []
@@ -164,7 +164,7 @@ async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 99"]
 
 
-async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
+async def test_a_waiting_client_that_hangs_up_frees_its_place() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=3), default=stuck)
     model_server: ModelServer = app.state.model_server
@@ -185,7 +185,7 @@ async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
 
 
-async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else() -> None:
+async def test_a_slow_tokeniser_or_model_delays_nothing_else() -> None:
     class Slow(Stuck):
         """Tokenises when it is released."""
 
@@ -240,7 +240,7 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         assert (app.state.model_server.capacity.requests, app.state.model_server.capacity.tokens) == (0, 0)
 
 
-async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
+async def test_a_draining_service_admits_nothing_and_answers_waiting_requests() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", default=stuck)
     async with one_answered_one_waiting(app, stuck) as (client, answers):

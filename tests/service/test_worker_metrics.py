@@ -14,7 +14,7 @@ from waymark.errors import PortInUse
 RESULT = EpisodeResult.of(spec(), "completed", raw_score=100, moves=7, actions=9, turns=12, model_calls=15, seconds=1.0)
 
 
-def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> None:
+def test_a_worker_serves_metrics_of_its_episodes_at_its_port() -> None:
     metrics, port = WorkerMetrics(slots=2), free_ports()["executor"]
     metrics.listen(HOST, 0)
     metrics.listen(HOST, port)

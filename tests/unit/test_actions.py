@@ -105,7 +105,7 @@ def test_every_row_of_the_table_is_exercised() -> None:
     assert used == {(row.verb, row.arity) for row in GRAMMAR}
 
 
-def test_case_of_the_verb_and_runs_of_spaces_do_not_matter() -> None:
+def test_case_and_repeated_spaces_do_not_matter() -> None:
     assert actions.parse("  Pick  UP inclined plane B ") == Action("PICK", ("inclined plane B",))
 
 

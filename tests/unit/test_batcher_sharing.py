@@ -129,7 +129,7 @@ async def test_what_costs_too_much_is_refused_before_it_waits(generator: Stepped
     await asyncio.to_thread(batcher.close)
 
 
-async def test_what_turns_out_to_cost_too_much_is_refused_once_it_is_tokenised(generator: Stepped) -> None:
+async def test_expensive_requests_are_refused_once_they_are_tokenised(generator: Stepped) -> None:
     batcher = make(generator, costs=CostModel(answer_tokens=10), max_cost=300)
     with pytest.raises(InputTooLarge):
         await ask(batcher, Query("x" * 299))
@@ -155,7 +155,7 @@ def test_heavy_work_leaves_half_of_the_queue_to_light_work() -> None:
     capacity.enter(1, 500, Flow("b"))
 
 
-def test_a_caller_who_fills_the_queue_leaves_a_little_to_others() -> None:
+def test_a_caller_cannot_fill_the_whole_queue() -> None:
     capacity = QueueCapacity(80, 10_000)
     capacity.enter(80, 800, Flow("a"))
     with pytest.raises(QueueFull):

@@ -71,7 +71,7 @@ def test_drills_that_cannot_be_made_are_refused() -> None:
         Batches([replace(EXAMPLES[0], target="wait")], RECIPE)
 
 
-def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokenizer: Tokenizer) -> None:
+def test_the_loss_of_an_encoder_decoder_is_over_the_answer(tokenizer: Tokenizer) -> None:
     tokens = Tokens(tokenizer, 1)
     inputs = Tensors(tokens, RECIPE, pad=0)(PAIRS)
     ids, mask, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "attention_mask", "labels"))
@@ -81,7 +81,7 @@ def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokeniz
         assert labels[row][labels[row] != IGNORED].tolist() == [*tokens.target(target, read), 1]
 
 
-def test_a_causal_model_is_judged_on_the_answer_that_ends_its_row(tokenizer: Tokenizer) -> None:
+def test_the_loss_of_a_causal_model_is_over_the_answer(tokenizer: Tokenizer) -> None:
     tokens = Tokens(tokenizer, 1)
     inputs = Tensors(tokens, replace(RECIPE, architecture="causal"), pad=1)(PAIRS)
     ids, mask, places, labels = (

@@ -39,7 +39,7 @@ def all_answers(prompt: int) -> list[Beam]:
     return sorted(beams, key=lambda beam: beam.logprob, reverse=True)
 
 
-def test_a_search_as_wide_as_the_language_finds_the_likeliest_of_all_answers() -> None:
+def test_the_widest_search_finds_the_likeliest_answers() -> None:
     width = VOCABULARY**LONGEST
     for prompt, beams in enumerate(search(following(width), 3, width=width, end=END, max_tokens=LONGEST)):
         expected = all_answers(prompt)
@@ -54,7 +54,7 @@ def test_prompts_searched_together_find_what_each_finds_alone() -> None:
         assert alone == [beams]
 
 
-def test_a_search_ends_when_what_still_grows_cannot_be_among_the_best_any_more() -> None:
+def test_a_search_ends_once_no_beam_can_improve() -> None:
     asked: list[int] = []
 
     def certain(beginnings: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:

@@ -22,7 +22,7 @@ def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
         assert cache.bytes <= 10_000
 
 
-def test_what_is_kept_is_not_made_again_and_the_oldest_goes_first() -> None:
+def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
     made: list[str] = []
 
     def make(text: str) -> str:

@@ -156,7 +156,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) 
         (LLAMA, {"eos_token_id": None}, "names no eos_token_id"),
     ],
 )
-def test_a_config_that_contradicts_its_weights_is_refused_by_the_field(
+def test_a_config_that_contradicts_its_weights_names_the_field(
     tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], message: str
 ) -> None:
     folder = make_folder(tmp_path / "model", config=model)
@@ -173,14 +173,14 @@ def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path)
     assert "hold model.layers.0.mlp.down_proj.bias, which" in refusal(folder)
 
 
-def test_a_t5_may_have_a_head_of_its_own_whatever_its_config_says(tmp_path: Path) -> None:
+def test_a_t5_with_an_untied_head_is_accepted(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model", config={**T5, "tie_word_embeddings": False})
     (folder / "config.json").write_text(json.dumps(T5))
     rewritten(folder)
     load(folder)
 
 
-def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Path) -> None:
+def test_a_model_of_unknown_shapes_is_left_to_its_engine(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**T5, "model_type": "qwen3", "d_ff": 8}))
     rewritten(folder)
     load(folder)
@@ -207,7 +207,7 @@ def test_a_config_that_describes_no_model_is_refused(folder: Path, content: str)
     assert "config.json describes no model" in refusal(folder)
 
 
-def test_a_model_without_a_card_is_told_how_to_get_one(folder: Path) -> None:
+def test_the_error_about_a_missing_card_names_the_remedy(folder: Path) -> None:
     (folder / CARD).unlink()
     with pytest.raises(CheckpointError, match="training convert"):
         load(folder)

@@ -15,7 +15,7 @@ def made(random: np.random.Generator, things: int, variations: int, between: flo
     return (means + within * random.standard_normal((6, things, variations, 1))).tolist()  # type: ignore[no-any-return]
 
 
-def test_the_mean_is_over_task_types_of_the_mean_over_variations() -> None:
+def test_the_mean_is_over_task_types() -> None:
     scores = [[[[100.0, 0.0]], [[0.0], [100.0], [100.0]]], [[[0.0]]]]
     assert mean_over_things(scores) == pytest.approx((62.5 + 0.0) / 2)
     assert mean_over_things([]) == 0.0
@@ -43,7 +43,7 @@ def test_variations_of_one_thing_make_no_interval_narrow() -> None:
     assert clustered[1] - clustered[0] > 2 * (naive[1] - naive[0])
 
 
-def test_a_task_type_with_one_thing_keeps_it_and_is_counted() -> None:
+def test_a_task_type_with_a_single_thing_is_counted() -> None:
     scores = [[[[10.0]], [[20.0]]], [[[30.0], [30.0]]]]
     assert single_things(scores) == 1
     assert over_things(scores) == (20.0, 25.0)

@@ -44,7 +44,7 @@ def test_agents_are_found_by_name_in_their_order_each_once() -> None:
 
 
 @pytest.mark.parametrize("names", [["flat,swift"], [","]])
-def test_an_unknown_agent_is_refused_and_the_known_ones_are_listed(names: list[str]) -> None:
+def test_an_unknown_agent_is_refused_with_the_known_ones(names: list[str]) -> None:
     with pytest.raises(InvalidInput, match="agent") as refused:
         find_agents(names)
     assert "semi_random" in refused.value.remedy
@@ -59,7 +59,7 @@ def test_an_unknown_agent_is_refused_and_the_known_ones_are_listed(names: list[s
         (AgentConfig(executor_model="large"), "hierarchical, executor large"),
     ],
 )
-def test_an_agent_is_named_by_what_it_is_and_how_it_differs(agent: AgentConfig, name: str) -> None:
+def test_an_agent_is_named_by_its_preset_and_its_changes(agent: AgentConfig, name: str) -> None:
     assert name_of(agent) == name
 
 
@@ -86,7 +86,7 @@ def test_runs_that_share_no_variation_are_refused() -> None:
         compare([run("a", results("4-2", [1]))])
 
 
-def test_a_difference_is_the_mean_over_task_types_and_an_error_counts_as_zero() -> None:
+def test_a_difference_is_a_mean_over_task_types() -> None:
     base = run("base", results("4-2", [10, 20]), results("1-1", [40]))
     other = run("other", results("4-2", [30, 20]), results("1-1", [0], error=DIED), agent="random")
     comparison = compare([base, other])
@@ -119,7 +119,7 @@ def test_what_else_differs_between_runs_is_said() -> None:
     assert compare([base, slower]).notes == ("Not only the agents differ: protocols.",)
 
 
-def test_the_table_shows_each_agent_its_difference_and_what_it_took() -> None:
+def test_the_table_shows_each_agents_score_difference_and_effort() -> None:
     base = run("a", results("4-2", [10, 20, 30]), results("1-1", [40, 40, 40]))
     other = run("b", results("4-2", [30, 20, 60]), results("1-1", [0, 0, 0], error=DIED), agent="random")
     console = Console(file=io.StringIO(), width=80)

@@ -35,7 +35,7 @@ def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
         assert trajectory.score == 100
 
 
-def test_the_executor_ends_every_subgoal_but_the_one_that_solves_the_task() -> None:
+def test_the_executor_ends_every_subgoal_but_the_last() -> None:
     trajectory = next(path for path in trajectories() if path.task_id == "4-2")
     named = rule_annotations([trajectory])[trajectory.key]
     answers = [decision.answer for decision in decisions(trajectory, named, "executor")]
@@ -44,7 +44,7 @@ def test_the_executor_ends_every_subgoal_but_the_one_that_solves_the_task() -> N
     assert answers[-1] == trajectory.steps[-1].action
 
 
-def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
+def test_the_controller_is_asked_once_for_each_subgoal() -> None:
     trajectory = next(path for path in trajectories() if path.task_id == "1-1")
     named = rule_annotations([trajectory])[trajectory.key]
     asked = list(decisions(trajectory, named, "controller"))
@@ -92,7 +92,7 @@ def test_an_example_of_another_split_is_refused(foreign: Split, split: Split) ->
     assert refused.value.field == "data"
 
 
-def test_the_controller_of_every_step_is_asked_before_each_action_and_end() -> None:
+def test_the_every_step_controller_is_asked_before_each_decision() -> None:
     trajectory = next(path for path in trajectories() if path.task_id == "4-2")
     named = rule_annotations([trajectory])[trajectory.key]
     asked = list(decisions(trajectory, named, "controller", "every-step"))
@@ -172,7 +172,7 @@ def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
     assert any(" " in name for name in names)
 
 
-def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
+def test_a_thing_is_renamed_where_its_kind_suffices() -> None:
     prompt = "find animal | room outside : baby dove , axe | have orange"
     asked = Example("4-4", 0, prompt, "focus_on baby dove", "find animal")
     renamed, target = Renamer([asked], share=1.0, seed=0)(asked)
@@ -196,7 +196,7 @@ def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: 
     assert set(answer.split()) - set(target.split()) <= set(renamed.split())
 
 
-def test_what_an_instruction_names_is_renamed_where_the_answer_does_not_repeat_it() -> None:
+def test_named_things_are_renamed_where_the_answer_omits_them() -> None:
     named = Example("6-1", 0, "make dough | room hall : dough", "focus_on dough", "make dough")
     other = Example("6-1", 0, "make dough | room hall : recipe", "read recipe", "make dough")
     prompt, target = Renamer([named, other], share=1.0, seed=0)(other)
@@ -266,7 +266,7 @@ def places_of_what_is_named(task: str) -> set[str]:
     return places
 
 
-def test_what_is_named_lies_on_something_now_and_then_and_a_substance_in_no_vessel() -> None:
+def test_named_things_are_sometimes_placed_on_others() -> None:
     anything, substance = places_of_what_is_named("3-3"), places_of_what_is_named("1-1")
     assert {"", "table"} < substance
     assert anything - substance == {"bowl", "jug", "wood cup", "glass jar"}
@@ -306,7 +306,7 @@ def test_paints_change_places_so_that_they_still_mix() -> None:
         assert (set(poured), poured[0]) == (mixtures[mixed], more)
 
 
-def test_once_paints_are_mixed_what_is_needed_is_told_whatever_it_is_called() -> None:
+def test_mixed_paints_are_found_under_any_name() -> None:
     asked = "make yellow - orange"
     second = Example("6-3", 0, f"{asked} | did pour it ; mix it ; focus on orange", "pour yellow , orange", asked)
     targets = set()
@@ -355,7 +355,7 @@ def test_what_is_named_changes_places_with_what_stands_around() -> None:
     assert swapped == {"soap", "chair", "table salt"}
 
 
-def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
+def test_new_names_sometimes_share_a_word_with_the_scene() -> None:
     example = Example("3-3", 0, "get foil | room hall : orange , glass cup | have box", "pick_up foil", "get foil")
     called = {Renamer([example], share=1.0, seed=seed)(example)[1].removeprefix("pick_up ") for seed in range(500)}
     assert "glass" in called
@@ -363,7 +363,7 @@ def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
     assert {"glass", "orange"} <= {name.split()[0] for name in called if " " in name}
 
 
-def test_an_unknown_substance_is_called_as_known_ones_are_now_and_then() -> None:
+def test_unknown_substances_sometimes_get_ordinary_names() -> None:
     asked = "monitor_temperature(solid unknown substance b, melt)"
     shown = "monitor_temperature solid unknown substance b , melt | did use thermometer on solid unknown substance b"
     example = Example("2-3", 0, f"{shown} | stove holds liquid unknown substance b", "end", asked)
@@ -433,7 +433,7 @@ def test_shortened_paths_teleport_and_watch_briefly() -> None:
     ]
 
 
-def test_a_variation_is_read_with_all_of_its_takes_or_not_at_all_and_only_where_it_is_wanted(tmp_path: Path) -> None:
+def test_a_variation_is_read_with_all_takes_or_none(tmp_path: Path) -> None:
     variations = [[{"task_id": "4-2", "variation": number, "take": take} for take in (0, 1)] for number in range(3)]
     written = "".join(json.dumps(rows) + "\n" for rows in variations)
     parts = tmp_path / "parts.jsonl"

@@ -153,12 +153,12 @@ def test_repetition_looks_at_actions_alone() -> None:
     assert stop_reason(circle[1:], limits) is None
 
 
-async def test_ended_subgoals_and_free_actions_count_as_turns_but_cost_no_moves() -> None:
+async def test_ended_subgoals_and_free_actions_cost_no_moves() -> None:
     result = await play(acting("look around", None, "inventory"), Controller([["a"], ["b", "a"]]), turns=3)
     assert (result.stopped, result.turns, result.actions, result.moves) == ("turns", 3, 2, 0)
 
 
-async def test_a_lost_service_is_a_recorded_error_that_keeps_the_turns_and_may_be_retried() -> None:
+async def test_a_lost_service_is_a_retriable_error_with_turns_kept() -> None:
     class Failing(Executor):
         async def action(
             self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None

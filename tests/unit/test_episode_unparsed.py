@@ -62,7 +62,7 @@ async def test_unreadable_text_is_never_executed(agent: AgentConfig) -> None:
     assert result.unparsed > 6
 
 
-async def test_a_subgoal_that_spells_its_action_stands_in_for_unreadable_text() -> None:
+async def test_a_subgoal_that_spells_its_action_replaces_unreadable_text() -> None:
     subgoals = Controller([["focus_on(picture)"]])
     result = await play(Mumbling(()), subgoals, turns=2)  # type: ignore[arg-type]
     first = result.trajectory[0]

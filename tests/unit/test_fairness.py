@@ -24,7 +24,7 @@ def test_callers_get_the_same_tokens_whatever_their_requests_cost() -> None:
     assert abs(got[A] - got[B]) <= 1_000
 
 
-def test_heavy_work_of_a_caller_gets_a_smaller_share_and_does_not_starve() -> None:
+def test_heavy_callers_get_a_smaller_share_without_starving() -> None:
     got = served(Shares(), [A, HEAVY], {A: 100, HEAVY: 100}, 1_000)
     assert got[HEAVY] > 0
     assert abs(got[A] / got[HEAVY] - HEAVY_WEIGHT) < 0.1

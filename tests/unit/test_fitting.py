@@ -70,7 +70,7 @@ def test_a_report_of_thirty_tasks_has_every_score(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_comparison_of_many_agents_fits_and_says_what_is_missing(width: int) -> None:
+def test_a_comparison_of_many_agents_names_omitted_columns(width: int) -> None:
     runs = [Run(name, EvaluationRequest(agent=agent), None, RESULTS) for name, agent in list(AGENTS.items())[:6]]
     text = printed(render_comparison(compare(runs)), width)
     assert max(map(len, text.splitlines())) <= width

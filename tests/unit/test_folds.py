@@ -69,7 +69,7 @@ def test_no_thing_of_a_fold_is_asked_for_outside_it() -> None:
                 assert all(fold_of(thing) != fold for thing in path.things)
 
 
-def test_a_training_without_a_fold_selects_on_the_paths_of_the_fold() -> None:
+def test_training_without_a_fold_selects_on_the_folds_paths() -> None:
     is_left_out = left_out(trajectories(), 1)
     chosen = by_fold(trajectories(), 1)
     assert chosen["train"]

@@ -115,7 +115,7 @@ def test_keys_outlive_their_file_and_the_log_says_so_once(
     assert "are read from" in caplog.text
 
 
-def test_a_file_that_is_replaced_by_one_of_the_same_size_is_read(file: Path, clock: Callable[[], float]) -> None:
+def test_a_replaced_file_of_equal_size_is_reread(file: Path, clock: Callable[[], float]) -> None:
     file.write_text("aaa")
     keys = Keys(file=file, clock=clock)
     written = file.stat()

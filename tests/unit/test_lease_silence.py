@@ -56,7 +56,7 @@ def test_what_is_gone_is_forgotten() -> None:
     assert silence.look([lease(1)]) == []
 
 
-def test_a_lease_of_our_own_counts_from_when_it_was_given() -> None:
+def test_an_own_lease_counts_from_when_it_was_given() -> None:
     clock = Clock()
     silence = Silence(30, clock)
     silence.note(lease(1))

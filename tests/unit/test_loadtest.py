@@ -46,7 +46,7 @@ async def ok(_: int) -> Outcome:
     return 200
 
 
-async def test_a_service_that_stalls_is_charged_for_every_request_due_meanwhile() -> None:
+async def test_a_stall_is_charged_for_every_request_due_meanwhile() -> None:
     arrived = []
     all_there = asyncio.Event()
 
@@ -85,7 +85,7 @@ async def test_a_generator_that_stalls_charges_its_own_lateness_too() -> None:
     assert stage.latency_ms.mean > stage.service_ms.mean
 
 
-async def test_a_closed_loop_asks_each_request_once_and_never_more_than_it_may_at_once() -> None:
+async def test_a_closed_loop_respects_its_concurrency() -> None:
     asked: list[int] = []
     under_way, most = 0, 0
 
@@ -152,7 +152,7 @@ def test_percentiles_are_latencies_that_some_request_had() -> None:
     assert results.quantiles(np.empty(0)).p99 is None
 
 
-async def test_answers_after_the_window_are_no_throughput_and_those_after_a_second_no_goodput() -> None:
+async def test_late_answers_count_for_no_throughput_or_goodput() -> None:
     samples = Samples(began=0.0, sent=3, window=2.0)
     for number, ended in enumerate((1.0, 1.5, 2.5)):
         samples.add(number, 0.0, 0.0, ended, 200)
@@ -160,7 +160,7 @@ async def test_answers_after_the_window_are_no_throughput_and_those_after_a_seco
     assert (stage.answered, stage.throughput, stage.goodput, stage.latency_ms.max) == (3, 1.0, 0.5, 2_500)
 
 
-async def test_a_ramp_goes_on_until_it_asks_for_far_more_than_is_answered() -> None:
+async def test_a_ramp_ends_far_above_the_throughput() -> None:
     test = plan(ramp=True, seconds=1.0, requests=1)
     finished = [stage_of(throughput=100.0)]
     loads = test.following(finished)
@@ -238,7 +238,7 @@ def test_an_episode_gives_few_states_for_each_service(recorded: EpisodeResult) -
     assert missing_turns((decision.state for decision in chosen), 40) == 0
 
 
-def test_an_agent_that_asks_no_controller_gives_no_states_for_one(recorded: EpisodeResult) -> None:
+def test_an_agent_without_controller_gives_no_controller_states(recorded: EpisodeResult) -> None:
     oracle = recorded.model_copy(update={"agent": AgentConfig(subgoals="oracle")})
     assert {moment.asked for moment in moments(oracle, 40)} == {"executor"}
     assert {moment.asked for moment in moments(recorded, 40)} == {"executor", "controller"}
@@ -264,7 +264,7 @@ def recorded() -> EpisodeResult:
     return result("long").model_copy(update=played)
 
 
-def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path) -> None:
+def test_a_runs_states_are_those_that_its_models_saw(tmp_path: Path) -> None:
     def turn(number: int, subgoal: str, action: str | None, *, controller_called: bool = False) -> TurnRecord:
         seen = f"after {number}"
         return TurnRecord(

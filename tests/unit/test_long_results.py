@@ -58,7 +58,7 @@ def test_a_long_result_is_read_in_parts() -> None:
     assert len(without_turns(text)) < 2_000
 
 
-def test_a_long_result_that_was_edited_is_read_all_the_same() -> None:
+def test_a_long_result_is_read_after_it_was_edited() -> None:
     result = long(1_000)
     document = json.loads(write_result(result))
     assert read_result(json.dumps(document, indent=1).encode()) == result

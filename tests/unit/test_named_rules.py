@@ -175,7 +175,7 @@ class Bare(AgentWorld):
     name = "bare"
 
 
-def test_a_world_without_rules_of_its_own_has_the_generic_ones() -> None:
+def test_a_world_without_own_rules_has_the_generic_ones() -> None:
     assert [rule.name for rule in generic_rules(Bare())] == [rule.name for rule in Bare().rules]
     assert {rule.name for rule in GENERIC} <= set(NAMES)
 

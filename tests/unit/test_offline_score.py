@@ -77,7 +77,7 @@ def test_an_executor_reads_what_the_controller_answered() -> None:
     assert 0 < given.matches.overall.exact_match < 1
 
 
-def test_long_paths_weigh_more_overall_but_not_in_the_mean_over_tasks() -> None:
+def test_long_paths_weigh_more_only_in_the_overall_mean() -> None:
     shares = matches({"1-1": {14: [True] * 9}, "4-2": {150: [False]}})
     assert shares.overall.exact_match == 0.9
     assert shares.task_mean.exact_match == 0.5
@@ -102,7 +102,7 @@ def test_a_run_must_say_its_role(tmp_path: Path) -> None:
     assert refused.value.field == "role"
 
 
-def test_an_executor_goes_with_the_controller_of_its_folder_and_columns_tell_folders_apart() -> None:
+def test_executors_are_scored_with_the_controller_of_their_folder() -> None:
     agents = [
         replace(oracle(role), name=f"{folder}/{role}")
         for folder in ("checkpoints", "checkpoints/causal")

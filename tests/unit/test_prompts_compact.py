@@ -71,7 +71,7 @@ def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
         ),
     ],
 )
-def test_what_the_task_names_is_told_where_it_is_in_sight(task: str, listed: str, here: str) -> None:
+def test_prompts_say_where_a_visible_named_thing_is(task: str, listed: str, here: str) -> None:
     state = fold.start(task, f"This room is called the hall. In it, you see:\n\t{listed}", "")
     for role in ("controller", "flat"):
         assert f" | here {here} | room" in COMPACT.render(role, state)
@@ -95,7 +95,7 @@ def test_a_line_that_lists_nothing_stays_where_it_is() -> None:
     assert "| room hall : lead , on |" in COMPACT.render("controller", fold.start("boil lead", look, ""))
 
 
-def test_what_a_recipe_asks_for_is_told_once_it_was_read() -> None:
+def test_prompts_list_the_ingredients_of_a_read_recipe() -> None:
     look = "This room is called the hall. In it, you see:\n\ta bowl (containing a red apple, a salt)\n\ta pepper"
     state = fold.start("make jam", look, "a recipe titled instructions to make salt")
     read = fold.after_step(state, "read recipe", "To make jam, you need to mix apple, salt.", look, "", 0)
@@ -187,7 +187,7 @@ def test_a_cross_says_what_its_child_shows() -> None:
     assert reads("tall plant height", "a flower", "a pea plant with a short height") == "cross recessive"
 
 
-def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
+def test_readings_are_compared_with_the_task_or_each_other() -> None:
     def reads(task: str, *readings: tuple[str, str]) -> list[str]:
         state = fold.start(task, LOOK, "")
         for action, answer in readings:

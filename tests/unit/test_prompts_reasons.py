@@ -109,7 +109,7 @@ def oracle_answers() -> list[Example]:
     return [example for example in made if " : " in example.target]
 
 
-def test_training_takes_a_decision_with_a_reason_for_what_it_is() -> None:
+def test_training_reads_the_decision_in_a_target_with_reasons() -> None:
     answers = oracle_answers()
     assert len({answer.task_id for answer in answers}) == 7
     assert all(map(is_answer, answers))

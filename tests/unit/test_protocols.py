@@ -47,7 +47,7 @@ def test_turns_are_capped_at_twice_the_moves() -> None:
         assert limits.turns == 2 * limits.moves
 
 
-def test_in_seed_a_flat_agent_gives_up_on_repetition_and_others_on_patience() -> None:
+def test_the_seed_protocol_stops_flat_agents_on_repetition() -> None:
     limits = limits_of(PROTOCOLS["seed"], AgentConfig())
     assert (limits.patience, limits.repetition) == (50, None)
     limits = limits_of(PROTOCOLS["seed"], FLAT)

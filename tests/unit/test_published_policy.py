@@ -64,7 +64,7 @@ async def test_an_end_says_nothing_to_the_flat_agent() -> None:
     assert actions_of(result) == ["look around"]
 
 
-async def test_an_ended_sub_goal_is_a_turn_of_the_next_state() -> None:
+async def test_an_ended_subgoal_is_a_turn_of_the_next_state() -> None:
     executor = acting("teleport to kitchen", None, "look around")
     await play(executor, Controller([["a()"], ["a()"], ["b()"]]), turns=3)
     state = executor.asked[-1][0]
@@ -86,7 +86,7 @@ async def test_a_wrong_focus_is_taken_whatever_it_stakes() -> None:
     assert (result.stopped, result.raw_score, result.score) == ("failed", -100, 0)
 
 
-async def test_the_sub_goals_own_action_is_not_put_in_place_of_the_executors() -> None:
+async def test_the_subgoals_action_does_not_replace_the_executors() -> None:
     executor = acting("focus on picture", "pick up picture", "teleport to kitchen", "move picture to kitchen")
     result = await play(executor, Controller([["move(picture, red box)"]]), turns=4)
     assert actions_of(result)[-1] == "move picture to kitchen"

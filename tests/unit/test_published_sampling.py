@@ -50,7 +50,7 @@ def test_a_task_stops_at_its_tenth_published_test_variation() -> None:
         assert len(tested) == min(9, task.test) or (task.id in PUBLISHED_LIMITS and len(tested) < 9)
 
 
-def test_sampling_follows_its_seed_and_keeps_all_paths_of_a_variation() -> None:
+def test_sampling_follows_its_seed_and_keeps_whole_variations() -> None:
     paths = [path("9-2", number) for number in (*range(200), *range(200))]
     kept = sample(paths, "published", seed=1)
     assert kept == sample(paths, "published", seed=1) != sample(paths, "published", seed=2)
@@ -64,7 +64,7 @@ def test_published_variations_that_were_not_recorded_are_counted() -> None:
     assert "8-2" not in missing([path("8-2", number) for number in range(task.train)])
 
 
-def test_a_plan_holds_the_published_variations_of_its_splits_in_turn() -> None:
+def test_a_plan_holds_the_published_variations_of_its_splits() -> None:
     tasks = [find_task("9-2"), find_task("4-1")]
     wanted = plan(["train"], None, "easy", tasks)
     assert [variation.task_id for variation in wanted[:4]] == ["9-2", "4-1", "9-2", "4-1"]

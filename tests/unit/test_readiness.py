@@ -49,7 +49,7 @@ def part(tmp_path: Path) -> Iterator[Part]:
     part.stop()
 
 
-def test_what_a_service_says_is_told_once_the_time_is_over(server: HTTPServer, part: Part) -> None:
+def test_a_services_problem_is_reported_when_time_is_over(server: HTTPServer, part: Part) -> None:
     ready = Readiness(says(server, "job-store-unavailable", "Redis is loading its data."))
     with pytest.raises(StackError, match=r"not ready within 0 s: Redis is loading its data\."):
         wait_until_ready([part], ready, "env-runner", seconds=0.3)

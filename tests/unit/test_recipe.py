@@ -35,7 +35,7 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
         ({"base": "./absent"}, "base", "no base folder ./absent"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_wrong_about_it(values: dict[str, Any], field: str, message: str) -> None:
+def test_a_wrong_field_is_named_with_its_problem(values: dict[str, Any], field: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as raised:
         make_recipe(values)
     assert raised.value.field == field
@@ -79,7 +79,7 @@ def test_every_field_is_described_in_help_and_reference() -> None:
     assert (units["batch"], units["warmup"], units["max_input_tokens"]) == ("examples", "updates", "tokens")
 
 
-def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
+def test_epochs_are_converted_to_updates() -> None:
     published = read_recipe(next(path for path in RECIPES if path.stem == "flan-t5-large-executor"))
     assert (published.batch, published.accumulate) == (8, 4)
     assert published.steps_for(3200) == 30 * 3200 / 32
@@ -141,7 +141,7 @@ def test_a_begun_run_keeps_its_data_and_its_base(name: str, tmp_path: Path) -> N
     claim(tmp_path, origin)  # an older version recorded less
 
 
-def test_the_weights_that_a_run_begins_from_are_known_by_their_hash(tmp_path: Path) -> None:
+def test_a_runs_base_weights_are_recorded_by_hash(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"abc")
     assert sha256_of_base(str(tmp_path)).startswith("ba7816bf")
     assert sha256_of_base("") == sha256_of_base("google/flan-t5-small") == ""

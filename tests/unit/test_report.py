@@ -27,7 +27,7 @@ def text(results: list[EpisodeResult], width: int = 110) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_the_table_stands_beside_the_published_figures_and_says_where_they_come_from() -> None:
+def test_the_table_names_the_source_of_published_figures() -> None:
     shown = text(RESULTS)
     assert "Score 35.0 of 100" in shown
     assert "95% interval: 35.0 to 35.0" in shown

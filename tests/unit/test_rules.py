@@ -41,7 +41,7 @@ def test_each_rule_is_counted_where_it_refuses() -> None:
     ]
 
 
-def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_circles() -> None:
+def test_subgoals_repeated_without_progress_are_refused() -> None:
     """Two sub-goals in turn, each time in another scene: with more and more pictures on the wall."""
     trajectory, annotation = path(*["navigate_to(kitchen)", "focus_on(picture)"] * 6)
     scenes = [replace(step, look=HALL + "\ta frame\n" * place) for place, step in enumerate(trajectory.steps)]
@@ -52,7 +52,7 @@ def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_cir
     assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 
-def test_a_subgoal_that_the_loop_ends_before_the_oracle_does_is_cut_short() -> None:
+def test_subgoals_that_end_before_the_oracle_does_are_counted() -> None:
     trajectory, annotation = path("wait1(3)")
     waits = replace(trajectory, steps=trajectory.steps * 5)
     for taken, cut in ((3, []), (5, [(4, "cut short")])):
@@ -61,7 +61,7 @@ def test_a_subgoal_that_the_loop_ends_before_the_oracle_does_is_cut_short() -> N
         assert [(refusal.step, refusal.rule) for refusal in audit.refused] == cut
 
 
-def test_what_is_meant_to_be_repeated_is_refused_the_fourth_time_in_a_scene() -> None:
+def test_repeatable_subgoals_are_refused_the_fourth_time() -> None:
     trajectory, annotation = path(*["wait1(5)"] * 4)
     audit = replay([trajectory], {trajectory.key: annotation})
     assert [(refusal.step, refusal.rule) for refusal in audit.refused] == [(4, "given before")]

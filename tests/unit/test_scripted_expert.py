@@ -143,7 +143,7 @@ def test_rooms_are_searched_in_order_until_the_thing_is_seen() -> None:
     assert house.actions == [f"teleport to {room}" for room in ROOMS[: ROOMS.index("art studio") + 1]]
 
 
-def test_what_is_shut_is_opened_before_the_next_room_is_searched() -> None:
+def test_containers_are_opened_before_the_next_room_is_searched() -> None:
     house = House("kitchen", shut_in=True)
     walk(house).find("treasure")
     assert house.actions == ["teleport to kitchen", "open cupboard"]
@@ -154,7 +154,7 @@ def test_what_is_nowhere_is_given_up() -> None:
         walk(House("attic")).find("treasure")
 
 
-def test_an_action_that_is_not_known_ends_the_path_and_is_not_part_of_it() -> None:
+def test_an_unknown_action_ends_the_path() -> None:
     path = walk(House("kitchen"))
     with pytest.raises(Unsolved, match="not known"):
         path.act("juggle")

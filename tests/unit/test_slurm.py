@@ -109,7 +109,7 @@ def test_the_time_limit_requeues_the_training(checkout: Path, restarts: str, req
         assert calls(checkout) == ["scontrol requeue 42"]
 
 
-def test_a_worker_of_slurm_is_told_to_stop_with_its_job(checkout: Path) -> None:
+def test_a_slurm_worker_stops_with_its_job(checkout: Path) -> None:
     program(
         checkout / ".venv" / "bin" / "python",
         'if [ "$2" = - ]; then echo 0; else trap "touch $SLURM_SUBMIT_DIR/stopped; exit 0" TERM; '

@@ -14,7 +14,7 @@ def part(log: Path, code: str) -> Part:
     return started
 
 
-def test_a_part_that_ended_is_named_with_its_last_words_and_its_log(tmp_path: Path) -> None:
+def test_an_ended_part_is_reported_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "executor.log"
     with pytest.raises(StackError) as caught:
         part(log, "import sys; sys.exit('No checkpoint at here.')").check()

@@ -122,7 +122,7 @@ def test_nothing_ends_where_no_sub_goal_is_under_way() -> None:
     assert len(ended.state.turns) == 2
 
 
-def test_history_is_cut_by_actions_and_keeps_the_ends_among_them() -> None:
+def test_history_is_cut_by_actions_and_keeps_ends() -> None:
     shown = state.recent(ended_after_each(5), 2)
     assert [turn.action for turn in shown.turns] == [None, "wait 3", None, "wait 4", None]
     assert (shown.step, shown.ended_subgoals) == (11, 5)

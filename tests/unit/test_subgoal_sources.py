@@ -93,7 +93,7 @@ def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) 
         ("?", False),
     ],
 )
-def test_a_subgoal_has_the_form_of_those_that_were_trained_on(subgoal: str, formed: bool) -> None:
+def test_subgoals_must_have_a_trained_form(subgoal: str, formed: bool) -> None:
     assert WellFormed(SCIENCEWORLD).is_formed(subgoal) is formed
 
 
@@ -119,7 +119,7 @@ def test_a_subgoal_whose_end_is_reached_is_known(subgoal: str, reached: bool) ->
     assert is_reached(subgoal, watched) is reached
 
 
-async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_many() -> None:
+async def test_the_controller_is_asked_for_more_after_repeated_subgoals() -> None:
     asked: list[int] = []
 
     async def ask(now: AgentState, /, *, n: int) -> SubgoalResponse:
@@ -175,7 +175,7 @@ async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
     assert set(await drawn("0 4-2 1")) <= set(training_subgoals())
 
 
-def test_a_subgoal_with_random_arguments_keeps_its_verb_and_takes_rooms_and_things_in_sight() -> None:
+def test_random_arguments_are_rooms_and_things_in_sight() -> None:
     chance = random.Random(0)
     moves = {with_random_arguments("move(lead, red box)", KITCHEN, chance) for _ in range(100)}
     assert len(moves) > 20
@@ -190,7 +190,7 @@ def test_a_subgoal_that_names_no_thing_stays(subgoal: str) -> None:
     assert with_random_arguments(subgoal, KITCHEN, random.Random(0)) == subgoal
 
 
-def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> None:
+def test_arguments_without_visible_replacement_stay() -> None:
     dark = AgentState(task="t", look="It is dark.")
     assert (
         with_random_arguments("monitor_temperature(lead, boil)", dark, random.Random(0))
@@ -202,7 +202,7 @@ def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> N
 # --- plans made beforehand ---------------------------------------------------------------------------------
 
 
-async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> None:
+async def test_a_plan_advances_after_each_ended_subgoal() -> None:
     source = PlanSource(["wait1(5)", "wait1(5)", "complete_task()"])
     assert await source.next(KITCHEN) == "wait1(5)"
     going_on = with_subgoal(KITCHEN, "wait1(5)")
@@ -256,11 +256,11 @@ def test_numbered_subgoals_are_read_whatever_stands_around_them(text: str, plan:
     assert llm_plan.read(text) == plan
 
 
-def test_what_the_example_shows_is_read_back_as_it_was_written() -> None:
+def test_the_example_plan_is_read_back_as_written() -> None:
     assert llm_plan.read(llm_plan.written(PLAN_PROMPT.plan)) == list(PLAN_PROMPT.plan)
 
 
-async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counted() -> None:
+async def test_a_plan_is_requested_once_and_counted() -> None:
     planner, counted = Planner("1. navigate_to(foundry)"), list[Usage]()
     assert await llm_plan.ask_plan(planner, KITCHEN, counted.append) == ["navigate_to(foundry)"]
     ((system, _, example, question),) = planner.asked
@@ -282,9 +282,7 @@ async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counte
         ),
     ],
 )
-async def test_without_a_plan_there_is_an_error_of_its_own_kind(
-    answer: str | Exception, error: type[Exception], says: str
-) -> None:
+async def test_a_missing_plan_has_its_own_error(answer: str | Exception, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=r"No plan|holds no") as raised:
         await llm_plan.ask_plan(Planner(answer), KITCHEN, lambda _: None)
     assert says in str(raised.value)

@@ -112,7 +112,7 @@ def test_what_an_animal_becomes_is_not_to_be_known() -> None:
         (["open oven", "open fridge", "open drawer"], [("open_everything()", 3)]),
     ],
 )
-def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expected: list[tuple[str, int]]) -> None:
+def test_runs_of_actions_are_named_by_their_purpose(actions: list[str], expected: list[tuple[str, int]]) -> None:
     assert segments("Your task is to boil tin.", *actions) == expected
 
 
@@ -133,7 +133,7 @@ def test_a_subgoal_says_its_one_action_or_its_one_move(subgoal: str, action: str
     assert canonical_action(subgoal, action) == meant
 
 
-def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
+def test_a_subgoal_is_in_sight_when_its_things_are() -> None:
     state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot, lead", inventory="an orange")
     for subgoal in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
         assert in_sight([subgoal], state)
@@ -143,7 +143,7 @@ def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
     assert in_sight(["pick_up(orange)"], elsewhere)
 
 
-def test_a_thing_is_in_sight_by_the_name_that_it_is_listed_by() -> None:
+def test_a_thing_is_in_sight_under_its_listed_name() -> None:
     trees = "a flower pot 7 (containing an apple tree in the adult stage, soil), a cherry tree"
     look = f"You see: a frog egg, a baby elephant, {trees}"
     state = AgentState(task="Your task is to look.", look=look, inventory="a book (Origin (1859)), a stove")
@@ -173,7 +173,7 @@ def test_what_a_recipe_promises_is_not_in_sight() -> None:
     ("subgoal", "most"),
     [("wait1(3)", 3), ("wait(10)", 10), ("monitor_temperature(lead, boil)", 64), ("open(door)", 12)],
 )
-def test_a_subgoal_is_given_what_it_counts_or_a_little_more_than_oracles_took(subgoal: str, most: int) -> None:
+def test_subgoals_may_last_little_longer_than_oracles_took(subgoal: str, most: int) -> None:
     assert most_actions(subgoal) == most
 
 

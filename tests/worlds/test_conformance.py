@@ -200,7 +200,7 @@ def test_the_world_recognises_its_own_states_and_no_others(world: World, environ
             assert not world.recognises(foreign)
 
 
-def test_the_same_actions_give_the_same_episode_where_the_world_says_so(world: World, environment: Environment) -> None:
+def test_the_same_actions_give_the_same_episode(world: World, environment: Environment) -> None:
     if world.randomness:
         pytest.skip(f"{world.title} promises no determinism")
     for episode, task in zip(oracle_episodes(world, environment), tasks_of(world), strict=True):
