@@ -216,7 +216,7 @@ def test_an_export_is_saved(page: Page, runner: Runner, downloads: Path, form: s
         ("x", "no page"),
     ],
 )
-def test_what_is_not_there_is_said_plainly(page: Page, place: str, says: str) -> None:
+def test_missing_pages_are_reported_plainly(page: Page, place: str, says: str) -> None:
     page.open(place, key=None if place == "x" else KEY)
     page.find(".empty", says)
     page.click("main a", "All evaluations")

@@ -253,7 +253,7 @@ def test_an_unknown_name_of_the_hub_is_reported_at_once(name: str, message: str,
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
-def test_an_unreachable_hub_is_said_within_seconds(silent: bool, as_hub: Any) -> None:
+def test_an_unreachable_hub_is_reported_within_seconds(silent: bool, as_hub: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         as_hub(f"http://127.0.0.1:{listening.getsockname()[1]}" if silent else closed_port())
         began = time.monotonic()
@@ -275,7 +275,7 @@ def test_an_unreachable_hub_does_not_matter_for_a_cached_model(tmp_path: Path, a
         require_base(make_recipe({"base": "some/t5"}))
 
 
-def test_the_command_says_it_in_one_line_without_foreign_text(tmp_path: Path) -> None:
+def test_the_command_reports_an_unreachable_hub_in_one_line(tmp_path: Path) -> None:
     options = ["--base", "google/flan-t5-small", "--run", str(tmp_path / "run")]
     command = [sys.executable, "-m", "training", "finetune", "executor", *options]
     environment = {"HF_ENDPOINT": closed_port(), "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "PATH": ""}

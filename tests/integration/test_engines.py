@@ -253,7 +253,7 @@ def test_layers_that_the_weights_lack_are_never_started_at_random(tmp_path: Path
         open_generator("transformers", checkpoint)
 
 
-def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:
+def test_an_unusable_engine_names_usable_ones(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path)
     with pytest.raises(EngineUnavailable, match="ctranslate2 or transformers"):
         open_generator("vllm", checkpoint)  # it is a T5

@@ -80,7 +80,7 @@ def test_the_shipped_models_play_a_real_episode(waymark: Waymark, agent: str) ->
         (("--variations", "first"), "ranges such as 0-3; got 'first'"),
     ],
 )
-def test_bad_input_is_told_before_anything_starts(
+def test_bad_input_is_refused_before_anything_starts(
     waymark: Waymark, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     code, out, err = waymark("evaluate", *SCRIPTED, *arguments).wait()

@@ -148,7 +148,7 @@ def test_a_causal_model_answers_alike_alone_and_batched(
     assert together == pytest.approx(sum(a * b for a, b in zip(alone, weights, strict=True)) / sum(weights), rel=0.01)
 
 
-def test_an_exported_causal_model_goes_on_alike_on_ctranslate2(
+def test_an_exported_causal_model_answers_alike_on_ctranslate2(
     pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]), steps=2)
@@ -239,7 +239,7 @@ def test_two_processes_train_as_one_does(training: Training, whole: list[dict[st
         ({}, ("--wandb", "x"), "pip install wandb"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_trained(
+def test_wrong_settings_are_refused_before_training(
     changed: dict[str, Any],
     options: tuple[str, ...],
     message: str,

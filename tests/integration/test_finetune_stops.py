@@ -85,7 +85,7 @@ def test_weights_that_are_not_finite_replace_none(done: Path, corpus: list[Examp
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_an_export_of_broken_weights_leaves_what_was_there(bad: float, done: Path, tmp_path: Path) -> None:
+def test_an_export_of_broken_weights_keeps_the_old_checkpoint(bad: float, done: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for name, content in files(done).items():
         (run / name).parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def test_of_equal_evaluations_the_lowest_loss_is_kept(corpus: list[Example], tmp
     assert len(card.training.recipe_sha256) == 64
 
 
-def test_exact_match_is_told_beside_guessing_and_by_verb(corpus: list[Example], tmp_path: Path) -> None:
+def test_exact_match_is_reported_by_verb_beside_the_baseline(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path, TINY, corpus, corpus)
     counts = Counter(example.target for example in corpus)
     assert counts[run.baseline.answer] == max(counts.values())

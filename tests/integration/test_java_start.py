@@ -240,7 +240,7 @@ def test_two_writers_at_once_leave_one_whole_cache(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.draft*"))
 
 
-def test_a_dying_jvm_says_why() -> None:
+def test_the_error_of_a_dying_jvm_gives_its_reason() -> None:
     slot = ScienceWorldSlot()
     slot.reset("4-2", 0, "easy")
     os.kill(slot._process.pid, signal.SIGSEGV)

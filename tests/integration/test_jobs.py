@@ -182,7 +182,7 @@ def test_a_second_submission_under_a_key_is_the_first(store: JobStore) -> None:
     assert store.lease("alice", wait_seconds=0) is None
 
 
-def test_only_what_errored_is_played_again(store: JobStore) -> None:
+def test_only_errored_episodes_are_queued_again(store: JobStore) -> None:
     submit(store, "errored")
     good, bad, _waiting = lease(store), lease(store), lease(store)
     store.commit(good, result_of(good.spec, score=80))

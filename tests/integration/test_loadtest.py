@@ -111,7 +111,7 @@ def test_openai_compatible_servers_are_tested_and_their_failures_reported(waymar
     assert all(request["prompt"] for request in asked)
 
 
-def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
+def test_ctrl_c_ends_a_test_with_its_measurements(waymark: Waymark) -> None:
     app = FastAPI()
     some_answered, interrupted = threading.Event(), threading.Event()
 
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
         (["compare", "none.json", "none.json"], 2, "none.json cannot be read"),
     ],
 )
-def test_what_cannot_be_measured_is_told(waymark: Waymark, arguments: list[str], code: int, message: str) -> None:
+def test_unmeasurable_targets_are_reported(waymark: Waymark, arguments: list[str], code: int, message: str) -> None:
     ended, _, err = waymark("loadtest", *arguments).wait()
     assert ended == code
     assert message in err

@@ -114,7 +114,7 @@ async def test_a_plan_that_does_not_come_is_the_episodes_error(
     assert len(server.asked) == tries
 
 
-async def test_a_refused_key_is_told_and_not_shown(server: Planner) -> None:
+async def test_a_refused_key_is_reported_and_not_shown(server: Planner) -> None:
     result = await play(server, key="sk-wrong")
     assert result.error is not None
     assert result.error.kind == "PlannerFailed"

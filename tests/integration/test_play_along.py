@@ -161,7 +161,7 @@ async def test_an_open_session_takes_no_slot_from_evaluations(table: Table, redi
     store.close()
 
 
-async def test_the_oracle_path_is_told_on_request(hosted: Table) -> None:
+async def test_the_oracle_path_is_shown_on_request(hosted: Table) -> None:
     session = await hosted.begin(oracle=True)
     view = await hosted.wait(session, "ended")
     assert (view.oracle, view.problem) == (SOLUTION, None)
@@ -223,7 +223,7 @@ async def test_a_failing_environment_ends_its_session_alone(hosted: Table) -> No
     await hosted.wait(await hosted.begin())
 
 
-async def test_what_was_played_is_saved_when_the_worker_stops(table: Table) -> None:
+async def test_a_session_is_saved_when_the_worker_stops(table: Table) -> None:
     hosting = asyncio.create_task(table.host.run())
     session = await table.begin(agent={"subgoals": "none", "executor_model": "flat"})
     await table.wait(session)

@@ -102,7 +102,7 @@ def test_a_wrong_focus_scores_minus_100_without_ending_the_episode(slot: Science
     assert (step.score, step.completed) == (-100, False)
 
 
-def test_what_the_simulator_does_not_have_is_refused(slot: ScienceWorldSlot) -> None:
+def test_unknown_tasks_and_variations_are_refused(slot: ScienceWorldSlot) -> None:
     with pytest.raises(InvalidInput):
         slot.reset("1-1", 30, "easy")
     with pytest.raises(InvalidInput):
@@ -191,7 +191,7 @@ def assert_alike(ours: ScienceWorldSlot, theirs: ScienceWorldEnv, action: str) -
     return sorted({*info["valid"]} - {"reset task"})
 
 
-def test_a_step_says_what_scienceworlds_own_environment_says(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
+def test_a_step_equals_that_of_scienceworlds_own_environment(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
     ours, theirs = pair
     ours.reset("1-1", 0, "easy")
     theirs.load("boil", 0, "easy")

@@ -63,7 +63,7 @@ def test_alternatives_are_drawn_by_their_probability() -> None:
     assert cold == {"go(0)"}
 
 
-def test_what_cannot_be_read_is_not_drawn() -> None:
+def test_unreadable_alternatives_are_not_drawn() -> None:
     unread = SubgoalAlternative(subgoal="", parsed=False, raw="?", logprob=0.0, mean_logprob=0.0)
     given = [unread, *alternatives(-3.0, -3.0)]
     for seed in range(20):

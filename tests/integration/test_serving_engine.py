@@ -55,7 +55,7 @@ async def test_mixed_requests_at_once_are_answered_as_each_alone(client: httpx.A
         )
 
 
-async def test_what_is_cut_from_a_prompt_is_told(client: httpx.AsyncClient) -> None:
+async def test_a_cut_prompt_is_reported(client: httpx.AsyncClient) -> None:
     things = ", ".join(f"a thing numbered {number}" for number in range(400))
     state = {
         "task": "Go.",

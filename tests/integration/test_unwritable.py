@@ -186,7 +186,7 @@ def test_a_folder_deleted_in_play_is_made_anew(waymark: Waymark) -> None:
         assert str(path) in err
 
 
-def test_one_unwritable_folder_is_told_and_recovered_later(waymark: Waymark) -> None:
+def test_an_unwritable_folder_is_reported_and_recovered_later(waymark: Waymark) -> None:
     command = two_agents(waymark)
     command.read_until("6/3638")
     first, second = folders(command)

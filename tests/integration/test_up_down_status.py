@@ -73,7 +73,7 @@ def test_a_service_that_is_gone_is_shown(waymark: Waymark) -> None:
     assert waymark("down").wait()[0] == 0
 
 
-def test_without_a_stack_down_says_so(waymark: Waymark) -> None:
+def test_down_reports_that_no_stack_runs(waymark: Waymark) -> None:
     code, out, err = waymark("down").wait()
     assert (code, out) == (3, "")
     assert "No stack" in err

@@ -73,7 +73,7 @@ def test_a_started_process_gets_only_harmless_variables() -> None:
 
 
 @pytest.mark.parametrize("name", ["d" * 150, "with blanks", "ünïcode-✓", "per%41cent#?", 'quo"te'])
-def test_an_evaluation_plays_whatever_tmpdir_is(name: str, tmp_path: Path) -> None:
+def test_an_evaluation_plays_with_any_tmpdir(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     command = Command(tmp_path, "evaluate", *SCRIPTED, "--tasks", "4-2", settings={"TMPDIR": str(tmp_path / name)})
     code, out, err = command.wait()

@@ -126,7 +126,7 @@ def test_an_evaluation_plays_from_the_wheel(complete: Path, tmp_path: Path) -> N
     assert "Score" in again.stdout
 
 
-def test_the_wheel_says_at_once_that_it_brings_no_checkpoints(complete: Path, tmp_path: Path) -> None:
+def test_the_wheel_reports_at_once_that_checkpoints_are_missing(complete: Path, tmp_path: Path) -> None:
     done = run(complete, tmp_path, "evaluate", "--tasks", "4-2")
     assert done.returncode == 2, done.stderr
     assert "brings no checkpoints" in done.stderr
@@ -178,7 +178,7 @@ def test_packages_that_evaluations_lack_are_named_at_once(complete: Path, tmp_pa
     assert "redis==" in done.stderr
 
 
-def test_training_runs_from_the_wheel_or_says_what_to_install(complete: Path, tmp_path: Path) -> None:
+def test_training_runs_from_the_wheel_or_names_missing_packages(complete: Path, tmp_path: Path) -> None:
     done = run(complete, tmp_path, "training", "--help")
     assert done.returncode in {0, 3}
     assert "finetune" in done.stdout or "-m pip install" in done.stderr

@@ -354,7 +354,7 @@ async def test_a_worker_ends_when_no_environment_starts_at_all(store: JobStore, 
         ).run()
 
 
-async def test_one_who_wants_the_lock_alone_goes_before_later_ones() -> None:
+async def test_an_exclusive_waiter_gets_the_lock_before_later_ones() -> None:
     lock = SharedLock()
     seen: list[str] = []
     leave = anyio.Event()

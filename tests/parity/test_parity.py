@@ -168,7 +168,7 @@ def test_the_best_candidates_are_the_first_of_all(contest: Contest) -> None:
             assert_near(best.candidates, ranked.candidates[:n])
 
 
-def test_what_is_scored_is_what_was_generated(contest: Contest) -> None:
+def test_scores_equal_those_of_the_generation(contest: Contest) -> None:
     prompts = contest.prompts[:FEW]
     greedy = [answer.candidates[0] for answer in contest.engine.generate(prompts)]
     scored = contest.engine.score(prompts, [[candidate.text] for candidate in greedy])

@@ -47,7 +47,7 @@ async def ask(app: FastAPI, path: str, body: Any) -> Any:
         ("executor", "/v1/actions", {"state": STATE, "model": "flat"}, {"default": "executor", "flat": "flat"}),
     ],
 )
-async def test_single_and_list_routes_name_who_answered(
+async def test_single_and_list_routes_name_the_checkpoint(
     service: Service, path: str, other: dict[str, Any], alone: dict[str, Role]
 ) -> None:
     second = next(name for name in alone if name != "default")

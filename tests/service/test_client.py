@@ -143,7 +143,7 @@ async def test_a_controller_is_asked_for_subgoals() -> None:
     assert [response.subgoal for response in both] == [best.subgoal] * 2
 
 
-async def test_a_rejected_request_says_which_field() -> None:
+async def test_the_error_of_a_rejected_request_names_the_field() -> None:
     async with executor() as client:
         with pytest.raises(ServiceRejected, match="big") as caught:
             await client.action(STATE, model="big")
@@ -157,7 +157,7 @@ async def test_a_service_that_starts_is_waited_for(controller: Controller) -> No
     assert len(service.asked) == 4
 
 
-async def test_each_attempt_tells_the_service_how_much_time_is_left(controller: Controller) -> None:
+async def test_each_attempt_sends_the_time_that_is_left(controller: Controller) -> None:
     service = Service(httpx.Response(503), httpx.Response(503), answer())
     await controller(service, timeout=5.0)()
     first, second, third = service.deadlines()
@@ -178,7 +178,7 @@ async def test_a_retry_after_the_deadline_is_not_made(controller: Controller) ->
     assert len(service.asked) == 1
 
 
-def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
+def test_refused_callers_retry_at_different_times() -> None:
     protocol = ServiceProtocol("executor", ExecutorUnavailable, "http://e", timeout=60.0, retry_seconds=60.0)
     waits = []
     for _ in range(20):
@@ -190,7 +190,7 @@ def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])
-async def test_what_the_service_calls_wrong_is_not_asked_again(controller: Controller, status: int) -> None:
+async def test_invalid_requests_are_not_retried(controller: Controller, status: int) -> None:
     service = Service(httpx.Response(status))
     with pytest.raises(ServiceRejected):
         await controller(service)()

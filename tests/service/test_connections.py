@@ -262,7 +262,7 @@ def test_silent_connections_make_room_for_those_that_ask() -> None:
     assert float(reasons["replaced"]) + float(reasons.get("too_many", 0)) >= 50
 
 
-def test_a_connection_that_nobody_makes_room_for_is_503() -> None:
+def test_connections_over_the_limit_are_answered_503() -> None:
     app = service_app("executor", default=ScriptedGenerator(says("look around")))
     with served(app, ConnectionLimits(connections=1)) as url, connected(url) as busy:
         busy.sendall(HEAD + b"Content-Length: 5000\r\n\r\n")

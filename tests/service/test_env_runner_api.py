@@ -19,7 +19,7 @@ from waymark.contracts import EvaluationRequest
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_submission_records_what_will_answer(client: EvaluationClient, store: JobStore) -> None:
+async def test_a_submission_records_the_served_checkpoints(client: EvaluationClient, store: JobStore) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "boil", "4-2")))
     assert (status.state, status.episodes, status.finished) == ("queued", 2, 0)
     assert status.versions is not None
@@ -29,7 +29,7 @@ async def test_a_submission_records_what_will_answer(client: EvaluationClient, s
     assert await client.status(status.id) == status
 
 
-async def test_what_is_submitted_again_under_its_key_is_played_once(http: httpx.AsyncClient, store: JobStore) -> None:
+async def test_a_submission_repeated_with_its_key_is_played_once(http: httpx.AsyncClient, store: JobStore) -> None:
     key = {"Idempotency-Key": secrets.token_hex()}
     first = await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]}, headers=key)
     play_one(store)

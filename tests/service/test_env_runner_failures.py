@@ -226,7 +226,7 @@ async def test_specs_that_cannot_be_read_stop_no_worker(store: JobStore, whose: 
 
 @pytest.mark.parametrize("damaged", ["specs", "manifest"])
 @pytest.mark.parametrize("kind", ["deleted", "text"])
-async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore, damaged: str, kind: str) -> None:
+async def test_an_unplayable_evaluation_is_reported_and_others_play(store: JobStore, damaged: str, kind: str) -> None:
     submit(store, "a")
     submit(store, "b")
     store._redis.delete(f"{key('a')}:{damaged}", f"{key('a')}:queue")
@@ -240,7 +240,7 @@ async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore
     assert store.status("b").state == "finished"
 
 
-async def test_a_spec_that_cannot_be_read_stops_nobody(store: JobStore) -> None:
+async def test_an_unreadable_spec_stops_no_other_evaluation(store: JobStore) -> None:
     submit(store, "a")
     submit(store, "b")
     first = store.specs("a")[0].id

@@ -38,7 +38,9 @@ async def test_a_folder_of_several_checkpoints_is_not_resumed(
     assert store.ids() == []
 
 
-async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: EvaluationClient, store: JobStore) -> None:
+async def test_a_cancelled_evaluation_is_resumed_with_its_missing_episodes(
+    client: EvaluationClient, store: JobStore
+) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     play_one(store)
     assert (await client.cancel(status.id)).state == "cancelled"

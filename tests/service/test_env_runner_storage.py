@@ -187,7 +187,7 @@ async def test_a_dead_writer_makes_the_service_unready(
     await until(client, lambda answer: answer.status_code == 200)
 
 
-async def test_what_is_unwritten_at_the_end_is_known(store: JobStore, tmp_path: Path) -> None:
+async def test_unwritten_results_are_known_at_the_end(store: JobStore, tmp_path: Path) -> None:
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     submit(store, "a")
     play(store, 1)

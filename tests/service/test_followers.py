@@ -69,7 +69,7 @@ async def follow(publisher: ResultPublisher, cursor: str = "0") -> list[tuple[st
     return events
 
 
-async def test_a_hundred_followers_cost_what_one_does(tmp_path: Path) -> None:
+async def test_a_hundred_followers_cost_as_much_as_one(tmp_path: Path) -> None:
     store: Any = Store()
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     store.commit()
@@ -89,7 +89,7 @@ async def test_a_hundred_followers_cost_what_one_does(tmp_path: Path) -> None:
     assert '"state":"finished"' in heard[0][-1][1]
 
 
-async def test_who_comes_late_gets_what_he_has_not_seen(tmp_path: Path) -> None:
+async def test_a_late_follower_gets_the_events_it_missed(tmp_path: Path) -> None:
     store: Any = Store()
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     for _ in range(5):

@@ -78,7 +78,7 @@ async def counts(client: httpx.AsyncClient) -> dict[str, float]:
 # --- metrics ----------------------------------------------------------------------------------------------
 
 
-async def test_metrics_count_what_was_done() -> None:
+async def test_metrics_count_requests_tokens_and_times() -> None:
     async with executor(Says(truncated=7)) as client:
         single = await client.post("/v1/action", json={"state": STATE})
         several = await client.post("/v1/actions", json=[{"state": STATE}] * 3)
@@ -113,7 +113,7 @@ async def test_metrics_count_what_was_done() -> None:
     assert figures["waymark_request_seconds_bucket{le=0.001}{route=/v1/action}{status=200}"] >= 0
 
 
-async def test_metrics_tell_what_waits_and_what_was_turned_away() -> None:
+async def test_metrics_count_waiting_and_refused_requests() -> None:
     stuck = Says()
     stuck.held.clear()
     async with executor(stuck, max_queue=2) as client, anyio.create_task_group() as asking:
@@ -264,7 +264,7 @@ def test_traces_are_off_unless_asked_for(environment: dict[str, str]) -> None:
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
     ],
 )
-def test_what_cannot_be_traced_is_told(environment: dict[str, str]) -> None:
+def test_unusable_tracing_settings_are_reported(environment: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match=r"Set (otlp|http/protobuf)"):
         tracing.start("executor", environment)
 

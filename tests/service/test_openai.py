@@ -75,7 +75,7 @@ async def test_log_probabilities_are_those_of_the_tokens_and_the_end() -> None:
         ({"stop": "absent", "max_tokens": 1}, "go", "length", ("go",)),
     ],
 )
-async def test_an_answer_ends_where_it_is_told_to(
+async def test_an_answer_ends_at_a_stop_string(
     limits: dict[str, Any], text: str, finish: str, tokens: tuple[str, ...]
 ) -> None:
     (choice,) = (await complete(logprobs=0, **limits)).choices
@@ -122,7 +122,7 @@ async def test_the_models_are_the_loaded_checkpoints() -> None:
         ({"min_p": 0.1}, "min_p"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_by_name(body: dict[str, Any], param: str) -> None:
+async def test_unsupported_parameters_are_refused_by_name(body: dict[str, Any], param: str) -> None:
     async with asking("executor", default=ANSWERS) as client:
         response = await client.post("/v1/completions", json={"model": "default", "prompt": "p", **body})
     refusal = error(response, 400).error
@@ -132,7 +132,7 @@ async def test_what_cannot_be_served_is_refused_by_name(body: dict[str, Any], pa
 
 
 @pytest.mark.parametrize("body", [{"n": 2, "best_of": 1}, {"logprobs": 2}, {"logprobs": 1, "n": 2}])
-async def test_what_does_not_agree_is_refused(body: dict[str, Any]) -> None:
+async def test_contradictory_parameters_are_refused(body: dict[str, Any]) -> None:
     async with asking("executor", default=ANSWERS) as client:
         error(await client.post("/v1/completions", json={"model": "default", "prompt": "p", **body}), 400)
 

@@ -116,7 +116,7 @@ def test_settings_never_show_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_input_tokens": 3}, {"state": STATE}, 413, "input-too-large", "state"),
     ],
 )
-async def test_what_is_over_a_limit_is_named(
+async def test_exceeded_limits_are_named(
     limit: dict[str, int], body: dict[str, Any], status: int, kind: str, field: str
 ) -> None:
     async with asking("executor", ServiceSettings(**limit), default=says("look around")) as client:  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ async def test_what_is_over_a_limit_is_named(
 
 
 @pytest.mark.anyio
-async def test_a_list_is_limited_to_what_may_wait() -> None:
+async def test_a_list_is_limited_to_the_queue() -> None:
     settings = ServiceSettings(max_items=4, max_queue=2)
     async with asking("executor", settings, default=says("look around")) as client:
         assert (await client.post("/v1/actions", json=[{"state": STATE}] * 2)).status_code == 200

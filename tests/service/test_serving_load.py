@@ -205,7 +205,7 @@ async def test_a_slow_tokeniser_or_model_delays_nothing_else() -> None:
             assert (await waiting).json()["action"] == "go 0"
 
 
-async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() -> None:
+async def test_finished_requests_leave_no_memory_behind() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=20, max_batch=8), default=stuck)
 

@@ -40,7 +40,7 @@ async def test_an_unreadable_subgoal_is_marked_and_quoted(text: str) -> None:
         assert [{name: alternative[name] for name in expected} for alternative in answer["alternatives"]] == [expected]
 
 
-async def test_the_published_format_marks_what_is_no_call() -> None:
+async def test_the_published_format_marks_unparsable_text() -> None:
     model = dataclasses.replace(
         scripted_model("default", "executor", ScriptedGenerator(says("PICK(", "fly up", "END_SG()"))),
         format=get_format("seed"),

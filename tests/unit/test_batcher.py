@@ -230,7 +230,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(
     assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"], ["f"]]
 
 
-async def test_a_full_queue_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
+async def test_a_full_queue_refuses_and_keeps_its_requests(generator: Gated, tally: Tally) -> None:
     batcher = make(generator, QueueCapacity(max_requests=2, max_tokens=1_000), tally)
     busy = await running(batcher, generator)
     waiting = ask(batcher, "one", "two")
@@ -401,7 +401,7 @@ async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
     batcher.close()
 
 
-async def test_closing_gives_up_what_waits_and_answers_what_runs(
+async def test_closing_fails_waiting_requests_and_answers_running_ones(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)

@@ -88,7 +88,7 @@ async def test_light_work_goes_between_the_steps_of_heavy_work(generator: Steppe
     await asyncio.to_thread(batcher.close)
 
 
-async def test_who_leaves_stops_paying_after_the_step_that_runs(generator: Stepped) -> None:
+async def test_a_caller_that_leaves_is_charged_for_one_more_step(generator: Stepped) -> None:
     batcher = make(generator)
     heavy = ask(batcher, Query("heavy", candidates=HEAVY))
     generator.permits.release(3)
@@ -117,7 +117,7 @@ async def test_a_caller_with_many_requests_lets_others_in(generator: Stepped) ->
     await asyncio.to_thread(batcher.close)
 
 
-async def test_what_costs_too_much_is_refused_before_it_waits(generator: Stepped) -> None:
+async def test_too_expensive_requests_are_refused_before_they_wait(generator: Stepped) -> None:
     costs = CostModel(answer_tokens=50, rereads_prompt=True)
     batcher = make(generator, costs=costs, max_cost=400)
     with pytest.raises(InputTooLarge, match="over the limit of 400"):

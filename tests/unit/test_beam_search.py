@@ -47,7 +47,7 @@ def test_the_widest_search_finds_the_likeliest_answers() -> None:
         assert [beam.logprob for beam in beams[:20]] == pytest.approx([beam.logprob for beam in expected[:20]])
 
 
-def test_prompts_searched_together_find_what_each_finds_alone() -> None:
+def test_prompts_searched_together_give_the_same_results_as_alone() -> None:
     together = search(following(3), 4, width=3, end=END, max_tokens=LONGEST)
     for number, beams in enumerate(together):
         alone = search(following(3, number), 1, width=3, end=END, max_tokens=LONGEST)

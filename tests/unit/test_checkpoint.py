@@ -32,7 +32,7 @@ def refusal(folder: Path) -> str:
     return caught.value.message
 
 
-def test_what_was_written_loads_with_the_hash_of_every_file(folder: Path) -> None:
+def test_a_written_checkpoint_loads_with_all_hashes(folder: Path) -> None:
     checkpoint = load(folder, role="executor")
     assert set(checkpoint.card.files) == {
         "config.json",
@@ -82,7 +82,7 @@ def test_a_pickle_is_refused_even_if_the_card_lists_it(folder: Path, name: str) 
 @pytest.mark.parametrize(
     "content", [b"\x80\x02}q\x00.", b"", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]", b"\x02\0\0\0\0\0\0\0{}"]
 )
-def test_weights_that_are_no_safetensors_are_refused_whatever_their_name(folder: Path, content: bytes) -> None:
+def test_weights_in_other_formats_are_refused(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     rewritten(folder)
     assert "no safetensors file" in refusal(folder)

@@ -112,7 +112,7 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     assert difference.ci95[0] < difference.mean == 0 < difference.ci95[1]
 
 
-def test_what_else_differs_between_runs_is_said() -> None:
+def test_other_differences_between_runs_are_noted() -> None:
     base, other = run("a", results("4-2", [1])), run("b", results("4-2", [1]), agent="random")
     assert compare([base, other]).notes == ()
     slower = Run("c", other.request.model_copy(update={"protocol": "swiftsage"}), None, other.results)

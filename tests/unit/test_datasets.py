@@ -104,7 +104,7 @@ def test_the_every_step_controller_is_asked_before_each_decision() -> None:
     assert [decision for decision in asked if decision in on_end] == on_end
 
 
-def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) -> None:
+def test_a_written_dataset_is_loaded_by_the_datasets_library(tmp_path: Path) -> None:
     chosen = one_of_each_task()[:3]
     corpus = examples(chosen, rule_annotations(chosen), "flat", COMPACT)
     write_dataset(tmp_path / "made", {"train": corpus, "dev": corpus[:2]}, {"role": "flat"})
@@ -116,7 +116,7 @@ def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) ->
     assert set(manifest["files"]) == {"train.parquet", "dev.parquet"}
 
 
-def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
+def test_statistics_count_the_end_token_and_cut_prompts() -> None:
     words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     corpus = [
@@ -133,7 +133,7 @@ def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
     assert statistics.tasks["4-2"].truncated == 0
 
 
-def test_statistics_are_of_what_a_model_is_given() -> None:
+def test_statistics_are_those_of_the_models_inputs() -> None:
     chosen = [trajectory for trajectory in trajectories() if trajectory.task_id == "4-2"][:2]
     corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
     tokens = Tokens(train_tokenizer([corpus[0].prompt] * 9, 250), end=1)
@@ -188,7 +188,7 @@ def test_a_thing_is_renamed_where_its_kind_suffices() -> None:
         ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
     ],
 )
-def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, word: str) -> None:
+def test_visible_things_are_renamed_where_the_answer_allows(task: str, prompt: str, target: str, word: str) -> None:
     instruction = prompt.partition(" | ")[0]
     asked = Example(task, 0, prompt, target, instruction)
     renamed, answer = Renamer([asked], share=1.0, seed=0)(asked)
@@ -242,7 +242,7 @@ def test_no_new_name_tells_which_box_is_the_answer() -> None:
     assert all({"red", "green", "white"} < names and len(names) > 20 for names in called)
 
 
-def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
+def test_powered_devices_are_renamed_too() -> None:
     asked = "power green light bulb"
     lit = Example("3-1", 0, f"{asked} | room hall : green light bulb , red wire", "focus_on green light bulb", asked)
     powered = set()
@@ -272,7 +272,7 @@ def test_named_things_are_sometimes_placed_on_others() -> None:
     assert anything - substance == {"bowl", "jug", "wood cup", "glass jar"}
 
 
-def test_what_is_waited_for_is_called_otherwise_too() -> None:
+def test_awaited_things_are_renamed_too() -> None:
     waited = Example(
         "8-1", 0, "wait_for_change newt egg | room outside : newt egg", "wait1", "wait_for_change(newt egg)"
     )
@@ -338,7 +338,7 @@ def test_bystanders_are_renamed_now_and_then() -> None:
     assert all(prompt.startswith("melt tin | room hall : ") for prompt in renamed)
 
 
-def test_what_is_named_changes_places_with_what_stands_around() -> None:
+def test_named_things_change_places_with_bystanders() -> None:
     scene = "room hall : soap , tin cup , chair , jar ( table salt )"
     corpus = [Example("1-1", 0, f"melt tin | {scene}", "move tin , cup", "melt tin")]
     corpus += [Example("4-1", 0, thing, "end", "find it") for thing in "abcdefgh"]

@@ -82,7 +82,7 @@ async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
     assert [len(candidates) for candidates in executor.weighed] == [1]
 
 
-def test_reach_is_what_both_services_take() -> None:
+def test_request_limits_are_the_smaller_of_both_services() -> None:
     def info(history_turns: int, *, turns: int, alternatives: int, candidates: int) -> ServiceInfo:
         limits = ServiceLimits(
             items=1,
@@ -193,7 +193,7 @@ async def test_a_bug_is_raised() -> None:
 
 
 @pytest.mark.parametrize("source", ["controller", "semi_random", "llm_plan"])
-async def test_an_agent_that_has_nobody_to_ask_is_refused(source: SubgoalSource) -> None:
+async def test_an_agent_without_its_model_is_refused(source: SubgoalSource) -> None:
     with pytest.raises(InvalidInput) as refused:
         await run_episode(spec(AgentConfig(subgoals=source)), ScriptedEnvironment(), None, acting("wait1"))
     assert refused.value.field == "agent.subgoals"

@@ -88,7 +88,7 @@ async def test_the_flat_agent_risks_its_score_only_when_confident() -> None:
     assert (await play(waiting, turns=4)).trajectory[3].action == "wait1"
 
 
-async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
+async def test_a_subgoal_that_spells_its_action_repairs_it() -> None:
     controller = Controller([["pick_up(picture)"]])
     executor = Executor([["pick up pictonk"], ["pick up pictonk", "pick up thermometer"]])
     result = await play(executor, controller, turns=1)
@@ -105,7 +105,7 @@ async def test_an_incomplete_action_is_replaced_by_that_of_its_subgoal() -> None
     assert unrepaired.trajectory[0].action == "pick up thermometer"
 
 
-async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
+async def test_an_unknown_action_ends_its_subgoal() -> None:
     controller = Controller([["a"], ["b"]])
     executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])
     result = await play(executor, controller, turns=2)
@@ -123,7 +123,7 @@ async def test_a_repair_is_made_once_for_a_subgoal_and_scene() -> None:
     assert third.subgoal == "b"
 
 
-async def test_what_is_meant_to_be_repeated_is_repaired_again() -> None:
+async def test_repeatable_actions_are_repaired_again() -> None:
     executor = Executor([["look at pictur"], ["look at picture"]] * 2)
     result = await play(executor, Controller([["a"], ["b"]]), turns=2)
     assert [(turn.action, turn.repaired) for turn in result.trajectory] == [("look at picture", True)] * 2

@@ -49,7 +49,7 @@ def test_a_table_keeps_its_figures_and_fits(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_is_left_out_is_named(width: int) -> None:
+def test_omitted_columns_are_named(width: int) -> None:
     text = " ".join(printed(table(), width).split())
     body, _, left_out = text.partition("Not shown for want of width:")
     for number in range(8):

@@ -106,7 +106,7 @@ async def test_the_same_weights_on_another_engine_do_not_pass() -> None:
 
 
 @pytest.mark.parametrize("site", [Site(wait_seconds=0.3), Site(stop_after=2)])
-async def test_a_paused_question_ends_after_its_limit_or_when_told(site: Site) -> None:
+async def test_a_paused_episode_ends_at_its_limit_or_stop(site: Site) -> None:
     with anyio.fail_after(20), pytest.raises(WrongCheckpoint):
         await CheckedExecutor(Services(WRONG), site.gate).action(START)
     assert site.reports[-1] is not None

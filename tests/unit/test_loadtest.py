@@ -128,7 +128,7 @@ async def test_refusals_and_errors_are_counted_apart_from_answers() -> None:
     assert {int(slow.request_id.removeprefix("r-")) % 6 for slow in stage.slowest} == {0}
 
 
-async def test_once_stopped_a_test_ends_with_what_it_has() -> None:
+async def test_a_stopped_test_reports_its_measurements() -> None:
     stop = asyncio.Event()
 
     async def send(number: int) -> Outcome:
@@ -202,7 +202,7 @@ def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
     assert max(decision.state.step for decision in sample) > read + 1
 
 
-def test_the_sample_was_played_by_what_ships_on_dev_variations() -> None:
+def test_the_sample_was_played_by_shipped_models_on_dev() -> None:
     origin = states.sample_origin()
     played = (origin.versions.controller, origin.versions.executor)
     assert [info.sha256 for info in played if info] == [checkpoint.load(CHECKPOINTS / name).sha256 for name in SHIPPED]

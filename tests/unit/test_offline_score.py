@@ -46,7 +46,7 @@ def detoured(trajectory: Trajectory) -> Trajectory:
 
 
 @pytest.mark.parametrize("role", ["controller", "first", "flat"])
-def test_who_answers_as_the_oracle_did_is_always_right(role: Role) -> None:
+def test_oracle_answers_score_100_percent(role: Role) -> None:
     (scored,) = score([oracle(role)], CHOSEN, rule_annotations(CHOSEN), unheard)
     assert scored.matches.overall.exact_match == scored.matches.task_mean.exact_match == 1.0
     assert set(scored.matches.tasks) == {"1-1", "4-2", "7-1"}

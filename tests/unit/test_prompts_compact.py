@@ -78,7 +78,7 @@ def test_prompts_say_where_a_visible_named_thing_is(task: str, listed: str, here
     assert "here" not in COMPACT.render("executor", state)
 
 
-def test_what_is_named_stands_first_in_the_room() -> None:
+def test_named_things_stand_first_in_the_prompt() -> None:
     table = "a table. On the table is: a bowl (containing tin, lead), a substance called lead, a tin cup."
     closet = "a closet. The closet door is open. In the closet is: a substance called lead."
     chair, pot = "a chair. On the chair is: nothing.", "a solid lead\n\ta pot (containing lead)"
@@ -168,7 +168,7 @@ def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[
         assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 
-def test_a_cross_says_what_its_child_shows() -> None:
+def test_a_cross_tells_what_its_child_shows() -> None:
     def reads(trait: str, bears: str, *answers: str) -> str:
         flower = "a pea plant in the reproducing stage with a tall height. On the pea plant you see: "
         pots = f"a flower pot 1 (containing {flower}{bears}. , soil)\n\ta seed jar (containing a round pea seed)"

@@ -83,7 +83,7 @@ def measured(degrees: int) -> tuple[str, str]:
         ),
     ],
 )
-def test_an_answer_begins_with_what_it_follows_from(state: AgentState, decision: str, written: str) -> None:
+def test_an_answer_begins_with_its_reason(state: AgentState, decision: str, written: str) -> None:
     assert write_target(COMPACT_REASONS, "controller", state, decision) == written
     assert COMPACT_REASONS.parse("controller", written) == decision
 

@@ -72,7 +72,7 @@ def test_tasks_variations_and_limits_of_ones_own_replace_the_protocols() -> None
         ({"variations": []}, "variations"),
     ],
 )
-def test_what_cannot_be_played_is_refused_by_field(request_: dict[str, object], field: str) -> None:
+def test_unplayable_requests_are_refused_by_field(request_: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         episodes("e", EvaluationRequest.model_validate(request_))
     assert refused.value.field == field

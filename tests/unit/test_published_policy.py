@@ -59,7 +59,7 @@ async def test_an_end_anywhere_among_the_beams_ends_the_sub_goal() -> None:
     assert (turn.action, turn.moves, result.actions) == (None, 0, 0)
 
 
-async def test_an_end_says_nothing_to_the_flat_agent() -> None:
+async def test_an_end_means_nothing_to_the_flat_agent() -> None:
     result = await play(Executor([["look around", None]]), None, FLAT, turns=1)
     assert actions_of(result) == ["look around"]
 
@@ -81,7 +81,7 @@ async def test_the_same_action_may_be_taken_again_and_again() -> None:
     assert result.model_calls == 12
 
 
-async def test_a_wrong_focus_is_taken_whatever_it_stakes() -> None:
+async def test_the_published_policy_takes_risky_focuses() -> None:
     result = await play(acting("focus on orange"), Controller([["focus_on(orange)"]]))
     assert (result.stopped, result.raw_score, result.score) == ("failed", -100, 0)
 
@@ -191,7 +191,7 @@ def test_doors_are_only_opened() -> None:
     assert replaced("close door to hallway now") == "open door to hallway"
 
 
-def test_a_focus_on_what_is_not_seen_is_no_candidate() -> None:
+def test_a_focus_on_unseen_things_is_no_candidate() -> None:
     seen = most_similar(["focus on steel pot"], ["focus on metal pot", "look at steel pot"], (), "an orange", "")
     assert seen == "look at steel pot"
 

@@ -62,7 +62,7 @@ def test_any_encoded_password_is_read_and_never_shown(password: str) -> None:
         ("REDIS://host", None, None, "redis://host"),
     ],
 )
-def test_sockets_users_and_queries_are_told_apart(url: str, user: str, password: str, shown: str) -> None:
+def test_sockets_users_and_queries_are_parsed(url: str, user: str, password: str, shown: str) -> None:
     address = parse(url)
     assert (address.username, address.password, address.shown) == (user, password, shown)
 

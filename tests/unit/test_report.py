@@ -54,5 +54,5 @@ def test_errors_are_listed_by_kind_with_their_text_untouched() -> None:
     assert "1-1/9" in shown
 
 
-def test_an_evaluation_without_results_says_so() -> None:
+def test_the_report_of_no_results_says_so() -> None:
     assert text([]).strip() == "No episode was finished."

@@ -97,7 +97,7 @@ def test_a_report_page_needs_nothing_from_elsewhere() -> None:
     assert "default-src 'none'" in text
 
 
-def test_what_a_run_says_is_text_in_a_report() -> None:
+def test_texts_of_a_run_are_escaped_in_a_report() -> None:
     page, _ = report()
     assert HOSTILE in page.text
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}

@@ -18,7 +18,7 @@ def begun(path: Path, *episodes: str) -> RunFolder:
     return folder
 
 
-def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
+def test_appended_results_are_read_back(tmp_path: Path) -> None:
     folder = begun(tmp_path / "run")
     folder.append(result("a"))
     folder.append(result("b"))

@@ -107,7 +107,7 @@ class Bench:
         ],
     ],
 )
-def test_a_circuit_is_laid_round_whatever_was_laid_before(before: list[str]) -> None:
+def test_a_circuit_is_laid_after_any_earlier_connections(before: list[str]) -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
     walker = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
@@ -149,7 +149,7 @@ def test_containers_are_opened_before_the_next_room_is_searched() -> None:
     assert house.actions == ["teleport to kitchen", "open cupboard"]
 
 
-def test_what_is_nowhere_is_given_up() -> None:
+def test_missing_things_are_given_up() -> None:
     with pytest.raises(Unsolved, match="nowhere"):
         walk(House("attic")).find("treasure")
 

@@ -85,7 +85,7 @@ def test_refusals_are_timed_from_when_they_were_sent(report: Overload) -> None:
     assert not report.holds
 
 
-def test_every_second_with_late_refusals_says_who_had_the_cores(report: Overload) -> None:
+def test_seconds_with_late_refusals_name_the_users_of_cores(report: Overload) -> None:
     assert [(second.second, second.refused_late, second.cause) for second in report.late_seconds] == [
         (UNEXPLAINED, 1, "neither"),
         (STOLEN, 1, "host"),

@@ -60,7 +60,7 @@ def test_each_agent_learns_from_its_own_corrections() -> None:
         assert option(stage, "--annotations") == data[role].replace(".parquet", "-subgoals.parquet")
 
 
-def test_without_the_pair_nobody_corrects_it() -> None:
+def test_an_incomplete_agent_is_not_corrected() -> None:
     run = Speedrun(FOLDER, roles=("controller",))
     assert not [stage for stage in stages(run) if stage.name.startswith("corrections")]
     assert option(trainings(run, "second")["controller"], "--data") == "data/trajectories.parquet"

@@ -40,7 +40,7 @@ def test_a_look_without_a_room_visits_none(begun: AgentState) -> None:
     assert state.after_step(begun, "wait1", "", "It is dark.", "", 0).visited_rooms == ("hallway",)
 
 
-def test_a_step_aligns_look_and_inventory_with_what_it_left(begun: AgentState) -> None:
+def test_a_step_updates_look_and_inventory(begun: AgentState) -> None:
     after = state.after_step(begun, "teleport to outside", "You teleport.", OUTSIDE, "nothing", 8)
     assert (after.look, after.inventory, after.observation) == (OUTSIDE, "nothing", "You teleport.")
     assert (after.step, after.score, after.visited_rooms) == (2, 8, ("hallway", "outside"))

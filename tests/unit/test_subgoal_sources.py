@@ -142,7 +142,7 @@ async def test_the_controller_is_asked_for_more_after_repeated_subgoals() -> Non
 # --- drawn at random ---------------------------------------------------------------------------------------
 
 
-def test_what_is_in_sight_is_named_as_it_is_listed() -> None:
+def test_visible_things_are_named_as_listed() -> None:
     assert visible_things(KITCHEN) == [*THINGS, "stopwatch"]
     assert visible_rooms(KITCHEN) == ["kitchen", "greenhouse", "hallway"]
 
@@ -155,7 +155,7 @@ def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
     assert "complete_task()" not in shipped
 
 
-def test_what_ships_comes_from_training_variations_alone_each_once() -> None:
+def test_shipped_subgoals_are_of_training_variations_each_once() -> None:
     def annotated(variation: int, *subgoals: str) -> Annotation:
         segments = [Segment(subgoal, at, at + 1) for at, subgoal in enumerate(subgoals)]
         return Annotation("4-2", variation, "rule", [*segments, Segment(COMPLETE, len(segments), len(segments))])
@@ -252,7 +252,7 @@ class Planner:
         ("", []),
     ],
 )
-def test_numbered_subgoals_are_read_whatever_stands_around_them(text: str, plan: list[str]) -> None:
+def test_numbered_subgoals_are_read_among_other_text(text: str, plan: list[str]) -> None:
     assert llm_plan.read(text) == plan
 
 

@@ -45,7 +45,7 @@ def test_all_task_types_are_annotated_in_functional_style() -> None:
             assert rest.endswith(")"), segment
 
 
-def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
+def test_tracked_annotations_equal_the_annotators_output() -> None:
     tracked = read_annotations(TABLE.with_name("annotations.parquet"))
     fresh: list[Annotation] = [annotate_by_rule(trajectory) for trajectory in trajectories()]
     assert list(tracked.values()) == fresh
@@ -61,7 +61,7 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
     assert pieces == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
 
 
-def test_what_an_animal_becomes_is_not_to_be_known() -> None:
+def test_the_next_stage_of_an_animal_is_left_open() -> None:
     steps = [PathStep(action, "") for action in ("focus on frog egg", "wait1", "wait1", "focus on tadpole")]
     animal, plant = ("Focus on the 3 life stages of the frog.", "Focus on the life stages of the fern plant.")
     assert annotate(animal, steps)[1].subgoal == "wait_for_change(frog egg)"
@@ -129,7 +129,7 @@ def test_runs_of_actions_are_named_by_their_purpose(actions: list[str], expected
         ("complete_task()", "wait1", None),
     ],
 )
-def test_a_subgoal_says_its_one_action_or_its_one_move(subgoal: str, action: str, meant: str | None) -> None:
+def test_a_subgoal_spells_its_single_action(subgoal: str, action: str, meant: str | None) -> None:
     assert canonical_action(subgoal, action) == meant
 
 
@@ -160,7 +160,7 @@ def test_a_thing_is_in_sight_under_its_listed_name() -> None:
     assert in_sight([*seen, *unseen], state) == list(seen)
 
 
-def test_what_a_recipe_promises_is_not_in_sight() -> None:
+def test_products_of_a_recipe_are_not_in_sight() -> None:
     carried = "a recipe titled instructions to make jam\nan orange"
     state = AgentState(task="Your task is to make jam.", look="You see: a cup", inventory=carried)
     assert in_sight(["focus_on(jam)", "focus_on(orange)", "read(recipe)"], state) == [
@@ -187,7 +187,7 @@ def test_subgoals_may_last_little_longer_than_oracles_took(subgoal: str, most: i
         ("measure_temperature(tin)", "liquid tin", False),
     ],
 )
-def test_watching_is_over_once_what_has_changed_was_read(subgoal: str, read: str, over: bool) -> None:
+def test_monitoring_ends_once_the_change_was_read(subgoal: str, read: str, over: bool) -> None:
     state = with_subgoal(start(task="Melt it.", look="a stove", inventory=""), subgoal)
     assert not is_over(state)
     state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)

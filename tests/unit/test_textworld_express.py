@@ -48,12 +48,12 @@ def test_taking_a_thing_belongs_to_its_next_use() -> None:
     ]
 
 
-def test_simon_says_what_each_action_is_for() -> None:
+def test_simon_names_the_purpose_of_each_action() -> None:
     named = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
     assert [subgoal for subgoal, *_ in named] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
 
 
-def test_looks_lose_what_stands_between_things_and_nothing_else() -> None:
+def test_looks_lose_only_separators() -> None:
     fold = StateFold.start("Take the brick.", LOOK, "Inventory: \n  a map\n", agent_world("textworld-express"))
     assert FORM.render("flat", fold.state) == (
         "task take brick . | did | see kitchen . fridge is closed . counter has 47 g of brick , and apple . box is "

@@ -48,13 +48,13 @@ class Runner:
         self.body = {"status": "degraded", "set_aside": aside}
 
 
-async def test_nothing_is_said_while_all_is_well() -> None:
+async def test_nothing_is_reported_while_all_is_well() -> None:
     runner = Runner({"a"})
     assert await runner.look() is None
     assert runner.lines == []
 
 
-async def test_an_evaluation_set_aside_is_said_once_and_when_over() -> None:
+async def test_an_evaluation_set_aside_is_reported_once() -> None:
     runner = Runner({"a", "b"})
     runner.set_aside("a", "of somebody else")
     for _ in range(5):
@@ -117,7 +117,7 @@ async def test_an_older_env_runner_is_no_error() -> None:
     assert runner.lines == []
 
 
-async def test_episodes_that_nobody_plays_are_said_once() -> None:
+async def test_episodes_without_workers_are_reported_once() -> None:
     runner = Runner({"a"})
     runner.statuses = [status("a", running=0, state="queued")]
     for _ in range(40):
@@ -127,7 +127,7 @@ async def test_episodes_that_nobody_plays_are_said_once() -> None:
 
 
 @pytest.mark.parametrize("other", [{"running": 1}, {"running": 0, "state": "finished"}])
-async def test_nothing_is_said_while_some_episode_is_played(other: dict[str, Any]) -> None:
+async def test_nothing_is_reported_while_an_episode_is_played(other: dict[str, Any]) -> None:
     runner = Runner({"a"})
     waiting_one = [status("a", running=0, state="queued")] if other["running"] else []
     runner.statuses = [*waiting_one, status("b", **other)]

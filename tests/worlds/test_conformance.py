@@ -102,7 +102,7 @@ def test_published_scores_name_tasks_of_the_world(world: World) -> None:
     assert all(agent.provenance for agent in scores.agents)
 
 
-def test_an_environment_refuses_what_the_world_lacks(world: World, environment: Environment) -> None:
+def test_an_environment_refuses_unknown_tasks_and_options(world: World, environment: Environment) -> None:
     task = world.tasks[0]
     for arguments in (("nothing", 0, world.default_options), (task.id, 10**9, world.default_options)):
         with pytest.raises(InvalidInput):
@@ -134,7 +134,7 @@ def test_a_reset_begins_the_same_episode_again(world: World, environment: Enviro
     assert world.room_of(openings[0].look) == world.room_of(openings[1].look)
 
 
-def test_an_unknown_action_changes_nothing_and_says_so(world: World, environment: Environment) -> None:
+def test_an_unknown_action_changes_nothing(world: World, environment: Environment) -> None:
     task = tasks_of(world)[0]
     opening = environment.reset(task.id, task.split("train")[0], world.default_options)
     step = environment.step("frobnicate the quux")

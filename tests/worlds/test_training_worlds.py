@@ -60,7 +60,7 @@ def test_every_role_has_examples_of_recorded_paths(trained: TrainingWorld, paths
             assert form.target(role, decision) == example.target
 
 
-def test_what_a_world_lacks_is_refused_with_a_remedy(trained: TrainingWorld) -> None:
+def test_missing_features_of_a_world_are_refused_with_remedy(trained: TrainingWorld) -> None:
     lacking = next((source for source in ("expert", "shortened", "gold") if source not in trained.path_sources), None)
     if lacking:
         with pytest.raises(InvalidInput, match="Use one of"):
