@@ -17,7 +17,7 @@ from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.engines.vllm import VllmGenerator
-from waymark.inference.engines.vllm_servers import served_name
+from waymark.inference.engines.vllm_process import served_name
 from waymark.inference.load import open_generator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model

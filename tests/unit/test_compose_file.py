@@ -19,7 +19,7 @@ from deploy.docker import vllm_arguments
 from services.env_runner.settings import Settings
 from waymark.contracts import Role
 from waymark.inference import checkpoint
-from waymark.inference.engines.vllm_servers import server_arguments
+from waymark.inference.engines.vllm_process import server_arguments
 from waymark.serving.settings import ListenSettings, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
