@@ -34,7 +34,9 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe
 from services.env_runner.queue import JobStore
-from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions
+from waymark.child_processes.part import Part
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation, RunFolder

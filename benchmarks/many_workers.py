@@ -24,7 +24,7 @@ from rich.console import Console
 from benchmarks.machine import Machine, describe, figures
 from benchmarks.redis_memory import MODEL
 from services.env_runner.queue import JobStore, Lease
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, TurnRecord, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation

@@ -13,8 +13,10 @@ import redis
 
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, wait_until_ready
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder

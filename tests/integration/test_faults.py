@@ -21,7 +21,7 @@ from services.env_runner.environments import environment_version
 from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable, until
 from tests.integration.faulty_worker import STEPPING
 from tests.samples import VERSIONS
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.process import children
 
 TURNS_TO_A_STEP = 4

@@ -19,7 +19,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.commands import Command
-from waymark.cli.local_stack import HOST, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
 from waymark.loadtest.results import LoadReport
 from waymark.serving.run import bind

@@ -15,7 +15,8 @@ import pytest
 
 from services.env_runner.queue import JobStore
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import HOST, Stack, StackOptions, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import Stack, StackOptions, free_ports
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable

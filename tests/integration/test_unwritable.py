@@ -17,8 +17,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.integration.faults import until
-from waymark.cli.embedded_redis import ask, has_data
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis, ask, has_data
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]

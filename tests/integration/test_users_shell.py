@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import EmbeddedRedis
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.cli.embedded_redis import EmbeddedRedis
 
 TRAP = "raise SystemExit('imported from the working directory')\n"
 MODULES = ("json", "redis", "pydantic", "uvicorn", "logging", "sitecustomize", "usercustomize")

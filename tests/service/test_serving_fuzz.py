@@ -26,7 +26,7 @@ from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.samples import result
 from tests.serving import served, service_app
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.clients.services import ControllerClient, ExecutorClient, SyncEvaluationClient
 from waymark.contracts import AgentState, EpisodeResult, EvaluationRequest, Role
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy

@@ -7,7 +7,8 @@ import pytest
 
 from services.env_runner.metrics import WorkerMetrics
 from tests.samples import spec
-from waymark.cli.local_stack import HOST, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult
 from waymark.errors import PortInUse
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from waymark.cli.local_stack import Part, wait_until_ready
-from waymark.cli.readiness import Readiness, is_ready
+from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.readiness import Readiness, is_ready
 from waymark.contracts import Problem
 from waymark.errors import StackError
 

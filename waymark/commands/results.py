@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.python_process import python_command, python_environment
 from waymark.cli.recover import recover_results
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption

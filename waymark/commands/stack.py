@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
-from waymark.cli.python_process import python_command, python_environment
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
 from waymark.commands.checks import check_alive, check_packages, check_stack

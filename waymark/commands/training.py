@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.commands.play import errors_reported
 from waymark.errors import StackError
 from waymark.hints import COMMAND, command_name, install, missing_packages

@@ -18,8 +18,8 @@ from typing import Final
 
 import httpx
 
-from waymark.cli.local_stack import HOST, Part, wait_until_ready
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.errors import EngineUnavailable, StackError
 from waymark.hints import make_vllm
 from waymark.inference.checkpoint import Checkpoint
