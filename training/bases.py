@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.recipe import Recipe
-from waymark.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint import WEIGHTS
+from waymark.inference.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.inference.weights import ARCHITECTURES, architecture_of
 
 INDEX: Final = f"{WEIGHTS}.index.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from waymark.checkpoint_files import sha256_of
 from waymark.errors import InvalidInput, WaymarkError
+from waymark.inference.checkpoint_files import sha256_of
 
 __all__ = ["read_json", "reading", "reason", "require_writable_file", "require_writable_folder", "sha256_of"]
 

@@ -45,13 +45,13 @@ from waymark.contracts import (
     FieldProblem,
     Versions,
 )
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
-from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
 from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems

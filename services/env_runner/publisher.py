@@ -17,9 +17,9 @@ from services.env_runner.queue import Event, JobStore
 from services.env_runner.results import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
+from waymark.contracts.health import RunnerHealth, SetAside
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
-from waymark.health import RunnerHealth, SetAside
 from waymark.serving.background import Beat, Supervisor
 
 FOLLOW_SECONDS = 0.25

@@ -22,12 +22,12 @@ from services.env_runner.queue import JobStore
 from services.env_runner.queue.reading import PAGE, Entry
 from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
+from waymark.contracts.health import StorageHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
-from waymark.health import StorageHealth
 from waymark.serving.background import utc_now
 from waymark.worlds.registry import world_of
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from waymark.contracts.health import SetAside
 from waymark.errors import WaymarkError
-from waymark.health import SetAside
 from waymark.serving.background import utc_now
 
 FIRST_PAUSE = 1.0

@@ -15,7 +15,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from waymark.cli.local_stack import free_ports
-from waymark.stack_record import StackRecord, find_records, is_running, start_of, stop
+from waymark.cli.stack_record import StackRecord, find_records, is_running, start_of, stop
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")

@@ -23,8 +23,8 @@ from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit
 from tests.serving import scripted_services
 from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.contracts.health import RunnerHealth
 from waymark.evaluation.run_folder import HEADER
-from waymark.health import RunnerHealth
 
 pytestmark = pytest.mark.anyio
 

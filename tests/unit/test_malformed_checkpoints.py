@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.checkpoints import T5, make_folder
-from waymark.checkpoint_files import list_files, sha256_of
 from waymark.errors import CheckpointError
 from waymark.inference.checkpoint import CARD, load
+from waymark.inference.checkpoint_files import list_files, sha256_of
 
 SECONDS = 20.0
 """Generous: each of these takes milliseconds."""

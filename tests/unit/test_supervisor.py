@@ -3,7 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from waymark.health import TaskHealth
+from waymark.contracts.health import TaskHealth
 from waymark.serving.background import Beat, Supervisor
 
 pytestmark = pytest.mark.anyio

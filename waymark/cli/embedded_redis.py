@@ -12,8 +12,8 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from waymark.child_processes.part import Part, wait_until_ready
+from waymark.cli.redis_server import find_redis_server, major_version
 from waymark.cli.socket_folder import make_socket_folder
-from waymark.redis_server import find_redis_server, major_version
 
 _SOCKET: Final = "redis.sock"
 _PROTECTS_CONFIGS: Final = 7

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from waymark.clients.services import ENDED
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import JobStoreFull, StorageUnavailable, WaymarkError
-from waymark.health import RunnerHealth
 from waymark.hints import command
 
 LOOK_SECONDS = 1.0

@@ -16,6 +16,7 @@ from rich.text import Text
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
+from waymark.cli.stack_record import StackRecord, find_records, stop, write_record
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
 from waymark.commands.checks import check_alive, check_packages, check_stack
@@ -31,11 +32,10 @@ from waymark.commands.options import (
 from waymark.commands.play import errors_reported
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import ServiceError, StackError
 from waymark.fitting import Column, FittingTable
-from waymark.health import RunnerHealth
 from waymark.hints import command
-from waymark.stack_record import StackRecord, find_records, stop, write_record
 from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3

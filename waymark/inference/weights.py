@@ -18,8 +18,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from waymark.checkpoint_files import open_file
 from waymark.errors import CheckpointError
+from waymark.inference.checkpoint_files import open_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The tensors of a model: name to shape."""
