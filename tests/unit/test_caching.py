@@ -11,7 +11,7 @@ import waymark
 from waymark.agent.state import start
 from waymark.caching import ByteCache
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.prompts import text_normalisation
+from waymark.worlds.scienceworld.prompts import text_normalisation, things_in_sight
 from waymark.worlds.scienceworld.rules import action_matching
 
 
@@ -54,7 +54,7 @@ def test_distinct_long_lines_do_not_fill_the_caches() -> None:
         look = f"This room is called the kitchen. You see:\n{lines}"
         compact.render("flat", start("Your task is to find a cup.", look, ""))
         action_matching.shortlist("pick up cup", [f"pick up cup {number} " + "x" * 400])
-    shared = text_normalisation.plain, text_normalisation._listed_again
+    shared = text_normalisation.plain, things_in_sight._things_in_line
     for cache in (*shared, action_matching._reading, action_matching._words):
         assert 0 < cache.bytes <= 4_000_000
 

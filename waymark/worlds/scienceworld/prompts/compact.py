@@ -34,26 +34,13 @@ from dataclasses import dataclass
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import decision_of
-from waymark.worlds.scienceworld.prompts.bounds import within_bounds
+from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
+from waymark.worlds.scienceworld.prompts.decisions import Decisions, actions, since, subgoals, words_of_subgoal
+from waymark.worlds.scienceworld.prompts.instruction import asked, task
+from waymark.worlds.scienceworld.prompts.readings import READS, plain_readings, readings
 from waymark.worlds.scienceworld.prompts.reasons import explained
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
-    HISTORY,
-    READS,
-    Decisions,
-    actions,
-    asked,
-    join,
-    plain_readings,
-    readings,
-    scene,
-    searched,
-    seen,
-    shortened,
-    since,
-    subgoals,
-    task,
-    words_of_subgoal,
-)
+from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
+from waymark.worlds.scienceworld.prompts.things_in_sight import scene, searched, seen
 
 _TURNS_BEFORE = 3
 _TURNS_SINCE = 8

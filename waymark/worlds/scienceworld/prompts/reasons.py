@@ -16,14 +16,8 @@ import re
 
 from waymark.contracts import AgentState
 from waymark.worlds.base import REASON_END
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
-    READING,
-    circuit,
-    crossed,
-    latest_readings,
-    task,
-    value_of,
-)
+from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.readings import READING, circuit, crossed, latest_readings, value_of
 from waymark.worlds.scienceworld.rules.risk import BOX
 
 _RELATION = re.compile(r"\b(above|below|conductive|nonconductive|dominant|recessive)\b")

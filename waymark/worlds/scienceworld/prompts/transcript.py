@@ -18,22 +18,12 @@ from dataclasses import dataclass
 
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
-from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
-    HISTORY,
-    READING_WORDS,
-    Decisions,
-    actions,
-    join,
-    readings,
-    scene,
-    seen,
-    shortened,
-    since,
-    subgoals,
-    task,
-    words_of_subgoal,
-)
+from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
+from waymark.worlds.scienceworld.prompts.decisions import Decisions, actions, since, subgoals, words_of_subgoal
+from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.readings import READING_WORDS, readings
+from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
+from waymark.worlds.scienceworld.prompts.things_in_sight import scene, seen
 from waymark.worlds.scienceworld.scene import room_of
 
 _TURNS_SINCE = 8
