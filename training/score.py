@@ -116,7 +116,7 @@ def score(
     predicted: dict[str, Annotations] = {}
     # Controllers first: executors are given what they answer.
     for contestant in sorted(contestants, key=lambda contestant: contestant.role != "controller"):
-        corpus, answers = _answered(contestant, trajectories, annotations, report, contestant.name)
+        corpus, answers = _answers_of(contestant, trajectories, annotations, report, contestant.name)
         scores.append(_score(contestant, corpus, answers, "oracle" if contestant.role == "executor" else None))
         if contestant.role == "controller":
             predicted[contestant.name] = _as_named(contestant.format, trajectories, annotations, answers)
@@ -124,7 +124,7 @@ def score(
             beside = [name for name in predicted if Path(name).parent == Path(contestant.name).parent]
             for controller in beside or predicted:
                 named = predicted[controller]
-                corpus, answers = _answered(
+                corpus, answers = _answers_of(
                     contestant, trajectories, named, report, f"{contestant.name} with {controller}"
                 )
                 scores.append(_score(contestant, corpus, answers, "predicted", controller))
@@ -170,7 +170,7 @@ def _role_of(run: Path) -> Role:
     return cast(Role, name)
 
 
-def _answered(
+def _answers_of(
     contestant: Contestant,
     trajectories: Sequence[Trajectory],
     annotations: Annotations,

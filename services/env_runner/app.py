@@ -82,13 +82,13 @@ _LastEventId = Annotated[
 ]
 
 
-def _answered(description: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
+def _success(description: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
     """A success that is no JSON document, for the OpenAPI document."""
     return {200: {"description": description, "content": {kind: {"schema": schema} for kind in kinds}}}
 
 
-_FILE = _answered("The file", {"type": "string"}, *MEDIA_TYPES.values())
-_EVENTS = _answered(
+_FILE = _success("The file", {"type": "string"}, *MEDIA_TYPES.values())
+_EVENTS = _success(
     "The events; `data` is an `EpisodeResult` or an `EvaluationStatus`",
     {
         "type": "object",

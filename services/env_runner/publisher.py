@@ -54,7 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
+        self._follower = Follower(store, self._write_evaluation, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -177,7 +177,7 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write_all_of(self, evaluation_id: str) -> None:
+    async def _write_evaluation(self, evaluation_id: str) -> None:
         """Write what was committed of one evaluation."""
         while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
             pass

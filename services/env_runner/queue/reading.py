@@ -47,7 +47,7 @@ class JobReader(Connection):
 
     def evaluation(self, evaluation_id: str) -> Evaluation:
         """What was submitted. Raises NotFound."""
-        with self._seam():
+        with self._translated_errors():
             text = self._redis.hget(Keys(evaluation_id).evaluation, "evaluation")
         if text is None:
             raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
@@ -58,7 +58,7 @@ class JobReader(Connection):
 
     def ids(self) -> list[str]:
         """Every evaluation, oldest first."""
-        with self._seam():
+        with self._translated_errors():
             ids: list[str] = self._redis.zrange(EVALUATIONS, 0, -1)
         return ids
 
@@ -76,13 +76,13 @@ class JobReader(Connection):
 
     def newest(self, count: int, *, before: str | None = None) -> list[EvaluationStatus]:
         """At most `count` evaluations, the newest first; with `before`, those older than this one. Raises NotFound."""
-        with self._seam():
+        with self._translated_errors():
             place = -1 if before is None else self._redis.zrevrank(EVALUATIONS, before)
             if place is None:
                 raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
         statuses: list[EvaluationStatus] = []
         while len(statuses) < count:
-            with self._seam():
+            with self._translated_errors():
                 ids = self._redis.zrevrange(EVALUATIONS, place + 1, place + count)
             if not ids:
                 break
@@ -96,7 +96,7 @@ class JobReader(Connection):
         Of it the `count` episodes (None: all) from place `first` on.
         """
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             manifest = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
             texts = self._redis.hmget(keys.specs, manifest) if manifest else []
             shared = self._redis.hget(keys.evaluation, "shared") or "{}"
@@ -109,7 +109,7 @@ class JobReader(Connection):
         """
         self.evaluation(evaluation_id)
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             ids = self._redis.lrange(keys.manifest, first, -1 if count is None else first + count - 1)
             texts = self._redis.hmget(keys.results, ids) if ids else []
         record = f"the results of evaluation {evaluation_id}"
@@ -117,7 +117,7 @@ class JobReader(Connection):
 
     def episode(self, evaluation_id: str, episode_id: str) -> EpisodeResult:
         """One result with every turn. Raises NotFound while there is none."""
-        with self._seam():
+        with self._translated_errors():
             full = self._bytes.hget(Keys(evaluation_id).trajectories, episode_id)
         if full is None:
             raise NotFound(
@@ -144,7 +144,7 @@ class JobReader(Connection):
         """As `events`, not decoded, by evaluation: an error belongs to one of them alone."""
         if not cursors:
             return {}
-        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+        with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
             for evaluation, cursor in cursors.items():
                 batch.xrange(Keys(evaluation).events, min=f"({cursor}", count=PAGE)
             answers = batch.execute(raise_on_error=False)
@@ -158,7 +158,7 @@ class JobReader(Connection):
 
     def newest_event(self, evaluation_id: str) -> str:
         """The id of the last event; `0-0` where there is none that can be read."""
-        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+        with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
             batch.xrevrange(Keys(evaluation_id).events, count=1)
             [answer] = batch.execute(raise_on_error=False)
         if isinstance(answer, redis.RedisError):
@@ -169,30 +169,30 @@ class JobReader(Connection):
     def count_finished(self, evaluation_id: str) -> tuple[int, int]:
         """How many results an evaluation has by its counter, and how many are there."""
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             return int(self._redis.hget(keys.evaluation, "finished") or 0), int(self._redis.hlen(keys.results))
 
     def finished(self, evaluation_id: str) -> set[str]:
         """The ids of the episodes that have a result."""
-        with self._seam():
+        with self._translated_errors():
             return set(self._redis.hkeys(Keys(evaluation_id).results))
 
     def light_result(self, evaluation_id: str, episode_id: str) -> EpisodeResult | None:
         """One result without its turns; None while there is none."""
-        with self._seam():
+        with self._translated_errors():
             text = self._redis.hget(Keys(evaluation_id).results, episode_id)
         record = f"the result of episode {episode_id} of evaluation {evaluation_id}"
         return None if text is None else read(EpisodeResult, text, record)
 
     def dead(self) -> list[EpisodeSpec]:
         """The episodes that were given up, oldest first."""
-        with self._seam():
+        with self._translated_errors():
             entries = self._redis.xrange(DEAD)
         return [EpisodeSpec.model_validate_json(fields["spec"]) for _, fields in entries]
 
     def look_up(self, ids: Sequence[str]) -> dict[str, EvaluationStatus | RecordDamaged | NotFound]:
         """How far each of these has come, or what keeps that from being read."""
-        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+        with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
             for evaluation_id in ids:
                 keys = Keys(evaluation_id)
                 batch.hmget(keys.evaluation, _STATUS)

@@ -91,7 +91,7 @@ class GuidedPolicy:
         if action is None:
             self._ended_in_a_row += 1
             return play.ended(logprob, controller_called=controller_called)
-        replacement = self._held_to_subgoal(action, taken)
+        replacement = self._replacement_by_rule(action, taken)
         action = replacement or action
         taken.add(action)
         step = await play.step(action)
@@ -152,7 +152,7 @@ class GuidedPolicy:
         self._ended_in_a_row += 1
         return play.ended(logprob, controller_called=controller_called, unparsed=raw)
 
-    def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
+    def _replacement_by_rule(self, action: str, taken: Collection[str]) -> str | None:
         """What a rule takes in place of an action before it is tried; None: the action."""
         subgoal = self._play.state.current_subgoal
         if subgoal is None:

@@ -161,7 +161,7 @@ class Servers:
     def check(self) -> None:
         """Raise ServiceUnavailable while no server is well."""
         if all(server.complaint for server in self._servers):
-            raise self._gone()
+            raise self._none_is_well()
 
     def close(self) -> None:
         """Stop watching, and end what was started here. Idempotent."""
@@ -180,7 +180,7 @@ class Servers:
         """Which server gets which prompts, by the tokens that each has to read. Raises ServiceUnavailable."""
         in_flight = {server: 0 for server in self._servers if server.complaint is None and server not in failed}
         if not in_flight:
-            raise self._gone()
+            raise self._none_is_well()
         shares: dict[_Server, list[int]] = {}
         for number in numbers:
             least = min(in_flight, key=in_flight.__getitem__)
@@ -252,6 +252,6 @@ class Servers:
         self.max_tokens = models[self.model].max_model_len
         return None
 
-    def _gone(self) -> ServiceUnavailable:
+    def _none_is_well(self) -> ServiceUnavailable:
         complaints = "; ".join(f"{shown(server.url)} {server.complaint}" for server in self._servers)
         return ServiceUnavailable(f"No vLLM server serves {self.model}: {complaints}.", remedy="Try again later.")

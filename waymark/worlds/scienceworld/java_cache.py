@@ -72,7 +72,7 @@ class JavaCache:
             _report(f"Simulators keep no cache in {folder}: other users can write there.")
         elif self._usable():
             self.options, self.reads = (f"-XX:AOTCache={self._file}", _QUIET), True
-        elif not self._file.exists() and self._be_the_one_who_writes():
+        elif not self._file.exists() and self._claim_writing():
             self.options = (f"-XX:AOTCacheOutput={self._draft}", _QUIET)
 
     @property
@@ -150,7 +150,7 @@ class JavaCache:
         finally:
             os.close(folder)
 
-    def _be_the_one_who_writes(self) -> bool:
+    def _claim_writing(self) -> bool:
         """Whether nobody else does; the lock ends with this process."""
         lock = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:

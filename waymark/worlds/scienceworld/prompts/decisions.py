@@ -62,7 +62,7 @@ def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
     return f"{heading} " + " ; ".join(turn.acted.lower() for turn in recent) if recent else ""
 
 
-def since(state: AgentState) -> Sequence[Turn]:
+def turns_of_subgoal(state: AgentState) -> Sequence[Turn]:
     """The turns since the current sub-goal was given; all turns where that is not known."""
     if state.subgoal_step is None:
         return state.turns

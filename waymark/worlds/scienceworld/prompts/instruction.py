@@ -20,7 +20,7 @@ def task(state: AgentState) -> str:
     return " ".join(plain(state.task).removeprefix("your task is to ").split()[:_TASK_WORDS])
 
 
-def asked(state: AgentState, read: str) -> str:
+def remaining_instruction(state: AgentState, read: str) -> str:
     """The instruction without the clauses that its `readings` rule out: once they say `dominant`, that of `recessive`
     is left out, up to the box that it leads to. Where they say both, as before a thing melts and after, both stay.
 

@@ -33,8 +33,8 @@ def readings(state: AgentState) -> str:
     latest = latest_readings(state)
     named, measured = _values(task(state)), _values(" ; ".join(answer for _, answer in latest))
     compared = {unit: named.get(unit, values) for unit, values in measured.items()}
-    read = [_placed(action, answer, compared) for action, answer in latest]
-    read += [*circuit(state), *crossed(state)]
+    read = [_compared(action, answer, compared) for action, answer in latest]
+    read += [*circuit_reading(state), *cross_reading(state)]
     return "read " + " ; ".join(read) if read else ""
 
 
@@ -54,7 +54,7 @@ def latest_readings(state: AgentState) -> list[tuple[str, str]]:
     return list(answers.items())[-_READINGS:]
 
 
-def circuit(state: AgentState) -> list[str]:
+def circuit_reading(state: AgentState) -> list[str]:
     """Which lamps or motors here are on, once something was connected: the answer of a circuit as a reading."""
     lamps = _LAMP.findall(state.look.lower())
     if not lamps or not any(turn.acted.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
@@ -63,7 +63,7 @@ def circuit(state: AgentState) -> list[str]:
     return [f"circuit on conductive : {' , '.join(lit)}" if lit else "circuit off nonconductive"]
 
 
-def crossed(state: AgentState) -> list[str]:
+def cross_reading(state: AgentState) -> list[str]:
     """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
     text = task(state)
     cross = _CROSS.search(text)
@@ -95,7 +95,7 @@ def value_of(reading: re.Match[str]) -> int:
     return int(reading["digits"].replace(" ", "")) * (-1 if reading["minus"] else 1)
 
 
-def _placed(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
+def _compared(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
     """A question and its answer; of a reading the number alone, marked if it is above or below all others."""
     reading = READING.search(answer)
     if not reading:

@@ -17,7 +17,13 @@ import re
 from waymark.contracts import AgentState
 from waymark.worlds.base import REASON_END
 from waymark.worlds.scienceworld.prompts.instruction import task
-from waymark.worlds.scienceworld.prompts.readings import READING, circuit, crossed, latest_readings, value_of
+from waymark.worlds.scienceworld.prompts.readings import (
+    READING,
+    circuit_reading,
+    cross_reading,
+    latest_readings,
+    value_of,
+)
 from waymark.worlds.scienceworld.rules.risk import BOX
 
 _RELATION = re.compile(r"\b(above|below|conductive|nonconductive|dominant|recessive)\b")
@@ -53,7 +59,7 @@ def _evidence(state: AgentState, relation: str, clause: str) -> str:
             if reading and limit and (value_of(reading) > value_of(limit)) == (relation == "above"):
                 return reading.group()
         return ""
-    words = " ".join([*circuit(state), *crossed(state)]).split()
+    words = " ".join([*circuit_reading(state), *cross_reading(state)]).split()
     return words[1] if relation in words[2:3] else ""
 
 

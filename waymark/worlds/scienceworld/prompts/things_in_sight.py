@@ -31,7 +31,7 @@ _STATE = re.compile(
 )
 
 
-def seen(state: AgentState) -> str:
+def visited_rooms(state: AgentState) -> str:
     """Every room that was visited."""
     return "seen " + " , ".join(room.lower() for room in state.visited_rooms)
 
@@ -60,7 +60,7 @@ def _lines(text: str) -> list[str]:
     return things
 
 
-def searched(state: AgentState, instruction: str) -> list[str]:
+def scene_by_relevance(state: AgentState, instruction: str) -> list[str]:
     """What an instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
     the scene, with that first in the room, taken off the furniture.
 
