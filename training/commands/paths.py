@@ -35,27 +35,31 @@ def trajectories(
     ] = None,
     sampling: Annotated[
         Sampling,
-        typer.Option(help="Variations: spread over each split (all), or those that were published."),
+        typer.Option(
+            help="Variations to record: spread over each split (all), or those of the publication (published)."
+        ),
     ] = "all",
     limit: Annotated[
         int | None,
         typer.Option(
-            help="Train variations of each task at most. Default: 80, published: all; textworld-express: 400.",
+            help="Largest number of train variations of each task. Default: 80, published: all; textworld-express: 400.",
             min=1,
         ),
     ] = None,
-    limits: Annotated[str, typer.Option(help="Other limits for single tasks, e.g. 3-3=20,10-2=120.")] = "",
+    limits: Annotated[str, typer.Option(help="Limits of single tasks in place of --limit, e.g. 3-3=20,10-2=120.")] = "",
     takes: Annotated[
         int | None,
         typer.Option(
-            help="Changed recordings of each task: with perturbations; in textworld-express with other names. "
+            help="Extra recordings of each task with perturbations; in textworld-express with other names. "
             "Default: 70; textworld-express: one for each path.",
             min=0,
         ),
     ] = None,
     misplaced: Annotated[
         int | None,
-        typer.Option(help="More recordings with a thing moved elsewhere, for tasks that allow it. Default: 60.", min=0),
+        typer.Option(
+            help="Extra recordings with a thing moved to another room, for tasks that allow it. Default: 60.", min=0
+        ),
     ] = None,
     options: Annotated[
         str | None,
@@ -69,7 +73,7 @@ def trajectories(
         str, typer.Option(help="Record only these tasks again, e.g. 3-1,8-1. Others stay as they are.")
     ] = "",
     processes: Annotated[
-        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
     ] = None,
     output: Annotated[
         Path | None,
@@ -120,7 +124,7 @@ def corrections(
     rollouts: Annotated[int, typer.Option(help="Episodes of each task.", min=1)] = 20,
     misplaced: Annotated[int, typer.Option(help="Episodes of each task that allows a thing to be moved.", min=1)] = 56,
     processes: Annotated[
-        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
     ] = None,
     afresh: Annotated[bool, typer.Option("--afresh", help="Leave out the corrections of earlier agents.")] = False,
     output: Annotated[
@@ -128,7 +132,7 @@ def corrections(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations, and add solutions from where it goes astray. Resumes."""
+    """Let the agent play train variations, and add solutions that start where it went astray. Resumes."""
     trained = training_world(world)
     dagger = trained.corrections()
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
@@ -164,10 +168,12 @@ def self_play(
     agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Agent that plays.")] = "hierarchical",
     rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "none",
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
-    variations: Annotated[int, typer.Option(help="Train variations of each task at most.", min=1)] = 20,
-    temperature: Annotated[float, typer.Option(help="Decisions are drawn with p^(1/temperature).", min=0.05)] = 1.0,
+    variations: Annotated[int, typer.Option(help="Largest number of train variations of each task.", min=1)] = 20,
+    temperature: Annotated[
+        float, typer.Option(help="Decisions are sampled with probability p^(1/temperature).", min=0.05)
+    ] = 1.0,
     processes: Annotated[
-        int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
+        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Table to write. Default: that of --data.", show_default=False)
