@@ -42,7 +42,8 @@ def trajectories(
     limit: Annotated[
         int | None,
         typer.Option(
-            help="Largest number of train variations of each task. Default: 80, published: all; textworld-express: 400.",
+            help="Largest number of train variations of each task. Default: 80; with --sampling published all; "
+            "textworld-express: 400.",
             min=1,
         ),
     ] = None,
