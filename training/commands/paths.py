@@ -35,27 +35,32 @@ def trajectories(
     ] = None,
     sampling: Annotated[
         Sampling,
-        typer.Option(help="Variations: spread over each split (all), or those that were published."),
+        typer.Option(
+            help="Variations to record: spread over each split (all), or those of the publication (published)."
+        ),
     ] = "all",
     limit: Annotated[
         int | None,
         typer.Option(
-            help="Train variations of each task at most. Default: 80, published: all; textworld-express: 400.",
+            help="Largest number of train variations of each task. Default: 80; with --sampling published all; "
+            "textworld-express: 400.",
             min=1,
         ),
     ] = None,
-    limits: Annotated[str, typer.Option(help="Other limits for single tasks, e.g. 3-3=20,10-2=120.")] = "",
+    limits: Annotated[str, typer.Option(help="Limits of single tasks in place of --limit, e.g. 3-3=20,10-2=120.")] = "",
     takes: Annotated[
         int | None,
         typer.Option(
-            help="Changed recordings of each task: with perturbations; in textworld-express with other names. "
+            help="Extra recordings of each task with perturbations; in textworld-express with other names. "
             "Default: 70; textworld-express: one for each path.",
             min=0,
         ),
     ] = None,
     misplaced: Annotated[
         int | None,
-        typer.Option(help="More recordings with a thing moved elsewhere, for tasks that allow it. Default: 60.", min=0),
+        typer.Option(
+            help="Extra recordings with a thing moved to another room, for tasks that allow it. Default: 60.", min=0
+        ),
     ] = None,
     options: Annotated[
         str | None,

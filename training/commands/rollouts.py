@@ -94,7 +94,7 @@ def corrections(
     output: ExtendedTableOption = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations, and add solutions from where it goes astray. Resumes."""
+    """Let the agent play train variations, and add solutions that start where it went astray. Resumes."""
     dagger = training_world(world).corrections()
     extension = _extend(world, checkpoints, agent, output, data)
     without_rules = rules == "none"
@@ -121,8 +121,10 @@ def self_play(
     agent: Annotated[TrainedAgent, typer.Option(help="Agent that plays.")] = "hierarchical",
     rules: RulesOption = "none",
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
-    variations: Annotated[int, typer.Option(help="Train variations of each task at most.", min=1)] = 20,
-    temperature: Annotated[float, typer.Option(help="Decisions are drawn with p^(1/temperature).", min=0.05)] = 1.0,
+    variations: Annotated[int, typer.Option(help="Largest number of train variations of each task.", min=1)] = 20,
+    temperature: Annotated[
+        float, typer.Option(help="Decisions are sampled with probability p^(1/temperature).", min=0.05)
+    ] = 1.0,
     processes: ProcessesOption = None,
     output: ExtendedTableOption = None,
     data: DataOption = None,

@@ -40,7 +40,7 @@ SlotsOption = Annotated[
 CheckpointsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
+        help="Folder with controller/ and executor/, optionally flat/ and first/. Default: the world's shipped models.",
         show_default=False,
     ),
 ]

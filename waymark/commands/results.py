@@ -28,11 +28,13 @@ _ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 def recover(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with the data of an embedded Redis. The command that failed names it."),
+        typer.Argument(help="Folder with the data of an embedded Redis, as printed by the command that failed."),
     ],
     runs: Annotated[
         Path | None,
-        typer.Option(help="Folder for results. Default: the folder of the command that failed.", show_default=False),
+        typer.Option(
+            help="Folder for results. Default: the runs folder of the command that failed.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write results that an embedded Redis still holds to their run folders, then remove its data."""
@@ -52,7 +54,7 @@ def show_report(
         Path | None,
         typer.Option(
             "--html",
-            help="Write the report to this file, as one page that opens from disk and needs no network.",
+            help="Write the report to this HTML file, which needs no network.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +77,7 @@ def show_report(
 def view(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, or folders that hold some. Default: runs.", show_default=False),
+        typer.Argument(help="Run folders, or folders of run folders. Default: runs.", show_default=False),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the dashboard; 0 chooses a free one.", min=0, max=65_535)] = 8000,
 ) -> None:

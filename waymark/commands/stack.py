@@ -115,7 +115,8 @@ def down(runs: RunsOption = Path("runs")) -> None:
 def status(
     runs: RunsOption = Path("runs"),
     url: Annotated[
-        str | None, typer.Option(envvar="WAYMARK_URL", help="Ask the env-runner at this address instead.")
+        str | None,
+        typer.Option(envvar="WAYMARK_URL", help="Ask the env-runner at this address instead of the local stack."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -1,8 +1,8 @@
 """The controller and the executor, from one factory.
 
-A request's way: its key (`auth`), whether it may wait and its size (`problems`), one validation (`json_route`), its
-prompt and batch (`decisions`, `inference.batching`), and back. Both services differ only in their routes and in what a
-decision is called.
+A request passes the check of its key (`auth`), the checks of the queue and of its size (`problems`), one validation
+(`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
+and in the name of a decision.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _ASKING: dict[Service, tuple[str, ...]] = {
     "controller": ("/v1/subgoal", "/v1/subgoals", openai.COMPLETIONS),
     "executor": ("/v1/action", "/v1/actions", openai.COMPLETIONS),
 }
-"""Routes that ask a model: refused while too much waits."""
+"""Routes that ask a model; refused while the queue is full."""
 _REFUSALS = (401, 413, 415, 422, 429, 503, 504)
-"""What a decision may be answered with instead."""
+"""Statuses of refusals and errors of these routes."""
 
 
 class Health(Contract):
@@ -58,7 +58,7 @@ class Health(Contract):
 
 
 def create_app(service: Service, models: Models, settings: ServiceSettings, *, warm: bool = True) -> FastAPI:
-    """The app of a service over its loaded models, which it owns: they are closed when it shuts down.
+    """Make the app of a service with its loaded models. The app owns them and closes them when it shuts down.
 
     Its `state.model_server` answers requests; `model_server.drain` makes it refuse new ones. With models that are not
     `warm` it answers 503 until `model_server.warm_up` is done, which somebody has to call. Raises InvalidInput about

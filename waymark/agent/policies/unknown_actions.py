@@ -1,4 +1,4 @@
-"""What replaces an action that the environment does not know: the agent's replacement rules, tried in order."""
+"""Replacement of actions that the environment does not know, by the agent's replacement rules in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from waymark.agent.readable import decisions_of
 from waymark.agent.rules import ProposedAction, ReplacementRule
 
 ALTERNATIVES = 5
-"""How many actions the executor is asked for after its first is unknown."""
+"""Number of actions that the executor is asked for after its first one was unknown."""
 
 
 class UnknownActionReplacer:
@@ -21,7 +21,7 @@ class UnknownActionReplacer:
         self._rules = [rule for rule in play.rules.of(ReplacementRule) if rule.way == way]
 
     async def replace(self, proposed: Sequence[str], *, taken: Collection[str]) -> str | None:
-        """What to do instead of the first of the executor's actions; None where no rule knows.
+        """The action to take instead of the executor's first one; None if no rule finds one.
 
         Actions in `taken` are not taken again, unless they are meant to be repeated. Raises ServiceError,
         EnvironmentFault.
@@ -39,7 +39,7 @@ class UnknownActionReplacer:
         return None
 
     def proposal(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
-        """The action with what a rule may ask about it; `barred` actions do not count as valid.
+        """The action, with everything that a rule may need to replace it; `barred` actions do not count as valid.
 
         The environment lists its valid actions at most once, and only if a rule asks for them.
         """

@@ -38,7 +38,7 @@ _log = logging.getLogger("waymark")
 
 
 def served_name(checkpoint: Checkpoint) -> str:
-    """What a server must call a checkpoint."""
+    """The name under which a server must serve a checkpoint."""
     return f"{checkpoint.card.name}@{checkpoint.sha256[:_NAME_DIGITS]}"
 
 
@@ -185,7 +185,7 @@ def _platform(python: Path) -> str:
 
 
 def _cause(log: Path) -> str | None:
-    """The first error in a log: the ones after it tell of its consequences."""
+    """The first error in a log; later ones are its consequences."""
     text = log.read_text(errors="replace") if log.exists() else ""
     error_line = re.search(r"(?:^|[)\]] )(\w*Error: .+)$", text, re.MULTILINE)  # behind the process or the line of code
     return error_line[1] if error_line else None

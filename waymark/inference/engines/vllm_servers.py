@@ -1,9 +1,9 @@
 """vLLM servers of one checkpoint: started here or elsewhere, watched, and asked over HTTP.
 
-Prompts go to the server that has the fewest tokens to read. One that fails is left out, and its prompts go to the
-others; a thread for each server asks every second whether it is well, and takes it in again. A server is well when it
-says so at `/health` and serves the checkpoint under its name: `NAME@HASH`, with the first digits of the card's hash, so
-that answers of other weights are never taken for this checkpoint's.
+Prompts go to the server with the fewest tokens to read. A server that fails gets no more requests, and its prompts go
+to the others. A thread for each server checks its health every second and adds it again. A server is healthy if
+`/health` says so and it serves the checkpoint as `NAME@HASH`, with the first digits of the card's hash, so that answers
+of other weights are never used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _GREEDY = {
     "return_token_ids": True,
     "return_tokens_as_token_ids": True,
 }
-"""A server may have defaults of its own: none of them apply."""
+"""Parameters of greedy decoding, sent with each request because a server may have other defaults."""
 _log = logging.getLogger("waymark")
 
 
@@ -57,7 +57,7 @@ class _Logprob(BaseModel):
 
 
 class Choice(BaseModel):
-    """What a server answers to one prompt; the part of it that is read here."""
+    """The part of a server's answer to one prompt that is read here."""
 
     index: int
     token_ids: list[int]
@@ -100,13 +100,14 @@ class _Models(BaseModel):
 class _Server:
     url: str
     complaint: str | None = "has not been asked yet"
-    """Why it is not well; None: it is."""
+    """Why it is not healthy; None: it is."""
 
 
 class Servers:
-    """The servers of one checkpoint. One thread at a time calls `complete`. Raises EngineUnavailable when none is well.
+    """The servers of one checkpoint. One thread at a time calls `complete`. Raises EngineUnavailable if none is
+    healthy.
 
-    `local` is one of our own, started and waited for, in place of `urls`.
+    `local`: a server that this process starts and waits for, in place of `urls`.
     """
 
     def __init__(self, checkpoint: Checkpoint, urls: Sequence[str], local: LocalServer | None = None) -> None:
@@ -159,7 +160,7 @@ class Servers:
         return [answers[number] for number in range(len(prompts))]
 
     def check(self) -> None:
-        """Raise ServiceUnavailable while no server is well."""
+        """Raise ServiceUnavailable while no server is healthy."""
         if all(server.complaint for server in self._servers):
             raise self._none_is_well()
 
