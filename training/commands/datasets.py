@@ -49,15 +49,16 @@ def datasets(
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    history: Annotated[bool, typer.Option(help="Show earlier turns. Without, the format is FORMAT-nohistory.")] = True,
+    history: Annotated[
+        bool, typer.Option(help="Show earlier turns. --no-history uses the format FORMAT-nohistory.")
+    ] = True,
     sampling: SamplingOption = "all",
     seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
     tokenizer: Annotated[
-        str, typer.Option(help="Model folder or hub name whose tokenizer counts. Default: the recipe's base.")
+        str,
+        typer.Option(help="Model folder or hub name of the tokenizer that counts tokens. Default: the recipe's base."),
     ] = "",
-    recipe: Annotated[
-        Path | None, typer.Option(help="Recipe whose limits say what is cut. Default: the world's.")
-    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe with the token limits. Default: the world's.")] = None,
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
@@ -89,7 +90,7 @@ def datasets(
         pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
         task = bar.add_task("counting", total=sum(map(len, corpora.values())))
-        counted = count(corpora, open_tokens(settings, pieces), **limits, told=lambda: bar.advance(task))
+        counted = count(corpora, open_tokens(settings, pieces), **limits, advance=lambda: bar.advance(task))
     about = {
         "role": role,
         "prompt_format": name,
@@ -119,7 +120,8 @@ def score(
         list[Path] | None, typer.Argument(help="Checkpoint or run folders. Default: those that ship.")
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Role of runs that recorded none. Default: as their names begin.")
+        Role | None,
+        typer.Option(help="Role of runs that recorded none. Default: the role with which their folder's name begins."),
     ] = None,
     world: WorldOption = DEFAULT_WORLD,
     prompt_format: FormatOption = None,
@@ -131,7 +133,7 @@ def score(
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Measure exact match on dev by task; of an executor also with a controller's sub-goals."""
+    """Measure exact match on dev by task; for an executor also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 

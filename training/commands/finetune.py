@@ -53,27 +53,26 @@ def finetune(
     role: RoleArgument,
     world: WorldOption = DEFAULT_WORLD,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE. Resumes if it exists.")
+        Path | None,
+        typer.Option(help="Run folder. Resumes if it exists. Default: the world's; for ScienceWorld build/runs/ROLE."),
     ] = None,
     prompt_format: FormatOfRoleOption = None,
     recipe: RecipeOption = None,
-    base: Annotated[
-        str, typer.Option(help="Model folder or hub name to start from. Default: that of the recipe.")
-    ] = "",
+    base: Annotated[str, typer.Option(help="Model folder or hub name to start from. Default: the recipe's.")] = "",
     size: Annotated[
-        str, typer.Option(help="Size, for a recipe with several: small, base, large or xl of flan-t5.json.")
+        str, typer.Option(help="Size, for a recipe with sizes: flan-t5.json has small, base, large and xl.")
     ] = "",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Updates, in place of the recipe's steps and epochs.", min=1)
+        int | None, typer.Option(help="Number of updates. Replaces the recipe's steps and epochs.", min=1)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed. Replaces the recipe's.", min=0)] = None,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves of the state. It is saved at evaluations too.", min=0)
+        float, typer.Option(help="Minutes between saves of the state. Evaluations save it too.", min=0)
     ] = 5.0,
-    wandb: Annotated[str, typer.Option(help="Project of W&B to report to.")] = "",
+    wandb: Annotated[str, typer.Option(help="Weights & Biases project to report to.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
     sampling: SamplingOption = "all",
     as_published: AsPublishedOption = False,
@@ -84,7 +83,7 @@ def finetune(
     require_all: RequireAllOption = False,
     leave_out: Annotated[
         int | None,
-        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
+        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select weights by its variations."),
     ] = None,
     allow_truncation: Annotated[
         bool, typer.Option("--allow-truncation", help="Train even if over 5% of prompts or answers are cut.")
@@ -93,7 +92,7 @@ def finetune(
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune the model of one role and keep its best weights by dev. Resumes.
+    """Fine-tune the model of one role and keep the weights with the best dev score. Resumes.
 
     Several GPUs: accelerate launch -m training finetune …
     """

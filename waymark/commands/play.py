@@ -134,7 +134,7 @@ async def resume_all(names: Sequence[str], errored: bool, played: list[Played], 
 
 
 @contextmanager
-def told(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
+def errors_reported(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
     """Turn an error or an interruption into one message, where the finished episodes are, and an exit code."""
     try:
         yield

@@ -1,8 +1,8 @@
 """The controller and the executor, from one factory.
 
-A request's way: its key (`auth`), whether it may wait and its size (`problems`), one validation (`json_route`), its
-prompt and batch (`decisions`, `inference.batching`), and back. Both services differ only in their routes and in what a
-decision is called.
+A request passes the check of its key (`auth`), the checks of the queue and of its size (`problems`), one validation
+(`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
+and in the name of a decision.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from waymark.contracts import (
 from waymark.serving.api import docs, mcp, openai, openapi
 from waymark.serving.api.json_route import DeadlineMs, listing_at_most
 from waymark.serving.api.mcp import McpEndpoint
+from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
@@ -45,9 +46,9 @@ _ASKING: dict[Service, tuple[str, ...]] = {
     "controller": ("/v1/subgoal", "/v1/subgoals", openai.COMPLETIONS),
     "executor": ("/v1/action", "/v1/actions", openai.COMPLETIONS),
 }
-"""Routes that ask a model: refused while too much waits."""
+"""Routes that ask a model; refused while the queue is full."""
 _REFUSALS = (401, 413, 415, 422, 429, 503, 504)
-"""What a decision may be answered with instead."""
+"""Statuses of refusals and errors of these routes."""
 
 
 class Health(Contract):
@@ -57,7 +58,7 @@ class Health(Contract):
 
 
 def create_app(service: Service, models: Models, settings: ServiceSettings, *, warm: bool = True) -> FastAPI:
-    """The app of a service over its loaded models, which it owns: they are closed when it shuts down.
+    """Make the app of a service with its loaded models. The app owns them and closes them when it shuts down.
 
     Its `state.model_server` answers requests; `model_server.drain` makes it refuse new ones. With models that are not
     `warm` it answers 503 until `model_server.warm_up` is done, which somebody has to call. Raises InvalidInput about
@@ -77,15 +78,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
             yield
         await model_server.close()
 
-    app = FastAPI(
-        title=f"Waymark {service}",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = new_app(f"Waymark {service}", lifespan=lifespan)
     app.state.model_server = model_server
     problems.install(
         app,

@@ -22,14 +22,14 @@ from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
 from waymark.worlds.scienceworld import oracle_path, random_subgoals, scene, subgoals
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
-from waymark.worlds.scienceworld.rules.replacements import (
+from waymark.worlds.scienceworld.rules.replacement_rules import (
     HoldToSubgoal,
     RepairAlternatives,
     RepairShortlist,
     RepairSimilarity,
     RepairSubgoal,
 )
-from waymark.worlds.scienceworld.rules.subgoals import InSight, Reached, Risk, SubgoalOver
+from waymark.worlds.scienceworld.rules.subgoal_rules import InSight, Reached, Risk, SubgoalOver
 
 RULES: Final[tuple[type[Rule], ...]] = (
     Risk,
