@@ -1,10 +1,10 @@
 """`python -m services.env_runner` serves the app, `… worker` plays episodes, `… publish` writes what Redis holds, and
 `… view RUN…` shows run folders in the dashboard, without Redis and models.
 
-`publish` writes every result that is in Redis and not in the runs folder, says so line by line, and ends.
+`publish` writes every result that is in Redis and not in the runs folder, prints a line for each evaluation, and ends.
 
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use, 5 results are left that could not
-be written to the runs folder; they stay in Redis. Errors are one line on stderr that says what to do.
+Exit codes: 0 stopped on request, 2 wrong settings, 3 its port is in use, 5 some results could not be written to the
+runs folder and stay in Redis. Errors are one line on stderr that says what to do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a result was made with: this program's commit, the environment, and the checkpoints that its agent asks.
+"""The provenance of a result: this program's commit, the environment, and the checkpoints that its agent asks.
 
-The app names it in an evaluation when that is submitted; a worker names it in every result, as it finds it when it
-plays.
+The app records it in an evaluation at submission. A worker records it in every result, as it is at the time of play.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from waymark.evaluation.run_folder import Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What stays the same as long as a process of the env-runner lives."""
+    """The parts that do not change while a process of the env-runner runs."""
 
     environment: str
     """With its version, e.g. `scienceworld 1.2.3`."""
@@ -34,7 +33,7 @@ class Provenance:
 
     @classmethod
     def here(cls, settings: Settings) -> Self:
-        """Of a process with these settings."""
+        """The provenance of a process with these settings."""
         planner = settings.planner
         name = f"{planner.model} at {planner.address}" if planner else None
         checkout = find_checkout()
@@ -42,7 +41,7 @@ class Provenance:
         return cls(environment_version(settings.environment), commit, name, modified)
 
     def versions(self, agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo) -> Versions:
-        """What an agent is played with.
+        """The versions with which an agent is played now.
 
         Raises InvalidInput for a checkpoint that is absent or of another role, and for a planner that there is not.
         """
@@ -70,9 +69,9 @@ class Provenance:
 
 
 def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
-    """Raise InvalidInput if an evaluation began with another environment or other checkpoints than it would go on with.
+    """Raise InvalidInput if an evaluation would continue with another environment or other checkpoints than before.
 
-    Another commit may go on with it: each result names the one that played it.
+    Another commit may continue it, because each result names its own commit.
     """
     for difference in differences(evaluation.versions, now):
         raise InvalidInput(

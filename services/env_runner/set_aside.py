@@ -27,7 +27,7 @@ class _Case:
 
 
 class SetAsides:
-    """Which evaluations are set aside, since when and why. `what` says in the log what is not done for them."""
+    """The evaluations that are set aside, with time and reason. `what` is the verb for the log, e.g. `written`."""
 
     def __init__(
         self, what: str, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], str] = utc_now
@@ -57,7 +57,7 @@ class SetAsides:
             )
 
     def clear(self, evaluation_id: str) -> None:
-        """It works again, or is gone."""
+        """Remove an evaluation that works again or was deleted."""
         if self._cases.pop(evaluation_id, None) is not None:
             _log.warning("The evaluation %s is no longer set aside.", evaluation_id)
 
