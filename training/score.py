@@ -6,8 +6,8 @@ target. Every decision is judged alone, from a state on the oracle path. An exec
     oracle       its sub-goals are the oracle's
     predicted    its sub-goals are what a controller answers where the oracle begins one; the path is the oracle's
 
-A predicted sub-goal may be a good one that the oracle did not choose: the actions towards it count as wrong all the
-same. Only episodes tell what the two do together.
+A predicted sub-goal may be a good one that the oracle did not choose; the actions towards it count as wrong. Only
+played episodes show what the two models do together.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Contestant:
     format: PromptFormat
     generator: Generator
     card: dict[str, float]
-    """What its card says of dev: of a sample of the decisions, in the dtype that it was trained in."""
+    """The dev score in its card: on a sample of the decisions, in the dtype of the training."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Score:
     checkpoint: str
     role: Role
     subgoals: SubgoalSource | None
-    """Whose sub-goals an executor was given; None for other roles."""
+    """The source of an executor's sub-goals; None for other roles."""
     controller: str | None
     """The checkpoint that predicted them."""
     engine: str
@@ -108,7 +108,7 @@ def score(
     """Every contestant's score on these paths; an executor's with the oracle's sub-goals, and with those of the
     controllers in the folder that holds it, or of all if there are none.
 
-    `told` hears what is being answered, how many of its prompts are and how many there are.
+    `told` is called with the present dataset, the number of prompts answered, and the number of all.
     """
     scores: list[Score] = []
     predicted: dict[str, Annotations] = {}
@@ -149,7 +149,9 @@ def table(scores: Sequence[Score]) -> Table:
 
 
 def _called(folder: str) -> str:
-    """What a column says of a checkpoint: its folder's name, and that of the one above unless it is `checkpoints`."""
+    """The heading of a checkpoint's column: its folder's name, after that of the parent folder unless this is
+    `checkpoints`.
+    """
     above, name = Path(folder).parent.name, Path(folder).name
     return f"{above}/{name}" if above not in ("", "checkpoints") else name
 
@@ -208,7 +210,7 @@ def _as_named(
 
 
 def _subgoal(prompt_format: PromptFormat, answer: str) -> str:
-    """The sub-goal that an answer stands for; an answer that stands for none is given as it is, to be got wrong."""
+    """The sub-goal that an answer stands for; text that cannot be parsed is passed on as it is."""
     try:
         return prompt_format.parse("controller", answer) or answer
     except UnparsableAction:

@@ -1,7 +1,7 @@
 """The stages from the simulator to the table: commands of Waymark, each of which resumes by itself.
 
-`progress.json` in the folder says which stages are done: their command, what they wrote with its hash, and how long it
-took. A stage is done again when its command or what it wrote is not that any more, and so are those after it.
+`progress.json` in the folder lists the finished stages: their command, their files with hashes, and their time. If a
+stage's command or files have changed, it is done again, and so are those after it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from waymark.process import end_with
 PROGRESS: Final = "progress.json"
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
-"""The share of paths that may stay without an annotation."""
+"""Largest share of paths that may stay without annotation."""
 FORMAT: Final = "seed"
 _SECONDS_TO_END: Final = 60.0
-"""What a command may take to save its state when it is told to end."""
+"""Seconds that a command has to save its state after SIGTERM."""
 
 
 class StageFailed(WaymarkError):
-    """A stage ended with an error, which it has told; `code` is its exit code."""
+    """A stage ended with an error, which it has printed; `code` is its exit code."""
 
     def __init__(self, name: str, code: int) -> None:
         super().__init__(f"Stage {name} ended with exit code {code}.", remedy="The same command goes on there.")
@@ -54,11 +54,11 @@ class Stage:
     arguments: tuple[str, ...]
     outputs: tuple[Path, ...]
     recipe_sha256: str = ""
-    """Of what it trains by."""
+    """Hash of the recipe of a training."""
 
     @property
     def command(self) -> str:
-        """As one would type it."""
+        """The command as a user would type it."""
         program = "training" if self.program == "launch" else self.program
         return shlex.join(["python", "-m", program, *self.arguments])
 
@@ -128,7 +128,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
 
 
 class Progress:
-    """Which stages are done."""
+    """The finished stages."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
@@ -137,14 +137,14 @@ class Progress:
         )
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether it was done by this command, and what it wrote is as it was."""
+        """Whether the stage was done by this command, and its files are unchanged."""
         entry = self.done.get(stage.name)
         if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
             return False
         return bool(entry["files"] == hashes(stage.outputs))
 
     def note(self, stage: Stage, seconds: float) -> None:
-        """Note that a stage is done. What came after it before is not."""
+        """Record that a stage is done, and that the stages after it are not."""
         self.done[stage.name] = {
             "command": stage.command,
             "recipe_sha256": stage.recipe_sha256,
@@ -154,7 +154,7 @@ class Progress:
         self._write()
 
     def forget(self, names: Sequence[str]) -> None:
-        """These stages have to be done again."""
+        """Record that these stages have to be done again."""
         for name in names:
             self.done.pop(name, None)
         self._write()
@@ -167,7 +167,7 @@ class Progress:
 
 
 def hashes(outputs: Sequence[Path]) -> dict[str, str]:
-    """The hash of each file, and of each file in a folder but logs, by its path."""
+    """The hash of each file, and of each file in a folder except logs, by its path."""
     found: dict[str, str] = {}
     for output in outputs:
         files = sorted(output.rglob("*")) if output.is_dir() else [output]
@@ -176,7 +176,7 @@ def hashes(outputs: Sequence[Path]) -> dict[str, str]:
 
 
 def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
-    """Do what is not done. Raises StageFailed, and what a stage raises; the same call goes on where it stopped."""
+    """Run the unfinished stages. Raises StageFailed, and errors of a stage; the same call resumes where it stopped."""
     progress, every = Progress(settings.folder), list(stages(settings))
     for number, stage in enumerate(every, start=1):
         heading = f"[{number}/{len(every)}] {stage.name}"
@@ -247,7 +247,7 @@ def _run_child(command: Sequence[str]) -> int:
 
 
 def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:
-    """Whether to go on although some of a stage's items failed: paths without annotation, episodes with an error."""
+    """Whether to continue although some items of a stage failed: paths without annotation, episodes with an error."""
     if stage.name == "annotate" and code == 1:
         facts = read_json(settings.annotations.with_suffix(".manifest.json"), "a manifest of annotations")
         failed = len(facts["failed"])
