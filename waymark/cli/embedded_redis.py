@@ -1,4 +1,4 @@
-"""What the stack asks of its embedded Redis besides starting it: that its data outlive it."""
+"""Keeps the data of an embedded Redis after its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 _DUMP = "dump.rdb"
 _SECONDS = 20.0
-"""How long one answer may take: saving all data is one."""
+"""Seconds that one answer may take; saving all data is one answer."""
 
 
 def has_data(folder: Path) -> bool:
@@ -24,7 +24,7 @@ def is_dump(folder: Path) -> bool:
 
 
 def keep_data(address: Path, folder: Path) -> Path:
-    """Where all that a running Redis holds will be when it has stopped.
+    """The folder that will hold all data of a running Redis after it has stopped.
 
     That is its own folder, unless it could not append to its log there; then a new folder of the system's for
     temporary files, if that takes a dump.

@@ -1,8 +1,8 @@
 """The local stack: an embedded Redis, both model services, the env-runner and a worker, as real processes.
 
-The only place that spawns services. Everything listens on loopback, Redis on a Unix socket. Leaving the
-context stops it all in order, so that what is finished gets written first; should this process be killed
-outright, the kernel ends its children (Linux), and each JVM ends with its worker.
+The only module that starts services. Everything listens on loopback, Redis on a Unix socket. Leaving the context stops
+all parts in order, so that finished results are written first. If this process is killed, the kernel ends its children
+(Linux), and each JVM ends with its worker.
 
 A stack keeps its logs and Redis' data in a folder of its own under the runs folder.
 """
@@ -42,26 +42,26 @@ from waymark.worlds.registry import get_world
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
-"""How long a part may take until it is ready."""
+"""Seconds until a part must be ready."""
 VLLM_START_SECONDS = 1_200.0
 """The same for services on vLLM, which takes minutes for each checkpoint."""
 STOP_SECONDS = 15.0
-"""How long a part may take to stop before it is killed."""
+"""Seconds that a part may take to stop before it is killed."""
 _POLL_SECONDS = 0.1
 _PORT_IN_USE = 3
 """Exit code of a service whose port is taken."""
 _CANNOT_RUN = 2
-"""Exit code of a service that cannot run as it is set up."""
+"""Exit code of a service with wrong settings."""
 _LOG_LINES = 3
 _SOCKET = "redis.sock"
 _PROTECTS_CONFIGS = 7
-"""The first version of Redis that changes its folder only where that was allowed at its start."""
+"""The first version of Redis that refuses to change its folder unless it was started with permission."""
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 """The checkpoints that ship."""
 Service = Literal["controller", "executor", "env-runner"]
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
-"""Where `waymark up` listens, unless told otherwise."""
+"""Default ports of `waymark up`."""
 
 
 class Part:
@@ -173,7 +173,7 @@ def shipped_checkpoints(environment: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What stack to start."""
+    """Options of a stack."""
 
     runs: Path
     checkpoints: Path = CHECKPOINTS
@@ -182,7 +182,7 @@ class StackOptions:
     engine: str = "ctranslate2"
     environment: str = "scienceworld"
     slots: int | None = None
-    """Episodes played at once; None: as the cores allow; 0: no worker, others play."""
+    """Episodes played at once; None: by the number of cores; 0: no worker in this stack."""
     ports: Mapping[Service, int] | None = None
     """None: any free ones."""
 
@@ -213,11 +213,11 @@ class Stack:
 
     @property
     def runs(self) -> Path:
-        """Where results belong."""
+        """The folder for results."""
         return self._options.runs
 
     def url(self, service: Service) -> str:
-        """Where a service listens."""
+        """The address of a service."""
         return f"http://{HOST}:{self._ports[service]}"
 
     @property
@@ -307,7 +307,7 @@ class Stack:
         self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
-        """Stop all, the last started first. A second Ctrl-C does not cut this short."""
+        """Stop all parts, the last started first. A second Ctrl-C does not interrupt this."""
         with _undisturbed():
             redis = None if self._redis is None else getattr(self._redis, "part", None)
             for part in reversed(self._parts):
@@ -327,7 +327,9 @@ class Stack:
 
 
 def check_options(options: StackOptions) -> None:
-    """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
+    """Raise the error that would prevent a stack from starting: no Java, no Redis, a runs folder that cannot be
+    written, ports in use.
+    """
     get_world(options.environment).check_runnable()
     if not os.environ.get("WAYMARK_REDIS_URL"):
         find_redis_server()
@@ -345,7 +347,7 @@ def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> d
 
 
 class _undisturbed:  # noqa: N801 - reads as a statement
-    """Ignore signals that ask for an end while the end is being made."""
+    """Ignore signals that ask for the end while the stack is being stopped."""
 
     _signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -362,7 +364,7 @@ class _undisturbed:  # noqa: N801 - reads as a statement
 def wait_until_ready(
     parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
 ) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass.
+    """Return when `ready` returns true. Raises StackError if a part ends before that, or after so many seconds.
 
     A `Readiness` also tells what the part said last.
     """
@@ -387,7 +389,7 @@ def free_ports() -> dict[Service, int]:
 
 
 def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
-    """The ports themselves, if all are free and differ; else PortInUse, InvalidInput."""
+    """Return the ports if all are free and different. Raises PortInUse, InvalidInput."""
     for service, port in ports.items():
         others = [other for other, taken in ports.items() if taken == port and other != service]
         if others:
@@ -408,7 +410,7 @@ def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
 
 
 def _check_runs(runs: Path) -> None:
-    """Raise InvalidInput where `runs` can be no folder, StorageUnavailable where nothing can be written there."""
+    """Raise InvalidInput if `runs` cannot be a folder, StorageUnavailable if nothing can be written there."""
     try:
         check_writable(runs)
     except StorageUnavailable as error:

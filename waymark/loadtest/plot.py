@@ -11,7 +11,7 @@ from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, LoadReport, Stage
 
 _SUFFIXES = (".png", ".svg")
 _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
-"""Of the percentiles, the darker the rarer."""
+"""Shades of the percentiles; higher ones are darker."""
 
 
 def check(path: Path) -> None:
