@@ -268,7 +268,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
             found = store.newest(limit + 1, before=cursor)
         except NotFound:
             raise InvalidInput(
-                f"{cursor!r} is no cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
+                f"{cursor!r} is not a cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
             ) from None
         page = tuple(found[:limit])
         return EvaluationPage(items=page, next_cursor=page[-1].id if len(found) > limit else None)

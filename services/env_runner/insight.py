@@ -95,7 +95,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         largest changes.
         """
         if len(set(run)) < len(run):
-            raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
+            raise InvalidInput("A run is named twice.", remedy="Name each run once.", field="run")
         return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")

@@ -49,7 +49,7 @@ class Provenance:
         plans = agent.subgoals == "llm_plan"
         if plans and self.planner is None:
             raise InvalidInput(
-                "This env-runner knows no large model that could plan.",
+                "This env-runner has no planner.",
                 remedy="Set WAYMARK_PLANNER_URL and WAYMARK_PLANNER_MODEL for it and its workers, or choose another.",
                 field="agent.subgoals",
             )
@@ -76,8 +76,8 @@ def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
     for difference in differences(evaluation.versions, now):
         raise InvalidInput(
             f"Evaluation {evaluation.id} began with the {difference.what} {difference.expected}; "
-            f"here it would go on with {difference.found}.",
-            remedy="Start the services with what it began with, or begin a new evaluation.",
+            f"here it would continue with {difference.found}.",
+            remedy="Start the services with the checkpoints that it began with, or begin a new evaluation.",
             field="evaluation_id",
         )
 

@@ -411,7 +411,7 @@ def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterat
         if result.id not in manifest:
             raise InvalidInput(
                 f"{folder.path} holds episode {result.id}, which its request does not contain.",
-                remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
+                remedy="Another version of waymark wrote it: continue with that version, or begin a new evaluation.",
                 field="evaluation_id",
             )
         check_results(evaluation.id, evaluation.versions, [result])

@@ -40,7 +40,9 @@ class StageFailed(WaymarkError):
     """A stage ended with an error, which it has printed; `code` is its exit code."""
 
     def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"Stage {name} ended with exit code {code}.", remedy="The same command goes on there.")
+        super().__init__(
+            f"Stage {name} ended with exit code {code}.", remedy="Run the same command again to resume it."
+        )
         self.code = code
 
 

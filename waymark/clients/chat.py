@@ -247,7 +247,7 @@ class ChatClient:
         if status in _TRY_AGAIN or status >= 500:
             pause = _retry_after(response.headers.get("retry-after", ""))
             if pause is not None and pause > LONGEST_PAUSE:
-                return ServiceUnavailable(said, remedy=f"It asks to come back in {pause:.0f} seconds.")
+                return ServiceUnavailable(said, remedy=f"It asks to retry after {pause:.0f} seconds.")
             return _Again(ServiceUnavailable(said), pause)
         return ServiceRejected(said)
 

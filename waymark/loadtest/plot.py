@@ -17,7 +17,9 @@ _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
 def check(path: Path) -> None:
     """Raise InvalidInput where no picture could be drawn; asked before a test, not after it."""
     if path.suffix not in _SUFFIXES:
-        raise InvalidInput(f"No picture of kind {path.name!r}.", remedy="Name a .png or .svg file.", field="plot")
+        raise InvalidInput(
+            f"No plot can be written as {path.name!r}.", remedy="Name a .png or .svg file.", field="plot"
+        )
     if not path.parent.is_dir():
         raise InvalidInput(f"There is no folder {path.parent}.", remedy="Make it first.", field="plot")
     if find_spec("matplotlib") is None:

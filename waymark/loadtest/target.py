@@ -85,7 +85,7 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
     if models is None:
         raise InvalidInput(
             f"{shown(base)} has neither /info nor /v1/models.",
-            remedy="Give the URL of a controller, an executor or an OpenAI-compatible server; --key if it wants one.",
+            remedy="Give the URL of a controller, an executor or an OpenAI-compatible server, and --key if needed.",
             field="url",
         )
     named = model or models.data[0].id

@@ -141,7 +141,7 @@ class Jvm:
             alarm.cancel()
             self._words.append(_Words(self.process.stdout, first))
         if not secret:
-            raise ValueError("it said no secret")
+            raise ValueError("it printed no secret")
         return port, secret
 
     def last_words(self) -> str:

@@ -93,7 +93,7 @@ class PlayQueue(Connection):
         key = f"{_SESSION}{session}:decisions"
         with self._seam():
             if decision is not None and self._redis.llen(key) >= _MOST_DECISIONS:
-                raise QueueFull("The session is still busy with earlier decisions.", remedy="Wait a moment.")
+                raise QueueFull("The session has not yet carried out earlier decisions.", remedy="Wait a moment.")
             self._redis.rpush(key, "" if decision is None else decision.model_dump_json())
             self._redis.expire(key, KEEP_SECONDS)
 
