@@ -1,13 +1,13 @@
-"""Corrections: where the trained agent goes astray on training variations, and the direct way on from there.
+"""Corrections: paths on which a trained agent goes astray and the scripted expert then continues to the goal.
 
-What an agent learns from solved paths it has seen only on the way to the goal; its own mistakes lead it where it
-never was (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning",
-AISTATS 2011: DAgger). So the agent plays training variations; an episode that it does not solve is played anew up to
-some of its actions, and from there `training.worlds.scienceworld.expert` takes over. What the agent did is recorded as
-`detour`, so it is history and never an answer; a path is kept only if it reaches 100.
+Solved paths contain only states on the way to the goal. An agent's own mistakes lead it to states that it has never
+seen (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", AISTATS
+2011: DAgger). So the agent plays training variations. An episode that it does not solve is played again up to one of
+its actions, and from there `training.worlds.scienceworld.expert` continues. The agent's actions are recorded as
+`detour`, so they are part of the history and never a target. A path is kept only if it reaches 100.
 
-Half of the episodes are played with what the task names called by a word that nobody knows, and, where a task has such
-(`MISPLACED`), half with the thing carried elsewhere: mistakes on test are those about strange names and places.
+In half of the episodes the thing that the task names has an unknown name. For tasks in `MISPLACED`, the thing is moved
+to another room in half of them. Mistakes on test are mostly about unknown names and places.
 """
 
 from __future__ import annotations
@@ -53,18 +53,19 @@ if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 FIRST_TAKE = 1_000
-"""Takes from here on are corrections: those of the first agent, from 2,000 on those of the next, and so on."""
+"""The takes from this number on are corrections of the first agent, those from 2,000 on of the next one, and so on."""
 _LIMITS = Limits(moves=100, turns=50, patience=20)
 _LONGEST = 40
-"""Actions of the agent's that are followed at most."""
+"""Largest number of the agent's actions that are replayed."""
 _CUTS = 3
-"""Places of one episode from which the direct way goes on."""
+"""Number of places in one episode from which the expert continues."""
 _RENAMED = _MISPLACED = 0.5
 _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
-"""Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
-whose lifespan is simply known; and what grows and waits for nobody."""
+"""Task types without corrections: circuits that are moved first, for which the expert begins anew; animals with a known
+lifespan; and plants, which grow while the agent goes astray."""
 CorrectedAgent = Literal["hierarchical", "flat"]
-"""Who is corrected. The paths are learnt from by all roles, so each agent's belong into a table of its own."""
+"""The agent that is corrected. All roles are trained on the paths of a table, so each agent needs a table of its
+own."""
 _MODELS: Final[Mapping[CorrectedAgent, tuple[Role, ...]]] = {
     "hierarchical": ("controller", "executor"),
     "flat": ("flat",),
@@ -76,23 +77,23 @@ _NAMED = re.compile(
     r"to grow an? ([a-z ]+?)(?: plant from seed)?\.|"
     r"to determine if ([a-z ]+?) is electrically"
 )
-"""What a task names that may be called otherwise."""
+"""Patterns of the things in task texts that may get another name."""
 
 
 @dataclass(frozen=True)
 class Corrected(Wanted):
-    """A variation that the agent is to play."""
+    """A variation for the agent to play."""
 
     oracle: tuple[str, ...] = ()
     """The actions of a path that solves it."""
     gold_actions: int = 0
     """Length of the simulator's own path."""
     rollouts: int = 1
-    """How many episodes are played."""
+    """Number of episodes to play."""
     checkpoints: str = ""
-    """The folder that holds those of `controller` and `executor`, or that of `flat`."""
+    """The folder with the checkpoints `controller` and `executor`, or `flat`."""
     agent: CorrectedAgent = "hierarchical"
-    """Who plays."""
+    """The agent that plays."""
     without_rules: bool = False
     """Whether it plays without any rule of play."""
 
@@ -106,8 +107,8 @@ def plan(
     *,
     without_rules: bool = False,
 ) -> list[Corrected]:
-    """Which training variations are played how often: `rollouts` episodes of each task, `misplaced` of those in
-    `MISPLACED`, spread over its variations; every task's first, then every task's second.
+    """The training variations to play, with their numbers of episodes: `rollouts` episodes of each task, `misplaced` of
+    those in `MISPLACED`, spread over its variations. The first episodes of all tasks come first, then the second ones.
     """
     paths = [
         trajectory
@@ -144,12 +145,14 @@ def checkpoints_used(checkpoints: Path, agent: CorrectedAgent = "hierarchical") 
 
 
 def first_take(rounds: int) -> int:
-    """The first take of the agent before which so many others were corrected."""
+    """The first take of the corrections of an agent, given the number of agents corrected before."""
     return FIRST_TAKE * (rounds + 1)
 
 
 def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, Any]]:
-    """Rows of a parts file with takes that no earlier agent's corrections have: data of all rounds are learnt from."""
+    """The rows of a parts file with new take numbers, different from those of earlier agents, because the data of all
+    rounds are used.
+    """
     return (row | {"take": row["take"] + FIRST_TAKE * rounds} if "take" in row else row for row in rows)
 
 
@@ -162,7 +165,9 @@ def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
 def corrections(
     slot: ScienceWorldSlot, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[Trajectory]:
-    """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
+    """The corrections of this agent's episodes: up to three paths that reach 100 for each episode that it does not
+    solve.
+    """
     found = []
     for number in range(wanted.rollouts):
         rng = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
@@ -178,8 +183,8 @@ def corrections(
 
 
 def _play(environment: Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
-    """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
-    the thing cannot be carried to where it was to lie."""
+    """The agent's valid actions, without those after its fatal mistake. Empty if it solved the episode, or if the thing
+    cannot be moved to its new place."""
     spec = EpisodeSpec(
         id="rollout",
         evaluation="corrections",
@@ -202,7 +207,9 @@ def _play(environment: Begun, wanted: Corrected, controller: Controller | None, 
 def _from_here(
     slot: ScienceWorldSlot, wanted: Corrected, room: str, actions: Sequence[str], take: int
 ) -> Trajectory | None:
-    """The path that follows the agent so far and then goes the direct way; None if that does not solve."""
+    """The path that replays the agent's actions so far and then follows the expert; None if that does not solve the
+    task.
+    """
     try:
         recorder = begin(slot, wanted, wanted.oracle, room)
         walk = Walk(recorder, recorder.opening, wanted.oracle)
@@ -217,7 +224,7 @@ def _from_here(
 
 
 class Begun:
-    """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
+    """An environment in which a thing may be moved and renamed before the episode begins."""
 
     def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, rng: random.Random) -> None:
         self._slot = slot
@@ -248,7 +255,7 @@ class Begun:
         return replace(step, observation=tell(step.observation), look=tell(step.look), inventory=tell(step.inventory))
 
     def valid_actions(self) -> list[str]:
-        """Every action that the simulator would accept now, as it is called here."""
+        """Every action that the simulator would accept now, with the changed names."""
         return [self._tell(action) for action in self._slot.valid_actions()]
 
     def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
@@ -275,7 +282,7 @@ def open_agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | No
 
 
 def _decide(model: ServedModel, request: DecisionRequest) -> Decided:
-    """What a served model would answer."""
+    """The answers that the model would give as a service."""
     question = Question(model, request)
     query = question.work.write()
     if query.candidates is None:
