@@ -3,7 +3,6 @@
     python -m benchmarks.tuning [--seconds 10] [--rounds 3] [--only niceness]
 
     niceness    native threads of the engine give way to Python's
-    rounds      four requests are admitted, and four answers handed out, in a round of the event loop
     one-write   head and body of an answer are sent at once
     cores       the engine's threads have the last core to themselves (off by default; here it is switched on)
 

@@ -7,9 +7,9 @@ and in the name of a decision.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from pydantic import Field
@@ -98,7 +98,10 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         admit=model_server.check,
     )
     app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
-    app.include_router(_subgoals(model_server) if service == "controller" else _actions(model_server))
+    if service == "controller":
+        _add_subgoal_routes(app, model_server)
+    else:
+        _add_action_routes(app, model_server)
     app.include_router(_about(model_server, settings))
     tools.install(app)
     docs.install(app)
@@ -141,19 +144,11 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
     return router
 
 
-def _subgoals(model_server: ModelServer) -> APIRouter:
-    router = APIRouter(
-        tags=["controller"],
-        route_class=listing_at_most(model_server.limits.items),
-        responses=problems.describe(*_REFUSALS),
-    )
-
-    @router.post("/v1/subgoal")
+def _add_subgoal_routes(app: FastAPI, model_server: ModelServer) -> None:
     async def subgoal(request: SubgoalRequest, deadline_ms: DeadlineMs = None) -> SubgoalResponse:
         """The next sub-goal for a state."""
         return subgoal_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
-    @router.post("/v1/subgoals")
     async def subgoals(requests: _SubgoalRequests, deadline_ms: DeadlineMs = None) -> list[SubgoalResponse]:
         """The next sub-goals for several states, in their order."""
         return [
@@ -161,22 +156,14 @@ def _subgoals(model_server: ModelServer) -> APIRouter:
             for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
-    return router
+    _add_decision_routes(app, model_server, {"/v1/subgoal": subgoal, "/v1/subgoals": subgoals})
 
 
-def _actions(model_server: ModelServer) -> APIRouter:
-    router = APIRouter(
-        tags=["executor"],
-        route_class=listing_at_most(model_server.limits.items),
-        responses=problems.describe(*_REFUSALS),
-    )
-
-    @router.post("/v1/action")
+def _add_action_routes(app: FastAPI, model_server: ModelServer) -> None:
     async def action(request: ActionRequest, deadline_ms: DeadlineMs = None) -> ActionResponse:
         """The next action for a state and its current sub-goal."""
         return action_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
-    @router.post("/v1/actions")
     async def actions(requests: _ActionRequests, deadline_ms: DeadlineMs = None) -> list[ActionResponse]:
         """The next actions for several states, in their order."""
         return [
@@ -184,4 +171,19 @@ def _actions(model_server: ModelServer) -> APIRouter:
             for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
-    return router
+    _add_decision_routes(app, model_server, {"/v1/action": action, "/v1/actions": actions})
+
+
+def _add_decision_routes(
+    app: FastAPI, model_server: ModelServer, endpoints: Mapping[str, Callable[..., Coroutine[Any, Any, object]]]
+) -> None:
+    """Add them to the app's own router: one that is included is searched twice for each request."""
+    for path, endpoint in endpoints.items():
+        app.router.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            tags=[model_server.service],
+            responses=problems.describe(*_REFUSALS),
+            route_class_override=listing_at_most(model_server.limits.items),
+        )

@@ -11,8 +11,6 @@ from waymark.inference.batching.work import Answer
 
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
-_SETTLED_AT_ONCE = 4
-"""Number of answers that the event loop sends before it reads new requests again."""
 
 
 def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
@@ -23,11 +21,7 @@ def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
 
 
 def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Deliver a few at a time: each wakes a caller who writes an answer, and new requests wait meanwhile."""
-    rest = outcomes[_SETTLED_AT_ONCE:]
-    if rest:
-        rest[0][0].future.get_loop().call_soon(_settle, rest)
-    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
+    for ticket, outcome in outcomes:
         if ticket.future.done():
             continue
         if isinstance(outcome, Exception):
