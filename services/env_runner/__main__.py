@@ -19,12 +19,13 @@ from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
-from waymark.serving.run import bind, exit_clearly, serve
+from waymark.serving.exit_codes import exit_clearly
+from waymark.serving.server import bind, serve
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observe
 from waymark.worlds.base import Environment

@@ -27,7 +27,7 @@ from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.redis_probe import RedisProbe
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.clients.services import ControllerClient, ExecutorClient

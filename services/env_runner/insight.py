@@ -17,11 +17,11 @@ from services.env_runner.world_routes import ProtocolOption, TaskOption
 from waymark.agent.presets import AGENTS, DESCRIPTIONS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import FailureMode, failure_modes
 from waymark.evaluation.identity import check_results
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.serving.middleware import problems
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

@@ -14,7 +14,7 @@ from sse_starlette import ServerSentEvent
 
 from services.env_runner.follower import Follower, Look, is_after
 from services.env_runner.queue import Event, JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError

@@ -22,7 +22,7 @@ from tests.commands import Command
 from waymark.cli.local_stack import HOST, free_ports
 from waymark.clients.services import ExecutorClient
 from waymark.loadtest.results import LoadReport
-from waymark.serving.run import bind
+from waymark.serving.server import bind
 
 Waymark = Callable[..., Command]
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests.queued import play_one, until_on_disk
 from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import EvaluationClient

@@ -10,10 +10,10 @@ from html import escape
 
 from waymark.agent.presets import name_of
 from waymark.contracts import EpisodeResult, Summary
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.evaluation.scores import (
     beside_published,
     name_of_episode,

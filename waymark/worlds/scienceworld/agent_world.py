@@ -10,7 +10,7 @@ from typing import Final
 from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld import oracle_path, random_subgoals, scene, subgoals
+from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoals
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules import RULES
 
@@ -73,9 +73,9 @@ class ScienceWorldForAgents(AgentWorld):
         return oracle_path.plain_action(action, answer, seen)
 
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
-        """See `subgoals.annotate`."""
+        """See `annotator.annotate`."""
         steps = [subgoals.PathStep(action, observation) for action, observation in path]
-        return [segment.subgoal for segment in subgoals.annotate(task, steps)]
+        return [segment.subgoal for segment in annotator.annotate(task, steps)]
 
 
 SCIENCEWORLD: Final = ScienceWorldForAgents()
