@@ -251,17 +251,18 @@ def _ratio(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Times that all sides are measured.", min=1)] = 5,
-    seconds: Annotated[float, typer.Option(help="At least, of each measurement of an engine.")] = 1.0,
-    threads: Annotated[int, typer.Option(help="Of each side; 0: all cores.")] = 0,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What all sides run on.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Number of measurements of every engine.", min=1)] = 5,
+    seconds: Annotated[float, typer.Option(help="Least seconds of each measurement.")] = 1.0,
+    threads: Annotated[int, typer.Option(help="Threads of each engine; 0: all cores.")] = 0,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device of all engines.")] = "cpu",
     shape: Annotated[
-        Literal["shipped", "flan-t5-large", "tiny"], typer.Option(help="`shipped` weights, or random ones in bf16.")
+        Literal["shipped", "flan-t5-large", "tiny"],
+        typer.Option(help="`shipped`: the shipped weights; others: random weights of that shape, in bf16."),
     ] = "shipped",
     checkpoint: Annotated[
-        Path, typer.Option(help="What all engines run, instead of the shipped executor.", show_default=False)
+        Path, typer.Option(help="Checkpoint for all engines in place of the shipped executor.", show_default=False)
     ] = EXECUTOR,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure all sides and print them, then the ratios."""
     console = Console(highlight=False)

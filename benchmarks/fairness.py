@@ -45,9 +45,9 @@ def heavy_requests(heavy: Heavy, light: list[bytes]) -> list[bytes]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    heavy: Annotated[Heavy, typer.Option(help="What the heavy caller asks for.")] = "candidates",
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    heavy: Annotated[Heavy, typer.Option(help="Kind of the heavy caller's requests.")] = "candidates",
 ) -> None:
     """Measure and print both sides, then the ratio."""
     console = Console(highlight=False)

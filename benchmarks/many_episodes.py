@@ -252,9 +252,9 @@ def measure(count: int, workers: int, console: Console) -> Report:
 
 @app.command()
 def main(
-    episodes: Annotated[int, typer.Option(help="How many.", min=100)] = 10_000,
-    workers: Annotated[int, typer.Option(help="Processes that play, two episodes at once each.", min=1)] = 2,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    episodes: Annotated[int, typer.Option(help="Number of episodes.", min=100)] = 10_000,
+    workers: Annotated[int, typer.Option(help="Worker processes; each plays two episodes at once.", min=1)] = 2,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """An evaluation of very many episodes."""
     console = Console(highlight=False)

@@ -171,10 +171,12 @@ def _measure(workers: int, seconds: float) -> Costs:
 
 @app.command()
 def main(
-    workers: Annotated[str, typer.Option(help="Numbers of workers, between commas.")] = "10,100,1000",
-    seconds: Annotated[float, typer.Option(help="For each kind of call, in seconds.", min=0.1, max=60)] = 4.0,
-    episode: Annotated[float, typer.Option(help="What a real episode takes a slot, in seconds.", min=0.1)] = 10.0,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    workers: Annotated[str, typer.Option(help="Numbers of workers, separated by commas.")] = "10,100,1000",
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of the measurement of each kind of call.", min=0.1, max=60)
+    ] = 4.0,
+    episode: Annotated[float, typer.Option(help="Assumed seconds of a real episode.", min=0.1)] = 10.0,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure what simulated workers cost one Redis."""
     console = Console(highlight=False)

@@ -89,9 +89,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    where: Annotated[Path, typer.Option("--environment", help="Where LitServe's environment is kept.")] = Path(
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    where: Annotated[Path, typer.Option("--environment", help="Folder of LitServe's own Python environment.")] = Path(
         "build/peers"
     ),
 ) -> None:

@@ -120,7 +120,7 @@ async def measure(count: int) -> dict[str, list[float]]:
 
 
 def main(
-    requests: Annotated[int, typer.Option(help="Of each kind.")] = 2_000,
+    requests: Annotated[int, typer.Option(help="Requests of each kind.")] = 2_000,
 ) -> None:
     """Measure and print all sides, the ratio to the target last."""
     console = Console(highlight=False)

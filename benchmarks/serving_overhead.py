@@ -143,10 +143,10 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    threads: Annotated[int, typer.Option(help="Of the engine, on both sides; 0: all cores.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    threads: Annotated[int, typer.Option(help="Threads of the engine on both sides; 0: all cores.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure and print both sides, then the ratio."""
     console = Console(highlight=False)

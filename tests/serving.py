@@ -21,7 +21,7 @@ from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.middleware.connections import ConnectionLimits
 from waymark.serving.models import scripted_model
-from waymark.serving.run import Server
+from waymark.serving.server import Server
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.serving.telemetry import logs
 

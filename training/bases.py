@@ -17,19 +17,19 @@ from waymark.inference.checkpoint_files import LARGEST_CONFIG, read_file, read_o
 from waymark.inference.weights import ARCHITECTURES, architecture_of
 
 INDEX: Final = f"{WEIGHTS}.index.json"
-"""Names the files that sharded weights are in."""
+"""The file that names the files of sharded weights."""
 COPY_AGAIN: Final = "Copy the whole model again, with every shard that its index names."
 _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "t5": ("T5ForConditionalGeneration", "T5WithLMHeadModel"),
     "llama": ("LlamaForCausalLM",),
 }
-"""By `model_type`: the classes that write answers, as `architectures` in config.json names them."""
+"""Classes that generate text, by `model_type`; names as in `architectures` of config.json."""
 _SUPPORTED: Final = "T5 (encoder-decoder, T5ForConditionalGeneration) and Llama (decoder-only, LlamaForCausalLM)"
 _HUB_SECONDS: Final = 5.0
 
 
 def require_supported(config: Mapping[str, Any], source: str) -> None:
-    """Raise InvalidInput when a model's config is of a family that is not trained and served here."""
+    """Raise InvalidInput if a model's family cannot be trained and served here."""
     family, classes = str(config.get("model_type")), config.get("architectures") or ()
     remedy = f"Supported are {_SUPPORTED}."
     if family not in ARCHITECTURES:
@@ -69,7 +69,7 @@ def require_fitting_base(recipe: Recipe, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model's folder. Raises CheckpointError where there is none that describes a model."""
+    """The config.json of a model's folder. Raises CheckpointError if it is missing or does not describe a model."""
     path = folder / "config.json"
     if not path.exists():
         raise CheckpointError(
@@ -80,7 +80,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def require_base(recipe: Recipe) -> None:
-    """Check the base of a recipe from its config.json; a hub name is looked up, in the cache where there is no hub.
+    """Check the base of a recipe by its config.json. A hub name is looked up on the hub, or in the cache if the hub
+    cannot be reached.
 
     Raises InvalidInput and CheckpointError. Returns within seconds when the hub cannot be reached.
     """
@@ -143,7 +144,7 @@ def _on_the_hub(name: str) -> Path:
         ) from error
 
     def cached(why: str) -> Path:
-        """What was downloaded before; from now on this process does not ask the hub."""
+        """The earlier download from the hub's cache. From now on this process does not contact the hub."""
         constants.HF_HUB_OFFLINE = True
         try:
             return Path(hf_hub_download(name, "config.json", local_files_only=True)).parent

@@ -1,4 +1,4 @@
-"""Two annotators side by side: how they cut the same paths, and how they call the pieces.
+"""Compares two annotations: where they cut the same paths, and how they name the sub-goals.
 
 `complete_task()` is left out throughout, since it is always there. Paths that only one of them has, or that are of
 different lengths, are listed and not compared.
@@ -23,7 +23,7 @@ _VERBS_SHOWN = 12
 
 @dataclass
 class Style:
-    """How one annotator cuts and names some paths."""
+    """Statistics of how one annotator cuts and names paths."""
 
     subgoals: int = 0
     verbs: Counter[str] = field(default_factory=Counter)
@@ -39,7 +39,7 @@ class Style:
 
 @dataclass
 class Agreement:
-    """Two annotators on the same paths; sums over them."""
+    """Agreement of two annotators on the same paths, as sums over the paths."""
 
     paths: int = 0
     actions: int = 0
@@ -47,7 +47,7 @@ class Agreement:
     right: Style = field(default_factory=Style)
     shared_boundaries: int = 0
     boundaries: int = 0
-    """Those of both together; a path's start and end are none."""
+    """Number of boundaries of both annotations together; a path's start and end do not count."""
     same_verb: int = 0
     same_name: int = 0
 
@@ -66,11 +66,11 @@ class Agreement:
 
     @property
     def boundary_f1(self) -> float:
-        """How far they cut at the same places, 0 to 1; 1 if neither cuts at all."""
+        """F1 score of the boundaries, 0 to 1; 1 if neither annotator cuts at all."""
         return 2 * self.shared_boundaries / self.boundaries if self.boundaries else 1.0
 
     def facts(self) -> dict[str, Any]:
-        """For people who read JSON; shares are of actions."""
+        """The figures for JSON; shares are shares of actions."""
         return {
             "paths": self.paths,
             "actions": self.actions,
@@ -133,7 +133,7 @@ class Comparison:
         return table
 
     def notes(self) -> list[str]:
-        """What the table does not say: vocabularies, and paths that were not compared."""
+        """Notes below the table: vocabularies, and paths that were not compared."""
         lines = []
         for name, style in ((self.left, self.overall.left), (self.right, self.overall.right)):
             most = ", ".join(f"{verb} {count}" for verb, count in style.verbs.most_common(_VERBS_SHOWN))
@@ -149,7 +149,7 @@ class Comparison:
 
 
 def compare(left: Mapping[PathKey, Annotation], right: Mapping[PathKey, Annotation]) -> Comparison:
-    """Compare what two annotators made of the paths that both have."""
+    """Compare two annotations of the paths that both have."""
     by_task: dict[str, Agreement] = defaultdict(Agreement)
     overall, of_other_length = Agreement(), []
     for key in left.keys() & right.keys():

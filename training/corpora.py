@@ -21,7 +21,7 @@ from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 @dataclass(frozen=True)
 class Wording:
-    """How one role's examples are written: as serving sends them, or as published.
+    """How one role's examples are written: like the prompts of serving, or as published.
 
     Raises InvalidInput for a format that was not published.
     """
@@ -48,7 +48,7 @@ class Wording:
 
     @property
     def options(self) -> str:
-        """The command-line options that are not the default, between spaces; empty: as serving sends them."""
+        """The command-line options that are not the default, separated by spaces; empty: as in serving."""
         options = ["--as-published"] * self.as_published
         options += [f"--controller {self.controller}"] * (self.controller != "on-end")
         return " ".join([*options, *["--flat-ends"] * self.flat_ends])
@@ -70,7 +70,8 @@ def read_annotated(
     note: Callable[[str], object],
     chosen: Callable[[Sequence[Trajectory]], Sequence[Trajectory]] = lambda paths: paths,
 ) -> tuple[list[Trajectory], dict[PathKey, Annotation], int]:
-    """The chosen trajectories that are annotated, all annotations, and how many were left out; `note` is told.
+    """The chosen trajectories that are annotated, all annotations, and the number of trajectories left out. `note` is
+    called with a message about these.
 
     Raises InvalidInput for files that are missing, damaged or do not belong together.
     """
@@ -96,7 +97,8 @@ def read_corpora(
     bar: Progress,
     leave_out: int | None = None,
 ) -> Corpora:
-    """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
+    """The examples of each split; the tables are read once. `note` is called with a message about missing annotations;
+    `bar` shows the progress.
 
     With a fold left out (`TrainingWorld.left_out`), `dev` is the fold itself: the paths of its variations,
     without detours. Raises InvalidInput for files that do not belong together, and for a leak.

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture, from its metrics.jsonl."""
+"""Draws the curves of a run from its metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def draw(metrics: Path, path: Path, title: str) -> None:
-    """Training and dev loss over the steps, below them exact match beside its baseline; a PNG or SVG file."""
+    """Draw training and dev loss over the steps, and below them exact match with its baseline, to a PNG or SVG file."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

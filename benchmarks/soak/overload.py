@@ -274,9 +274,13 @@ def _cause(taken: Contention) -> Cause:
 
 
 def overload(
-    minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
-    peak_seconds: Annotated[float, typer.Option(help="Of finding the peak, before it and after.")] = 20.0,
-    threads: Annotated[int, typer.Option(help="Of the engine; 0: half the cores, the rest is for asking.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Minutes of overload.")] = 10.0,
+    peak_seconds: Annotated[
+        float, typer.Option(help="Seconds of each measurement of the peak, before and after the overload.")
+    ] = 20.0,
+    threads: Annotated[
+        int, typer.Option(help="Threads of the engine; 0: half of the cores, the others are for the callers.")
+    ] = 0,
     json: JsonFile = None,
 ) -> None:
     """Twice what a service can answer."""

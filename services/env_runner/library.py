@@ -1,4 +1,4 @@
-"""All runs as one list: those that Redis knows, and those that are only in run folders.
+"""One list of all runs: those in Redis, and those that are only in run folders.
 
 Redis is asked first. A folder is read only if it is a plain directory directly below the runs folder (or one that the
 user named), and only regular files in it: no symbolic link or FIFO leads elsewhere. A folder is read again when its
@@ -29,9 +29,9 @@ from waymark.evaluation.scores import world_played
 from waymark.worlds.registry import DEFAULT_WORLD
 
 MOST_FOLDERS: Final = 5_000
-"""How many run folders are listed; of more, those whose names come last."""
+"""Largest number of run folders that are listed. If there are more, those whose names come last are listed."""
 _RESULTS_AT_ONCE: Final = 100
-"""How many results are looked up at once where all are read."""
+"""Number of results that are read at once when all are read."""
 _KEPT: Final = 8
 """Folders whose light results are kept in memory."""
 _FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -46,7 +46,7 @@ class RunEntry(Contract):
     """Without its versions. The state of a run that is only on disk is `finished`, or `cancelled` if episodes lack."""
     notes: RunNotes
     on_disk_only: bool
-    """Redis does not know it: it was played by another stack."""
+    """True if Redis does not know the run, because another stack played it."""
     world: str = DEFAULT_WORLD
     """The world that it plays, as `GET /v1/worlds` names it."""
 
@@ -64,9 +64,9 @@ class _Summary:
 
 
 class RunLibrary:
-    """Reads runs wherever they are. Thread-safe.
+    """Reads runs from Redis or from their folders. Thread-safe.
 
-    `runs` is the folder of all runs; `named` are further run folders by the id that they are shown under.
+    `runs` is the folder of all runs; `named` maps the ids of further run folders to the folders.
     """
 
     def __init__(self, store: JobStore | None, runs: Path | None, named: Mapping[str, Path] | None = None) -> None:
@@ -113,7 +113,7 @@ class RunLibrary:
     # --- one run -----------------------------------------------------------------------------------------
 
     def on_disk_only(self, run: str) -> bool:
-        """Whether Redis does not know it. Raises NotFound where nobody does."""
+        """Whether only a folder holds it. Raises NotFound if neither Redis nor a folder does."""
         if self._store is not None:
             with suppress(NotFound):
                 self._store.evaluation(run)
@@ -122,7 +122,7 @@ class RunLibrary:
         return True
 
     def evaluation(self, run: str) -> Evaluation:
-        """What was asked. Raises NotFound."""
+        """The evaluation's request and versions. Raises NotFound."""
         return self._recorded(run).model_copy(update={"id": run})
 
     def _recorded(self, run: str) -> Evaluation:
@@ -133,7 +133,7 @@ class RunLibrary:
         return self._folder(run).evaluation()
 
     def status(self, run: str) -> EvaluationStatus:
-        """How far it has come. Raises NotFound."""
+        """Its status. Raises NotFound."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.status(run)
@@ -199,7 +199,7 @@ class RunLibrary:
     # --- notes -------------------------------------------------------------------------------------------
 
     def notes(self, run: str) -> RunNotes:
-        """What was written about a run; empty where there is nothing readable."""
+        """The notes about a run; empty if there are none or they cannot be read."""
         with suppress(NotFound, InvalidInput, OSError):
             return read_notes(self._folder(run).path)
         return RunNotes()
@@ -272,9 +272,9 @@ class RunLibrary:
 
 
 def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Run folders that a user named, by the ids that they are shown under.
+    """The run folders that a user named, by the id under which each is shown.
 
-    A folder of run folders stands for all of them. Raises NotFound for a path that is neither.
+    A folder of run folders means all of them. Raises NotFound for a path that is neither.
     """
     named: dict[str, Path] = {}
     for folder in folders:

@@ -16,7 +16,7 @@ from services.env_runner.settings import Settings
 from services.env_runner.worker import run
 from waymark.contracts import Opening
 from waymark.process import end_with
-from waymark.serving.run import exit_clearly
+from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observe
 from waymark.worlds.base import Step

@@ -23,7 +23,7 @@ from waymark.child_processes.part import HOST
 from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
 from waymark.loadtest.results import LoadReport
-from waymark.serving.run import bind
+from waymark.serving.server import bind
 
 Waymark = Callable[..., Command]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
 from tests.samples import evaluation, result, result_of
 from waymark.errors import RecordDamaged

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests.queued import play_one, until_on_disk
 from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import EvaluationClient
@@ -99,7 +99,7 @@ async def test_a_lost_evaluation_does_not_go_on_with_other_checkpoints(
     folder = RunFolder(tmp_path / status.id)
     begun = folder.evaluation().model_copy(update={"versions": VERSIONS.model_copy(update={"controller": None})})
     (folder.path / HEADER).write_text(begun.model_dump_json())
-    with pytest.raises(ServiceRejected, match="began with the controller none; here it would go on with") as refused:
+    with pytest.raises(ServiceRejected, match="began with the controller none; here it would continue with") as refused:
         await client.resume(status.id)
     assert refused.value.field == "evaluation_id"
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.env_runner.publisher import FOLLOW_SECONDS, ResultPublisher
 from services.env_runner.queue import Event
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import JobStoreUnavailable, WaymarkError

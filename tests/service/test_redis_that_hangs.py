@@ -13,7 +13,7 @@ import pytest
 
 from services.env_runner.publisher import ResultPublisher
 from services.env_runner.redis_probe import RedisProbe
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from waymark.errors import JobStoreUnavailable, WaymarkError
 
 pytestmark = pytest.mark.anyio

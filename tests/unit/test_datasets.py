@@ -24,8 +24,8 @@ from training.worlds.scienceworld.paths import shorten
 from waymark.agent.state import actions_only
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.base import COMPLETE
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
-from waymark.worlds.scienceworld.subgoals import COMPLETE
 from waymark.worlds.scienceworld.tasks import Split, find_task
 
 

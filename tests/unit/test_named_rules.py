@@ -21,7 +21,7 @@ from waymark.evaluation.protocols import episodes
 from waymark.evaluation.report import render
 from waymark.evaluation.scores import evaluation_json, summarise
 from waymark.worlds.registry import agent_world
-from waymark.worlds.scienceworld.agent_world import RULES
+from waymark.worlds.scienceworld.rules import RULES
 
 pytestmark = pytest.mark.anyio
 NAMES = [rule.name for rule in RULES]

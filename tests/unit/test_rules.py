@@ -8,7 +8,7 @@ from tests.oracle import rule_annotations, trajectories
 from training.annotate import Annotation
 from training.trajectories import RecordedStep, Trajectory
 from training.worlds.scienceworld.rule_audit import replay
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
+from waymark.worlds.base import COMPLETE, Segment
 
 HALL = "This room is called the hallway. In it, you see: \n\ta picture\n"
 

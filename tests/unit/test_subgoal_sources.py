@@ -19,6 +19,7 @@ from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Usage
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
 from waymark.worlds.scienceworld.random_subgoals import (
@@ -27,7 +28,7 @@ from waymark.worlds.scienceworld.random_subgoals import (
     visible_things,
     with_random_arguments,
 )
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment, is_reached
+from waymark.worlds.scienceworld.subgoals import is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 

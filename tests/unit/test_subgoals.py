@@ -8,16 +8,9 @@ from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.subgoals import (
-    COMPLETE,
-    PathStep,
-    Segment,
-    annotate,
-    canonical_action,
-    in_sight,
-    is_over,
-    most_actions,
-)
+from waymark.worlds.base import COMPLETE, PathStep, Segment
+from waymark.worlds.scienceworld.annotator import annotate
+from waymark.worlds.scienceworld.subgoals import canonical_action, in_sight, is_over, most_actions
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:

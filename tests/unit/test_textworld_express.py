@@ -9,7 +9,7 @@ from training.worlds.textworld_express.renaming import renamed, words_of
 from waymark.agent.state import StateFold
 from waymark.worlds.base import PathStep
 from waymark.worlds.registry import agent_world, get_format
-from waymark.worlds.textworld_express.subgoals import annotate
+from waymark.worlds.textworld_express.annotator import annotate
 
 FORM = get_format("textworld-plain")
 LOOK = (

@@ -1,4 +1,4 @@
-"""`annotate`, `subgoals`, `compare` and `rules`: paths split into sub-goals, and what those are like."""
+"""`annotate`, `subgoals`, `compare` and `rules`: split paths into sub-goals, and examine these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`datasets`, `folds` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+"""`datasets`, `folds` and `score`: training examples, folds of variations, and exact match of checkpoints."""
 
 from __future__ import annotations
 

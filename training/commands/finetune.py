@@ -1,4 +1,4 @@
-"""`finetune`: train one role's model, say what it does, and draw how it went."""
+"""`finetune`: train one role's model, report the progress, and draw its curves."""
 
 from __future__ import annotations
 
@@ -180,9 +180,9 @@ def finetune(
 
 
 def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
-    """The command that was given, with every option whose value is not the default; it makes the run again.
+    """The command of this run, with every option whose value is not the default, so that it can be repeated.
 
-    Format and recipe are named always; where none was given, those of the role and of the world.
+    It always names format and recipe; without such an option, those of the role and of the world.
     """
     values = context.params | {"prompt_format": prompt_format, "recipe": recipe}
     words = ["python", "-m", "training", str(context.command.name)]
@@ -203,7 +203,7 @@ def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
 
 
 def _begin(trainer: Run, origin: Origin, sizes: str) -> None:
-    """Say what is about to be trained, on what; all processes call this together."""
+    """Print what is about to be trained, and on which data. All processes call this together."""
     from training.origin import claim
 
     devices = trainer.devices

@@ -1,4 +1,4 @@
-"""`reproduce` and its parts: `base` makes a small model to start from, `sizes` says what training takes."""
+"""`reproduce` and its parts: `base` makes a small base model, `sizes` computes the memory and time of training."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _llm_options(
 
 
 def _episodes(settings: Settings) -> int:
-    """How many episodes one agent plays. Raises InvalidInput for tasks and variations that there are not."""
+    """Number of episodes that one agent plays. Raises InvalidInput for unknown tasks and variations."""
     from pydantic import ValidationError
 
     from waymark.contracts import EvaluationRequest

@@ -1,4 +1,4 @@
-"""What several commands share: default paths, options, and what they print with."""
+"""Default paths, options and consoles that several commands share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANK: Final = os.environ.get("RANK", "0")
 
 
 class _Stderr:
-    """Stderr of which nobody may be left to read: a closed pipe or terminal does not end hours of training."""
+    """Stderr that ignores errors of writing, so that a closed pipe or terminal does not end hours of training."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -40,7 +40,7 @@ class _Stderr:
 
 
 console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
-"""On stderr; of several processes the first one speaks."""
+"""Prints to stderr; of several processes only the first one prints."""
 
 
 def known_world(name: str) -> str:

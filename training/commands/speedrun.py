@@ -1,4 +1,4 @@
-"""`speedrun`: from nothing to weights of the shipped kind."""
+"""`speedrun`: make weights of the shipped kind from nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a service takes work, and what it says where it does not."""
+"""Checks whether a service is ready, and keeps its answer if it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 5.0
 _LARGEST = 100_000
 """Bytes of an answer that are read."""
 _LASTING = frozenset({"urn:waymark:job-store-full"})
-"""Kinds of problems that do not pass by themselves."""
+"""Kinds of problems that waiting does not solve."""
 
 
 class Readiness:
@@ -23,7 +23,7 @@ class Readiness:
         self.problem = ""
 
     def __call__(self) -> bool:
-        """Whether it takes work. Raises StackError for a problem that does not pass by itself."""
+        """Whether the service is ready. Raises StackError for a problem that waiting does not solve."""
         self.problem = ""
         try:
             answer = httpx.get(f"{self._url}/health/ready", timeout=_SECONDS, trust_env=False)
@@ -42,7 +42,7 @@ class Readiness:
 
 
 def is_ready(url: str) -> bool:
-    """Whether the service at `url` answers that it takes work."""
+    """Whether the service at `url` answers that it is ready."""
     try:
         return Readiness(url)()
     except StackError:

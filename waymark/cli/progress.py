@@ -1,4 +1,4 @@
-"""What a person sees while an evaluation runs: a live bar on a terminal, a line for each episode elsewhere.
+"""The progress of an evaluation: a live bar on a terminal, elsewhere a line for each episode.
 
 The bar has two lines: how far the evaluation is, and below it the last episode or what is going on. Bar, count and mean
 keep their room on narrow terminals; the spinner, the time left and the words beside them go first.
@@ -27,7 +27,7 @@ from waymark.contracts import CheckpointMismatch, EpisodeResult
 from waymark.worlds.registry import world_of_task
 
 _REFRESHES: Final = 4
-"""A second."""
+"""Refreshes of the bar a second."""
 _WITH_TIME: Final = 60
 _WITH_SPINNER: Final = 44
 """Columns of a terminal from which these have room."""

@@ -1,4 +1,4 @@
-"""Results that were finished and could not be written: find out, and write them from the data that Redis left."""
+"""Finds finished results that could not be written, and writes them from the data of the embedded Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waymark.hints import command
 
 
 def count_written(folder: RunFolder) -> int | None:
-    """How many episodes a run folder holds; None where it cannot be read."""
+    """Number of episodes in a run folder; None if it cannot be read."""
     try:
         return sum(1 for _ in folder.results())
     except (InvalidInput, OSError):
@@ -39,7 +39,9 @@ def check_written(finished: Mapping[Path, int]) -> None:
 
 @contextmanager
 def kept_data_is_named(stack: Stack, say: Callable[[str], None]) -> Iterator[Stack]:
-    """A running stack; after its end, where results are that could not be written, and the command to recover them."""
+    """A context around a running stack. At its end it prints where unwritten results are, and the command to recover
+    them.
+    """
     try:
         with stack:
             yield stack

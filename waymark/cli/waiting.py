@@ -1,4 +1,4 @@
-"""What an evaluation waits for, as its command line says it: asked of the env-runner's readiness now and then."""
+"""Messages about what an evaluation waits for, from the env-runner's `/health/ready`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from waymark.hints import command
 
 LOOK_SECONDS = 1.0
 PATIENCE = 3.0
-"""Seconds for which nothing can be written until that is called an error: a folder may be on its way back."""
+"""Seconds without a possible write until that counts as an error; a folder may come back."""
 IDLE_SECONDS = 30.0
-"""Seconds without an episode in play until that is said: a simulator starts within some 10 s."""
+"""Seconds without a running episode until that is reported; a simulator starts within some 10 s."""
 _TIMEOUT = 5.0
 _JOB_STORE_FULL = "urn:waymark:job-store-full"
 
 
 class HealthWatch:
-    """Says once what keeps evaluations from going on or from being written, and once when that is over.
+    """Prints once what prevents evaluations from being played or written, and once when that is over.
 
-    `statuses` are those of the evaluations in question, as they were last heard.
+    `statuses` are the latest known statuses of these evaluations.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class HealthWatch:
         self._hopeless_since: float | None = None
 
     async def look(self) -> WaymarkError | None:
-        """Ask, unless that was done a moment ago, and say what is new.
+        """Ask the service, unless it was asked a moment ago, and print what is new.
 
         Returns the error that keeps the results of all of these evaluations from being written, if there is one and it
         has lasted for PATIENCE seconds.

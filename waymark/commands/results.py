@@ -137,7 +137,7 @@ def show_comparison(
 
 
 def read_run(path: Path) -> Run:
-    """A run on disk; tells how much of it is missing. Raises InvalidInput for one of several checkpoints."""
+    """Read a run on disk, and print how much of it is missing. Raises InvalidInput for a run of several checkpoints."""
     folder = RunFolder(path)
     evaluation = folder.evaluation()
     makers = Makers(evaluation.versions)

@@ -40,7 +40,7 @@ from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3
 _STOP_SECONDS = 120.0
-"""How long `down` waits: what plays is stopped in order, and finished episodes are written."""
+"""Seconds that `down` waits: services are stopped in order, and finished episodes are written."""
 _ASK_SECONDS = 5.0
 _SHOWN_EVALUATIONS = 10
 
@@ -166,7 +166,7 @@ def serve(
 
 
 def _look(urls: dict[str, str], record: StackRecord | None) -> dict[str, Any]:
-    """What a stack says of itself: each service's state and remarks, and its latest evaluations."""
+    """The state of a stack: each service's state and problems, and its latest evaluations."""
     services = []
     for name, address in urls.items():
         state, remarks = _health(address)
@@ -190,7 +190,7 @@ def _look(urls: dict[str, str], record: StackRecord | None) -> dict[str, Any]:
 
 
 def _health(address: str) -> tuple[str, list[str]]:
-    """The state of a service in a word, and what it says is wrong."""
+    """The state of a service in a word, and its problems."""
     key = os.environ.get(API_KEY, "").strip()
     headers = {"Authorization": f"Bearer {key}"} if key.isascii() and key else {}
     try:

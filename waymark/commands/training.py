@@ -1,4 +1,5 @@
-"""`waymark training …`: the training commands, also where they are not on the module path, as from a wheel."""
+"""`waymark training …`: the training commands, also if they are not on the module path, as after the installation of a
+wheel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Several agents on the same variations: their scores, what an episode took them, and how sure the differences are.
+"""Compares agents on the same variations: scores, effort of an episode, and differences with intervals.
 
-Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not),
-so what differs is the agent and not what it was given. Differences are taken against the first run.
+Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not), so
+the runs differ in the agent and not in the variations. Differences are taken against the first run.
 
 The difference of two agents a and b, over task types T with variations V_t, each with plays R:
 
@@ -10,9 +10,9 @@ The difference of two agents a and b, over task types T with variations V_t, eac
 
 Its 95% interval is a paired bootstrap, `waymark.evaluation.intervals` with d in place of scores: the variations of each
 type that has at least three are drawn anew, with replacement, as pairs, then their plays; a type with fewer keeps its
-variations. Where fewer than nine in ten types have three variations there is no interval. Luck that both agents share,
-an easy variation, cancels out. Luck of play does not; where variations were played several times, a second interval
-holds it alone.
+variations. Where fewer than nine in ten types have three variations there is no interval. The difficulty of a
+variation, which both agents share, cancels out. The randomness of play does not; if variations were played several
+times, a second interval shows it alone.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class AgentScore(Contract):
 
 
 class Difference(Contract):
-    """How much better one agent is than another: their mean scores' difference, in points of 100."""
+    """The difference of two agents' mean scores, in points of 100."""
 
     agent: str
     baseline: str
@@ -80,10 +80,10 @@ class Difference(Contract):
 
 
 class Comparison(Contract):
-    """Agents on the same variations; the first is what the others are compared with."""
+    """Agents on the same variations; the others are compared with the first."""
 
     world: str = DEFAULT_WORLD
-    """What all of them play in."""
+    """The world in which all of them play."""
     task_types: int
     variations: int
     """All types together."""
@@ -93,7 +93,7 @@ class Comparison(Contract):
     differences: tuple[Difference, ...]
     """One for each agent but the first."""
     notes: tuple[str, ...]
-    """What besides the agent differs between the runs, and what they do not share."""
+    """Other differences between the runs, and variations or plays that they do not share."""
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

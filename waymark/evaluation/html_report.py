@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing else: no network, no script; plots are SVG inside it.
+"""A report as one HTML page without network and scripts; plots are inline SVG.
 
-Everything that comes from a run is escaped. The page forbids itself scripts and foreign content by a policy.
+Everything that comes from a run is escaped. A content security policy in the page forbids scripts and foreign content.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from html import escape
 
 from waymark.agent.presets import name_of
 from waymark.contracts import EpisodeResult, Summary
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.evaluation.scores import (
     beside_published,
     name_of_episode,
@@ -25,7 +25,7 @@ from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 
 MOST_EXAMPLES = 12
-"""Examples of failed episodes that a page shows, of all runs together."""
+"""Largest number of examples of failed episodes on a page, of all runs together."""
 _SHOWN_TURNS = 40
 _TEXT = 600
 _STYLE = """
@@ -87,7 +87,7 @@ def html_report(runs: Sequence[Run], examples: Mapping[str, EpisodeResult]) -> s
 
 
 def wanted_examples(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Which episodes the page shows: run id and episode id, an example of each mode."""
+    """The episodes that the page shows: pairs of run id and episode id, one example of each mode."""
     examples = [(run.id, mode.example) for run in runs for mode in failure_modes(run.results)]
     return examples[:MOST_EXAMPLES]
 

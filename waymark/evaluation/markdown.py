@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from waymark.agent.presets import name_of
-from waymark.evaluation.changes import compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import failure_modes
+from waymark.evaluation.run_differences import compare_runs
 from waymark.evaluation.scores import beside_published, published_notes, summarise, world_played
 
 _EXAMPLES = 3

@@ -1,4 +1,4 @@
-"""A run on disk: one folder an evaluation, whole whatever happens to the processes that fill it.
+"""A run on disk: one folder for each evaluation, which stays readable if the processes that write it are killed.
 
     evaluation.json     what was asked and which versions answered, written first
     episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished; of an episode
@@ -46,7 +46,7 @@ _BLOCK = 65_536
 
 
 class Evaluation(Contract):
-    """What an evaluation is, apart from how far it has come."""
+    """An evaluation without its progress."""
 
     id: str
     request: EvaluationRequest
@@ -58,7 +58,7 @@ class Evaluation(Contract):
 
 
 class _Line(BaseModel):
-    """As much of a line as tells whose it is."""
+    """The part of a line that identifies its episode."""
 
     id: str
 
@@ -84,7 +84,7 @@ class RunFolder:
             _cut_torn_line(episodes)
 
     def mark(self) -> tuple[tuple[int, int] | None, ...]:
-        """Which files the header and the episodes are in and how long these are. It changes when anybody writes."""
+        """Identity and length of the files of header and episodes. It changes with every write."""
         return tuple(_mark(self.path / name) for name in (HEADER, EPISODES))
 
     def append(self, result: EpisodeResult) -> None:
@@ -112,7 +112,7 @@ class RunFolder:
         return evaluation
 
     def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:
-        """The engine and the environment that it began with, each one of those that are known.
+        """The engine and the environment of the run; each one must be a known one.
 
         Raises NotFound, InvalidInput.
         """

@@ -77,7 +77,7 @@ def read_shapes(weights: Path) -> Shapes:
             ) from error
     if size != whole:
         raise CheckpointError(
-            f"{weights} has {size} bytes where its header says {whole}.", remedy="Copy it again, whole."
+            f"{weights} has {size} bytes where its header says {whole}.", remedy="Copy the whole file again."
         )
     return {name: shape for name, (shape, _) in tensors.items()}
 
@@ -87,7 +87,7 @@ def _tensor(described: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     shape, (begin, end) = tuple(described["shape"]), described["data_offsets"]
     numbers = (*shape, begin, end)
     if not all(isinstance(number, int) and 0 <= number <= _LARGEST_NUMBER for number in numbers) or begin > end:
-        raise ValueError("a size is no number that can be one")
+        raise ValueError("a size is not a possible number")
     bits = _BITS.get(str(described.get("dtype")))
     if len(shape) > _MOST_SIDES or (bits is not None and prod(shape) * bits != (end - begin) * 8):
         raise ValueError("a tensor's shape does not fit its bytes")

@@ -1,4 +1,4 @@
-"""A load test and a comparison as tables, and what a reader should be told about them."""
+"""Tables of a load test and of a comparison, with notes for the reader."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from waymark.fitting import Column, FittingTable
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0
-"""Of requests that are sent later than they were due: from here on it is said."""
+"""Milliseconds. If requests were sent later than this after they were due, a note says so."""
 _OVERLOAD = 1.8
-"""Times its peak: what is said of a service that is asked for so much more than it can."""
+"""A rate of so many times the peak counts as overload in the notes."""
 
 
 def render(report: LoadReport) -> RenderableType:

@@ -22,27 +22,28 @@ from waymark.errors import NotFound, RecordDamaged, WaymarkError, WrongCheckpoin
 from waymark.evaluation.run_folder import Evaluation
 
 _Arguments = list[str | bytes | int]
-"""Of a script."""
+"""The arguments of a script."""
 _LOOKS_PER_LEASE = 20
-"""How often, within the period of a lease, all leases are looked at for signs of life."""
+"""Number of checks of all leases within the period of a lease."""
 _FEW_LEASES = 200
-"""With more leases out, each worker looks less often: a look costs Redis as much as there are leases, and all look."""
+"""With more leases than this, each worker checks less often: the cost of a check grows with the number of leases, and
+every worker checks."""
 _LEAST_LOOKS_PER_LEASE = 4
-"""But at least so often."""
+"""The smallest number of such checks."""
 _PENDING = 10_000
-"""Leases of one evaluation that are looked at."""
+"""Largest number of leases of one evaluation that are checked at once."""
 WAITING_SECONDS = 20
-"""How long a report that a worker waits for the right checkpoint holds, unless it is renewed."""
+"""Seconds after which a report that a worker waits for the right checkpoint expires, unless it is renewed."""
 _POLL_SECONDS = 0.1
-"""How often a waiting `lease` looks."""
+"""Seconds between two attempts of a waiting `lease`."""
 _log = logging.getLogger(__name__)
 
 
 class JobStore(JobReader):
     """Evaluations, their episodes and results, in one Redis. Every method may raise JobStoreUnavailable.
 
-    `url` is `redis://`, `rediss://` or `unix://`. A lease that is not renewed for `lease_seconds` is another's
-    for the taking.
+    `url` is `redis://`, `rediss://` or `unix://`. Another worker may take a lease that was not renewed for
+    `lease_seconds`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class JobStore(JobReader):
         self._cancel = self._redis.register_script(script("cancel"))
 
     def announce(self) -> None:
-        """Say to workers which version of the records is read and written here. Raises VersionMismatch."""
+        """Write the version of the records that this process reads and writes. Raises VersionMismatch."""
         with self._translated_errors():
             protocol.announce(self._redis, self._where)
 
@@ -144,8 +145,8 @@ class JobStore(JobReader):
     def reconcile(self, report: Callable[[str, WaymarkError], None] = lambda _id, _error: None) -> int:
         """Enqueue the gaps of all evaluations that are neither cancelled nor finished; returns how many there were.
 
-        What is not finished is in the queue: where their counts agree, nothing is read. `report` is told of each
-        evaluation that cannot be played any more, and why; the others are not affected.
+        If the counters of an evaluation show that all unfinished episodes are in the queue, nothing is read. `report`
+        is called with each evaluation that cannot be played any more and the reason; the others are not affected.
         """
         with self._translated_errors():
             active = set(self._redis.lrange(ACTIVE, 0, -1))
@@ -198,7 +199,7 @@ class JobStore(JobReader):
         return any(isinstance(length, int) and length > leased(leases) for length, leases in pairs)
 
     def cancel(self, evaluation_id: str) -> None:
-        """Take an evaluation's queue away; episodes being played lose their lease. Raises NotFound."""
+        """Remove an evaluation's queue; running episodes lose their lease. Raises NotFound."""
         keys = Keys(evaluation_id)
         with self._translated_errors():
             if self._redis.zscore(EVALUATIONS, evaluation_id) is None:
@@ -208,8 +209,8 @@ class JobStore(JobReader):
     def resume(self, evaluation_id: str, *, errored: bool = False) -> int:
         """Take back a cancellation and enqueue what has no result; returns how many. Raises NotFound.
 
-        `errored`: play also those again that errored. Their results and events are taken back first, so who
-        follows the events is told of such an episode a second time.
+        `errored`: also play errored episodes again. Their results and events are removed first, so a follower of the
+        events gets such an episode a second time.
         """
         self.evaluation(evaluation_id)
         keys = Keys(evaluation_id)
@@ -229,7 +230,7 @@ class JobStore(JobReader):
     # --- playing -------------------------------------------------------------------------------------------
 
     def lease(self, consumer: str, *, wait_seconds: float, skip: Sequence[str] = ()) -> Lease | None:
-        """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
+        """Lease one episode of the evaluation whose turn it is: an abandoned one first, else the next in the queue.
 
         None if there is none after waiting. Evaluations to `skip` are left to other workers. Raises VersionMismatch.
         """
@@ -249,10 +250,10 @@ class JobStore(JobReader):
             time.sleep(min(left, _POLL_SECONDS))
 
     def look(self) -> None:
-        """Look for signs of life at all leases. To be called several times within the period of a lease.
+        """Check all leases for renewals. Call it several times within the period of a lease.
 
-        `lease` does so itself; who plays meanwhile calls this, so as to know silent leases from those it never saw.
-        Where very many leases are out, a call that comes too soon does nothing.
+        `lease` does this itself. A worker whose slots are all busy calls this method, so that it can tell abandoned
+        leases from those it has never seen. With very many leases, a call that comes too soon does nothing.
         """
         if self._crowded and self._clock() - self._looked < self._look_seconds:
             return
@@ -295,7 +296,7 @@ class JobStore(JobReader):
         return Lease(entry, consumer, deliveries, spec)
 
     def renew(self, lease: Lease) -> bool:
-        """Keep a lease for another period. False: it is lost, or the evaluation was cancelled; stop playing."""
+        """Renew a lease for another period. False: it is lost, or the evaluation was cancelled, so stop playing."""
         evaluation_id = lease.spec.evaluation
         keys = Keys(evaluation_id)
         with self._translated_errors():
@@ -305,14 +306,15 @@ class JobStore(JobReader):
         return bool(renewals)
 
     def release(self, lease: Lease, *, counted: bool) -> None:
-        """Give an episode back unplayed, to whoever leases next. `counted`: it counts as a delivery that failed."""
+        """Return an episode to the queue; the next lease gets it. `counted`: it counts as a failed delivery."""
         left = lease.deliveries if counted else lease.deliveries - 1
         keys = Keys(lease.spec.evaluation)
         with self._translated_errors():
             self._release(keys=[keys.queue, keys.released], args=[*_fence(lease), left])
 
     def commit(self, lease: Lease, result: EpisodeResult) -> bool:
-        """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped.
+        """Store and count a result exactly once. False: the lease was lost or there already is a result; this one is
+        dropped.
 
         Raises WrongCheckpoint, and stores nothing, if another checkpoint made it than the evaluation was submitted for.
         """
@@ -345,7 +347,7 @@ class JobStore(JobReader):
         return bool(stored)
 
     def report_waiting(self, evaluation_id: str, mismatch: CheckpointMismatch | None) -> None:
-        """Say for the next seconds why a worker does not play an evaluation; None: it does again."""
+        """Report for some seconds why a worker does not play an evaluation; None: it plays again."""
         key = Keys(evaluation_id).waiting
         with self._translated_errors():
             if mismatch is None:
@@ -355,5 +357,5 @@ class JobStore(JobReader):
 
 
 def _fence(lease: Lease) -> _Arguments:
-    """What the scripts recognise a lease by: their first four arguments."""
+    """The first four arguments of the scripts, by which they recognise a lease."""
     return [GROUP, lease.entry, lease.consumer, lease.deliveries]

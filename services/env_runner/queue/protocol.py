@@ -1,7 +1,7 @@
-"""Which version of the records in Redis a process reads and writes, so that an older worker never touches newer ones.
+"""The version of the records in Redis, so that an older worker never reads or writes newer records.
 
 The env-runner writes its number to `waymark:protocol` when it starts. A worker compares it with its own before it takes
-an episode; where they differ it ends, and its message names both sides. Raise `PROTOCOL` with every change of keys,
+an episode. If they differ, it ends, and its message names both versions. Raise `PROTOCOL` with every change of keys,
 scripts or records that a process of the commit before would misread.
 """
 

@@ -18,17 +18,17 @@ from waymark.errors import NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
 
 PAGE = 500
-"""Entries read or written at once where there may be very many."""
+"""Number of entries that are read or written at once."""
 _NO_EVENT = "0-0"
 _STATUS = ("evaluation", "cancelled", "finished", "errored", "score_sum")
-"""What a status is made of; what all specs share may be long."""
+"""The fields that a status needs. The field `shared`, which may be long, is not read."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One committed result as its event holds it, not decoded yet."""
+    """One committed result in its event, not decoded yet."""
 
     cursor: str
     text: str | None
@@ -39,14 +39,14 @@ class Entry:
 
 
 class JobReader(Connection):
-    """What is in Redis.
+    """Reads the records in Redis.
 
     Every method may raise JobStoreUnavailable. Those that read one evaluation raise RecordDamaged where it cannot be
     read; those that read many leave such an evaluation out.
     """
 
     def evaluation(self, evaluation_id: str) -> Evaluation:
-        """What was submitted. Raises NotFound."""
+        """The submitted evaluation. Raises NotFound."""
         with self._translated_errors():
             text = self._redis.hget(Keys(evaluation_id).evaluation, "evaluation")
         if text is None:
@@ -63,12 +63,12 @@ class JobReader(Connection):
         return ids
 
     def statuses(self, ids: Sequence[str] | None = None) -> list[EvaluationStatus]:
-        """How far evaluations have come: these, or all, oldest first. Unknown and unreadable ones are left out."""
+        """The statuses of these evaluations, or of all, oldest first. Unknown and unreadable ones are left out."""
         statuses = self.look_up(self.ids() if ids is None else ids).values()
         return [status for status in statuses if isinstance(status, EvaluationStatus)]
 
     def status(self, evaluation_id: str) -> EvaluationStatus:
-        """How far an evaluation has come. Raises NotFound."""
+        """The status of an evaluation. Raises NotFound."""
         status = self.look_up([evaluation_id])[evaluation_id]
         if isinstance(status, WaymarkError):
             raise status
@@ -127,7 +127,9 @@ class JobReader(Connection):
         return unpack(full, f"episode {episode_id} of evaluation {evaluation_id}")
 
     def events(self, cursors: Mapping[str, str]) -> list[Event]:
-        """What was committed to each evaluation after its cursor (`0` for all), at most 500 each; does not wait."""
+        """The results that were committed to each evaluation after its cursor (`0` for all), at most 500 each. Does not
+        wait.
+        """
         events: list[Event] = []
         for evaluation, entries in self.entries(cursors).items():
             if isinstance(entries, RecordDamaged):
@@ -141,7 +143,7 @@ class JobReader(Connection):
         return events
 
     def entries(self, cursors: Mapping[str, str]) -> dict[str, list[Entry] | RecordDamaged]:
-        """As `events`, not decoded, by evaluation: an error belongs to one of them alone."""
+        """As `events`, not decoded, by evaluation, so that an error affects only one of them."""
         if not cursors:
             return {}
         with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
@@ -167,7 +169,7 @@ class JobReader(Connection):
         return str(answer[0][0]) if answer else _NO_EVENT
 
     def count_finished(self, evaluation_id: str) -> tuple[int, int]:
-        """How many results an evaluation has by its counter, and how many are there."""
+        """The number of results of an evaluation by its counter, and the number that are stored."""
         keys = Keys(evaluation_id)
         with self._translated_errors():
             return int(self._redis.hget(keys.evaluation, "finished") or 0), int(self._redis.hlen(keys.results))
@@ -191,7 +193,7 @@ class JobReader(Connection):
         return [EpisodeSpec.model_validate_json(fields["spec"]) for _, fields in entries]
 
     def look_up(self, ids: Sequence[str]) -> dict[str, EvaluationStatus | RecordDamaged | NotFound]:
-        """How far each of these has come, or what keeps that from being read."""
+        """The status of each of these, or the error that prevents reading it."""
         with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
             for evaluation_id in ids:
                 keys = Keys(evaluation_id)
@@ -231,7 +233,7 @@ class JobReader(Connection):
             return error
 
     def _damage(self, error: redis.RedisError) -> RecordDamaged:
-        """An error at one record; raises one that concerns all of Redis."""
+        """Return an error of one record; raise an error that concerns all of Redis."""
         failure = self._failure(error)
         if isinstance(failure, RecordDamaged):
             return failure

@@ -1,4 +1,4 @@
-"""How results and statuses are written to Redis and read from it."""
+"""Writes results and statuses to Redis and reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waymark.hints import command
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST = 8 * 1024 * 1024
-"""Of a record without turns, in characters."""
+"""Largest length of a record without turns, in characters."""
 _REMEDY = (
     "It was written by another version of waymark, or damaged; "
     f"`{command('resume')} runs/ID` takes a run back from its folder."
@@ -66,22 +66,22 @@ def unpack_text(full: bytes, record: str) -> bytes:
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
-    """A result as the results hold it, and as the trajectories do."""
+    """A result in the form of the key `results`, and in that of `trajectories`."""
     return result.without_trajectory().model_dump_json(), zlib.compress(write_result(result))
 
 
 def milliseconds(created: str) -> int:
-    """A time of creation, as the evaluations are sorted by."""
+    """A time of creation in milliseconds, by which evaluations are sorted."""
     return round(datetime.fromisoformat(created).timestamp() * 1000)
 
 
 def leased(pending: Mapping[str, int] | Exception) -> int:
-    """How many leases a queue has out; without a queue Redis answers with an error."""
+    """The number of leases of a queue, from the answer of Redis, which is an error if there is no queue."""
     return 0 if isinstance(pending, Exception) else pending["pending"]
 
 
 def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
-    """How far an evaluation has come: from its hash, how many leases it has out, and the report of a waiting worker."""
+    """The status of an evaluation, from its hash, its number of leases, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
     finished = _count(row, "finished", 0, evaluation.episodes)
     score_sum = _count(row, "score_sum", 0, 100 * finished)
@@ -102,7 +102,7 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
 
 
 def _count(row: Mapping[str, str], name: str, least: int, most: int) -> int:
-    """A counter of an evaluation. Raises RecordDamaged for one that cannot be."""
+    """A counter of an evaluation. Raises RecordDamaged for an impossible value."""
     text = row.get(name, "0")
     try:
         value = int(text)

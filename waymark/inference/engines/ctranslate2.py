@@ -387,7 +387,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec.optimize(quantization=quantization)
     except ValueError as error:
         raise InvalidInput(
-            f"CTranslate2 stores no weights as {quantization!r}.",
+            f"CTranslate2 cannot store weights as {quantization!r}.",
             remedy="Use int8, int8_float32, bfloat16 or float32.",
             field="quantization",
         ) from error

@@ -48,7 +48,7 @@ class VllmGenerator:
         card = checkpoint.card
         if card.architecture != "causal":
             raise EngineUnavailable(
-                f"vLLM serves no T5, and {checkpoint.folder} holds a {card.architecture} model.",
+                f"vLLM does not support T5, and {checkpoint.folder} holds a {card.architecture} model.",
                 remedy="Use WAYMARK_ENGINE=ctranslate2 or transformers, or name a causal checkpoint.",
             )
         end = json.loads((checkpoint.folder / "config.json").read_text())["eos_token_id"]

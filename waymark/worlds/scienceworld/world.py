@@ -20,12 +20,12 @@ from waymark.worlds.base import (
 from waymark.worlds.java_world import JavaWorld
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
+from waymark.worlds.scienceworld.annotator import annotate
 from waymark.worlds.scienceworld.prompts import FORMATS
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.published_scores import read_published_scores
 from waymark.worlds.scienceworld.scene import room_of
 from waymark.worlds.scienceworld.simplifications import EASY, check_simplifications
-from waymark.worlds.scienceworld.subgoals import annotate
 from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
 
 

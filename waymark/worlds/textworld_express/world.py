@@ -24,10 +24,10 @@ from waymark.worlds.base import (
 from waymark.worlds.java_world import JavaWorld
 from waymark.worlds.textworld_express.actions import TextWorldExpressGrammar
 from waymark.worlds.textworld_express.agent_world import TEXTWORLD_EXPRESS
+from waymark.worlds.textworld_express.annotator import annotate
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.prompts import TextWorldPlain
 from waymark.worlds.textworld_express.scene import room_of
-from waymark.worlds.textworld_express.subgoals import annotate
 from waymark.worlds.textworld_express.tasks import GROUPS, TASKS
 from waymark.worlds.without_history import WithoutHistory
 

@@ -1,4 +1,4 @@
-"""How runs differ task by task and episode by episode: what stands below the table of a comparison.
+"""The differences of runs by task and by episode, shown below the table of a comparison.
 
 The difference of a task type is that of `waymark.evaluation.comparison` for this type alone, with the same paired
 bootstrap.
@@ -13,7 +13,7 @@ from waymark.evaluation.comparison import Comparison, Run, compare
 from waymark.evaluation.intervals import mean, over_variations_and_play
 
 MOST_CHANGED = 50
-"""How many episodes are listed of those that changed most."""
+"""Number of episodes with the largest changes that are listed."""
 
 
 class TaskDifference(Contract):
@@ -23,12 +23,12 @@ class TaskDifference(Contract):
     run: str
     """The run that is compared with the first one."""
     episodes: int
-    """How many episodes both played."""
+    """Number of episodes that both played."""
     baseline_mean: float
     mean: float
     difference: float
     ci95: tuple[float, float] | None
-    """Paired; None with fewer than three variations."""
+    """Paired interval; None with fewer than three variations."""
 
 
 class ChangedEpisode(Contract):
@@ -49,7 +49,7 @@ class RunComparison(Contract):
     """Answer of `GET /v1/comparison`."""
 
     runs: tuple[str, ...]
-    """In the order in which they were named; the first is what the others are compared with."""
+    """In the order of the request; the others are compared with the first."""
     comparison: Comparison
     tasks: tuple[TaskDifference, ...]
     changed: tuple[ChangedEpisode, ...]
