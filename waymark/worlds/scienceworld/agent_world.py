@@ -10,6 +10,7 @@ from typing import Final
 from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
+from waymark.worlds.base import PathStep
 from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoals
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules import RULES
@@ -74,7 +75,7 @@ class ScienceWorldForAgents(AgentWorld):
 
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
         """See `annotator.annotate`."""
-        steps = [subgoals.PathStep(action, observation) for action, observation in path]
+        steps = [PathStep(action, observation) for action, observation in path]
         return [segment.subgoal for segment in annotator.annotate(task, steps)]
 
 
