@@ -39,7 +39,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
-from waymark.cli.local_stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
+from waymark.child_processes.part import Part
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.evaluation.protocols import episodes, limits_of, pinned

@@ -17,7 +17,7 @@ from pathlib import Path
 import redis
 
 from services.env_runner.queue import JobStore
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation

@@ -92,10 +92,10 @@ def problem(response: httpx.Response, status: int, kind: str) -> Problem:
     """The problem document of an answer, which must be of that status and kind."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    found = Problem.model_validate_json(response.content)
-    assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
-    assert response.headers["x-request-id"] == found.request_id
-    return found
+    details = Problem.model_validate_json(response.content)
+    assert (details.status, details.type) == (status, f"urn:waymark:{kind}")
+    assert response.headers["x-request-id"] == details.request_id
+    return details
 
 
 @contextmanager

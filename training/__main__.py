@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, speedrun
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, rollouts, speedrun
 from training.commands.shared import RANK
 from training.files import reason
 from training.interruption import end_on_signals, received
@@ -29,8 +29,8 @@ from waymark.hints import COMMAND, as_called
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for _command in (
     paths.trajectories,
-    paths.corrections,
-    paths.self_play,
+    rollouts.corrections,
+    rollouts.self_play,
     annotating.annotate,
     annotating.subgoals,
     annotating.compare,

@@ -129,15 +129,15 @@ def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
         for annotation in annotations
         if find_task(annotation.task_id).split_of(annotation.variation) == "train"
     )
-    return sorted({segment.subgoal for one in trained for segment in one.segments} - {COMPLETE})
+    return sorted({segment.subgoal for annotation in trained for segment in annotation.segments} - {COMPLETE})
 
 
 def describe(annotations: Iterable[Annotation]) -> str:
     """A text with the number of sub-goals of a path and the vocabulary of their verbs."""
-    every = list(annotations)
-    verbs = Counter(segment.subgoal.partition("(")[0] for one in every for segment in one.segments)
-    length = sum(len(one.segments) for one in every) / max(1, len(every))
-    return f"{len(every)} paths, {length:.1f} sub-goals a path; " + ", ".join(
+    known = list(annotations)
+    verbs = Counter(segment.subgoal.partition("(")[0] for annotation in known for segment in annotation.segments)
+    length = sum(len(annotation.segments) for annotation in known) / max(1, len(known))
+    return f"{len(known)} paths, {length:.1f} sub-goals a path; " + ", ".join(
         f"{v} {n}" for v, n in verbs.most_common()
     )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.recipe import Recipe
-from waymark.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint import WEIGHTS
+from waymark.inference.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.inference.weights import ARCHITECTURES, architecture_of
 
 INDEX: Final = f"{WEIGHTS}.index.json"
@@ -51,15 +51,15 @@ def require_supported(config: Mapping[str, Any], source: str) -> None:
 def require_fitting_base(recipe: Recipe, config: Mapping[str, Any]) -> None:
     """Raise InvalidInput when a recipe's base is not supported, of another architecture, or too short for it."""
     require_supported(config, recipe.base)
-    found = architecture_of(config)
-    if found != recipe.architecture:
+    architecture = architecture_of(config)
+    if architecture != recipe.architecture:
         raise InvalidInput(
-            f"{recipe.base} is a {found} model; the recipe says {recipe.architecture}.",
-            remedy=f'Put "architecture": "{found}" into the recipe.',
+            f"{recipe.base} is a {architecture} model; the recipe says {recipe.architecture}.",
+            remedy=f'Put "architecture": "{architecture}" into the recipe.',
             field="architecture",
         )
     positions = config.get("max_position_embeddings")
-    needed = recipe.max_input_tokens + (recipe.max_new_tokens if found == "causal" else 0)
+    needed = recipe.max_input_tokens + (recipe.max_new_tokens if architecture == "causal" else 0)
     if positions is not None and positions < needed:
         raise InvalidInput(
             f"{recipe.base} reads {positions} tokens; the recipe needs {needed} for prompt and answer.",
@@ -105,11 +105,11 @@ def read_index(folder: Path) -> Mapping[str, str]:
     path = folder / INDEX
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
             raise CheckpointError(f"{path} lists {twice} more than once.", remedy=COPY_AGAIN)
-        return found
+        return values
 
     try:
         index = json.loads(read_file(path, LARGEST_CONFIG), object_pairs_hook=once)["weight_map"]

@@ -59,10 +59,10 @@ class Agreement:
         ours, theirs = ({segment.start for segment in side if segment.start} for side in (left, right))
         self.shared_boundaries += len(ours & theirs)
         self.boundaries += len(ours) + len(theirs)
-        for one, other in zip(_by_action(left), _by_action(right), strict=True):
+        for subgoal, other_subgoal in zip(_by_action(left), _by_action(right), strict=True):
             self.actions += 1
-            self.same_name += one == other
-            self.same_verb += _verb(one) == _verb(other)
+            self.same_name += subgoal == other_subgoal
+            self.same_verb += _verb(subgoal) == _verb(other_subgoal)
 
     @property
     def boundary_f1(self) -> float:
@@ -118,12 +118,12 @@ class Comparison:
         table = Table(title=f"{self.left} | {self.right}")
         for heading in ("task", "paths", "sub-goals a path", "actions a sub-goal", "cuts F1", "same verb", "same name"):
             table.add_column(heading, justify="left" if heading == "task" else "right")
-        for task_id, one in [*self.by_task.items(), ("all", self.overall)]:
-            facts = one.facts()
+        for task_id, agreement in [*self.by_task.items(), ("all", self.overall)]:
+            facts = agreement.facts()
             left, right = facts["left"], facts["right"]
             table.add_row(
                 task_id,
-                str(one.paths),
+                str(agreement.paths),
                 f"{left['subgoals_per_path']:.1f} | {right['subgoals_per_path']:.1f}",
                 f"{left['actions_per_subgoal']:.1f} | {right['actions_per_subgoal']:.1f}",
                 f"{facts['boundary_f1']:.2f}",
@@ -138,13 +138,13 @@ class Comparison:
         for name, style in ((self.left, self.overall.left), (self.right, self.overall.right)):
             most = ", ".join(f"{verb} {count}" for verb, count in style.verbs.most_common(_VERBS_SHOWN))
             lines.append(f"{name}: {len(style.verbs)} verbs, {len(style.names)} different sub-goals; {most}")
-        for count, what in (
+        for count, reason in (
             (len(self.only_left), f"only in {self.left}"),
             (len(self.only_right), f"only in {self.right}"),
             (len(self.of_other_length), "of different lengths"),
         ):
             if count:
-                lines.append(f"{count} paths {what}: not compared.")
+                lines.append(f"{count} paths {reason}: not compared.")
         return lines
 
 

@@ -57,12 +57,12 @@ class Interruption:
 
     The first signal only sets `signal`, so nothing is cut off half-way. A second one raises KeyboardInterrupt.
     Signals that this process ignores stay ignored: `nohup` and background jobs of a shell rely on that.
-    `told` is called with the name of the first signal.
+    `report` is called with the name of the first signal.
     """
 
-    def __init__(self, told: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, report: Callable[[str], None] = lambda _: None) -> None:
         self.signal: int | None = None
-        self._told = told
+        self._report = report
         self._since = 0.0
         self._before: dict[int, Any] = {}
 
@@ -91,4 +91,4 @@ class Interruption:
                 raise KeyboardInterrupt
             return
         self.signal, self._since = number, time.monotonic()
-        self._told(signal.Signals(number).name)
+        self._report(signal.Signals(number).name)

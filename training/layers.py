@@ -18,7 +18,7 @@ def layered(values: Mapping[str, Any], source: str, role: str = "", size: str = 
     fields = {name: value for name, value in values.items() if name not in ("roles", "sizes")}
     for layer, chosen in (("roles", role), ("sizes", size)):
         known = values.get(layer, {})
-        if not isinstance(known, dict) or not all(isinstance(one, dict) for one in known.values()):
+        if not isinstance(known, dict) or not all(isinstance(changes, dict) for changes in known.values()):
             raise InvalidInput(
                 f"{source} has {layer} that are no objects.", remedy="Give each a JSON object of fields.", field=layer
             )

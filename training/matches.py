@@ -53,11 +53,11 @@ def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
         hits, counts, means = hits + won_then, counts + asked_then, means + won_then / asked_then
         interval = _interval(won_then / asked_then) if enough else None
         tasks[task] = Share(float(won.sum() / asked.sum()), interval, int(asked.sum()), len(won))
-    every = tasks.values()
-    sure = sum(one.ci95 is not None for one in every) >= MIN_RESAMPLED * len(tasks)
-    decisions, played = sum(one.decisions for one in every), sum(one.variations for one in every)
-    mean = sum(one.exact_match for one in every) / len(tasks)
-    overall = sum(one.exact_match * one.decisions for one in every) / decisions
+    shares = tasks.values()
+    sure = sum(share.ci95 is not None for share in shares) >= MIN_RESAMPLED * len(tasks)
+    decisions, played = sum(share.decisions for share in shares), sum(share.variations for share in shares)
+    mean = sum(share.exact_match for share in shares) / len(tasks)
+    overall = sum(share.exact_match * share.decisions for share in shares) / decisions
     return Matches(
         task_mean=Share(mean, _interval(means / len(tasks)) if sure else None, decisions, played),
         overall=Share(overall, _interval(hits / counts) if sure else None, decisions, played),

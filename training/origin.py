@@ -85,11 +85,11 @@ def require_same_source(run: Path, origin: Origin) -> None:
             remedy="Give another --run folder, or the --leave-out that it was begun with.",
             field="leave_out",
         )
-    for name, what in _SOURCES.items():
+    for name, source in _SOURCES.items():
         before, now = getattr(begun, name), getattr(origin, name)
         if before and before != now:
             raise InvalidInput(
-                f"The run in {run} was begun with other {what} ({name} {before[:12]}, now {now[:12] or 'none'}).",
+                f"The run in {run} was begun with other {source} ({name} {before[:12]}, now {now[:12] or 'none'}).",
                 remedy=f"Begin in another --run folder; --base {run / 'best'} starts from its weights.",
                 field=name.removesuffix("_sha256"),
             )

@@ -24,9 +24,9 @@ def draw(metrics: Path, path: Path, title: str) -> None:
         (below, {"dev_exact_match": "exact match", "dev_majority": "most frequent answer"}),
     ):
         for name, label in names.items():
-            found = [(row["step"], row[name]) for row in rows if name in row]
-            if found:
-                axes.plot(*zip(*found, strict=True), ":" if name == "dev_majority" else ".-", label=label)
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), ":" if name == "dev_majority" else ".-", label=label)
         axes.grid(visible=True, alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small", frameon=False)

@@ -109,6 +109,13 @@ class Recipe:
         """Whether hard examples are drawn more often for that step."""
         return self.hard > 0 and self.hard_from <= step and (not self.hard_until or step < self.hard_until)
 
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """That of an update (from 0) in a run of so many: linear warm-up, then a cosine down to a twentieth."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
     def steps_for(self, examples: int) -> int:
         """Updates of a run on so many training examples."""
         return math.ceil(self.epochs * examples / (self.batch * self.accumulate)) if self.epochs else self.steps
@@ -124,7 +131,7 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
 
     Without `is_base_needed` the folder of its base may be missing, because nothing is trained from it any more.
     """
-    known = [one.name for one in fields(Recipe)]
+    known = [recipe_field.name for recipe_field in fields(Recipe)]
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, 1)

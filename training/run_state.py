@@ -30,7 +30,8 @@ def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: An
         accelerator.wait_for_everyone()
     elif accelerator.is_main_process:
         plain = accelerator.unwrap_model(model)
-        frozen = {name for name, one in plain.named_parameters(remove_duplicate=False) if not one.requires_grad}
+        parameters = plain.named_parameters(remove_duplicate=False)
+        frozen = {name for name, parameter in parameters if not parameter.requires_grad}
         weights = {name: tensor for name, tensor in plain.state_dict().items() if name not in frozen}
         partial = folder / "state.pt.partial"
         try:

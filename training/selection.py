@@ -58,8 +58,8 @@ class Baseline:
 
 def verb_of(target: str) -> str:
     """The first word of an answer, without a reason before it."""
-    found = _VERB.match(decision_of(target))
-    return found.group() if found and found.group() else OTHER
+    match = _VERB.match(decision_of(target))
+    return match.group() if match and match.group() else OTHER
 
 
 def verbs_of(corpus: Sequence[Example]) -> list[str]:

@@ -94,7 +94,7 @@ def _publish(settings: Settings) -> None:
     store = JobStore(settings.redis)
     keeper = ResultKeeper(store, settings.runs)
     keeper.catch_up(final=True)
-    failed = {one.evaluation: f"{one.problem} {one.remedy}" for one in keeper.set_aside.report()}
+    failed = {case.evaluation: f"{case.problem} {case.remedy}" for case in keeper.set_aside.report()}
     for status in store.statuses():
         if status.id not in failed:
             there = sum(1 for _ in keeper.folder(status.id).results())

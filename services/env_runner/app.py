@@ -45,14 +45,15 @@ from waymark.contracts import (
     FieldProblem,
     Versions,
 )
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
-from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
+from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
@@ -81,13 +82,13 @@ _LastEventId = Annotated[
 ]
 
 
-def _answered(what: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
+def _success(description: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
     """A success that is no JSON document, for the OpenAPI document."""
-    return {200: {"description": what, "content": {kind: {"schema": schema} for kind in kinds}}}
+    return {200: {"description": description, "content": {kind: {"schema": schema} for kind in kinds}}}
 
 
-_FILE = _answered("The file", {"type": "string"}, *MEDIA_TYPES.values())
-_EVENTS = _answered(
+_FILE = _success("The file", {"type": "string"}, *MEDIA_TYPES.values())
+_EVENTS = _success(
     "The events; `data` is an `EpisodeResult` or an `EvaluationStatus`",
     {
         "type": "object",
@@ -136,16 +137,7 @@ def create_app(
     async def versions(agent: AgentConfig) -> Versions:
         return provenance.versions(agent, await controller.info(), await executor.info())
 
-    app = FastAPI(
-        title="Waymark env-runner",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-        responses=problems.describe(401, 404, 413, 422, 503),
-    )
+    app = new_app("Waymark env-runner", 401, 404, 413, 422, 503, lifespan=lifespan)
     app.state.publisher = publisher
     problems.install(
         app,
@@ -265,13 +257,13 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     def list_evaluations(limit: _Limit = 50, cursor: _EvaluationCursor = None) -> EvaluationPage:
         """Evaluations, the newest first, a page at a time."""
         try:
-            found = store.newest(limit + 1, before=cursor)
+            statuses = store.newest(limit + 1, before=cursor)
         except NotFound:
             raise InvalidInput(
                 f"{cursor!r} is not a cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
             ) from None
-        page = tuple(found[:limit])
-        return EvaluationPage(items=page, next_cursor=page[-1].id if len(found) > limit else None)
+        page = tuple(statuses[:limit])
+        return EvaluationPage(items=page, next_cursor=page[-1].id if len(statuses) > limit else None)
 
     @app.get("/v1/evaluations/{evaluation_id}")
     def one_evaluation(evaluation_id: _EvaluationId) -> EvaluationStatus:
@@ -299,7 +291,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:
         """Its episodes in the order of play, one page at a time, each with its light result if there is one."""
         first = int(cursor or 0)
-        found = {result.id: result for result in store.results(evaluation_id, first=first, count=limit)}
+        results = {result.id: result for result in store.results(evaluation_id, first=first, count=limit)}
         specs = store.specs(evaluation_id, first=first, count=limit + 1)
         return EpisodePage(
             items=tuple(
@@ -308,7 +300,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
                     task=spec.task,
                     variation=spec.variation,
                     repeat=spec.repeat,
-                    result=found.get(spec.id),
+                    result=results.get(spec.id),
                 )
                 for spec in specs[:limit]
             ),
@@ -402,10 +394,10 @@ def _not_ready(health: RunnerHealth, request: Request) -> Response:
         if task.state != "running"
     ]
     aside = [
-        FieldProblem(field=f"set_aside.{one.evaluation}", message=f"since {one.since}: {one.problem} {one.remedy}")
-        for one in health.set_aside
+        FieldProblem(field=f"set_aside.{case.evaluation}", message=f"since {case.since}: {case.problem} {case.remedy}")
+        for case in health.set_aside
     ]
-    detail = "; ".join(f"The background task {one.field.partition('.')[2]} {one.message}" for one in tasks)
+    detail = "; ".join(f"The background task {problem.field.partition('.')[2]} {problem.message}" for problem in tasks)
     return problems.problem_response(
         503,
         ServiceUnavailable.__name__,

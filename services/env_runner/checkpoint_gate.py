@@ -127,7 +127,7 @@ class Gate:
         began, pause = time.monotonic(), _FIRST_PAUSE
         while not _is_from(answer := await question(), expected):
             if paused is None:
-                difference = Difference(ASKED[asked], describe(expected), _found(answer))
+                difference = Difference(ASKED[asked], describe(expected), _origin_of(answer))
                 began, paused = time.monotonic(), mismatch(difference, self._worker)
                 _log.warning("Episode %s is paused: its %s.", self._episode, paused)
             await self._report(paused)
@@ -199,5 +199,5 @@ def _is_from(answer: SubgoalResponse | ActionResponse, expected: CheckpointInfo 
     return answer.runtime in (None, expected.runtime)
 
 
-def _found(answer: SubgoalResponse | ActionResponse) -> str:
+def _origin_of(answer: SubgoalResponse | ActionResponse) -> str:
     return f"{answer.model} ({short_hash(answer.checkpoint_sha256 or '')}, {answer.runtime})"

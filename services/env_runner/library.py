@@ -102,13 +102,13 @@ class RunLibrary:
         """As `JobStore.newest`; without a store, those of the folders."""
         if self._store is not None:
             return self._store.newest(count, before=before)
-        every = [entry.status for entry in self.entries()]
+        statuses = [entry.status for entry in self.entries()]
         if before is None:
-            return every[:count]
-        places = [place for place, one in enumerate(every) if one.id == before]
+            return statuses[:count]
+        places = [place for place, status in enumerate(statuses) if status.id == before]
         if not places:
             raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
-        return every[places[0] + 1 :][:count]
+        return statuses[places[0] + 1 :][:count]
 
     # --- one run -----------------------------------------------------------------------------------------
 
@@ -142,35 +142,35 @@ class RunLibrary:
     def specs(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeSpec]:
         """Its episodes in order of play. Raises NotFound."""
         if self._store is not None:
-            found = self._store.specs(run, first=first, count=count)
-            if found or not self.on_disk_only(run):
-                return found
-        every = _specs(self._folder(run).evaluation())
-        return every[first:] if count is None else every[first : first + count]
+            specs = self._store.specs(run, first=first, count=count)
+            if specs or not self.on_disk_only(run):
+                return specs
+        specs = _specs(self._folder(run).evaluation())
+        return specs[first:] if count is None else specs[first : first + count]
 
     def results(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
         """Light results in order of play. Raises NotFound, InvalidInput for a damaged folder."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.results(run, first=first, count=count)
-        every = self._folder_results(run)
+        results = self._folder_results(run)
         if first == 0 and count is None:
-            return every
+            return results
         wanted = {spec.id for spec in self.specs(run, first=first, count=count)}
-        return [one for one in every if one.id in wanted]
+        return [result for result in results if result.id in wanted]
 
     def episode(self, run: str, episode: str) -> EpisodeResult:
         """One whole result. Raises NotFound."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.episode(run, episode)
-        found = self._folder(run).result(episode)
-        if found is None:
+        result = self._folder(run).result(episode)
+        if result is None:
             raise NotFound(
                 f"No finished episode {episode!r} in evaluation {run!r}.",
                 remedy="GET its /results lists those that are.",
             )
-        return found
+        return result
 
     def whole_results(self, run: str) -> Iterator[EpisodeResult]:
         """All results with their turns, one after another, in the order of play. Raises as `results` and `episode`."""
@@ -235,7 +235,7 @@ class RunLibrary:
             return known.status
         evaluation = folder.evaluation()
         counted = folder.lights()
-        errored = sum(one.error is not None for one in counted)
+        errored = sum(result.error is not None for result in counted)
         status = EvaluationStatus(
             id=run,
             request=evaluation.request,
@@ -246,7 +246,7 @@ class RunLibrary:
             finished=len(counted),
             errored=errored,
             running=0,
-            mean_score=sum(one.score for one in counted) / len(counted) if counted else None,
+            mean_score=sum(result.score for result in counted) / len(counted) if counted else None,
             agent_name=name_of(evaluation.request.agent),
         )
         with self._lock:
@@ -263,7 +263,7 @@ class RunLibrary:
                 return known[1]
         evaluation = folder.evaluation()
         places = {spec.id: place for place, spec in enumerate(_specs(evaluation))}
-        lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
+        lights = sorted(folder.lights(), key=lambda result: places.get(result.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
             while len(self._lights) > _KEPT:
@@ -280,7 +280,7 @@ def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
     for folder in folders:
         runs = [folder] if RunFolder(folder).exists() else []
         if not runs and folder.is_dir():
-            runs = sorted(one for one in folder.iterdir() if RunFolder(one).exists())
+            runs = sorted(path for path in folder.iterdir() if RunFolder(path).exists())
         if not runs:
             raise NotFound(f"No run at {folder}: it has no {HEADER}.", remedy="Name run folders, or a folder of them.")
         for run in runs:

@@ -17,9 +17,9 @@ from services.env_runner.queue import Event, JobStore
 from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
+from waymark.contracts.health import RunnerHealth, SetAside
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
-from waymark.health import RunnerHealth, SetAside
 from waymark.serving.background import Beat, Supervisor
 
 FOLLOW_SECONDS = 0.25
@@ -54,7 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
+        self._follower = Follower(store, self._write_evaluation, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -80,10 +80,10 @@ class ResultPublisher:
         """The health of tasks, evaluations and the runs folder, from memory: no request is made."""
         tasks = self.tasks.report()
         written = self._keeper.set_aside.report()
-        known = {one.evaluation for one in written}
+        known = {case.evaluation for case in written}
         aside: tuple[SetAside, ...] = (
             *written,
-            *(one for one in self._unplayable.report() if one.evaluation not in known),
+            *(case for case in self._unplayable.report() if case.evaluation not in known),
         )
         runs = self._keeper.runs_problem
         well = not aside and runs is None and all(task.state == "running" for task in tasks)
@@ -181,7 +181,7 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write_all_of(self, evaluation_id: str) -> None:
+    async def _write_evaluation(self, evaluation_id: str) -> None:
         """Write what was committed of one evaluation."""
         while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
             pass

@@ -63,8 +63,8 @@ def parse(url: str, password: str = "") -> RedisAddress:
         usable = place.startswith("/") and len(place) > 1
     else:
         user, place = ("", rest) if _NO_USER.match(rest) else _split(rest)
-        found = _HOST.fullmatch(place)
-        usable = found is not None and int(found["port"] or 0) <= 65_535
+        match = _HOST.fullmatch(place)
+        usable = match is not None and int(match["port"] or 0) <= 65_535
     if not usable:
         raise InvalidInput(
             f"{_SETTING} names no {'socket' if scheme == 'unix' else 'host and port'} "

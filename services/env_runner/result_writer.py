@@ -22,12 +22,12 @@ from services.env_runner.queue import JobStore
 from services.env_runner.queue.reading import PAGE, Entry
 from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
+from waymark.contracts.health import StorageHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
-from waymark.health import StorageHealth
 from waymark.serving.background import utc_now
 from waymark.worlds.registry import world_of
 
@@ -62,7 +62,7 @@ class _Followed:
     mark: tuple[tuple[int, int] | None, ...]
     """The mark of the folder after the last write; another mark means that something else has changed it."""
     cursor: str = "0"
-    told: set[str] = field(default_factory=set)
+    announced: set[str] = field(default_factory=set)
     """Ids of the episodes whose commit was seen."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Events and episodes that could not be read, and why."""
@@ -72,7 +72,7 @@ class _Followed:
     @property
     def complete(self) -> bool:
         """Whether every episode's commit was seen and written."""
-        return len(self.told) == self.evaluation.episodes
+        return len(self.announced) == self.evaluation.episodes
 
     def intact(self) -> bool:
         """Whether the folder is unchanged since the last write."""
@@ -142,14 +142,14 @@ class ResultKeeper:
         self.set_aside.keep_only(set(ids))
         self._probe(final)
         if final:
-            self._settled = {one for one in self._settled if self._is_there(one)}
-        wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
-        wanted = [one for one in wanted if only in (None, one)]
+            self._settled = {name for name in self._settled if self._is_there(name)}
+        wanted = [name for name in ids if name not in self._settled and (final or self.set_aside.due(name))]
+        wanted = [name for name in wanted if only in (None, name)]
         if self._served in wanted:  # in turns, so that a long one keeps no other from being written
             first = wanted.index(self._served) + 1
             wanted = wanted[first:] + wanted[:first]
         self.behind -= {only} if only else set(self.behind)
-        new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
+        new = self._store.entries({name: self._followed[name].cursor for name in wanted if name in self._followed})
         count = 0
         self._until = float("inf") if final else self._clock() + _TURN_SECONDS
         for place, evaluation_id in enumerate(wanted):
@@ -294,7 +294,7 @@ class ResultKeeper:
     def _write(self, followed: _Followed, light: EpisodeResult) -> int:
         """Write one result unless it is there; returns how many that were. Raises OSError."""
         if followed.written.get(light.id) == hash(light):
-            followed.told.add(light.id)
+            followed.announced.add(light.id)
             return 0
         evaluation_id = followed.evaluation.id
         try:
@@ -309,7 +309,7 @@ class ResultKeeper:
         followed.folder.append(whole)
         followed.mark = followed.folder.mark()
         followed.written[light.id] = hash(light)
-        followed.told.add(light.id)
+        followed.announced.add(light.id)
         return 1
 
     def _audit(self, followed: _Followed) -> int:
@@ -319,8 +319,8 @@ class ResultKeeper:
         self._store.evaluation(evaluation_id)
         counted, there = self._store.count_finished(evaluation_id)
         count = 0
-        if there != len(followed.told):
-            for episode in sorted(self._store.finished(evaluation_id) - followed.told):
+        if there != len(followed.announced):
+            for episode in sorted(self._store.finished(evaluation_id) - followed.announced):
                 count += self._write_unannounced(followed, episode)
         if there < counted and self._store.count_finished(evaluation_id) == (counted, there):
             raise RecordDamaged(

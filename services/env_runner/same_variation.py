@@ -57,14 +57,14 @@ def other_episodes(library: RunLibrary, run: str, episode: EpisodeResult) -> Oth
         for entry in entries
         if entry.status.id != run and entry.world == world_name and _plays(entry.status.request, world, episode)
     ]
-    found: list[OtherEpisode] = []
+    others: list[OtherEpisode] = []
     for entry in candidates[:MOST_LOOKED_AT]:
         best = _best_repeat(library, entry, episode)
         if best is not None:
-            found.append(best)
-        if len(found) == MOST_RUNS:
+            others.append(best)
+        if len(others) == MOST_RUNS:
             break
-    return OtherEpisodes(items=tuple(sorted(found, key=lambda other: -other.score)))
+    return OtherEpisodes(items=tuple(sorted(others, key=lambda other: -other.score)))
 
 
 def _plays(request: EvaluationRequest, world: World, episode: EpisodeResult) -> bool:

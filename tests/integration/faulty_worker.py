@@ -49,7 +49,8 @@ class FaultyEnvironment(ScriptedEnvironment):
 def main() -> None:
     """Work until asked to stop."""
     seconds = float(sys.argv[1])
-    poison = frozenset(int(one) for one in sys.argv[2].split(",")) if len(sys.argv) > 2 else frozenset[int]()
+    variations = sys.argv[2].split(",") if len(sys.argv) > 2 else []
+    poison = frozenset(map(int, variations))
     if poison:
         _supervise()
     with exit_clearly("worker"):

@@ -38,7 +38,9 @@ async def test_a_folder_of_several_checkpoints_is_not_resumed(
     assert store.ids() == []
 
 
-async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: EvaluationClient, store: JobStore) -> None:
+async def test_a_cancelled_evaluation_is_resumed_with_its_missing_episodes(
+    client: EvaluationClient, store: JobStore
+) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     play_one(store)
     assert (await client.cancel(status.id)).state == "cancelled"
@@ -48,7 +50,7 @@ async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: Eval
     assert (await client.status(status.id)).state == "finished"
 
 
-async def test_only_errored_episodes_are_played_again_and_take_the_place_of_their_errors(
+async def test_only_errored_episodes_are_played_again(
     client: EvaluationClient, store: JobStore, tmp_path: Path
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
@@ -66,7 +68,7 @@ async def test_only_errored_episodes_are_played_again_and_take_the_place_of_thei
     ]
 
 
-async def test_an_evaluation_that_redis_has_lost_comes_back_from_its_folder(
+async def test_an_evaluation_lost_by_redis_is_restored_from_its_folder(
     client: EvaluationClient, store: JobStore, tmp_path: Path
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2", "4-1")))

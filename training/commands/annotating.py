@@ -125,7 +125,7 @@ def subgoals(
     require_writable_file(output, "output")
     named = training_subgoals(read_annotations(annotations or trained.annotations).values())
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text("".join(f"{one}\n" for one in named), encoding="utf-8")
+    output.write_text("".join(f"{subgoal}\n" for subgoal in named), encoding="utf-8")
     console.print(f"{output}: {len(named)} sub-goals")
 
 
@@ -160,10 +160,10 @@ def rules(
     data, annotations = data or trained.data, annotations or trained.annotations
     paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:
-        found = replay(bar.track(paths, description="paths"), named)
+        audit = replay(bar.track(paths, description="paths"), named)
     out = Console()
     if as_json:
-        out.print_json(data=asdict(found))
+        out.print_json(data=asdict(audit))
         return
-    out.print(found.table())
-    out.print(f"Of {found.subgoals:,} sub-goals of annotated oracle paths.")
+    out.print(audit.table())
+    out.print(f"Of {audit.subgoals:,} sub-goals of annotated oracle paths.")

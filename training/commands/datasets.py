@@ -90,7 +90,7 @@ def datasets(
         pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
         task = bar.add_task("counting", total=sum(map(len, corpora.values())))
-        counted = count(corpora, open_tokens(settings, pieces), **limits, told=lambda: bar.advance(task))
+        counted = count(corpora, open_tokens(settings, pieces), **limits, advance=lambda: bar.advance(task))
     about = {
         "role": role,
         "prompt_format": name,

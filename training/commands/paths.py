@@ -1,16 +1,15 @@
-"""`trajectories`, `corrections`, `self-play`: record oracle paths, corrections of an agent's episodes, its solved
-episodes."""
+"""`trajectories`: record oracle paths."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from training.commands.shared import DataOption, WorldOption, console, progress_bar
+from training.commands.shared import ProcessesOption, WorldOption, console, progress_bar
 from training.files import require_writable_file
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from training.worlds.base import PathSource, RecordingRequest, Sampling
@@ -74,9 +73,7 @@ def trajectories(
     tasks: Annotated[
         str, typer.Option(help="Record only these tasks again, e.g. 3-1,8-1. Others stay as they are.")
     ] = "",
-    processes: Annotated[
-        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
-    ] = None,
+    processes: ProcessesOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -95,8 +92,8 @@ def trajectories(
     chosen = [trained.world.find_task(name) for name in tasks.split(",")] if tasks else list(trained.world.tasks)
     anew = {task.id for task in chosen}
     before = read_manifest(output) if tasks and output.exists() else None
-    kept = [asdict(one) for one in read_table(output) if one.task_id not in anew] if before else []
-    failed = [one for one in before["failed"] if one["task_id"] not in anew] if before else []
+    kept = [asdict(path) for path in read_table(output) if path.task_id not in anew] if before else []
+    failed = [variation for variation in before["failed"] if variation["task_id"] not in anew] if before else []
     wanted = recording.plan(splits, chosen)
     parts = recording.parts(tasks)
     require_writable_file(parts, "output")
@@ -111,100 +108,6 @@ def trajectories(
     manifest = write_table(rows, output, settings, trained.world, failed, before)
     console.print({key: manifest[key] for key in ("trajectories", "steps", "by_split", "by_form")})
     console.print(f"{len(manifest['failed'])} variations did not reach 100; they are listed in the manifest.")
-
-
-def corrections(
-    world: WorldOption = DEFAULT_WORLD,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(help="Folder with controller and executor, or flat. Default: those that ship."),
-    ] = None,
-    agent: Annotated[
-        Literal["hierarchical", "flat"], typer.Option(help="Agent that plays and is corrected.")
-    ] = "hierarchical",
-    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "all",
-    rollouts: Annotated[int, typer.Option(help="Episodes of each task.", min=1)] = 20,
-    misplaced: Annotated[int, typer.Option(help="Episodes of each task that allows a thing to be moved.", min=1)] = 56,
-    processes: Annotated[
-        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
-    ] = None,
-    afresh: Annotated[bool, typer.Option("--afresh", help="Leave out the corrections of earlier agents.")] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Table to write. Default: that of --data.", show_default=False)
-    ] = None,
-    data: DataOption = None,
-) -> None:
-    """Let the agent play train variations, and add solutions that start where it went astray. Resumes."""
-    trained = training_world(world)
-    dagger = trained.corrections()
-    data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), dagger.checkpoints_used(checkpoints, agent)
-    target = output or data
-    require_writable_file(target, "output" if output else "data")
-    now = {"rollouts": rollouts, "misplaced": misplaced, **({"rules": rules} if rules != "all" else {}), **used}
-    rounds = [] if afresh else before["settings"].get("corrections", [])
-    if rounds and now.items() <= rounds[-1].items():
-        rounds = rounds[:-1]
-    every = [one for one in read_table(data) if one.take < dagger.first_take(len(rounds))]
-    kept = "-".join([*(sha256[:8] for sha256 in used.values()), str(rollouts), str(misplaced)])
-    kept += "-no-rules" * (rules == "none")
-    parts = Path(f"build/trajectories/corrections-{kept}.jsonl")
-    with progress_bar() as bar:
-        task = bar.add_task("episodes", total=None)
-        wanted = dagger.plan(every, rollouts, misplaced, checkpoints, agent, without_rules=rules == "none")
-        for done, total in collect(wanted, parts, processes or available_cores(), dagger.correct, trained.world):
-            bar.update(task, completed=done, total=total)
-    settings = before["settings"] | {"corrections": [*rounds, now]}
-    rows = chain(map(asdict, every), dagger.numbered(read_parts(parts), len(rounds)))
-    manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
-    found = manifest["trajectories"] - len(every)
-    console.print(f"{found} corrections; annotate them next: python -m training annotate")
-
-
-def self_play(
-    world: WorldOption = DEFAULT_WORLD,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(help="Folder with controller and executor, or flat. Default: those that ship."),
-    ] = None,
-    agent: Annotated[Literal["hierarchical", "flat"], typer.Option(help="Agent that plays.")] = "hierarchical",
-    rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "none",
-    rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
-    variations: Annotated[int, typer.Option(help="Largest number of train variations of each task.", min=1)] = 20,
-    temperature: Annotated[
-        float, typer.Option(help="Decisions are sampled with probability p^(1/temperature).", min=0.05)
-    ] = 1.0,
-    processes: Annotated[
-        int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Table to write. Default: that of --data.", show_default=False)
-    ] = None,
-    data: DataOption = None,
-) -> None:
-    """Let the agent play train variations with sampled decisions, and add its shortest solved episodes. Resumes."""
-    trained = training_world(world)
-    own = trained.self_play()
-    data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
-    before, used = read_manifest(data), trained.corrections().checkpoints_used(checkpoints, agent)
-    target = output or data
-    require_writable_file(target, "output" if output else "data")
-    now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **used}
-    every = [path for path in read_table(data) if not own.is_own(path)]
-    names = [*(sha256[:8] for sha256 in used.values()), str(rollouts), str(variations), f"{temperature:g}", rules]
-    parts = Path(f"build/trajectories/self-play-{'-'.join(names)}.jsonl")
-    wanted = own.plan(
-        every, rollouts, variations, checkpoints, agent, temperature=temperature, without_rules=rules == "none"
-    )
-    with progress_bar() as bar:
-        task = bar.add_task("variations", total=len(wanted))
-        for done, total in collect(wanted, parts, processes or available_cores(), own.play, trained.world):
-            bar.update(task, completed=done, total=total)
-    settings = before["settings"] | {"self_play": now}
-    rows = chain(map(asdict, every), read_parts(parts))
-    manifest = write_table(rows, target, settings, trained.world, before["failed"], before)
-    found = manifest["trajectories"] - len(every)
-    console.print(f"{found} solved episodes; annotate them next: python -m training annotate")
 
 
 def known_split(name: str) -> Split:

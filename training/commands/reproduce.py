@@ -74,7 +74,8 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import StageFailed, run_all
+    from training.reproduce.stages import run_all
+    from training.stages import StageFailed
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)
@@ -186,9 +187,9 @@ def sizes(
     for name, shape in SHAPES.items():
         of_role = {role: read_recipe(recipe, role, name) for role in ROLES}
         hours = [shape.hours(of_role[role], PUBLISHED_EXAMPLES[role], tflops * 1e12 * utilization) for role in ROLES]
-        one = of_role["executor"]
-        batch = f"{one.batch} × {one.accumulate}" + (", recomputed" if one.recompute else "")
-        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(one):.0f} GB"]
+        settings = of_role["executor"]
+        batch = f"{settings.batch} × {settings.accumulate}" + (", recomputed" if settings.recompute else "")
+        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(settings):.0f} GB"]
         cells += [f"{hour:.1f}" for hour in (*hours, sum(hours))]
         typer.echo(f"| {' | '.join(cells)} | {4 * shape.disk_gigabytes():.0f} GB |")
 

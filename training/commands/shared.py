@@ -118,6 +118,9 @@ ControllerOption = Annotated[
 FlatEndsOption = Annotated[
     bool, typer.Option("--flat-ends", help="With --as-published and flat: keep ended sub-goals as steps.")
 ]
+ProcessesOption = Annotated[
+    int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
+]
 RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data in which a path has no annotation.")]
 
 

@@ -40,8 +40,8 @@ def speedrun(
 ) -> None:
     """Make weights of the shipped kind from nothing: record, train, correct, train again, export. Resumes."""
     from training.files import require_writable_folder
-    from training.reproduce.stages import StageFailed
     from training.speedrun import ROLES, Speedrun, run_all, times
+    from training.stages import StageFailed
 
     if leave_out is not None:
         training_world(DEFAULT_WORLD).check_fold(leave_out)

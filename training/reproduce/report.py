@@ -12,7 +12,7 @@ from typing import Any, Final
 from training.export import current_commit
 from training.files import sha256_of
 from training.reproduce.plan import ROLES, Settings
-from training.reproduce.stages import Progress
+from training.stages import Progress
 from waymark import __version__
 from waymark.agent.presets import name_of
 from waymark.contracts import Summary

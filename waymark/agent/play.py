@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from anyio import to_thread
 
 from waymark.agent import replay
+from waymark.agent.considered import Alternatives
 from waymark.agent.ports import Controller, Executor, RequestLimits
 from waymark.agent.rules import UnknownEndsSubgoal, rules_of
 from waymark.agent.state import StateFold
 from waymark.agent.subgoal_sources import oracle
 from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.agent.world_port import AgentWorld
-from waymark.considered import Alternatives
 from waymark.contracts import (
     ActionResponse,
     AgentState,

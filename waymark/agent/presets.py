@@ -64,9 +64,9 @@ def find_agents(
     `rules` is `all`, `none`, or names separated by commas. The published agents use no rules, whatever `rules` says.
     Raises InvalidInput (`agent`, `beams`, `agent.rules`).
     """
-    every = dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip())
-    unknown = [name for name in every if name not in AGENTS]
-    if unknown or not every:
+    chosen_names = dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip())
+    unknown = [name for name in chosen_names if name not in AGENTS]
+    if unknown or not chosen_names:
         raise InvalidInput(
             f"Unknown agent {unknown[0]!r}." if unknown else "No agent is named.",
             remedy=f"Agents are {', '.join(AGENTS)}.",
@@ -80,7 +80,7 @@ def find_agents(
         )
     chosen = parse_rules(rules, world)
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
-    agents = [AGENTS[name].model_copy(update=changed) for name in every]
+    agents = [AGENTS[name].model_copy(update=changed) for name in chosen_names]
     return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]
 
 

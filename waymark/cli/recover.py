@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from waymark.cli.embedded_redis import has_data
-from waymark.cli.local_stack import EmbeddedRedis, Stack
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.cli.embedded_redis import EmbeddedRedis, has_data
+from waymark.cli.local_stack import Stack
 from waymark.errors import InvalidInput, NotFound, StorageUnavailable
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.storage import check_writable

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from waymark.clients.services import ENDED
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import JobStoreFull, StorageUnavailable, WaymarkError
-from waymark.health import RunnerHealth
 from waymark.hints import command
 
 LOOK_SECONDS = 1.0
@@ -45,8 +45,8 @@ class HealthWatch:
         self._url = f"{url.rstrip('/')}/health/ready"
         self._statuses = statuses
         self._say = say
-        self._said: dict[str, str] = {}
-        """What was said and is not over, by what it is about."""
+        self._problems: dict[str, str] = {}
+        """What was reported and is not over, by what it is about."""
         self._looked = float("-inf")
         self._hopeless_since: float | None = None
 
@@ -66,7 +66,7 @@ class HealthWatch:
                 answer = await client.get(self._url)
             error = self._read(answer)
         except httpx.HTTPError as failure:
-            self._tell({"": f"The env-runner does not answer: {str(failure) or type(failure).__name__}."})
+            self._report({"": f"The env-runner does not answer: {str(failure) or type(failure).__name__}."})
             error = None
         except ValidationError:
             return None  # an env-runner of another version, which says less
@@ -93,32 +93,32 @@ class HealthWatch:
         """Say what is new in an answer; returns what concerns all of the evaluations."""
         if not answer.is_success:
             problem = Problem.model_validate_json(answer.content)
-            self._tell({"": f"The env-runner is not ready: {problem.detail}"})
+            self._report({"": f"The env-runner is not ready: {problem.detail}"})
             return JobStoreFull(problem.detail) if problem.type == _JOB_STORE_FULL else None
         health = RunnerHealth.model_validate_json(answer.content)
         ours = {status.id for status in self._statuses()}
-        aside = {one.evaluation: one for one in health.set_aside if one.evaluation in ours}
-        said = {
-            name: f"Results of {name} wait to be written, since {one.since}: {one.problem} {one.remedy}"
-            for name, one in aside.items()
+        aside = {case.evaluation: case for case in health.set_aside if case.evaluation in ours}
+        problems = {
+            name: f"Results of {name} wait to be written, since {case.since}: {case.problem} {case.remedy}"
+            for name, case in aside.items()
         }
         if health.runs is not None:
-            said[""] = (
+            problems[""] = (
                 f"No results can be written, since {health.runs.since}: {health.runs.problem} {health.runs.remedy}"
             )
-        self._tell(said)
+        self._report(problems)
         if health.runs is None and (not ours or aside.keys() != ours):
             return None
         cause = health.runs or next(iter(aside.values()))
         return StorageUnavailable(cause.problem, remedy=cause.remedy)
 
-    def _tell(self, now: dict[str, str]) -> None:
+    def _report(self, now: dict[str, str]) -> None:
         for about, text in now.items():
-            if about not in self._said:
+            if about not in self._problems:
                 self._say(text)
-        for about in self._said.keys() - now.keys():
+        for about in self._problems.keys() - now.keys():
             self._say(f"Results of {about} are written again." if about else "The env-runner works again.")
-        self._said = now
+        self._problems = now
 
 
 def _unplayed(statuses: Iterable[EvaluationStatus]) -> int:

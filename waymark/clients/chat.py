@@ -241,15 +241,15 @@ class ChatClient:
     def _failure(self, response: httpx.Response) -> Exception:
         """What a status means: try again, give this request up, or give all of them up."""
         status = response.status_code
-        said = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
+        message = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
         if status in _UNUSABLE:
-            return EndpointUnusable(said, remedy=f"Check {_UNUSABLE[status]}.")
+            return EndpointUnusable(message, remedy=f"Check {_UNUSABLE[status]}.")
         if status in _TRY_AGAIN or status >= 500:
             pause = _retry_after(response.headers.get("retry-after", ""))
             if pause is not None and pause > LONGEST_PAUSE:
-                return ServiceUnavailable(said, remedy=f"It asks to retry after {pause:.0f} seconds.")
-            return _Again(ServiceUnavailable(said), pause)
-        return ServiceRejected(said)
+                return ServiceUnavailable(message, remedy=f"It asks to retry after {pause:.0f} seconds.")
+            return _Again(ServiceUnavailable(message), pause)
+        return ServiceRejected(message)
 
     def _quoted(self, response: httpx.Response) -> str:
         """The beginning of a foreign text, on one line, without our key."""

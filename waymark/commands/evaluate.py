@@ -27,7 +27,7 @@ from waymark.commands.options import (
     items,
     variations_of,
 )
-from waymark.commands.play import Played, play_to_the_end, resume_all, show, submit, told
+from waymark.commands.play import Played, errors_reported, play_to_the_end, resume_all, show, submit
 from waymark.commands.results import read_run
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationRequest
@@ -99,7 +99,7 @@ def evaluate(
         environment=environment,
         slots=slots,
     )
-    with told(played, runs, url), ended_by_signals():
+    with errors_reported(played, runs, url), ended_by_signals():
         with checked():
             requests = [
                 EvaluationRequest(
@@ -135,7 +135,7 @@ def resume(
     """
     played: list[Played] = []
     folder = runs[0].absolute().parent
-    with told(played, folder, url), ended_by_signals():
+    with errors_reported(played, folder, url), ended_by_signals():
         apart = [run for run in runs if run.absolute().parent != folder]
         if apart:
             raise InvalidInput(
@@ -195,7 +195,7 @@ def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:
 def _played_with(runs: Sequence[Path]) -> tuple[str, str]:
     """The engine and the environment of runs that continue together. Raises InvalidInput where they differ."""
     began = [RunFolder(run).played_with(get_args(Engine), get_args(WorldName)) for run in runs]
-    other = next((place for place, found in enumerate(began) if found != began[0]), None)
+    other = next((place for place, names in enumerate(began) if names != began[0]), None)
     if other is not None:
         first, second = (" and ".join(began[place]) for place in (0, other))
         raise InvalidInput(

@@ -134,7 +134,7 @@ async def resume_all(names: Sequence[str], errored: bool, played: list[Played], 
 
 
 @contextmanager
-def told(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
+def errors_reported(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
     """Convert an error or an interruption to one message, the place of the finished episodes, and an exit code."""
     try:
         yield

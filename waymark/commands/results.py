@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.python_process import python_command, python_environment
 from waymark.cli.recover import recover_results
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption
-from waymark.commands.play import show, told
+from waymark.commands.play import errors_reported, show
 from waymark.errors import InvalidInput, StorageUnavailable
 from waymark.evaluation import export, files, report
 from waymark.evaluation.comparison import Run, compare
@@ -38,7 +38,7 @@ def recover(
     ] = None,
 ) -> None:
     """Write results that an embedded Redis still holds to their run folders, then remove its data."""
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
         except StorageUnavailable as error:
@@ -63,7 +63,7 @@ def show_report(
     ] = False,
 ) -> None:
     """Show the scores of runs on disk, finished or not."""
-    with told():
+    with errors_reported():
         read = [read_run(run) for run in runs]
         if html is not None:
             files.write_html(read, runs, html)
@@ -99,7 +99,7 @@ def export_run(
     ] = None,
 ) -> None:
     """Write the results of a run to a file, one row an episode. All formats but CSV hold every turn."""
-    with told():
+    with errors_reported():
         if form_name is not None:
             tell(files.export_as(run, file, form_name))
             return
@@ -112,8 +112,8 @@ def export_run(
         evaluation = folder.evaluation()
         pieces = export.encode(folder.checked_results(), form)
         if file.is_dir() or not file.absolute().parent.is_dir():
-            what = f"{file} is a folder" if file.is_dir() else f"There is no folder {file.absolute().parent}"
-            raise InvalidInput(f"{what}.", remedy="Name a file in a folder that exists.", field="file")
+            problem = f"{file} is a folder" if file.is_dir() else f"There is no folder {file.absolute().parent}"
+            raise InvalidInput(f"{problem}.", remedy="Name a file in a folder that exists.", field="file")
         try:
             export.write(pieces, file)
         except OSError as error:
@@ -128,7 +128,7 @@ def show_comparison(
     json: JsonOption = False,
 ) -> None:
     """Compare runs on the variations that all of them have played."""
-    with told():
+    with errors_reported():
         comparison = compare([read_run(run) for run in runs])
         if json:
             out.print_document(comparison.model_dump(mode="json"))

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
-from waymark.cli.python_process import python_command, python_environment
+from waymark.cli.stack_record import StackRecord, find_records, stop, write_record
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
 from waymark.commands.checks import check_alive, check_packages, check_stack
@@ -28,14 +29,13 @@ from waymark.commands.options import (
     RunsOption,
     SlotsOption,
 )
-from waymark.commands.play import told
+from waymark.commands.play import errors_reported
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import ServiceError, StackError
 from waymark.fitting import Column, FittingTable
-from waymark.health import RunnerHealth
 from waymark.hints import command
-from waymark.stack_record import StackRecord, find_records, stop, write_record
 from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3
@@ -67,7 +67,7 @@ def up(
         slots=slots,
         ports=ports,
     )
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         check_stack(options)
         tell("Starting Redis, controller, executor, env-runner and worker …")
         with Stack(options) as stack:
@@ -95,7 +95,7 @@ def _tell_started(stack: Stack, task: str) -> None:
 
 def down(runs: RunsOption = Path("runs")) -> None:
     """End the stacks that `waymark up` has started with this runs folder. Finished episodes are written first."""
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         records = list(find_records(runs))
         if not records:
             raise StackError(
@@ -121,7 +121,7 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Show the running services, their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
-    with told():
+    with errors_reported():
         if url is not None and url.strip():
             address = check_url(url)
             check_alive(address)
@@ -146,7 +146,7 @@ def status(
 
 def worker(environment: EnvironmentOption = "scienceworld", slots: SlotsOption = None) -> None:
     """Play episodes for a running stack (WAYMARK_REDIS_URL, WAYMARK_CONTROLLER_URL, WAYMARK_EXECUTOR_URL)."""
-    with told():
+    with errors_reported():
         check_packages(environment)
     settings = {**python_environment(), "WAYMARK_ENVIRONMENT": environment}
     if slots is not None:

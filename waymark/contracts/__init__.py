@@ -8,6 +8,7 @@ only the standard library and pydantic, so a client needs nothing else.
     episode     one episode: `EpisodeSpec`, `TurnRecord`, `EpisodeResult`, `Versions`
     evaluation  evaluations: `EvaluationRequest`, `EvaluationStatus`, pages
     summary     an evaluation in figures: `EvaluationSummary`
+    health      what the env-runner says of its health, `RunnerHealth` (not exported here)
 """
 
 from waymark.contracts.agent import AgentConfig, AgentState, Policy, RepairName, SubgoalSource, Turn

@@ -101,7 +101,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if len(runs) < 2:
         raise InvalidInput("One run alone cannot be compared.", remedy="Name two or more.", field="runs")
     played = [{_key(result): result for result in run.results if result.stopped != "cancelled"} for run in runs]
-    shared = set.intersection(*(set(one) for one in played))
+    shared = set.intersection(*map(set, played))
     if not shared:
         raise InvalidInput(
             f"These {len(runs)} runs share no variation.",
@@ -117,7 +117,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         )
     world = get_world(min(worlds, default=DEFAULT_WORLD))
     names = _names(runs)
-    common = [[one[key] for key in sorted(shared)] for one in played]
+    common = [[results_of_run[key] for key in sorted(shared)] for results_of_run in played]
     summaries = [summarise(results, world) for results in common]
     return Comparison(
         world=world.name,
@@ -156,16 +156,16 @@ def _difference(
         by_variation = by_task.setdefault(our.task, {})
         by_variation.setdefault(our.variation, []).append(our.score - their.score)
     differences = [list(by_task[task.id].values()) for task in world.tasks if task.id in by_task]
-    every = [mean([[plays]]) for of_task in differences for plays in of_task]
+    all_differences = [mean([[plays]]) for of_task in differences for plays in of_task]
     return Difference(
         agent=name,
         baseline=baseline,
         mean=mean(differences),
         ci95=over_variations_and_play(differences),
         ci95_play=over_play(differences),
-        better=sum(difference > 0 for difference in every),
-        equal=sum(difference == 0 for difference in every),
-        worse=sum(difference < 0 for difference in every),
+        better=sum(difference > 0 for difference in all_differences),
+        equal=sum(difference == 0 for difference in all_differences),
+        worse=sum(difference < 0 for difference in all_differences),
     )
 
 
@@ -180,9 +180,9 @@ def _notes(
 ) -> list[str]:
     notes = []
     variations = {key[:2] for key in shared}
-    for name, one in zip(names, played, strict=True):
-        more = len({key[:2] for key in one} - variations)
-        again = sum(key[:2] in variations and key not in shared for key in one)
+    for name, results_of_run in zip(names, played, strict=True):
+        more = len({key[:2] for key in results_of_run} - variations)
+        again = sum(key[:2] in variations and key not in shared for key in results_of_run)
         if more:
             notes.append(f"{name} has {more} more variations, which do not count.")
         if again:
@@ -193,13 +193,15 @@ def _notes(
         "limits": {str(run.request.limits) for run in runs},
         "options": {run.request.options or run.request.simplifications or "" for run in runs},
         "environments": {versions.environment for _, versions in known},
-        "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
+        "versions of waymark": {
+            str((versions.waymark, versions.commit, bool(versions.modified))) for _, versions in known
+        },
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
-        "controllers": {one.controller.sha256 for _, one in known if one.controller},
-        "first sub-goals' controllers": {one.first.sha256 for _, one in known if one.first},
-        "engines": {one.executor.runtime for _, one in known},
+        "controllers": {versions.controller.sha256 for _, versions in known if versions.controller},
+        "first sub-goals' controllers": {versions.first.sha256 for _, versions in known if versions.first},
+        "engines": {versions.executor.runtime for _, versions in known},
     }
-    different = [what for what, values in differing.items() if len(values) > 1]
+    different = [name for name, values in differing.items() if len(values) > 1]
     return [*notes, f"Not only the agents differ: {', '.join(different)}."] if different else notes
 
 

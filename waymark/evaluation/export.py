@@ -162,7 +162,7 @@ def _inner(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         return _inner(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
-        (only,) = (one for one in get_args(annotation) if one is not type(None))
+        (only,) = (kind for kind in get_args(annotation) if kind is not type(None))
         return _inner(only)
     return annotation
 

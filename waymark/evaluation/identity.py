@@ -55,16 +55,16 @@ def differences(before: Versions, now: Versions) -> list[Difference]:
     An environment's version counts only where both are known, and of a planner its model: the app and its workers may
     know its endpoint under different addresses.
     """
-    found = [
+    changes = [
         Difference(name, describe(model_of(before, asked)), describe(model_of(now, asked)))
         for asked, name in ASKED.items()
         if describe(model_of(before, asked)) != describe(model_of(now, asked))
     ]
     if not _same_environment(before.environment, now.environment):
-        found.insert(0, Difference("environment", before.environment, now.environment))
+        changes.insert(0, Difference("environment", before.environment, now.environment))
     if _planner_model(before.planner) != _planner_model(now.planner):
-        found.append(Difference("planner", before.planner or "none", now.planner or "none"))
-    return found
+        changes.append(Difference("planner", before.planner or "none", now.planner or "none"))
+    return changes
 
 
 class Makers:

@@ -48,7 +48,9 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
     whole = len(results) >= evaluation.episodes
     began = datetime.fromisoformat(evaluation.created)
     seconds = max((result.seconds for result in results), default=0.0)
-    models = [one for one in (versions.controller, versions.first, versions.executor) if one is not None]
+    models = [
+        checkpoint for checkpoint in (versions.controller, versions.first, versions.executor) if checkpoint is not None
+    ]
     return {
         "version": 2,
         "status": "success" if whole else "cancelled",

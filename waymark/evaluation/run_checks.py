@@ -98,7 +98,7 @@ def parse_result(text: bytes, where: str) -> EpisodeResult:
 
 def _unreadable(error: ValidationError, where: str) -> InvalidInput:
     first = error.errors(include_input=False)[0]
-    field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
+    field = "".join(letter if letter.isprintable() else "?" for letter in ".".join(map(str, first["loc"])))[:100]
     return InvalidInput(f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY)
 
 

@@ -67,7 +67,7 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
         }
         for run in runs
     ]
-    shared = sorted(set.intersection(*(set(one) for one in played)))
+    shared = sorted(set.intersection(*map(set, played)))
     tasks: list[TaskDifference] = []
     changed: list[ChangedEpisode] = []
     for run, theirs in zip(runs[1:], played[1:], strict=True):
@@ -83,7 +83,7 @@ _Pairs = Sequence[tuple[EpisodeResult, EpisodeResult]]
 
 
 def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifference]:
-    found = []
+    tasks = []
     for task in order:
         of_task = [pair for pair in pairs if pair[0].task == task]
         by_variation: dict[int, list[tuple[float, float]]] = {}
@@ -92,7 +92,7 @@ def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifferen
         befores = [[[before for before, _ in plays] for plays in by_variation.values()]]
         afters = [[[after for _, after in plays] for plays in by_variation.values()]]
         differences = [[[after - before for before, after in plays] for plays in by_variation.values()]]
-        found.append(
+        tasks.append(
             TaskDifference(
                 task=task,
                 run=run,
@@ -103,7 +103,7 @@ def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifferen
                 ci95=over_variations_and_play(differences),
             )
         )
-    return found
+    return tasks
 
 
 def _most_changed(run: str, pairs: _Pairs) -> list[ChangedEpisode]:

@@ -117,13 +117,13 @@ class RunFolder:
         Raises NotFound, InvalidInput.
         """
         versions = self.evaluation().versions
-        found = versions.executor.engine, versions.environment.partition(" ")[0]
-        if found[0] not in engines or found[1] not in environments:
+        names = versions.executor.engine, versions.environment.partition(" ")[0]
+        if names[0] not in engines or names[1] not in environments:
             raise InvalidInput(
-                f"{self.path / HEADER} says engine {found[0][:40]!r} and environment {found[1][:40]!r}.",
+                f"{self.path / HEADER} says engine {names[0][:40]!r} and environment {names[1][:40]!r}.",
                 remedy=f"This version knows {', '.join(engines)} and {', '.join(environments)}.",
             )
-        return found
+        return names
 
     def results(self, order: Sequence[str] = ()) -> Iterator[EpisodeResult]:
         """All finished episodes with their turns, each once; a torn last line is left out.
@@ -138,7 +138,7 @@ class RunFolder:
         Raises InvalidInput for a damaged line that may be it.
         """
         path, wanted = self.path / EPISODES, episode.encode()
-        found: tuple[int, bytes] | None = None
+        numbered_line: tuple[int, bytes] | None = None
         try:
             file = open_regular(path, "rb")
         except (FileNotFoundError, NotADirectoryError):
@@ -146,11 +146,11 @@ class RunFolder:
         with file:
             for number, line in whole_lines(path, file):
                 if wanted in line and parse(_Line, line, f"Line {number} of {path}").id == episode:
-                    found = number, line
-        if found is None:
+                    numbered_line = number, line
+        if numbered_line is None:
             return None
-        where = f"Line {found[0]} of {path}"
-        result = parse_result(found[1], where)
+        where = f"Line {numbered_line[0]} of {path}"
+        result = parse_result(numbered_line[1], where)
         check_numbers(result, where)
         return result
 
@@ -164,15 +164,15 @@ class RunFolder:
             file = open_regular(path, "rb")
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found: dict[str, EpisodeResult] = {}
+        results: dict[str, EpisodeResult] = {}
         with file:
             for number, line in whole_lines(path, file):
                 where = f"Line {number} of {path}"
                 result = parse(EpisodeResult, without_turns(line), where)
                 check_numbers(result, where)
-                found.pop(result.id, None)
-                found[result.id] = result.without_trajectory()
-        return list(found.values())
+                results.pop(result.id, None)
+                results[result.id] = result.without_trajectory()
+        return list(results.values())
 
     def checked_results(self) -> Iterator[EpisodeResult]:
         """The same, of a folder whose lines may be of something else.

@@ -171,7 +171,7 @@ def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> t
 
 def interval(scores: Sequence[Sequence[float]]) -> Interval | None:
     """95% interval of the mean over task types, given the scores of each type, of variations that were played once."""
-    return over_variations_and_play([[[score] for score in one] for one in scores])
+    return over_variations_and_play([[[score] for score in of_variation] for of_variation in scores])
 
 
 def name_of_episode(result: EpisodeResult) -> str:
@@ -207,8 +207,8 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
 
 
 def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every) if every else 0.0
+    known = list(values)
+    return sum(known) / len(known) if known else 0.0
 
 
 # --- published figures -----------------------------------------------------------------------------------

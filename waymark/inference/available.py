@@ -21,7 +21,7 @@ def check_engine(engine: str, *, vllm_urls: str = "", vllm_python: str = "") -> 
     already running.
     """
     if engine == "vllm" and not vllm_urls.strip(" ,"):
-        from waymark.inference.engines.vllm_servers import find_python
+        from waymark.inference.engines.vllm_process import find_python
 
         find_python(Path(vllm_python) if vllm_python else None)
     for package in _PACKAGES.get(engine, ()):

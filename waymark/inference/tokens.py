@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from waymark.checkpoint_files import LARGEST_TOKENIZER, read_file
 from waymark.errors import CheckpointError
 from waymark.inference import Encoded, Prompt
+from waymark.inference.checkpoint_files import LARGEST_TOKENIZER, read_file
 
 _SPACE = "▁"
 """The character for the space before a word in the vocabularies of sentencepiece and of our own tokenizer."""

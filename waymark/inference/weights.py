@@ -18,8 +18,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from waymark.checkpoint_files import open_file
 from waymark.errors import CheckpointError
+from waymark.inference.checkpoint_files import open_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The tensors of a model: name to shape."""
@@ -129,8 +129,8 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
 
 
 def _check(config: Mapping[str, Any], shapes: Shapes, where: Path) -> None:
-    def contradicted(field: str, said: object, tell: str) -> CheckpointError:
-        return CheckpointError(f"The config.json of {where} says {field} {said}, its weights {tell}.", remedy=_REMEDY)
+    def contradicted(field: str, value: object, fact: str) -> CheckpointError:
+        return CheckpointError(f"The config.json of {where} says {field} {value}, its weights {fact}.", remedy=_REMEDY)
 
     for field, pattern in _LAYERS[config["model_type"]].items():
         layers = len({match[1] for name in shapes if (match := re.match(pattern, name))})

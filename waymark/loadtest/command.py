@@ -126,7 +126,7 @@ def run_test(
     json: _Json = False,
 ) -> None:
     """Measure throughput and latency. Give one of --rate, --concurrency and --ramp. Default: --concurrency 16."""
-    with _told():
+    with _errors_reported():
         stages = plan(
             rates=_numbers(rate, "rate"),
             concurrencies=[round(number) for number in _numbers(concurrency, "concurrency")],
@@ -176,15 +176,15 @@ def compare_tests(
     json: _Json = False,
 ) -> None:
     """Show two load tests side by side, with the ratio of each figure."""
-    with _told():
-        one, other = _read(first), _read(second)
-        changes = results.compare(one, other)
+    with _errors_reported():
+        first_report, second_report = _read(first), _read(second)
+        changes = results.compare(first_report, second_report)
         if json:
             _out.print_document(
                 {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
-            _out.print(show.render_comparison(one, other, changes))
+            _out.print(show.render_comparison(first_report, second_report, changes))
 
 
 async def _measure(
@@ -264,7 +264,7 @@ class _Shown:
             if self._load and self._samples:
                 load, samples = self._load, self._samples
                 elapsed = time.monotonic() - samples.began
-                answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
+                answered = sum(count for outcome, count in samples.counts.items() if results.is_answer(outcome))
                 refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
                 asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
@@ -302,7 +302,7 @@ def _read(path: Path) -> LoadReport:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     """Turn an error into one message and an exit code."""
     try:
         yield

@@ -155,8 +155,10 @@ def stage(load: Load, samples: Samples, *, run: str) -> Stage:
         seconds=round(samples.window, 3),
         sent=samples.sent,
         answered=int(answered.sum()),
-        refused=_named((each, count) for each, count in counts.items() if each in REFUSALS),
-        errors=_named((each, count) for each, count in counts.items() if not (is_answer(each) or each in REFUSALS)),
+        refused=_named((outcome, count) for outcome, count in counts.items() if outcome in REFUSALS),
+        errors=_named(
+            (outcome, count) for outcome, count in counts.items() if not (is_answer(outcome) or outcome in REFUSALS)
+        ),
         unanswered=samples.sent - len(samples.outcome),
         throughput=_rate(counted, samples.window),
         goodput=_rate(wanted, samples.window),
@@ -225,12 +227,12 @@ class Change(Contract):
 
 def compare(first: LoadReport, second: LoadReport) -> dict[str, tuple[Change, ...]]:
     """The figures of every load that both tests did, by its name, and `peak`: the highest throughput of each."""
-    others = {each.name: each for each in second.stages}
-    found = {each.name: _changes(each, others[each.name]) for each in first.stages if each.name in others}
+    others = {load.name: load for load in second.stages}
+    changes = {load.name: _changes(load, others[load.name]) for load in first.stages if load.name in others}
     if first.peak and second.peak:
         peak = Change(figure="throughput", unit="/s", first=first.peak.throughput, second=second.peak.throughput)
-        found["peak"] = (peak,)
-    return found
+        changes["peak"] = (peak,)
+    return changes
 
 
 def _changes(first: Stage, second: Stage) -> tuple[Change, ...]:

@@ -86,7 +86,7 @@ def _remarks(report: LoadReport) -> Iterator[str]:
             "python -m benchmarks.record_sample, or give a newer run with --states."
         )
     peak = report.peak.throughput if report.peak else 0.0
-    overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
+    overload = next((load for load in report.stages if peak and (load.rate or 0.0) >= _OVERLOAD * peak), None)
     if overload:
         share, refused = 100 * overload.goodput / peak, overload.refused_ms
         yield (
@@ -116,9 +116,9 @@ def _differences(first: LoadReport, second: LoadReport) -> Iterator[str]:
             for name in ("service", "path", "model", "checkpoint", "engine")
         },
     }
-    for name, (one, other) in pairs.items():
-        if one != other:
-            yield f"They differ in {name}: {one} and {other}."
+    for name, (value, other_value) in pairs.items():
+        if value != other_value:
+            yield f"They differ in {name}: {value} and {other_value}."
     alone = {stage.name for stage in first.stages} ^ {stage.name for stage in second.stages}
     if alone:
         yield f"Only one of them did: {', '.join(sorted(alone))}."

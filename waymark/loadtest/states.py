@@ -65,17 +65,17 @@ def from_run(folder: Path) -> tuple[RecordedState, ...]:
     """All states of a run's episodes at which a model was asked, with all turns. Raises NotFound, InvalidInput."""
     run = RunFolder(folder)
     world = world_played(run.evaluation().versions).agent
-    found = tuple(
+    states = tuple(
         RecordedState(task=result.task, asked=moment.asked, state=moment.state)
         for result in run.results()
         for moment in moments(result, MOST_TURNS, world)
     )
-    if not found:
+    if not states:
         raise InvalidInput(
             f"The run in {folder} holds no turns, or was recorded before results held how an episode opened.",
             remedy="Name one with finished episodes, played since 2026-11-28.",
         )
-    return found
+    return states
 
 
 def missing_turns(states: Iterable[AgentState], history_turns: int) -> int:

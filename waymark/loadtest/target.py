@@ -107,8 +107,8 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
             field="url",
         )
     named = model or "default"
-    found = next((checkpoint for checkpoint in info.checkpoints if checkpoint.model == named), None)
-    if found is None:
+    served = next((checkpoint for checkpoint in info.checkpoints if checkpoint.model == named), None)
+    if served is None:
         loaded = ", ".join(checkpoint.model for checkpoint in info.checkpoints)
         raise InvalidInput(
             f"The {info.service} has no model {named!r}.", remedy=f"It has loaded: {loaded}.", field="model"
@@ -119,9 +119,9 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
         path=_COMPLETIONS if api == "completions" else _PATHS[info.service],
         model=named,
         version=info.version,
-        checkpoint=found.checkpoint,
-        engine=f"{found.engine} {found.dtype}",
-        prompt_format=found.prompt_format,
+        checkpoint=served.checkpoint,
+        engine=f"{served.engine} {served.dtype}",
+        prompt_format=served.prompt_format,
         history_turns=info.history_turns,
     )
 
@@ -178,14 +178,14 @@ async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence
     for body in bodies[:_PROBES]:
         try:
             async with session.post(target.url + target.path, data=body, headers=_JSON) as response:
-                said = (await read_answer(response)).decode(errors="replace")
+                text = (await read_answer(response)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, AnswerRefused) as error:
             raise ServiceUnavailable(
                 f"{shown(target.url)}{target.path} does not answer: {str(error) or type(error).__name__}.",
                 remedy="Read the service's log.",
             ) from error
         if not (response.ok or response.status in REFUSALS):
-            raise ServiceRejected(f"{shown(target.url)}{target.path} answers {response.status}: {_reason(said)}")
+            raise ServiceRejected(f"{shown(target.url)}{target.path} answers {response.status}: {_reason(text)}")
 
 
 def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], *, run: str) -> Send:
@@ -210,8 +210,8 @@ def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[byte
     return send
 
 
-def _reason(said: str) -> str:
+def _reason(text: str) -> str:
     try:
-        return Problem.model_validate_json(said).detail
+        return Problem.model_validate_json(text).detail
     except ValidationError:
-        return said[:200] or "no reason given."
+        return text[:200] or "no reason given."

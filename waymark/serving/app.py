@@ -26,6 +26,7 @@ from waymark.contracts import (
 from waymark.serving.api import docs, mcp, openai, openapi
 from waymark.serving.api.json_route import DeadlineMs, listing_at_most
 from waymark.serving.api.mcp import McpEndpoint
+from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
@@ -77,15 +78,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
             yield
         await model_server.close()
 
-    app = FastAPI(
-        title=f"Waymark {service}",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = new_app(f"Waymark {service}", lifespan=lifespan)
     app.state.model_server = model_server
     problems.install(
         app,

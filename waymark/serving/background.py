@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from waymark.health import TaskHealth
+from waymark.contracts.health import TaskHealth
 
 STALL_SECONDS = 60.0
 """A task that reports no progress for this long is called stalled."""

@@ -76,7 +76,7 @@ class Jvm:
         start_seconds: float = START_SECONDS,
         title: str = "ScienceWorld",
     ) -> None:
-        self._java, self._start_seconds, self._title = java, start_seconds, title
+        self._java, self._start_seconds, self.title = java, start_seconds, title
         command = [java, "-classpath", os.pathsep.join(jars), *options]
         command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
         try:
@@ -116,7 +116,7 @@ class Jvm:
         elif code is not None:
             reason = f"it was killed by {_signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
         return SimulatorNotStarted(
-            f"The {self._title} JVM did not start: {reason}{self.last_words()}.",
+            f"The {self.title} JVM did not start: {reason}{self.last_words()}.",
             remedy="Free some memory, or play fewer episodes at once (WAYMARK_SLOTS)."
             if killed
             else f"Check that {self._java!r} runs and that memory is free.",

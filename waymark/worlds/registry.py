@@ -81,7 +81,7 @@ def world_of(environment: str) -> World:
 
 @cache
 def _formats() -> dict[str, PromptFormat]:
-    return {one.name: one for name in WORLD_NAMES for one in get_world(name).formats}
+    return {prompt_format.name: prompt_format for name in WORLD_NAMES for prompt_format in get_world(name).formats}
 
 
 def get_format(name: str) -> PromptFormat:

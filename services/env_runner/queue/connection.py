@@ -45,7 +45,7 @@ class Connection:
 
     def ping(self) -> None:
         """Return if Redis answers."""
-        with self._seam():
+        with self._translated_errors():
             self._redis.ping()
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Connection:
         self._bytes.close()
 
     @contextmanager
-    def _seam(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Translate what redis raises, once."""
         try:
             yield

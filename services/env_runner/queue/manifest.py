@@ -33,7 +33,7 @@ class Manifest:
         first = fields[0] if fields else {}
         shared = {name: value for name, value in first.items() if all(field[name] == value for field in fields)}
         own = [{name: value for name, value in field.items() if name not in shared} for field in fields]
-        return cls(_json(shared), {spec.id: _json(one) for spec, one in zip(specs, own, strict=True)})
+        return cls(_json(shared), {spec.id: _json(text) for spec, text in zip(specs, own, strict=True)})
 
     def pairs(self) -> Iterator[str]:
         """Episode id and its own part in turn, in order of play."""

@@ -39,7 +39,7 @@ class PlayQueue(Connection):
         """Open a session. Raises QueueFull when `most` are open."""
         now = time.time()
         key = _SESSION + view.id
-        with self._seam():
+        with self._translated_errors():
             self._redis.zremrangebyscore(_OPEN, "-inf", now)
             self._redis.zadd(_OPEN, {view.id: now + seconds})
             if self._redis.zcard(_OPEN) > most:
@@ -56,7 +56,7 @@ class PlayQueue(Connection):
 
     def take(self, wait_seconds: float) -> tuple[PlayView, PlayRequest] | None:
         """The next session that nobody plays; None after waiting. Those that have expired are skipped."""
-        with self._seam():
+        with self._translated_errors():
             taken = self._redis.blpop([_WAITING], timeout=wait_seconds)
             expires = None if taken is None else self._redis.zscore(_OPEN, taken[1])
             if expires is None or expires < time.time():
@@ -68,7 +68,7 @@ class PlayQueue(Connection):
 
     def look(self, session: str) -> PlayView:
         """The view of a session. Raises NotFound."""
-        with self._seam():
+        with self._translated_errors():
             text = self._redis.get(_SESSION + session)
             expires = self._redis.zscore(_OPEN, session)
         if text is None:
@@ -82,7 +82,7 @@ class PlayQueue(Connection):
 
     def show(self, view: PlayView) -> None:
         """Replace the view of a session."""
-        with self._seam():
+        with self._translated_errors():
             self._redis.set(_SESSION + view.id, view.model_dump_json(), keepttl=True)
 
     def decide(self, session: str, decision: PlayTurn | None) -> None:
@@ -91,7 +91,7 @@ class PlayQueue(Connection):
         if view.state == "ended":
             raise NotFound(f"The session {session!r} has ended.", remedy="Begin a new one.")
         key = f"{_SESSION}{session}:decisions"
-        with self._seam():
+        with self._translated_errors():
             if decision is not None and self._redis.llen(key) >= _MOST_DECISIONS:
                 raise QueueFull("The session has not yet carried out earlier decisions.", remedy="Wait a moment.")
             self._redis.rpush(key, "" if decision is None else decision.model_dump_json())
@@ -99,7 +99,7 @@ class PlayQueue(Connection):
 
     def next_decision(self, session: str, wait_seconds: float) -> PlayTurn | None:
         """The person's next decision; None: end the session. Raises TimeoutError after waiting."""
-        with self._seam():
+        with self._translated_errors():
             taken = self._redis.blpop([f"{_SESSION}{session}:decisions"], timeout=wait_seconds)
         if taken is None:
             raise TimeoutError
@@ -107,5 +107,5 @@ class PlayQueue(Connection):
 
     def close_session(self, session: str) -> None:
         """Remove a session that has ended from the open ones."""
-        with self._seam():
+        with self._translated_errors():
             self._redis.zrem(_OPEN, session)

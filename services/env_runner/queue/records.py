@@ -26,40 +26,42 @@ _REMEDY = (
 )
 
 
-def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
+def read(kind: type[_Model], text: str | bytes | None, record: str) -> _Model:
     """A record of Redis. Raises RecordDamaged, which names it."""
     if text is None:
-        raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+        raise RecordDamaged(f"Redis has lost {record}.", remedy=_REMEDY)
     if len(text) > _LONGEST:
-        raise unreadable(what, f"it is over {_LONGEST >> 20} MB")
+        raise unreadable(record, f"it is over {_LONGEST >> 20} MB")
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise unreadable(what, error.errors()[0]["msg"]) from error
+        raise unreadable(record, error.errors()[0]["msg"]) from error
 
 
-def unreadable(what: str, reason: str) -> RecordDamaged:
+def unreadable(record: str, reason: str) -> RecordDamaged:
     """The error for a record that cannot be read."""
-    return RecordDamaged(f"Redis holds {what}, but unreadable: {reason}.", remedy=_REMEDY)
+    return RecordDamaged(f"Redis holds {record}, but unreadable: {reason}.", remedy=_REMEDY)
 
 
-def unpack(full: bytes, what: str) -> EpisodeResult:
+def unpack(full: bytes, record: str) -> EpisodeResult:
     """A whole result as the trajectories hold it. Raises RecordDamaged."""
     try:
-        return read_result(unpack_text(full, what))
+        return read_result(unpack_text(full, record))
     except ValidationError as error:
-        raise unreadable(what, error.errors(include_input=False)[0]["msg"]) from error
+        raise unreadable(record, error.errors(include_input=False)[0]["msg"]) from error
 
 
-def unpack_text(full: bytes, what: str) -> bytes:
+def unpack_text(full: bytes, record: str) -> bytes:
     """The JSON of a whole result, at most `LINE_BYTES` of it. Raises RecordDamaged."""
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(full, LINE_BYTES)
     except zlib.error as error:
-        raise unreadable(what, str(error)) from error
+        raise unreadable(record, str(error)) from error
     if not stream.eof:
-        raise unreadable(what, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing")
+        raise unreadable(
+            record, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing"
+        )
     return text
 
 

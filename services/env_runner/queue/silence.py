@@ -33,7 +33,9 @@ class Silence:
     def note(self, lease: Sighting) -> None:
         """Remember a lease that this process itself was given or renewed."""
         with self._lock:
-            for seen in [one for one in self._since if (one.evaluation, one.entry) == (lease.evaluation, lease.entry)]:
+            for seen in [
+                known for known in self._since if (known.evaluation, known.entry) == (lease.evaluation, lease.entry)
+            ]:
                 del self._since[seen]
             self._since[lease] = self._clock()
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark.agent.play import Play
-from waymark.agent.policies.repairs import ALTERNATIVES, Replacements
+from waymark.agent.policies.unknown_actions import ALTERNATIVES, UnknownActionReplacer
 from waymark.agent.readable import Decision, decisions_of
 from waymark.agent.rules import (
     STUCK_AFTER,
@@ -44,7 +44,7 @@ class GuidedPolicy:
         self._play = play
         self._rules = play.rules
         self._source = open_source(play)
-        self._replacements = Replacements(play)
+        self._replacer = UnknownActionReplacer(play)
         self._ended_in_a_row = 0
         self._taken: defaultdict[tuple[Scene, str | None], set[str]] = defaultdict(set)
 
@@ -92,12 +92,12 @@ class GuidedPolicy:
         if action is None:
             self._ended_in_a_row += 1
             return play.ended(logprob, controller_called=controller_called)
-        replacement = self._held_to_subgoal(action, taken)
+        replacement = self._replacement_by_rule(action, taken)
         action = replacement or action
         taken.add(action)
         step = await play.step(action)
         if not step.known:
-            replacement = await self._replacements.replace([action], taken=taken if play.state.current_subgoal else ())
+            replacement = await self._replacer.replace([action], taken=taken if play.state.current_subgoal else ())
         if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await play.step(replacement)
@@ -133,7 +133,7 @@ class GuidedPolicy:
         play, raw = self._play, answer.raw or ""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         subgoal = play.state.current_subgoal
-        action = self._replacements.proposed([raw], barred=())
+        action = self._replacer.proposal([raw], barred=())
         taken = self._taken[scene(play.state, play.world), subgoal]
         for rule in self._rules.of(ReplacementRule):
             meant = await rule.replace_unreadable(action)
@@ -154,7 +154,7 @@ class GuidedPolicy:
         self._ended_in_a_row += 1
         return play.ended(logprob, controller_called=controller_called, unparsed=raw)
 
-    def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
+    def _replacement_by_rule(self, action: str, taken: Collection[str]) -> str | None:
         """The action with which a rule replaces the proposed one before it is tried; None: no rule replaces it."""
         subgoal = self._play.state.current_subgoal
         if subgoal is None:

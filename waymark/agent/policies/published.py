@@ -15,7 +15,7 @@ docs/reference/published-method.md lists the remaining differences from the publ
 from __future__ import annotations
 
 from waymark.agent.play import Play
-from waymark.agent.policies.repairs import Replacements
+from waymark.agent.policies.unknown_actions import UnknownActionReplacer
 from waymark.agent.readable import decisions_of, subgoals_of
 from waymark.contracts import ActionResponse, TurnRecord
 
@@ -27,7 +27,7 @@ class PublishedPolicy:
 
     def __init__(self, play: Play) -> None:
         self._play = play
-        self._replacements = Replacements(play)
+        self._replacer = UnknownActionReplacer(play)
         self._hierarchical = play.agent.subgoals == "controller"
 
     async def turn(self) -> TurnRecord:
@@ -50,7 +50,7 @@ class PublishedPolicy:
         action, replacement = actions[0], None
         step = await play.step(action)
         if not step.known:
-            replacement = await self._replacements.replace(actions, taken=())
+            replacement = await self._replacer.replace(actions, taken=())
         if replacement is not None:
             step = await play.step(replacement)
         return play.acted(
@@ -67,7 +67,7 @@ class PublishedPolicy:
         """No beam could be parsed as an action: replace its raw text like an unknown action."""
         play, raw = self._play, answer.raw or ""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        replacement = await self._replacements.replace([raw], taken=())
+        replacement = await self._replacer.replace([raw], taken=())
         if replacement is None:
             return play.ended(logprob, controller_called=controller_called, unparsed=raw)
         return play.acted(

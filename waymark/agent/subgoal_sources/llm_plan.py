@@ -69,9 +69,9 @@ async def ask_plan(
     plan = read(answer.text)
     if plan:
         return plan[:LONGEST_PLAN]
-    said = " ".join(answer.text.split())[:_SHOWN]
+    text = " ".join(answer.text.split())[:_SHOWN]
     raise PlanUnreadable(
-        f"The planner's answer holds no numbered sub-goals: {said!r} (it ended with {answer.finish_reason}).",
+        f"The planner's answer holds no numbered sub-goals: {text!r} (it ended with {answer.finish_reason}).",
         remedy="Name a model that follows the form, or one that has more tokens to answer with.",
     )
 

@@ -17,11 +17,11 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from waymark.checkpoint_files import read_object
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
+from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory

@@ -130,8 +130,8 @@ def _validated(requests: Validator, request: Request, body: bytes, most_items: i
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # Browsers send other kinds across origins without asking.
-        said = printable(kind, 100) if kind else "of no stated type"
-        raise HTTPException(415, f"The body is {said}. Send `Content-Type: application/json`.")
+        media_type = printable(kind, 100) if kind else "of no stated type"
+        raise HTTPException(415, f"The body is {media_type}. Send `Content-Type: application/json`.")
     try:
         return requests.json(body)
     except InvalidBody:

@@ -30,13 +30,14 @@ from mcp_types import (
 from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waymark import __version__
 from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
 from waymark.errors import InputTooLarge, WaymarkError
 from waymark.serving.api.validation import InvalidBody, Validator, sentence
 from waymark.serving.decisions import Decided, action_response, subgoal_response
+from waymark.serving.middleware.replay import replayed
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import Service
 from waymark.serving.text import printable
@@ -159,16 +160,7 @@ class _ShortNames:
         if len(body) > _SHORT_BODY:
             with suppress(ValueError):  # the endpoint says that it is no JSON
                 _check_names(from_json(body))
-        read = False
-
-        async def replay() -> Message:
-            nonlocal read
-            if read:
-                return await receive()
-            read = True
-            return message
-
-        await self._app(scope, replay, send)
+        await self._app(scope, replayed(message, receive), send)
 
 
 def _check_names(call: Any) -> None:

@@ -145,7 +145,7 @@ class CompletionRequest(Contract):
 
     @field_validator(*_NEUTRAL)
     @classmethod
-    def _refuse_what_is_not_served(cls, value: object, info: ValidationInfo) -> object:
+    def _refuse_unsupported(cls, value: object, info: ValidationInfo) -> object:
         neutral = _NEUTRAL[info.field_name or ""]
         if value is not None and value not in neutral:
             shown = " or ".join(repr(neutral_value) for neutral_value in neutral).replace("()", "[]")

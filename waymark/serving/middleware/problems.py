@@ -43,6 +43,7 @@ from waymark.serving.api.validation import field_problems, sentence
 from waymark.serving.middleware.auth import Keys, RequireKey
 from waymark.serving.middleware.hosts import Edge
 from waymark.serving.middleware.json_bounds import MOST_VALUES, check_values
+from waymark.serving.middleware.replay import replayed
 from waymark.serving.telemetry import observe
 from waymark.serving.text import printable
 
@@ -286,14 +287,5 @@ class _BodyLimit:
                 field="",
             )
         check_values(body, self._most_values.get(scope["path"], MOST_VALUES))
-        whole = bytes(body)
-        replayed = False
-
-        async def replay() -> Message:
-            nonlocal replayed
-            if replayed:
-                return await receive()
-            replayed = True
-            return {"type": "http.request", "body": whole, "more_body": False}
-
-        await self._app(scope, replay, send)
+        whole = {"type": "http.request", "body": bytes(body), "more_body": False}
+        await self._app(scope, replayed(whole, receive), send)

@@ -225,9 +225,9 @@ def parse_formal(text: str) -> Action:
 
     Raises UnparsableAction for an unknown verb, a wrong number of arguments, or another form.
     """
-    found = _FORMAL.fullmatch(text.strip())
-    if found:
-        verb, inside = found.groups()
+    match = _FORMAL.fullmatch(text.strip())
+    if match:
+        verb, inside = match.groups()
         args = tuple(arg.strip() for arg in inside.split(SEPARATOR)) if inside.strip() else ()
         action = Action(verb, args)
         if is_end(action) or (all(args) and (verb, len(args)) in _PATTERNS):

@@ -15,14 +15,14 @@ from waymark.agent.rules import (
     UnknownEndsSubgoal,
     WellFormed,
 )
-from waymark.worlds.scienceworld.rules.replacements import (
+from waymark.worlds.scienceworld.rules.replacement_rules import (
     HoldToSubgoal,
     RepairAlternatives,
     RepairShortlist,
     RepairSimilarity,
     RepairSubgoal,
 )
-from waymark.worlds.scienceworld.rules.subgoals import InSight, Reached, Risk, SubgoalOver
+from waymark.worlds.scienceworld.rules.subgoal_rules import InSight, Reached, Risk, SubgoalOver
 
 RULES: Final[tuple[type[Rule], ...]] = (
     Risk,

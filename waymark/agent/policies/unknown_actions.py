@@ -12,7 +12,7 @@ ALTERNATIVES = 5
 """Number of actions that the executor is asked for after its first one was unknown."""
 
 
-class Replacements:
+class UnknownActionReplacer:
     """Finds a valid action in place of one that the environment does not know."""
 
     def __init__(self, play: Play) -> None:
@@ -28,7 +28,7 @@ class Replacements:
         """
         spent = {action for action in taken if not action.startswith(self._play.world.repeatable)}
         published = self._play.agent.repair_by == "similarity"
-        action = self.proposed(proposed, barred=() if published else {proposed[0], *spent})
+        action = self.proposal(proposed, barred=() if published else {proposed[0], *spent})
         for rule in self._rules:
             calls = self._play.model_calls
             replacement = await rule.replace(action)
@@ -38,7 +38,7 @@ class Replacements:
                 return replacement
         return None
 
-    def proposed(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
+    def proposal(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
         """The action, with everything that a rule may need to replace it; `barred` actions do not count as valid.
 
         The environment lists its valid actions at most once, and only if a rule asks for them.

@@ -16,15 +16,15 @@ _LASTING = frozenset({"urn:waymark:job-store-full"})
 
 
 class Readiness:
-    """Asks a service whether it is ready. `said` is what it answered last if it was not; empty if it did not answer."""
+    """Asks a service whether it is ready. `problem` is its last answer if it was not; empty if there was none."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.said = ""
+        self.problem = ""
 
     def __call__(self) -> bool:
         """Whether the service is ready. Raises StackError for a problem that waiting does not solve."""
-        self.said = ""
+        self.problem = ""
         try:
             answer = httpx.get(f"{self._url}/health/ready", timeout=_SECONDS, trust_env=False)
         except httpx.HTTPError:
@@ -35,7 +35,7 @@ class Readiness:
             problem = Problem.model_validate_json(answer.content[:_LARGEST])
         except ValidationError:
             return False
-        self.said = problem.detail
+        self.problem = problem.detail
         if problem.type in _LASTING:
             raise StackError(problem.detail)
         return False
