@@ -26,14 +26,16 @@ from waymark.process import end_with
 
 PROGRESS: Final = "progress.json"
 _SECONDS_TO_END: Final = 60.0
-"""What a command may take to save its state when it is told to end."""
+"""Seconds that a command has to save its state after SIGTERM."""
 
 
 class StageFailed(WaymarkError):
-    """A stage ended with an error, which it has told; `code` is its exit code."""
+    """A stage ended with an error, which it has printed; `code` is its exit code."""
 
     def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"Stage {name} ended with exit code {code}.", remedy="The same command goes on there.")
+        super().__init__(
+            f"Stage {name} ended with exit code {code}.", remedy="Run the same command again to resume it."
+        )
         self.code = code
 
 
@@ -64,14 +66,14 @@ class Progress:
         self.done: dict[str, Any] = read_json(self._path, "a record of finished stages") if self._path.exists() else {}
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether it was done by this command, and what it wrote is as it was."""
+        """Whether the stage was done by this command, and its files are unchanged."""
         entry = self.done.get(stage.name)
         if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
             return False
         return bool(entry["files"] == hashes(stage.outputs))
 
     def note(self, stage: Stage, seconds: float) -> None:
-        """Note that a stage is done. What came after it before is not."""
+        """Record that a stage is done, and that the stages after it are not."""
         self.done[stage.name] = {
             "command": stage.command,
             "recipe_sha256": stage.recipe_sha256,
@@ -94,7 +96,7 @@ class Progress:
 
 
 def hashes(outputs: Sequence[Path]) -> dict[str, str]:
-    """The hash of each file, and of each file in a folder but logs, by its path."""
+    """The hash of each file, and of each file in a folder except logs, by its path."""
     digests: dict[str, str] = {}
     for output in outputs:
         files = sorted(output.rglob("*")) if output.is_dir() else [output]

@@ -23,7 +23,7 @@ class Provenance:
     """The parts that do not change while a process of the env-runner runs."""
 
     environment: str
-    """With its version, e.g. `scienceworld 1.2.3`."""
+    """The environment with its version, e.g. `scienceworld 1.2.3`."""
     commit: str | None
     """Of the checkout that holds this code; None outside of one."""
     planner: str | None = None

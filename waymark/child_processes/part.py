@@ -19,14 +19,14 @@ from waymark.process import end_with
 HOST: Final = "127.0.0.1"
 """Where parts listen."""
 START_SECONDS: Final = 120.0
-"""How long a part may take until it is ready."""
+"""Seconds until a part must be ready."""
 STOP_SECONDS: Final = 15.0
-"""How long a part may take to stop before it is killed."""
+"""Seconds that a part may take to stop before it is killed."""
 _POLL_SECONDS: Final = 0.1
 _PORT_IN_USE: Final = 3
 """Exit code of a service whose port is taken."""
 _CANNOT_RUN: Final = 2
-"""Exit code of a service that cannot run as it is set up."""
+"""Exit code of a service with wrong settings."""
 _LOG_LINES: Final = 3
 
 
@@ -79,7 +79,7 @@ class Part:
 def wait_until_ready(
     parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
 ) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass.
+    """Return when `ready` returns true. Raises StackError if a part ends before that, or after so many seconds.
 
     A `Readiness` also tells what the part said last.
     """

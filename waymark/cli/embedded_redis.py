@@ -17,7 +17,7 @@ from waymark.cli.socket_folder import make_socket_folder
 
 _SOCKET: Final = "redis.sock"
 _PROTECTS_CONFIGS: Final = 7
-"""The first version of Redis that changes its folder only where that was allowed at its start."""
+"""The first version of Redis that refuses to change its folder unless it was started with permission."""
 _DUMP = "dump.rdb"
 _SECONDS = 20.0
 """How long one answer may take: saving all data is one."""

@@ -38,7 +38,7 @@ class Effort(Contract):
     tokens: float
     """Read and written by all models together."""
     repaired: float
-    """Actions that were replaced because the environment did not know them."""
+    """Number of actions that were replaced because the environment did not know them."""
     seconds: float
     """Wall time of play."""
 

@@ -23,7 +23,7 @@ logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 def py4j_jar() -> str:
-    """The jar that py4j's own distribution carries. py4j itself would look into the working directory first."""
+    """The jar in py4j's own distribution. py4j itself would search the working directory first."""
     for file in files("py4j") or ():
         if file.name.startswith("py4j") and file.name.endswith(".jar"):
             return os.path.realpath(str(file.locate()))

@@ -1,4 +1,4 @@
-"""Plays episodes: a pool of simulator slots in one event loop, fed by leases from Redis.
+"""Plays episodes: a pool of simulator slots in one event loop, which gets episodes by leases from Redis.
 
 Each slot holds one environment and plays one episode at a time; environments block and run in threads, so one
 slot's loading hides behind another's play. A thread of its own renews the leases, whatever the loop is doing,

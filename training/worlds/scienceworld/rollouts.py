@@ -38,19 +38,19 @@ _NAMED: Final = re.compile(
     r"to grow an? ([a-z ]+?)(?: plant from seed)?\.|"
     r"to determine if ([a-z ]+?) is electrically"
 )
-"""What a task names that may be called otherwise."""
+"""Patterns of the things in task texts that may get another name."""
 
 
 @dataclass(frozen=True)
 class Rollouts(Wanted):
-    """A variation that the agent is to play."""
+    """A variation for the agent to play."""
 
     oracle: tuple[str, ...] = ()
     """The actions of a path that solves it."""
     rollouts: int = 1
     """How many episodes are played."""
     checkpoints: str = ""
-    """The folder that holds those of `controller` and `executor`, or that of `flat`."""
+    """The folder with the checkpoints `controller` and `executor`, or `flat`."""
     agent: TrainedAgent = "hierarchical"
     """Who plays."""
     without_rules: bool = False
@@ -98,7 +98,7 @@ def spread(paths: Sequence[Trajectory], episodes: Callable[[str], int]) -> list[
 
 
 class AlteredEnvironment:
-    """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
+    """An environment in which a thing may be moved and renamed before the episode begins."""
 
     def __init__(self, slot: ScienceWorldSlot, wanted: Rollouts, room: str, rng: random.Random) -> None:
         self._slot = slot
@@ -131,7 +131,7 @@ class AlteredEnvironment:
         return replace(step, observation=observation, look=look, inventory=inventory)
 
     def valid_actions(self) -> list[str]:
-        """Every action that the simulator would accept now, as it is called here."""
+        """Every action that the simulator would accept now, with the changed names."""
         return [self._shown(action) for action in self._slot.valid_actions()]
 
     def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:

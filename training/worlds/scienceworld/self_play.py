@@ -46,7 +46,7 @@ _LIMITS: Final = Limits(moves=100, turns=200, patience=50)
 
 @dataclass(frozen=True)
 class Played(Rollouts):
-    """A variation that the agent is to play."""
+    """A variation for the agent to play."""
 
     temperature: float = 1.0
     """Above 0. Decisions are drawn with probability p^(1/temperature)."""

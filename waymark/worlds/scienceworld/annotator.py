@@ -57,7 +57,7 @@ def annotate(task: str, steps: Sequence[PathStep]) -> list[Segment]:
             len(steps),
         )
         path = _Path(task, steps[:stop], at)
-        subgoal, length = next(found for rule in _RULES if (found := rule(path)))
+        subgoal, length = next(match for rule in _RULES if (match := rule(path)))
         length += sum(1 for _ in takewhile(lambda step: step.action.isdigit(), path.steps[at + length :]))
         segments.append(Segment(subgoal, at, at + length))
         at += length
@@ -78,10 +78,10 @@ def _walk(path: _Path) -> tuple[str, int] | None:
 
 def _fill(path: _Path) -> tuple[str, int] | None:
     """A container put under a running tap and taken back."""
-    found = re.match(r"^move (.+) to sink$", path.action())
-    if not found or [path.action(1), path.action(2)] != ["activate sink", "deactivate sink"]:
+    match = re.match(r"^move (.+) to sink$", path.action())
+    if not match or [path.action(1), path.action(2)] != ["activate sink", "deactivate sink"]:
         return None
-    container = _bare(found.group(1))
+    container = _bare(match.group(1))
     return _call("fill", container, "water"), 4 if path.action(3).startswith("pick up ") else 3
 
 
@@ -101,20 +101,20 @@ def _water(path: _Path) -> tuple[str, int] | None:
 
 def _heat(path: _Path) -> tuple[str, int] | None:
     """Something put on a device, which is switched on unless it is on already."""
-    found = re.match(r"^move (.+) to (.+)$", path.action())
-    if not found:
+    match = re.match(r"^move (.+) to (.+)$", path.action())
+    if not match:
         return None
-    switched = path.action(1) == f"activate {found.group(2)}"
-    if not switched and found.group(2) not in _HEATERS:
+    switched = path.action(1) == f"activate {match.group(2)}"
+    if not switched and match.group(2) not in _HEATERS:
         return None
-    return _call("heat", _bare(found.group(1)), found.group(2)), 2 if switched else 1
+    return _call("heat", _bare(match.group(1)), match.group(2)), 2 if switched else 1
 
 
 def _cool(path: _Path) -> tuple[str, int] | None:
     """Something put into a freezer, which is opened first if need be."""
     opened = 1 if re.match(r"^open .*(freezer|fridge)$", path.action()) else 0
-    found = re.match(r"^(?=.*(?:freezer|fridge)$)move (.+) to (.*(?:freezer|fridge))$", path.action(opened))
-    return (_call("cool", _bare(found.group(1)), found.group(2)), opened + 1) if found else None
+    match = re.match(r"^(?=.*(?:freezer|fridge)$)move (.+) to (.*(?:freezer|fridge))$", path.action(opened))
+    return (_call("cool", _bare(match.group(1)), match.group(2)), opened + 1) if match else None
 
 
 def _monitor(path: _Path) -> tuple[str, int] | None:
@@ -132,12 +132,12 @@ def _monitor(path: _Path) -> tuple[str, int] | None:
 
 def _time(path: _Path) -> tuple[str, int] | None:
     """A block let slide down a plane against the stopwatch."""
-    found = re.match(r"^(?:move block to (.+)|move .*block to (.+)|move brick to (.+))$", path.action())
-    if not found or not path.action(1).startswith("activate stopwatch"):
+    match = re.match(r"^(?:move block to (.+)|move .*block to (.+)|move brick to (.+))$", path.action())
+    if not match or not path.action(1).startswith("activate stopwatch"):
         return None
     length = 2 + path.run("look at ", "wait", offset=2)
     length += path.run("deactivate stopwatch", "examine stopwatch", offset=length)
-    return _call("time_slide", next(plane for plane in found.groups() if plane)), length
+    return _call("time_slide", next(plane for plane in match.groups() if plane)), length
 
 
 def _connect(path: _Path) -> tuple[str, int] | None:
