@@ -22,7 +22,6 @@ from training.worlds.scienceworld import folds, gold, published
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import AgentState, Role
-from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.subgoals import in_sight
