@@ -44,7 +44,7 @@ def test_parquet_holds_all_there_is_in_groups_of_rows() -> None:
     assert file.num_row_groups == 2
 
 
-def test_csv_has_a_row_an_episode_and_a_column_a_value() -> None:
+def test_csv_has_one_row_for_each_episode() -> None:
     played, failed = csv.DictReader(io.StringIO(b"".join(encode(RESULTS, "csv")).decode(), newline=""))
     assert (played["id"], played["score"], played["success"], played["error.kind"]) == ("a", "50", "false", "")
     assert played["versions.executor.sha256"] == VERSIONS.executor.sha256

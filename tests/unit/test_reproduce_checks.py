@@ -97,5 +97,5 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
     check_room(plan, tmp_path, is_sharded=True)
 
 
-def test_what_fits_is_not_refused(tmp_path: Path) -> None:
+def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:
     check_room(PLAN, tmp_path, is_sharded=False)

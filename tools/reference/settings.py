@@ -121,7 +121,7 @@ def _docstrings(kind: type[BaseSettings]) -> dict[str, str]:
     """The string under each attribute of a class, by the attribute's name."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for before, after in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(before, ast.AnnAssign)
@@ -129,8 +129,8 @@ def _docstrings(kind: type[BaseSettings]) -> dict[str, str]:
             and isinstance(after, ast.Expr)
             and isinstance(after.value, ast.Constant)
         ):
-            found[before.target.id] = str(after.value.value)
-    return found
+            docstrings[before.target.id] = str(after.value.value)
+    return docstrings
 
 
 def _default(field: FieldInfo) -> str:

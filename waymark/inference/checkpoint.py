@@ -20,7 +20,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waymark.checkpoint_files import (
+from waymark.contracts import Role
+from waymark.errors import CheckpointError
+from waymark.hints import command
+from waymark.inference import weights
+from waymark.inference.checkpoint_files import (
     LARGEST_CARD,
     LARGEST_VOCABULARY,
     list_files,
@@ -29,10 +33,6 @@ from waymark.checkpoint_files import (
     read_object,
     sha256_of,
 )
-from waymark.contracts import Role
-from waymark.errors import CheckpointError
-from waymark.hints import command
-from waymark.inference import weights
 from waymark.inference.tokens import read_tokenizer, unused
 from waymark.worlds.registry import get_format
 

@@ -17,11 +17,11 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from waymark.checkpoint_files import read_object
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
+from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory
@@ -382,7 +382,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec.optimize(quantization=quantization)
     except ValueError as error:
         raise InvalidInput(
-            f"CTranslate2 stores no weights as {quantization!r}.",
+            f"CTranslate2 cannot store weights as {quantization!r}.",
             remedy="Use int8, int8_float32, bfloat16 or float32.",
             field="quantization",
         ) from error

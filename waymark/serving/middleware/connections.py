@@ -11,7 +11,7 @@
 - An offer to upgrade (`Upgrade: h2c`, `websocket`, …) is ignored, as RFC 9110 section 7.8 allows, and the body is read.
 - The authority of an absolute URL replaces the `Host` header (RFC 9112, section 3.2.2). Trailers are dropped.
 
-One task looks at all connections about once a second, so that a request needs no timer of its own.
+One task checks all connections about once a second, so a request needs no timer of its own.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_
 """Why a connection was closed by the service."""
 
 _LINGER_SECONDS: Final = 3.0
-"""How long what a refused caller still sends is read and dropped, so that the refusal reaches it."""
+"""Seconds for which further data of a refused caller are read and dropped, so that the refusal reaches it."""
 _MAX_HEADERS: Final = 256
 _LOOK_SECONDS: Final = 1.0
 _SPARE_FILES: Final = 32
-"""Descriptors that are left for everything that is no connection."""
+"""File descriptors that are reserved for everything except connections."""
 REPLACEABLE_SECONDS: Final = 0.1
-"""How long a caller may be silent before a new one may take its place."""
+"""Seconds of silence after which a new caller may take a connection's place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
 _RESCAN_SECONDS: Final = 0.05
 ON_DISCONNECT: Final = "waymark.on_disconnect"
@@ -53,7 +53,7 @@ _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """See the module; sizes in bytes, times in seconds."""
+    """Limits as in the module's docstring; sizes in bytes, times in seconds."""
 
     connections: int = 2_048
     head_bytes: int = 65_536
@@ -65,13 +65,13 @@ class ConnectionLimits:
 
     @property
     def look_seconds(self) -> float:
-        """How often connections are looked at."""
+        """Seconds between two checks of the connections."""
         shortest = min(self.head_seconds, self.body_seconds, self.idle_seconds, self.write_seconds)
         return max(0.02, min(_LOOK_SECONDS, shortest / 4))
 
 
 class Guard:
-    """The connections of one server: how many there may be, and which have to go."""
+    """The connections of one server: limits their number and closes those over their time."""
 
     def __init__(
         self, limits: ConnectionLimits | None = None, count: Callable[[Reason], object] = lambda _: None
@@ -110,7 +110,7 @@ class Guard:
 
 
 def _room_for_connections(connections: int) -> int:
-    """How many connections the limit on open files leaves room for."""
+    """Number of connections that the limit on open files allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 1_000_000
@@ -122,9 +122,9 @@ def _room_for_connections(connections: int) -> int:
 
 
 class OneWrite:
-    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
+    """A transport that collects everything written in one round of the event loop and sends it together, or on `flush`.
 
-    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
+    uvicorn writes head and body separately. Sent separately, each would cost a system call and wake the reader.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -149,7 +149,7 @@ class OneWrite:
         self._parts.clear()
 
     def close(self) -> None:
-        """Send what is written, then close."""
+        """Send what was written, then close."""
         self.flush()
         self._transport.close()
 
@@ -215,7 +215,7 @@ class Connection(HttpToolsProtocol):
             self._call_when_lost()
 
     def on_disconnect(self, call: Callable[[], object] | None) -> None:
-        """Call this when the caller hangs up, or now if it has; None withdraws it.
+        """Call this function when the caller disconnects, or now if it already has; None removes it.
 
         It saves each request the task that would wait for ASGI's `http.disconnect`.
         """
@@ -224,7 +224,7 @@ class Connection(HttpToolsProtocol):
             call()
 
     def abort(self) -> None:
-        """Close it without regard to what is still to be sent."""
+        """Close the connection without sending the remaining data."""
         self._guard.open.discard(self)
         self._writer.abort()
 
@@ -350,7 +350,7 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def waits_since(self, now: float) -> float | None:
-        """Since when it waits for a request, or for the rest of one; None while it must not be replaced."""
+        """The time since when it waits for a request or for the rest of one; None while it must not be replaced."""
         if self._phase == "dropping":
             return self._since
         if self._phase == "body":
@@ -358,7 +358,7 @@ class Connection(HttpToolsProtocol):
         return None if self._is_answering or now - self._since < REPLACEABLE_SECONDS else self._since
 
     def check(self, now: float) -> None:
-        """Close it when it is over one of its times."""
+        """Close the connection if it is over one of its time limits."""
         limits = self._limits
         if self._phase == "dropping":
             if now - self._since > _LINGER_SECONDS:
