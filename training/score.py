@@ -6,8 +6,8 @@ target. Every decision is judged alone, from a state on the oracle path. An exec
     oracle       its sub-goals are the oracle's
     predicted    its sub-goals are what a controller answers where the oracle begins one; the path is the oracle's
 
-A predicted sub-goal may be a good one that the oracle did not choose; the actions towards it count as wrong. Only
-played episodes show what the two models do together.
+A predicted sub-goal may be a good one that the oracle did not choose: the actions towards it count as wrong all the
+same. Only episodes tell what the two do together.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Contestant:
     format: PromptFormat
     generator: Generator
     card: dict[str, float]
-    """The dev score in its card: on a sample of the decisions, in the dtype of the training."""
+    """What its card says of dev: of a sample of the decisions, in the dtype that it was trained in."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Score:
     checkpoint: str
     role: Role
     subgoals: SubgoalSource | None
-    """The source of an executor's sub-goals; None for other roles."""
+    """Whose sub-goals an executor was given; None for other roles."""
     controller: str | None
     """The checkpoint that predicted them."""
     engine: str
@@ -151,9 +151,7 @@ def table(scores: Sequence[Score]) -> Table:
 
 
 def _called(folder: str) -> str:
-    """The heading of a checkpoint's column: its folder's name, after that of the parent folder unless this is
-    `checkpoints`.
-    """
+    """What a column says of a checkpoint: its folder's name, and that of the one above unless it is `checkpoints`."""
     above, name = Path(folder).parent.name, Path(folder).name
     return f"{above}/{name}" if above not in ("", "checkpoints") else name
 
@@ -212,7 +210,7 @@ def _as_named(
 
 
 def _subgoal(prompt_format: PromptFormat, answer: str) -> str:
-    """The sub-goal that an answer stands for; text that cannot be parsed is passed on as it is."""
+    """The sub-goal that an answer stands for; an answer that stands for none is given as it is, to be got wrong."""
     try:
         return prompt_format.parse("controller", answer) or answer
     except UnparsableAction:

@@ -57,7 +57,7 @@ class SetAsides:
             )
 
     def clear(self, evaluation_id: str) -> None:
-        """Remove an evaluation that works again or was deleted."""
+        """It works again, or is gone."""
         if self._cases.pop(evaluation_id, None) is not None:
             _log.warning("The evaluation %s is no longer set aside.", evaluation_id)
 

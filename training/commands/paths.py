@@ -118,7 +118,7 @@ def known_split(name: str) -> Split:
 
 
 def parse_limits(text: str, world: World) -> dict[str, int]:
-    """Task id to number of variations, parsed from e.g. `3-3=20,10-2=120`. Raises InvalidInput."""
+    """Task id to how many variations, from `3-3=20,10-2=120`. Raises InvalidInput."""
     limits: dict[str, int] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, count = part.partition("=")

@@ -20,7 +20,7 @@ _PROTECTS_CONFIGS: Final = 7
 """The first version of Redis that refuses to change its folder unless it was started with permission."""
 _DUMP = "dump.rdb"
 _SECONDS = 20.0
-"""Seconds that one answer may take; saving all data is one answer."""
+"""How long one answer may take: saving all data is one."""
 
 
 class EmbeddedRedis:
@@ -90,7 +90,7 @@ def is_dump(folder: Path) -> bool:
 
 
 def keep_data(address: Path, folder: Path) -> Path:
-    """The folder that will hold all data of a running Redis after it has stopped.
+    """Where all that a running Redis holds will be when it has stopped.
 
     That is its own folder, unless it could not append to its log there; then a new folder of the system's for
     temporary files, if that takes a dump.

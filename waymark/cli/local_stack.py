@@ -1,8 +1,8 @@
 """The local stack: an embedded Redis, both model services, the env-runner and a worker, as real processes.
 
-The only module that starts services. Everything listens on loopback, Redis on a Unix socket. Leaving the context stops
-all parts in order, so that finished results are written first. If this process is killed, the kernel ends its children
-(Linux), and each JVM ends with its worker.
+The only place that spawns services. Everything listens on loopback, Redis on a Unix socket. Leaving the
+context stops it all in order, so that what is finished gets written first; should this process be killed
+outright, the kernel ends its children (Linux), and each JVM ends with its worker.
 
 A stack keeps its logs and Redis' data in a folder of its own under the runs folder.
 """
@@ -43,7 +43,7 @@ CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 """The checkpoints that ship."""
 Service = Literal["controller", "executor", "env-runner"]
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
-"""Default ports of `waymark up`."""
+"""Where `waymark up` listens, unless told otherwise."""
 
 
 def shipped_checkpoints(environment: str) -> Path:
@@ -53,7 +53,7 @@ def shipped_checkpoints(environment: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """Options of a stack."""
+    """What stack to start."""
 
     runs: Path
     checkpoints: Path = CHECKPOINTS
@@ -62,7 +62,7 @@ class StackOptions:
     engine: str = "ctranslate2"
     environment: str = "scienceworld"
     slots: int | None = None
-    """Episodes played at once; None: by the number of cores; 0: no worker in this stack."""
+    """Episodes played at once; None: as the cores allow; 0: no worker, others play."""
     ports: Mapping[Service, int] | None = None
     """None: any free ones."""
 
@@ -93,11 +93,11 @@ class Stack:
 
     @property
     def runs(self) -> Path:
-        """The folder for results."""
+        """Where results belong."""
         return self._options.runs
 
     def url(self, service: Service) -> str:
-        """The address of a service."""
+        """Where a service listens."""
         return f"http://{HOST}:{self._ports[service]}"
 
     @property
@@ -187,7 +187,7 @@ class Stack:
         self._parts.append(Part(name, command, settings, self.logs / f"{name}.log"))
 
     def _stop(self) -> None:
-        """Stop all parts, the last started first. A second Ctrl-C does not interrupt this."""
+        """Stop all, the last started first. A second Ctrl-C does not cut this short."""
         with _undisturbed():
             redis = None if self._redis is None else getattr(self._redis, "part", None)
             for part in reversed(self._parts):
@@ -207,9 +207,7 @@ class Stack:
 
 
 def check_options(options: StackOptions) -> None:
-    """Raise the error that would prevent a stack from starting: no Java, no Redis, a runs folder that cannot be
-    written, ports in use.
-    """
+    """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
     get_world(options.environment).check_runnable()
     if not os.environ.get("WAYMARK_REDIS_URL"):
         find_redis_server()
@@ -227,7 +225,7 @@ def _served_folders(service: Service, checkpoints: Path, *, scripted: bool) -> d
 
 
 class _undisturbed:  # noqa: N801 - reads as a statement
-    """Ignore signals that ask for the end while the stack is being stopped."""
+    """Ignore signals that ask for an end while the end is being made."""
 
     _signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -251,7 +249,7 @@ def free_ports() -> dict[Service, int]:
 
 
 def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
-    """Return the ports if all are free and different. Raises PortInUse, InvalidInput."""
+    """The ports themselves, if all are free and differ; else PortInUse, InvalidInput."""
     for service, port in ports.items():
         others = [other for other, taken in ports.items() if taken == port and other != service]
         if others:
@@ -272,7 +270,7 @@ def _claim(ports: Mapping[Service, int]) -> dict[Service, int]:
 
 
 def _check_runs(runs: Path) -> None:
-    """Raise InvalidInput if `runs` cannot be a folder, StorageUnavailable if nothing can be written there."""
+    """Raise InvalidInput where `runs` can be no folder, StorageUnavailable where nothing can be written there."""
     try:
         check_writable(runs)
     except StorageUnavailable as error:

@@ -1,11 +1,11 @@
 """A lean ScienceWorld slot: one JVM that plays one episode at a time.
 
-`ScienceWorldEnv.step` lists every valid action after every step, which costs five to six times what the step itself
-does. This slot requests only what an episode needs, and calls the simulator directly. The simulator's server object for
-Python would look around twice more at every step and write texts for a console. A small Java class of ours
-(`java/waymark`, compiled by `.ci/jar`) makes a step one call, and parses inputs without generating every possible name
-of everything in sight. The slot neither applies a move limit nor ends an episode on a negative score; the episode loop
-does both.
+`ScienceWorldEnv.step` lists every valid action after every step, which costs five to six times what the
+step itself does. This slot asks for what an episode needs, and asks the simulator itself: the server object in front
+of it, made for Python, looks around twice more at every step and writes down for a console what could be named.
+A little Java of ours stands in between (`java/waymark`, compiled by `.ci/jar`): a step is one call, and inputs are
+parsed without spelling out every way to call everything in sight.
+The slot does not apply a move limit and does not end an episode on a negative score: the episode loop does.
 
 The simulator's random state is global to its JVM, so two episodes never share one. The JVM's heap is
 capped, it listens on loopback behind a secret, and it dies with the process that started it.
@@ -42,20 +42,21 @@ _UNREAD = "No known action matches that input"
 _UNKNOWN = (_UNREAD, "Unknown action")
 _FORBIDDEN = "reset task"
 _ANSWERED_IN_FRONT = frozenset({"help", "objects", "task"})
-"""Inputs that the server object answers without the simulator; they cost no move."""
+"""Inputs that the server object answers without asking the simulator: they cost no move."""
 _NOTHING_SAID = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible object references. "
 )
-"""The text of the server object if the simulator answers nothing."""
+"""What the server object says where the simulator says nothing."""
 _ERROR_TEXTS = ("ERROR:", "<ERROR")
-"""Marks of an error that the simulator reports as an observation. None of the recorded trajectories contains one."""
+"""What stands in the simulator's texts where it reports an error of its own as if it were an observation. None of the
+recorded trajectories holds one."""
 _NO_TASK = "unknown"
 """The simulator's description of a task that it could not load."""
 _QUOTED = 300
-"""Characters of the simulator's texts that an error quotes."""
+"""Characters of the simulator's own words that an error quotes."""
 _EPISODE_JAR = Path(__file__).with_name("episode.jar")
 _APART = "\x1f"
-"""Separator of the parts of an answer of the Java class `Episode`."""
+"""Between the parts of what an `Episode` of Java's says."""
 _COMPILER = tuple(
     f"-XX:Tier4{threshold}"
     for threshold in (
@@ -65,15 +66,14 @@ _COMPILER = tuple(
         "BackEdgeThreshold=400000",
     )
 )
-"""Ten times Java's own number of calls before its second compiler compiles a method. An evaluation is short, and that
+"""Ten times what Java itself waits for before it compiles a method for good: an evaluation is over soon, and the second
 compiler takes most of a simulator's CPU in its first thousand steps."""
 START_PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between the attempts to start a JVM, with a random change of up to a half."""
+"""Seconds between the tries to start a JVM, give or take a half."""
 _ENOUGH_STEPS = 200
-"""After fewer steps a JVM has loaded too little of the simulator to write a useful cache."""
+"""After fewer steps a JVM knows too little of the simulator to write it down for others."""
 _WRITING_SECONDS = 60.0
-"""Seconds that writing the cache may take; it takes three if cores are free. A JVM that is killed meanwhile leaves no
-file."""
+"""How long it may take for that; it takes three where cores are free. Whoever is killed meanwhile leaves nothing."""
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
