@@ -116,21 +116,23 @@ def examples(
 
     A prompt shows as many turns as a worker sends to a model of this format.
     """
-    made: list[Example] = []
-    for trajectory in trajectories:
-        annotation = annotations[trajectory.key]
-        for decision in decisions(trajectory, annotation, role, controller):
-            state = decision.state
-            made.append(
-                Example(
-                    task_id=trajectory.task_id,
-                    variation=trajectory.variation,
-                    prompt=write_prompt(prompt_format, role, state),
-                    target=write_target(prompt_format, role, state, decision.answer),
-                    instruction=(state.current_subgoal or "") if role == "executor" else state.task,
-                )
-            )
-    return made
+    return [
+        write_example(trajectory, decision, role, prompt_format)
+        for trajectory in trajectories
+        for decision in decisions(trajectory, annotations[trajectory.key], role, controller)
+    ]
+
+
+def write_example(trajectory: Trajectory, decision: Decision, role: Role, prompt_format: PromptFormat) -> Example:
+    """One decision on a path as its prompt and target."""
+    state = decision.state
+    return Example(
+        task_id=trajectory.task_id,
+        variation=trajectory.variation,
+        prompt=write_prompt(prompt_format, role, state),
+        target=write_target(prompt_format, role, state, decision.answer),
+        instruction=(state.current_subgoal or "") if role == "executor" else state.task,
+    )
 
 
 def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = PUBLISHED_SEED) -> list[Trajectory]:

@@ -69,13 +69,13 @@ class Annotator(ChatServer):
             status, text = HTTP_FAILURES[behaviour]
             return PlainTextResponse(text, status, {"retry-after": "0"})
         if behaviour == "malformed" or (behaviour == "malformed once" and not repairing):
-            return self._said("Here are the sub-goals: navigate, pick up, done!")
+            return self._completion("Here are the sub-goals: navigate, pick up, done!")
         if behaviour == "truncated" or (behaviour == "truncated once" and not repairing):
             half = written_out(actions)[: len(written_out(actions)) // 2]
-            return self._said("" if behaviour == "truncated" else half, finish_reason="length")
+            return self._completion("" if behaviour == "truncated" else half, finish_reason="length")
         if behaviour == "forgetful" and not repairing:
-            return self._said(written_out([*actions[:2], *actions[5:]]))
-        return self._said(written_out(actions))
+            return self._completion(written_out([*actions[:2], *actions[5:]]))
+        return self._completion(written_out(actions))
 
     def _completion(self, text: str, finish_reason: str = "stop") -> JSONResponse:
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}

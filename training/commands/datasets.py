@@ -28,7 +28,7 @@ from training.commands.shared import (
     progress_bar,
     say,
 )
-from training.corpora import Wording, read_annotated, read_corpora
+from training.corpora import Wording, by_fold, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
 from training.trajectories import Trajectory, read_manifest, read_table
@@ -132,13 +132,18 @@ def score(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
+    fold: Annotated[
+        int | None, typer.Option(help="Score on the training variations of this fold (0, 1 or 2) instead of dev.")
+    ] = None,
 ) -> None:
-    """Measure exact match on dev by task; for an executor also with a controller's sub-goals."""
+    """Measure exact match on dev, or a fold, by task; for an executor also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 
     trained = training_world(world)
     data, annotations = data or trained.data, annotations or trained.annotations
+    if fold is not None:
+        trained.check_fold(fold)
     form = prompt_format or trained.default_format("controller", as_published=False)
     sources = checkpoints or trained.shipped_checkpoints()
     if not sources:
@@ -147,6 +152,8 @@ def score(
         )
 
     def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
+        if fold is not None:
+            return by_fold(every, fold)["dev"]
         chosen = [one for one in every if find_task(one.task_id).split_of(one.variation) == "dev"]
         if not chosen:
             raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")

@@ -85,6 +85,10 @@ def finetune(
         int | None,
         typer.Option(help="Train without the things of this fold (0, 1 or 2), and select weights by its variations."),
     ] = None,
+    failed_attempts: Annotated[
+        float,
+        typer.Option(help="Share of decisions to learn once more after a failed attempt, 0 to 1.", min=0, max=1),
+    ] = 0.0,
     allow_truncation: Annotated[
         bool, typer.Option("--allow-truncation", help="Train even if over 5% of prompts or answers are cut.")
     ] = False,
@@ -104,7 +108,7 @@ def finetune(
     trained = training_world(world)
     data, annotations, recipe = data or trained.data, annotations or trained.annotations, recipe or trained.recipe
     prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
-    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world)
+    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world, failed_attempts)
     folder = run or trained.runs / role
     require_writable_folder(folder, "run")
     if leave_out is not None:

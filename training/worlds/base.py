@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from training.files import read_json
-from waymark.contracts import Role
+from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, Split, TaskType, World
 
@@ -178,6 +178,8 @@ class TrainingWorld(ABC):
     """Prompt formats that `augmentation` can rename things in."""
     drillable: ClassVar[tuple[str, ...]] = ()
     """Prompt formats that it can make drills of."""
+    refusal: ClassVar[str] = ""
+    """What its environment answers to an action that it does not know; empty: failed attempts cannot be made up."""
 
     @property
     def name(self) -> str:
@@ -215,6 +217,10 @@ class TrainingWorld(ABC):
 
     def is_answer(self, example: Example) -> bool:  # noqa: ARG002
         """Whether a decision answers the question that its task is about (`Recipe.answers`)."""
+        return False
+
+    def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:  # noqa: ARG002
+        """Whether a sub-goal cannot be reached here, because it names what is neither here nor carried."""
         return False
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:  # noqa: ARG002

@@ -24,15 +24,12 @@ from waymark.errors import (
 )
 from waymark.evaluation.identity import short_hash
 from waymark.evaluation.run_folder import RunFolder
-from waymark.hints import command, install
+from waymark.hints import install
 from waymark.inference import checkpoint
 from waymark.inference.available import check_engine
 from waymark.inference.checkpoint import Checkpoint
 
 _ANSWER_SECONDS: Final = 5.0
-_HASHED_BYTES: Final = 200_000_000
-"""Bytes. Checkpoints up to this size are verified completely here; the service verifies the contents of larger ones
-when it loads them."""
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
 _WORLD_PACKAGES: Final = {
     "scienceworld": ("env", ("py4j", "scienceworld")),
@@ -118,9 +115,9 @@ def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[
     found: dict[str, Checkpoint] = {}
     for name in wanted:
         path = folder / name
-        found[name] = checkpoint.load(path, _ROLES[name], hashes=_size(path) <= _HASHED_BYTES)
-        if engine == "ctranslate2" and not (found[name].ctranslate2 / "model.bin").is_file():
-            _refuse_unconverted(found[name])
+        found[name] = checkpoint.load(path, _ROLES[name], hashes=checkpoint.is_quick_to_hash(path))
+        if engine == "ctranslate2":
+            found[name].check_converted()
     return found
 
 
@@ -178,18 +175,3 @@ def _check_folder(folder: Path) -> None:
             f"--checkpoints {str(folder)!r} {'is no folder' if os.path.lexists(folder) else 'does not exist'}.",
             remedy="Name a folder that holds controller/ and executor/.",
         )
-
-
-def _size(folder: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    except OSError:
-        return 0
-
-
-def _refuse_unconverted(found: Checkpoint) -> None:
-    raise CheckpointError(
-        f"{found.folder} has no weights for CTranslate2.",
-        remedy=f"Convert it with `{command('training', 'convert', found.folder, 'OUTPUT')}`, "
-        "or serve with --engine transformers.",
-    )

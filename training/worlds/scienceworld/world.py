@@ -21,9 +21,10 @@ from training.worlds.base import (
 from training.worlds.scienceworld import folds, gold, published
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
-from waymark.contracts import Role
+from waymark.contracts import AgentState, Role
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
+from waymark.worlds.scienceworld.subgoals import in_sight
 
 _TAKES, _MISPLACED = 70, 60
 _GOLD = Path("build/gold/trajectories.parquet")
@@ -41,6 +42,7 @@ class ScienceWorldTraining(TrainingWorld):
     recipe = Path("training/recipes/small.json")
     drillable = ("compact", "compact-nohistory", "compact-plain", "compact-plain-nohistory", "compact-reasons")
     renamable = (*drillable, "transcript")
+    refusal = "No known action matches that input."
 
     def recording(self, request: RecordingRequest) -> Recording:
         """Expert paths with takes, or gold paths."""
@@ -72,6 +74,10 @@ class ScienceWorldTraining(TrainingWorld):
     def is_answer(self, example: Example) -> bool:
         """See `augmentation.is_answer`."""
         return is_answer(example)
+
+    def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:
+        """See `waymark.worlds.scienceworld.subgoals.in_sight`."""
+        return not in_sight([subgoal], state)
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:
         """See `gold.published_variations`."""

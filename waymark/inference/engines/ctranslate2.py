@@ -54,12 +54,7 @@ class CTranslate2Generator(ABC):
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
         folder = checkpoint.ctranslate2
-        if not (folder / "model.bin").is_file():
-            raise CheckpointError(
-                f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert it with `{command('training', 'convert', checkpoint.folder, 'OUTPUT')}`, "
-                "or serve with WAYMARK_ENGINE=transformers.",
-            )
+        checkpoint.check_converted()
         device = "cpu" if device == "auto" else device
         if device.startswith("cuda") and not ctranslate2.get_cuda_device_count():
             raise EngineUnavailable("No CUDA device is visible to CTranslate2.", remedy="Use WAYMARK_DEVICE=cpu.")
