@@ -5,6 +5,7 @@ set -eu
 protocol=${WAYMARK_EVALUATE:-quick}
 dashboard=http://127.0.0.1:${WAYMARK_PUBLISHED_PORT:-8000}
 
+python -P deploy/docker/await_models.py
 if [ "$protocol" = none ]; then
   echo "The stack is up. Dashboard: $dashboard"
   sleep 5 # `docker compose up --wait` calls it a failure if a container ends while it looks
