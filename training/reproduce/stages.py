@@ -15,7 +15,7 @@ from training.stages import Progress, Stage, run_child, run_stages, run_training
 
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
-"""The share of paths that may stay without an annotation."""
+"""Largest share of paths that may stay without annotation."""
 FORMAT: Final = "seed"
 
 
@@ -84,7 +84,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
 
 
 def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
-    """Do what is not done. Raises StageFailed, and what a stage raises; the same call goes on where it stopped."""
+    """Run the unfinished stages. Raises StageFailed, and errors of a stage; the same call resumes where it stopped."""
     progress = Progress(settings.folder)
     run_stages(list(stages(settings)), progress, partial(_run, settings=settings), say)
     return progress
@@ -116,7 +116,7 @@ def _exit_code(stage: Stage, settings: Settings) -> int:
 
 
 def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:
-    """Whether to go on although some of a stage's items failed: paths without annotation, episodes with an error."""
+    """Whether to continue although some items of a stage failed: paths without annotation, episodes with an error."""
     if stage.name == "annotate" and code == 1:
         facts = read_json(settings.annotations.with_suffix(".manifest.json"), "a manifest of annotations")
         failed = len(facts["failed"])
