@@ -41,6 +41,7 @@ def test_up_alone_plays_one_evaluation_and_prints_its_table(compose: Compose, fi
     [run] = [path for path in compose.runs.iterdir() if path.is_dir()]
     assert f"Run {run.name}: every turn is in {compose.runs}/{run.name}" in first_up
     assert f"/#/evaluations/{run.name}" in first_up
+    assert "http://env-runner" not in first_up
     assert len((run / "episodes.jsonl").read_text().splitlines()) == 30
 
 

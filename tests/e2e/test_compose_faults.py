@@ -235,6 +235,18 @@ def test_a_folder_without_checkpoints_is_named(compose: Compose, tmp_path: Path)
     assert str(tmp_path / "absent") in done.stderr
 
 
+def test_a_folder_that_containers_cannot_read_is_told_in_the_terminal(compose: Compose, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for role in ("controller", "executor"):
+        shutil.copytree(ROOT / "checkpoints" / role, folder / role)
+    (folder / "executor").chmod(0o700)
+    tmp_path.chmod(0o755)
+    compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(folder)
+    done = compose("up", "check", check=False)
+    del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
+    assert f"WAYMARK_CHECKPOINTS_FOLDER={folder}: user 10001 of the containers cannot read {folder}" in done.stdout
+
+
 def test_an_evaluation_continues_after_an_upgrade_from_the_previous_commit(tmp_path: Path) -> None:
     checkout, archive = tmp_path / "before", tmp_path / "before.tar"
     checkout.mkdir()
