@@ -78,8 +78,8 @@ class Play:
         self._began = self._turn_began = time.monotonic()
 
     def _check_ports(self) -> None:
-        asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
-        if asked.get(self.agent.subgoals, self) is None:
+        ports = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
+        if ports.get(self.agent.subgoals, self) is None:
             raise InvalidInput(
                 f"This agent takes its sub-goals from {self.agent.subgoals!r}, but no service names them.",
                 remedy="Give a controller or a planner, or choose `none` for the flat agent.",

@@ -108,12 +108,12 @@ def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[
 
 def _drawn_deviations(random: np.random.Generator, deviations: _Numbers, plays: _Places, chosen: _Places) -> _Numbers:
     """The mean of as many deviations as each chosen variation has plays, drawn among its own."""
-    asked = plays[chosen]
+    drawn_plays = plays[chosen]
     total = np.zeros(chosen.shape)
     for play in range(plays.max()):
-        place = (random.random(chosen.shape) * asked).astype(np.int64)
-        total += np.where(play < asked, deviations[chosen, place], 0.0)
-    return np.asarray(total / asked)
+        place = (random.random(chosen.shape) * drawn_plays).astype(np.int64)
+        total += np.where(play < drawn_plays, deviations[chosen, place], 0.0)
+    return np.asarray(total / drawn_plays)
 
 
 def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:

@@ -164,8 +164,8 @@ class VllmGenerator:
         return [[Beam(tuple(choice.token_ids), choice.logprob)] for choice in choices]
 
     def _beams(self, prompts: Sequence[Encoded], width: int) -> list[list[Beam]]:
-        def following(asked: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
-            begun = [[*prompts[number].ids, *beam.tokens] for number, beam in asked]
+        def following(beginnings: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
+            begun = [[*prompts[number].ids, *beam.tokens] for number, beam in beginnings]
             return [choice.nexts for choice in self._servers.complete(begun, max_tokens=1, logprobs=width + 1)]
 
         return search(following, len(prompts), width=width, end=self._end, max_tokens=self._max_new_tokens)
