@@ -113,8 +113,8 @@ def test_a_malformed_tokenizer_is_named(folder: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_truncated_tokenizer_is_named(folder: Path, share: float) -> None:
-    whole = (folder / "tokenizer.json").read_bytes()
-    (folder / "tokenizer.json").write_bytes(whole[: int(len(whole) * share)])
+    tokenizer = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_bytes(tokenizer[: int(len(tokenizer) * share)])
     fit_hashes(folder)
     assert "Cannot read the tokenizer" in refusal(folder)
 
