@@ -91,6 +91,11 @@ class Play:
         """The state as it is now, with all turns."""
         return self.fold.state
 
+    @property
+    def wants_subgoal(self) -> bool:
+        """Whether the source of sub-goals is to be asked in this turn."""
+        return self.agent.controller_calls == "every_step" or self.state.subgoal_step is None
+
     async def open(self) -> None:
         """Load the task, and compute the sub-goals that are known before the episode."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)

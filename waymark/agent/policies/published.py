@@ -34,7 +34,7 @@ class PublishedPolicy:
         """Ask the controller, then the executor, and take its action."""
         play = self._play
         play.begin_turn()
-        asks_controller = self._hierarchical and self._is_time_to_ask()
+        asks_controller = self._hierarchical and play.wants_subgoal
         if asks_controller:
             for subgoal, _ in subgoals_of(await play.ask_controller(play.state, n=1))[:1]:
                 play.fold.give_subgoal(subgoal)
@@ -79,6 +79,3 @@ class PublishedPolicy:
             logprob=logprob,
             repaired=True,
         )
-
-    def _is_time_to_ask(self) -> bool:
-        return self._play.agent.controller_calls == "every_step" or self._play.state.subgoal_step is None

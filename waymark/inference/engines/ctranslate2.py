@@ -136,7 +136,7 @@ class CTranslate2Generator(ABC):
         """
         encoded = self.encode(prompts)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(self._tokens.text(self._tokens.numbers(names), prompt), score, len(names))
@@ -172,7 +172,7 @@ class CTranslate2Generator(ABC):
         ]
         ranks = yield from self._rank(encoded, choices, n)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(own[answer.place], sum(answer.logprobs), len(answer.logprobs), answer.logprobs)
@@ -339,10 +339,6 @@ def _choose_instructions() -> None:
 def _log_softmax(logits: Any) -> Any:
     highest = logits.max()
     return logits - (highest + np.log(np.exp(logits - highest).sum()))
-
-
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
 
 
 # --- conversion ------------------------------------------------------------------------------------------
