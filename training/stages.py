@@ -134,8 +134,8 @@ def run_stages(
 
 def clock(seconds: float) -> str:
     """A duration as hours, minutes and seconds."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    rounded = round(seconds)
+    return f"{rounded // 3600}:{rounded // 60 % 60:02}:{rounded % 60:02}"
 
 
 def run_training(arguments: Sequence[str]) -> int:

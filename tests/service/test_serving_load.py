@@ -212,17 +212,17 @@ async def test_finished_requests_leave_no_memory_behind() -> None:
     async def overloaded(client: httpx.AsyncClient) -> set[int]:
         stuck.entered.clear()
         stuck.released.clear()
-        asked = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
+        requests = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
         await asyncio.to_thread(stuck.entered.wait)
         late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
         gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
         await waiting_are(app.state.model_server, 1)
         gone.cancel()
         await waiting_are(app.state.model_server, 0)
-        asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
-        await asyncio.gather(*asked[21:])
+        requests += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
+        await asyncio.gather(*requests[21:])
         stuck.released.set()
-        return {late.status_code} | {(await answer).status_code for answer in asked}
+        return {late.status_code} | {(await answer).status_code for answer in requests}
 
     def ours() -> Counter[str]:
         gc.collect()

@@ -105,10 +105,10 @@ def test_pipes_and_folders_are_refused_without_waiting(folder: RunFolder, name: 
             os.mkfifo(tmp_path / "fifo")
             path.symlink_to(tmp_path / "fifo")
         case "socket":
-            with socket.socket(socket.AF_UNIX) as made:
+            with socket.socket(socket.AF_UNIX) as opened:
                 before = Path.cwd()
                 os.chdir(folder.path)  # the path of a socket is short
-                made.bind(name)
+                opened.bind(name)
                 os.chdir(before)
     assert str(path) in fault(folder)
     if name == EPISODES:

@@ -66,13 +66,13 @@ def test_a_new_subgoal_completes_all_before_it(begun: AgentState) -> None:
 
 
 def test_giving_the_current_subgoal_again_changes_nothing(begun: AgentState) -> None:
-    given = state.with_subgoal(begun, "a")
-    assert state.with_subgoal(given, "a") == given
+    with_current = state.with_subgoal(begun, "a")
+    assert state.with_subgoal(with_current, "a") == with_current
 
 
 def test_a_failed_step_keeps_the_subgoal(begun: AgentState) -> None:
-    given = state.with_subgoal(begun, "a")
-    after = state.after_step(given, "fly", "No known action matches that input.", HALLWAY, "an orange", 0)
+    with_current = state.with_subgoal(begun, "a")
+    after = state.after_step(with_current, "fly", "No known action matches that input.", HALLWAY, "an orange", 0)
     assert (after.current_subgoal, after.completed_subgoals) == ("a", ())
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from waymark.agent.world_port import AgentWorld
+from waymark.agent.world_port import AgentWorld, with_room
 from waymark.contracts import AgentState, Turn
 from waymark.worlds.base import COMPLETE
 from waymark.worlds.registry import agent_world
@@ -83,7 +83,7 @@ def start(task: str, look: str, inventory: str, world: AgentWorld | None = None)
         task=task,
         look=look,
         inventory=inventory,
-        visited_rooms=_visit((), look, world),
+        visited_rooms=with_room((), world.room_of(look)),
         named_rooms=world.name_rooms((), "", look),
     )
 
@@ -108,7 +108,7 @@ def after_step(
             "score": score,
             "step": state.step + 1,
             "turns": (*state.turns, turn),
-            "visited_rooms": _visit(state.visited_rooms, look, world),
+            "visited_rooms": with_room(state.visited_rooms, world.room_of(look)),
             "named_rooms": world.name_rooms(state.named_rooms or (), observation, look),
         }
     )
@@ -172,8 +172,3 @@ def actions_only(state: AgentState) -> AgentState:
             "subgoal_step": None if given_at is None else max(1, given_at - ended),
         }
     )
-
-
-def _visit(rooms: tuple[str, ...], look: str, world: AgentWorld) -> tuple[str, ...]:
-    room = world.room_of(look)
-    return rooms if room is None or room in rooms else (*rooms, room)

@@ -140,10 +140,10 @@ def run_test(
             picture.check(plot)
         if find_spec("aiohttp") is None:
             raise InvalidInput("A load test needs aiohttp.", remedy=f"Run `{install('loadtest')}`.")
-        asked = states.sample() if run is None else states.from_run(run)
+        recorded = states.sample() if run is None else states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
-        uvloop.run(_measure(test, url, asked, api=api, model=model, key=key, patience=timeout))
+        uvloop.run(_measure(test, url, recorded, api=api, model=model, key=key, patience=timeout))
         if test.target is None:
             raise typer.Exit(INTERRUPTED)
         report = LoadReport(
@@ -190,7 +190,7 @@ def compare_tests(
 async def _measure(
     test: _Test,
     url: str,
-    asked: Sequence[RecordedState],
+    recorded: Sequence[RecordedState],
     *,
     api: Literal["auto", "completions"],
     model: str | None,
@@ -205,9 +205,9 @@ async def _measure(
         loop.add_signal_handler(number, test.stop.set)
     async with http.connect(key=key, timeout=patience) as session:
         test.target = await http.find(session, url, api=api, model=model)
-        bodies = http.write_requests(test.target, asked, seed=test.seed)
+        bodies = http.write_requests(test.target, recorded, seed=test.seed)
         test.distinct = len(bodies)
-        chosen = http.states_for(test.target, asked)
+        chosen = http.states_for(test.target, recorded)
         test.short = states.missing_turns(chosen, test.target.history_turns or 0)
         await http.probe(session, test.target, bodies)
         send = http.sender(session, test.target, bodies, run=test.run)
@@ -267,10 +267,10 @@ class _Shown:
                 answered = sum(count for outcome, count in samples.counts.items() if results.is_answer(outcome))
                 refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
-                asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
+                load_text = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
                 self._bar.update(
                     self._task,
-                    description=f"{self._number}/{self._stages} {asked}",
+                    description=f"{self._number}/{self._stages} {load_text}",
                     total=1.0,
                     completed=min(1.0, max(elapsed / load.seconds, samples.sent / load.requests)),
                     so_far=(

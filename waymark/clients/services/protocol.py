@@ -156,8 +156,8 @@ def _url(base_url: str, path: str) -> httpx.URL:
 
 def _retry_after(outcome: Outcome) -> float:
     """How many seconds the service asks to be left alone."""
-    asked = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
-    return float(asked) if asked.isdecimal() else 0.0
+    seconds = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _problem(response: httpx.Response) -> tuple[str, str | None]:
