@@ -15,10 +15,10 @@ task type, with m[v] = mean of y[v, r] over r and m = mean of m[v] over v:
 so that a resampled mean varies by (var(a) (V - 1) / V + var(e) / R) / V. The interval lies between the 2.5th and the
 97.5th percentile. This is the hierarchical bootstrap of Davison & Hinkley, *Bootstrap Methods and their Application*
 (Cambridge University Press, 1997), section 3.8: drawing unscaled scores at both levels counts the randomness of play
-twice, hence the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so that plays that
-are all alike give the interval of one play. Task types are the whole population and are not drawn: the bootstrap is
-stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS
-2021, resample runs within tasks in the same way).
+twice, hence the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so
+that plays that are all alike give the interval of one play. Task types are the whole population and are not drawn: the
+bootstrap is stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+NeurIPS 2021, resample runs within tasks in the same way).
 
 With one play of each variation k is 1 and there are no deviations. The randomness of play is then part of the
 differences between variations and cannot be separated from them.
