@@ -221,7 +221,7 @@ class Worker:
             with self._metrics.playing():
                 await self._settle(lease, slot)
         except RecordDamaged as error:
-            # It is not given back, because it would be leased again at once. Its lease expires; until then others are played.
+            # Not given back, because it would be leased again at once. Until its lease expires, others are played.
             _log.error("The result of episode %s cannot be stored: %s", lease.spec.id, error)
         except BaseException as error:
             with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later

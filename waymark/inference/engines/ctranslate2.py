@@ -210,7 +210,7 @@ class Seq2SeqGenerator(CTranslate2Generator):
     _library = ctranslate2.Translator
 
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
-        # These defaults would change results, so all are set: beams of 2, normalised scores, no empty answer, truncation.
+        # Defaults that would change results are all set: beams of 2, normalised scores, no empty answer, truncation.
         results = self._model.translate_batch(
             [self._tokens.names(prompt.ids) for prompt in prompts],
             beam_size=n,
@@ -373,7 +373,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec = LlamaLoader()(model, _vocabulary(folder, model.config))
     else:
         model = load_seq2seq(str(folder), dtype="float32")
-        # The converter scales the logits of tied models. transformers 5 marks every T5 as tied and has the real value in
+        # The converter scales the logits of tied models. transformers 5 marks every T5 as tied; the real value is in
         # `scale_decoder_outputs`. Without this line scores would be wrong, although greedy texts would be right.
         model.config.tie_word_embeddings = model.config.scale_decoder_outputs
         spec = T5Loader()(model, _vocabulary(folder, model.config))
