@@ -224,7 +224,7 @@ class ResultKeeper:
             del self._followed[evaluation_id]
             self._settled.add(evaluation_id)
         elif followed.unreadable:
-            # It stays followed; to be set aside means here that it is looked at less often, and reported.
+            # It is still followed. Set aside means here that it is checked less often, and reported.
             why = next(iter(followed.unreadable.values()))
             self._give_up(
                 evaluation_id,

@@ -229,7 +229,7 @@ def test_a_refused_request_says_why(fleet: Fleet, ask: Ask) -> None:
 
 
 def test_t5_is_refused_with_the_engines_that_serve_it(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="no T5") as raised:
+    with pytest.raises(EngineUnavailable, match="does not support T5") as raised:
         open_generator("vllm", make_checkpoint(tmp_path / "t5", "seq2seq"))
     assert "ctranslate2 or transformers" in raised.value.remedy
 

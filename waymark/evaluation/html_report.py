@@ -102,7 +102,7 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
     if not summary.tasks:
         return head + "<p>No episode was finished.</p>"
     ci95 = "too few variations for an interval" if summary.ci95 is None else f"95% interval {_range(summary.ci95)}"
-    play = f"; luck of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
+    play = f"; randomness of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
     lead = (
         f"<p><strong>Score {summary.mean:.1f}</strong> of 100, mean over {len(summary.tasks)} task types "
         f"({ci95}{play}). {summary.episodes} episodes, {100 * summary.success_rate:.0f}% solved.</p>"

@@ -1,4 +1,4 @@
-"""95% intervals of mean scores, resampled over both kinds of luck: which variations were played, and how play went.
+"""95% intervals of mean scores, resampled over two sources of randomness: the choice of variations, and play.
 
 A score is y[t, v, r] = mu[t] + a[t, v] + e[t, v, r]: task type t, variation v of V, play r of R. The estimate is the
 mean over task types of the mean over variations of the mean over plays. Each of 2,000 resamples draws anew, within each
@@ -14,14 +14,14 @@ task type, with m[v] = mean of y[v, r] over r and m = mean of m[v] over v:
 
 so that a resampled mean varies by (var(a) (V - 1) / V + var(e) / R) / V. The interval lies between the 2.5th and the
 97.5th percentile. This is the hierarchical bootstrap of Davison & Hinkley, *Bootstrap Methods and their Application*
-(Cambridge University Press, 1997), section 3.8: drawing unscaled scores at both levels counts luck of play twice, hence
-the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so that plays that
-are all alike give the interval of one play. Task types are the whole population and are not drawn: the bootstrap is
-stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS
-2021, resample runs within tasks in the same way).
+(Cambridge University Press, 1997), section 3.8: drawing unscaled scores at both levels counts the randomness of play
+twice, hence the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so
+that plays that are all alike give the interval of one play. Task types are the whole population and are not drawn: the
+bootstrap is stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+NeurIPS 2021, resample runs within tasks in the same way).
 
-With one play of each variation k is 1 and there are no deviations. Luck of play is then mixed into the differences
-between variations and cannot be told apart from them.
+With one play of each variation k is 1 and there are no deviations. The randomness of play is then part of the
+differences between variations and cannot be separated from them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def over_variations_and_play(scores: Scores) -> Interval | None:
 
 
 def over_play(scores: Scores) -> Interval | None:
-    """The interval of the mean for these same variations, played anew: luck of play alone.
+    """The interval of the mean for other plays of the same variations: randomness of play alone.
 
     None: fewer than nine in ten variations were played twice.
     """
@@ -117,7 +117,7 @@ def _drawn_deviations(random: np.random.Generator, deviations: _Numbers, plays: 
 
 
 def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
-    """The factor k: how much of the differences between variations is not luck of play."""
+    """The factor k: the share of the differences between variations that is not randomness of play."""
     between = float(means.var(ddof=1))
     within = float((deviations**2).sum() / (plays - 1).sum())
     if between == 0:

@@ -29,10 +29,10 @@ _PAIRED = (
     "Differences are means over task types of the differences on the same variation; their intervals resample "
     "variations as pairs, within each type that has at least three."
 )
-_PLAYED_ONCE = "Each variation was played once by each agent, so luck of play is part of these differences."
+_PLAYED_ONCE = "Each variation was played once by each agent, so these differences include the randomness of play."
 _PLAYED_OFTEN = (
-    "Each variation was played up to {repeats} times: the intervals hold luck of variation and of play; "
-    "of play alone: {alone}."
+    "Each variation was played up to {repeats} times. The intervals include the choice of variations and the "
+    "randomness of play; of play alone: {alone}."
 )
 _SHOWN_EPISODES = 6
 
@@ -99,8 +99,8 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
         alone = _range(summary.ci95_play) if summary.ci95_play else "n/a, too few plays"
         means = ", ".join(map(_points, summary.repeat_means))
         text.append(
-            f"Each variation was played up to {summary.repeats} times: the interval holds luck of variation and of "
-            f"play. Of play alone: {alone}. Repeats scored {means}.\n"
+            f"Each variation was played up to {summary.repeats} times. The interval includes the choice of variations "
+            f"and the randomness of play. Of play alone: {alone}. Repeats scored {means}.\n"
         )
     text.append(
         f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "
@@ -221,7 +221,7 @@ def render_comparison(comparison: Comparison) -> Lines:
 
 
 def _repeats_note(comparison: Comparison) -> str:
-    """What the intervals of the differences hold of luck of play."""
+    """How far the intervals of the differences include the randomness of play."""
     if comparison.repeats == 1:
         return _PLAYED_ONCE
     alone = ", ".join(

@@ -29,8 +29,8 @@ from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 PLAYED_ONCE: Final = (
-    "Each variation was played once, so the interval cannot tell luck of play from differences between variations. "
-    "With --repeats 3 each is played three times, and it can."
+    "Each variation was played once, so the interval cannot separate the randomness of play from differences between "
+    "variations. To separate them, play each variation several times, for example with --repeats 3."
 )
 
 

@@ -21,7 +21,7 @@ def render(report: LoadReport) -> RenderableType:
     """The table of a test, a row a stage, and remarks."""
     target = report.target
     tested = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
-    # Where there is no room, what tells least of a healthy service goes first.
+    # Without enough room, the columns that matter least for a healthy service are removed first.
     order = {"sent": 0, "max ms": 1, "p90": 2, "p99.9": 3, "errors": 4, "refused": 5, "answered": 6}
     headings = ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms")
     table = FittingTable(

@@ -79,13 +79,13 @@ def serve(
     except OSError as error:  # another process bound the port as well, and listened first
         host, port, *_ = bound.getsockname()
         raise _in_use(host, port) from error
-    # The model's thread comes back from native code and needs the interpreter at once, for its next batch; by default
-    # a busy event loop lets go of it after 5 ms only.
+    # When the model's thread returns from native code, it needs the interpreter lock at once for its next batch. By
+    # default a busy event loop releases the lock only after 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # A collection halts every thread. What is loaded by now stays, so none looks through it again. Requests to a model
-    # die by their reference counts (after thousands there was no cycle to collect), so for those none need begin: at
-    # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
-    # that fills up made one of 50 ms, behind which refusals were late.
+    # A garbage collection stops every thread. Everything that is loaded now stays, so it is frozen: later collections
+    # skip it. Requests to a model are freed by their reference counts (after thousands there was no cycle to collect),
+    # so they need no collections. At Python's own threshold, collections ran eight times a second for 5 to 30 ms under
+    # overload. At 50,000 objects a queue that filled up caused one of 50 ms, which made refusals late.
     gc.collect()
     gc.freeze()
     if collect_after is not None:
@@ -136,8 +136,8 @@ class Server(uvicorn.Server):
     def _begin_or_stop(self) -> None:
         try:
             self._begin()
-            # An engine takes all cores it is given. Without a prior claim the event loop gets but its share of one,
-            # and requests wait for seconds in their sockets, where no limit sees them.
+            # An engine uses all of its cores. Without a higher priority the event loop gets only a share of one core,
+            # and requests wait for seconds in their sockets, where no limit applies.
             put_python_first()
             part_cores(self._engine_cores)
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread

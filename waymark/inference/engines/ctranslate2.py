@@ -210,7 +210,7 @@ class Seq2SeqGenerator(CTranslate2Generator):
     _library = ctranslate2.Translator
 
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
-        # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
+        # Defaults that would change results are all set: beams of 2, normalised scores, no empty answer, truncation.
         results = self._model.translate_batch(
             [self._tokens.names(prompt.ids) for prompt in prompts],
             beam_size=n,
@@ -272,7 +272,7 @@ class CausalGenerator(CTranslate2Generator):
     _library = ctranslate2.Generator
 
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
-        # Of prompts in one batch the library reads at once only what the shortest has, the rest a token a step, and a
+        # In one batch the library reads as many tokens at once as the shortest prompt has, and then one token a step. A
         # beam that ends meanwhile is lost. So only prompts of one length share a batch; workers take them in turn.
         lengths = [len(prompt.ids) for prompt in prompts]
         pending: dict[int, Any] = {}
@@ -369,8 +369,8 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec = LlamaLoader()(model, _vocabulary(folder, model.config))
     else:
         model = load_seq2seq(str(folder), dtype="float32")
-        # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
-        # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
+        # The converter scales the logits of tied models. transformers 5 marks every T5 as tied; the real value is in
+        # `scale_decoder_outputs`. Without this line scores would be wrong, although greedy texts would be right.
         model.config.tie_word_embeddings = model.config.scale_decoder_outputs
         spec = T5Loader()(model, _vocabulary(folder, model.config))
     spec.validate()

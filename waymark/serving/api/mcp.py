@@ -158,7 +158,7 @@ class _ShortNames:
         message = await receive()
         body: bytes = message.get("body", b"")
         if len(body) > _SHORT_BODY:
-            with suppress(ValueError):  # the endpoint says that it is no JSON
+            with suppress(ValueError):  # the endpoint reports that it is not JSON
                 _check_names(from_json(body))
         await self._app(scope, replayed(message, receive), send)
 

@@ -394,7 +394,7 @@ class Connection(HttpToolsProtocol):
 
     def _time_out(self, reason: Reason, detail: str) -> None:
         self._guard.count(reason)
-        # Of a request whose answer has begun, or is whole, nothing more can be said.
+        # An answer that has begun or is complete cannot be replaced by an error.
         if self._phase == "head" or (self._is_answering and not self.cycle.response_started):
             self._answer(408, "RequestTimeout", detail)
         self._drop()

@@ -31,7 +31,7 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 def configure(form: Form) -> None:
     """Set up logging for this process, once, before it does anything else."""
-    # None of the forms shows where a record came from, and finding that out is half of what a line costs.
+    # No format shows the source line of a record, and finding it takes half of a line's time.
     logging._srcfile = None  # as logging's own how-to has it
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler(form, sys.stderr)], force=True)
