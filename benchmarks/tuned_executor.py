@@ -14,7 +14,7 @@ from typing import Final
 from services.executor.__main__ import main
 from waymark.inference.batching import settling
 from waymark.serving import run
-from waymark.serving.middleware import connections, problems
+from waymark.serving.middleware import one_write, problems
 
 SWITCHES: Final = ("niceness", "rounds", "one-write")
 _NO_BOUND: Final = 1_000_000
@@ -28,12 +28,12 @@ def turn_off(name: str) -> None:
         _replace(problems, "_ADMITTED_AT_ONCE", _NO_BOUND)
         _replace(settling, "_SETTLED_AT_ONCE", _NO_BOUND)
     elif name == "one-write":  # uvicorn writes head and body apart
-        _replace(connections.OneWrite, "write", _write_now)
+        _replace(one_write.OneWrite, "write", _write_now)
     else:
         raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
 
 
-def _write_now(writer: connections.OneWrite, data: bytes) -> None:
+def _write_now(writer: one_write.OneWrite, data: bytes) -> None:
     writer._transport.write(data)
 
 

@@ -14,6 +14,7 @@ from training.files import require_writable_file
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from training.worlds.base import PathSource, RecordingRequest, Sampling
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
 from waymark.worlds.base import SPLITS, Split, World
@@ -165,7 +166,9 @@ def self_play(
     rules: Annotated[Literal["all", "none"], typer.Option(help="Rules of play of that agent.")] = "none",
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
     variations: Annotated[int, typer.Option(help="Train variations of each task at most.", min=1)] = 20,
-    temperature: Annotated[float, typer.Option(help="Decisions are drawn with p^(1/temperature).", min=0.05)] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(callback=finite, help="Decisions are drawn with p^(1/temperature).", min=0.05)
+    ] = 1.0,
     processes: Annotated[
         int | None, typer.Option(help="Simulators at once. Default: one for each core.", min=1)
     ] = None,

@@ -39,8 +39,8 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
-console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
-"""On stderr; of several processes the first one speaks."""
+console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0", markup=False, emoji=False)
+"""On stderr; of several processes the first one speaks. Texts are printed as they are: names may look like markup."""
 
 
 def known_world(name: str) -> str:
@@ -113,7 +113,11 @@ RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse da
 def progress_bar() -> Progress:
     """A bar on stderr with the time left."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ import typer
 from training.files import read_json, sha256_of
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
-from waymark.errors import WaymarkError
+from waymark.errors import InvalidInput, WaymarkError
 from waymark.process import end_with
 
 PROGRESS: Final = "progress.json"
@@ -139,9 +140,11 @@ class Progress:
     def is_done(self, stage: Stage) -> bool:
         """Whether it was done by this command, and what it wrote is as it was."""
         entry = self.done.get(stage.name)
-        if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
+        if not isinstance(entry, dict):  # none, or a file that somebody has edited: the stage is done again
             return False
-        return bool(entry["files"] == hashes(stage.outputs))
+        if (entry.get("command"), entry.get("recipe_sha256")) != (stage.command, stage.recipe_sha256):
+            return False
+        return bool(entry.get("files") == hashes(stage.outputs))
 
     def note(self, stage: Stage, seconds: float) -> None:
         """Note that a stage is done. What came after it before is not."""
@@ -209,10 +212,7 @@ def _run(stage: Stage, settings: Settings) -> int:
     if stage.program == "training":
         return run_training(stage.arguments)
     if stage.program == "launch":
-        words = shlex.split(settings.launch)
-        if words[0] == "accelerate":  # that of this environment, which need not be on PATH
-            words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
-        return _run_child([*words, "-m", "training", *stage.arguments])
+        return _run_child([*launcher(settings.launch), "-m", "training", *stage.arguments])
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
     arguments = stage.arguments
@@ -221,6 +221,27 @@ def _run(stage: Stage, settings: Settings) -> int:
         checkpoints = ("--checkpoints", str(settings.folder / "checkpoints"))
         arguments = ("resume", *map(str, begun), *checkpoints, *slots)
     return _run_child([sys.executable, "-m", "waymark", *arguments])
+
+
+def launcher(launch: str) -> list[str]:
+    """The words of a launcher's command. Raises InvalidInput (field `launch`) for one that cannot be started."""
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--launch {launch!r} is no command: {str(error).lower()}.",
+            remedy="Quote it as a shell would take it.",
+            field="launch",
+        ) from error
+    if words and words[0] == "accelerate":  # that of this environment, which need not be on PATH
+        words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
+    if not words or shutil.which(words[0]) is None:
+        raise InvalidInput(
+            f"--launch {launch!r} names no program that can be started.",
+            remedy="For example --launch 'accelerate launch --config_file F'.",
+            field="launch",
+        )
+    return words
 
 
 def _run_child(command: Sequence[str]) -> int:

@@ -10,7 +10,17 @@ pydantic, so that a client needs nothing else.
     summary     an evaluation in figures: `EvaluationSummary`
 """
 
-from waymark.contracts.agent import AgentConfig, AgentState, Policy, RepairName, SubgoalSource, Turn
+from waymark.contracts.agent import (
+    MOST_ROOMS,
+    MOST_SUBGOALS,
+    MOST_TURNS,
+    AgentConfig,
+    AgentState,
+    Policy,
+    RepairName,
+    SubgoalSource,
+    Turn,
+)
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
 from waymark.contracts.episode import (
     Asked,
@@ -66,6 +76,9 @@ from waymark.contracts.summary import (
 
 __all__ = [
     "DEADLINE_HEADER",
+    "MOST_ROOMS",
+    "MOST_SUBGOALS",
+    "MOST_TURNS",
     "ActionAlternative",
     "ActionRequest",
     "ActionResponse",

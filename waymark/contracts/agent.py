@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
+
+MOST_TURNS: Final = 1_000
+"""Of a state."""
+MOST_ROOMS: Final = 200
+"""Of a state."""
+MOST_SUBGOALS: Final = 1_000
+"""Completed ones of a state."""
 
 
 class Turn(Contract):
@@ -40,15 +47,15 @@ class AgentState(Contract):
     """0 to 100; negative after a wrong focus."""
     step: Annotated[int, Field(ge=1)] = 1
     """From 1; counts all turns even when fewer are sent."""
-    turns: Annotated[tuple[Turn, ...], Field(max_length=1_000)] = ()
+    turns: Annotated[tuple[Turn, ...], Field(max_length=MOST_TURNS)] = ()
     """Oldest first; the last `history_turns` of `/info` suffice."""
-    visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] = ()
-    """Each once, in the order of the first visit."""
-    named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] | None = None
+    visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] = ()
+    """Each once, in the order of the first visit; of more than 200 the first."""
+    named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] | None = None
     """The rooms as the published prompts (`seed`) list them: those that the answer to a walk names (`You move to the
     kitchen.`) or a look that says `This room is called …`. Null: the same as `visited_rooms`."""
-    completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=1_000)] = ()
-    """All sub-goals given before the current one, oldest first."""
+    completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=MOST_SUBGOALS)] = ()
+    """The sub-goals given before the current one, oldest first; of more than 1,000 the last."""
     current_subgoal: Phrase | None = None
     """The last sub-goal given."""
     subgoal_step: Annotated[int, Field(ge=1)] | None = None

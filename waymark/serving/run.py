@@ -25,7 +25,8 @@ from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse, WaymarkError
 from waymark.process import part_cores, put_python_first
-from waymark.serving.middleware.connections import Connection, ConnectionLimits, Guard
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.guard import ConnectionLimits, Guard
 
 CANNOT_RUN = 2
 PORT_IN_USE = 3
@@ -174,6 +175,7 @@ class Server(uvicorn.Server):
         give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
         while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(0)  # one more round, which accepts who has connected: closing the port would reset them
         await super().shutdown(sockets)
         self._watching.cancel()
 
