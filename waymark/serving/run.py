@@ -34,6 +34,8 @@ _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
 COLLECT_RARELY = 500_000
 """Objects: a full queue of requests with all of their turns, several times over."""
+_SELDOM_ALL = (700, 10, 10_000)
+"""Python's own thresholds, but for the last: all objects are looked through after 70 million new ones."""
 _LOOK_SECONDS = 0.05
 
 
@@ -91,7 +93,8 @@ def serve(
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
     up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
-    Python looks for cycles after `collect_after` objects, by default its own number. Raises PortInUse.
+    Python looks for cycles after `collect_after` objects; by default among young objects as often as ever, and among
+    all seldom. Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -105,10 +108,11 @@ def serve(
     # die by their reference counts (after thousands there was no cycle to collect), so for those none need begin: at
     # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
     # that fills up made one of 50 ms, behind which refusals were late.
+    # What reads long results (an episode has up to 20,000 turns) leaves no cycles either, but holds so many objects
+    # that a look through all of them takes 130 ms, and four were held at once. Young ones are looked through as ever.
     gc.collect()
     gc.freeze()
-    if collect_after is not None:
-        gc.set_threshold(collect_after)
+    gc.set_threshold(*((collect_after,) if collect_after is not None else _SELDOM_ALL))
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
