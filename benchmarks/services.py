@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waymark.cli.local_stack import HOST, Part, free_ports, wait_until_ready
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.local_stack import free_ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,9 +165,9 @@ def dataset(task: str, steps: list[Taken], *, subgoals: bool = True) -> list[dic
         step, last = steps[i], steps[i - 1]
         see(rooms, last.observation, step.look)
         given: list[str] = []
-        for one in steps[: i + 1]:
-            if one.subgoal not in given[-1:]:
-                given.append(one.subgoal)
+        for earlier in steps[: i + 1]:
+            if earlier.subgoal not in given[-1:]:
+                given.append(earlier.subgoal)
         score = 0 if i == 1 else cut(last.score)
         moment = Moment(task, i, score, turns, step.look, step.inventory, rooms)
         rows.append(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from tests.samples import TIMING, USAGE
+from tests.answers import action_answer, subgoal_answer
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
@@ -39,8 +39,8 @@ def trained() -> list[str]:
 
 def things(text: str) -> list[str]:
     """What a look or an inventory lists, roughly."""
-    found = (name.removesuffix(" in").strip() for name in _THING.findall(text))
-    return list(dict.fromkeys(found)) or ["air"]
+    names = (name.removesuffix(" in").strip() for name in _THING.findall(text))
+    return list(dict.fromkeys(names)) or ["air"]
 
 
 class WanderingEnvironment:
@@ -52,7 +52,7 @@ class WanderingEnvironment:
 
     def _begin(self) -> None:
         self._rng = random.Random(f"environment {self._seed}")
-        self._states = [one.state for one in sample()]
+        self._states = [decision.state for decision in sample()]
         self._now = self._rng.choice(self._states)
         self._score = self._moves = 0
 
@@ -126,15 +126,7 @@ class WanderingModels:
             )
             for text, logprob in zip(texts, self._logprobs(n), strict=True)
         )
-        return SubgoalResponse(
-            subgoal=alternatives[0].subgoal,
-            parsed=not unparsed,
-            raw=alternatives[0].raw,
-            alternatives=alternatives,
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return subgoal_answer(*alternatives, model=model)
 
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
@@ -157,16 +149,7 @@ class WanderingModels:
             )
             for action, logprob in zip(actions, self._logprobs(len(actions)), strict=True)
         )
-        return ActionResponse(
-            action=alternatives[0].action,
-            ended_subgoal=alternatives[0].ended_subgoal,
-            parsed=not unparsed,
-            raw=alternatives[0].raw,
-            alternatives=alternatives,
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(*alternatives, model=model)
 
     def _logprobs(self, n: int) -> list[float]:
         return sorted((-self._rng.expovariate(1.0) for _ in range(n)), reverse=True)

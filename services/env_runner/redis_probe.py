@@ -1,7 +1,7 @@
-"""Whether Redis answers, for probes that must answer soon themselves.
+"""Checks whether Redis answers, for health routes that must answer soon themselves.
 
-Readers that wait for a Redis that hangs take the service's threads. A probe has a thread of its own, and does not wait
-longer than `PROBE_SECONDS`; who asks meanwhile shares the question.
+Readers that wait for a hanging Redis occupy the service's threads. A probe has a thread of its own and waits at most
+`PROBE_SECONDS`; callers in the meantime share its result.
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ class RedisProbe:
 
 
 def _forget(asked: asyncio.Future[None]) -> None:
-    """Take note of how a question ended that nobody waits for any more."""
+    """Log the end of a probe for which no caller waits any more."""
     if not asked.cancelled():
         asked.exception()

@@ -1,4 +1,4 @@
-"""Settings of the env-runner, app and worker alike; read once at the entry, from `WAYMARK_*`."""
+"""Settings of the env-runner's app and worker, read once at the start from `WAYMARK_*`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _user_cache() -> Path | None:
 
 
 class ViewerSettings(ListenSettings):
-    """What the dashboard over run folders needs to know."""
+    """Settings of the dashboard over run folders."""
 
     port: int = Field(8000, ge=0, le=65_535)
     """The port to listen on. 0: any free port."""
@@ -40,7 +40,7 @@ class ViewerSettings(ListenSettings):
 
 
 class Settings(ListenSettings):
-    """What an env-runner process needs to know."""
+    """Settings of an env-runner process."""
 
     port: int = Field(8000, ge=1, le=65_535)
     """The port to listen on."""
@@ -48,9 +48,9 @@ class Settings(ListenSettings):
     """Address of Redis: `redis://`, `rediss://` or `unix://`. Its password may hold any characters, as they are or
     percent-encoded. A local stack starts a Redis of its own unless this is set."""
     redis_password: SecretStr = SecretStr("")
-    """The password of Redis, as it is. It counts more than one in the address."""
+    """The password of Redis, taken literally. It replaces one in the address."""
     redis_password_file: Path | None = None
-    """A file that holds the password of Redis instead."""
+    """A file with the password of Redis, in place of `WAYMARK_REDIS_PASSWORD`."""
     controller_url: str = "http://127.0.0.1:8001"
     """Address of the controller."""
     executor_url: str = "http://127.0.0.1:8002"
@@ -75,9 +75,10 @@ class Settings(ListenSettings):
     redis_wait_seconds: float = Field(300.0, ge=0)
     """Seconds that a worker waits for a Redis that cannot be reached. Then it ends with an error."""
     simulator_memory_mb: float = Field(2_000, gt=0)
-    """Megabytes that a simulator may use. Over it, it is replaced and its episode played again."""
+    """Megabytes that a simulator may use. A simulator over this limit is replaced, and its episode is played again."""
     simulator_timeout_seconds: float = Field(60.0, gt=0)
-    """Seconds that a simulator may take for a step. Over it, it is replaced and its episode played again."""
+    """Seconds that a simulator may take for a step. A simulator over this limit is replaced, and its episode is played
+    again."""
     simulator_cache: Path | None = Field(default_factory=_user_cache)
     """A folder in which simulators keep compiled code that makes the next ones faster, about 30 MB for each Java.
     Empty: none."""
@@ -88,7 +89,7 @@ class Settings(ListenSettings):
     planner_key: SecretStr = SecretStr("")
     """The key of that endpoint, sent as a bearer token."""
     planner_parameters: Annotated[dict[str, JsonValue], NoDecode] = Field(default_factory=_greedy)
-    """More fields of each request to that endpoint, e.g. `max_tokens`."""
+    """Additional fields of each request to that endpoint, e.g. `max_tokens`."""
     planner_timeout_seconds: float = Field(120.0, gt=0)
     """Seconds that one request to that endpoint may take."""
 

@@ -132,7 +132,7 @@ def test_reports_refuse_a_run_of_several_checkpoints(waymark: Callable[..., Comm
     assert waymark("export", str(mixed.path), str(tmp_path / "all.jsonl")).wait()[0] == 0
 
 
-def test_the_command_line_says_at_once_what_a_request_may_not_be(waymark: Callable[..., Command]) -> None:
+def test_the_command_line_refuses_a_wrong_request_at_once(waymark: Callable[..., Command]) -> None:
     for option in (("--variations", "-1"), ("--tasks", ",".join(["1-1"] * 101))):
         code, _, err = waymark("evaluate", *option).wait()
         assert (code, "Traceback" in err) == (2, False), err

@@ -166,7 +166,7 @@ async def test_an_answer_that_is_gzipped_once_is_read() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding"), [(b"no gzip", "gzip"), (gzip.compress(b"x" * 99)[:-9], "gzip"), (b"x", "zstd")]
 )
-def test_a_body_that_is_not_what_it_says_is_refused(body: bytes, encoding: str) -> None:
+def test_a_body_that_contradicts_its_encoding_is_refused(body: bytes, encoding: str) -> None:
     with pytest.raises(AnswerRefused):
         decompress(body, [encoding])
 

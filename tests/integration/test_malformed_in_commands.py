@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import make_folder
-from waymark.checkpoint_files import list_files, sha256_of
 from waymark.inference.checkpoint import CARD
+from waymark.inference.checkpoint_files import list_files, sha256_of
 
 ROOT = Path(__file__).parents[2]
 

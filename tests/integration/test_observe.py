@@ -17,7 +17,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.observe import DASHBOARDS, OBSERVE, alert_rules, ask, assert_panels_are_answered, panel_queries
-from waymark.cli.local_stack import HOST, Part, Stack, free_ports
+from waymark.child_processes.part import HOST, Part
+from waymark.cli.local_stack import Stack, free_ports
 
 NEEDS_PROMETHEUS = "needs prometheus and promtool (Debian: apt install prometheus)"
 INTERVAL = "1s"

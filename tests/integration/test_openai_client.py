@@ -32,13 +32,13 @@ def test_the_models_are_listed(client: openai.OpenAI) -> None:
 
 
 def test_a_prompt_is_completed_with_log_probabilities_and_usage(client: openai.OpenAI) -> None:
-    found = client.completions.create(
+    completion = client.completions.create(
         model="default", prompt=PROMPT, n=2, best_of=3, max_tokens=32, logprobs=0, temperature=0
     )
-    assert len({choice.text for choice in found.choices}) == 2
-    assert found.usage is not None
-    assert found.usage.total_tokens == found.usage.prompt_tokens + found.usage.completion_tokens
-    for choice in found.choices:
+    assert len({choice.text for choice in completion.choices}) == 2
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens
+    for choice in completion.choices:
         assert choice.finish_reason == "stop"
         assert choice.logprobs is not None
         assert "".join(choice.logprobs.tokens or []) == choice.text

@@ -94,9 +94,7 @@ async def test_a_proxy_that_refuses_is_named(shell: Callable[[dict[str, str]], N
 
 
 @pytest.mark.parametrize("variables", [EVERYWHERE, {"ALL_PROXY": SOCKS, "SSL_CERT_FILE": "/nowhere"}])
-def test_agents_that_ask_no_planner_play_whatever_the_proxies_are(
-    variables: dict[str, str], waymark: Callable[..., Command]
-) -> None:
+def test_agents_without_planner_ignore_proxies(variables: dict[str, str], waymark: Callable[..., Command]) -> None:
     planner = {"WAYMARK_PLANNER_URL": OUTSIDE, "WAYMARK_PLANNER_MODEL": "large"}
     code, out, err = waymark("evaluate", *SCRIPTED, "--tasks", "4-2", settings=variables | planner).wait()
     assert code == 0, out + err

@@ -39,7 +39,7 @@ def test_no_caller_is_disconnected_while_a_service_stands_still_or_stops(tmp_pat
     assert report.answers["200"] > 0
 
 
-def test_over_what_it_can_answer_the_shipped_executor_answers_or_refuses_and_nothing_else(tmp_path: Path) -> None:
+def test_under_overload_the_shipped_executor_answers_or_refuses(tmp_path: Path) -> None:
     ended = soak(tmp_path / "report", "overload", "--minutes", "0.05", "--peak-seconds", "2")
     assert ended.returncode in (0, 1), ended.stderr  # 1: it was late, or others took the cores meanwhile
     report = Overload.model_validate_json((tmp_path / "report").read_bytes())

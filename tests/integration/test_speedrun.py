@@ -14,9 +14,7 @@ from waymark.inference.checkpoint import load
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_toy_speedrun_makes_checkpoints_and_goes_on_where_it_was(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_toy_speedrun_makes_checkpoints_and_resumes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if not request.config.getoption("--soak"):
         pytest.skip("takes half a minute on a quiet machine; give --soak")
     made = tmp_path / "made"

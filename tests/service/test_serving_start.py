@@ -44,13 +44,13 @@ def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> N
     assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "flat", "executor")
 
 
-def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
+def test_a_changed_checkpoint_file_ends_the_service_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "controller", "controller")
     write_model(folder, T5, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
 
 
-def test_a_config_that_contradicts_the_weights_ends_it_with_one_line(tmp_path: Path) -> None:
+def test_a_contradictory_config_ends_the_service_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "executor", config={**T5, "d_ff": 8})
     (folder / "config.json").write_text(json.dumps(T5))
     write_card(folder, CheckpointCard.model_validate_json((folder / CARD).read_bytes()))

@@ -88,7 +88,7 @@ BAD_OPTIONS: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def run_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `waymark` in an empty folder; returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
@@ -107,7 +107,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
     ("arguments", "says"), BAD_OPTIONS, ids=[" ".join(words)[:60].replace("\n", " ") for words, _ in BAD_OPTIONS]
 )
 def test_a_bad_option_is_one_line_with_its_value(
-    said: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
+    run_command: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     scripted = [
         word
@@ -115,7 +115,7 @@ def test_a_bad_option_is_one_line_with_its_value(
         if arguments[0] in {"evaluate", "up"} and option[0] not in arguments
         for word in option
     ]
-    code, out, err = said(*arguments, *scripted)
+    code, out, err = run_command(*arguments, *scripted)
     assert (code, out) == (2, ""), err
     assert says in err
     assert len(err.strip().splitlines()) == 1, err
@@ -149,20 +149,20 @@ def test_variations_are_numbers_and_ranges(text: str | None, numbers: tuple[int,
 
 
 @pytest.mark.parametrize("text", ["3-1", "a", "-1", "0-", "1.5", "0-20000000", "1;2", "0x1", "1e3", "9" * 5_000])
-def test_other_variations_are_refused_with_what_was_given(text: str) -> None:
+def test_wrong_variations_are_refused_with_their_value(text: str) -> None:
     with pytest.raises(InvalidInput, match="ranges such as 0-3; got"):
         variations_of(text)
 
 
-def test_the_version_is_printed(said: Run) -> None:
-    code, out, _ = said("--version")
+def test_the_version_is_printed(run_command: Run) -> None:
+    code, out, _ = run_command("--version")
     assert code == 0
     assert out.startswith("waymark 0.")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_for_completion_is_printed(said: Run, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+def test_a_script_for_completion_is_printed(run_command: Run, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    code, out, _ = said("--show-completion", shell)
+    code, out, _ = run_command("--show-completion", shell)
     assert code == 0
     assert "_WAYMARK_COMPLETE" in out

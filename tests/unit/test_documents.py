@@ -80,8 +80,8 @@ def commands(page: Path) -> Iterator[list[str]]:
     starts = re.compile(r"(?:\w+=\S* )*(?:accelerate launch .*?)?((?:\./run|(?:python |-)m training) .*)")
     for line in lines:
         for part in re.split(r"&&|;| do ", line.partition("  #")[0]):
-            if found := starts.match(part.strip()):
-                yield [word for word in shlex.split(re.sub(r"[>$].*", "", found[1])) if word != "-m"]
+            if match := starts.match(part.strip()):
+                yield [word for word in shlex.split(re.sub(r"[>$].*", "", match[1])) if word != "-m"]
 
 
 def unknown_commands(page: Path, known: dict[str, set[str]]) -> Iterator[str]:

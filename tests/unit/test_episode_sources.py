@@ -25,7 +25,7 @@ def given(result: EpisodeResult) -> list[str | None]:
 
 
 @pytest.mark.parametrize("calls", ["on_end", "every_step"])
-async def test_with_the_oracles_subgoals_an_executor_that_follows_them_solves_the_task(
+async def test_an_executor_with_oracle_subgoals_solves_the_task(
     calls: Literal["on_end", "every_step"],
 ) -> None:
     """Each sub-goal says its action, so repair carries it out whatever the executor proposes of that verb."""
@@ -41,7 +41,7 @@ async def test_with_the_oracles_subgoals_an_executor_that_follows_them_solves_th
     assert result.model_calls == 7
 
 
-async def test_a_plan_is_asked_once_and_followed_to_its_end_then_the_agent_waits() -> None:
+async def test_a_plan_is_made_once_and_followed() -> None:
     planner = Planner("1. navigate_to(kitchen)\n2. pick_up(cup)")
     executor = acting("teleport to kitchen", None, "pick up thermometer", None)
     agent = AgentConfig(subgoals="llm_plan")
@@ -55,7 +55,7 @@ async def test_a_plan_is_asked_once_and_followed_to_its_end_then_the_agent_waits
     ("answer", "kind"),
     [("I would rather not.", "PlanUnreadable"), (DeadlineExceeded("It did not answer."), "PlannerFailed")],
 )
-async def test_an_episode_without_a_plan_errored_and_is_not_played_again(answer: str | ServiceError, kind: str) -> None:
+async def test_a_missing_plan_is_an_error_without_retry(answer: str | ServiceError, kind: str) -> None:
     agent = AgentConfig(subgoals="llm_plan")
     result = await run_episode(spec(agent), ScriptedEnvironment(), None, acting("wait1"), planner=Planner(answer))
     assert result.error is not None

@@ -60,7 +60,7 @@ def test_a_long_episode_comes_in_pieces_and_turns_end_a_group(form: Format) -> N
         assert [(row["id"], len(row["trajectory"])) for row in rows] == [("a", 200)] * len(rows)
 
 
-def test_csv_has_a_row_an_episode_and_a_column_a_value() -> None:
+def test_csv_has_one_row_for_each_episode() -> None:
     played, failed = csv.DictReader(io.StringIO(b"".join(encode(RESULTS, "csv")).decode(), newline=""))
     assert (played["id"], played["score"], played["success"], played["error.kind"]) == ("a", "50", "false", "")
     assert played["versions.executor.sha256"] == VERSIONS.executor.sha256

@@ -50,11 +50,11 @@ def test_a_table_keeps_its_figures_and_fits(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_is_left_out_is_named(width: int) -> None:
+def test_omitted_columns_are_named(width: int) -> None:
     text = " ".join(printed(table(), width).split())
-    body, _, said = text.partition("Not shown for want of width:")
+    body, _, left_out = text.partition("Not shown for want of width:")
     for number in range(8):
-        assert (f"C{number}" in body) != (f"C{number}," in said or f"C{number}." in said)
+        assert (f"C{number}" in body) != (f"C{number}," in left_out or f"C{number}." in left_out)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -71,7 +71,7 @@ def test_a_report_of_thirty_tasks_has_every_score(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_comparison_of_many_agents_fits_and_says_what_is_missing(width: int) -> None:
+def test_a_comparison_of_many_agents_names_omitted_columns(width: int) -> None:
     runs = [Run(name, EvaluationRequest(agent=agent), None, RESULTS) for name, agent in list(AGENTS.items())[:6]]
     text = printed(render_comparison(compare(runs)), width)
     assert max(map(len, text.splitlines())) <= width

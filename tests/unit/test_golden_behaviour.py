@@ -56,7 +56,7 @@ RESULT_FIELDS = (
 
 def prompts_of(prompt_format: str, role: Role) -> str:
     """A hash of all prompts of the load test's states."""
-    texts = [write_prompt(get_format(prompt_format), role, one.state) for one in sample()]
+    texts = [write_prompt(get_format(prompt_format), role, decision.state) for decision in sample()]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 

@@ -64,7 +64,7 @@ def test_a_mixture_names_both_hashes_and_how_many_episodes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "what"),
+    ("now", "asked"),
     [
         (THEIRS, "executor"),
         (OTHER_TYPE, "executor"),
@@ -74,9 +74,9 @@ def test_a_mixture_names_both_hashes_and_how_many_episodes() -> None:
         (OURS.model_copy(update={"planner": "m at x"}), "planner"),
     ],
 )
-def test_what_differs_is_named_whichever_side_has_it(now: Versions, what: str) -> None:
-    assert [difference.what for difference in differences(OURS, now)] == [what]
-    assert [difference.what for difference in differences(now, OURS)] == [what]
+def test_differences_are_named_from_either_side(now: Versions, asked: str) -> None:
+    assert [difference.what for difference in differences(OURS, now)] == [asked]
+    assert [difference.what for difference in differences(now, OURS)] == [asked]
 
 
 def test_versions_of_waymark_and_addresses_may_differ() -> None:

@@ -20,9 +20,9 @@ def made(random: np.random.Generator, types: int, variations: int, plays: int, a
     return (means + e * random.standard_normal((types, variations, plays))).tolist()  # type: ignore[no-any-return]
 
 
-def width(found: Interval | None) -> float:
-    assert found is not None
-    return found[1] - found[0]
+def width(interval: Interval | None) -> float:
+    assert interval is not None
+    return interval[1] - interval[0]
 
 
 @pytest.mark.parametrize(("a", "e"), [(20.0, 0.0), (20.0, 20.0), (5.0, 30.0), (0.0, 20.0)])
@@ -45,9 +45,9 @@ def test_the_interval_of_play_holds_luck_of_play_alone(plays: int) -> None:
 def test_intervals_hold_the_true_mean_19_times_in_20() -> None:
     random, held = np.random.default_rng(2), 0
     for _ in range(300):
-        found = over_variations_and_play(made(random, 3, 15, 3, 15.0, 25.0))
-        assert found is not None
-        held += found[0] <= 50 <= found[1]
+        interval = over_variations_and_play(made(random, 3, 15, 3, 15.0, 25.0))
+        assert interval is not None
+        held += interval[0] <= 50 <= interval[1]
     assert 0.91 <= held / 300 <= 0.98
 
 

@@ -11,8 +11,8 @@ from training.annotate import annotate_by_rule
 from training.llm import prompts
 from training.llm.alignment import Alignment
 from training.llm.prompts import BOIL_WATER, MEANINGS, Named
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.actions import GRAMMAR, parse
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 
 def pairs(named: list[Named]) -> list[tuple[str, tuple[str, ...]]]:

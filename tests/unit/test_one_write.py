@@ -36,7 +36,7 @@ class Wire(asyncio.Transport):
         self.closed = True
 
 
-async def test_what_is_written_in_one_round_is_sent_at_once_and_in_order() -> None:
+async def test_writes_of_one_loop_round_are_sent_together_in_order() -> None:
     wire = Wire()
     joined = OneWrite(wire, asyncio.get_running_loop())
     joined.write(b"head ")
@@ -49,7 +49,7 @@ async def test_what_is_written_in_one_round_is_sent_at_once_and_in_order() -> No
     assert joined.get_extra_info("peername") == "caller"
 
 
-async def test_what_is_written_before_a_close_is_sent_and_nothing_to_a_closed_wire() -> None:
+async def test_writes_before_a_close_are_sent_later_ones_dropped() -> None:
     wire = Wire()
     joined = OneWrite(wire, asyncio.get_running_loop())
     joined.write(b"last")
@@ -59,7 +59,7 @@ async def test_what_is_written_before_a_close_is_sent_and_nothing_to_a_closed_wi
     assert wire.sent == [b"last"]
 
 
-async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> None:
+async def test_a_complete_answer_is_sent_at_once_in_one_piece() -> None:
     wire = Wire()
     sent_after: list[int] = []
 

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from tests.chat_server import ChatServer
 from training.reproduce.checks import check_endpoint, check_room
 from training.reproduce.plan import Plan, Training
-from training.reproduce.stages import PROGRESS, Progress, Stage, launcher
+from training.reproduce.stages import launcher
+from training.stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import InvalidInput
 
@@ -99,7 +100,7 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
     check_room(plan, tmp_path, is_sharded=True)
 
 
-def test_what_fits_is_not_refused(tmp_path: Path) -> None:
+def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:
     check_room(PLAN, tmp_path, is_sharded=False)
 
 
@@ -127,5 +128,5 @@ def test_a_stage_whose_progress_was_edited_is_done_again(tmp_path: Path, entry: 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff"])
 def test_progress_that_is_no_json_object_is_told_in_one_line(tmp_path: Path, text: bytes) -> None:
     (tmp_path / PROGRESS).write_bytes(text)
-    with pytest.raises(InvalidInput, match="progress"):
+    with pytest.raises(InvalidInput, match="finished stages"):
         Progress(tmp_path)

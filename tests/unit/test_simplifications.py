@@ -54,7 +54,7 @@ def test_tasks_about_circuits_refuse_to_go_without_electricity(tasks: tuple[str,
         episodes("e", EvaluationRequest(tasks=tasks, simplifications="easy,noElectricalAction"))
 
 
-def test_what_is_asked_stands_in_every_episode_as_it_was_asked() -> None:
+def test_simplifications_are_recorded_as_requested() -> None:
     (spec,) = episodes("e", EvaluationRequest(tasks=("4-2",), variations=(0,), simplifications="openDoors, easy"))
     assert spec.simplifications == "openDoors, easy"
 

@@ -67,7 +67,7 @@ def report() -> Overload:
     )
 
 
-def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed(report: Overload) -> None:
+def test_figures_exist_for_all_and_for_undisturbed_seconds(report: Overload) -> None:
     assert report.goodput_ratio == pytest.approx(0.85)
     assert report.goodput_tenths == pytest.approx([1.0] * 5 + [0.5] * 3 + [1.0] * 2)
     assert report.taken_at_peak == 0
@@ -77,7 +77,7 @@ def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed(r
     assert report.undisturbed.goodput_ratio == pytest.approx(1.0)
 
 
-def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_counts_apart(report: Overload) -> None:
+def test_refusals_are_timed_from_when_they_were_sent(report: Overload) -> None:
     assert report.refused_late == 150 + 2
     assert report.refused_late_from_due == 150 + 2 + PEAK
     assert report.sent_late_ms.max == pytest.approx(60)
@@ -85,8 +85,8 @@ def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_coun
     assert not report.holds
 
 
-def test_every_second_with_late_refusals_says_who_had_the_cores(report: Overload) -> None:
-    assert [(one.second, one.refused_late, one.cause) for one in report.late_seconds] == [
+def test_seconds_with_late_refusals_name_the_users_of_cores(report: Overload) -> None:
+    assert [(second.second, second.refused_late, second.cause) for second in report.late_seconds] == [
         (UNEXPLAINED, 1, "neither"),
         (STOLEN, 1, "host"),
         *((second, 50, "others") for second in DISTURBED),

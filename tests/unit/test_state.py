@@ -40,7 +40,7 @@ def test_a_look_without_a_room_visits_none(begun: AgentState) -> None:
     assert state.after_step(begun, "wait1", "", "It is dark.", "", 0).visited_rooms == ("hallway",)
 
 
-def test_a_step_aligns_look_and_inventory_with_what_it_left(begun: AgentState) -> None:
+def test_a_step_updates_look_and_inventory(begun: AgentState) -> None:
     after = state.after_step(begun, "teleport to outside", "You teleport.", OUTSIDE, "nothing", 8)
     assert (after.look, after.inventory, after.observation) == (OUTSIDE, "nothing", "You teleport.")
     assert (after.step, after.score, after.visited_rooms) == (2, 8, ("hallway", "outside"))
@@ -122,7 +122,7 @@ def test_nothing_ends_where_no_sub_goal_is_under_way() -> None:
     assert len(ended.state.turns) == 2
 
 
-def test_history_is_cut_by_actions_and_keeps_the_ends_among_them() -> None:
+def test_history_is_cut_by_actions_and_keeps_ends() -> None:
     shown = state.recent(ended_after_each(5), 2)
     assert [turn.action for turn in shown.turns] == [None, "wait 3", None, "wait 4", None]
     assert (shown.step, shown.ended_subgoals) == (11, 5)

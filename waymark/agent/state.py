@@ -1,7 +1,7 @@
 """The fold from an episode's events to the agent's state.
 
-`StateFold` is the one way to fold an episode: the episode loop, the training data, the load test and the benchmarks
-use it. So these things are decided once, here:
+`StateFold` is the only code that computes a state from the events of an episode. The episode loop, the training data,
+the load test and the benchmarks use it. It decides:
 
 - `look`, `inventory` and `observation` are those after the last action;
 - the fold keeps every turn unless it is told otherwise; `visible` cuts the history to the turns that a worker sends;
@@ -27,7 +27,7 @@ Scene = tuple[str, str]
 
 
 class StateFold:
-    """The state of one episode, moved on by one event at a time.
+    """The state of one episode. Each method adds one event.
 
     >>> fold = StateFold.start("Boil water.", "This room is called the kitchen.", "nothing")
     >>> fold.give_subgoal("navigate_to(hallway)")
@@ -71,13 +71,15 @@ class StateFold:
         self._state = with_subgoal(self._state, subgoal)
 
     def end_subgoal(self) -> None:
-        """The sub-goal under way has ended: a turn without an action. Nothing happens where none is under way."""
+        """The current sub-goal has ended, which is a turn without an action. Without a current sub-goal nothing
+        changes.
+        """
         if self._state.subgoal_step is not None:
             self._state = after_subgoal_ended(self._state)
             self._forget()
 
     def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
-        """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
+        """An action was taken. The other arguments are the texts and the raw score (-100 to 100) after it."""
         self._state = after_step(self._state, action, observation, look, inventory, score, self._world)
         self._forget()
 
@@ -168,7 +170,7 @@ def recent(state: AgentState, actions: int) -> AgentState:
 
 
 def actions_only(state: AgentState) -> AgentState:
-    """The same state as if ended sub-goals were no turns: neither shown nor counted."""
+    """The same state without ended sub-goals as turns: they are neither shown nor counted."""
     turns = tuple(turn for turn in state.turns if turn.action is not None)
     ended = max(state.ended_subgoals, len(state.turns) - len(turns))
     if not ended:

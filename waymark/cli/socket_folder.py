@@ -36,7 +36,7 @@ def make_socket_folder(socket_name: str, environment: Mapping[str, str] = os.env
         except OSError as error:
             complaints.append(f"{place}: {error.strerror or error}")
     raise StackError(
-        f"There is no folder for Redis' socket: {'; '.join(complaints)}.",
+        f"No folder can hold Redis' socket: {'; '.join(complaints)}.",
         remedy="Set TMPDIR to a short path that can be written to.",
     )
 

@@ -41,7 +41,7 @@ SlotsOption = Annotated[
 CheckpointsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
+        help="Folder with controller/ and executor/, optionally flat/ and first/. Default: the world's shipped models.",
         show_default=False,
     ),
 ]
@@ -85,8 +85,8 @@ def variations_of(text: str | None) -> tuple[int, ...] | None:
         return None
     numbers: list[int] = []
     for part in parts:
-        found = _RANGE.fullmatch(part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        match = _RANGE.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first >= _MOST or len(numbers) > _MOST:
             raise InvalidInput(
                 "Variations must be a comma-separated list of numbers or ranges such as 0-3; "

@@ -1,8 +1,8 @@
-"""Results as files that other tools read: a line of JSON, a row of CSV or a row of Parquet an episode.
+"""Exports results for other tools: each episode is a line of JSON, a row of CSV or a row of Parquet.
 
-JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves out the turns and what
-they began with; what is nested beside them gets a column of its own, e.g. `versions.executor.sha256`. Whatever the
-format, results pass one after another: an evaluation of any size needs no more memory than a hundred of its episodes.
+JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves out turns and opening; other
+nested values get columns of their own, e.g. `versions.executor.sha256`. In every format results are written one after
+another, so an evaluation of any size needs no more memory than a hundred episodes.
 
 The only import of pyarrow outside of training; it is there with the extra `parquet`.
 """
@@ -32,17 +32,17 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "parquet": "application/vnd.apache.parquet",
 }
 _ROWS: Final = 100
-"""Of a group in a Parquet file, at most."""
+"""Largest number of rows of a group in a Parquet file."""
 _GROUP_BYTES: Final = 32_000_000
 """A group whose turns are over this ends, whatever its rows."""
 _PIECE_BYTES: Final = 16_384
 """Of a piece of JSON lines or CSV, at least, but for the last."""
 _REPLAY: Final = {"opening", "trajectory"}
-"""What CSV leaves out: it is text of many lines."""
+"""Fields that CSV leaves out, because they are texts of many lines."""
 
 
 def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
-    """The pieces of a file in that format. Raises InvalidInput (field `format`), now rather than at the first piece."""
+    """The pieces of a file in that format. Raises InvalidInput (field `format`) at the call, not at the first piece."""
     if form == "jsonl":
         return _joined(_jsonl(results))
     if form == "csv":
@@ -57,7 +57,7 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
 
 
 def write(pieces: Iterable[bytes], path: Path) -> None:
-    """Make a file of pieces, whole or not at all. Raises InvalidInput (field `file`) where it cannot be written."""
+    """Write a file of pieces, completely or not at all. Raises InvalidInput (field `file`) if it cannot be written."""
     draft = path.parent / f"{path.name}.part"
     try:
         with draft.open("wb") as file:
@@ -121,7 +121,7 @@ def _columns(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(row: Mapping[str, Any], path: tuple[str, ...]) -> object:
-    """What stands at a path; nothing below what is null."""
+    """The value at a path; empty below a null."""
     value: Any = row
     for name in path:
         value = None if value is None else value[name]
@@ -226,13 +226,13 @@ def _inner(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         return _inner(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
-        (only,) = (one for one in get_args(annotation) if one is not type(None))
+        (only,) = (kind for kind in get_args(annotation) if kind is not type(None))
         return _inner(only)
     return annotation
 
 
 class _Pieces(io.RawIOBase):
-    """A file that is handed on as it is written."""
+    """A file object whose content is taken away while it is written."""
 
     def __init__(self) -> None:
         super().__init__()

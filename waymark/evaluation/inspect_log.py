@@ -1,8 +1,8 @@
 """A run as an evaluation log of Inspect AI (UK AI Security Institute), version 2 of its JSON format.
 
 `inspect view` opens the file. One sample an episode: sub-goals are `info` events, actions are calls of the tool `act`,
-each change of the score is an intermediate score, and an error stands in the sample's own place for errors. The
-package itself is not needed: it would bring 325 MB. A test reads a log with it.
+each change of the score is an intermediate score, and an error is in the sample's field for errors. The package itself,
+325 MB, is not needed. A test reads a log with it.
 
 https://inspect.aisi.org.uk/eval-logs.html
 """
@@ -48,7 +48,9 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
     whole = len(results) >= evaluation.episodes
     began = datetime.fromisoformat(evaluation.created)
     seconds = max((result.seconds for result in results), default=0.0)
-    models = [one for one in (versions.controller, versions.first, versions.executor) if one is not None]
+    models = [
+        checkpoint for checkpoint in (versions.controller, versions.first, versions.executor) if checkpoint is not None
+    ]
     return {
         "version": 2,
         "status": "success" if whole else "cancelled",

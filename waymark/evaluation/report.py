@@ -215,11 +215,11 @@ def render_comparison(comparison: Comparison) -> Lines:
         _differences_of(comparison),
         _effort_of(comparison),
         _tasks_of(comparison),
-        Text("\n".join([*errors, *comparison.notes, _PAIRED, _luck_of(comparison)]), style="dim"),
+        Text("\n".join([*errors, *comparison.notes, _PAIRED, _repeats_note(comparison)]), style="dim"),
     )
 
 
-def _luck_of(comparison: Comparison) -> str:
+def _repeats_note(comparison: Comparison) -> str:
     """What the intervals of the differences hold of luck of play."""
     if comparison.repeats == 1:
         return _PLAYED_ONCE
@@ -312,5 +312,5 @@ def _percent(share: float) -> str:
 
 
 def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every)
+    known = list(values)
+    return sum(known) / len(known)

@@ -1,7 +1,7 @@
-"""What a run folder must hold before anybody works with it: it may have been edited, damaged or put together by hand.
+"""Checks of a run folder before its use: it may have been edited, damaged or made by hand.
 
-A file is read only if it is a regular one, a line only if it is not huge, and a number only if it can be one of ours.
-Each function raises InvalidInput with one line that says where and what is wrong.
+A file must be a regular one, a line must have at most 64 MB, and a number must be possible. Each function raises
+InvalidInput with one line that names the place and the error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from waymark.errors import InvalidInput
 from waymark.evaluation.long_results import read_result
 
 LINE_BYTES = 64 * 1024 * 1024
-"""Of one line, and of a header: an episode of 20,000 turns stays below it."""
+"""Largest size of a line and of a header; an episode of 20,000 turns is smaller."""
 _LARGEST = 2**53
 """Counts up to here are exact as a float, and fit every format that results are exported to."""
 _REMEDY = "It was written by another version of waymark, edited or damaged."
@@ -100,7 +100,7 @@ def parse_result(text: bytes, where: str) -> EpisodeResult:
 
 def _unreadable(error: ValidationError, where: str) -> InvalidInput:
     first = error.errors(include_input=False)[0]
-    field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
+    field = "".join(letter if letter.isprintable() else "?" for letter in ".".join(map(str, first["loc"])))[:100]
     return InvalidInput(f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY)
 
 

@@ -1,8 +1,8 @@
-"""What results add up to: means over task types, groups, a confidence interval, and the published columns.
+"""Summaries of results: means over task types, groups, a confidence interval, and the published columns.
 
-The headline is the mean over task types of each type's mean score, so that a type with many variations
-weighs no more than one with few. A type's mean is that over its variations, and a variation's that over its repeats.
-A score is max(0, raw score), an episode that errored counts 0, and a cancelled one does not count.
+The main score is the mean over task types of each type's mean score, so a type with many variations weighs no more than
+one with few. A type's mean is that over its variations, and a variation's that over its repeats. A score is max(0, raw
+score), an episode that errored counts 0, and a cancelled one does not count.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAYED_ONCE: Final = (
 
 
 def _randomness(world: World, repeats: int) -> tuple[str, ...]:
-    """What a reader must know of luck of play; nothing where a world has none."""
+    """A sentence about the randomness of play; empty if a world has none."""
     if not world.randomness:
         return ()
     return (world.randomness, *([PLAYED_ONCE] if repeats == 1 else []))
@@ -158,7 +158,7 @@ def _scores(played: Sequence[EpisodeResult], figure: str) -> list[list[float]]:
 
 
 def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> tuple[float, ...]:
-    """The headline of each repeat alone."""
+    """The main score of each repeat alone."""
     means = []
     for repeat in repeats:
         by_task: dict[str, list[EpisodeResult]] = {}
@@ -171,7 +171,7 @@ def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> t
 
 def interval(scores: Sequence[Sequence[float]]) -> Interval | None:
     """95% interval of the mean over task types, given the scores of each type, of variations that were played once."""
-    return over_variations_and_play([[[score] for score in one] for one in scores])
+    return over_variations_and_play([[[score] for score in of_variation] for of_variation in scores])
 
 
 def name_of_episode(result: EpisodeResult) -> str:
@@ -207,15 +207,16 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
 
 
 def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every) if every else 0.0
+    known = list(values)
+    return sum(known) / len(known) if known else 0.0
 
 
 # --- published figures -----------------------------------------------------------------------------------
 
 
 def published_notes(request: EvaluationRequest, world: World) -> tuple[str, ...]:
-    """What published figures may be compared for, and whether other variations were played than theirs, the test ones.
+    """Notes on comparisons with published figures, and whether variations other than the published test ones were
+    played.
 
     Empty for a world without published figures.
     """
@@ -256,7 +257,7 @@ def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]
 def beside_published(
     evaluation: str, summary: Summary, world: World | None = None, request: EvaluationRequest | None = None
 ) -> EvaluationSummary:
-    """A summary with the figures that were published for its world (default: ScienceWorld).
+    """A summary with the published figures for its world (default: ScienceWorld).
 
     `request` says whether other variations were played than the published ones.
     """

@@ -93,22 +93,31 @@ def run_test(
     url: Annotated[str, typer.Argument(help="Address of a controller, an executor or an OpenAI-compatible server.")],
     rate: Annotated[str | None, typer.Option(help="Open loop: requests per second of each stage, e.g. 20,40.")] = None,
     arrivals: Annotated[
-        Arrivals, typer.Option(help="Spread of an open loop's requests: as from independent callers, or evenly.")
+        Arrivals,
+        typer.Option(
+            help="Times of an open loop's requests: random, as from independent callers (poisson), or even (constant)."
+        ),
     ] = "poisson",
     concurrency: Annotated[
-        str | None, typer.Option(help="Closed loop: callers at once in each stage, e.g. 1,16,64.")
+        str | None, typer.Option(help="Closed loop: concurrent callers in each stage, e.g. 1,16,64.")
     ] = None,
     ramp: Annotated[
         bool,
-        typer.Option("--ramp", help=f"Find the capacity with {RAMP_CONCURRENCY} callers, then go to twice that."),
+        typer.Option(
+            "--ramp", help=f"Measure the capacity with {RAMP_CONCURRENCY} callers, then raise the rate to twice that."
+        ),
     ] = False,
     seconds: Annotated[float, typer.Option(callback=finite, min=0.1, max=86_400, help="Seconds of each stage.")] = 10.0,
-    requests: Annotated[int, typer.Option(min=1, max=10_000_000, help="Most requests of each stage.")] = 100_000,
+    requests: Annotated[
+        int, typer.Option(min=1, max=10_000_000, help="Largest number of requests of each stage.")
+    ] = 100_000,
     run: Annotated[
         Path | None,
-        typer.Option("--states", help="Run folder whose states are sent.", show_default="those that ship"),
+        typer.Option("--states", help="Run folder with the states to send.", show_default="those that ship"),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model that the requests name.", show_default="default")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model in the requests.", show_default="default")
+    ] = None,
     api: Annotated[
         Literal["auto", "completions"], typer.Option(help="`completions`: use OpenAI's API for Waymark's services too.")
     ] = "auto",
@@ -121,7 +130,7 @@ def run_test(
     json: _Json = False,
 ) -> None:
     """Measure throughput and latency. Give one of --rate, --concurrency and --ramp. Default: --concurrency 16."""
-    with _told():
+    with _errors_reported():
         stages = plan(
             rates=_numbers(rate, "rate"),
             concurrencies=[round(number) for number in _numbers(concurrency, "concurrency")],
@@ -166,20 +175,20 @@ def run_test(
 
 @app.command("compare")
 def compare_tests(
-    first: Annotated[Path, typer.Argument(help="Report of a test, as --json printed it.")],
-    second: Annotated[Path, typer.Argument(help="Report of the test to compare.")],
+    first: Annotated[Path, typer.Argument(help="Report of a load test, as printed with --json.")],
+    second: Annotated[Path, typer.Argument(help="Report of another load test.")],
     json: _Json = False,
 ) -> None:
     """Show two load tests side by side, with the ratio of each figure."""
-    with _told():
-        one, other = _read(first), _read(second)
-        changes = results.compare(one, other)
+    with _errors_reported():
+        first_report, second_report = _read(first), _read(second)
+        changes = results.compare(first_report, second_report)
         if json:
             _out.print_document(
                 {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
-            _out.print(show.render_comparison(one, other, changes))
+            _out.print(show.render_comparison(first_report, second_report, changes))
 
 
 async def _measure(
@@ -259,7 +268,7 @@ class _Shown:
             if self._load and self._samples:
                 load, samples = self._load, self._samples
                 elapsed = time.monotonic() - samples.began
-                answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
+                answered = sum(count for outcome, count in samples.counts.items() if results.is_answer(outcome))
                 refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
                 asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
@@ -299,7 +308,7 @@ def _read(path: Path) -> LoadReport:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     """Turn an error into one message and an exit code."""
     try:
         yield

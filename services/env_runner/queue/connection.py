@@ -1,4 +1,4 @@
-"""The connection to Redis, and the one place where its errors become ours."""
+"""The connection to Redis, and the one place where its errors are translated to ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.env_runner.redis_address import RedisAddress, parse
 from waymark.errors import InvalidInput, JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
 
 _SOCKET_SECONDS = 5.0
-"""How long Redis may take to answer."""
+"""Seconds that Redis may take to answer."""
 
 
 class Connection:
@@ -45,16 +45,16 @@ class Connection:
 
     def ping(self) -> None:
         """Return if Redis answers."""
-        with self._seam():
+        with self._translated_errors():
             self._redis.ping()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._redis.close()
         self._bytes.close()
 
     @contextmanager
-    def _seam(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Translate what redis raises, once."""
         try:
             yield

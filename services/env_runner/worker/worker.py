@@ -1,4 +1,4 @@
-"""Plays episodes: a pool of simulator slots in one event loop, fed by leases from Redis.
+"""Plays episodes: a pool of simulator slots in one event loop, which gets episodes by leases from Redis.
 
 Each slot holds one environment and plays one episode at a time; environments block and run in threads, so one
 slot's loading hides behind another's play. A thread of its own renews the leases, whatever the loop is doing,
@@ -329,13 +329,13 @@ class Worker:
         try:
             evaluation = await self._redis(lambda: self._store.evaluation(spec.evaluation))
             versions = self._provenance.versions(spec.agent, *self._services)
-            found = differences(evaluation.versions, versions)
+            changes = differences(evaluation.versions, versions)
         except (NotFound, RecordDamaged) as error:
-            found = [Difference("evaluation", spec.evaluation, error.message)]
+            changes = [Difference("evaluation", spec.evaluation, error.message)]
         except InvalidInput as error:
-            found = [Difference((error.field or "").removeprefix("agent."), "what its agent asks", error.message)]
-        if found:
-            await self._report(spec.evaluation, self._refusals.add(spec.evaluation, found[0]))
+            changes = [Difference((error.field or "").removeprefix("agent."), "what its agent asks", error.message)]
+        if changes:
+            await self._report(spec.evaluation, self._refusals.add(spec.evaluation, changes[0]))
             return None
         if self._refusals.remove(spec.evaluation):
             await self._report(spec.evaluation, None)

@@ -17,11 +17,11 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from waymark.checkpoint_files import read_object
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
+from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory
@@ -54,12 +54,7 @@ class CTranslate2Generator(ABC):
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
         folder = checkpoint.ctranslate2
-        if not (folder / "model.bin").is_file():
-            raise CheckpointError(
-                f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert it with `{command('training', 'convert', checkpoint.folder, 'OUTPUT')}`, "
-                "or serve with WAYMARK_ENGINE=transformers.",
-            )
+        checkpoint.check_converted()
         device = "cpu" if device == "auto" else device
         if device.startswith("cuda") and not ctranslate2.get_cuda_device_count():
             raise EngineUnavailable("No CUDA device is visible to CTranslate2.", remedy="Use WAYMARK_DEVICE=cpu.")
@@ -387,7 +382,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec.optimize(quantization=quantization)
     except ValueError as error:
         raise InvalidInput(
-            f"CTranslate2 stores no weights as {quantization!r}.",
+            f"CTranslate2 cannot store weights as {quantization!r}.",
             remedy="Use int8, int8_float32, bfloat16 or float32.",
             field="quantization",
         ) from error

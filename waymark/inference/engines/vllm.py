@@ -17,7 +17,8 @@ from waymark.errors import EngineUnavailable, InvalidInput
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.beam_search import Beam, search
-from waymark.inference.engines.vllm_servers import LocalServer, Servers, find_python
+from waymark.inference.engines.vllm_process import LocalServer, find_python
+from waymark.inference.engines.vllm_servers import Servers
 from waymark.inference.steps import in_chunks
 from waymark.inference.tokens import Tokens, read_tokenizer
 
@@ -47,7 +48,7 @@ class VllmGenerator:
         card = checkpoint.card
         if card.architecture != "causal":
             raise EngineUnavailable(
-                f"vLLM serves no T5, and {checkpoint.folder} holds a {card.architecture} model.",
+                f"vLLM does not support T5, and {checkpoint.folder} holds a {card.architecture} model.",
                 remedy="Use WAYMARK_ENGINE=ctranslate2 or transformers, or name a causal checkpoint.",
             )
         end = json.loads((checkpoint.folder / "config.json").read_text())["eos_token_id"]

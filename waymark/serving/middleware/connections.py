@@ -14,7 +14,7 @@
 - An offer to upgrade (`Upgrade: h2c`, `websocket`, …) is ignored, as RFC 9110 section 7.8 allows, and the body is read.
 - The authority of an absolute URL replaces the `Host` header (RFC 9112, section 3.2.2). Trailers are dropped.
 
-One task looks at all connections about once a second, so that a request needs no timer of its own.
+One task checks all connections about once a second, so a request needs no timer of its own.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from waymark.serving.middleware.guard import Guard, Reason
 from waymark.serving.middleware.one_write import OneWrite
 
 _LINGER_SECONDS: Final = 3.0
-"""How long what a refused caller still sends is read and dropped, so that the refusal reaches it."""
+"""Seconds for which further data of a refused caller are read and dropped, so that the refusal reaches it."""
 _MAX_HEADERS: Final = 256
 REPLACEABLE_SECONDS: Final = 0.1
-"""How long a caller may be silent before a new one may take its place."""
+"""Seconds of silence after which a new caller may take a connection's place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
 _IDLE_GRACE: Final = 0.2
 """Idle connections are closed so much later than they are kept, as a share of that time: pools that close theirs after
@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
             self._call_when_lost()
 
     def on_disconnect(self, call: Callable[[], object] | None) -> None:
-        """Call this when the caller hangs up, or now if it has; None withdraws it.
+        """Call this function when the caller disconnects, or now if it already has; None removes it.
 
         It saves each request the task that would wait for ASGI's `http.disconnect`.
         """
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
             call()
 
     def abort(self) -> None:
-        """Close it without regard to what is still to be sent."""
+        """Close the connection without sending the remaining data."""
         self._guard.forget(self)
         self._writer.abort()
 
@@ -291,7 +291,7 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def waits_since(self, now: float) -> float | None:
-        """Since when it waits for a request, or for the rest of one; None while it must not be replaced."""
+        """The time since when it waits for a request or for the rest of one; None while it must not be replaced."""
         if self._phase == "dropping":
             return self._since
         if self._phase == "body":
@@ -299,7 +299,7 @@ class Connection(HttpToolsProtocol):
         return None if self._is_answering or now - self._since < REPLACEABLE_SECONDS else self._since
 
     def check(self, now: float) -> None:
-        """Close it when it is over one of its times."""
+        """Close the connection if it is over one of its time limits."""
         if self._phase == "dropping":
             if now - self._since > _LINGER_SECONDS:
                 self.abort()

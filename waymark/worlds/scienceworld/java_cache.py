@@ -62,7 +62,7 @@ class JavaCache:
         version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
         if version is None or int(version[1]) < _OLDEST:
             return
-        marks = [f"{jar} {(found := os.stat(jar)).st_size} {found.st_mtime_ns}" for jar in jars]
+        marks = [f"{jar} {(status := os.stat(jar)).st_size} {status.st_mtime_ns}" for jar in jars]
         name = hashlib.sha256("\n".join([str(home), release, *marks]).encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = folder / f"java-{name}.aot"
@@ -72,7 +72,7 @@ class JavaCache:
             _report(f"Simulators keep no cache in {folder}: other users can write there.")
         elif self._usable():
             self.options, self.reads = (f"-XX:AOTCache={self._file}", _QUIET), True
-        elif not self._file.exists() and self._be_the_one_who_writes():
+        elif not self._file.exists() and self._claim_writing():
             self.options = (f"-XX:AOTCacheOutput={self._draft}", _QUIET)
 
     @property
@@ -112,7 +112,7 @@ class JavaCache:
                 _report(f"The simulator's cache {self._file} is not used: another user can have written it.")
                 return False
             with self._file.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -123,7 +123,7 @@ class JavaCache:
         except OSError:
             self.discard("it has no checksum")
             return False
-        if found != expected:
+        if digest != expected:
             self.discard("it is damaged (its checksum differs)")
             return False
         return True
@@ -150,7 +150,7 @@ class JavaCache:
         finally:
             os.close(folder)
 
-    def _be_the_one_who_writes(self) -> bool:
+    def _claim_writing(self) -> bool:
         """Whether nobody else does; the lock ends with this process."""
         lock = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -175,11 +175,11 @@ class JavaCache:
 
 def _foreign(path: Path) -> bool:
     """Whether a user other than this one and root can have written it."""
-    found = path.stat()
-    shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    status = path.stat()
+    shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
     owners = (_ROOT, os.geteuid())
     # Where anybody may add files but not replace those of others (`/tmp`), the owner of each file is what counts.
-    return bool(shared) or (found.st_uid not in owners and not found.st_mode & stat.S_ISVTX)
+    return bool(shared) or (status.st_uid not in owners and not status.st_mode & stat.S_ISVTX)
 
 
 def _report(complaint: str) -> None:

@@ -42,11 +42,11 @@ def plain_action(action: str, answer: str, seen: str) -> str:
     'focus on tall tree'
     """
     form = _ANSWERS.get(action.split(" ", 1)[0])
-    found = form[0].match(answer) if form else None
-    unique = found and all(
-        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in found.groups()
+    match = form[0].match(answer) if form else None
+    unique = match and all(
+        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in match.groups()
     )
-    renamed = form[1].format(*found.groups()) if form and found and unique else action
+    renamed = form[1].format(*match.groups()) if form and match and unique else action
     if renamed.startswith(("activate", "deactivate", "examine", "read", "use")):
         renamed = re.sub(r" in inventory\b", "", renamed)
     return renamed.lower()

@@ -11,6 +11,10 @@ TEXT_CHARACTERS = 8_000
 """Of a look, an inventory or an answer that is shown whole."""
 CHARACTERS_A_WORD = 80
 """Of raw text, for each word that is shown of it."""
+CACHE_BYTES = 4_000_000
+"""The size of each cache of rewritten texts; the lines of an episode take about 10 kB."""
+HISTORY = 40
+"""The number of past turns in which readings are looked for."""
 
 
 def within_bounds(state: AgentState) -> AgentState:

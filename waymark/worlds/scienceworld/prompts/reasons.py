@@ -16,12 +16,12 @@ import re
 
 from waymark.contracts import AgentState
 from waymark.worlds.base import REASON_END
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
+from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.readings import (
     READING,
-    circuit,
-    crossed,
+    circuit_reading,
+    cross_reading,
     latest_readings,
-    task,
     value_of,
 )
 from waymark.worlds.scienceworld.rules.risk import BOX
@@ -55,20 +55,20 @@ def _evidence(state: AgentState, relation: str, clause: str) -> str:
     if relation in ("above", "below"):
         limit = READING.search(clause)
         for _, answer in reversed(latest_readings(state)):
-            found = READING.search(answer)
-            if found and limit and (value_of(found) > value_of(limit)) == (relation == "above"):
-                return found.group()
+            reading = READING.search(answer)
+            if reading and limit and (value_of(reading) > value_of(limit)) == (relation == "above"):
+                return reading.group()
         return ""
-    said = " ".join([*circuit(state), *crossed(state)]).split()
-    return said[1] if relation in said[2:3] else ""
+    words = " ".join([*circuit_reading(state), *cross_reading(state)]).split()
+    return words[1] if relation in words[2:3] else ""
 
 
 def _of_plane(state: AgentState, decision: str) -> str:
     """How the readings of two planes compare, in the order in which they were read."""
     if _PLANE not in decision or not decision.startswith("focus"):
         return ""
-    found = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
-    read = [one for one in found if one is not None]
+    matches = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
+    read = [match for match in matches if match is not None]
     if len(read) != 2 or value_of(read[0]) == value_of(read[1]):
         return ""
     relation = "above" if value_of(read[0]) > value_of(read[1]) else "below"

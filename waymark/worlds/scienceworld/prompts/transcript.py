@@ -18,22 +18,18 @@ from dataclasses import dataclass
 
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
-from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
-    HISTORY,
-    READING_WORDS,
+from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
+from waymark.worlds.scienceworld.prompts.decisions import (
     Decisions,
     actions,
-    join,
-    readings,
-    scene,
-    seen,
-    shortened,
-    since,
     subgoals,
-    task,
+    turns_of_subgoal,
     words_of_subgoal,
 )
+from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.readings import READING_WORDS, readings
+from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
+from waymark.worlds.scienceworld.prompts.things_in_sight import scene, visited_rooms
 from waymark.worlds.scienceworld.scene import room_of
 
 _TURNS_SINCE = 8
@@ -66,9 +62,13 @@ def _ending(role: Role, state: AgentState) -> list[str]:
     """What is new at each step."""
     here = " ".join(join(scene(state)).split()[:_SCENE_WORDS])
     if role == "executor":
-        return [actions("did", since(state), _TURNS_SINCE), here, words_of_subgoal(state.current_subgoal or "")]
+        return [
+            actions("did", turns_of_subgoal(state), _TURNS_SINCE),
+            here,
+            words_of_subgoal(state.current_subgoal or ""),
+        ]
     gave = subgoals(state) if role != "flat" else ""
-    return [seen(state), readings(state), here, f"score {state.score}", gave]
+    return [visited_rooms(state), readings(state), here, f"score {state.score}", gave]
 
 
 def _turns(state: AgentState, room: int) -> list[str]:

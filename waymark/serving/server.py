@@ -1,8 +1,4 @@
-"""From a built app to a process that serves it: the socket and the exit codes.
-
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
-stderr that says what to do.
-"""
+"""The HTTP server of every service: its socket, its connections, and its orderly end."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -23,31 +18,18 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from waymark.errors import InvalidInput, PortInUse, WaymarkError
+from waymark.errors import InvalidInput, PortInUse
 from waymark.process import part_cores, put_python_first
 from waymark.serving.middleware.connections import Connection
 from waymark.serving.middleware.guard import ConnectionLimits, Guard
 
-CANNOT_RUN = 2
-PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
 COLLECT_RARELY = 500_000
-"""Objects: a full queue of requests with all of their turns, several times over."""
+"""Threshold of the garbage collector, in objects: several times a full queue of requests with all of their turns."""
 _SELDOM_ALL = (700, 10, 10_000)
 """Python's own thresholds, but for the last: all objects are looked through after 70 million new ones."""
 _LOOK_SECONDS = 0.05
-
-
-@contextmanager
-def exit_clearly(service: str) -> Iterator[None]:
-    """End the process with one line on stderr for errors that its user can mend."""
-    try:
-        yield
-    except WaymarkError as error:
-        line = " ".join(str(error).split())
-        sys.stderr.write(f"{service}: {line}\n")
-        raise SystemExit(PORT_IN_USE if isinstance(error, PortInUse) else CANNOT_RUN) from None
 
 
 def bind(host: str, port: int) -> socket.socket:
