@@ -68,9 +68,11 @@ class Progress:
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage was done by this command, and its files are unchanged."""
         entry = self.done.get(stage.name)
-        if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
+        if not isinstance(entry, dict):  # none, or a file that somebody has edited: the stage is done again
             return False
-        return bool(entry["files"] == hashes(stage.outputs))
+        if (entry.get("command"), entry.get("recipe_sha256")) != (stage.command, stage.recipe_sha256):
+            return False
+        return bool(entry.get("files") == hashes(stage.outputs))
 
     def note(self, stage: Stage, seconds: float) -> None:
         """Record that a stage is done, and that the stages after it are not."""

@@ -19,7 +19,7 @@ from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.inference import checkpoint
-from waymark.loadtest import results, show, states, target
+from waymark.loadtest import plot, results, show, states, target
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.results import LoadReport, Stage, Target
 from waymark.loadtest.session import RAMP, measure, plan
@@ -318,3 +318,9 @@ def report(*stages: Stage) -> LoadReport:
         interrupted=False,
         stages=stages,
     )
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_test(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
+        plot.check(tmp_path / "folder.png")

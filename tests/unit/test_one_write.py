@@ -9,7 +9,8 @@ from uvicorn import Config
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
-from waymark.serving.middleware.connections import Connection, OneWrite
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.one_write import OneWrite
 
 pytestmark = pytest.mark.anyio
 

@@ -82,7 +82,7 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
         "results": _results(evaluation, summarise(results, world_of(versions.environment)), len(results)),
         "stats": {
             "started_at": evaluation.created,
-            "completed_at": (began + timedelta(seconds=seconds)).isoformat(),
+            "completed_at": _after(began, seconds),
             "model_usage": {},
         },
     }
@@ -155,7 +155,7 @@ def _sample(evaluation: Evaluation, result: EpisodeResult) -> _Json:
             }
         },
         "started_at": began.isoformat(),
-        "completed_at": (began + timedelta(seconds=result.seconds)).isoformat(),
+        "completed_at": _after(began, result.seconds),
         "total_time": result.seconds,
         "working_time": result.seconds,
         "uuid": result.id,
@@ -237,11 +237,19 @@ def _details(turn: TurnRecord) -> Mapping[str, Any]:
 def _event(kind: str, began: datetime, passed: float, **fields: Any) -> _Json:
     return {
         "event": kind,
-        "timestamp": (began + timedelta(seconds=passed)).isoformat(),
+        "timestamp": _after(began, passed),
         "working_start": passed,
         "pending": False,
         **fields,
     }
+
+
+def _after(began: datetime, seconds: float) -> str:
+    """So many seconds later; the last time that can be written for more than the calendar has."""
+    try:
+        return (began + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return datetime.max.replace(tzinfo=began.tzinfo).isoformat()
 
 
 def _ending(result: EpisodeResult) -> str:

@@ -18,11 +18,11 @@ from waymark.agent.state import StateFold
 from waymark.clients.addresses import check_key, shown
 from waymark.clients.bounded import AnswerRefused
 from waymark.clients.transport import connections, read_answer
-from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
+from waymark.contracts import MOST_TURNS, ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
-from waymark.loadtest.states import MOST_TURNS, RecordedState
+from waymark.loadtest.states import RecordedState
 from waymark.worlds.registry import get_format
 
 Api = Literal["auto", "completions"]

@@ -29,7 +29,14 @@ API_KEY: Final = "WAYMARK_API_KEY"
 FIRST_PAUSE: Final = 0.1
 """Seconds before the second attempt, without jitter; each further pause is twice as long."""
 _LONGEST_PAUSE: Final = 2.0
-_TRY_AGAIN: Final = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
+_TRY_AGAIN: Final = frozenset(
+    {
+        httpx.codes.REQUEST_TIMEOUT,  # the connection was being closed: the request was not read
+        httpx.codes.TOO_MANY_REQUESTS,
+        httpx.codes.BAD_GATEWAY,
+        httpx.codes.SERVICE_UNAVAILABLE,
+    }
+)
 _NO_KEY: Final = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _LONGEST_DEADLINE_MS: Final = 600_000
 
