@@ -92,10 +92,10 @@ class _Trained:
 def _corpus(role: str, prompt_format: str, leave_out: int | None) -> list[Example]:
     data, annotations = Path("data/trajectories.parquet"), Path("data/annotations.parquet")
     wording = Wording(_role(role), prompt_format)
-    found = read_corpora(
+    corpora = read_corpora(
         wording, data, annotations, "all", require_all=False, note=say, bar=progress_bar(), leave_out=leave_out
     )
-    return found.examples["train"]
+    return corpora.examples["train"]
 
 
 def _role(name: str) -> Role:
@@ -166,9 +166,9 @@ def speed(
             trained = _Trained(settings, corpus, bf16)
             trained.update(trained.batches[0], 1e-5)  # kernels are made
             seconds = list(_timed(trained, updates))
-            each = sum(seconds) / len(seconds)
+            mean_seconds = sum(seconds) / len(seconds)
             name = "bfloat16" if bf16 else "float32"
-            table.add_row(str(batch), name, f"{each:.2f}", f"{batch / each:.0f}")
+            table.add_row(str(batch), name, f"{mean_seconds:.2f}", f"{batch / mean_seconds:.0f}")
     _out.print(f"{torch.get_num_threads()} threads", table, sep="\n")
 
 

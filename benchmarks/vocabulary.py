@@ -53,8 +53,8 @@ def main(
     paths = [path for path in read_table(data) if path.split == "train"][::every]
     named = read_annotations(annotations)
     for folder in checkpoints or [Path("checkpoints/controller"), Path("checkpoints/executor")]:
-        found = load(folder)
-        role, form = found.card.role, get_format(found.card.prompt_format)
+        checkpoint = load(folder)
+        role, form = checkpoint.card.role, get_format(checkpoint.card.prompt_format)
         corpus = examples(paths, named, role, form)
         own = Tokens(read_tokenizer(folder / "tokenizer.json"), 1)
         words, begun = lacking(own, corpus)
@@ -65,7 +65,7 @@ def main(
         console.print(f"  with a vocabulary of {_VOCABULARY} learnt from these: {_most(anew)}")
         if begun:
             answers: Counter[tuple[str, str]] = Counter()
-            with_numbers = open_generator("ctranslate2", found, threads=1)
+            with_numbers = open_generator("ctranslate2", checkpoint, threads=1)
             for start in range(0, len(begun), _BATCH):
                 batch = begun[start : start + _BATCH]
                 written = with_numbers.generate([example.prompt for example in batch])

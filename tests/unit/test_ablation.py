@@ -105,15 +105,15 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 def test_the_report_says_what_each_rule_is_worth(tmp_path: Path) -> None:
     kept = Kept(tmp_path, SETTINGS)
     play(kept, Player())
-    found = report(kept, ["hierarchical", "flat"], CHOSEN)
-    rows = {row["arm"]: row for row in found["agents"]["hierarchical"]}
-    assert set(found["agents"]) == {"hierarchical"}
+    document = report(kept, ["hierarchical", "flat"], CHOSEN)
+    rows = {row["arm"]: row for row in document["agents"]["hierarchical"]}
+    assert set(document["agents"]) == {"hierarchical"}
     assert rows[ALL]["mean"] == 80
     assert rows["risk"]["worth"] == pytest.approx((40 / 3 + 10) / 2)
     assert rows[NONE]["tasks"] == {"1-1": pytest.approx((40 + 40 + 30) / 3), "4-2": 40}
     assert rows["in-sight"]["worth_ci95"][0] == 0 < rows["in-sight"]["worth_ci95"][1]
     assert (rows["risk"]["turns_acted"], rows["in-sight"]["turns_acted"]) == (6, 10)
-    assert found["single_things"] == 0
+    assert document["single_things"] == 0
 
 
 def test_a_part_counts_errors_as_nothing_and_adds_up_rules() -> None:

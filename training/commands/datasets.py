@@ -76,10 +76,10 @@ def datasets(
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
-    found = read_corpora(
+    read = read_corpora(
         wording, data, annotations, sampling, seed, require_all=require_all, note=say, bar=progress_bar()
     )
-    corpora = found.examples
+    corpora = read.examples
 
     from training.model import open_tokenizer, open_tokens
     from training.statistics import describe as count
@@ -87,7 +87,7 @@ def datasets(
 
     with progress_bar() as bar:
         train = bar.track(corpora["train"], description="tokenizer") if not settings.base else corpora["train"]
-        pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
+        pieces = open_tokenizer(settings, (text for example in train for text in (example.prompt, example.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
         task = bar.add_task("counting", total=sum(map(len, corpora.values())))
         counted = count(corpora, open_tokens(settings, pieces), **limits, advance=lambda: bar.advance(task))
@@ -98,7 +98,7 @@ def datasets(
         "controller": controller,
         "flat_ends": flat_ends,
         "data_sha256": read_manifest(data)["sha256"],
-        "paths_without_annotation": found.left_out,
+        "paths_without_annotation": read.left_out,
         "sampling": sampling,
         "seed": seed,
         "tokenizer": settings.base or f"learnt, {pieces.get_vocab_size()} pieces",
@@ -151,10 +151,10 @@ def score(
             f"The folder {trained.checkpoints} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
         )
 
-    def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
+    def on_dev(paths: Sequence[Trajectory]) -> list[Trajectory]:
         if fold is not None:
-            return by_fold(every, fold)["dev"]
-        chosen = [one for one in every if find_task(one.task_id).split_of(one.variation) == "dev"]
+            return by_fold(paths, fold)["dev"]
+        chosen = [path for path in paths if find_task(path.task_id).split_of(path.variation) == "dev"]
         if not chosen:
             raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
         return chosen
@@ -163,12 +163,12 @@ def score(
     with opened(sources, engine, role=role, prompt_format=form) as contestants, progress_bar() as bar:
         task = bar.add_task("")
 
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+        def show_progress(description: str, done: int, total: int) -> None:
+            bar.update(task, description=description, completed=done, total=total)
 
-        scores = score_all(contestants, paths, named, told)
+        scores = score_all(contestants, paths, named, show_progress)
     if as_json:
         facts = {"data_sha256": read_manifest(data)["sha256"], "paths_without_annotation": left_out}
-        typer.echo(json.dumps({**facts, "scores": [asdict(one) for one in scores]}))
+        typer.echo(json.dumps({**facts, "scores": [asdict(measured) for measured in scores]}))
     else:
         Console(markup=False, emoji=False).print(table(scores))

@@ -155,9 +155,9 @@ def resume(
             requests = [RunFolder(run).evaluation().request for run in runs]
             check_stack(options, requests)
             if engine != "scripted":
-                found = check_checkpoints(checkpoints, set(), engine)
+                models = check_checkpoints(checkpoints, set(), engine)
                 for run in runs:
-                    check_run(run, found)
+                    check_run(run, models)
         names = [run.absolute().name for run in runs]
         play_to_the_end(played, partial(resume_all, names, errored), options, url, json=json)
 
