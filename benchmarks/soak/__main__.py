@@ -7,7 +7,7 @@ import typer
 from benchmarks.soak.answers import answers
 from benchmarks.soak.overload import overload
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 app.command()(answers)
 app.command()(overload)
 

@@ -65,8 +65,9 @@ class _UrlFirst(TyperGroup):
 app = typer.Typer(
     cls=_UrlFirst,
     no_args_is_help=True,
+    rich_markup_mode=None,
     help=(
-        "Measure how much a service answers, how fast, and how it behaves under overload.\n\n"
+        "Measure throughput, latency, and the behaviour under overload.\n\n"
         f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
     ),
 )
