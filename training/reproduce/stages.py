@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from training.files import read_json
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
 from training.stages import Progress, Stage, run_child, run_stages, run_training
+from waymark.errors import InvalidInput
 
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
@@ -83,6 +85,27 @@ def stages(settings: Settings) -> Iterator[Stage]:
     )  # fmt: skip
 
 
+def launcher(launch: str) -> list[str]:
+    """The words of a launcher's command. Raises InvalidInput (field `launch`) for one that cannot be started."""
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--launch {launch!r} is no command: {str(error).lower()}.",
+            remedy="Quote it as a shell would take it.",
+            field="launch",
+        ) from error
+    if words and words[0] == "accelerate":  # that of this environment, which need not be on PATH
+        words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
+    if not words or shutil.which(words[0]) is None:
+        raise InvalidInput(
+            f"--launch {launch!r} names no program that can be started.",
+            remedy="For example --launch 'accelerate launch --config_file F'.",
+            field="launch",
+        )
+    return words
+
+
 def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
     """Run the unfinished stages. Raises StageFailed, and errors of a stage; the same call resumes where it stopped."""
     progress = Progress(settings.folder)
@@ -101,10 +124,7 @@ def _exit_code(stage: Stage, settings: Settings) -> int:
     if stage.program == "training":
         return run_training(stage.arguments)
     if stage.program == "launch":
-        words = shlex.split(settings.launch)
-        if words[0] == "accelerate":  # that of this environment, which need not be on PATH
-            words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
-        return run_child([*words, "-m", "training", *stage.arguments])
+        return run_child([*launcher(settings.launch), "-m", "training", *stage.arguments])
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
     arguments = stage.arguments

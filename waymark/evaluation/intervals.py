@@ -26,7 +26,7 @@ differences between variations and cannot be separated from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,8 @@ def over_play(scores: Scores) -> Interval | None:
 
 def mean(scores: Scores) -> float:
     """The estimate: the mean over task types of the mean over variations of the mean over plays; 0 without any."""
-    means = [_mean([_mean(plays) for plays in variations]) for variations in scores]
-    return _mean(means) if means else 0.0
+    means = [average([average(plays) for plays in variations]) for variations in scores]
+    return average(means)
 
 
 def _interval(scores: Scores, drawn: Sequence[bool]) -> Interval:
@@ -88,7 +88,7 @@ def _interval(scores: Scores, drawn: Sequence[bool]) -> Interval:
 def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[float]], *, draw: bool) -> _Numbers:
     """The mean of one task type in each resample."""
     plays = np.array([len(variation) for variation in variations])
-    means = np.array([_mean(variation) for variation in variations])
+    means = np.array([average(variation) for variation in variations])
     count = len(means)
     chosen = (
         random.integers(count, size=(RESAMPLES, count))
@@ -108,12 +108,12 @@ def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[
 
 def _drawn_deviations(random: np.random.Generator, deviations: _Numbers, plays: _Places, chosen: _Places) -> _Numbers:
     """The mean of as many deviations as each chosen variation has plays, drawn among its own."""
-    asked = plays[chosen]
+    drawn_plays = plays[chosen]
     total = np.zeros(chosen.shape)
     for play in range(plays.max()):
-        place = (random.random(chosen.shape) * asked).astype(np.int64)
-        total += np.where(play < asked, deviations[chosen, place], 0.0)
-    return np.asarray(total / asked)
+        place = (random.random(chosen.shape) * drawn_plays).astype(np.int64)
+        total += np.where(play < drawn_plays, deviations[chosen, place], 0.0)
+    return np.asarray(total / drawn_plays)
 
 
 def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
@@ -125,5 +125,7 @@ def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
     return float(np.sqrt(max(0.0, between - within * float((1 / plays).mean())) / between))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def average(values: Iterable[float]) -> float:
+    """The plain mean of numbers; 0 without any."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

@@ -6,7 +6,7 @@ Nothing is printed here. The console decides on colour and width; task names giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group as Lines
 from rich.console import RenderableType
@@ -16,6 +16,7 @@ from rich.text import Text
 from waymark.agent.presets import name_of
 from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
+from waymark.evaluation.intervals import average
 from waymark.evaluation.protocols import split_of
 from waymark.evaluation.scores import published_methods, published_notes, world_played
 from waymark.fitting import Column, FittingTable
@@ -71,9 +72,9 @@ def _task_table(summary: Summary, request: EvaluationRequest, world: World) -> F
             label,
             name,
             str(sum(task.episodes for task in members)),
-            _points(_mean(task.mean for task in members)),
-            _percent(_mean(task.success_rate for task in members)),
-            *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
+            _points(average(task.mean for task in members)),
+            _percent(average(task.success_rate for task in members)),
+            *(_points(average(published[task.id][method] for task in members)) for method in methods),
             style=style,
         )
 
@@ -309,8 +310,3 @@ def _points(value: float | None) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = list(values)
-    return sum(known) / len(known)

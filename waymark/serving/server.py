@@ -20,12 +20,15 @@ from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse
 from waymark.process import part_cores, put_python_first
-from waymark.serving.middleware.connections import Connection, ConnectionLimits, Guard
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.guard import ConnectionLimits, Guard
 
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
 COLLECT_RARELY = 500_000
 """Threshold of the garbage collector, in objects: several times a full queue of requests with all of their turns."""
+_SELDOM_ALL = (700, 10, 10_000)
+"""Python's own thresholds, but for the last: all objects are looked through after 70 million new ones."""
 _LOOK_SECONDS = 0.05
 
 
@@ -72,7 +75,8 @@ def serve(
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
     up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
-    Python looks for cycles after `collect_after` objects, by default its own number. Raises PortInUse.
+    Python looks for cycles after `collect_after` objects; by default among young objects as often as ever, and among
+    all seldom. Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
@@ -86,10 +90,11 @@ def serve(
     # skip it. Requests to a model are freed by their reference counts (after thousands there was no cycle to collect),
     # so they need no collections. At Python's own threshold, collections ran eight times a second for 5 to 30 ms under
     # overload. At 50,000 objects a queue that filled up caused one of 50 ms, which made refusals late.
+    # Services that read long results (an episode has up to 20,000 turns) leave no cycles either, but hold many objects,
+    # so that a full collection takes 130 ms, and there were four of them at once. Young objects are collected as usual.
     gc.collect()
     gc.freeze()
-    if collect_after is not None:
-        gc.set_threshold(collect_after)
+    gc.set_threshold(*((collect_after,) if collect_after is not None else _SELDOM_ALL))
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
@@ -156,6 +161,7 @@ class Server(uvicorn.Server):
         give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
         while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(0)  # one more round, which accepts who has connected: closing the port would reset them
         await super().shutdown(sockets)
         self._watching.cancel()
 

@@ -136,7 +136,7 @@ class CTranslate2Generator(ABC):
         """
         encoded = self.encode(prompts)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(self._tokens.text(self._tokens.numbers(names), prompt), score, len(names))
@@ -172,7 +172,7 @@ class CTranslate2Generator(ABC):
         ]
         ranks = yield from self._rank(encoded, choices, n)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(own[answer.place], sum(answer.logprobs), len(answer.logprobs), answer.logprobs)
@@ -240,15 +240,15 @@ class Seq2SeqGenerator(CTranslate2Generator):
         if n is None or spoilt:  # the library would end there and not tell of the rest
             return (yield from super()._rank(prompts, choices, n))
         search = best_in_steps(
-            lambda asked: self._read([(prompts[number], answer) for number, answer in asked]), choices, n
+            lambda pending: self._read([(prompts[number], answer) for number, answer in pending]), choices, n
         )
         while True:
             try:
-                asked = next(search)
+                pending = next(search)
             except StopIteration as done:
                 ranks: list[list[Ranked]] = done.value
                 return ranks
-            yield sum(len(prompts[number].ids) + len(answer) for number, answer in asked)
+            yield sum(len(prompts[number].ids) + len(answer) for number, answer in pending)
 
     def _read(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[Any]]:
         """At each place of answers to prompts the log-probabilities of the whole vocabulary, as arrays."""
@@ -300,11 +300,11 @@ class CausalGenerator(CTranslate2Generator):
         return promises
 
     def _logprobs(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[float]]:
-        whole = [[*prompt.ids, *answer] for prompt, answer in rows]
+        sequences = [[*prompt.ids, *answer] for prompt, answer in rows]
         results = self._model.score_batch(
-            [self._tokens.names(ids) for ids in whole],
+            [self._tokens.names(ids) for ids in sequences],
             max_input_length=0,
-            **self._batching([len(ids) for ids in whole]),
+            **self._batching([len(ids) for ids in sequences]),
         )
         return (result.log_probs[-len(answer) :] for result, (_, answer) in zip(results, rows, strict=True))
 
@@ -339,10 +339,6 @@ def _choose_instructions() -> None:
 def _log_softmax(logits: Any) -> Any:
     highest = logits.max()
     return logits - (highest + np.log(np.exp(logits - highest).sum()))
-
-
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
 
 
 # --- conversion ------------------------------------------------------------------------------------------

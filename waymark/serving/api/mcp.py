@@ -106,8 +106,8 @@ class McpEndpoint:
 
         async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
             if params.name != tool.name:
-                asked = printable(params.name, 100)
-                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {asked!r}; it has {tool.name}.")
+                name = printable(params.name, 100)
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {name!r}; it has {tool.name}.")
             try:
                 decided = await model_server.decide([requests.python(params.arguments or {})])
             except InvalidBody as error:

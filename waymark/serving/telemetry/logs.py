@@ -40,11 +40,11 @@ def configure(form: Form) -> None:
 
 def handler(form: Form, stream: TextIO) -> logging.Handler:
     """Writes records to a stream in one form or the other."""
-    made = logging.StreamHandler(stream)
-    made.addFilter(_escape)
-    made.addFilter(_add_context)
-    made.setFormatter(_Text(_TEXT) if form == "text" else _json())
-    return made
+    stream_handler = logging.StreamHandler(stream)
+    stream_handler.addFilter(_escape)
+    stream_handler.addFilter(_add_context)
+    stream_handler.setFormatter(_Text(_TEXT) if form == "text" else _json())
+    return stream_handler
 
 
 def _json() -> logging.Formatter:

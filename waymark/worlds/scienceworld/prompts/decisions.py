@@ -52,8 +52,8 @@ def _subgoal_of_words(words: str) -> str:
 
 def subgoals(state: AgentState) -> str:
     """The sub-goals so far, the current one last."""
-    given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
-    return "gave " + " ; ".join(words_of_subgoal(subgoal) for subgoal in given[-_SUBGOALS:]) if given else ""
+    all_given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
+    return "gave " + " ; ".join(words_of_subgoal(subgoal) for subgoal in all_given[-_SUBGOALS:]) if all_given else ""
 
 
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:

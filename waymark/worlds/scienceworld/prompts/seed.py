@@ -68,7 +68,7 @@ class Seed:
         state = within_bounds(state)
         text = f"{state.task} </s> Time: {state.step}; Score: {truncated(state.score)}; </s> "
         if role in ("executor", "controller"):
-            text += _given(state, self.behind if role == "controller" else 0)
+            text += _subgoals(state, self.behind if role == "controller" else 0)
         if role != "first":
             text += f"Action history: </s>{_history(state, rewards)} </s> "
         text += f"Current environment: {state.look} </s> Current inventory: {state.inventory} </s> "
@@ -107,17 +107,17 @@ def truncated(points: int) -> int:
     return int(points / 100 * 100)
 
 
-def _given(state: AgentState, behind: int) -> str:
+def _subgoals(state: AgentState, behind: int) -> str:
     """The sub-goals given so far, without the last `behind`: those completed, and the current one."""
-    given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
-    given = given[: max(0, len(given) - behind)]
-    completed = f". Completed subtasks are: {', '.join(given[:-1])}" if given[1:] else ". No completed subtasks"
-    return completed + "".join(f". The current subtask is {subgoal}" for subgoal in given[-1:])
+    subgoals = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
+    subgoals = subgoals[: max(0, len(subgoals) - behind)]
+    completed = f". Completed subtasks are: {', '.join(subgoals[:-1])}" if subgoals[1:] else ". No completed subtasks"
+    return completed + "".join(f". The current subtask is {subgoal}" for subgoal in subgoals[-1:])
 
 
 def _history(state: AgentState, rewards: Sequence[int]) -> str:
-    whole = state.step == len(state.turns) + 1
-    turns = (_OPENING, *state.turns) if whole else state.turns
+    has_all_turns = state.step == len(state.turns) + 1
+    turns = (_OPENING, *state.turns) if has_all_turns else state.turns
     turns = turns[max(0, len(turns) - _HISTORY_TURNS) :]
     printed = [0, *rewards][-len(turns) :] if turns else []
     return "".join(

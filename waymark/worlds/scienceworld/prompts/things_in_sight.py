@@ -118,9 +118,9 @@ def _is_mentioned(name: str, text: str) -> bool:
     return any(not rest.startswith(_ANOTHER) for rest in after)
 
 
-def _is_ingredient(name: str, asked: str) -> bool:
+def _is_ingredient(name: str, ingredient: str) -> bool:
     """Whether a thing is an ingredient that a recipe asks for; a red apple is an apple."""
-    return f" {name}".endswith(f" {asked}") and not name.startswith("recipe ")
+    return f" {name}".endswith(f" {ingredient}") and not name.startswith("recipe ")
 
 
 def _ingredients(state: AgentState) -> list[str]:
