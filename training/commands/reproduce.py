@@ -108,7 +108,7 @@ def reproduce(
         budget=budget,
     )
     require_writable_folder(output, "output")
-    Progress(output)  # one that is no JSON is told of before anything is done
+    Progress(output)  # reports a damaged progress file before any work begins
     if launch:
         launcher(launch)
     shapes = check_bases(settings)
