@@ -37,7 +37,10 @@ def recover(
         ),
     ] = None,
 ) -> None:
-    """Write results that an embedded Redis still holds to their run folders, then remove its data."""
+    """Write results that an embedded Redis still holds to disk.
+
+    They go to the folders of their runs. Then the data of that Redis are removed.
+    """
     with errors_reported(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
