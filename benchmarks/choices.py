@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation import Chosen, Scores, by_things
+from training.local_agent import open_agent
 from training.trajectories import read_table
-from training.worlds.scienceworld.dagger import open_agent
 from training.worlds.scienceworld.folds import held_out
 from training.worlds.scienceworld.self_play import DrawnController, DrawnExecutor
 from waymark.agent.episode import run_episode

@@ -114,9 +114,11 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
     from benchmarks.random_weights import SHAPES, make_checkpoint, shape_of
 
     if shape != "shipped":
-        made = scratch / "random"
-        make_checkpoint(made, SHAPES[shape], recorded_states(), "bfloat16")
-        half = Plan(way="published", checkpoint=made, device=device, dtype="bfloat16", threads=threads, pinned=True)
+        random_checkpoint = scratch / "random"
+        make_checkpoint(random_checkpoint, SHAPES[shape], recorded_states(), "bfloat16")
+        half = Plan(
+            way="published", checkpoint=random_checkpoint, device=device, dtype="bfloat16", threads=threads, pinned=True
+        )
         ways: dict[str, Literal["published", "greedy", "transformers", "ctranslate2"]] = {
             PUBLISHED: "published",
             GREEDY: "greedy",
@@ -135,10 +137,10 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
     }
     if folder.resolve() != EXECUTOR.resolve():
         return engines | {"vllm without cache": plan.model_copy(update={"way": "vllm", "prefix_caching": False})}
-    made = scratch / "seed"
-    make_checkpoint(made, shape_of(EXECUTOR), recorded_states(), None)
+    random_checkpoint = scratch / "seed"
+    make_checkpoint(random_checkpoint, shape_of(EXECUTOR), recorded_states(), None)
     return engines | {
-        PUBLISHED_DECISION: plan.model_copy(update={"checkpoint": made, "pinned": True}),
+        PUBLISHED_DECISION: plan.model_copy(update={"checkpoint": random_checkpoint, "pinned": True}),
         DECISION: plan.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
     }
 
@@ -165,13 +167,13 @@ def measure(sides: dict[str, BackendProcess], rounds: int, seconds: float, progr
 
 def rows(measured: dict[str, _Measured]) -> list[Row]:
     """What came of it, side by side with the published way of the same round."""
-    made = []
+    report_rows = []
     for name, backend in measured.items():
         decides = name in (PUBLISHED_DECISION, DECISION)
         published = measured[PUBLISHED_DECISION if decides else PUBLISHED].timings[1]
         for at_once, timings in backend.timings.items():
             seconds = sum(timing.seconds for timing in timings)
-            made.append(
+            report_rows.append(
                 Row(
                     side=name,
                     what=backend.side.ready.name,
@@ -184,7 +186,7 @@ def rows(measured: dict[str, _Measured]) -> list[Row]:
                     memory_mb=timings[-1].memory_mb,
                 )
             )
-    return made
+    return report_rows
 
 
 def verdicts(rows: Sequence[Row], on_gpu_shape: bool) -> list[Verdict]:

@@ -86,7 +86,7 @@ class _Trained:
 
     def tokens(self, pairs: Sequence[Pair]) -> int:
         """Tokens of these answers."""
-        return int((self.tensors(pairs)["labels"] != IGNORED).sum())  # type: ignore[union-attr, operator]
+        return int((self.tensors(pairs)["labels"] != IGNORED).sum())  # type: ignore[union-attr]
 
 
 def _corpus(role: str, prompt_format: str, leave_out: int | None) -> list[Example]:

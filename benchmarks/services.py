@@ -38,9 +38,9 @@ def running(module: str, settings: Mapping[str, str], log: Path) -> Iterator[Ser
     """
     port = settings.get("PORT") or str(free_ports()["executor"])
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
-    given = {f"WAYMARK_{name}": value for name, value in {**settings, "PORT": port}.items()}
+    variables = {f"WAYMARK_{name}": value for name, value in {**settings, "PORT": port}.items()}
     url = f"http://{HOST}:{port}"
-    part = Part(module, [sys.executable, "-m", module], inherited | given, log)
+    part = Part(module, [sys.executable, "-m", module], inherited | variables, log)
     try:
         wait_until_ready([part], lambda: is_ready(url), module)
         yield Service(url, part.process)

@@ -118,15 +118,15 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     prompts = [write_prompt(prompt_format, "executor", state.state) for state in states]
     generator = open_generator("ctranslate2", executor, threads=threads)
     engine_latency(generator, prompts[:20])
-    engine, service, alone, asked = [], [], [], []
+    engine, service, engine_times, service_times = [], [], [], []
     with running("services.executor", {"THREADS": str(threads)}, log) as process:
         load = session.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
         idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
         for _ in range(rounds):
             engine.append(engine_throughput(generator, prompts, settings, seconds))
             service.append(uvloop.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
-            alone.append(statistics.median(engine_latency(generator, prompts)))
-            asked.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
+            engine_times.append(statistics.median(engine_latency(generator, prompts)))
+            service_times.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
     return Report(
         machine=machine(),
         engine=f"{generator.engine} {generator.dtype}",
@@ -136,9 +136,9 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
         engine_throughput=statistics.median(engine),
         service_throughput=statistics.median(service),
         throughput_ratio=statistics.median(ours / theirs for ours, theirs in zip(service, engine, strict=True)),
-        engine_ms=statistics.median(alone),
-        service_ms=statistics.median(asked),
-        added_ms=statistics.median(ours - theirs for ours, theirs in zip(asked, alone, strict=True)),
+        engine_ms=statistics.median(engine_times),
+        service_ms=statistics.median(service_times),
+        added_ms=statistics.median(ours - theirs for ours, theirs in zip(service_times, engine_times, strict=True)),
     )
 
 

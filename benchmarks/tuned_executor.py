@@ -13,7 +13,7 @@ from typing import Final
 
 from services.executor.__main__ import main
 from waymark.serving import server
-from waymark.serving.middleware import connections
+from waymark.serving.middleware import one_write
 
 SWITCHES: Final = ("niceness", "one-write")
 
@@ -23,12 +23,12 @@ def turn_off(name: str) -> None:
     if name == "niceness":  # threads of the engine have the priority of Python's
         _replace(server, "put_python_first", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart
-        _replace(connections.OneWrite, "write", _write_now)
+        _replace(one_write.OneWrite, "write", _write_now)
     else:
         raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
 
 
-def _write_now(writer: connections.OneWrite, data: bytes) -> None:
+def _write_now(writer: one_write.OneWrite, data: bytes) -> None:
     writer._transport.write(data)
 
 

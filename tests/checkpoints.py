@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models
 
 from waymark.contracts import Role
-from waymark.inference.checkpoint import CheckpointCard, Training, write_card
+from waymark.inference.checkpoint import CARD, CheckpointCard, Training, write_card
+from waymark.inference.checkpoint_files import list_files, sha256_of
 from waymark.inference.weights import architecture_of, count_parameters, shapes_of
 
 WORDS = ("<pad>", "</s>", "<unk>", "look", "around")
@@ -86,3 +87,10 @@ def make_folder(folder: Path, role: Role = "executor", config: Mapping[str, Any]
     (folder / "ctranslate2" / "model.bin").write_bytes(b"converted")
     write_tiny_card(folder, role=role, architecture=architecture_of(config), parameters=parameters)
     return folder
+
+
+def fit_hashes(folder: Path) -> None:
+    """Let the card list the files as they are."""
+    card = json.loads((folder / CARD).read_bytes())
+    card["files"] = {name: sha256_of(path) for name, path in list_files(folder).items() if name != CARD}
+    (folder / CARD).write_text(json.dumps(card))

@@ -130,11 +130,11 @@ def _almost(pattern: re.Pattern[str]) -> Iterator[str]:
 
 def _samples(parsed: Any) -> Iterator[str]:
     """A few texts that the pattern matches, or nearly: one for each way through its first choices."""
-    made = [""]
+    samples = [""]
     for operator, argument in parsed:
         parts = list(_parts(operator, argument))[:4] or [""]
-        made = [beginning + part for beginning in made for part in parts][:6]
-    yield from dict.fromkeys(made)
+        samples = [beginning + part for beginning in samples for part in parts][:6]
+    yield from dict.fromkeys(samples)
 
 
 def _parts(operator: Any, argument: Any) -> Iterator[str]:

@@ -53,7 +53,7 @@ class HostileServer:
                 pass
 
 
-def whole(body: bytes, *headers: str, status: str = "200 OK") -> Answer:
+def at_once(body: bytes, *headers: str, status: str = "200 OK") -> Answer:
     """An answer that is sent at once."""
     lines = "".join(f"{header}\r\n" for header in headers)
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{lines}\r\n"

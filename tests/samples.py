@@ -26,7 +26,7 @@ USAGE = Usage(prompt_tokens=10, completion_tokens=2)
 TIMING = Timing(queue=0, model=0, total=0)
 VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=CONTROLLER, executor=EXECUTOR)
 """Of the scripted services and world."""
-FIGURES: Mapping[str, float] = {
+FIGURES: Mapping[str, Any] = {
     "moves": 4, "actions": 3, "turns": 5, "model_calls": 6, "repaired": 1, "seconds": 0.5,
 }  # fmt: skip
 """Of an episode: a number of its own for each, so that a table that mixes them up is noticed."""

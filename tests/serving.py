@@ -19,7 +19,7 @@ from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.middleware.guard import ConnectionLimits
 from waymark.serving.models import scripted_model
 from waymark.serving.server import Server
 from waymark.serving.settings import Service, ServiceSettings

@@ -37,7 +37,7 @@ def trained() -> list[str]:
     return files("waymark.worlds.scienceworld").joinpath("training_subgoals.txt").read_text().splitlines()
 
 
-def things(text: str) -> list[str]:
+def things_listed(text: str) -> list[str]:
     """What a look or an inventory lists, roughly."""
     names = (name.removesuffix(" in").strip() for name in _THING.findall(text))
     return list(dict.fromkeys(names)) or ["air"]
@@ -79,7 +79,7 @@ class WanderingEnvironment:
         return Step(observation, now.look, now.inventory, self._score, self._moves, False, known, rng.random() < 0.05)
 
     def valid_actions(self) -> list[str]:
-        here, held = things(self._now.look), things(self._now.inventory)
+        here, held = things_listed(self._now.look), things_listed(self._now.inventory)
         valid = ["look around", "wait", "wait1", "inventory", *(f"teleport to {room}" for room in ROOMS)]
         for thing in [*here[:8], *held[:4]]:
             valid += [f"{verb} {thing}" for verb in ("focus on", "pick up", "put down", "look at", "open", "read")]
@@ -156,7 +156,7 @@ class WanderingModels:
 
     def _subgoal(self, state: AgentState) -> str:
         rng = self._rng
-        here, held = things(state.look), things(state.inventory)
+        here, held = things_listed(state.look), things_listed(state.inventory)
         thing, other, carried = rng.choice(here), rng.choice(here), rng.choice(held)
         earlier = [*state.completed_subgoals[-4:], state.current_subgoal or "look_around()"]
         match rng.randrange(12):
@@ -184,7 +184,7 @@ class WanderingModels:
 
     def _action(self, state: AgentState) -> str | None:
         rng = self._rng
-        here = things(state.look)
+        here = things_listed(state.look)
         name, _, rest = (state.current_subgoal or "look_around()").removesuffix(")").partition("(")
         words = rest.split(", ")
         match rng.randrange(10):

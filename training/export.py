@@ -185,7 +185,7 @@ def _dev_scores(run: Path) -> dict[str, float]:
         by_verb = {f"exact_match/{verb}": float(share) for verb, share in scores["by_verb"].items()}
         names = [name for name in ("step", "exact_match", "loss", "majority") if name in scores]
         return {name: float(scores[name]) for name in names} | by_verb
-    # A run of an older version: its first row of the highest exact match is what it has kept.
+    # In a run of an older version, the best weights are those of the first row with the highest exact match.
     try:
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         best = max((row for row in rows if "dev_exact_match" in row), key=lambda row: float(row["dev_exact_match"]))

@@ -7,7 +7,8 @@ of play break loops from outside. Here a path is walked once more, and at some o
 is put in before the decision; the answer stays the oracle's.
 
     repeated    the sub-goal that has just ended is given again, once to three times, with its last action or without
-                any. The executor ends it at once; the controller names the next one.
+                any. The controller names the next one. (An executor that learns to end such a sub-goal at once ends
+                others at once, too, and then the same sub-goal is given for ever: docs/log.md.)
     refused     a sub-goal about something else, and its action, one to four times, which the environment does not know.
                 The executor ends it; the controller names the next one.
     misspelt    the right action with a word left out or replaced, one to three times, not known. The executor, or the
@@ -174,10 +175,6 @@ def _of_executor(path: Trajectory, annotation: Annotation, walked: _Walked) -> I
             walked.fail(branch, steps[-1].action, steps[-1].observation, walked.rng.randint(1, _OVERRUN))
             yield Decision(branch.state, None)
         fold.end_subgoal()
-        if steps and more and not detour and not walked.is_repeatable(segment.subgoal) and walked.due():
-            branch = walked.branch(fold.state)
-            branch.give_subgoal(segment.subgoal)
-            yield Decision(branch.state, None)
 
 
 def _of_flat(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iterator[Decision]:

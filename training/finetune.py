@@ -239,7 +239,7 @@ class Run:
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))
         batches = [order[at : at + _DEV_BATCH] for at in range(0, len(order), _DEV_BATCH)]
         with torch.no_grad():
-            # Devices that shard a model pass forward together, so each takes as many batches; some count for none.
+            # Devices that shard a model pass forward together, so each takes equally many batches; some do not count.
             for first in range(0, len(batches), self._devices):
                 number = first + self._accelerator.process_index
                 places = batches[min(number, len(batches) - 1)]

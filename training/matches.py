@@ -46,13 +46,13 @@ def matches(right: Mapping[str, Mapping[int, Sequence[bool]]]) -> Matches:
     tasks: dict[str, Share] = {}
     for task, variations in right.items():
         won = np.array([sum(variation) for variation in variations.values()])
-        asked = np.array([len(variation) for variation in variations.values()])
+        totals = np.array([len(variation) for variation in variations.values()])
         enough = len(won) >= MIN_VARIATIONS
         drawn = random.integers(len(won), size=(RESAMPLES, len(won))) if enough else np.arange(len(won))[None]
-        won_then, asked_then = won[drawn].sum(axis=1), asked[drawn].sum(axis=1)
-        hits, counts, means = hits + won_then, counts + asked_then, means + won_then / asked_then
-        interval = _interval(won_then / asked_then) if enough else None
-        tasks[task] = Share(float(won.sum() / asked.sum()), interval, int(asked.sum()), len(won))
+        won_then, totals_then = won[drawn].sum(axis=1), totals[drawn].sum(axis=1)
+        hits, counts, means = hits + won_then, counts + totals_then, means + won_then / totals_then
+        interval = _interval(won_then / totals_then) if enough else None
+        tasks[task] = Share(float(won.sum() / totals.sum()), interval, int(totals.sum()), len(won))
     shares = tasks.values()
     sure = sum(share.ci95 is not None for share in shares) >= MIN_RESAMPLED * len(tasks)
     decisions, played = sum(share.decisions for share in shares), sum(share.variations for share in shares)

@@ -100,7 +100,7 @@ def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any
     copy.load_state_dict(weights)
     if recipe.lora_rank:
         copy = copy.merge_and_unload()
-    # Whoever serves it should not have to choose among several ends, or to make up a padding.
+    # So a service need not choose among several end tokens, or invent a padding token.
     copy.config.eos_token_id, copy.config.pad_token_id = end_token(model), pad_token(model)
     return copy.to(torch.bfloat16)
 

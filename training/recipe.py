@@ -216,13 +216,13 @@ def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Exa
         ("rename", recipe.rename, world.renamable if world else ()),
         ("drills", recipe.drills, world.drillable if world else ()),
     )
-    for name, asked, formats in asked_for:
-        if world and asked and prompt_format not in formats:
+    for name, share, formats in asked_for:
+        if world and share and prompt_format not in formats:
             needs = f"needs the prompt format {' or '.join(formats)}" if formats else f"{world.world.title} has not"
             raise InvalidInput(
-                f"The recipe has {name} = {asked}, which {needs}, not {prompt_format!r}."
+                f"The recipe has {name} = {share}, which {needs}, not {prompt_format!r}."
                 if formats
-                else f"The recipe has {name} = {asked}, which {needs}.",
+                else f"The recipe has {name} = {share}, which {needs}.",
                 remedy=f"Set {name} to 0, as training/recipes/flan-t5-large-executor.json does.",
                 field=name,
             )

@@ -136,8 +136,8 @@ def table(scores: Sequence[Score]) -> Table:
     shown = Table(box=box.SIMPLE, caption="exact match in percent (95% interval, variations resampled)")
     shown.add_column("task")
     for scored in scores:
-        given = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(scored.controller or '')}"}
-        shown.add_column(f"{_called(scored.checkpoint)}\n{given[scored.subgoals]}", justify="right")
+        notes = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(scored.controller or '')}"}
+        shown.add_column(f"{_called(scored.checkpoint)}\n{notes[scored.subgoals]}", justify="right")
     for task in in_order(chain.from_iterable(scored.matches.tasks for scored in scores)):
         cells = [_cell(scored.matches.tasks.get(task.id)) for scored in scores]
         if any(cells):

@@ -71,9 +71,9 @@ def verbs_of(corpus: Sequence[Example]) -> list[str]:
 
 def share_by_verb(corpus: Sequence[Example], right: Sequence[bool]) -> dict[str, float]:
     """Exact match by verb, 0 to 1, the most frequent verb first. `right` has a place for each example."""
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     for verb, hit in zip(verbs_of(corpus), right, strict=True):
-        asked[verb] += 1
+        counts[verb] += 1
         hits[verb] += hit
-    return {verb: hits[verb] / count for verb, count in asked.most_common()}
+    return {verb: hits[verb] / count for verb, count in counts.most_common()}

@@ -68,9 +68,11 @@ class Progress:
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage was done by this command, and its files are unchanged."""
         entry = self.done.get(stage.name)
-        if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
+        if not isinstance(entry, dict):  # none, or a file that somebody has edited: the stage is done again
             return False
-        return bool(entry["files"] == hashes(stage.outputs))
+        if (entry.get("command"), entry.get("recipe_sha256")) != (stage.command, stage.recipe_sha256):
+            return False
+        return bool(entry.get("files") == hashes(stage.outputs))
 
     def note(self, stage: Stage, seconds: float) -> None:
         """Record that a stage is done, and that the stages after it are not."""
@@ -134,8 +136,8 @@ def run_stages(
 
 def clock(seconds: float) -> str:
     """A duration as hours, minutes and seconds."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    rounded = round(seconds)
+    return f"{rounded // 3600}:{rounded // 60 % 60:02}:{rounded % 60:02}"
 
 
 def run_training(arguments: Sequence[str]) -> int:

@@ -148,11 +148,16 @@ async def _overload(
         bodies = target.write_requests(served, states, seed=_SEED)
         await target.probe(http, served, bodies)
         send = target.sender(http, served, bodies, run="soak")
-        seen: list[Samples] = []
+        all_samples: list[Samples] = []
 
         async def stage(plan: session.Plan) -> Stage:
             measured = session.measure(
-                send, plan, run="soak", seed=_SEED, stop=asyncio.Event(), watch=lambda _, samples: seen.append(samples)
+                send,
+                plan,
+                run="soak",
+                seed=_SEED,
+                stop=asyncio.Event(),
+                watch=lambda _, samples: all_samples.append(samples),
             )
             (only,) = [stage async for stage in measured]
             return only
@@ -164,7 +169,9 @@ async def _overload(
         await _connect(http, service.url)
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
-    return report_overload(contention, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+    return report_overload(
+        contention, all_samples, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads
+    )
 
 
 async def _connect(http: aiohttp.ClientSession, url: str) -> None:
@@ -183,7 +190,7 @@ async def _connect(http: aiohttp.ClientSession, url: str) -> None:
 
 def report_overload(
     contention: ContentionMonitor,
-    seen: Sequence[Samples],
+    all_samples: Sequence[Samples],
     over: Stage,
     *,
     peak: float,
@@ -192,7 +199,7 @@ def report_overload(
     threads: int,
 ) -> Overload:
     """What `contention` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
-    at_peak, ours = seen[0], seen[1]
+    at_peak, ours = all_samples[0], all_samples[1]
     tenth = 60 * minutes / _TENTHS
     due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
     good = np.asarray([is_answer(outcome) for outcome in ours.outcome]) & (late_ms <= PATIENCE_MS)

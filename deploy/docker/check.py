@@ -36,7 +36,7 @@ _NO_TORCH: Final = ("", "serve")
 
 def mistakes(environment: Mapping[str, str]) -> Iterator[str]:
     """One line for each mistake. `environment` is that of the process; paths in the lines are the host's."""
-    folder = (environment.get("WAYMARK_HOST_CHECKPOINTS") or "./checkpoints").rstrip("/")
+    folder = (environment.get("HOST_CHECKPOINTS") or "./checkpoints").rstrip("/")
     yield from (" ".join(line.split()) for line in dict.fromkeys(_mistakes(environment, folder)))
 
 
@@ -77,10 +77,10 @@ def _keys(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
     try:
         keys = open_keys(settings)
     except InvalidInput as error:
-        file = environment.get("WAYMARK_HOST_KEYS_FILE") or _KEYS
+        file = environment.get("HOST_KEYS_FILE") or _KEYS
         yield f"WAYMARK_API_KEYS_FILE: {str(error).replace(_KEYS, file)}"
         return
-    elsewhere = environment.get("WAYMARK_HOST_SERVICES", "")
+    elsewhere = environment.get("HOST_SERVICES", "")
     if not settings.asks_for_key or elsewhere:
         return
     key = environment.get("WAYMARK_API_KEY", "")
@@ -141,7 +141,7 @@ def _unreadable(environment: Mapping[str, str]) -> str | None:
     """A file or folder of the checkpoints that this process may not read, as the host names it."""
     if environment.get("WAYMARK_ENGINE") == "scripted":
         return None
-    host = environment.get("WAYMARK_HOST_CHECKPOINTS") or "./checkpoints"
+    host = environment.get("HOST_CHECKPOINTS") or "./checkpoints"
     for path in _walk():
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             return str(Path(host, path.relative_to(_CHECKPOINTS)))

@@ -23,7 +23,7 @@ refuse() { # LINE...
 }
 
 given=/run/secrets/redis_password
-named=${WAYMARK_HOST_PASSWORD_FILE:-}
+named=${HOST_PASSWORD_FILE:-}
 if [ -n "$named" ] && ! { [ -f "$given" ] && [ -n "$(cat "$given")" ]; }; then
   refuse "WAYMARK_REDIS_PASSWORD_FILE=$named holds no password. Write the password of Redis on its first line."
 elif [ -n "$named" ]; then
@@ -36,7 +36,7 @@ elif [ ! -s "$secrets/redis-password" ]; then
 fi
 printf %s "${WAYMARK_API_KEY:-}" | write scrape-key
 
-runs=${WAYMARK_HOST_RUNS:-./runs-compose}
+runs=${HOST_RUNS:-./runs-compose}
 another="or name another folder in WAYMARK_RUNS_FOLDER."
 owner=$(stat -c %u /app/runs)
 if [ "$owner" = 0 ] && [ "$user" != 0 ]; then

@@ -18,11 +18,11 @@ _SHELL: Final = "index.html"
 _FILES: Final = "/web/"
 
 _HEADERS: Final = {
-    # Whatever an episode says, it runs nothing here, is shown in nobody's frame, and takes nothing elsewhere.
+    # Texts of episodes cannot run code or send data to other hosts, and no other page can frame this one.
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Asked for anew each time, and answered with 304: after an update no page is made of old and new files.
+    # Browsers check each file again and get 304, so after an update no page mixes old and new files.
     "Cache-Control": "no-cache",
 }
 

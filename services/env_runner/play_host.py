@@ -159,7 +159,7 @@ class PlayHost:
         """The run that the session will be, and its one episode. Raises InvalidInput."""
         now = datetime.now(UTC)
         name = f"{now:%Y%m%d-%H%M%S}{BY_HAND}{secrets.token_hex(3)}"
-        asked = EvaluationRequest(
+        evaluation_request = EvaluationRequest(
             tasks=(request.task,),
             variations=(request.variation,),
             agent=request.agent,
@@ -167,9 +167,9 @@ class PlayHost:
             limits=_LIMITS,
         )
         versions: Versions = self._provenance.versions(request.agent, *services)
-        (spec,) = episodes(name, asked, self._world)
+        (spec,) = episodes(name, evaluation_request, self._world)
         created = now.isoformat(timespec="milliseconds")
-        return Evaluation(id=name, request=asked, created=created, versions=versions, episodes=1), spec
+        return Evaluation(id=name, request=evaluation_request, created=created, versions=versions, episodes=1), spec
 
     async def _show(self, **changes: object) -> None:
         self._view = self._view.model_copy(update=changes)

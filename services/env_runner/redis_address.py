@@ -44,8 +44,8 @@ class RedisAddress:
     @property
     def credentials(self) -> dict[str, str]:
         """The arguments of `Redis.from_url` besides the URL."""
-        given = {"username": self.username, "password": self.password}
-        return {name: value for name, value in given.items() if value}
+        arguments = {"username": self.username, "password": self.password}
+        return {name: value for name, value in arguments.items() if value}
 
 
 def parse(url: str, password: str = "") -> RedisAddress:

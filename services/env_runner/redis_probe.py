@@ -25,16 +25,16 @@ class RedisProbe:
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis-probe")
         self._lock = threading.Lock()
-        self._asked: Future[None] | None = None
+        self._ping_under_way: Future[None] | None = None
 
     async def check(self) -> None:
         """Return if Redis answers. Raises JobStoreUnavailable."""
-        asked = asyncio.wrap_future(self._ask())
-        await asyncio.wait([asked], timeout=self._seconds)
-        if not asked.done():
-            asked.add_done_callback(_forget)
+        answer = asyncio.wrap_future(self._ask())
+        await asyncio.wait([answer], timeout=self._seconds)
+        if not answer.done():
+            answer.add_done_callback(_forget)
             raise self._silent()
-        asked.result()
+        answer.result()
 
     def check_in_thread(self) -> None:
         """The same for a caller that has a thread to wait in."""
@@ -45,9 +45,9 @@ class RedisProbe:
 
     def _ask(self) -> Future[None]:
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = self._thread.submit(self._ping)
-            return self._asked
+            if self._ping_under_way is None or self._ping_under_way.done():
+                self._ping_under_way = self._thread.submit(self._ping)
+            return self._ping_under_way
 
     def _silent(self) -> JobStoreUnavailable:
         return JobStoreUnavailable(
@@ -55,7 +55,7 @@ class RedisProbe:
         )
 
 
-def _forget(asked: asyncio.Future[None]) -> None:
+def _forget(answer: asyncio.Future[None]) -> None:
     """Log the end of a probe for which no caller waits any more."""
-    if not asked.cancelled():
-        asked.exception()
+    if not answer.cancelled():
+        answer.exception()

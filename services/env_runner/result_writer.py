@@ -224,7 +224,7 @@ class ResultKeeper:
             del self._followed[evaluation_id]
             self._settled.add(evaluation_id)
         elif followed.unreadable:
-            # It stays followed; to be set aside means here that it is looked at less often, and reported.
+            # It is still followed. Set aside means here that it is checked less often, and reported.
             why = next(iter(followed.unreadable.values()))
             self._give_up(
                 evaluation_id,
@@ -298,7 +298,7 @@ class ResultKeeper:
             return 0
         evaluation_id = followed.evaluation.id
         try:
-            whole = self._store.episode(evaluation_id, light.id)
+            result = self._store.episode(evaluation_id, light.id)
         except NotFound:
             if self._store.light_result(evaluation_id, light.id) is not None:
                 followed.unreadable[light.id] = f"Redis has lost the turns of episode {light.id}."
@@ -306,7 +306,7 @@ class ResultKeeper:
         except RecordDamaged as error:
             followed.unreadable[light.id] = error.message
             return 0
-        followed.folder.append(whole)
+        followed.folder.append(result)
         followed.mark = followed.folder.mark()
         followed.written[light.id] = hash(light)
         followed.announced.add(light.id)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, JsonValue, SecretStr, field_validator
+from pydantic_core import from_json
+from pydantic_settings import NoDecode
 
 from services.env_runner.checkpoint_gate import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
@@ -85,7 +88,7 @@ class Settings(ListenSettings):
     """The model's name at that endpoint."""
     planner_key: SecretStr = SecretStr("")
     """The key of that endpoint, sent as a bearer token."""
-    planner_parameters: dict[str, JsonValue] = Field(default_factory=_greedy)
+    planner_parameters: Annotated[dict[str, JsonValue], NoDecode] = Field(default_factory=_greedy)
     """Additional fields of each request to that endpoint, e.g. `max_tokens`."""
     planner_timeout_seconds: float = Field(120.0, gt=0)
     """Seconds that one request to that endpoint may take."""
@@ -94,6 +97,21 @@ class Settings(ListenSettings):
     @classmethod
     def _empty_path_is_none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("planner_parameters", mode="before")
+    @classmethod
+    def _parse_parameters(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not value.strip():
+            return _greedy()
+        try:
+            fields = from_json(value, allow_inf_nan=False)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            raise ValueError('give a JSON object, e.g. {"temperature": 0}')  # noqa: TRY004 - of a text
+        return fields
 
     @property
     def redis(self) -> RedisAddress:

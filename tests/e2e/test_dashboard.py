@@ -124,10 +124,10 @@ def test_the_arrow_keys_replay_an_episode(page: Page, runner: Runner) -> None:
     page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
     [light] = runner.store.results(submitted.id)
-    whole = runner.store.episode(submitted.id, light.id)
-    assert whole.opening is not None
-    assert whole.opening.task in page.text(".head")
-    turns = whole.trajectory
+    episode = runner.store.episode(submitted.id, light.id)
+    assert episode.opening is not None
+    assert episode.opening.task in page.text(".head")
+    turns = episode.trajectory
     for keys, place in (
         ([Keys.ARROW_RIGHT], 1),
         ([Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], 3),
@@ -147,8 +147,8 @@ def test_the_arrow_keys_replay_an_episode(page: Page, runner: Runner) -> None:
         assert page.text("[aria-current=step] .number") == str(turn.turn)
         assert page.browser.current_url.endswith(f"?turn={turn.turn}")
     ended = [0, *accumulate(turn.action is None for turn in turns[:-1])]
-    given = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
-    assert [element.text for element in page.all(".group h3")] == given
+    subgoals = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
+    assert [element.text for element in page.all(".group h3")] == subgoals
 
     page.browser.get(page.browser.current_url.replace("?turn=1", "?turn=3"))
     page.find(".where", "Turn 3 of")

@@ -100,15 +100,15 @@ def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, p
     page.find(".where", "Turn 1 of")
     name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
     [light] = [result for result in runner.store.results(pair[0]) if result.id == name]
-    whole = runner.store.episode(pair[0], light.id)
-    gain = max((turn.turn for turn in whole.trajectory if turn.reward > 0), default=None)
+    episode = runner.store.episode(pair[0], light.id)
+    gain = max((turn.turn for turn in episode.trajectory if turn.reward > 0), default=None)
     assert gain is not None
     page.click(".ending button", f"turn {gain} of")
     page.find(".where", f"Turn {gain} of")
     page.press(Keys.HOME)
     page.click("button", "Last gain")
     page.find(".where", f"Turn {gain} of")
-    turn = whole.trajectory[gain - 1]
+    turn = episode.trajectory[gain - 1]
     shown = [row[0] for row in page.rows(".alternatives")]
     assert shown == [considered.text or "end the sub-goal" for considered in (*turn.subgoals, *turn.actions)]
     page.click("summary", "Exact prompts")

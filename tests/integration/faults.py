@@ -138,9 +138,9 @@ class Site:
         events = _events(store, name)
         assert sorted(event.id for event in events) == sorted(ids)
         assert {event.id: event for event in events} == {result.id: result for result in results}
-        whole = [store.episode(name, episode) for episode in ids]
-        assert [result.without_trajectory() for result in whole] == results
-        assert all(len(result.trajectory) == result.turns for result in whole)
+        whole_results = [store.episode(name, episode) for episode in ids]
+        assert [result.without_trajectory() for result in whole_results] == results
+        assert all(len(result.trajectory) == result.turns for result in whole_results)
         errors = {result.variation: result.error.kind for result in results if result.error is not None}
         assert errors == dict.fromkeys(abandoned, "EpisodeAbandoned"), errors
         assert sorted(spec.variation for spec in store.dead() if spec.evaluation == name) == sorted(abandoned)
@@ -154,7 +154,7 @@ class Site:
             lines = [EpisodeResult.model_validate_json(line) for line in (folder / "episodes.jsonl").open()]
             assert sorted(result.id for result in lines) == sorted(ids)
             on_disk = {result.id: result for result in RunFolder(folder).results()}
-            assert on_disk == {result.id: result for result in whole}
+            assert on_disk == {result.id: result for result in whole_results}
 
     def stop(self) -> None:
         """End all that was started."""

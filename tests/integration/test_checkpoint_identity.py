@@ -73,9 +73,9 @@ def test_an_executor_restarted_with_other_weights_pauses_its_episode(
     (light,) = site.store.results("swapped")
     assert light.error is None
     assert light.checkpoints == MadeBy(controller="", executor=short_hash(versions.executor.sha256))
-    whole = site.store.episode("swapped", light.id).versions
-    assert whole is not None
-    assert whole.executor == versions.executor
+    made_by = site.store.episode("swapped", light.id).versions
+    assert made_by is not None
+    assert made_by.executor == versions.executor
     log = worker.log.read_text()
     for name in (versions.executor.sha256, other.sha256):
         assert short_hash(name) in log

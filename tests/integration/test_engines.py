@@ -53,14 +53,14 @@ class Pair:
 
 
 def tokenizer() -> Tokenizer:
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trained.decoder = decoders.Metaspace()
     specials = ["<pad>", "</s>", "<unk>"]
-    made.train_from_iterator([*TEXTS, *CANDIDATES], trainers.BpeTrainer(vocab_size=150, special_tokens=specials))
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    made.enable_truncation(5)  # left behind on purpose: engines must not obey it
-    return made
+    trained.train_from_iterator([*TEXTS, *CANDIDATES], trainers.BpeTrainer(vocab_size=150, special_tokens=specials))
+    trained.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    trained.enable_truncation(5)  # left behind on purpose: engines must not obey it
+    return trained
 
 
 def teach(model: Any) -> None:
@@ -145,12 +145,12 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if engine == "vllm" and not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     checkpoint = make_checkpoint(tmp_path_factory.mktemp("tiny"), kind)
-    made = Pair(
+    engines = Pair(
         reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1),
         fast=open_generator(engine, checkpoint, device="cpu", dtype="float32", threads=1),
     )
-    yield made
-    made.fast.close()
+    yield engines
+    engines.fast.close()
 
 
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
@@ -300,16 +300,16 @@ def test_a_missing_engine_says_which_package_to_install(engine: str, tmp_path: P
 
 
 def test_a_model_from_elsewhere_becomes_a_checkpoint_in_one_step(tmp_path: Path) -> None:
-    made = make_checkpoint(tmp_path / "made")
-    (made.folder / "card.json").unlink()
-    (made.folder / "training_args.bin").write_bytes(b"a pickle that stays behind")
+    original = make_checkpoint(tmp_path / "made")
+    (original.folder / "card.json").unlink()
+    (original.folder / "training_args.bin").write_bytes(b"a pickle that stays behind")
     with pytest.raises(InvalidInput, match="--role ROLE"):
-        convert(made.folder, tmp_path / "out", role=None, prompt_format=None, **LIMITS)
-    card = convert(made.folder, tmp_path / "out", role="flat", prompt_format="seed", **LIMITS)
+        convert(original.folder, tmp_path / "out", role=None, prompt_format=None, **LIMITS)
+    card = convert(original.folder, tmp_path / "out", role="flat", prompt_format="seed", **LIMITS)
     assert (card.role, card.architecture, card.max_input_tokens) == ("flat", "seq2seq", LIMIT)
     assert_same(
         open_generator("ctranslate2", load(tmp_path / "out")).generate(TEXTS),
-        open_generator("transformers", made, dtype="float32").generate(TEXTS),
+        open_generator("transformers", original, dtype="float32").generate(TEXTS),
     )
 
 

@@ -201,12 +201,14 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 
 @pytest.fixture(scope="module")
-def whole(training: Training) -> list[dict[str, float]]:
+def uninterrupted(training: Training) -> list[dict[str, float]]:
     """The dev scores of a run that nothing interrupts."""
     return training.finish("whole", COURSE)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, whole: list[dict[str, float]]) -> None:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    training: Training, uninterrupted: list[dict[str, float]]
+) -> None:
     process = training.start("killed", COURSE, "--save-minutes", "0")
     state = training.folder / "killed" / "state.pt"
     while not state.exists():
@@ -215,17 +217,17 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, who
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert 0 < torch.load(state, weights_only=True)["step"] < COURSE.steps
-    assert training.finish("killed", COURSE) == whole
+    assert training.finish("killed", COURSE) == uninterrupted
     assert list((training.folder / "killed" / "tensorboard").iterdir())
 
 
-def test_two_processes_train_as_one_does(training: Training, whole: list[dict[str, float]]) -> None:
+def test_two_processes_train_as_one_does(training: Training, uninterrupted: list[dict[str, float]]) -> None:
     assert "1 process on cpu, computing in " in training.printed["whole"]
     launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--")
     scores = training.finish("two", COURSE, launcher=launcher)
     assert "2 processes on cpu:0, cpu:0, computing in " in training.printed["two"]  # each names its device
-    assert [row["step"] for row in scores] == [row["step"] for row in whole] == [8, 16, 24]
-    for shared, alone in zip(scores, whole, strict=True):
+    assert [row["step"] for row in scores] == [row["step"] for row in uninterrupted] == [8, 16, 24]
+    for shared, alone in zip(scores, uninterrupted, strict=True):
         assert shared["dev_loss"] == pytest.approx(alone["dev_loss"], rel=0.002)
 
 
@@ -244,7 +246,7 @@ def test_wrong_settings_are_refused_before_training(
     options: tuple[str, ...],
     message: str,
     training: Training,
-    whole: list[dict[str, float]],
+    uninterrupted: list[dict[str, float]],
 ) -> None:
     arguments = training.arguments(str(training.folder / "whole"), replace(COURSE, **changed))
     with pytest.raises(InvalidInput, match=message):

@@ -140,8 +140,8 @@ def test_a_signal_ends_a_run_with_its_state_saved(
     assert resumed.step == run.step == 4  # the update under way is finished
     rows += resumed.train()
     assert [row["step"] for row in rows if "dev_loss" in row] == [2, 4]
-    whole = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["dev_loss"] == whole[-1]["dev_loss"]
+    uninterrupted = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["dev_loss"] == uninterrupted[-1]["dev_loss"]
     assert not list(tmp_path.glob("*partial*"))
 
 
@@ -277,8 +277,8 @@ def test_exact_match_is_reported_by_verb_beside_the_baseline(corpus: list[Exampl
     scores = run.evaluate(run._dev)
     shares = [scores.by_verb[verb] * count for verb, count in run.baseline.verbs.items()]
     assert sum(shares) == pytest.approx(scores.exact_match * len(run._dev))
-    made = [replace(corpus[0], target=f"verb{number} it") for number in range(40)]
-    assert len(share_by_verb(made, [True] * 40)) == 13  # a large model may name hundreds of verbs
+    corpus_of_verbs = [replace(corpus[0], target=f"verb{number} it") for number in range(40)]
+    assert len(share_by_verb(corpus_of_verbs, [True] * 40)) == 13  # a large model may name hundreds of verbs
 
 
 def test_curves_are_drawn_of_finished_and_failed_runs(tmp_path: Path, capsys: Any) -> None:

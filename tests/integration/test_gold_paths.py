@@ -46,8 +46,8 @@ def recorded_facts(path: Trajectory) -> list[object]:
 def test_an_ambiguous_request_keeps_its_question_and_its_answer(slot: ScienceWorldSlot) -> None:
     slot.reset("4-2", 0, "easy")
     slot.step_as_given("teleport to greenhouse")
-    asked = slot.step_as_given("pick up flower pot")
-    assert asked.observation.startswith("Ambiguous request")
+    question = slot.step_as_given("pick up flower pot")
+    assert question.observation.startswith("Ambiguous request")
     answered = slot.step_as_given("0")
     assert answered.observation.startswith("You move the")
     assert answered.known

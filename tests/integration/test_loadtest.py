@@ -58,7 +58,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread.join()
 
 
-def stranger(asked: list[dict[str, Any]]) -> FastAPI:
+def stranger(requests: list[dict[str, Any]]) -> FastAPI:
     """A server of somebody else's: completions for those with a key; refuses each third, fails at each fifth."""
     app = FastAPI()
 
@@ -70,7 +70,7 @@ def stranger(asked: list[dict[str, Any]]) -> FastAPI:
     async def completions(request: Request) -> Response:
         if request.headers.get("authorization") != "Bearer secret":
             return Response("Who are you?", 401)
-        asked.append(await request.json())
+        requests.append(await request.json())
         count = int(request.headers.get("x-request-id", "-1").rpartition("-")[2])
         return Response(status_code=429 if count % 3 == 0 else 500 if count % 5 == 0 else 200)
 
@@ -100,16 +100,16 @@ def test_a_service_of_ours_is_found_out_and_answers_all(waymark: Waymark, execut
 
 
 def test_openai_compatible_servers_are_tested_and_their_failures_reported(waymark: Waymark) -> None:
-    asked: list[dict[str, Any]] = []
-    with serving(stranger(asked)) as url:
+    requests: list[dict[str, Any]] = []
+    with serving(stranger(requests)) as url:
         code, out, err = waymark("loadtest", f"{url}/v1", "--requests", "30", "--key", "secret", "--json").wait()
         assert code == 1, err
         refused = waymark("loadtest", url, "--requests", "30")
         assert refused.wait()[0] == 2
     (stage,) = LoadReport.model_validate_json(out).stages
     assert (stage.sent, stage.answered, stage.refused, stage.errors) == (30, 16, {"429": 10}, {"500": 4})
-    assert {request["model"] for request in asked} == {"small"}
-    assert all(request["prompt"] for request in asked)
+    assert {request["model"] for request in requests} == {"small"}
+    assert all(request["prompt"] for request in requests)
 
 
 def test_ctrl_c_ends_a_test_with_its_measurements(waymark: Waymark) -> None:

@@ -46,9 +46,9 @@ def test_a_prompt_is_completed_with_log_probabilities_and_usage(client: openai.O
 
 
 def test_a_stream_gives_the_same_text(client: openai.OpenAI) -> None:
-    whole = client.completions.create(model="default", prompt=PROMPT)
+    completion = client.completions.create(model="default", prompt=PROMPT)
     chunks = list(client.completions.create(model="default", prompt=PROMPT, stream=True))
-    assert [chunk.choices[0].text for chunk in chunks] == [whole.choices[0].text]
+    assert [chunk.choices[0].text for chunk in chunks] == [completion.choices[0].text]
 
 
 def test_refusals_are_the_clients_own_errors(client: openai.OpenAI) -> None:

@@ -121,12 +121,12 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
     assert view.run is not None
     assert "-play-" in view.run
     [light] = (await hosted.http.get(f"/v1/evaluations/{view.run}/results")).json()
-    whole = EpisodeResult.model_validate(
+    result = EpisodeResult.model_validate(
         (await hosted.http.get(f"/v1/evaluations/{view.run}/episodes/{light['id']}")).json()
     )
-    assert [turn.action for turn in whole.trajectory] == ["look around", "dance wildly", "go to kitchen"]
-    assert whole.trajectory[0].subgoals
-    assert {model.asked for model in explain(whole, 1).models} == {"controller", "executor"}
+    assert [turn.action for turn in result.trajectory] == ["look around", "dance wildly", "go to kitchen"]
+    assert result.trajectory[0].subgoals
+    assert {model.asked for model in explain(result, 1).models} == {"controller", "executor"}
     began = time.monotonic()
     while not (hosted.runs / view.run / "episodes.jsonl").exists() and time.monotonic() < began + SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.05)

@@ -64,9 +64,9 @@ def test_the_published_agent_plays_with_its_first_checkpoint(waymark: Waymark, c
     assert versions is not None
     assert versions.controller is not None
     assert versions.first is not None
-    asked = {"controller": versions.controller, "first": versions.first, "executor": versions.executor}
-    assert {name: model.sha256 for name, model in asked.items()} == {
-        name: load(checkpoints / name).sha256 for name in asked
+    models = {"controller": versions.controller, "first": versions.first, "executor": versions.executor}
+    assert {name: model.sha256 for name, model in models.items()} == {
+        name: load(checkpoints / name).sha256 for name in models
     }
     assert versions.controller.prompt_format == "seed-imported"
     assert result.agent is not None

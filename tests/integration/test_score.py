@@ -50,17 +50,17 @@ def unheard(title: str, done: int, total: int) -> None:
 def test_shipped_checkpoints_are_scored_with_given_and_with_predicted_subgoals(tmp_path: Path) -> None:
     done = training("score", "checkpoints/executor", "checkpoints/controller", "--json", *tables(tmp_path, DEV))
     assert done.returncode == 0, done.stderr
-    controller, given, predicted = json.loads(done.stdout)["scores"]
-    assert [scored["subgoals"] for scored in (controller, given, predicted)] == [None, "oracle", "predicted"]
+    controller, oracle, predicted = json.loads(done.stdout)["scores"]
+    assert [scored["subgoals"] for scored in (controller, oracle, predicted)] == [None, "oracle", "predicted"]
     assert predicted["controller"] == "checkpoints/controller"
-    for scored in (controller, given, predicted):
+    for scored in (controller, oracle, predicted):
         assert scored["engine"] == "ctranslate2"
         assert set(scored["matches"]["tasks"]) == set(TASKS)
         assert 0.1 < scored["matches"]["overall"]["exact_match"] <= 1  # one that is not read right has 0
     card = load(SHIPPED / "executor").card
     corpus = examples(DEV, rule_annotations(DEV), "executor", get_format(card.prompt_format))
-    assert given["matches"]["overall"]["decisions"] == len(corpus)
-    assert given["card"] == card.training.dev
+    assert oracle["matches"]["overall"]["decisions"] == len(corpus)
+    assert oracle["card"] == card.training.dev
 
 
 def test_a_run_is_scored_as_its_exported_checkpoint(tmp_path: Path) -> None:

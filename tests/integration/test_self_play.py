@@ -55,20 +55,20 @@ def alternatives(*logprobs: float) -> list[SubgoalAlternative]:
 
 
 def test_alternatives_are_drawn_by_their_probability() -> None:
-    rng, given = random.Random(0), alternatives(-0.2, -1.6, -5.0)
-    drawn = Counter(drawn_first(given, rng, 1.0)[0].subgoal for _ in range(2_000))
+    rng, choices = random.Random(0), alternatives(-0.2, -1.6, -5.0)
+    drawn = Counter(drawn_first(choices, rng, 1.0)[0].subgoal for _ in range(2_000))
     assert drawn["go(0)"] / 2_000 == pytest.approx(0.797, abs=0.03)
     assert drawn["go(1)"] / 2_000 == pytest.approx(0.196, abs=0.03)
-    cold = {drawn_first(given, rng, 0.05)[0].subgoal for _ in range(200)}
+    cold = {drawn_first(choices, rng, 0.05)[0].subgoal for _ in range(200)}
     assert cold == {"go(0)"}
 
 
 def test_unreadable_alternatives_are_not_drawn() -> None:
     unread = SubgoalAlternative(subgoal="", parsed=False, raw="?", logprob=0.0, mean_logprob=0.0)
-    given = [unread, *alternatives(-3.0, -3.0)]
+    choices = [unread, *alternatives(-3.0, -3.0)]
     for seed in range(20):
-        ordered = drawn_first(given, random.Random(seed), 1.0)
+        ordered = drawn_first(choices, random.Random(seed), 1.0)
         assert ordered[0].parsed
         assert sorted(alternative.subgoal for alternative in ordered) == sorted(
-            alternative.subgoal for alternative in given
+            alternative.subgoal for alternative in choices
         )

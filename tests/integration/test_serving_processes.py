@@ -133,12 +133,12 @@ async def test_during_warm_up_the_service_is_live_and_answers_503(echo: type[Ech
     service = echo(5.0, wait=False)
     service.wait_until("live")
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
-        asked = [
+        responses = [
             await client.get("/health/ready"),
             await client.post("/v1/action", json={"state": state(0).model_dump()}),
         ]
-        assert [response.status_code for response in asked] == [503, 503]
-        assert [response.headers["retry-after"] for response in asked] == ["1", "1"]
+        assert [response.status_code for response in responses] == [503, 503]
+        assert [response.headers["retry-after"] for response in responses] == ["1", "1"]
         service.wait_until("ready")
         answer = await client.post("/v1/action", json={"state": state(1).model_dump()})
         assert answer.json()["action"] == "go 1"
@@ -152,13 +152,13 @@ async def test_a_terminated_service_answers_its_requests_and_exits_with_0(echo: 
     service = echo(0.2, MAX_BATCH=4)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(16)]
-        asked = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
+        requests = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
         taken = 0
-        while taken < len(asked):
+        while taken < len(requests):
             await asyncio.sleep(0.01)
-            taken = await in_flight(client) + sum(request.done() for request in asked)
+            taken = await in_flight(client) + sum(request.done() for request in requests)
         code = await asyncio.to_thread(service.stop)
-        answers = [(await request).json()["action"] for request in asked]
+        answers = [(await request).json()["action"] for request in requests]
         assert answers == [f"go {number}" for number in range(16)]
         assert code == 0
         with pytest.raises(httpx.ConnectError):
@@ -169,10 +169,10 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
     service = echo(0.3, MAX_BATCH=1, MAX_QUEUE_SECONDS=3_600, GRACE_SECONDS=0.5)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(200)]
-        asked = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
-        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        requests = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
         assert await asyncio.to_thread(service.stop) == 0
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
     answers = [outcome for outcome in outcomes if isinstance(outcome, httpx.Response)]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert {answer.json()["type"] for answer in answers if answer.status_code == 503} == {
@@ -209,13 +209,13 @@ async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo])
     either = ExecutorClient("http://localhost", transport=transport, timeout=SECONDS, retry_seconds=SECONDS)
     async with either as client:
         restarting = asyncio.create_task(asyncio.to_thread(restart))
-        asked = 0
+        sent = 0
         while not restarting.done():
-            await ask_all(client, range(asked, asked + 10), callers=5, answers=answers)
-            asked += 10
+            await ask_all(client, range(sent, sent + 10), callers=5, answers=answers)
+            sent += 10
             await asyncio.sleep(0.05)  # leaves the machine to the replicas that start
         await restarting
-    assert answers == Counter(f"go {number}" for number in range(asked))
+    assert answers == Counter(f"go {number}" for number in range(sent))
 
 
 async def test_thousands_of_requests_over_capacity_get_one_answer_each(echo: type[Echo]) -> None:

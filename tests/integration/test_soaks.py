@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak.answers import Answers
+from benchmarks.soak.disconnects import Disconnects
 from benchmarks.soak.overload import Overload
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,15 @@ def test_thousands_of_requests_through_refusals_are_answered_once_each(tmp_path:
     report = Answers.model_validate_json((tmp_path / "report").read_bytes())
     assert report.answered == report.service_answered == report.requests == 2_000
     assert report.refused > 0
+
+
+def test_no_caller_is_disconnected_while_a_service_stands_still_or_stops(tmp_path: Path) -> None:
+    ended = soak(tmp_path / "report", "disconnects", "--seconds", "5", "--callers", "50")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = Disconnects.model_validate_json((tmp_path / "report").read_bytes())
+    assert report.disconnected == 0
+    assert report.halts > 0
+    assert report.answers["200"] > 0
 
 
 def test_under_overload_the_shipped_executor_answers_or_refuses(tmp_path: Path) -> None:

@@ -94,12 +94,12 @@ def test_an_episode_is_one_trace_with_its_requests_logged(
     assert len({span.trace for span in episodes}) == 2
     for episode in episodes:
         assert (episode.service, episode.parent) == ("waymark-worker", "")
-        asked = [span for span in traces[episode.trace] if span is not episode]
-        assert {(span.service, span.name) for span in asked} == {
+        model_spans = [span for span in traces[episode.trace] if span is not episode]
+        assert {(span.service, span.name) for span in model_spans} == {
             ("waymark-controller", "POST /v1/subgoal"),
             ("waymark-executor", "POST /v1/action"),
         }
-        assert {span.parent for span in asked} == {episode.id}
+        assert {span.parent for span in model_spans} == {episode.id}
 
     for service in ("controller", "executor"):
         lines = [json.loads(line) for line in (command.run.path / "logs" / f"{service}.log").read_text().splitlines()]

@@ -260,12 +260,12 @@ def test_prompts_that_would_be_cut_are_refused_with_their_share(
 
 def test_published_examples_are_of_the_published_format() -> None:
     Path("recipe.json").write_text('{"batch": 4, "steps": 2, "rename": 0, "drills": 0}')
-    made = ["--as-published", "--recipe", "recipe.json", "--output", "made", *TABLES]
+    options = ["--as-published", "--recipe", "recipe.json", "--output", "made", *TABLES]
     for role, prompt_format in (("controller", "seed-imported"), ("executor", "seed")):
-        assert run_command(["datasets", role, *made]) == 0
+        assert run_command(["datasets", role, *options]) == 0
         manifest = json.loads(Path("made/manifest.json").read_text())
         assert (manifest["prompt_format"], manifest["as_published"]) == (prompt_format, True)
-        assert run_command(["finetune", role, *made[:3], "--run", role, "--allow-truncation", *TABLES]) == 0
+        assert run_command(["finetune", role, *options[:3], "--run", role, "--allow-truncation", *TABLES]) == 0
         words = shlex.split(json.loads(Path(role, "origin.json").read_text())["command"])
         assert {("--format", prompt_format), ("finetune", role)} <= set(itertools.pairwise(words))
         assert "--as-published" in words
@@ -300,8 +300,8 @@ def test_a_run_records_its_command_and_resumes_only_by_it(capsys: pytest.Capture
     words = shlex.split(origin["command"])
     assert words[:5] == ["python", "-m", "training", "finetune", "executor"]
     pairs = set(itertools.pairwise(words))
-    given = [*named[:-1], *TABLES, "--recipe", "recipe.json", "--format", "compact"]
-    assert set(zip(given[::2], given[1::2], strict=True)) <= pairs
+    expected = [*named[:-1], *TABLES, "--recipe", "recipe.json", "--format", "compact"]
+    assert set(zip(expected[::2], expected[1::2], strict=True)) <= pairs
     assert "--require-all" in words
     assert not {"--seed", "--set"} & set(words)
     assert run_command(["export", "executor", "--run", "a run", "--output", "out"]) == 0

@@ -67,8 +67,8 @@ def test_pythons_variables_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_started_process_gets_only_harmless_variables() -> None:
-    given = {"PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONUNBUFFERED": "1", "PATH": "/bin"}
-    assert python_environment(given, with_packages=False) == {"PYTHONUNBUFFERED": "1", "PATH": "/bin"}
+    inherited = {"PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONUNBUFFERED": "1", "PATH": "/bin"}
+    assert python_environment(inherited, with_packages=False) == {"PYTHONUNBUFFERED": "1", "PATH": "/bin"}
     assert python_command("services.executor")[1:] == ["-P", "-m", "services.executor"]
 
 

@@ -193,14 +193,14 @@ async def test_a_result_names_its_worker_its_checkpoints_and_its_effort(store: J
     async with working(store, ScriptedEnvironment):
         await finish(store, "named")
     (light,) = store.results("named")
-    whole = store.episode("named", light.id)
-    assert whole.agent == AgentConfig()
-    assert whole.versions is not None
-    assert (whole.versions.environment, whole.versions.commit) == ("scripted", "abc")
-    assert whole.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
-    assert whole.model_calls > 0
-    assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
-    assert light == whole.without_trajectory()
+    result = store.episode("named", light.id)
+    assert result.agent == AgentConfig()
+    assert result.versions is not None
+    assert (result.versions.environment, result.versions.commit) == ("scripted", "abc")
+    assert result.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
+    assert result.model_calls > 0
+    assert 0 < result.completion_tokens < result.prompt_tokens == result.tokens - result.completion_tokens
+    assert light == result.without_trajectory()
 
 
 @pytest.mark.parametrize(("world", "has_rules"), [("scripted", True), ("textworld-express 1.1.0", False)])

@@ -69,8 +69,8 @@ def corpus(prompt_format: str) -> list[Example]:
 
 def states(prompt_format: str, count: int) -> list[Example]:
     """So many of them, of all tasks."""
-    whole = corpus(prompt_format)
-    return [whole[number * len(whole) // count] for number in range(count)]
+    every_example = corpus(prompt_format)
+    return [every_example[number * len(every_example) // count] for number in range(count)]
 
 
 def shipped(name: str) -> Checkpoint:
@@ -99,14 +99,14 @@ def contest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = shipped(name)
     if engine == "ctranslate2":
         checkpoint = exact(checkpoint, tmp_path_factory.mktemp("exact") / name)
-    made = Contest(
+    pair = Contest(
         f"{name} on {engine}",
         open_generator("transformers", checkpoint, device="cpu", dtype="float32"),
         open_generator(engine, checkpoint, device="cpu", dtype="float32"),
         states(checkpoint.card.prompt_format, request.config.getoption("--states")),
     )
-    yield made
-    made.engine.close()
+    yield pair
+    pair.engine.close()
 
 
 def assert_near(actual: Sequence[Candidate], expected: Sequence[Candidate]) -> None:
@@ -208,20 +208,20 @@ def test_int8_and_bfloat16_answer_nearly_alike(
     name: str, request: pytest.FixtureRequest, record: Callable[[str], None]
 ) -> None:
     checkpoint = shipped(name)
-    asked = states(checkpoint.card.prompt_format, request.config.getoption("--states"))
-    prompts = [state.prompt for state in asked]
+    chosen = states(checkpoint.card.prompt_format, request.config.getoption("--states"))
+    prompts = [state.prompt for state in chosen]
     expected = open_generator("transformers", checkpoint, device="cpu", dtype="float32").generate(prompts)
     for engine, dtype in (("ctranslate2", "int8"), ("transformers", "bfloat16")):
         generator = open_generator(engine, checkpoint, device="cpu", dtype=dtype)
         actual = generator.generate(prompts)
         share = alike(actual, expected)
         right = [
-            sum(answer.candidates[0].text == state.target for answer, state in zip(answers, asked, strict=True))
-            / len(asked)
+            sum(answer.candidates[0].text == state.target for answer, state in zip(answers, chosen, strict=True))
+            / len(chosen)
             for answers in (actual, expected)
         ]
         record(
-            f"{name} on {engine}, {generator.dtype}: {share:.1%} of {len(asked)} greedy answers as in float32; "
+            f"{name} on {engine}, {generator.dtype}: {share:.1%} of {len(chosen)} greedy answers as in float32; "
             f"exact match on dev {right[0]:.1%}, in float32 {right[1]:.1%}"
         )
         assert share >= NEAR

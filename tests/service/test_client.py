@@ -311,8 +311,8 @@ async def test_an_evaluation_is_submitted_again_under_the_same_key(blocking: boo
             SyncEvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
         else:
             await EvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
-    first, again, given = (request.headers["idempotency-key"] for request in service.asked)
-    assert first == again != given == "mine"
+    first, repeated, chosen = (request.headers["idempotency-key"] for request in service.asked)
+    assert first == repeated != chosen == "mine"
 
 
 @pytest.mark.parametrize("blocking", [False, True])

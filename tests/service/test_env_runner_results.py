@@ -90,8 +90,8 @@ async def test_events_go_on_after_the_last_one_seen(
     first, second = play_one(store), play_one(store)
     path = f"/v1/evaluations/{status.id}/events"
     text = (await http.get(path)).text
-    seen = next(line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: "))
-    rest = (await http.get(path, headers={"Last-Event-ID": seen})).text
+    last_id = next(line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: "))
+    rest = (await http.get(path, headers={"Last-Event-ID": last_id})).text
     assert first.id in text
     assert first.id not in rest
     assert second.id in rest
@@ -122,8 +122,8 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    asked = (await client.status(submitted["id"])).request
+    request = (await client.status(submitted["id"])).request
     world = get_world("scripted")
-    expected = beside_published(submitted["id"], summarise(played, world), world, asked)
+    expected = beside_published(submitted["id"], summarise(played, world), world, request)
     assert await client.summary(submitted["id"]) == expected
     assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404

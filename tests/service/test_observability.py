@@ -251,9 +251,9 @@ def _trace(span: ReadableSpan) -> int:
 
 @pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_SDK_DISABLED": "true"}])
 def test_traces_are_off_unless_asked_for(environment: dict[str, str]) -> None:
-    asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"} if environment else {}
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"} if environment else {}
     before = trace.get_tracer_provider()
-    tracing.start("executor", asked | environment)
+    tracing.start("executor", endpoint | environment)
     assert trace.get_tracer_provider() is before
 
 

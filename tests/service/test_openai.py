@@ -139,13 +139,13 @@ async def test_contradictory_parameters_are_refused(body: dict[str, Any]) -> Non
 
 async def test_every_refusal_of_this_route_has_openais_shape() -> None:
     settings = ServiceSettings(max_body_bytes=2_000, max_alternatives=2, max_items=2, max_input_tokens=50)
-    asked = {"model": "default", "prompt": "p"}
+    body = {"model": "default", "prompt": "p"}
     async with asking("executor", settings, default=ANSWERS) as client:
-        absent = error(await client.post("/v1/completions", json={**asked, "model": "big"}), 404).error
+        absent = error(await client.post("/v1/completions", json={**body, "model": "big"}), 404).error
         large = await client.post("/v1/completions", content=b"x" * 3_000)
-        wide = error(await client.post("/v1/completions", json={**asked, "best_of": 3}), 400).error
-        many = await client.post("/v1/completions", json={**asked, "prompt": ["p"] * 3})
-        long = error(await client.post("/v1/completions", json={**asked, "prompt": "p " * 100}), 400).error
+        wide = error(await client.post("/v1/completions", json={**body, "best_of": 3}), 400).error
+        many = await client.post("/v1/completions", json={**body, "prompt": ["p"] * 3})
+        long = error(await client.post("/v1/completions", json={**body, "prompt": "p " * 100}), 400).error
         broken = error(await client.post("/v1/completions", content=b"{", headers=JSON), 400).error
         wrong = await client.get("/v1/completions")
         chat = await client.post("/v1/chat/completions", json={})
@@ -162,10 +162,10 @@ async def test_every_refusal_of_this_route_has_openais_shape() -> None:
 
 
 async def test_a_key_is_asked_for_in_openais_words() -> None:
-    asked = {"model": "default", "prompt": "p"}
+    body = {"model": "default", "prompt": "p"}
     async with asking("executor", ServiceSettings(api_keys="secret"), default=ANSWERS) as client:
-        refused = await client.post("/v1/completions", json=asked)
-        answered = await client.post("/v1/completions", json=asked, headers={"authorization": "Bearer secret"})
+        refused = await client.post("/v1/completions", json=body)
+        answered = await client.post("/v1/completions", json=body, headers={"authorization": "Bearer secret"})
     assert error(refused, 401).error.code == "invalid_api_key"
     assert refused.headers["www-authenticate"] == "Bearer"
     assert answered.status_code == 200

@@ -44,8 +44,8 @@ def write(runs: Path, name: str, *, scores: int = 50, played: int = 6) -> RunFol
     for spec in specs[:played]:
         result = samples.result_of(spec, score=scores)
         opening = Opening(task="Find a thing.", look="A room.", inventory="nothing")
-        whole = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
-        folder.append(result.model_copy(update=whole))
+        details = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
+        folder.append(result.model_copy(update=details))
     return folder
 
 
@@ -70,8 +70,8 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
         assert len((await http.get("/v1/evaluations/whole/episodes")).json()["items"]) == 6
         assert (await http.get("/v1/evaluations/whole/summary")).json()["summary"]["mean"] == 50
         episode = (await http.get("/v1/evaluations/whole/results")).json()[0]["id"]
-        whole = EpisodeResult.model_validate((await http.get(f"/v1/evaluations/whole/episodes/{episode}")).json())
-        assert whole.trajectory == (TURN,)
+        result = EpisodeResult.model_validate((await http.get(f"/v1/evaluations/whole/episodes/{episode}")).json())
+        assert result.trajectory == (TURN,)
         turn = (await http.get(f"/v1/evaluations/whole/episodes/{episode}/turns/1")).json()
         assert [model["asked"] for model in turn["models"]] == ["controller", "executor"]
         assert turn["models"][0]["prompt"].startswith("find thing")
@@ -83,9 +83,9 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
 
 
 async def test_a_folder_is_exported_in_one_pass_in_order(tmp_path: Path) -> None:
-    whole = write(tmp_path, "whole")
-    lines = (whole.path / EPISODES).read_bytes().splitlines(keepends=True)
-    (whole.path / EPISODES).write_bytes(b"".join(reversed(lines)))
+    run = write(tmp_path, "whole")
+    lines = (run.path / EPISODES).read_bytes().splitlines(keepends=True)
+    (run.path / EPISODES).write_bytes(b"".join(reversed(lines)))
     library = RunLibrary(None, tmp_path)
     assert [result.id for result in library.whole_results("whole")] == [spec.id for spec in episodes("whole", REQUEST)]
     async with viewing(tmp_path) as http:

@@ -151,9 +151,9 @@ async def test_each_error_before_a_route_is_a_problem_too(executor: Asking) -> N
 async def test_a_well_formed_request_id_is_kept_others_are_replaced(executor: Asking) -> None:
     async with executor as client:
         kept = await client.get("/info", headers={"X-Request-ID": "run-7"})
-        made = await client.get("/info", headers={"X-Request-ID": "a b"})
+        replaced = await client.get("/info", headers={"X-Request-ID": "a b"})
     assert kept.headers["x-request-id"] == "run-7"
-    assert len(made.headers["x-request-id"]) == 32
+    assert len(replaced.headers["x-request-id"]) == 32
 
 
 async def test_a_bug_is_answered_without_its_traceback() -> None:

@@ -20,10 +20,8 @@ from fastapi import FastAPI
 from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
 from waymark.clients.services import ExecutorClient
 from waymark.contracts import AgentState
-from waymark.errors import QueueFull
 from waymark.inference import Encoded
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware import problems
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import ServiceSettings
 
@@ -123,33 +121,6 @@ async def test_a_full_service_refuses_every_route_without_reading_bodies(caplog:
     assert not any("/v1" in line for line in refusals)
 
 
-async def test_refusals_are_sent_soon_because_few_are_admitted_at_once() -> None:
-    app = FastAPI()
-    let_in: list[int] = []
-    rounds: list[int] = []
-
-    def admit() -> None:
-        if len(let_in) >= 10:
-            raise QueueFull("Ten wait already.")
-
-    @app.post("/ask")
-    async def ask() -> None:
-        let_in.append(len(rounds))
-
-    async def count() -> None:
-        while True:
-            rounds.append(0)
-            await asyncio.sleep(0)
-
-    problems.install(app, asking=["/ask"], admit=admit)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        counting = asyncio.create_task(count())
-        answers = await asyncio.gather(*(client.post("/ask") for _ in range(30)))
-        counting.cancel()
-    assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 20}
-    assert max(Counter(let_in).values()) == 4
-
-
 async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
     stuck = Stuck(echo)
     async with asking_generators("executor", default=stuck) as client:
@@ -212,17 +183,17 @@ async def test_finished_requests_leave_no_memory_behind() -> None:
     async def overloaded(client: httpx.AsyncClient) -> set[int]:
         stuck.entered.clear()
         stuck.released.clear()
-        asked = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
+        requests = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
         await asyncio.to_thread(stuck.entered.wait)
         late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
         gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
         await waiting_are(app.state.model_server, 1)
         gone.cancel()
         await waiting_are(app.state.model_server, 0)
-        asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
-        await asyncio.gather(*asked[21:])
+        requests += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
+        await asyncio.gather(*requests[21:])
         stuck.released.set()
-        return {late.status_code} | {(await answer).status_code for answer in asked}
+        return {late.status_code} | {(await answer).status_code for answer in requests}
 
     def ours() -> Counter[str]:
         gc.collect()

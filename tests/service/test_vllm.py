@@ -31,12 +31,12 @@ def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
     """A checkpoint whose weights nobody reads: those that answer are vLLM's."""
     folder.mkdir()
     vocabulary = {word: number for number, word in enumerate(WORDS)}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.add_special_tokens(list(WORDS[:3]))
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
-    made.save(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.add_special_tokens(list(WORDS[:3]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
+    tokenizer.save(str(folder / "tokenizer.json"))
     config = {**(T5 if architecture == "seq2seq" else LLAMA), "eos_token_id": END, "vocab_size": len(WORDS)}
     parameters = write_model(folder, config)
     write_tiny_card(folder, architecture=architecture, parameters=parameters, max_input_tokens=16, max_new_tokens=6)
@@ -229,7 +229,7 @@ def test_a_refused_request_says_why(fleet: Fleet, ask: Ask) -> None:
 
 
 def test_t5_is_refused_with_the_engines_that_serve_it(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="no T5") as raised:
+    with pytest.raises(EngineUnavailable, match="does not support T5") as raised:
         open_generator("vllm", make_checkpoint(tmp_path / "t5", "seq2seq"))
     assert "ctranslate2 or transformers" in raised.value.remedy
 

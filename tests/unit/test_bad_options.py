@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer._click.exceptions import UsageError
 
-from waymark.cli.main import main
+from training.__main__ import app as training
+from waymark.cli.main import app, main
 from waymark.commands.options import variations_of
 from waymark.errors import InvalidInput
 
@@ -68,10 +72,16 @@ BAD_OPTIONS: list[tuple[tuple[str, ...], str]] = [
     (("recover", "nowhere"), "nowhere"),
     (("loadtest", "http://127.0.0.1:1", "--rate", "x"), "x"),
     (("loadtest", "http://127.0.0.1:1", "--seconds", "0"), "'0'"),
+    (("loadtest", "http://127.0.0.1:1", "--seconds", "nan"), "'nan'"),
+    (("loadtest", "http://127.0.0.1:1", "--rate", "nan"), "nan"),
+    (("loadtest", "http://127.0.0.1:1", "--rate", "inf"), "inf"),
+    (("loadtest", "http://127.0.0.1:1", "--timeout", "inf"), "'inf'"),
     (("loadtest", "http://127.0.0.1:99999"), "99999"),
     (("loadtest", "127.0.0.1"), "http://"),
     (("loadtest", "http://127.0.0.1:1", "--plot", "x.bmp"), "x.bmp"),
     (("loadtest", "compare", "nowhere", "nowhere"), "nowhere"),
+    (("loadtest", "compare", "/dev/zero", "/dev/zero"), "/dev/zero is a device"),
+    (("loadtest", "compare", "/", "/"), "is a directory"),
     (("serve", "x"), "'x'"),
     (("worker", "--slots", "0"), "'0'"),
 ]
@@ -110,6 +120,24 @@ def test_a_bad_option_is_one_line_with_its_value(
     assert says in err
     assert len(err.strip().splitlines()) == 1, err
     assert list(tmp_path.iterdir()) == []
+
+
+def _float_options(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _float_options(command, (*words, name))
+        else:
+            yield from ((command, option) for option in command.params if option.bare_type() == "float")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("commands", [app, training], ids=["waymark", "training"])
+def test_no_option_takes_what_is_no_finite_number(commands: typer.Typer, number: str) -> None:
+    options = list(_float_options(typer.main.get_command(commands)))
+    assert options
+    for command, option in options:
+        with pytest.raises(UsageError, match=r"."):
+            option.process_value(typer.Context(command), number)
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,9 @@ class Tally(Observer):
 
 @pytest.fixture
 def generator() -> Iterator[Gated]:
-    made = Gated()
-    yield made
-    made.gate.set()
+    gated = Gated()
+    yield gated
+    gated.gate.set()
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def capacity() -> QueueCapacity:
 
 @pytest.fixture
 def batcher(generator: Gated, capacity: QueueCapacity, tally: Tally) -> Iterator[Batcher]:
-    made = make(generator, capacity, tally)
-    yield made
+    started = make(generator, capacity, tally)
+    yield started
     generator.gate.set()
-    made.close()
+    started.close()
 
 
 def make(generator: Gated, capacity: QueueCapacity, observer: Observer, **limits: Any) -> Batcher:

@@ -51,9 +51,9 @@ class Stepped(ScriptedGenerator):
 
 @pytest.fixture
 def generator() -> Iterator[Stepped]:
-    made = Stepped()
-    yield made
-    made.permits.release(10_000)
+    stepped = Stepped()
+    yield stepped
+    stepped.permits.release(10_000)
 
 
 def make(generator: Stepped, capacity: QueueCapacity | None = None, **limits: Any) -> Batcher:

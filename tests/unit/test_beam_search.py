@@ -16,9 +16,10 @@ VOCABULARY, LONGEST = 4, 4
 def following(width: int, first: int = 0) -> Following:
     """The model's next tokens for prompts numbered from `first`."""
 
-    def nexts(asked: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
+    def nexts(beginnings: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
         known = [
-            dict(enumerate(next_logprobs([first + number + 5, *beam.tokens], VOCABULARY))) for number, beam in asked
+            dict(enumerate(next_logprobs([first + number + 5, *beam.tokens], VOCABULARY)))
+            for number, beam in beginnings
         ]
         return [dict(sorted(after.items(), key=lambda item: -item[1])[: width + 1]) for after in known]
 
@@ -55,12 +56,12 @@ def test_prompts_searched_together_give_the_same_results_as_alone() -> None:
 
 
 def test_a_search_ends_once_no_beam_can_improve() -> None:
-    asked: list[int] = []
+    counts: list[int] = []
 
     def certain(beginnings: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
-        asked.append(len(beginnings))
+        counts.append(len(beginnings))
         return [{END: -0.1, 2: -3.0, 3: -4.0} for _ in beginnings]
 
     [beams] = search(certain, 1, width=2, end=END, max_tokens=50)
     assert [beam.tokens for beam in beams] == [(END,), (2, END)]
-    assert asked == [1, 2]
+    assert counts == [1, 2]

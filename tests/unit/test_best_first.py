@@ -16,11 +16,11 @@ VOCABULARY = 5
 def reading(read: list[tuple[int, Answer]]) -> Read:
     """The model; notes what it reads."""
 
-    def rows(asked: Sequence[tuple[int, Answer]]) -> list[list[list[float]]]:
-        read.extend(asked)
+    def rows(beginnings: Sequence[tuple[int, Answer]]) -> list[list[list[float]]]:
+        read.extend(beginnings)
         return [
             [next_logprobs([number + 5, *answer[:place]], VOCABULARY) for place in range(len(answer))]
-            for number, answer in asked
+            for number, answer in beginnings
         ]
 
     return rows

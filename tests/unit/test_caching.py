@@ -23,10 +23,10 @@ def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
 
 
 def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
-    made: list[str] = []
+    calls: list[str] = []
 
     def make(text: str) -> str:
-        made.append(text)
+        calls.append(text)
         return text
 
     cache = ByteCache(make, 64 * 600, sys.getsizeof)
@@ -35,8 +35,8 @@ def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
     for number in range(200):
         cache(f"{number}")
     cache("first")
-    assert made[:2] == ["first", "second"]
-    assert made.count("first") == 2
+    assert calls[:2] == ["first", "second"]
+    assert calls.count("first") == 2
 
 
 def test_a_text_that_is_too_long_drives_nothing_out() -> None:

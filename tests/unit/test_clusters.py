@@ -9,7 +9,9 @@ from waymark.evaluation.clusters import ThingScores, mean_over_things, over_thin
 from waymark.evaluation.intervals import over_variations_and_play
 
 
-def made(random: np.random.Generator, things: int, variations: int, between: float, within: float) -> ThingScores:
+def drawn_scores(
+    random: np.random.Generator, things: int, variations: int, between: float, within: float
+) -> ThingScores:
     """Six task types around 50 with these standard deviations between things and between variations of a thing."""
     means = 50 + between * random.standard_normal((6, things, 1, 1))
     return (means + within * random.standard_normal((6, things, variations, 1))).tolist()  # type: ignore[no-any-return]
@@ -26,7 +28,7 @@ def test_the_interval_is_as_wide_as_the_luck_of_things(between: float, within: f
     random, things, variations = np.random.default_rng(1), 12, 4
     widths = []
     for _ in range(20):
-        interval = over_things(made(random, things, variations, between, within))
+        interval = over_things(drawn_scores(random, things, variations, between, within))
         assert interval is not None
         widths.append(interval[1] - interval[0])
     # What Davison & Hinkley, section 3.8, say of drawing twice: the luck within things counts once too often.

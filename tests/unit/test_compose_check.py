@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty /app with no setting of the machine's own; its checkpoints are HOST on the host."""
     for name in [name for name in os.environ if name.startswith("WAYMARK_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("WAYMARK_HOST_CHECKPOINTS", HOST)
+    monkeypatch.setenv("HOST_CHECKPOINTS", HOST)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     return tmp_path
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line(
 def test_services_elsewhere_may_have_keys_of_their_own(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYMARK_API_KEYS", "ours")
     monkeypatch.setenv("WAYMARK_API_KEY", "theirs")
-    monkeypatch.setenv("WAYMARK_HOST_SERVICES", "https://models.example")
+    monkeypatch.setenv("HOST_SERVICES", "https://models.example")
     assert found() == []
 
 

@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDERS = "waymark|services|training|tests|docs|deploy|benchmarks|tools|data|checkpoints|requirements"
 FILE = re.compile(rf"`((?:{FOLDERS}|\.ci)/[^`\s]*)`")
 MODULE = re.compile(r"`((?:waymark|services|training|benchmarks|tools)(?:\.\w+)+)`")
-MADE = (
+MADE_BY_USERS = (
     "checkpoints/first",
     "checkpoints/mine",
     "waymark/_bundled",
@@ -59,7 +59,11 @@ def broken_links(page: Path) -> Iterator[str]:
 def missing_files(page: Path) -> Iterator[str]:
     for path in FILE.findall(text_of(page)):
         placeholder = re.search(r"[A-Z]{3,}|…|<", path.rpartition("/")[2])
-        if not placeholder and not path.startswith(MADE) and not any(ROOT.glob(path.rstrip("/").partition(":")[0])):
+        if (
+            not placeholder
+            and not path.startswith(MADE_BY_USERS)
+            and not any(ROOT.glob(path.rstrip("/").partition(":")[0]))
+        ):
             yield f"{name_of(page)}: {path}"
 
 

@@ -20,7 +20,7 @@ from waymark.worlds.scripted.environment import ScriptedEnvironment
 pytestmark = pytest.mark.anyio
 
 
-def given(result: EpisodeResult) -> list[str | None]:
+def subgoals_of(result: EpisodeResult) -> list[str | None]:
     return [turn.subgoal for turn in result.trajectory]
 
 
@@ -32,7 +32,7 @@ async def test_an_executor_with_oracle_subgoals_solves_the_task(
     executor = acting("focus on it", None, "pick up it", None, "teleport to it", None, "move it to it")
     result = await play(executor, agent=AgentConfig(subgoals="oracle", controller_calls=calls))
     assert result.success
-    assert list(dict.fromkeys(given(result))) == [
+    assert list(dict.fromkeys(subgoals_of(result))) == [
         "focus_on(picture)",
         "pick_up(picture)",
         "navigate_to(kitchen)",
@@ -46,7 +46,7 @@ async def test_a_plan_is_made_once_and_followed() -> None:
     executor = acting("teleport to kitchen", None, "pick up thermometer", None)
     agent = AgentConfig(subgoals="llm_plan")
     result = await run_episode(spec(agent, turns=6), ScriptedEnvironment(), None, executor, planner=planner)
-    assert given(result) == [*["navigate_to(kitchen)"] * 2, *["pick_up(cup)"] * 2, *["complete_task()"] * 2]
+    assert subgoals_of(result) == [*["navigate_to(kitchen)"] * 2, *["pick_up(cup)"] * 2, *["complete_task()"] * 2]
     assert actions_of(result)[-2:] == ["wait1", "wait1"]
     assert (planner.asked, result.model_calls, result.tokens) == (1, 5, 460 + 4 * 12)
 
@@ -68,12 +68,12 @@ async def test_random_subgoals_are_the_same_for_the_same_seed() -> None:
         return AgentConfig(subgoals="random")
 
     once, again = [await play(acting("look around", None), agent=agents(), turns=8) for _ in range(2)]
-    assert given(once) == given(again)
-    assert len(set(given(once))) > 1
-    assert set(given(once)) <= set(training_subgoals())
+    assert subgoals_of(once) == subgoals_of(again)
+    assert len(set(subgoals_of(once))) > 1
+    assert set(subgoals_of(once)) <= set(training_subgoals())
 
 
 async def test_semi_random_subgoals_are_the_controllers_with_things_in_sight() -> None:
     controller = Controller([["pick_up(moon)"]])
     result = await play(acting("look around"), controller, AgentConfig(subgoals="semi_random"), turns=1)
-    assert given(result) in (["pick_up(picture)"], ["pick_up(orange)"])
+    assert subgoals_of(result) in (["pick_up(picture)"], ["pick_up(orange)"])

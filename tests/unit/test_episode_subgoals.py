@@ -163,9 +163,9 @@ async def test_a_result_holds_every_state_of_a_model_call(tmp_path: Path) -> Non
     folder.begin(evaluation())
     folder.append(result)
     decisions = from_run(tmp_path)
-    for asked, model in (("controller", controller), ("executor", executor)):
+    for role, model in (("controller", controller), ("executor", executor)):
         once = dict.fromkeys(state for state, _ in model.asked)  # it is asked again where it was unwise
-        assert list(once) == list(dict.fromkeys(decision.state for decision in decisions if decision.asked == asked))
+        assert list(once) == list(dict.fromkeys(decision.state for decision in decisions if decision.asked == role))
 
 
 async def test_an_unknown_action_is_replaced_by_a_valid_alternative() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.unit.test_report import RESULTS, result
 from waymark.agent.presets import AGENTS
 from waymark.cli.progress import LiveProgress
+from waymark.commands.console import SafeConsole
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.report import render, render_comparison
@@ -92,3 +93,13 @@ def test_progress_shows_bar_count_mean_and_score(width: int) -> None:
     assert "mean 35.0" in lines[0]
     assert lines[0].count("━") >= 6
     assert lines[1].startswith("score 35: 3-2")
+
+
+@pytest.mark.parametrize("text", ["a[/b]", "[red]x", "[link=x]", ":cat:", "[", "\\["])
+def test_texts_that_look_like_markup_are_printed_as_they_are(text: str) -> None:
+    console = SafeConsole(file=io.StringIO(), width=100)
+    shown = FittingTable([Column(text)], title=text)
+    shown.add_row(text)
+    console.print(shown)
+    console.print(f"{text} is written.")
+    assert console.file.getvalue().count(text) == 4  # type: ignore[attr-defined]

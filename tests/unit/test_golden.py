@@ -44,8 +44,8 @@ def published_rows(
     episode: Episode, role: Role, prompt_format: str = "seed", *, flat_ends: bool = False
 ) -> list[tuple[str, str]]:
     path, annotation = recorded(episode)
-    made = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
-    return [(example.prompt, example.target) for example in made]
+    examples = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
+    return [(example.prompt, example.target) for example in examples]
 
 
 def columns(rows: Sequence[dict[str, str]], *names: str) -> list[tuple[str, ...]]:
@@ -171,13 +171,13 @@ def prompts(states: Sequence[AgentState], role: Role, prompt_format: str = "seed
 
 @episodes
 async def test_golden_prompts_of_the_published_agent(episode: Episode) -> None:
-    asked = (await played(episode)).asked
+    states = (await played(episode)).asked
     entries, later = episode["evaluation"], episode["evaluation"][1:]
-    assert prompts(asked["executor"], "executor") == [entry["executor_input"] for entry in entries]
-    assert prompts(asked["controller"][:1], "first") == [episode["first_input"]]
-    assert prompts(asked["controller"][1:], "controller") == [entry["controller_input"] for entry in later]
+    assert prompts(states["executor"], "executor") == [entry["executor_input"] for entry in entries]
+    assert prompts(states["controller"][:1], "first") == [episode["first_input"]]
+    assert prompts(states["controller"][1:], "controller") == [entry["controller_input"] for entry in later]
     imported = [entry["controller_input_as_imported"] for entry in later]
-    assert prompts(asked["controller"][1:], "controller", "seed-imported") == imported
+    assert prompts(states["controller"][1:], "controller", "seed-imported") == imported
 
 
 @episodes

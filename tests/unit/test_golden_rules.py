@@ -126,8 +126,8 @@ def merged(annotation: Annotation) -> Annotation:
 
 
 def as_published(path: Trajectory, annotation: Annotation, role: Role, prompts: PromptFormat) -> Pairs:
-    made = published.examples([path], {path.key: annotation}, role, prompts)
-    return [(example.prompt, example.target) for example in made]
+    examples = published.examples([path], {path.key: annotation}, role, prompts)
+    return [(example.prompt, example.target) for example in examples]
 
 
 def compare(path: Trajectory, annotation: Annotation) -> None:

@@ -19,7 +19,7 @@ from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.inference import checkpoint
-from waymark.loadtest import results, show, states, target
+from waymark.loadtest import plot, results, show, states, target
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.results import LoadReport, Stage, Target
 from waymark.loadtest.session import RAMP, measure, plan
@@ -86,12 +86,12 @@ async def test_a_generator_that_stalls_charges_its_own_lateness_too() -> None:
 
 
 async def test_a_closed_loop_respects_its_concurrency() -> None:
-    asked: list[int] = []
+    numbers: list[int] = []
     under_way, most = 0, 0
 
     async def send(number: int) -> Outcome:
         nonlocal under_way, most
-        asked.append(number)
+        numbers.append(number)
         under_way += 1
         most = max(most, under_way)
         await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def test_a_closed_loop_respects_its_concurrency() -> None:
         return 200
 
     samples = await done(Load(None, 4, ENDLESS, 30), send)
-    assert sorted(asked) == list(range(30)) == sorted(samples.number)
+    assert sorted(numbers) == list(range(30)) == sorted(samples.number)
     assert most == 4
 
 
@@ -190,8 +190,8 @@ def test_two_tests_are_compared_load_by_load() -> None:
 
 
 def test_the_sample_has_states_of_every_task_for_both_services() -> None:
-    for asked in ("controller", "executor"):
-        assert {decision.task for decision in states.sample() if decision.asked == asked} == {task.id for task in TASKS}
+    for role in ("controller", "executor"):
+        assert {decision.task for decision in states.sample() if decision.asked == role} == {task.id for task in TASKS}
 
 
 def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
@@ -291,8 +291,8 @@ def test_a_runs_states_are_those_that_its_models_saw(tmp_path: Path) -> None:
     opening = Opening(task="Find an apple.", look="at first", inventory="nothing")
     folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns, "opening": opening}))
     decisions = states.from_run(tmp_path)
-    asked = [decision.asked for decision in decisions]
-    assert asked == ["controller", "executor", "executor", "controller", "executor"]
+    roles = [decision.asked for decision in decisions]
+    assert roles == ["controller", "executor", "executor", "controller", "executor"]
     assert [decision.state.look for decision in decisions] == ["at first"] * 2 + ["after 1"] * 3
     assert {decision.state.task for decision in decisions} == {"Find an apple."}
     current = [decision.state.current_subgoal for decision in decisions]
@@ -318,3 +318,9 @@ def report(*stages: Stage) -> LoadReport:
         interrupted=False,
         stages=stages,
     )
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_test(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
+        plot.check(tmp_path / "folder.png")

@@ -56,11 +56,11 @@ def test_oracle_answers_score_100_percent(role: Role) -> None:
 @pytest.mark.parametrize("paths", [CHOSEN, [detoured(path) for path in CHOSEN]])
 def test_predicted_subgoals_that_are_the_oracles_change_nothing(paths: list[Trajectory]) -> None:
     agents = [oracle("executor", paths), oracle("controller", paths)]
-    controller, given, predicted = score(agents, paths, rule_annotations(paths), unheard)
+    controller, oracles, predicted = score(agents, paths, rule_annotations(paths), unheard)
     assert controller.matches.overall.exact_match == 1.0
-    assert (given.subgoals, predicted.subgoals) == ("oracle", "predicted")
+    assert (oracles.subgoals, predicted.subgoals) == ("oracle", "predicted")
     assert predicted.controller == "controller"
-    assert given.matches == predicted.matches
+    assert oracles.matches == predicted.matches
 
 
 def test_an_executor_reads_what_the_controller_answered() -> None:
@@ -71,10 +71,10 @@ def test_an_executor_reads_what_the_controller_answered() -> None:
         return "end"
 
     agents = [contestant("executor", act), contestant("controller", lambda prompt: "find wumpus")]
-    _, given, predicted = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
+    _, oracles, predicted = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
     assert sum(prompt.startswith("find wumpus |") for prompt in read) == predicted.matches.overall.decisions
-    assert given.matches.overall == predicted.matches.overall  # `end` is as right as before
-    assert 0 < given.matches.overall.exact_match < 1
+    assert oracles.matches.overall == predicted.matches.overall  # `end` is as right as before
+    assert 0 < oracles.matches.overall.exact_match < 1
 
 
 def test_long_paths_weigh_more_only_in_the_overall_mean() -> None:

@@ -9,7 +9,8 @@ from uvicorn import Config
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
-from waymark.serving.middleware.connections import Connection, OneWrite
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.one_write import OneWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ async def test_a_complete_answer_is_sent_at_once_in_one_piece() -> None:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert sent_after == [0, 1]
-    (whole,) = wire.sent
-    assert whole.startswith(b"HTTP/1.1 200 OK")
-    assert whole.endswith(b"\r\n\r\nbody")
+    (written,) = wire.sent
+    assert written.startswith(b"HTTP/1.1 200 OK")
+    assert written.endswith(b"\r\n\r\nbody")
     protocol.transport.close()

@@ -300,5 +300,5 @@ def test_the_plain_format_shows_the_whole_task_and_marks_nothing(role: Role) -> 
         prompt = COMPACT_PLAIN.render(role, recorded.state)
         assert " | here " not in prompt
         assert " circuit o" not in prompt.partition(" | room ")[0]
-        whole = COMPACT_PLAIN.render(role, fold.start(recorded.state.task, "", "")).partition(" | ")[0]
-        assert prompt.startswith(f"{whole} | ")
+        task = COMPACT_PLAIN.render(role, fold.start(recorded.state.task, "", "")).partition(" | ")[0]
+        assert prompt.startswith(f"{task} | ")

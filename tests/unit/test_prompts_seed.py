@@ -111,8 +111,8 @@ def test_the_last_ten_turns_are_numbered_downwards() -> None:
 
 @pytest.mark.parametrize("turns", [0, 9, 10, 11, 30])
 def test_a_state_cut_to_its_history_renders_alike(turns: int) -> None:
-    whole = after(turns)
-    assert SEED.render("executor", recent(whole, SEED.history_turns)) == SEED.render("executor", whole)
+    uncut = after(turns)
+    assert SEED.render("executor", recent(uncut, SEED.history_turns)) == SEED.render("executor", uncut)
 
 
 def test_a_history_that_lacks_its_beginning_has_no_virtual_turn() -> None:
@@ -273,7 +273,7 @@ def test_a_state_without_named_rooms_shows_the_visited_ones() -> None:
     assert "Visited rooms: hallway, kitchen </s>" in SEED.render("flat", UNDER_WAY)
 
 
-def given(*subgoals: str) -> AgentState:
+def after_subgoals(*subgoals: str) -> AgentState:
     fold = StateFold.start(TASK, LOOK, INVENTORY)
     for subgoal in subgoals:
         fold.give_subgoal(subgoal)
@@ -289,6 +289,6 @@ def given(*subgoals: str) -> AgentState:
     ],
 )
 def test_the_imported_twin_is_one_sub_goal_behind(subgoals: tuple[str, ...], sentence: str) -> None:
-    state = given(*subgoals)
+    state = after_subgoals(*subgoals)
     assert sentence in SEED_IMPORTED.render("controller", state)
     assert SEED_IMPORTED.render("executor", state) == SEED.render("executor", state)

@@ -192,8 +192,8 @@ def test_doors_are_only_opened() -> None:
 
 
 def test_a_focus_on_unseen_things_is_no_candidate() -> None:
-    seen = most_similar(["focus on steel pot"], ["focus on metal pot", "look at steel pot"], (), "an orange", "")
-    assert seen == "look at steel pot"
+    replacement = most_similar(["focus on steel pot"], ["focus on metal pot", "look at steel pot"], (), "an orange", "")
+    assert replacement == "look at steel pot"
 
 
 def test_nothing_shares_a_word() -> None:

@@ -127,7 +127,7 @@ def test_one_play_does_not_tell_luck_of_play_apart() -> None:
 
 def test_the_closing_table_shows_both_intervals_and_each_repeat() -> None:
     text = shown(played("1-1", (0, 20), (40, 60), (80, 100)), repeats=2)
-    assert "the interval holds luck of variation and of play" in text
+    assert "The interval includes the choice of variations and the randomness of play" in text
     assert "Repeats scored 40.0, 60.0" in text
     assert "played once" not in text
 

@@ -14,7 +14,7 @@ def result(task: str, variation: int, error: str | None = None) -> EpisodeResult
     """An episode that reached 35, or errored."""
     played = spec(id=f"{task}-{variation}", task=task, variation=variation)
     fault = EpisodeError(kind=error, message="It [died].") if error else None
-    return result_of(played, score=35, error=fault, **FIGURES)
+    return result_of(played, score=35, error=fault).model_copy(update=dict(FIGURES))
 
 
 RESULTS = [result(task.id, variation) for task in TASKS for variation in range(3)]

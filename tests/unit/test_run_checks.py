@@ -105,10 +105,10 @@ def test_pipes_and_folders_are_refused_without_waiting(folder: RunFolder, name: 
             os.mkfifo(tmp_path / "fifo")
             path.symlink_to(tmp_path / "fifo")
         case "socket":
-            with socket.socket(socket.AF_UNIX) as made:
+            with socket.socket(socket.AF_UNIX) as opened:
                 before = Path.cwd()
                 os.chdir(folder.path)  # the path of a socket is short
-                made.bind(name)
+                opened.bind(name)
                 os.chdir(before)
     assert str(path) in fault(folder)
     if name == EPISODES:
@@ -156,7 +156,16 @@ def test_a_huge_line_is_reported_by_number(folder: RunFolder, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "created",
-    ["", "yesterday", "2026-11-28", "2026-11-28T12:00:00", "0001-01-01T00:00:00+00:00", "9" * 5_000, "2026-13-01T0"],
+    [
+        "",
+        "yesterday",
+        "2026-11-28",
+        "2026-11-28T12:00:00",
+        "0001-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59-23:59",
+        "9" * 5_000,
+        "2026-13-01T0",
+    ],
 )
 def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) -> None:
     edit_header(folder, lambda document: document.update(created=created))
@@ -171,7 +180,8 @@ def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) ->
         (lambda document: document.update(created=1_700_000_000), "created: "),
         (lambda document: document.update(episodes="8"), "episodes: "),
         (lambda document: document.update(episodes=True), "episodes: "),
-        (lambda document: document.update(episodes=-1), "says -1 episodes, but its request has 8"),
+        (lambda document: document.update(episodes=-1), "-1 for `episodes`"),
+        (lambda document: document["versions"]["executor"].update(parameters=10**30), "`versions.executor.parameters`"),
         (lambda document: document.update(episodes=9), "says 9 episodes, but its request has 8"),
         (lambda document: document.update(id=["sample"]), "id: "),
         (lambda document: document["request"].update(seed=float("nan")), "request.seed: "),
@@ -183,6 +193,14 @@ def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) ->
 def test_a_malformed_header_is_reported(folder: RunFolder, edit: Edit, says: str) -> None:
     edit_header(folder, edit)
     assert says in fault(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/run", "/tmp/run", ".", "..", "a/b", "a\0b", "run\n", "x" * 300, "läuft"]
+)
+def test_a_header_needs_an_id_that_can_name_a_file(folder: RunFolder, name: str) -> None:
+    edit_header(folder, lambda document: document.update(id=name))
+    assert "for its id" in fault(folder)
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"\xff\xfe", b"{", b"[" * 100_000, b'{"id": "\\ud800"}'])
@@ -239,6 +257,17 @@ def test_a_line_of_another_kind_is_reported(folder: RunFolder, line: EpisodeResu
         (lambda line: line["trajectory"][0].update(logprob=float("-inf")), "-inf for `trajectory.0.logprob`"),
         (lambda line: line["trajectory"][0].update(moves=10**30), "for `trajectory.0.moves`"),
         (lambda line: line.update(trajectory={"0": {}}), "trajectory: "),
+        (lambda line: line.update(rules=[{"rule": "stuck", "turns": 10**30}]), "for `rules.0.turns`"),
+        (lambda line: line.update(score=-1), "score: "),
+        (
+            lambda line: line["trajectory"][0].update(actions=[["wait1", float("nan")]]),
+            "nan for `trajectory.0.actions.0.logprob`",
+        ),
+        (
+            lambda line: line["trajectory"][0].update(subgoals=[["wait(1)", -0.5], [None, float("-inf")]]),
+            "-inf for `trajectory.0.subgoals.1.logprob`",
+        ),
+        (lambda line: line["trajectory"][0].update(reward=-(10**30)), "for `trajectory.0.reward`"),
     ],
 )
 def test_an_impossible_value_is_reported(folder: RunFolder, edit: Edit, says: str) -> None:

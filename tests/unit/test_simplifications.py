@@ -24,7 +24,7 @@ def test_an_unknown_label_is_refused_with_the_known_ones(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "given"),
+    ("text", "labels"),
     [
         ("", ""),
         (" , ,", ""),
@@ -38,8 +38,8 @@ def test_an_unknown_label_is_refused_with_the_known_ones(text: str) -> None:
         (f"easy,{','.join(LABELS)}", ",".join(LABELS)),
     ],
 )
-def test_the_simulator_is_given_each_label_once(text: str, given: str) -> None:
-    assert for_simulator(text, FIND) == given
+def test_the_simulator_is_given_each_label_once(text: str, labels: str) -> None:
+    assert for_simulator(text, FIND) == labels
 
 
 def test_easy_spares_electricity_where_a_task_needs_it() -> None:

@@ -24,10 +24,10 @@ LOAD_LATE = 9
 
 def samples() -> Samples:
     """Ten seconds at twice the peak, every other request refused."""
-    made = Samples(began=1_000.0, window=10.0)
+    load = Samples(began=1_000.0, window=10.0)
     for number in range(2 * PEAK * 10):
         second, within = divmod(number, 2 * PEAK)
-        due = made.began + number / (2 * PEAK)
+        due = load.began + number / (2 * PEAK)
         outcome: Outcome = 429 if number % 2 else 200
         started = due + (0.06 if second == LOAD_LATE and outcome == 429 else 0.0)
         seconds = 0.01
@@ -35,9 +35,9 @@ def samples() -> Samples:
             seconds = 1.5
         if second in (STOLEN, UNEXPLAINED) and within == 101:
             seconds = 0.08
-        made.add(number, due, started, started + seconds, outcome)
-        made.sent += 1
-    return made
+        load.add(number, due, started, started + seconds, outcome)
+        load.sent += 1
+    return load
 
 
 def watch(service: Service) -> ContentionMonitor:

@@ -121,23 +121,23 @@ def test_a_subgoal_whose_end_is_reached_is_known(subgoal: str, reached: bool) ->
 
 
 async def test_the_controller_is_asked_for_more_after_repeated_subgoals() -> None:
-    asked: list[int] = []
+    counts: list[int] = []
 
     async def ask(now: AgentState, /, *, n: int) -> SubgoalResponse:
-        asked.append(n)
+        counts.append(n)
         named = [f"look_at({thing})" for thing in THINGS[: 2 if n < 10 else 4]]
         return subgoal_answer(
             *(SubgoalAlternative(subgoal=subgoal, logprob=-1.0, mean_logprob=-1.0) for subgoal in named)
         )
 
-    source, state, given = ControllerSource(ask), KITCHEN, []
+    source, state, subgoals = ControllerSource(ask), KITCHEN, []
     for _ in range(4):
         subgoal = await source.next(state)
         assert subgoal is not None
-        given.append(subgoal)
+        subgoals.append(subgoal)
         state = after_subgoal_ended(with_subgoal(state, subgoal))
-    assert given == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
-    assert asked == [1, 5, 5, 16, 5, 16]
+    assert subgoals == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
+    assert counts == [1, 5, 5, 16, 5, 16]
 
 
 # --- drawn at random ---------------------------------------------------------------------------------------

@@ -173,16 +173,16 @@ def test_prompts_render_and_decisions_come_back(world: World, environment: Envir
     for episode in oracle_episodes(world, environment):
         steps = [PathStep(action, step.observation) for action, step in episode.taken]
         segments = world.annotate(episode.opening.task, steps)
-        subgoals = {at: segment.subgoal for segment in segments for at in range(segment.start, segment.stop)}
-        for at, seen in enumerate(states_of(world, episode)[:-1]):
-            state = seen.model_copy(update={"current_subgoal": subgoals[at]})
+        subgoals = {place: segment.subgoal for segment in segments for place in range(segment.start, segment.stop)}
+        for place, recorded in enumerate(states_of(world, episode)[:-1]):
+            state = recorded.model_copy(update={"current_subgoal": subgoals[place]})
             for form in world.formats:
                 assert get_format(form.name) is form
                 assert all(form.render(role, state) for role in ROLES)
                 assert form.parse("executor", form.target("executor", None)) is None
-                assert returned(form, "controller", subgoals[at]) == subgoals[at].casefold()
+                assert returned(form, "controller", subgoals[place]) == subgoals[place].casefold()
                 if form.name.startswith(("compact", "textworld", "transcript")):
-                    assert returned(form, "executor", episode.taken[at][0]) == episode.taken[at][0].casefold()
+                    assert returned(form, "executor", episode.taken[place][0]) == episode.taken[place][0].casefold()
 
 
 def returned(form: PromptFormat, role: Role, decision: str) -> str:

@@ -30,6 +30,7 @@ from training.corpora import read_annotated
 from training.files import require_writable_file, require_writable_folder
 from training.trajectories import read_table
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.worlds.registry import DEFAULT_WORLD
 
 _LLM: Final = Path("build/llm")
@@ -58,16 +59,18 @@ def annotate(
     ] = '{"temperature": 0}',
     concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
     attempts: Annotated[int, typer.Option(help="Attempts for each request.", min=1)] = 6,
-    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
+    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
     give_up_after: Annotated[
         int, typer.Option(help="Stop after this many failed requests in a row. 0: never.", min=0)
     ] = 5,
-    prompt_price: Annotated[float | None, typer.Option(help="Price of one million prompt tokens.", min=0)] = None,
+    prompt_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
+    ] = None,
     completion_price: Annotated[
-        float | None, typer.Option(help="Price of one million completion tokens.", min=0)
+        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(help="Upper limit of the total cost. Needs both prices.", min=0)
+        float | None, typer.Option(callback=finite, help="Upper limit of the total cost. Needs both prices.", min=0)
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder that stores answers, so that a second run reuses them.")] = _LLM
     / "cache",
@@ -95,7 +98,7 @@ def annotate(
     if limit is not None:
         paths = first_of_each_task(paths, limit)
     if dry_run:
-        print_prompts(Console(emoji=False), paths)
+        print_prompts(Console(markup=False, emoji=False), paths)
         return
     failed = annotate_with_llm(
         paths,
@@ -138,7 +141,7 @@ def compare(
     from training.compare import compare as compare_annotations
 
     report = compare_annotations(read_annotations(left), read_annotations(right))
-    out = Console()
+    out = Console(markup=False, emoji=False)
     if as_json:
         out.print_json(data=report.facts())
         return
@@ -161,7 +164,7 @@ def rules(
     paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:
         audit = replay(bar.track(paths, description="paths"), named)
-    out = Console()
+    out = Console(markup=False, emoji=False)
     if as_json:
         out.print_json(data=asdict(audit))
         return

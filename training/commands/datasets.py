@@ -171,4 +171,4 @@ def score(
         facts = {"data_sha256": read_manifest(data)["sha256"], "paths_without_annotation": left_out}
         typer.echo(json.dumps({**facts, "scores": [asdict(one) for one in scores]}))
     else:
-        Console().print(table(scores))
+        Console(markup=False, emoji=False).print(table(scores))

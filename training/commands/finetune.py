@@ -30,6 +30,7 @@ from training.files import require_writable_folder, sha256_of
 from training.layers import parse_changes
 from training.trajectories import read_manifest
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.worlds.registry import DEFAULT_WORLD
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def finetune(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed. Replaces the recipe's.", min=0)] = None,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves of the state. Evaluations save it too.", min=0)
+        float, typer.Option(callback=finite, help="Minutes between saves of the state. Evaluations save it too.", min=0)
     ] = 5.0,
     wandb: Annotated[str, typer.Option(help="Weights & Biases project to report to.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
@@ -229,10 +230,10 @@ def _follow(trainer: Run, role: str) -> None:
     from training.finetune import is_reported
 
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[told]}", markup=False),
         console=console,
         disable=not trainer.main,
     )

@@ -11,6 +11,7 @@ import typer
 from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
 from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
@@ -31,7 +32,8 @@ def reproduce(
         typer.Option(help="Paths to train on: the simulator's own, as published (gold), or the scripted expert's."),
     ] = "gold",
     budget: Annotated[
-        float | None, typer.Option(help="Upper limit of the cost of annotation. Needs both prices.", min=0)
+        float | None,
+        typer.Option(callback=finite, help="Upper limit of the cost of annotation. Needs both prices.", min=0),
     ] = None,
     url: Annotated[
         str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
@@ -41,10 +43,12 @@ def reproduce(
         str, typer.Option(help="Additional fields of each request, as a JSON object.")
     ] = '{"temperature": 0}',
     concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
-    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
-    prompt_price: Annotated[float | None, typer.Option(help="Price of one million prompt tokens.", min=0)] = None,
+    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
+    prompt_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
+    ] = None,
     completion_price: Annotated[
-        float | None, typer.Option(help="Price of one million completion tokens.", min=0)
+        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for all files of the run.")] = Path("build/reproduce"),
     launch: Annotated[
@@ -74,8 +78,8 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import run_all
-    from training.stages import StageFailed
+    from training.reproduce.stages import launcher, run_all
+    from training.stages import Progress, StageFailed
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)
@@ -101,6 +105,9 @@ def reproduce(
         budget=budget,
     )
     require_writable_folder(output, "output")
+    Progress(output)  # one that is no JSON is told of before anything is done
+    if launch:
+        launcher(launch)
     shapes = check_bases(settings)
     plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
     check_room(plan, output, is_sharded=bool(launch))
@@ -171,9 +178,11 @@ def base(
 
 def sizes(
     recipe: Annotated[Path, typer.Option(help="Recipe with sizes.")] = FLAN_T5,
-    tflops: Annotated[float, typer.Option(help="Peak rate in bf16, in TFLOP/s. An A100 has 312.", min=0.001)] = 312,
+    tflops: Annotated[
+        float, typer.Option(callback=finite, help="Peak rate in bf16, in TFLOP/s. An A100 has 312.", min=0.001)
+    ] = 312,
     utilization: Annotated[
-        float, typer.Option(help="Share of the peak rate that training reaches.", min=0.001, max=1)
+        float, typer.Option(callback=finite, help="Share of the peak rate that training reaches.", min=0.001, max=1)
     ] = 0.35,
 ) -> None:
     """Compute the memory, time and disk that training the published models takes at each size."""

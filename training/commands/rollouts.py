@@ -24,6 +24,7 @@ from training.trajectories import (
 )
 from training.worlds.base import TrainedAgent
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.process import available_cores
 from waymark.worlds.base import World
 from waymark.worlds.registry import DEFAULT_WORLD
@@ -123,7 +124,7 @@ def self_play(
     rollouts: Annotated[int, typer.Option(help="Episodes of each variation.", min=1)] = 4,
     variations: Annotated[int, typer.Option(help="Largest number of train variations of each task.", min=1)] = 20,
     temperature: Annotated[
-        float, typer.Option(help="Decisions are sampled with probability p^(1/temperature).", min=0.05)
+        float, typer.Option(callback=finite, help="Decisions are sampled with probability p^(1/temperature).", min=0.05)
     ] = 1.0,
     processes: ProcessesOption = None,
     output: ExtendedTableOption = None,

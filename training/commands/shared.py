@@ -39,8 +39,9 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
-console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
-"""Prints to stderr; of several processes only the first one prints."""
+console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0", markup=False, emoji=False)
+"""Prints to stderr; of several processes only the first one prints. Texts are printed as they
+are: names may look like markup."""
 
 
 def known_world(name: str) -> str:
@@ -127,7 +128,11 @@ RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse da
 def progress_bar() -> Progress:
     """A bar on stderr with the time left."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
 
 

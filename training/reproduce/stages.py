@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,10 +13,11 @@ from training.files import read_json
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
 from training.stages import Progress, Stage, run_child, run_stages, run_training
+from waymark.errors import InvalidInput
 
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
-"""The share of paths that may stay without an annotation."""
+"""Largest share of paths that may stay without annotation."""
 FORMAT: Final = "seed"
 
 
@@ -83,8 +85,29 @@ def stages(settings: Settings) -> Iterator[Stage]:
     )  # fmt: skip
 
 
+def launcher(launch: str) -> list[str]:
+    """The words of a launcher's command. Raises InvalidInput (field `launch`) for one that cannot be started."""
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--launch {launch!r} is no command: {str(error).lower()}.",
+            remedy="Quote it as a shell would take it.",
+            field="launch",
+        ) from error
+    if words and words[0] == "accelerate":  # that of this environment, which need not be on PATH
+        words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
+    if not words or shutil.which(words[0]) is None:
+        raise InvalidInput(
+            f"--launch {launch!r} names no program that can be started.",
+            remedy="For example --launch 'accelerate launch --config_file F'.",
+            field="launch",
+        )
+    return words
+
+
 def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
-    """Do what is not done. Raises StageFailed, and what a stage raises; the same call goes on where it stopped."""
+    """Run the unfinished stages. Raises StageFailed, and errors of a stage; the same call resumes where it stopped."""
     progress = Progress(settings.folder)
     run_stages(list(stages(settings)), progress, partial(_run, settings=settings), say)
     return progress
@@ -101,10 +124,7 @@ def _exit_code(stage: Stage, settings: Settings) -> int:
     if stage.program == "training":
         return run_training(stage.arguments)
     if stage.program == "launch":
-        words = shlex.split(settings.launch)
-        if words[0] == "accelerate":  # that of this environment, which need not be on PATH
-            words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
-        return run_child([*words, "-m", "training", *stage.arguments])
+        return run_child([*launcher(settings.launch), "-m", "training", *stage.arguments])
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
     arguments = stage.arguments
@@ -116,7 +136,7 @@ def _exit_code(stage: Stage, settings: Settings) -> int:
 
 
 def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:
-    """Whether to go on although some of a stage's items failed: paths without annotation, episodes with an error."""
+    """Whether to continue although some items of a stage failed: paths without annotation, episodes with an error."""
     if stage.name == "annotate" and code == 1:
         facts = read_json(settings.annotations.with_suffix(".manifest.json"), "a manifest of annotations")
         failed = len(facts["failed"])

@@ -78,8 +78,8 @@ class Play:
         self._began = self._turn_began = time.monotonic()
 
     def _check_ports(self) -> None:
-        asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
-        if asked.get(self.agent.subgoals, self) is None:
+        ports = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
+        if ports.get(self.agent.subgoals, self) is None:
             raise InvalidInput(
                 f"This agent takes its sub-goals from {self.agent.subgoals!r}, but no service names them.",
                 remedy="Give a controller or a planner, or choose `none` for the flat agent.",
@@ -90,6 +90,11 @@ class Play:
     def state(self) -> AgentState:
         """The state as it is now, with all turns."""
         return self.fold.state
+
+    @property
+    def wants_subgoal(self) -> bool:
+        """Whether the source of sub-goals is to be asked in this turn."""
+        return self.agent.controller_calls == "every_step" or self.state.subgoal_step is None
 
     async def open(self) -> None:
         """Load the task, and compute the sub-goals that are known before the episode."""

@@ -65,7 +65,7 @@ def moments(
         world = world_of(result.versions.environment).agent if result.versions else agent_world()
     agent = result.agent or AgentConfig()
     rules = rules_of(agent, world)
-    fold = StateFold.start(opening.task, opening.look, opening.inventory, world)
+    fold = StateFold.start(opening.task, opening.look, opening.inventory, world, forgets=True)
     asks_controller = agent.subgoals in ASKS_CONTROLLER
     if agent.policy == "oracle_actions":
         return

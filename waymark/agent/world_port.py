@@ -57,8 +57,7 @@ class AgentWorld:
 
     def name_rooms(self, rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
         """`AgentState.named_rooms` after one more step. By default: as `room_of` names them."""
-        room = self.room_of(look)
-        return rooms if room is None or room in rooms else (*rooms, room)
+        return with_room(rooms, self.room_of(look))
 
     def without_readings(self, text: str) -> str:
         """A look or an inventory without the readings of instruments, which change from step to step."""
@@ -95,3 +94,8 @@ class AgentWorld:
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
         """The sub-goals of a path of actions and answers, by the rule annotator."""
         raise NotImplementedError(f"The world {self.name} has no rule annotator.")
+
+
+def with_room(rooms: tuple[str, ...], room: str | None) -> tuple[str, ...]:
+    """The rooms, each once, with one more, unless that is None."""
+    return rooms if room is None or room in rooms else (*rooms, room)

@@ -116,7 +116,7 @@ class Stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
-        except OSError:  # the folder cannot be written, of which the env-runner tells; the logs are well where they are
+        except OSError:  # the folder cannot be written; the env-runner reports that, and the logs stay here
             return
         for part in self._parts:
             part.log = self.logs / part.log.name

@@ -62,7 +62,13 @@ codecs.register_error(_ERRORS, _replace)
 
 
 class SafeConsole(Console):
-    """A console that prints nothing more when its reader is gone, or when there never was one."""
+    """A console that prints nothing more when its reader is gone, or when there never was one.
+
+    It prints texts as they are: names of files and of models may look like rich's markup (`[/b]`) or emoji (`:cat:`).
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         """Discard all further output; the command continues."""

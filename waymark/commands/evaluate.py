@@ -174,8 +174,8 @@ def _checked_url(url: str | None) -> str | None:
 def _is_unfinished(run: Path, *, errored: bool) -> bool:
     """Whether episodes of a run are left to play."""
     folder = RunFolder(run)
-    results = list(folder.results())
-    return len(results) < folder.evaluation().episodes or (errored and any(result.error for result in results))
+    lights = folder.lights()
+    return len(lights) < folder.evaluation().episodes or (errored and any(light.error for light in lights))
 
 
 def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Final, get_args
@@ -54,6 +55,16 @@ RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder fo
 _RANGE: Final = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
 _MOST: Final = 20_000
 _SHOWN: Final = 60
+
+
+def finite(number: float | None) -> float | None:
+    """The callback of every option that takes a float: `inf` passes each range that has no end.
+
+    Raises typer.BadParameter.
+    """
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a number that can be used here.")
+    return number
 
 
 def items(text: str | None) -> tuple[str, ...] | None:

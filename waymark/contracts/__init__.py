@@ -11,7 +11,17 @@ only the standard library and pydantic, so a client needs nothing else.
     health      what the env-runner says of its health, `RunnerHealth` (not exported here)
 """
 
-from waymark.contracts.agent import AgentConfig, AgentState, Policy, RepairName, SubgoalSource, Turn
+from waymark.contracts.agent import (
+    MOST_ROOMS,
+    MOST_SUBGOALS,
+    MOST_TURNS,
+    AgentConfig,
+    AgentState,
+    Policy,
+    RepairName,
+    SubgoalSource,
+    Turn,
+)
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
 from waymark.contracts.episode import (
     Asked,
@@ -67,6 +77,9 @@ from waymark.contracts.summary import (
 
 __all__ = [
     "DEADLINE_HEADER",
+    "MOST_ROOMS",
+    "MOST_SUBGOALS",
+    "MOST_TURNS",
     "ActionAlternative",
     "ActionRequest",
     "ActionResponse",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
+
+MOST_TURNS: Final = 1_000
+"""Of a state."""
+MOST_ROOMS: Final = 200
+"""Of a state."""
+MOST_SUBGOALS: Final = 1_000
+"""Completed ones of a state."""
 
 
 class Turn(Contract):
@@ -40,15 +47,15 @@ class AgentState(Contract):
     """0 to 100; negative after a wrong focus."""
     step: Annotated[int, Field(ge=1)] = 1
     """The number of the next turn, from 1; turns that are not sent count too."""
-    turns: Annotated[tuple[Turn, ...], Field(max_length=1_000)] = ()
+    turns: Annotated[tuple[Turn, ...], Field(max_length=MOST_TURNS)] = ()
     """Oldest first. Send at least the last `history_turns` of `/info`."""
-    visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] = ()
-    """Each room once, in the order of the first visit."""
-    named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=200)] | None = None
+    visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] = ()
+    """Each room once, in the order of the first visit; of more than 200 the first."""
+    named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] | None = None
     """The visited rooms by the published rule, for the prompts of `seed`: rooms that the answer to a walk (`You move to
     the kitchen.`) or a look (`This room is called …`) names. Null: the same as `visited_rooms`."""
-    completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=1_000)] = ()
-    """All sub-goals given before the current one, oldest first."""
+    completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=MOST_SUBGOALS)] = ()
+    """The sub-goals given before the current one, oldest first; of more than 1,000 the last."""
     current_subgoal: Phrase | None = None
     """The last sub-goal given."""
     subgoal_step: Annotated[int, Field(ge=1)] | None = None

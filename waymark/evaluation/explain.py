@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import Moment, moments
-from waymark.contracts import AgentState, Asked, CheckpointInfo, Considered, Contract, EpisodeResult, Versions
+from waymark.contracts import (
+    MOST_TURNS,
+    AgentState,
+    Asked,
+    CheckpointInfo,
+    Considered,
+    Contract,
+    EpisodeResult,
+    Versions,
+)
 from waymark.errors import InvalidInput
 from waymark.evaluation.scores import world_played
 from waymark.worlds.registry import get_format
-
-MOST_TURNS = 1_000
-"""Largest number of turns of a state; formats show far fewer."""
 
 
 class ModelInput(Contract):

@@ -102,12 +102,12 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
     if not summary.tasks:
         return head + "<p>No episode was finished.</p>"
     ci95 = "too few variations for an interval" if summary.ci95 is None else f"95% interval {_range(summary.ci95)}"
-    play = f"; luck of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
+    play = f"; randomness of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
     lead = (
         f"<p><strong>Score {summary.mean:.1f}</strong> of 100, mean over {len(summary.tasks)} task types "
         f"({ci95}{play}). {summary.episodes} episodes, {100 * summary.success_rate:.0f}% solved.</p>"
     )
-    made = ""
+    provenance = ""
     if run.versions is not None:
         models = [
             checkpoint
@@ -118,8 +118,8 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
             f"{model.role} {model.checkpoint} ({model.sha256[:12] or 'no weights'}, {model.runtime})"
             for model in models
         )
-        made = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
-        made = f"<p class=note>{_text(made)}</p>"
+        provenance = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
+        provenance = f"<p class=note>{_text(provenance)}</p>"
     plot = bars(
         [(task.id, task.name, task.mean, task.ci95) for task in summary.tasks], f"Scores of {agent} by task type"
     )
@@ -127,7 +127,7 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
         [
             head,
             lead,
-            made,
+            provenance,
             plot,
             _tasks(run, summary, world_played(run.versions)),
             _failures(modes, examples),

@@ -53,14 +53,26 @@ def read_result(text: bytes, *, strict: bool = False) -> EpisodeResult:
 
 def write_result(result: EpisodeResult) -> bytes:
     """The same as `model_dump_json`, as bytes."""
+    return b"".join(write_parts(result))
+
+
+def write_parts(result: EpisodeResult) -> Iterator[bytes]:
+    """The same in parts of a few turns each."""
     if len(result.trajectory) <= TURNS_AT_ONCE:
-        return result.model_dump_json().encode()
-    head = result.model_copy(update={"trajectory": ()}).model_dump_json().encode()
-    parts = (
-        _turns.dump_json(result.trajectory[first : first + TURNS_AT_ONCE])[1:-1]
-        for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
+        yield result.model_dump_json().encode()
+        return
+    before = result.model_copy(update={"trajectory": ()}).model_dump_json().encode().removesuffix(_END)
+    for turns in few_turns(result):
+        yield before + _turns.dump_json(turns)[1:-1]
+        before = b","
+    yield _END
+
+
+def few_turns(result: EpisodeResult) -> Iterator[tuple[TurnRecord, ...]]:
+    """Its turns, so many at once as may be worked on without a pause."""
+    return (
+        result.trajectory[first : first + TURNS_AT_ONCE] for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
     )
-    return head.removesuffix(_END) + b",".join(parts) + _END
 
 
 def _parts(turns: bytes) -> Iterator[bytes]:

@@ -86,8 +86,8 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
 
 def _options(request: EvaluationRequest, world: World) -> str:
     """The options for the world."""
-    given = request.simplifications if request.options is None else request.options
-    return world.default_options if given is None else given
+    options = request.simplifications if request.options is None else request.options
+    return world.default_options if options is None else options
 
 
 def _check_options(request: EvaluationRequest, options: str, world: World, tasks: Sequence[TaskType]) -> None:

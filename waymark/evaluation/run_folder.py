@@ -28,6 +28,7 @@ from waymark.evaluation.long_results import without_turns, write_result
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import (
     check_created,
+    check_name,
     check_numbers,
     open_regular,
     parse,
@@ -108,7 +109,9 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/.") from None
         evaluation = parse(Evaluation, text, str(path))
+        check_name(evaluation.id, str(path))
         check_created(evaluation.created, str(path))
+        check_numbers(evaluation, str(path))
         return evaluation
 
     def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:

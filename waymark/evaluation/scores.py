@@ -23,14 +23,14 @@ from waymark.contracts import (
     TaskScore,
     Versions,
 )
-from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
+from waymark.evaluation.intervals import Interval, average, mean, over_play, over_variations_and_play
 from waymark.evaluation.protocols import split_of
 from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 PLAYED_ONCE: Final = (
-    "Each variation was played once, so the interval cannot tell luck of play from differences between variations. "
-    "With --repeats 3 each is played three times, and it can."
+    "Each variation was played once, so the interval cannot separate the randomness of play from differences between "
+    "variations. To separate them, play each variation several times, for example with --repeats 3."
 )
 
 
@@ -51,17 +51,17 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
     repeats = sorted({result.repeat for result in counted})
     return Summary(
         episodes=len(counted),
-        mean=_mean(task.mean for task in tasks),
+        mean=average(task.mean for task in tasks),
         ci95=over_variations_and_play(scores),
         ci95_play=over_play(scores),
         repeats=max((len(plays) for variations in scores for plays in variations), default=1),
         repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
         randomness=_randomness(world, len(repeats)) if counted else (),
-        raw_mean=_mean(task.raw_mean for task in tasks),
-        last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
-        success_rate=_mean(task.success_rate for task in tasks),
+        raw_mean=average(task.raw_mean for task in tasks),
+        last_nonnegative_mean=average(task.last_nonnegative_mean for task in tasks),
+        success_rate=average(task.success_rate for task in tasks),
         groups={
-            group: _mean(task.mean for task in tasks if task.group == group)
+            group: average(task.mean for task in tasks if task.group == group)
             for group in world.groups
             if any(task.group == group for task in tasks)
         },
@@ -180,7 +180,7 @@ def name_of_episode(result: EpisodeResult) -> str:
 
 
 def _effort(results: Sequence[EpisodeResult]) -> Effort:
-    return Effort(**{name: _mean(getattr(result, name) for result in results) for name in Effort.model_fields})
+    return Effort(**{name: average(getattr(result, name) for result in results) for name in Effort.model_fields})
 
 
 def _rules(results: Sequence[EpisodeResult]) -> dict[str, int]:
@@ -204,11 +204,6 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
         )
         for kind, errored in sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = list(values)
-    return sum(known) / len(known) if known else 0.0
 
 
 # --- published figures -----------------------------------------------------------------------------------
@@ -266,7 +261,7 @@ def beside_published(
     published, methods = scores.tasks, tuple(scores.columns)
 
     def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
-        return {method: _mean(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
+        return {method: average(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
 
     return EvaluationSummary(
         evaluation=evaluation,

@@ -40,6 +40,11 @@ class Generation:
     """Number of tokens that the model read, after truncation, including the end token."""
     truncated_tokens: int
 
+    @classmethod
+    def of(cls, encoded: Encoded, candidates: Sequence[Candidate]) -> Generation:
+        """The answer to a prompt as its engine read it."""
+        return cls(tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

@@ -70,14 +70,14 @@ def read_shapes(weights: Path) -> Shapes:
             header: dict[str, Any] = json.loads(file.read(length))
             header.pop("__metadata__", None)
             tensors = {name: _tensor(tensor) for name, tensor in header.items()}
-            whole = 8 + length + max(end for _, end in tensors.values())
+            expected_size = 8 + length + max(end for _, end in tensors.values())
         except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
             ) from error
-    if size != whole:
+    if size != expected_size:
         raise CheckpointError(
-            f"{weights} has {size} bytes where its header says {whole}.", remedy="Copy the whole file again."
+            f"{weights} has {size} bytes where its header says {expected_size}.", remedy="Copy the whole file again."
         )
     return {name: shape for name, (shape, _) in tensors.items()}
 

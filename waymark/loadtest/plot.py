@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def check(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise InvalidInput(f"There is no folder {path.parent}.", remedy="Make it first.", field="plot")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidInput(f"{path} cannot be written.", remedy="Name a file that you may write to.", field="plot")
     if find_spec("matplotlib") is None:
         raise InvalidInput(
             "Plots need matplotlib, which is not installed.",

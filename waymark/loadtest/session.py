@@ -87,8 +87,8 @@ async def measure(
 
     `run` is what request ids begin with; `watch` is given the samples of each stage when it begins.
     """
-    # A collection halts this process, which is then late with what it should send. What a request leaves behind dies by
-    # its reference counts, so none is needed; the samples of some minutes alone would take one 15 ms to walk through.
+    # A garbage collection stops this process, so requests would be sent late. Requests are freed by their reference
+    # counts, so no collection is needed; one would need 15 ms for the samples of some minutes alone.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

@@ -20,8 +20,8 @@ _OVERLOAD = 1.8
 def render(report: LoadReport) -> RenderableType:
     """The table of a test, a row a stage, and remarks."""
     target = report.target
-    asked = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
-    # Where there is no room, what tells least of a healthy service goes first.
+    tested = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
+    # Without enough room, the columns that matter least for a healthy service are removed first.
     order = {"sent": 0, "max ms": 1, "p90": 2, "p99.9": 3, "errors": 4, "refused": 5, "answered": 6}
     headings = ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms")
     table = FittingTable(
@@ -29,7 +29,7 @@ def render(report: LoadReport) -> RenderableType:
             Column(heading, justify="left" if heading == "load" else "right", drop=order.get(heading))
             for heading in headings
         ],
-        title=f"{shown(target.url)}{target.path}, {asked}",
+        title=f"{shown(target.url)}{target.path}, {tested}",
     )
     for stage in report.stages:
         latency = stage.latency_ms

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from waymark.agent.replay import moments
-from waymark.contracts import AgentState, Contract, Versions
+from waymark.contracts import MOST_TURNS, AgentState, Contract, Versions
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import world_played
 
 SAMPLE, ORIGIN = "sample.jsonl.gz", "sample.json"
-MOST_TURNS = 1_000
-"""Largest number of turns of a request; a load test sends as many turns as the service reads."""
 
 
 class RecordedState(Contract):

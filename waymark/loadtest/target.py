@@ -18,11 +18,11 @@ from waymark.agent.state import StateFold
 from waymark.clients.addresses import check_key, shown
 from waymark.clients.bounded import AnswerRefused
 from waymark.clients.transport import connections, read_answer
-from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
+from waymark.contracts import MOST_TURNS, ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
-from waymark.loadtest.states import MOST_TURNS, RecordedState
+from waymark.loadtest.states import RecordedState
 from waymark.worlds.registry import get_format
 
 Api = Literal["auto", "completions"]
@@ -144,18 +144,18 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
 
 def states_for(target: Target, states: Sequence[RecordedState]) -> list[AgentState]:
     """The states at which this kind of service was asked, cut to the turns that it reads, as a worker cuts them."""
-    asked = "controller" if target.service == "controller" else "executor"
+    role = "controller" if target.service == "controller" else "executor"
     turns = MOST_TURNS if target.history_turns is None else target.history_turns
-    return [StateFold(state.state).visible(turns) for state in states if state.asked == asked]
+    return [StateFold(state.state).visible(turns) for state in states if state.asked == role]
 
 
 def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int) -> list[bytes]:
     """A request body for each state at which this kind of service was asked, shuffled by the seed."""
-    asked = "controller" if target.service == "controller" else "executor"
+    role = "controller" if target.service == "controller" else "executor"
     chosen = states_for(target, states)
     if not chosen:
         raise InvalidInput(
-            f"The episodes of this run sent nothing to the {asked}.",
+            f"The episodes of this run sent nothing to the {role}.",
             remedy="Name a run of a hierarchical agent.",
             field="states",
         )

@@ -23,12 +23,12 @@ class Connection:
     def __init__(self, url: str | RedisAddress) -> None:
         address = parse(url) if isinstance(url, str) else url
         self._where = address.shown
-        # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller, and
-        # so is a Redis that does not answer: all callers would wait for it twice.
+        # One more attempt, for a connection that a restarted Redis has closed. Longer waiting is left to the caller. A
+        # Redis that does not answer is not asked again, because all callers would wait for it twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": once_more}
         options |= address.credentials
-        # Bytes that are no text belong to one record, which then fails to be read; they must not break a whole answer.
+        # Bytes that are not text must break only the record that holds them, not the whole answer.
         text = {"decode_responses": True, "encoding_errors": "replace"}
         try:
             self._redis: Any = redis.Redis.from_url(address.url, **text, **options)

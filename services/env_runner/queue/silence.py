@@ -33,10 +33,10 @@ class Silence:
     def note(self, lease: Sighting) -> None:
         """Remember a lease that this process itself was given or renewed."""
         with self._lock:
-            for seen in [
-                known for known in self._since if (known.evaluation, known.entry) == (lease.evaluation, lease.entry)
+            for earlier in [
+                holder for holder in self._since if (holder.evaluation, holder.entry) == (lease.evaluation, lease.entry)
             ]:
-                del self._since[seen]
+                del self._since[earlier]
             self._since[lease] = self._clock()
 
     def look(self, leases: Iterable[Sighting]) -> list[Sighting]:

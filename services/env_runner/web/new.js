@@ -103,7 +103,7 @@ class Form {
       repeats: field(
         "Repeats",
         numberInput("repeats", 1, 1, 100),
-        "Plays of each variation. Two or more separate luck of play from luck of variation.",
+        "Plays of each variation. With two or more, intervals separate the randomness of play.",
       ),
       rules: field(
         "Rules of play",

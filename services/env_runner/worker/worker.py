@@ -200,7 +200,7 @@ class Worker:
         skip = self._refusals.current()
         try:
             lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
-        except RecordDamaged as error:  # of a key that all evaluations share: somebody has to mend it
+        except RecordDamaged as error:  # a key that all evaluations share is damaged: a person has to repair it
             if error.message != self._damage:
                 self._damage = error.message
                 _log.error("No episode can be leased: %s", error)
@@ -221,7 +221,7 @@ class Worker:
             with self._metrics.playing():
                 await self._settle(lease, slot)
         except RecordDamaged as error:
-            # Given back, it would be leased again at once; so its lease runs out, and until then others are played.
+            # Not given back, because it would be leased again at once. Until its lease expires, others are played.
             _log.error("The result of episode %s cannot be stored: %s", lease.spec.id, error)
         except BaseException as error:
             with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later

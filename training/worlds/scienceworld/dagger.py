@@ -1,10 +1,10 @@
-"""Corrections: where the trained agent goes astray on training variations, and the direct way on from there.
+"""Corrections: paths on which a trained agent goes astray and the scripted expert then continues to the goal.
 
-What an agent learns from solved paths it has seen only on the way to the goal; its own mistakes lead it where it
-never was (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning",
-AISTATS 2011: DAgger). So the agent plays training variations (`rollouts`); an episode that it does not solve is played
-anew up to some of its actions, and from there `training.worlds.scienceworld.expert` takes over. What the agent did is
-recorded as `detour`, so it is history and never an answer; a path is kept only if it reaches 100.
+Solved paths contain only states on the way to the goal. An agent's own mistakes lead it to states that it has never
+seen (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", AISTATS
+2011: DAgger). So the agent plays training variations (`rollouts`); an episode that it does not solve is played anew up
+to some of its actions, and from there `training.worlds.scienceworld.expert` takes over. What the agent did is recorded
+as `detour`, so it is history and never an answer; a path is kept only if it reaches 100.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 FIRST_TAKE = 1_000
-"""Takes from here on are corrections: those of the first agent, from 2,000 on those of the next, and so on."""
+"""The takes from this number on are corrections of the first agent, those from 2,000 on of the next one, and so on."""
 _LIMITS = Limits(moves=100, turns=50, patience=20)
 _LONGEST = 40
-"""Actions of the agent's that are followed at most."""
+"""Largest number of the agent's actions that are replayed."""
 _CUTS = 3
-"""Places of one episode from which the direct way goes on."""
+"""Number of places in one episode from which the expert continues."""
 _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
-"""Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
-whose lifespan is simply known; and what grows and waits for nobody."""
+"""Task types without corrections: circuits that are moved first, for which the expert begins anew; animals with a known
+lifespan; and plants, which grow while the agent goes astray."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def plan(
     *,
     without_rules: bool = False,
 ) -> list[Corrected]:
-    """Which training variations are played how often: `rollouts` episodes of each task, `misplaced` of those in
-    `MISPLACED`, spread over its variations; every task's first, then every task's second.
+    """The training variations to play, with their numbers of episodes: `rollouts` episodes of each task, `misplaced` of
+    those in `MISPLACED`, spread over its variations. The first episodes of all tasks come first, then the second ones.
     """
     paths = [
         trajectory
@@ -73,12 +73,14 @@ def plan(
 
 
 def first_take(rounds: int) -> int:
-    """The first take of the agent before which so many others were corrected."""
+    """The first take of the corrections of an agent, given the number of agents corrected before."""
     return FIRST_TAKE * (rounds + 1)
 
 
 def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, Any]]:
-    """Rows of a parts file with takes that no earlier agent's corrections have: data of all rounds are learnt from."""
+    """The rows of a parts file with new take numbers, different from those of earlier agents, because the data of all
+    rounds are used.
+    """
     return (row | {"take": row["take"] + FIRST_TAKE * rounds} if "take" in row else row for row in rows)
 
 
@@ -91,7 +93,9 @@ def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
 def corrections(
     slot: ScienceWorldSlot, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[Trajectory]:
-    """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
+    """The corrections of this agent's episodes: up to three paths that reach 100 for each episode that it does not
+    solve.
+    """
     paths: list[Trajectory] = []
     for number, environment in enumerate(altered(slot, wanted)):
         taken = _mistaken(environment, wanted, controller, executor)[:_LONGEST]
@@ -107,8 +111,8 @@ def corrections(
 def _mistaken(
     environment: AlteredEnvironment, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[str]:
-    """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
-    the thing cannot be carried to where it was to lie."""
+    """The agent's valid actions, without those after its fatal mistake. Empty if it solved the episode, or if the thing
+    cannot be moved to its new place."""
     result = play_rollout(environment, wanted, controller, executor, _LIMITS)
     if result is None or result.raw_score >= SOLVED:
         return []
@@ -118,7 +122,9 @@ def _mistaken(
 def _from_here(
     slot: ScienceWorldSlot, wanted: Corrected, room: str, actions: Sequence[str], take: int
 ) -> Trajectory | None:
-    """The path that follows the agent so far and then goes the direct way; None if that does not solve."""
+    """The path that replays the agent's actions so far and then follows the expert; None if that does not solve the
+    task.
+    """
     try:
         recorder = begin(slot, wanted, wanted.oracle, room)
         walk = Walk(recorder, recorder.opening, wanted.oracle)

@@ -52,7 +52,7 @@ class GuidedPolicy:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         play = self._play
         play.begin_turn()
-        if self._source is None or not self._wants_subgoal():
+        if self._source is None or not play.wants_subgoal:
             return await self._execute(controller_called=False)
         subgoal = await self._source.next(play.state)
         if subgoal is None:
@@ -182,9 +182,6 @@ class GuidedPolicy:
         """The rules about actions. If the agent has sub-goals, rules about sub-goals have already judged the risk."""
         rules = self._rules.of(ActionRule)
         return rules if self._source is None else [rule for rule in rules if not isinstance(rule, SubgoalRule)]
-
-    def _wants_subgoal(self) -> bool:
-        return self._play.agent.controller_calls == "every_step" or self._play.state.subgoal_step is None
 
 
 def open_source(play: Play) -> SubgoalSource | None:

@@ -34,19 +34,19 @@ class PublishedPolicy:
         """Ask the controller, then the executor, and take its action."""
         play = self._play
         play.begin_turn()
-        asked = self._hierarchical and self._is_time_to_ask()
-        if asked:
+        asks_controller = self._hierarchical and play.wants_subgoal
+        if asks_controller:
             for subgoal, _ in subgoals_of(await play.ask_controller(play.state, n=1))[:1]:
                 play.fold.give_subgoal(subgoal)
         answer = await play.ask_executor(n=1)
         decisions = decisions_of(answer)
         if not decisions:
-            return await self._replace_unparsed(answer, controller_called=asked)
+            return await self._replace_unparsed(answer, controller_called=asks_controller)
         logprob = decisions[0].logprob
         actions = [decision.action for decision in decisions if decision.action is not None]
         ended = any(decision.action is None for decision in decisions)
         if not actions or (ended and self._hierarchical):
-            return play.ended(logprob, controller_called=asked)
+            return play.ended(logprob, controller_called=asks_controller)
         action, replacement = actions[0], None
         step = await play.step(action)
         if not step.known:
@@ -57,7 +57,7 @@ class PublishedPolicy:
             step,
             replacement or action,
             subgoal=play.state.current_subgoal,
-            controller_called=asked,
+            controller_called=asks_controller,
             proposed=action,
             logprob=logprob,
             repaired=replacement is not None,
@@ -79,6 +79,3 @@ class PublishedPolicy:
             logprob=logprob,
             repaired=True,
         )
-
-    def _is_time_to_ask(self) -> bool:
-        return self._play.agent.controller_calls == "every_step" or self._play.state.subgoal_step is None

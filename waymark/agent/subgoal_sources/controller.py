@@ -57,11 +57,11 @@ class ControllerSource:
         self._ask = ask
         self._rules = rules if rules is not None else rules_of(AgentConfig(), world)
         self._subgoal_rules = self._rules.of(SubgoalRule)
-        self._given = SubgoalHistory(world)
+        self._history = SubgoalHistory(world)
 
     async def next(self, state: AgentState) -> str | None:
         """The best of the controller's alternatives that the rules accept."""
-        choice = self._given.choice(state, state.current_subgoal if state.subgoal_step is None else None)
+        choice = self._history.choice(state, state.current_subgoal if state.subgoal_step is None else None)
         several = SUBGOAL_ALTERNATIVES if self._subgoal_rules else 1
         answer = await self._ask(state, n=1 if choice.ended is None else several)
         doubting = self._doubting(answer, choice)
@@ -74,7 +74,7 @@ class ControllerSource:
             self._rules.record(*wanting)
             chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), choice)
         if chosen is not None:
-            self._given.add(chosen, state)
+            self._history.add(chosen, state)
         return chosen
 
     def _doubting(self, answer: SubgoalResponse, choice: Choice) -> Sequence[Rule | type[Rule]]:

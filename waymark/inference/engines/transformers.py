@@ -222,7 +222,7 @@ class TransformersGenerator(ABC):
             for place, prompt, texts_of_prompt in zip(places, read.prompts, texts, strict=True):
                 scored = [_candidate(text, next(logprobs)) for text in texts_of_prompt]
                 scored.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
-                generations[place] = _generation(prompt, scored[:n])
+                generations[place] = Generation.of(prompt, scored[:n])
         return [generations[place] for place in range(len(encoded))]
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class TransformersGenerator(ABC):
                 cache.batch_select_indices(left)
             logits = self._go_on(read, going, cache, best.indices[left, None])[:, -1]
         return [
-            _generation(prompt, [Candidate(self._tokens.text(ids, prompt), total, len(ids))])
+            Generation.of(prompt, [Candidate(self._tokens.text(ids, prompt), total, len(ids))])
             for prompt, ids, total in zip(read.prompts, written, sums, strict=True)
         ]
 
@@ -278,7 +278,7 @@ class TransformersGenerator(ABC):
                 for row, total in zip(rows[own], sums[own], strict=True)
             ]
             candidates.sort(key=lambda candidate: candidate.logprob, reverse=True)
-            generations.append(_generation(prompt, candidates))
+            generations.append(Generation.of(prompt, candidates))
         return generations
 
     def _logprobs(self, read: _Read, rows: Sequence[tuple[int, list[int]]]) -> list[list[float]]:
@@ -414,7 +414,3 @@ def _tokenizer(model: str) -> Tokenizer:
 
 def _candidate(text: str, logprobs: list[float]) -> Candidate:
     return Candidate(text, sum(logprobs), len(logprobs), tuple(logprobs))
-
-
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)

@@ -106,8 +106,8 @@ class McpEndpoint:
 
         async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
             if params.name != tool.name:
-                asked = printable(params.name, 100)
-                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {asked!r}; it has {tool.name}.")
+                name = printable(params.name, 100)
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {name!r}; it has {tool.name}.")
             try:
                 decided = await model_server.decide([requests.python(params.arguments or {})])
             except InvalidBody as error:
@@ -158,7 +158,7 @@ class _ShortNames:
         message = await receive()
         body: bytes = message.get("body", b"")
         if len(body) > _SHORT_BODY:
-            with suppress(ValueError):  # the endpoint says that it is no JSON
+            with suppress(ValueError):  # the endpoint reports that it is not JSON
                 _check_names(from_json(body))
         await self._app(scope, replayed(message, receive), send)
 

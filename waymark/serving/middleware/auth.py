@@ -35,7 +35,7 @@ class Keys:
         self, keys: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Raises InvalidInput when the file cannot be read or names no key."""
-        self._given = [_digest(key) for key in keys]
+        self._from_settings = [_digest(key) for key in keys]
         self._file = file
         self._version: Version | None = None
         self._complaint = ""
@@ -47,8 +47,8 @@ class Keys:
     def accept(self, key: str) -> bool:
         """Whether it is one of the keys. The time of the comparison reveals nothing about the keys."""
         self._look_again()
-        asked = _digest(key)
-        matches = [secrets.compare_digest(asked, known) for known in (*self._given, *self._from_file)]
+        digest = _digest(key)
+        matches = [secrets.compare_digest(digest, known) for known in (*self._from_settings, *self._from_file)]
         return any(matches)
 
     def _look_again(self) -> None:

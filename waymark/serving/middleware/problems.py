@@ -287,5 +287,5 @@ class _BodyLimit:
                 field="",
             )
         check_values(body, self._most_values.get(scope["path"], MOST_VALUES))
-        whole = {"type": "http.request", "body": bytes(body), "more_body": False}
-        await self._app(scope, replayed(whole, receive), send)
+        request = {"type": "http.request", "body": bytes(body), "more_body": False}
+        await self._app(scope, replayed(request, receive), send)

@@ -7,13 +7,13 @@ from starlette.types import Message, Receive
 
 def replayed(message: Message, receive: Receive) -> Receive:
     """A `receive` that gives a message that was read already, and after it what comes next."""
-    given = False
+    was_given = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal was_given
+        if was_given:
             return await receive()
-        given = True
+        was_given = True
         return message
 
     return replay

@@ -1,16 +1,16 @@
-"""What Java has learnt about the simulator in an earlier process: loaded and linked classes, and where time goes.
+"""Java's ahead-of-time cache of the simulator: loaded and linked classes and profiles of an earlier process.
 
-Java 25 or newer can write that down when a process ends (an ahead-of-time cache: JEP 483, 514, 515). The file has
-30 MB and takes some seconds to write. Later processes start from it and spend less time interpreting.
+Java 25 or newer can write such a cache when a process ends (JEP 483, 514, 515). The file has 30 MB and takes some
+seconds to write. Later processes start from it and spend less time interpreting.
 
-- One process of the user's writes the cache: the first that plays long enough. All others read it.
-- A cache belongs to one Java and to its jars as they are. Java checks this too, and does without a cache that does
+- Only one process of a user writes the cache: the first one that plays long enough. All others read it.
+- A cache belongs to one Java and the present content of its jars. Java checks this too, and ignores a cache that does
   not fit.
 - A checksum beside the cache is compared before each use. A cache that is damaged, or that another user can have
   written, is not used: it is deleted where possible, and the log says so once.
 - A cache is written to the disk (fsync) before it gets its name, so a crash leaves no half of one.
 
-Whatever fails here costs the gain, never an episode. An older Java has no such cache and gets none.
+A failure here only costs the time that the cache would save, never an episode. An older Java gets no cache.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from pathlib import Path
 _OLDEST = 25
 """Java's first version that writes a cache in one go, what methods do included."""
 _QUIET = "-Xlog:disable"
-"""Java would warn of a cache that does not fit, on the stream on which it is to say its port."""
+"""Options that stop Java from warning of a cache that does not fit, on the stream on which it prints its port."""
 _ROOT = 0
 _log = logging.getLogger(__name__)
 _reported: set[str] = set()
-"""Complaints that are in the log already."""
+"""Messages that were already logged."""
 
 
 class JavaCache:
-    """The cache as one process of Java's uses it: it reads it, writes it, or does without.
+    """The cache for one Java process, which reads it, writes it, or runs without it.
 
     `folder` is made if need be. `jars` are on the class path of that process.
     """
@@ -81,7 +81,9 @@ class JavaCache:
         return self._lock is not None
 
     def close(self, *, whole: bool) -> None:
-        """The process has ended; `whole`: in good order, so that what it wrote is for others to read. Idempotent."""
+        """Call this after the process has ended. `whole`: it ended normally, so the cache that it wrote can be used.
+        Idempotent.
+        """
         if self._lock is None:
             return
         try:
@@ -129,7 +131,7 @@ class JavaCache:
         return True
 
     def _publish(self) -> None:
-        """Give the draft its name, once it is on the disk. Its checksum comes first: alone it does no harm."""
+        """Rename the draft after it was flushed to disk. The checksum is written first; alone it does no harm."""
         with self._draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fchmod(file.fileno(), 0o600)
@@ -151,7 +153,7 @@ class JavaCache:
             os.close(folder)
 
     def _claim_writing(self) -> bool:
-        """Whether nobody else does; the lock ends with this process."""
+        """Whether this process may write the cache, by a lock that ends with the process."""
         lock = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +168,7 @@ class JavaCache:
         return True
 
     def _remove_drafts(self, pattern: str) -> None:
-        """Remove drafts, and the file of 30 MB that Java makes beside one and leaves there where it is killed."""
+        """Remove drafts, and the file of 30 MB that Java makes beside a draft and leaves behind if it is killed."""
         for suffix in ("", ".config"):
             for draft in self._file.parent.glob(pattern + suffix):
                 with suppress(OSError):

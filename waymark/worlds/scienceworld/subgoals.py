@@ -66,10 +66,10 @@ def is_over(state: AgentState) -> bool:
     It has had all its actions (`most_actions`), or it has watched its substance until that had changed and read it
     once more. Along the oracle paths that reading is always the last.
     """
-    given, since = state.current_subgoal, state.subgoal_step
-    if given is None or since is None:
+    subgoal, since = state.current_subgoal, state.subgoal_step
+    if subgoal is None or since is None:
         return False
-    return state.step - since >= most_actions(given) or (state.step > since and _has_changed(given, state))
+    return state.step - since >= most_actions(subgoal) or (state.step > since and _has_changed(subgoal, state))
 
 
 def _has_changed(subgoal: str, state: AgentState) -> bool:

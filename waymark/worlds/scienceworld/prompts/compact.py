@@ -64,11 +64,11 @@ class _Compact(Decisions):
     def render(self, role: Role, state: AgentState) -> str:
         state = within_bounds(actions_only(state))
         if role == "executor":
-            given = words_of_subgoal(state.current_subgoal or "")
+            subgoal = words_of_subgoal(state.current_subgoal or "")
             done = turns_of_subgoal(state)
             before = state.turns[: len(state.turns) - len(done)]
             acted = [actions("before", before, _TURNS_BEFORE), actions("did", done, _TURNS_SINCE)]
-            return join([given, *acted, _answer(state, role), *scene(state)])
+            return join([subgoal, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
         read = readings(state) if self.aids else plain_readings(state)
         instruction = remaining_instruction(state, read) if self.aids else task(state)

@@ -1,4 +1,4 @@
-"""How decisions are written in prompts and targets, and read back.
+"""Writes decisions in prompts and targets, and parses them.
 
 A sub-goal `move(apple, red box)` is written `move apple , red box`, an action is the environment's own string, and the
 end of a sub-goal is `end`.
@@ -19,7 +19,7 @@ _HYPHEN_APART = re.compile(r"(?<=[a-z]) - (?=[a-z])")
 
 
 class Decisions:
-    """How decisions are written and read, in every format of ours."""
+    """Writes and parses decisions, in the same way in all of our own formats."""
 
     def target(self, role: Role, decision: str | None) -> str:
         """The model's output for a decision."""
@@ -51,9 +51,9 @@ def _subgoal_of_words(words: str) -> str:
 
 
 def subgoals(state: AgentState) -> str:
-    """The sub-goals given so far, the current one last."""
-    given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
-    return "gave " + " ; ".join(words_of_subgoal(subgoal) for subgoal in given[-_SUBGOALS:]) if given else ""
+    """The sub-goals so far, the current one last."""
+    all_given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
+    return "gave " + " ; ".join(words_of_subgoal(subgoal) for subgoal in all_given[-_SUBGOALS:]) if all_given else ""
 
 
 def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
@@ -63,7 +63,7 @@ def actions(heading: str, turns: Sequence[Turn], most: int) -> str:
 
 
 def turns_of_subgoal(state: AgentState) -> Sequence[Turn]:
-    """The turns since the current sub-goal was given; all turns where that is not known."""
+    """The turns since the current sub-goal was given; all turns if that is not known."""
     if state.subgoal_step is None:
         return state.turns
     return state.turns[max(0, len(state.turns) - max(0, state.step - state.subgoal_step)) :]

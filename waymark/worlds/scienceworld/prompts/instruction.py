@@ -12,7 +12,7 @@ _OPPOSITES = {
     for pair in (("above", "below"), ("conductive", "nonconductive"), ("dominant", "recessive"))
     for word, opposite in (pair, pair[::-1])
 }
-"""Words by which readings say which clause of a task holds, with the word that each rules out."""
+"""Words of readings that say which clause of a task holds, with the word of the clause that each one rules out."""
 
 
 def task(state: AgentState) -> str:
@@ -21,10 +21,11 @@ def task(state: AgentState) -> str:
 
 
 def remaining_instruction(state: AgentState, read: str) -> str:
-    """The instruction without the clauses that its `readings` rule out: once they say `dominant`, that of `recessive`
-    is left out, up to the box that it leads to. Where they say both, as before a thing melts and after, both stay.
+    """The instruction without the clauses that the `readings` rule out. For example, after `dominant` was read, the
+    clause with `recessive` is left out, up to its box. If the readings say both words, as before and after a thing
+    melts, both clauses stay.
 
-    Small models do not find the clause that holds. The model still decides when to answer, and whether to.
+    Small models do not find the clause that holds. The model still decides whether and when to answer.
     """
     words = set(read.split(" "))
     ruled_out = {_OPPOSITES[word] for word in _OPPOSITES.keys() & words} - words

@@ -1,4 +1,4 @@
-"""What instruments, circuits and crosses have said, as a prompt lists it."""
+"""The readings of instruments, circuits and crosses, as a prompt lists them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _CHILD = "look at flower pot"
 
 
 def readings(state: AgentState) -> str:
-    """What instruments said, each question with its latest answer, in the order in which they were first asked; then,
-    once something was connected, what a circuit lights, and, once a child is seen, what a cross says.
+    """The readings of instruments: each question with its latest answer, in the order of the first questions. Then,
+    after something was connected, the things that a circuit powers, and, after a child plant was seen, the result of a
+    cross.
 
     A number is marked `above` or `below` the numbers of its unit in the task, else those of the other readings, because
     small models compare numbers poorly. The mark follows the name of what was measured, because an answer copies that.
@@ -39,13 +40,13 @@ def readings(state: AgentState) -> str:
 
 
 def plain_readings(state: AgentState) -> str:
-    """What instruments said, as `readings`, but each answer as it was given and without what follows from it."""
+    """The readings of instruments, as in `readings`, but with the simulator's own answers and without conclusions."""
     read = [f"{action} : {answer}" for action, answer in latest_readings(state)]
     return "read " + " ; ".join(read) if read else ""
 
 
 def latest_readings(state: AgentState) -> list[tuple[str, str]]:
-    """The last questions to instruments, in the order in which they were first asked, with their latest answers."""
+    """The last questions to instruments, in the order of the first questions, with their latest answers."""
     answers: dict[str, str] = {}
     for turn in state.turns[max(0, len(state.turns) - HISTORY) :]:
         action = turn.acted.lower()
@@ -55,7 +56,7 @@ def latest_readings(state: AgentState) -> list[tuple[str, str]]:
 
 
 def circuit_reading(state: AgentState) -> list[str]:
-    """Which lamps or motors here are on, once something was connected: the answer of a circuit as a reading."""
+    """The lamps or motors in sight that are on, after something was connected: the answer of a circuit as a reading."""
     lamps = _LAMP.findall(state.look.lower())
     if not lamps or not any(turn.acted.lower().startswith("connect ") for turn in state.turns[-HISTORY:]):
         return []
@@ -64,7 +65,7 @@ def circuit_reading(state: AgentState) -> list[str]:
 
 
 def cross_reading(state: AgentState) -> list[str]:
-    """What the child of a cross shows, once it does: the trait that was asked for, which is dominant then, or not."""
+    """The result of a cross, after its child plant shows it: whether the trait in question is dominant or not."""
     text = task(state)
     cross = _CROSS.search(text)
     trait = text.rfind(_TRAIT, cross.end(), max(cross.end(), text.rfind(_PLANT) - 1)) if cross else -1
@@ -96,7 +97,7 @@ def value_of(reading: re.Match[str]) -> int:
 
 
 def _compared(action: str, answer: str, compared: Mapping[str, Sequence[int]]) -> str:
-    """A question and its answer; of a reading the number alone, marked if it is above or below all others."""
+    """A question and its answer; for a reading only the number, marked if it is above or below all others."""
     reading = READING.search(answer)
     if not reading:
         return f"{action} : {answer}"

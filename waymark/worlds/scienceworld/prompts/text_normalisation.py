@@ -1,8 +1,8 @@
-"""How our own formats word any text of ScienceWorld: a look, an inventory, an answer.
+"""Normalises ScienceWorld's texts (a look, an inventory, an answer) for our own formats.
 
-Everything becomes lower-case words between single spaces, so that a name looks the same wherever it stands and a
-model can copy it word for word. What every room has goes: air, articles, empty surfaces, open doors; about a fifth
-of the text is left. Numbers to compare are written digit by digit at equal length, names with hyphens word by word.
+Everything becomes lower-case words between single spaces, so that a name looks the same everywhere and a model can copy
+it word for word. Air, articles, empty surfaces and open doors, which every room has, are removed; about a fifth of the
+text is left. Numbers to compare are written digit by digit at equal length, names with hyphens word by word.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EMPTY = _compiled(
     (r"\. the [a-z ]+ door is closed\.", " closed"),
     (r"\. the [a-z ]+ door is open\.", " open"),
 )
-"""Rewritten first: empty things, open and closed doors."""
+"""Replacements that are made first: empty things, open and closed doors."""
 _REWRITES = _compiled(
     (r"\(containing ", "( "),
     (r", which is turned (on|off)", r" \1"),
@@ -49,12 +49,12 @@ _NUMBER = re.compile(r"(-?)\b(\d+) (degrees|down)\b(?: celsius)?")
 
 
 def join(parts: Sequence[str]) -> str:
-    """Parts of a prompt, those that are empty left out."""
+    """The parts of a prompt, without empty ones."""
     return apart(" | ".join(part for part in parts if part))
 
 
 def apart(text: str) -> str:
-    """`yellow-orange` as `yellow - orange`: what a name is made of can be read, and copied, word by word."""
+    """`yellow-orange` as `yellow - orange`, so that the parts of a name can be read and copied word by word."""
     return _HYPHEN.sub(" - ", text)
 
 
@@ -72,7 +72,7 @@ def _rewritten(text: str) -> str:
 def _holds(text: str, opening: str, endings: tuple[str, ...], *, dot: bool = False) -> str:
     """`in the red box is: a pin` as `holds a pin`, `dot` with a full stop before it: all of `OPENING … ENDING: `.
 
-    A regular expression would begin at each opening and look as far as the next colon.
+    A regular expression would start at each opening and scan to the next colon, which takes quadratic time.
     """
     if ": " not in text:
         return text
@@ -101,9 +101,9 @@ def _digits(match: re.Match[str]) -> str:
 
 # Rooms say the same lines step after step, and rewriting them is most of what rendering costs.
 plain = ByteCache(_rewritten, CACHE_BYTES, sys.getsizeof)
-"""Lower-case words between single spaces, boilerplate gone."""
+"""The text as lower-case words between single spaces, without boilerplate."""
 
 
 def shortened(text: str, words: int) -> str:
-    """Its first words, in plain."""
+    """The first words of a text, normalised by `plain`."""
     return " ".join(plain(text[: words * CHARACTERS_A_WORD]).split()[:words])

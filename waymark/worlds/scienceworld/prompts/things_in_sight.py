@@ -1,4 +1,4 @@
-"""What an agent sees and carries, as a prompt lists it; what the task names comes first."""
+"""The things that an agent sees and carries, as a prompt lists them; things that the task names come first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMED = 6
 _ANOTHER = tuple(f"{word} " for word in OTHER_THINGS)
 _FURNITURE = ("table", "counter", "desk", "chair", "couch", "bed", "cupboard", "large cupboard", "closet")
 _NOWHERE = ("", *_FURNITURE)
-"""Places whose things count as lying in the room itself."""
+"""Furniture whose things count as lying in the room itself."""
 _NOISE = {"agent", "air", "ground"}
 _RECIPE = re.compile(r"need to mix (.+)")
 # A thing in plain, and the mark before it that says what it lies in.
@@ -37,7 +37,7 @@ def visited_rooms(state: AgentState) -> str:
 
 
 def scene(state: AgentState) -> list[str]:
-    """What is here and what is carried."""
+    """The room and the inventory."""
     return _scene(state, _lines(state.look))
 
 
@@ -47,7 +47,7 @@ def _scene(state: AgentState, things: Sequence[str]) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """What a look or an inventory lists, in plain, a line each; open doors are left out, closed ones kept."""
+    """The lines of a look or an inventory, normalised; open doors are left out, closed ones kept."""
     _, opened, rest = text.partition("you see:")
     lines = re.split(r"\n|You also see:", rest) if opened else text.splitlines()[1:]
     things = []
@@ -61,10 +61,10 @@ def _lines(text: str) -> list[str]:
 
 
 def scene_by_relevance(state: AgentState, instruction: str) -> list[str]:
-    """What an instruction or a recipe names and is in sight, each with what it lies in: `here lead in metal pot`; then
-    the scene, with that first in the room, taken off the furniture.
+    """The things in sight that an instruction or a recipe names, each with its container: `here lead in metal pot`.
+    Then the scene, in which these things come first in the room and are taken off the furniture.
 
-    Small models overlook the things of the task among twenty others, above all in places where they never lay in
+    Small models overlook the things of the task among twenty others, above all in places where they never were in
     training.
     """
     named = _named(state, instruction)
@@ -87,7 +87,7 @@ def scene_by_relevance(state: AgentState, instruction: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """Things between commas, but not those that lie in one of them: ` , ` with no closing parenthesis next."""
+    """Split at commas, but not inside parentheses, which list the content of a thing."""
     marks = [(match.start(), match.group()) for match in _MARK.finditer(text)]
     places, after = [], ""
     for place, mark in reversed(marks):
@@ -100,7 +100,7 @@ def _split(text: str) -> list[str]:
 
 
 def _named(state: AgentState, instruction: str) -> list[tuple[str, str]]:
-    """The things that are named and in sight, with what holds them."""
+    """The things that are named and in sight, with their containers."""
     ingredients = _ingredients(state)
     return [
         (name, holder)
@@ -110,7 +110,7 @@ def _named(state: AgentState, instruction: str) -> list[tuple[str, str]]:
 
 
 def _is_mentioned(name: str, text: str) -> bool:
-    """Whether a text names a thing, whatever its state of matter or its age; an orange box is no orange."""
+    """Whether a text names a thing, in any state of matter or at any age; an orange box is not an orange."""
     called = _STATE.sub("", name)
     if called not in text:
         return False
@@ -118,9 +118,9 @@ def _is_mentioned(name: str, text: str) -> bool:
     return any(not rest.startswith(_ANOTHER) for rest in after)
 
 
-def _is_ingredient(name: str, asked: str) -> bool:
+def _is_ingredient(name: str, ingredient: str) -> bool:
     """Whether a thing is an ingredient that a recipe asks for; a red apple is an apple."""
-    return f" {name}".endswith(f" {asked}") and not name.startswith("recipe ")
+    return f" {name}".endswith(f" {ingredient}") and not name.startswith("recipe ")
 
 
 def _ingredients(state: AgentState) -> list[str]:
@@ -132,7 +132,7 @@ def _ingredients(state: AgentState) -> list[str]:
 
 
 def listed(text: str) -> Iterator[tuple[str, str]]:
-    """The things of a look or an inventory, in order, each with what holds it; empty for what stands in the room."""
+    """The things of a look or an inventory, in order, each with its container; empty for a thing in the room itself."""
     for line in _lines(text):
         yield from _things_in_line(line)
 

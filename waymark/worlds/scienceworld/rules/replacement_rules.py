@@ -34,8 +34,8 @@ class RepairSubgoal(ReplacementRule):
 
     async def replace(self, action: ProposedAction) -> str | None:
         """The valid action that the sub-goal spells out."""
-        given = action.state.current_subgoal
-        meant = canonical_action(given, action.proposed[0]) if given else None
+        subgoal = action.state.current_subgoal
+        meant = canonical_action(subgoal, action.proposed[0]) if subgoal else None
         return None if meant is None else action_matching.first_valid(meant, [meant], await action.valid())
 
     replace_unreadable = replace
