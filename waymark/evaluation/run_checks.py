@@ -147,9 +147,9 @@ def _numbers(value: object, name: str) -> Iterator[tuple[str, float]]:
         for field in type(value).model_fields:
             yield from _numbers(getattr(value, field), f"{name}.{field}" if name else field)
     elif isinstance(value, tuple):
-        fields: Iterable[object] = getattr(value, "_fields", range(len(value)))
-        for field, inner in zip(fields, value, strict=True):
-            yield from _numbers(inner, f"{name}.{field}")
+        places: Iterable[object] = getattr(value, "_fields", range(len(value)))
+        for place, inner in zip(places, value, strict=True):
+            yield from _numbers(inner, f"{name}.{place}")
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, f"{name}.{key}")
