@@ -209,6 +209,8 @@ def _extras() -> set[str]:
         ("report nowhere", "No run at nowhere"),
         ("export nowhere x.csv", "No run at nowhere"),
         ("status", "Nothing runs"),
+        ("view", "redis, sse-starlette"),
+        ("serve env-runner", "redis, sse-starlette"),
         ("--help", ""),
     ],
 )
