@@ -167,6 +167,9 @@ def serve(
     ],
 ) -> None:
     """Run one service in the foreground. Its settings come from WAYMARK_* variables."""
+    if service == "env-runner":
+        with errors_reported():
+            check_packages()
     process = python_command(f"services.{service.replace('-', '_')}")
     os.execve(process[0], process, python_environment())  # noqa: S606 - no shell is wanted
 
