@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,15 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from tokenizers import Tokenizer
+from waymark.checkpoint_files import read_object
 
 from tests.chat_server import ChatServer
 from training.recipe import Recipe
 from training.reproduce.base import make_base
 from training.reproduce.checks import check_endpoint, check_launcher, check_room, check_vocabulary, check_weights
 from training.reproduce.plan import Plan, Training
-from waymark.checkpoint_files import read_object
+from training.reproduce.stages import launcher
+from training.stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import CheckpointError, InvalidInput
 
@@ -60,7 +63,7 @@ def refusal(server: Answering, *, timeout: float = 5.0) -> str:
     return line
 
 
-def test_a_good_endpoint_is_asked_once_and_timed(server: Answering) -> None:
+def test_an_endpoint_that_works_is_asked_once_and_timed(server: Answering) -> None:
     server.seconds = 0.2
     assert check_endpoint(Endpoint(server.url, "stand-in"), Limits()) >= 0.2
     assert server.asked == 1
@@ -101,7 +104,7 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
     check_room(plan, tmp_path, is_sharded=True)
 
 
-def test_what_fits_is_not_refused(tmp_path: Path) -> None:
+def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:
     check_room(PLAN, tmp_path, is_sharded=False)
 
 
@@ -149,22 +152,40 @@ def test_a_tokenizer_of_another_model_is_refused(base: Path) -> None:
         check_vocabulary("mine", tokenizer, 100)
 
 
-@pytest.mark.parametrize(
-    ("launch", "refusal"),
-    [
-        (" ", "--launch is blank"),
-        ("'accelerate launch", "No closing quotation"),
-        ("no-such-launcher --fast", "no command 'no-such-launcher'"),
-        ("accelerate launch --config_file none.yaml", "no file 'none.yaml'"),
-        ("accelerate launch --config_file=none.yaml", "no file 'none.yaml'"),
-        ("accelerate launch --config_file", "no file ''"),
-    ],
-)
-def test_a_launcher_that_cannot_start_is_refused(launch: str, refusal: str) -> None:
-    with pytest.raises(InvalidInput, match=refusal):
-        check_launcher(launch)
+@pytest.mark.parametrize("options", ["--config_file none.yaml", "--config_file=none.yaml", "--config_file"])
+def test_a_launcher_without_its_configuration_is_refused(options: str) -> None:
+    with pytest.raises(InvalidInput, match="--launch names with --config_file"):
+        check_launcher(launcher(f"accelerate launch {options}"))
 
 
-def test_launchers_that_are_there_pass() -> None:
-    for launch in ("", "accelerate launch --config_file training/recipes/accelerate/gpus.yaml", "env A=1 true"):
-        check_launcher(launch)
+def test_a_launcher_with_its_configuration_is_not_refused() -> None:
+    for options in ("", "--config_file training/recipes/accelerate/gpus.yaml"):
+        check_launcher(launcher(f"accelerate launch {options}"))
+
+
+@pytest.mark.parametrize("launch", [" ", "'", 'torchrun "', "no-such-launcher --nproc 2", "/", "\n"])
+def test_a_launcher_that_cannot_be_started_is_refused_before_anything_is_done(launch: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        launcher(launch)
+    assert refused.value.field == "launch"
+
+
+def test_a_launcher_is_split_as_a_shell_splits_it() -> None:
+    assert launcher("env A='x y' true") == ["env", "A=x y", "true"]
+    assert launcher("accelerate launch")[1:] == ["-m", "accelerate.commands.accelerate_cli", "launch"]
+
+
+@pytest.mark.parametrize("entry", [None, 5, "x", [], {}, {"command": "python -m training a"}, {"files": {}}])
+def test_a_stage_whose_progress_was_edited_is_done_again(tmp_path: Path, entry: object) -> None:
+    stage = Stage("a", "training", ("a",), ())
+    (tmp_path / PROGRESS).write_text(json.dumps({"a": entry}))
+    assert not Progress(tmp_path).is_done(stage)
+    Progress(tmp_path).note(stage, 1.0)
+    assert Progress(tmp_path).is_done(stage)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff"])
+def test_progress_that_is_no_json_object_is_told_in_one_line(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / PROGRESS).write_bytes(text)
+    with pytest.raises(InvalidInput, match="finished stages"):
+        Progress(tmp_path)

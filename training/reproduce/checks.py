@@ -1,11 +1,11 @@
-"""What would end the work hours from now, checked first: base models, launcher, endpoint, memory, disk."""
+"""Checks before the start everything that could fail hours later: base models, launcher, endpoint, memory, disk."""
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ def check_weights(base: str, config: Mapping[str, Any]) -> None:
 
 
 def check_vocabulary(base: str, tokenizer: Tokenizer, embeddings: int) -> None:
-    """Raise InvalidInput where the vocabulary lacks the tokens that number the turns of a published prompt, or has more
+    """Raise InvalidInput if the vocabulary lacks the tokens that number the turns of a published prompt, or has more
     tokens than the model has embeddings."""
     if tokenizer.get_vocab_size() > embeddings:
         raise InvalidInput(
@@ -89,7 +89,7 @@ def check_vocabulary(base: str, tokenizer: Tokenizer, embeddings: int) -> None:
 
 
 def check_room(plan: Plan, folder: Path, *, is_sharded: bool) -> None:
-    """Raise InvalidInput where there is too little memory or disk."""
+    """Raise InvalidInput if there is too little memory or disk space."""
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -110,27 +110,13 @@ def check_room(plan: Plan, folder: Path, *, is_sharded: bool) -> None:
         )
 
 
-def check_launcher(launch: str) -> None:
-    """Raise InvalidInput where the command that starts training on several GPUs is not there."""
-    try:
-        words = shlex.split(launch)
-    except ValueError as error:
-        raise InvalidInput(
-            f"--launch {launch!r} is no command: {error}.", remedy="Check its quotes.", field="launch"
-        ) from error
-    if launch and not words:
-        raise InvalidInput("--launch is blank.", remedy="Name a launcher, or leave it out.", field="launch")
-    if words and words[0] != "accelerate" and shutil.which(words[0]) is None:
-        raise InvalidInput(
-            f"There is no command {words[0]!r} for --launch.",
-            remedy="Install it, or use 'accelerate launch …'.",
-            field="launch",
-        )
-    for option, value in zip(words, [*words, ""][1:], strict=True):
+def check_launcher(words: Sequence[str]) -> None:
+    """Raise InvalidInput if the configuration that a launcher's words name with `--config_file` is no file."""
+    for option, value in pairwise([*words, ""]):
         name, equals, path = option.partition("=")
         if name == "--config_file" and not Path(path if equals else value).is_file():
             raise InvalidInput(
-                f"There is no file {path if equals else value!r} for --launch's --config_file.",
+                f"There is no file {path if equals else value!r}, which --launch names with --config_file.",
                 remedy="Configurations that come with Waymark are in training/recipes/accelerate/.",
                 field="launch",
             )
@@ -146,9 +132,9 @@ def memory_gigabytes() -> tuple[float, str]:
 
 
 def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> float:
-    """Ask the endpoint about one path that is known, at most `tries` times; returns the seconds it took.
+    """Ask the endpoint about one path with a known answer, at most `tries` times; returns the seconds that it took.
 
-    Raises InvalidInput for one that is slow or wrong, and what the client raises for one that cannot be used.
+    Raises InvalidInput if it is too slow or wrong, and the client's errors if it cannot be used.
     """
     example = prompts.BOIL_WATER
     question: list[Message] = [
@@ -180,5 +166,5 @@ def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> f
 
 
 def train_flops() -> float:
-    """Operations a second that training is taken to reach: 35% of an A100's bf16, or a CPU's."""
+    """Assumed operations a second of training: 35% of an A100's bf16, or a CPU's."""
     return 0.35 * 312e12 if torch.cuda.is_available() else 6e10
