@@ -37,7 +37,7 @@ from waymark.worlds.base import REASON_END
 _SAMPLE = 64
 _WARMUP = 20
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 
 RoleOption = Annotated[str, typer.Option(help="Role: controller, executor or flat.")]
@@ -115,7 +115,10 @@ def losses(
     updates: Annotated[int, typer.Option(help="Batches to look at, and updates of each rate.")] = 30,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16, as the training does.")] = True,
 ) -> None:
-    """Print the loss of the first batches as they are, then of two samples as training goes on."""
+    """Print losses of the first batches, then of two samples.
+
+    The first batches are measured as they are, the samples as training goes on.
+    """
     settings = read_recipe(recipe, role, base=str(base), seed=seed)
     corpus = _corpus(role, prompt_format, leave_out)
     asis = _Trained(settings, corpus, bf16)

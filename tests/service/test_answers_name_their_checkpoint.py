@@ -58,7 +58,7 @@ async def test_single_and_list_routes_name_the_checkpoint(
     }
 
 
-async def test_the_mcp_tool_and_completions_name_it_too() -> None:
+async def test_the_mcp_tool_and_completions_name_the_checkpoint_too() -> None:
     body = tool_call("next_action", {"state": STATE})
     answer = await ask(app_of("executor", default="executor"), "/mcp", body)
     assert answer["result"]["structuredContent"]["checkpoint_sha256"] == HASHES["default"]

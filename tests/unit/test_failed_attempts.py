@@ -67,7 +67,7 @@ def test_the_same_paths_give_the_same_attempts_and_a_share_of_them() -> None:
     assert 0.1 < len(fewer_attempts) / len(all_attempts) < 0.3
 
 
-def test_training_adds_them_only_where_it_is_asked_to() -> None:
+def test_failed_attempts_are_added_only_on_request() -> None:
     chosen = one_of_each_task()
     named = rule_annotations(chosen)
     assert Wording("executor", "compact").examples_after_failures(chosen, named) == []
@@ -80,6 +80,8 @@ def test_training_adds_them_only_where_it_is_asked_to() -> None:
     ("world", "prompt_format", "as_published"),
     [("textworld-express", "textworld-plain", False), ("scienceworld", "seed", True)],
 )
-def test_they_are_refused_where_they_cannot_be_made_up(world: str, prompt_format: str, as_published: bool) -> None:
+def test_failed_attempts_are_refused_where_they_cannot_be_made(
+    world: str, prompt_format: str, as_published: bool
+) -> None:
     with pytest.raises(InvalidInput, match=r"failed attempts|unknown action"):
         Wording("executor", prompt_format, as_published=as_published, world=world, failed_attempts=0.1)

@@ -63,7 +63,10 @@ def datasets(
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Write one role's prompts and targets, one Parquet file per split, and describe them. Refuses test variations."""
+    """Write one role's prompts and targets as Parquet files.
+
+    There is one file per split, and a description. Test variations are refused.
+    """
     from training.bases import require_base
     from training.recipe import read_recipe
 
@@ -110,7 +113,10 @@ def datasets(
 
 
 def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
-    """Print the things of each fold of the training variations, by task type, as Markdown."""
+    """Print the things of each fold, by task type, as Markdown.
+
+    The folds are those of the training variations.
+    """
     trained = training_world(world)
     typer.echo(trained.fold_table(read_table(data or trained.data)))
 
@@ -136,7 +142,10 @@ def score(
         int | None, typer.Option(help="Score on the training variations of this fold (0, 1 or 2) instead of dev.")
     ] = None,
 ) -> None:
-    """Measure exact match on dev, or a fold, by task; for an executor also with a controller's sub-goals."""
+    """Measure exact match on dev, or on a fold, by task.
+
+    For an executor it is also measured with the sub-goals of a controller.
+    """
     from training.score import opened, table
     from training.score import score as score_all
 

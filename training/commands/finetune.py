@@ -97,7 +97,9 @@ def finetune(
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune the model of one role and keep the weights with the best dev score. Resumes.
+    """Fine-tune the model of one role.
+
+    The weights with the best dev score are kept. Resumes where it was stopped.
 
     Several GPUs: accelerate launch -m training finetune …
     """

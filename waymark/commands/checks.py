@@ -80,15 +80,16 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
     check_options(options)
 
 
-def check_packages(environment: str) -> None:
-    """Raise StackError if a package is missing that the local stack, or its world, needs."""
+def check_packages(environment: str = "") -> None:
+    """Raise StackError if a package is missing that the local stack, or its world, needs. Without a world: the app."""
     extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
     extras = [("env", package) for package in _STACK_PACKAGES] + [(extra, package) for package in packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
     if missing:
         names = ", ".join(package for _, package in missing)
         raise StackError(
-            f"Evaluations on this machine need packages that are not installed: {names}.",
+            f"{'Evaluations on this machine need' if environment else 'This needs'} packages that are not installed: "
+            f"{names}.",
             remedy="Install them: " + " && ".join(install(brings) for brings in dict.fromkeys(dict(missing))),
         )
 

@@ -87,7 +87,9 @@ def evaluate(
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Play a world, by default ScienceWorld, with the shipped checkpoints; show the scores beside published ones.
+    """Play a world and show the scores beside published ones.
+
+    The world is ScienceWorld and the checkpoints are the shipped ones, unless options say otherwise.
 
     Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
     """
