@@ -81,7 +81,7 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 
 
 def check_packages(environment: str = "") -> None:
-    """Raise StackError if a package is missing that the local stack, or its world, needs. Without a world: the app."""
+    """Raise StackError if packages of the env-runner, or of the world `environment` if one is given, are missing."""
     extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
     extras = [("env", package) for package in _STACK_PACKAGES] + [(extra, package) for package in packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
