@@ -343,17 +343,24 @@ def _folders(checkpoints: Path) -> list[Path]:
 
 def main(
     fold: Annotated[int, typer.Option(help="Fold of training variations: 0, 1 or 2.")] = 0,
-    agents: Annotated[str, typer.Option(help="hierarchical, flat, or both between commas.")] = "hierarchical,flat",
-    arms: Annotated[str, typer.Option(help="Arms to play after `all`: none and rules. Default: all that acted.")] = "",
-    variations: Annotated[int, typer.Option(help="At most so many of each task type.", min=1)] = 6,
+    agents: Annotated[
+        str, typer.Option(help="hierarchical, flat, or both separated by a comma.")
+    ] = "hierarchical,flat",
+    arms: Annotated[
+        str,
+        typer.Option(
+            help="What to play after all rules: none, or rules to leave out, separated by commas. Default: both."
+        ),
+    ] = "",
+    variations: Annotated[int, typer.Option(help="Largest number of variations of each task type.", min=1)] = 6,
     repeats: Annotated[int, typer.Option(help="Plays of each variation.", min=1)] = 3,
     moves: Annotated[int, typer.Option(help="Simulator moves of an episode.", min=1)] = 100,
-    tasks: Annotated[str, typer.Option(help="Task ids between commas. Default: all that the fold has.")] = "",
-    checkpoints: Annotated[Path, typer.Option(help="Folder of controller, executor and flat.")] = CHECKPOINTS,
+    tasks: Annotated[str, typer.Option(help="Task ids, separated by commas. Default: all tasks of the fold.")] = "",
+    checkpoints: Annotated[Path, typer.Option(help="Folder with controller/, executor/ and flat/.")] = CHECKPOINTS,
     data: Annotated[Path, typer.Option(help="Table of trajectories.")] = Path("data/trajectories.parquet"),
-    runs: Annotated[Path, typer.Option(help="Where parts and run folders are kept.")] = Path("build/ablation"),
-    slots: Annotated[int | None, typer.Option(help="Episodes at once. Default: 3 to 2 cores.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the report.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for partial results and run folders.")] = Path("build/ablation"),
+    slots: Annotated[int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the report, in JSON.")] = None,
 ) -> None:
     """Play, compare, and print what each rule is worth."""
     console = Console(highlight=False)

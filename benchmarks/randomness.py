@@ -38,13 +38,13 @@ TOGETHER = 16
 _ROLES: tuple[Role, ...] = ("executor", "controller")
 _ALTERNATIVES = (1, 5)
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 
 
 @app.command()
 def engine() -> None:
-    """Ask for every prompt alone, alone again, and in shuffled batches."""
+    """Ask for each prompt alone, twice, and in shuffled batches."""
     table = Table("role", "dtype", "n", "prompts", "asked", "other answer", "other log-probability", "at most")
     for role in _ROLES:
         found = checkpoint.load(CHECKPOINTS / role, role)
@@ -83,7 +83,7 @@ def _differences(some: Sequence[Generation], others: Sequence[Generation]) -> tu
 
 @app.command()
 def simulator() -> None:
-    """Take the same actions in fresh Java processes, without any model."""
+    """Take the same actions in fresh Java processes; no model."""
     from training.trajectories import read_table
 
     paths: dict[str, Trajectory] = {}
@@ -112,8 +112,8 @@ def _played(paths: Sequence[Trajectory]) -> dict[str, list[object]]:
 
 @app.command()
 def runs(
-    first: Annotated[Path, typer.Argument(help="Run folders of one play.")],
-    second: Annotated[Path, typer.Argument(help="Those of another play of the same episodes.")],
+    first: Annotated[Path, typer.Argument(help="Run folder of one play, or a folder of run folders.")],
+    second: Annotated[Path, typer.Argument(help="The same of another play of the same episodes.")],
 ) -> None:
     """Say what made two plays of the same episodes differ."""
     one, other = dict(_episodes(first)), dict(_episodes(second))

@@ -23,7 +23,7 @@ from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 @dataclass(frozen=True)
 class Wording:
-    """How one role's examples are written: as serving sends them, or as published.
+    """How one role's examples are written: like the prompts of serving, or as published.
 
     Raises InvalidInput for a format that was not published.
     """
@@ -66,14 +66,14 @@ class Wording:
         if not self.failed_attempts:
             return []
         prompt_format = get_format(self.prompt_format)
-        found = decisions_after_failures(
+        decided = decisions_after_failures(
             trajectories, annotations, self.role, self.failed_attempts, training_world(self.world)
         )
-        return [write_example(path, decision, self.role, prompt_format) for path, decision in found]
+        return [write_example(path, decision, self.role, prompt_format) for path, decision in decided]
 
     @property
     def options(self) -> str:
-        """The command-line options that are not the default, between spaces; empty: as serving sends them."""
+        """The command-line options that are not the default, separated by spaces; empty: as in serving."""
         options = ["--as-published"] * self.as_published
         options += [f"--controller {self.controller}"] * (self.controller != "on-end")
         options += ["--flat-ends"] * self.flat_ends
@@ -97,16 +97,17 @@ def read_annotated(
     note: Callable[[str], object],
     chosen: Callable[[Sequence[Trajectory]], Sequence[Trajectory]] = lambda paths: paths,
 ) -> tuple[list[Trajectory], dict[PathKey, Annotation], int]:
-    """The chosen trajectories that are annotated, all annotations, and how many were left out; `note` is told.
+    """The chosen trajectories that are annotated, all annotations, and the number of trajectories left out. `note` is
+    called with a message about these.
 
     Raises InvalidInput for files that are missing, damaged or do not belong together.
     """
     note(f"Reading {data} and {annotations} …")
-    every = read_table(data)
+    trajectories = read_table(data)
     named = read_annotations(annotations)
-    if coverage := describe_coverage(every, named):
+    if coverage := describe_coverage(trajectories, named):
         note(coverage)
-    paths = chosen(every)
+    paths = chosen(trajectories)
     kept = annotated(paths, named, require_all=require_all)
     return kept, named, len(paths) - len(kept)
 
@@ -123,19 +124,20 @@ def read_corpora(
     bar: Progress,
     leave_out: int | None = None,
 ) -> Corpora:
-    """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
+    """The examples of each split; the tables are read once. `note` is called with a message about missing annotations;
+    `bar` shows the progress.
 
     With a fold left out (`TrainingWorld.left_out`), `dev` is the fold itself: the paths of its variations,
     without detours. Raises InvalidInput for files that do not belong together, and for a leak.
     """
 
-    def sampled(every: Sequence[Trajectory]) -> list[Trajectory]:
-        if sampling == "published" and (lacking := missing(every)):
+    def sampled(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+        if sampling == "published" and (lacking := missing(trajectories)):
             note(
                 f"{data} lacks {sum(lacking.values())} of the published train variations, of {len(lacking)} tasks. "
                 "To record them: python -m training trajectories --sampling published"
             )
-        return sample(every, sampling, seed)
+        return sample(trajectories, sampling, seed)
 
     paths, named, lacking_names = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
     chosen = _by_split(paths) if leave_out is None else by_fold(paths, leave_out)

@@ -1,6 +1,6 @@
 """Datasets: every decision on an oracle path as a prompt and its target, for one role.
 
-Prompts come from the same fold and the same renderer that serving uses; nothing here writes prompt text.
+Prompts come from the same fold and the same renderer as in serving; no code here writes prompt text.
 
     controller   at the start of each sub-goal, or at every step: which sub-goal to follow now
     first        only the first of those
@@ -39,7 +39,8 @@ from waymark.worlds.registry import world_of_task
 
 MANIFEST = "manifest.json"
 ControllerExamples = Literal["on-end", "every-step"]
-"""When the controller is asked along a path: as a sub-goal begins, or, as published, before every action and end."""
+"""When the controller is asked along a path: when a sub-goal begins, or, as published, before every action and every
+end of a sub-goal."""
 _SCHEMA = pa.schema(
     [
         ("task_id", pa.string()),
@@ -54,7 +55,7 @@ _ROW_GROUP = 4096
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One decision. `instruction` is the part of the prompt that tells the model what to do."""
+    """One decision. `instruction` is the part of the prompt with the task or sub-goal."""
 
     task_id: str
     variation: int
@@ -65,7 +66,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Decision:
-    """A state on an oracle path, with all turns, and what the oracle decided there (None: the sub-goal has ended)."""
+    """A state on an oracle path, with all turns, and the oracle's decision in it (None: the sub-goal has ended)."""
 
     state: AgentState
     answer: str | None
@@ -74,7 +75,7 @@ class Decision:
 def decisions(
     trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
 ) -> Iterator[Decision]:
-    """All decisions of one role along a path, in order. Detours are history, never decisions."""
+    """All decisions of one role along a path, in order. Perturbations are part of the history, never decisions."""
     every_step = role == "controller" and controller == "every-step"
     world = world_of_task(trajectory.task_id).agent
     fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory, world)
@@ -100,7 +101,7 @@ def decisions(
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
-    """Whether a part of a path was thrown in on purpose: nobody is asked there."""
+    """Whether this part of a path is a perturbation, in which no model is asked."""
     return any(step.detour for step in trajectory.steps[segment.start : segment.stop])
 
 
@@ -135,7 +136,7 @@ def write_example(trajectory: Trajectory, decision: Decision, role: Role, prompt
 
 
 def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = PUBLISHED_SEED) -> list[Trajectory]:
-    """The trajectories that a dataset is made of; `published` keeps those of the train variations that were published.
+    """The trajectories of a dataset; `published` keeps only the published train variations.
 
     Dev stays whole. `seed` shuffles the variations of the tasks that were down-sampled.
     """
@@ -151,7 +152,7 @@ def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = P
 
 
 def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
-    """Task id to how many of its published train variations were not recorded; tasks that lack none are left out."""
+    """Task id to the number of published train variations that were not recorded; complete tasks are left out."""
     recorded = {(trajectory.task_id, trajectory.variation) for trajectory in trajectories}
     world = training_world_of(trajectory.task_id for trajectory in trajectories)
     lacking = {
@@ -165,7 +166,7 @@ def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
 
 
 def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
-    """Refuse to train on what is tested on: every example must be of a variation of the split that it stands in.
+    """Check that no test variation is trained on: every example must belong to a variation of its split.
 
     Raises InvalidInput (field `data`) that names the first leak and how many variations leak.
     """
@@ -187,7 +188,7 @@ def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
 
 
 def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], about: Mapping[str, Any]) -> None:
-    """Write each split as `SPLIT.parquet` and `about`, with the files' hashes, as `manifest.json`."""
+    """Write each split as `SPLIT.parquet`, and `about` with the files' hashes as `manifest.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for split, corpus in corpora.items():

@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from tests.integration.test_engines import TEXTS, make_checkpoint
-from waymark.cli.local_stack import HOST, Part, free_ports
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.local_stack import free_ports
 
 _SECONDS = 900
 """vLLM takes a minute to start, on a busy machine ten."""
@@ -50,7 +51,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def test_a_service_outlives_its_vllm_and_takes_it_along(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_service_survives_the_end_of_its_vllm_and_ends_it_with_itself(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     if not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     make_checkpoint(tmp_path / "tiny", "causal")

@@ -57,7 +57,7 @@ async def test_a_service_is_asked_and_its_refusal_understood() -> None:
                 await stranger.action(STATE)
 
 
-async def test_nobody_listens() -> None:
+async def test_an_unreachable_service_is_an_error() -> None:
     async with ControllerClient("http://127.0.0.1:1", retry_seconds=0, transport=AiohttpTransport()) as client:
         assert not await client.ready()
         with pytest.raises(ControllerUnavailable, match="cannot be reached"):
@@ -70,7 +70,7 @@ async def test_a_connection_breaks_before_its_answer() -> None:
             await client.subgoal(STATE)
 
 
-async def test_no_answer_comes_in_time() -> None:
+async def test_no_answer_before_the_deadline_is_deadline_exceeded() -> None:
     async with controller(lambda _: None, seconds=0.2) as client:
         with pytest.raises(DeadlineExceeded):
             await client.subgoal(STATE)

@@ -67,7 +67,7 @@ def test_variables_of_git_lead_to_no_other_repository(
     assert find_checkout(outside) is None
 
 
-def test_a_ceiling_or_a_configuration_hides_no_checkout(
+def test_variables_of_git_hide_no_checkout(
     checkout: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, commit = checkout
@@ -128,7 +128,7 @@ def test_a_second_worktree_and_a_link_name_the_commit(checkout: tuple[Path, str]
         ("runs/episodes.jsonl", False),
     ],
 )
-def test_changed_code_is_told_and_nothing_else(checkout: tuple[Path, str], file: str, modified: bool) -> None:
+def test_only_changed_code_is_reported(checkout: tuple[Path, str], file: str, modified: bool) -> None:
     code, commit = checkout
     changed = code.parent / file
     changed.parent.mkdir(exist_ok=True)

@@ -24,8 +24,8 @@ from training.worlds.scienceworld.paths import shorten
 from waymark.agent.state import actions_only
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.base import COMPLETE
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
-from waymark.worlds.scienceworld.subgoals import COMPLETE
 from waymark.worlds.scienceworld.tasks import Split, find_task
 
 
@@ -35,8 +35,8 @@ def test_no_test_variation_is_tracked_and_every_path_is_solved() -> None:
         assert trajectory.score == 100
 
 
-def test_the_executor_ends_every_subgoal_but_the_one_that_solves_the_task() -> None:
-    trajectory = next(one for one in trajectories() if one.task_id == "4-2")
+def test_the_executor_ends_every_subgoal_but_the_last() -> None:
+    trajectory = next(path for path in trajectories() if path.task_id == "4-2")
     named = rule_annotations([trajectory])[trajectory.key]
     answers = [decision.answer for decision in decisions(trajectory, named, "executor")]
     assert [answer for answer in answers if answer] == [step.action for step in trajectory.steps]
@@ -44,17 +44,20 @@ def test_the_executor_ends_every_subgoal_but_the_one_that_solves_the_task() -> N
     assert answers[-1] == trajectory.steps[-1].action
 
 
-def test_the_controller_is_asked_once_a_subgoal_and_sees_the_last_one() -> None:
-    trajectory = next(one for one in trajectories() if one.task_id == "1-1")
+def test_the_controller_is_asked_once_for_each_subgoal() -> None:
+    trajectory = next(path for path in trajectories() if path.task_id == "1-1")
     named = rule_annotations([trajectory])[trajectory.key]
-    found = list(decisions(trajectory, named, "controller"))
-    assert [decision.answer for decision in found] == [segment.subgoal for segment in named.segments]
-    assert found[-1].answer == COMPLETE
-    assert [decision.state.current_subgoal for decision in found] == [None, *(one.answer for one in found[:-1])]
+    asked = list(decisions(trajectory, named, "controller"))
+    assert [decision.answer for decision in asked] == [segment.subgoal for segment in named.segments]
+    assert asked[-1].answer == COMPLETE
+    assert [decision.state.current_subgoal for decision in asked] == [
+        None,
+        *(decision.answer for decision in asked[:-1]),
+    ]
 
 
 def test_detours_are_history_and_never_an_answer() -> None:
-    trajectory = next(one for one in trajectories() if one.take and any(step.detour for step in one.steps))
+    trajectory = next(path for path in trajectories() if path.take and any(step.detour for step in path.steps))
     named = rule_annotations([trajectory])[trajectory.key]
     acted = [decision for decision in decisions(trajectory, named, "executor") if decision.answer]
     assert [decision.answer for decision in acted] == [step.action for step in trajectory.steps if not step.detour]
@@ -82,26 +85,26 @@ def test_the_first_dataset_holds_the_first_decision_of_each_path() -> None:
 
 @pytest.mark.parametrize(("foreign", "split"), [("test", "train"), ("dev", "train"), ("test", "dev")])
 def test_an_example_of_another_split_is_refused(foreign: Split, split: Split) -> None:
-    own, other = (Example("1-1", find_task("1-1").split(one)[0], "p", "t", "i") for one in (split, foreign))
+    own, other = (Example("1-1", find_task("1-1").split(part)[0], "p", "t", "i") for part in (split, foreign))
     check_splits({split: [own]})
     with pytest.raises(InvalidInput, match=f"Variation {other.variation} of task 1-1 is for {foreign}") as refused:
         check_splits({split: [own, other]})
     assert refused.value.field == "data"
 
 
-def test_the_controller_of_every_step_is_asked_before_each_action_and_end() -> None:
-    trajectory = next(one for one in trajectories() if one.task_id == "4-2")
+def test_the_every_step_controller_is_asked_before_each_decision() -> None:
+    trajectory = next(path for path in trajectories() if path.task_id == "4-2")
     named = rule_annotations([trajectory])[trajectory.key]
-    every = list(decisions(trajectory, named, "controller", "every-step"))
+    asked = list(decisions(trajectory, named, "controller", "every-step"))
     executor = list(decisions(trajectory, named, "executor"))
-    assert len(every) == len(executor) + 1
-    assert every[-1].answer == COMPLETE
-    assert [one.answer for one in every[:-1]] == [one.state.current_subgoal for one in executor]
+    assert len(asked) == len(executor) + 1
+    assert asked[-1].answer == COMPLETE
+    assert [decision.answer for decision in asked[:-1]] == [decision.state.current_subgoal for decision in executor]
     on_end = list(decisions(trajectory, named, "controller"))
-    assert [one for one in every if one in on_end] == on_end
+    assert [decision for decision in asked if decision in on_end] == on_end
 
 
-def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) -> None:
+def test_a_written_dataset_is_loaded_by_the_datasets_library(tmp_path: Path) -> None:
     chosen = one_of_each_task()[:3]
     corpus = examples(chosen, rule_annotations(chosen), "flat", COMPACT)
     write_dataset(tmp_path / "made", {"train": corpus, "dev": corpus[:2]}, {"role": "flat"})
@@ -113,7 +116,7 @@ def test_a_written_dataset_is_what_the_datasets_library_loads(tmp_path: Path) ->
     assert set(manifest["files"]) == {"train.parquet", "dev.parquet"}
 
 
-def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
+def test_statistics_count_the_end_token_and_cut_prompts() -> None:
     words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     corpus = [
@@ -121,37 +124,39 @@ def test_statistics_count_tokens_with_the_end_and_what_is_cut() -> None:
         Example("1-1", 1, "a b c d e", "open", ""),
         Example("4-2", 0, "a", "END_SG()", ""),
     ]
-    found = describe_split(corpus, Tokens(words, end=1), max_input_tokens=4, max_new_tokens=2)
-    assert (found.examples, found.variations) == (3, 3)
-    assert found.prompt == Lengths(median=4, p95=4, longest=6)
-    assert (found.truncated, found.truncated_tokens, found.unwritable) == (1, 2, 1)
-    assert found.verbs == {"open": 2, "END_SG": 1}
-    assert found.tasks["1-1"].verbs == {"open": 2}
-    assert found.tasks["4-2"].truncated == 0
+    statistics = describe_split(corpus, Tokens(words, end=1), max_input_tokens=4, max_new_tokens=2)
+    assert (statistics.examples, statistics.variations) == (3, 3)
+    assert statistics.prompt == Lengths(median=4, p95=4, longest=6)
+    assert (statistics.truncated, statistics.truncated_tokens, statistics.unwritable) == (1, 2, 1)
+    assert statistics.verbs == {"open": 2, "END_SG": 1}
+    assert statistics.tasks["1-1"].verbs == {"open": 2}
+    assert statistics.tasks["4-2"].truncated == 0
 
 
-def test_statistics_are_of_what_a_model_is_given() -> None:
+def test_statistics_are_those_of_the_models_inputs() -> None:
     chosen = [trajectory for trajectory in trajectories() if trajectory.task_id == "4-2"][:2]
     corpus = examples(chosen, rule_annotations(chosen), "executor", COMPACT)
     tokens = Tokens(train_tokenizer([corpus[0].prompt] * 9, 250), end=1)
-    found = describe_split(corpus, tokens, max_input_tokens=160, max_new_tokens=40)
-    given = Tensors(tokens, Recipe(max_input_tokens=160), pad=0)([(one.prompt, one.target) for one in corpus])
+    statistics = describe_split(corpus, tokens, max_input_tokens=160, max_new_tokens=40)
+    given = Tensors(tokens, Recipe(max_input_tokens=160), pad=0)(
+        [(example.prompt, example.target) for example in corpus]
+    )
     read, written = (given[name] for name in ("attention_mask", "labels"))
     assert isinstance(read, Tensor)
     assert isinstance(written, Tensor)
-    assert 0 < found.truncated < len(corpus)
-    assert found.prompt.longest > read.sum(dim=1).max() == 160
-    assert found.prompt.median == read.sum(dim=1).median()
-    assert found.target.longest == (written != IGNORED).sum(dim=1).max()
-    assert found.copied == sum("<copy_" in "".join(tokens.names(row.clamp(min=0).tolist())) for row in written) > 0
+    assert 0 < statistics.truncated < len(corpus)
+    assert statistics.prompt.longest > read.sum(dim=1).max() == 160
+    assert statistics.prompt.median == read.sum(dim=1).median()
+    assert statistics.target.longest == (written != IGNORED).sum(dim=1).max()
+    assert statistics.copied == sum("<copy_" in "".join(tokens.names(row.clamp(min=0).tolist())) for row in written) > 0
 
 
 def test_duplicates_between_splits_are_counted_with_and_without_their_answer() -> None:
     train = [Example("1-1", 0, "p", "t", ""), Example("1-1", 1, "p", "t", ""), Example("1-1", 1, "q", "t", "")]
     dev = [Example("1-1", 14, "p", "t", ""), Example("1-2", 14, "q", "other", ""), Example("1-2", 14, "new", "t", "")]
-    found = duplicates(train, dev)
-    assert (found.within_train, found.dev_prompts_in_train, found.dev_examples_in_train) == (1, 2, 1)
-    assert found.by_task == {"1-1": 1, "1-2": 1}
+    repeated = duplicates(train, dev)
+    assert (repeated.within_train, repeated.dev_prompts_in_train, repeated.dev_examples_in_train) == (1, 2, 1)
+    assert repeated.by_task == {"1-1": 1, "1-2": 1}
 
 
 def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
@@ -167,7 +172,7 @@ def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
     assert any(" " in name for name in names)
 
 
-def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
+def test_a_thing_is_renamed_where_its_kind_suffices() -> None:
     prompt = "find animal | room outside : baby dove , axe | have orange"
     asked = Example("4-4", 0, prompt, "focus_on baby dove", "find animal")
     renamed, target = Renamer([asked], share=1.0, seed=0)(asked)
@@ -178,20 +183,20 @@ def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "prompt", "target", "told"),
+    ("task", "prompt", "target", "word"),
     [
         ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
     ],
 )
-def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, told: str) -> None:
+def test_visible_things_are_renamed_where_the_answer_allows(task: str, prompt: str, target: str, word: str) -> None:
     instruction = prompt.partition(" | ")[0]
     asked = Example(task, 0, prompt, target, instruction)
     renamed, answer = Renamer([asked], share=1.0, seed=0)(asked)
-    assert told not in f"{renamed} {answer}".split()
+    assert word not in f"{renamed} {answer}".split()
     assert set(answer.split()) - set(target.split()) <= set(renamed.split())
 
 
-def test_what_an_instruction_names_is_renamed_where_the_answer_does_not_repeat_it() -> None:
+def test_named_things_are_renamed_where_the_answer_omits_them() -> None:
     named = Example("6-1", 0, "make dough | room hall : dough", "focus_on dough", "make dough")
     other = Example("6-1", 0, "make dough | room hall : recipe", "read recipe", "make dough")
     prompt, target = Renamer([named, other], share=1.0, seed=0)(other)
@@ -237,7 +242,7 @@ def test_no_new_name_tells_which_box_is_the_answer() -> None:
     assert all({"red", "green", "white"} < names and len(names) > 20 for names in called)
 
 
-def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
+def test_powered_devices_are_renamed_too() -> None:
     asked = "power green light bulb"
     lit = Example("3-1", 0, f"{asked} | room hall : green light bulb , red wire", "focus_on green light bulb", asked)
     powered = set()
@@ -246,7 +251,7 @@ def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
         powered.add(target.removeprefix("focus_on "))
         assert prompt.count(target.removeprefix("focus_on ")) == 2
     assert {"electric motor", "electric buzzer"} < powered
-    assert sum(one.endswith(" light bulb") for one in powered) > 10
+    assert sum(name.endswith(" light bulb") for name in powered) > 10
 
 
 def places_of_what_is_named(task: str) -> set[str]:
@@ -255,19 +260,19 @@ def places_of_what_is_named(task: str) -> set[str]:
     places = set()
     for seed in range(200):
         prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
-        told = re.search(r"here (.+) , lead in pot , red box , jar \| room", prompt)
-        assert told
-        places.add(told[1].partition(" in ")[2])
+        match = re.search(r"here (.+) , lead in pot , red box , jar \| room", prompt)
+        assert match
+        places.add(match[1].partition(" in ")[2])
     return places
 
 
-def test_what_is_named_lies_on_something_now_and_then_and_a_substance_in_no_vessel() -> None:
+def test_named_things_are_sometimes_placed_on_others() -> None:
     anything, substance = places_of_what_is_named("3-3"), places_of_what_is_named("1-1")
     assert {"", "table"} < substance
     assert anything - substance == {"bowl", "jug", "wood cup", "glass jar"}
 
 
-def test_what_is_waited_for_is_called_otherwise_too() -> None:
+def test_awaited_things_are_renamed_too() -> None:
     waited = Example(
         "8-1", 0, "wait_for_change newt egg | room outside : newt egg", "wait1", "wait_for_change(newt egg)"
     )
@@ -301,7 +306,7 @@ def test_paints_change_places_so_that_they_still_mix() -> None:
         assert (set(poured), poured[0]) == (mixtures[mixed], more)
 
 
-def test_once_paints_are_mixed_what_is_needed_is_told_whatever_it_is_called() -> None:
+def test_mixed_paints_are_found_under_any_name() -> None:
     asked = "make yellow - orange"
     second = Example("6-3", 0, f"{asked} | did pour it ; mix it ; focus on orange", "pour yellow , orange", asked)
     targets = set()
@@ -333,7 +338,7 @@ def test_bystanders_are_renamed_now_and_then() -> None:
     assert all(prompt.startswith("melt tin | room hall : ") for prompt in renamed)
 
 
-def test_what_is_named_changes_places_with_what_stands_around() -> None:
+def test_named_things_change_places_with_bystanders() -> None:
     scene = "room hall : soap , tin cup , chair , jar ( table salt )"
     corpus = [Example("1-1", 0, f"melt tin | {scene}", "move tin , cup", "melt tin")]
     corpus += [Example("4-1", 0, thing, "end", "find it") for thing in "abcdefgh"]
@@ -350,7 +355,7 @@ def test_what_is_named_changes_places_with_what_stands_around() -> None:
     assert swapped == {"soap", "chair", "table salt"}
 
 
-def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
+def test_new_names_sometimes_share_a_word_with_the_scene() -> None:
     example = Example("3-3", 0, "get foil | room hall : orange , glass cup | have box", "pick_up foil", "get foil")
     called = {Renamer([example], share=1.0, seed=seed)(example)[1].removeprefix("pick_up ") for seed in range(500)}
     assert "glass" in called
@@ -358,20 +363,20 @@ def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
     assert {"glass", "orange"} <= {name.split()[0] for name in called if " " in name}
 
 
-def test_an_unknown_substance_is_called_as_known_ones_are_now_and_then() -> None:
+def test_unknown_substances_sometimes_get_ordinary_names() -> None:
     asked = "monitor_temperature(solid unknown substance b, melt)"
     shown = "monitor_temperature solid unknown substance b , melt | did use thermometer on solid unknown substance b"
     example = Example("2-3", 0, f"{shown} | stove holds liquid unknown substance b", "end", asked)
     forms = set()
     for seed in range(50):
         prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"monitor_temperature (.+) , melt \| did use thermometer on (.+) \| stove holds liquid (.+)", prompt
         )
-        assert found
-        assert found[1] == found[2]
-        assert found[1].removeprefix("solid ") == found[3]
-        forms.add(found[1].startswith("solid unknown substance "))
+        assert match
+        assert match[1] == match[2]
+        assert match[1].removeprefix("solid ") == match[3]
+        forms.add(match[1].startswith("solid unknown substance "))
     assert forms == {True, False}
 
 
@@ -381,8 +386,8 @@ def test_scores_do_not_tell_where_things_lie(share: float) -> None:
         prompt = f"melt tin | room hall : score 7 , cup | score {score}"
         example = Example("1-1", 0, prompt, "end", "melt tin")
         shown = [Renamer([example], share=share, seed=seed)(example)[0] for seed in range(400)]
-        assert all(" : score 7 , cup | score " in one for one in shown)
-        return {int(one.rpartition(" ")[2]) for one in shown}
+        assert all(" : score 7 , cup | score " in prompt for prompt in shown)
+        return {int(prompt.rpartition(" ")[2]) for prompt in shown}
 
     assert drawn(2) == drawn(14) == set(range(15))
     assert drawn(70) == set(range(65, 76))
@@ -395,7 +400,7 @@ def test_other_readings_stand_in_the_same_order() -> None:
     example = Example("9-1", 0, prompt, "focus_on tin", "tin")
     for seed in range(20):
         renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
-        first, second, third = (int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed))
+        first, second, third = (int(digits.replace(" ", "")) for digits in re.findall(r"(\d \d \d) down", renamed))
         assert first == third > second
         assert renamed.endswith("thermometer 10")
 
@@ -405,7 +410,7 @@ def test_many_readings_stay_within_their_scale() -> None:
     example = Example("9-1", 0, prompt, "focus_on tin", "tin")
     for seed in range(20):
         renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
-        values = [int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed)]
+        values = [int(digits.replace(" ", "")) for digits in re.findall(r"(\d \d \d) down", renamed)]
         assert values == sorted(set(values))
         assert values[-1] < 100
 
@@ -428,7 +433,7 @@ def test_shortened_paths_teleport_and_watch_briefly() -> None:
     ]
 
 
-def test_a_variation_is_read_with_all_of_its_takes_or_not_at_all_and_only_where_it_is_wanted(tmp_path: Path) -> None:
+def test_a_variation_is_read_with_all_takes_or_none(tmp_path: Path) -> None:
     variations = [[{"task_id": "4-2", "variation": number, "take": take} for take in (0, 1)] for number in range(3)]
     written = "".join(json.dumps(rows) + "\n" for rows in variations)
     parts = tmp_path / "parts.jsonl"

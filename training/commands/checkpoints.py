@@ -16,14 +16,19 @@ from waymark.worlds.registry import DEFAULT_WORLD
 def export(
     role: RoleArgument,
     world: WorldOption = DEFAULT_WORLD,
-    run: Annotated[Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: the world's; for ScienceWorld build/runs/ROLE.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder. Default: the world's, checkpoints/ROLE.")
+        Path | None, typer.Option(help="Checkpoint folder. Default: the world's; for ScienceWorld checkpoints/ROLE.")
     ] = None,
     prompt_format: FormatOption = None,
     data: DataOption = None,
 ) -> None:
-    """Turn a run's best weights into a checkpoint for the services: card, safetensors, CTranslate2 int8."""
+    """Make a checkpoint of the best weights of a training run.
+
+    It is for the services: card, safetensors, CTranslate2 int8.
+    """
     from training.export import export as export_run
     from training.origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
@@ -52,19 +57,24 @@ def convert(
         Path, typer.Argument(help="Model folder: config.json, tokenizer.json, safetensors (shards too).")
     ],
     output: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
-    role: Annotated[Role | None, typer.Option(help="Role that it was trained for. Default: that of its card.")] = None,
+    role: Annotated[Role | None, typer.Option(help="Role that the model was trained for. Default: the card's.")] = None,
     prompt_format: Annotated[
-        str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: that of its card.")
+        str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: the card's.")
     ] = None,
     max_input_tokens: Annotated[
-        int, typer.Option(help="Tokens after which prompts are cut, for a model without a card.", min=3)
+        int, typer.Option(help="Length in tokens at which prompts are cut, for a model without a card.", min=3)
     ] = 1024,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer, for a model without a card.", min=1)] = 30,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Largest length of an answer in tokens, for a model without a card.", min=1)
+    ] = 30,
     quantization: Annotated[
         str, typer.Option(help="Number type of the weights for CTranslate2: int8, float32, …")
     ] = "int8",
 ) -> None:
-    """Turn any fine-tuned T5 or Llama into a checkpoint for the services, converted for CTranslate2."""
+    """Make a checkpoint of any fine-tuned T5 or Llama.
+
+    It is for the services, and converted for CTranslate2.
+    """
     from training.export import convert as convert_folder
 
     card = convert_folder(

@@ -1,8 +1,9 @@
-"""What the annotating model is told and shown, and how its answer is read.
+"""The prompts for the annotating model, and the parser of its answers.
 
 A conversation is: the system message with the action templates of `waymark.worlds.scienceworld.actions`; a worked
-example, boil water; a second example of the same task type, which the model made itself; the path. Examples are turns
-of their own, so they look exactly like what is asked. The notation is the published one (Hashemzadeh et al. 2024):
+example, boil water; a second example of the same task type, which the model made itself; the path. Examples are
+separate messages, so they have the same form as the question. The notation is the published one (Hashemzadeh et al.
+2024):
 
     1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}
     2- pick_up(thermometer): {'pick up thermometer'}
@@ -31,7 +32,7 @@ class Named(BaseModel):
 
 
 class WorkedExample(BaseModel):
-    """A path with its sub-goals, to be shown before the path that is asked for."""
+    """A path with its sub-goals, shown before the path of the question."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,7 +73,7 @@ MEANINGS: Final = {
     ("USE", 2): "use a tool, such as a thermometer, on something",
     ("USE", 1): "use a device or tool by itself",
 }
-"""What each row of the grammar does, by verb and number of objects."""
+"""The meaning of each row of the grammar, by verb and number of objects."""
 
 BOIL_WATER: Final = WorkedExample(
     task="Your task is to boil water. For compounds without a boiling point, combusting the substance is also "
@@ -146,7 +147,7 @@ def asked(task: str, actions: Sequence[str]) -> Message:
 
 
 def repair(runs: Iterable[Sequence[str]]) -> Message:
-    """The question about runs of actions that an answer left out."""
+    """The question about actions that an answer left out."""
     return {"role": "user", "content": _REPAIR.format(runs="\n".join(map(_braced, runs)))}
 
 
@@ -156,10 +157,10 @@ def written(named: Iterable[Named]) -> str:
 
 
 def read(text: str) -> list[Named]:
-    """The sub-goals of an answer, whatever stands around them; empty if there are none.
+    """The sub-goals in an answer; other text around them is ignored. Empty if there are none.
 
-    What a model thought aloud does not count, nor does a sub-goal that only says that the task is complete. Of
-    an answer that was cut off, the last action may be a part of one.
+    Reasoning text and a sub-goal that only says that the task is complete are ignored. If an answer was cut off, its
+    last action may be incomplete.
 
     >>> read("1- fill(pot,water): {'activate sink', 'deactivate sink'} 2- wait(1): {'wa")
     [Named(subgoal='fill(pot, water)', actions=('activate sink', 'deactivate sink')), \

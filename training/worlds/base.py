@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PathSource = Literal["expert", "shortened", "gold"]
 """Where paths come from: played anew by looking (expert), the simulator's own without detours (shortened), or those as
 they are (gold). A world has some of them."""
+TrainedAgent = Literal["hierarchical", "flat"]
+"""Agents whose models are trained: controller and executor, or flat."""
 Sampling = Literal["all", "published"]
 """Which variations: spread over each split, or those that were published for the world."""
 PUBLISHED_SEED = 1
@@ -94,17 +96,13 @@ class Corrections(Protocol):
         """Makes the corrections of one variation."""
         ...
 
-    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
-        """The hashes of the agent's checkpoints."""
-        ...
-
     def plan(
         self,
         trajectories: Sequence[Trajectory],
         rollouts: int,
         misplaced: int,
         checkpoints: Path,
-        agent: Literal["hierarchical", "flat"],
+        agent: TrainedAgent,
         *,
         without_rules: bool,
     ) -> Sequence[Wanted]:
@@ -134,7 +132,7 @@ class SelfPlay(Protocol):
         rollouts: int,
         most: int,
         checkpoints: Path,
-        agent: Literal["hierarchical", "flat"],
+        agent: TrainedAgent,
         *,
         temperature: float,
         without_rules: bool,
@@ -191,6 +189,13 @@ class TrainingWorld(ABC):
     @abstractmethod
     def recording(self, request: RecordingRequest) -> Recording:
         """What to record. Raises InvalidInput for what this world does not have."""
+
+    def path_source(self, request: RecordingRequest) -> PathSource:
+        """Where the paths of a request come from. Raises InvalidInput for a source that this world does not have."""
+        source = request.paths or self.path_sources[0]
+        if source not in self.path_sources:
+            raise self._lacks(f"no paths {source!r}", f"Use one of {', '.join(self.path_sources)}.", "paths")
+        return source
 
     def shipped_checkpoints(self) -> list[Path]:
         """The folders of the checkpoints that ship for this world: those whose prompt format is one of its own."""

@@ -3,7 +3,7 @@
 A request that meets a busy, failing or silent endpoint is tried again, after a growing pause with jitter or after as
 long as the endpoint asks for in `Retry-After`.
 
-What it does not know: streaming, tools, images, and prices.
+It does not support streaming, tools, images and prices.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Final, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
 import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from waymark.clients import bounded
 from waymark.clients.addresses import check_key, is_loopback, shown
@@ -32,6 +31,9 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState  # imported where it is used: it comes with the extra `env` alone
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds. An endpoint that asks for a longer one is not asked again in this run."""
@@ -70,7 +72,7 @@ class Endpoint:
     key: str = field(default="", repr=False)
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     settings: str = "WAYMARK_LLM"
-    """What the variables that name it begin with, as messages say it: `WAYMARK_LLM_URL` and so on."""
+    """Prefix of its variables, for messages: `WAYMARK_LLM` in `WAYMARK_LLM_URL`."""
 
     def __post_init__(self) -> None:
         try:
@@ -98,12 +100,12 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Limits:
-    """How hard an endpoint is asked."""
+    """Limits of the requests to an endpoint."""
 
     concurrency: int = 4
-    """Requests under way at once."""
+    """Largest number of concurrent requests."""
     attempts: int = 6
-    """Tries for one request, the first included."""
+    """Attempts for one request, including the first."""
     timeout: float = 300.0
     """Seconds for one try."""
     first_pause: float = 1.0
@@ -111,7 +113,7 @@ class Limits:
 
 
 class Answer(BaseModel):
-    """What the model said to one request."""
+    """The model's answer to one request."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -170,6 +172,8 @@ class ChatClient:
 
     async def _persist(self, request: dict[str, JsonValue]) -> Answer:
         """Try until there is an answer, or no try is left."""
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Again),
@@ -241,15 +245,15 @@ class ChatClient:
     def _failure(self, response: httpx.Response) -> Exception:
         """What a status means: try again, give this request up, or give all of them up."""
         status = response.status_code
-        said = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
+        message = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
         if status in _UNUSABLE:
-            return EndpointUnusable(said, remedy=f"Check {_UNUSABLE[status]}.")
+            return EndpointUnusable(message, remedy=f"Check {_UNUSABLE[status]}.")
         if status in _TRY_AGAIN or status >= 500:
             pause = _retry_after(response.headers.get("retry-after", ""))
             if pause is not None and pause > LONGEST_PAUSE:
-                return ServiceUnavailable(said, remedy=f"It asks to come back in {pause:.0f} seconds.")
-            return _Again(ServiceUnavailable(said), pause)
-        return ServiceRejected(said)
+                return ServiceUnavailable(message, remedy=f"It asks to retry after {pause:.0f} seconds.")
+            return _Again(ServiceUnavailable(message), pause)
+        return ServiceRejected(message)
 
     def _quoted(self, response: httpx.Response) -> str:
         """The beginning of a foreign text, on one line, without our key."""
@@ -260,6 +264,8 @@ class ChatClient:
         failure = state.outcome.exception() if state.outcome else None
         if isinstance(failure, _Again) and failure.pause is not None:
             return failure.pause
+        from tenacity import wait_random_exponential
+
         return float(wait_random_exponential(multiplier=self.limits.first_pause, max=_LONGEST_BACK_OFF)(state))
 
 

@@ -20,7 +20,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waymark.checkpoint_files import (
+from waymark.contracts import Role
+from waymark.errors import CheckpointError
+from waymark.hints import command
+from waymark.inference import weights
+from waymark.inference.checkpoint_files import (
     LARGEST_CARD,
     LARGEST_VOCABULARY,
     list_files,
@@ -29,10 +33,6 @@ from waymark.checkpoint_files import (
     read_object,
     sha256_of,
 )
-from waymark.contracts import Role
-from waymark.errors import CheckpointError
-from waymark.hints import command
-from waymark.inference import weights
 from waymark.inference.tokens import read_tokenizer, unused
 from waymark.worlds.registry import get_format
 
@@ -49,6 +49,7 @@ _SHOWN = 100
 """Characters of a file's content that an error quotes."""
 _MOST_TOKENS = 10_000_000
 """Of a vocabulary; the largest that are published have some 300,000."""
+_QUICKLY_HASHED_BYTES = 200_000_000
 _Positive = Annotated[int, Field(gt=0)]
 
 
@@ -111,6 +112,15 @@ class Checkpoint(BaseModel):
         """The converted weights."""
         return self.folder / _CTRANSLATE2
 
+    def check_converted(self) -> None:
+        """Raise CheckpointError where there are no converted weights."""
+        if not (self.ctranslate2 / "model.bin").is_file():
+            raise CheckpointError(
+                f"{self.folder} has no weights for CTranslate2.",
+                remedy=f"Convert it with `{command('training', 'convert', self.folder, 'OUTPUT')}`, "
+                "or serve it with transformers (--engine, WAYMARK_ENGINE).",
+            )
+
 
 def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a folder but its card, by relative path."""
@@ -139,9 +149,11 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
                 remedy="Write one: "
                 + command("training", "convert", folder, "OUTPUT", "--role", "ROLE", "--format", "FORMAT"),
             )
-        what = f"it has no {CARD}" if folder.is_dir() else "it is no folder" if _exists(folder) else "it does not exist"
+        problem = (
+            f"it has no {CARD}" if folder.is_dir() else "it is no folder" if _exists(folder) else "it does not exist"
+        )
         raise CheckpointError(
-            f"No checkpoint at {folder}: {what}.",
+            f"No checkpoint at {folder}: {problem}.",
             remedy=f"Name a folder with a {CARD}, as `{command('training', 'export')}` writes it.",
         )
     raw = read_file(path, LARGEST_CARD)
@@ -180,6 +192,14 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
         raise CheckpointError(f"The card of {folder}: {error.message}", remedy=error.remedy) from error
     _check_model(folder, card)
     return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def is_quick_to_hash(folder: Path) -> bool:
+    """Whether the hashes of a checkpoint's files are known in about a second. Large ones are verified when loaded."""
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) <= _QUICKLY_HASHED_BYTES
+    except OSError:
+        return True
 
 
 def architecture_of(folder: Path) -> weights.Architecture:
@@ -248,10 +268,10 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
     if tokens > rows:
         raise CheckpointError(f"The tokenizer of {folder} has {tokens} tokens, its model {rows}.", remedy=remedy)
     for field in _SPECIAL:
-        said = config.get(field)
-        if said is None and field in _NEEDED[weights.architecture_of(config)]:
+        numbers = config.get(field)
+        if numbers is None and field in _NEEDED[weights.architecture_of(config)]:
             raise CheckpointError(f"The config.json of {folder} names no {field}.", remedy=remedy)
-        for number in said if isinstance(said, list) else [said]:
+        for number in numbers if isinstance(numbers, list) else [numbers]:
             is_token = isinstance(number, int) and 0 <= number < rows and tokenizer.id_to_token(number)
             if number is not None and not is_token:
                 raise CheckpointError(

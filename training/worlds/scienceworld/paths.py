@@ -117,20 +117,7 @@ class Recorder:
 
     def trajectory(self, form: PathForm, steps: Sequence[RecordedStep], take: int = 0) -> Trajectory:
         """What was recorded."""
-        task, wanted = find_task(self._wanted.task_id), self._wanted
-        return Trajectory(
-            task_id=task.id,
-            variation=wanted.variation,
-            split=task.split_of(wanted.variation),
-            simplifications=wanted.simplifications,
-            form=form,
-            gold_actions=0,
-            task=self.opening.task,
-            look=self.opening.look,
-            inventory=self.opening.inventory,
-            steps=list(steps),
-            take=take,
-        )
+        return Trajectory.of(self._wanted, find_task(self._wanted.task_id), self.opening, steps, form=form, take=take)
 
     def walked(self, walk: Walk, take: int, misplaced: str) -> Trajectory:
         """What a walk in this simulator was recorded as, its perturbations marked."""
@@ -201,8 +188,8 @@ def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
             directly(slot, wanted, oracle, take, misplaced=take > wanted.takes)
             for take in range(1, wanted.takes + wanted.misplaced + 1)
         )
-        recorded = [direct, *(one for one in more if one is not None)]
-    return [replace(one, gold_actions=len(gold)) for one in recorded]
+        recorded = [direct, *(path for path in more if path is not None)]
+    return [replace(path, gold_actions=len(gold)) for path in recorded]
 
 
 def _as_the_oracle(slot: ScienceWorldSlot, wanted: Wanted, gold: Sequence[str]) -> Trajectory:

@@ -22,7 +22,6 @@ from training.worlds.scienceworld import folds, gold, published
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import AgentState, Role
-from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.subgoals import in_sight
@@ -47,13 +46,7 @@ class ScienceWorldTraining(TrainingWorld):
 
     def recording(self, request: RecordingRequest) -> Recording:
         """Expert paths with takes, or gold paths."""
-        paths = request.paths or self.path_sources[0]
-        if paths not in self.path_sources:
-            raise InvalidInput(
-                f"ScienceWorld has no paths {paths!r}.",
-                remedy=f"Use one of {', '.join(self.path_sources)}.",
-                field="paths",
-            )
+        paths = self.path_source(request)
         return Recording(
             paths,
             request.sampling,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from training.trajectories import PathForm, RecordedStep, Trajectory, Wanted
+from training.trajectories import RecordedStep, Trajectory, Wanted
 from training.worlds.textworld_express.renaming import renamed
 from waymark.worlds.base import SOLVED, Environment
 from waymark.worlds.textworld_express.scene import room_of
@@ -95,18 +95,4 @@ def _play(environment: Environment, wanted: Wanted, actions: Sequence[str]) -> t
             seen.append(Seen(step.look, step.inventory, step.observation))
         if step.completed:
             break
-    task = find_task(wanted.task_id)
-    form: PathForm = "gold"
-    path = Trajectory(
-        task_id=task.id,
-        variation=wanted.variation,
-        split=task.split_of(wanted.variation),
-        simplifications=wanted.simplifications,
-        form=form,
-        gold_actions=0,
-        task=opening.task,
-        look=opening.look,
-        inventory=opening.inventory,
-        steps=steps,
-    )
-    return path, seen
+    return Trajectory.of(wanted, find_task(wanted.task_id), opening, steps, form="gold"), seen

@@ -16,7 +16,7 @@ _End = tuple[str, str]
 
 
 def check_conductivity(walk: Walk) -> None:
-    """3-3, 3-4: lay what is tested into a circuit with the first lamp or motor that is listed."""
+    """3-3, 3-4: connect the tested thing in a circuit with the first lamp or motor that is listed."""
     thing, room = words_of(r"determine if (.+?) is electrically .*?located around the ([a-z ]+)\.", walk.task)
     box = walk.oracle_object("move ").rpartition(" to ")[2]
     if not walk.did(f"focus on {thing}"):
@@ -35,7 +35,7 @@ def check_conductivity(walk: Walk) -> None:
 
 
 def power_component(walk: Walk) -> None:
-    """3-1, 3-2: the oracle's source, carried to where it works, and the first wires that are listed."""
+    """3-1, 3-2: use the oracle's source, moved to a place where it works, and the first wires that are listed."""
     (lamp,) = words_of(r"turn on the (.+?)(?: by |\.)", walk.task)
     (source,) = words_of(r"connect (.+?) anode ", " ; ".join(walk.oracle))
     walk.go("workshop")
@@ -55,8 +55,8 @@ def power_component(walk: Walk) -> None:
 
 
 def _lay_circuit(walk: Walk, source: str, lamp: str, thing: str = "") -> None:
-    """Lay a circuit from a source through a lamp (empty: the first one listed), and through a thing that is tested,
-    back to the source: each wire goes on where the last connection ended. Wires of another circuit are taken off.
+    """Lay a circuit from a source through a lamp (empty: the first one listed), and through the tested thing, back to
+    the source. Each wire begins where the last connection ended. Wires of another circuit are disconnected.
     """
     joined = _joined(walk)
     if _is_closed(joined, source, {lamp, thing} - {""}):
@@ -77,21 +77,21 @@ def _lay_circuit(walk: Walk, source: str, lamp: str, thing: str = "") -> None:
 
 
 def _joined(walk: Walk) -> dict[_End, _End]:
-    """What is connected to what now, each pair both ways."""
+    """The present connections, each pair in both directions."""
     joined: dict[_End, _End] = {}
     for taken in walk.taken:
         answer = taken.step.observation.lower()
-        if found := _PARTED.search(answer):
-            parted = found[1] or found[2]
-            joined = {one: other for one, other in joined.items() if parted not in (one[0], other[0])}
-        if found := _JOINED.search(answer):
-            one, other = (found[2], found[1]), (found[4].strip(), found[3])
-            joined |= {one: other, other: one}
+        if match := _PARTED.search(answer):
+            parted = match[1] or match[2]
+            joined = {end: other_end for end, other_end in joined.items() if parted not in (end[0], other_end[0])}
+        if match := _JOINED.search(answer):
+            end, other_end = (match[2], match[1]), (match[4].strip(), match[3])
+            joined |= {end: other_end, other_end: end}
     return joined
 
 
 def _is_closed(joined: dict[_End, _End], source: str, wanted: set[str]) -> bool:
-    """Whether one can walk round from a source through all that is wanted, and more than wires, to it again."""
+    """Whether there is a closed circuit from a source through everything that is wanted, not only through wires."""
     end, passed = (source, "anode"), set[str]()
     while end in joined and len(passed) < len(joined):
         name, terminal = joined[end]
