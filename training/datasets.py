@@ -19,9 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,49 +52,80 @@ _SCHEMA = pa.schema(
 _ROW_GROUP = 4096
 
 
+@dataclass(frozen=True)
+class Decision:
+    """One decision on an oracle path: who was asked, in which state, and what the oracle decided there."""
+
+    task_id: str
+    role: Role
+    state: AgentState
+    """With all turns, or with those that a format shows."""
+    answer: str | None
+    """A sub-goal or an action of the environment. None: the sub-goal has ended."""
+
+    @property
+    def instruction(self) -> str:
+        """What tells the model what to do: an executor's sub-goal, else the task."""
+        return (self.state.current_subgoal or "") if self.role == "executor" else self.state.task
+
+    def written(self, prompt_format: PromptFormat) -> tuple[str, str]:
+        """Prompt and target, by the code that serves."""
+        return (
+            write_prompt(prompt_format, self.role, self.state),
+            write_target(prompt_format, self.role, self.state, self.answer),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One decision. `instruction` is the part of the prompt that tells the model what to do."""
+    """One decision as text. `instruction` is what tells the model what to do."""
 
     task_id: str
     variation: int
     prompt: str
     target: str
     instruction: str
+    decision: Decision | None = field(default=None, compare=False, repr=False)
+    """What was written, with the turns that its format shows; None where published code wrote it."""
+    prompt_format: PromptFormat | None = field(default=None, compare=False, repr=False)
+    """How it was written."""
 
-
-@dataclass(frozen=True)
-class Decision:
-    """A state on an oracle path, with all turns, and what the oracle decided there (None: the sub-goal has ended)."""
-
-    state: AgentState
-    answer: str | None
+    @classmethod
+    def of(cls, decision: Decision, variation: int, prompt_format: PromptFormat) -> Self:
+        """A decision as text."""
+        shown = StateFold(decision.state).visible(prompt_format.history_turns)
+        kept = replace(decision, state=shown)
+        return cls(decision.task_id, variation, *kept.written(prompt_format), kept.instruction, kept, prompt_format)
 
 
 def decisions(
     trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
 ) -> Iterator[Decision]:
     """All decisions of one role along a path, in order. Detours are history, never decisions."""
+
+    def asked(answer: str | None) -> Decision:
+        return Decision(trajectory.task_id, role, fold.state, answer)
+
     every_step = role == "controller" and controller == "every-step"
     world = world_of_task(trajectory.task_id).agent
     fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory, world)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
         if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
-            yield Decision(fold.state, segment.subgoal)
+            yield asked(segment.subgoal)
         if role != "flat":
             fold.give_subgoal(segment.subgoal)
         for place, step in enumerate(steps):
             if every_step and place and not detour:
-                yield Decision(fold.state, segment.subgoal)
+                yield asked(segment.subgoal)
             if role in ("executor", "flat") and not detour:
-                yield Decision(fold.state, step.action)
+                yield asked(step.action)
             fold.act(step.action, step.observation, step.look, step.inventory, step.score)
         ends = bool(steps) and (fold.state.score < SOLVED or segment.stop < len(trajectory.steps))
         if every_step and ends and not detour:
-            yield Decision(fold.state, segment.subgoal)
+            yield asked(segment.subgoal)
         if role == "executor" and ends and not detour:
-            yield Decision(fold.state, None)
+            yield asked(None)
         if role != "flat":
             fold.end_subgoal()
 
@@ -118,17 +149,8 @@ def examples(
     made: list[Example] = []
     for trajectory in trajectories:
         annotation = annotations[trajectory.key]
-        for decision in decisions(trajectory, annotation, role, controller):
-            state = decision.state
-            made.append(
-                Example(
-                    task_id=trajectory.task_id,
-                    variation=trajectory.variation,
-                    prompt=write_prompt(prompt_format, role, state),
-                    target=write_target(prompt_format, role, state, decision.answer),
-                    instruction=(state.current_subgoal or "") if role == "executor" else state.task,
-                )
-            )
+        every = decisions(trajectory, annotation, role, controller)
+        made += [Example.of(decision, trajectory.variation, prompt_format) for decision in every]
     return made
 
 
@@ -192,7 +214,10 @@ def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], abou
         table = folder / f"{split}.parquet"
         with pq.ParquetWriter(table, _SCHEMA, compression="zstd") as writer:
             for start in range(0, len(corpus), _ROW_GROUP):
-                rows = [asdict(example) for example in corpus[start : start + _ROW_GROUP]]
+                rows = [
+                    {name: getattr(example, name) for name in _SCHEMA.names}
+                    for example in corpus[start : start + _ROW_GROUP]
+                ]
                 writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
         files[table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1) + "\n")

@@ -1,9 +1,8 @@
-"""Datasets: which decisions they hold, that nothing leaks, what is written and counted, and consistent renaming."""
+"""Datasets: which decisions they hold, that nothing leaks, what is written and counted."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from training.recipe import Recipe
 from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
 from training.trajectories import Wanted, read_parts, rows_of
-from training.worlds.scienceworld.augmentation import Renamer
 from training.worlds.scienceworld.paths import shorten
 from waymark.agent.state import actions_only
 from waymark.errors import InvalidInput
@@ -76,8 +74,8 @@ def test_the_first_dataset_holds_the_first_decision_of_each_path() -> None:
     named = rule_annotations(chosen)
     for trajectory in chosen:
         annotation = named[trajectory.key]
-        first = list(decisions(trajectory, annotation, "first"))
-        assert first == list(decisions(trajectory, annotation, "controller"))[:1]
+        (first,) = decisions(trajectory, annotation, "first")
+        assert first == replace(next(decisions(trajectory, annotation, "controller")), role="first")
 
 
 @pytest.mark.parametrize(("foreign", "split"), [("test", "train"), ("dev", "train"), ("test", "dev")])
@@ -152,272 +150,6 @@ def test_duplicates_between_splits_are_counted_with_and_without_their_answer() -
     found = duplicates(train, dev)
     assert (found.within_train, found.dev_prompts_in_train, found.dev_examples_in_train) == (1, 2, 1)
     assert found.by_task == {"1-1": 1, "1-2": 1}
-
-
-def test_renaming_changes_a_name_everywhere_and_nothing_else() -> None:
-    example = Example("1-1", 0, "melt tin | room hall : tin , tin cup | have tin", "focus_on tin cup", "melt tin")
-    names = set()
-    for seed in range(40):
-        prompt, target = Renamer([example], share=1.0, seed=seed)(example)
-        same = re.fullmatch(r"melt (.+) \| room hall : \1 , \1 cup \| have \1", prompt)
-        assert same
-        assert target == f"focus_on {same[1]} cup"
-        names.add(same[1])
-    assert len(names) > 20
-    assert any(" " in name for name in names)
-
-
-def test_a_thing_is_renamed_where_any_of_its_kind_will_do() -> None:
-    prompt = "find animal | room outside : baby dove , axe | have orange"
-    asked = Example("4-4", 0, prompt, "focus_on baby dove", "find animal")
-    renamed, target = Renamer([asked], share=1.0, seed=0)(asked)
-    assert "dove" not in target
-    assert target.removeprefix("focus_on ") in renamed
-    known = replace(asked, task_id="8-1")
-    assert Renamer([known], share=1.0, seed=0)(known)[1] == known.target
-
-
-@pytest.mark.parametrize(
-    ("task", "prompt", "target", "told"),
-    [
-        ("6-1", "mix | read recipe : you need salt | room hall : salt , pot", "move salt , metal pot", "salt"),
-    ],
-)
-def test_what_the_prompt_shows_is_renamed_where_that_answers(task: str, prompt: str, target: str, told: str) -> None:
-    instruction = prompt.partition(" | ")[0]
-    asked = Example(task, 0, prompt, target, instruction)
-    renamed, answer = Renamer([asked], share=1.0, seed=0)(asked)
-    assert told not in f"{renamed} {answer}".split()
-    assert set(answer.split()) - set(target.split()) <= set(renamed.split())
-
-
-def test_what_an_instruction_names_is_renamed_where_the_answer_does_not_repeat_it() -> None:
-    named = Example("6-1", 0, "make dough | room hall : dough", "focus_on dough", "make dough")
-    other = Example("6-1", 0, "make dough | room hall : recipe", "read recipe", "make dough")
-    prompt, target = Renamer([named, other], share=1.0, seed=0)(other)
-    assert re.fullmatch(r"make (?!dough)\S+( \S+)? \| room hall : recipe", prompt)
-    assert target == "read recipe"
-
-
-def test_wires_of_a_circuit_change_their_colours() -> None:
-    instruction = "build_circuit(battery, lamp)"
-    prompt = "build_circuit battery , lamp | room hall : battery , red wire , lamp"
-    wired = Example("3-3", 0, prompt, "connect battery anode to red wire terminal 1", instruction)
-    renamed, target = Renamer([wired], share=1.0, seed=0)(wired)
-    colour = re.search(r" : \S+(?: \S+)? , (\S+(?: \S+)?) wire", renamed)[1]  # type: ignore[index]
-    assert colour != "red"
-    assert target.endswith(f" anode to {colour} wire terminal 1")
-
-
-def test_of_a_circuit_only_wires_and_lamps_are_called_otherwise() -> None:
-    asked = "power lamp by renewable source"
-    shown = "room hall : red wire , green light bulb , solar panel"
-    carried = Example("3-2", 0, f"{asked} | {shown}", "pick_up red wire", asked)
-    source = Example("3-2", 0, f"{asked} | {shown}", "pick_up solar panel", asked)
-    renamer = Renamer([carried, source], share=1.0, seed=0)
-    assert renamer(source)[1] == "pick_up solar panel"
-    assert not renamer(carried)[1].startswith("pick_up red")
-
-
-def test_no_new_name_tells_which_box_is_the_answer() -> None:
-    asked = "determine if tin is conductive if it is , place it in red box if it is not , place it in green box"
-    prompt = f"{asked} | here green box , red box , tin | room hall : green wire , blue wire"
-    example = Example("3-3", 0, prompt, "move tin , red box", asked)
-    called: tuple[set[str], set[str]] = (set(), set())
-    for share in (0.0, 1.0):
-        renamer = Renamer([example], share=share, seed=0)
-        for _ in range(100):
-            renamed, target = renamer(example)
-            right, wrong = re.findall(r"place it in (.+?) box", renamed)
-            assert right != wrong
-            assert target.endswith(f" , {right} box")
-            assert f" {wrong} box , {right} box , " in renamed
-            called[0].add(right)
-            called[1].add(wrong)
-    assert all({"red", "green", "white"} < names and len(names) > 20 for names in called)
-
-
-def test_what_a_circuit_powers_need_not_be_a_lamp() -> None:
-    asked = "power green light bulb"
-    lit = Example("3-1", 0, f"{asked} | room hall : green light bulb , red wire", "focus_on green light bulb", asked)
-    powered = set()
-    for seed in range(60):
-        prompt, target = Renamer([lit], share=1.0, seed=seed)(lit)
-        powered.add(target.removeprefix("focus_on "))
-        assert prompt.count(target.removeprefix("focus_on ")) == 2
-    assert {"electric motor", "electric buzzer"} < powered
-    assert sum(one.endswith(" light bulb") for one in powered) > 10
-
-
-def places_of_what_is_named(task: str) -> set[str]:
-    here = "here tin , lead in pot , red box , jar"
-    example = Example(task, 0, f"melt tin | {here} | room hall : tin | have jar", "focus_on tin", "melt tin")
-    places = set()
-    for seed in range(200):
-        prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
-        told = re.search(r"here (.+) , lead in pot , red box , jar \| room", prompt)
-        assert told
-        places.add(told[1].partition(" in ")[2])
-    return places
-
-
-def test_what_is_named_lies_on_something_now_and_then_and_a_substance_in_no_vessel() -> None:
-    anything, substance = places_of_what_is_named("3-3"), places_of_what_is_named("1-1")
-    assert {"", "table"} < substance
-    assert anything - substance == {"bowl", "jug", "wood cup", "glass jar"}
-
-
-def test_what_is_waited_for_is_called_otherwise_too() -> None:
-    waited = Example(
-        "8-1", 0, "wait_for_change newt egg | room outside : newt egg", "wait1", "wait_for_change(newt egg)"
-    )
-    prompt, target = Renamer([waited], share=1.0, seed=0)(waited)
-    assert target == "wait1"
-    assert "newt" not in prompt
-
-
-def test_any_animal_is_met_at_any_age() -> None:
-    scene = "room outside : axe , blue jay egg , dove egg , wood | have"
-    asked = Example(
-        "4-4", 0, f"find animal | did focus on blue jay egg | {scene}", "pick_up blue jay egg", "find animal"
-    )
-    ages = set()
-    for seed in range(40):
-        prompt, target = Renamer([asked], share=1.0, seed=seed)(asked)
-        taken = target.removeprefix("pick_up ")
-        assert f"did focus on {taken} | room outside : axe , {taken} , " in prompt
-        ages.add(next((age for age in ("egg", "baby", "juvenile") if age in taken.split()), "any"))
-    assert ages == {"egg", "baby", "juvenile", "any"}
-
-
-def test_paints_change_places_so_that_they_still_mix() -> None:
-    first = Example("6-3", 0, "make green - blue | room hall : cup", "pour blue , yellow", "make green - blue")
-    made = {Renamer([], share=0.0, seed=seed)(first) for seed in range(40)}
-    mixtures = {"green": {"blue", "yellow"}, "orange": {"red", "yellow"}, "violet": {"red", "blue"}}
-    assert len(made) == 6
-    for prompt, target in made:
-        mixed, more = re.fullmatch(r"make (\w+) - (\w+) \| room hall : cup", prompt).groups()  # type: ignore[union-attr]
-        poured = target.removeprefix("pour ").split(" , ")
-        assert (set(poured), poured[0]) == (mixtures[mixed], more)
-
-
-def test_once_paints_are_mixed_what_is_needed_is_told_whatever_it_is_called() -> None:
-    asked = "make yellow - orange"
-    second = Example("6-3", 0, f"{asked} | did pour it ; mix it ; focus on orange", "pour yellow , orange", asked)
-    targets = set()
-    for seed in range(40):
-        prompt, target = Renamer([], share=0.0, seed=seed)(second)
-        more, mixed = re.fullmatch(r"make (.+) - (.+) \| did pour it ; mix it ; focus on \2", prompt).groups()  # type: ignore[union-attr]
-        assert target == f"pour {more} , {mixed}"
-        targets.add(target)
-    assert len(targets) > 15
-
-
-def test_flower_pots_are_numbered_anew_and_apart() -> None:
-    prompt = "find plant | room hall : flower pot 3 ( tree ) , self watering flower pot 1 , cup 3"
-    example = Example("4-3", 0, prompt, "pick_up flower pot 3", "find plant")
-    numbers = set()
-    for seed in range(30):
-        renamed, target = Renamer([example], share=1.0, seed=seed)(example)
-        tree, other = re.findall(r"flower pot (\d)", renamed)
-        assert (target, tree != other) == (f"pick_up flower pot {tree}", True)
-        assert renamed.endswith("cup 3")
-        numbers.add(tree)
-    assert len(numbers) > 5
-
-
-def test_bystanders_are_renamed_now_and_then() -> None:
-    corpus = [Example("1-1", 0, f"melt tin | room hall : {thing}", "end", "melt tin") for thing in ("axe", *"bcdefgh")]
-    renamed = {Renamer(corpus, share=1.0, seed=seed)(corpus[0])[0] for seed in range(100)}
-    assert 2 < len(renamed) < 20
-    assert all(prompt.startswith("melt tin | room hall : ") for prompt in renamed)
-
-
-def test_what_is_named_changes_places_with_what_stands_around() -> None:
-    scene = "room hall : soap , tin cup , chair , jar ( table salt )"
-    corpus = [Example("1-1", 0, f"melt tin | {scene}", "move tin , cup", "melt tin")]
-    corpus += [Example("4-1", 0, thing, "end", "find it") for thing in "abcdefgh"]
-    swapped = set()
-    for seed in range(300):
-        prompt, target = Renamer(corpus, share=1.0, seed=seed)(corpus[0])
-        named, soap, cup, chair, salt = re.fullmatch(  # type: ignore[union-attr]
-            r"melt (.+) \| room .+ : (.+) , (.+) cup , (.+) , .+ \( (.+) \)", prompt
-        ).groups()
-        assert (target, cup) == (f"move {named} , cup", named)
-        if "tin" in (soap, chair, salt):
-            assert named == {soap: "soap", chair: "chair", salt: "table salt"}["tin"]
-            swapped.add(named)
-    assert swapped == {"soap", "chair", "table salt"}
-
-
-def test_a_new_name_shares_a_word_with_what_is_around_now_and_then() -> None:
-    example = Example("3-3", 0, "get foil | room hall : orange , glass cup | have box", "pick_up foil", "get foil")
-    called = {Renamer([example], share=1.0, seed=seed)(example)[1].removeprefix("pick_up ") for seed in range(500)}
-    assert "glass" in called
-    assert "orange" not in called
-    assert {"glass", "orange"} <= {name.split()[0] for name in called if " " in name}
-
-
-def test_an_unknown_substance_is_called_as_known_ones_are_now_and_then() -> None:
-    asked = "monitor_temperature(solid unknown substance b, melt)"
-    shown = "monitor_temperature solid unknown substance b , melt | did use thermometer on solid unknown substance b"
-    example = Example("2-3", 0, f"{shown} | stove holds liquid unknown substance b", "end", asked)
-    forms = set()
-    for seed in range(50):
-        prompt, _ = Renamer([example], share=1.0, seed=seed)(example)
-        found = re.fullmatch(
-            r"monitor_temperature (.+) , melt \| did use thermometer on (.+) \| stove holds liquid (.+)", prompt
-        )
-        assert found
-        assert found[1] == found[2]
-        assert found[1].removeprefix("solid ") == found[3]
-        forms.add(found[1].startswith("solid unknown substance "))
-    assert forms == {True, False}
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_scores_do_not_tell_where_things_lie(share: float) -> None:
-    def drawn(score: int) -> set[int]:
-        prompt = f"melt tin | room hall : score 7 , cup | score {score}"
-        example = Example("1-1", 0, prompt, "end", "melt tin")
-        shown = [Renamer([example], share=share, seed=seed)(example)[0] for seed in range(400)]
-        assert all(" : score 7 , cup | score " in one for one in shown)
-        return {int(one.rpartition(" ")[2]) for one in shown}
-
-    assert drawn(2) == drawn(14) == set(range(15))
-    assert drawn(70) == set(range(65, 76))
-    assert min(drawn(16)) == 15
-    assert max(drawn(98)) == 99
-
-
-def test_other_readings_stand_in_the_same_order() -> None:
-    prompt = "tin | read a : 0 3 0 down ; b : 0 1 5 down ; c : 0 3 0 down | room hall : tin , thermometer 10"
-    example = Example("9-1", 0, prompt, "focus_on tin", "tin")
-    for seed in range(20):
-        renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
-        first, second, third = (int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed))
-        assert first == third > second
-        assert renamed.endswith("thermometer 10")
-
-
-def test_many_readings_stay_within_their_scale() -> None:
-    prompt = " ; ".join(f"plane {name} : 0 {number} 0 down" for number, name in enumerate("abcdefghi"))
-    example = Example("9-1", 0, prompt, "focus_on tin", "tin")
-    for seed in range(20):
-        renamed, _ = Renamer([example], share=1.0, seed=seed)(example)
-        values = [int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", renamed)]
-        assert values == sorted(set(values))
-        assert values[-1] < 100
-
-
-def test_renaming_leaves_what_must_be_inferred() -> None:
-    example = Example(
-        "1-1", 0, "fill metal pot , water | room kitchen : sink", "move metal pot to sink", "fill(metal pot, water)"
-    )
-    prompt, target = Renamer([example], share=1.0, seed=0)(example)
-    assert target.endswith(" to sink")
-    assert prompt.endswith("room kitchen : sink")
-    assert "metal" not in target.split()
 
 
 def test_shortened_paths_teleport_and_watch_briefly() -> None:

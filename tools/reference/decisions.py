@@ -9,11 +9,11 @@ from typing import Final
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "decisions"
 _SUBJECTS: Final[dict[str, str]] = {
     "Agent, prompts and rules": "0121 0130 0170 0171 0172 0210 0211 0212 0277",
-    "Worlds and simulators": "0120 0150 0151 0174 0231 0243",
+    "Worlds and simulators": "0120 0150 0151 0174 0231 0243 0286",
     "Serving: limits and security": "0101 0102 0103 0104 0105 0110 0111 0112 0154 0155 0185 0242 0245",
     "Evaluation and fault tolerance": "0122 0123 0132 0134 0140 0141 0142 0143 0152 0190 0244 0275 0276",
     "Results, reports and dashboard": "0133 0200 0201 0202 0203 0204",
-    "Training": "0160 0161 0162 0163 0164 0165 0166 0222 0240 0241 0278 0279",
+    "Training": "0160 0161 0162 0163 0164 0165 0166 0222 0240 0241 0278 0279 0285",
     "The published method": "0173 0220 0221 0223",
     "Command line and packaging": "0153 0180 0181 0182 0183 0184 0230 0232",
     "Operations and measurement": "0131 0191 0192 0193 0260",

@@ -28,17 +28,13 @@ from waymark.hints import command, install
 from waymark.inference import checkpoint
 from waymark.inference.available import check_engine
 from waymark.inference.checkpoint import Checkpoint
+from waymark.worlds.registry import get_world
 
 _ANSWER_SECONDS: Final = 5.0
 _HASHED_BYTES: Final = 200_000_000
 """Checkpoints up to this size are verified whole here; of larger ones the service verifies the contents when it loads
 them."""
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
-_WORLD_PACKAGES: Final = {
-    "scienceworld": ("env", ("py4j", "scienceworld")),
-    "textworld-express": ("textworld-express", ("py4j", "textworld_express")),
-}
-"""By world: the extra that brings it, and what that installs."""
 _ROLES: Final[Mapping[str, Role]] = {
     "controller": "controller",
     "executor": "executor",
@@ -84,8 +80,8 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 
 def check_packages(environment: str) -> None:
     """Raise StackError where a package is missing that the local stack, or its world, needs."""
-    extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
-    extras = [("env", package) for package in _STACK_PACKAGES] + [(extra, package) for package in packages]
+    world = get_world(environment)
+    extras = [("env", package) for package in _STACK_PACKAGES] + [(world.extra, package) for package in world.packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
     if missing:
         names = ", ".join(package for _, package in missing)

@@ -290,6 +290,10 @@ class World(ABC):
     """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
     waiting_action: ClassVar[str | None] = None
     """What an agent does that believes it is done; None: its episode ends there."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """The modules that its environment imports and that are optional, e.g. `py4j`."""
+    extra: ClassVar[str] = "env"
+    """The extra of the distribution that installs them."""
     published: ClassVar[PublishedScores] = PublishedScores()
     randomness: ClassVar[str] = ""
     """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""

@@ -1,6 +1,6 @@
 """OpenAI's completions over our models: `/v1/models` and `/v1/completions`, for clients that speak nothing else.
 
-A prompt is text as the checkpoint's own prompt format writes it (`waymark.worlds.scienceworld.prompts`; `/info` names
+A prompt is text as the checkpoint's own prompt format writes it (docs/reference/prompt-formats.md; `/info` names
 the format), the completion is what the model writes, unread. Models decode deterministically: greedily, or with a beam
 of `best_of`. What would need sampling or a look inside the prompt is refused by name rather than ignored
 (`openai_request`). Without `max_tokens` an answer is as long as the checkpoint allows, not 16 tokens; a text is cut at
