@@ -90,4 +90,4 @@ FROM app AS runner
 COPY --from=runner-venv /opt/venv /opt/venv
 COPY waymark/ waymark/
 COPY services/ services/
-COPY deploy/docker/evaluate.sh deploy/docker/prepare.sh deploy/docker/
+COPY deploy/docker/await_models.py deploy/docker/check.py deploy/docker/evaluate.sh deploy/docker/prepare.sh deploy/docker/

@@ -9,8 +9,9 @@ checkpoints that ship have seen all training things: with them the figures say w
 and the report says so. Test variations are never played here.
 
 The agent with all rules plays first. A rule that acted in none of its turns is worth nothing there and is not taken
-away. The worth of any other rule is the score with all rules minus the score without this one, on the same variations,
-with an interval over things (`waymark.evaluation.clusters`). Effects do not add up: rules stand in for each other.
+away. Where it acted in some task types, only those are played without it, and the others count as they are. The worth
+of a rule is the score with all rules minus the score without this one, on the same variations, with an interval
+over things (`waymark.evaluation.clusters`). Effects do not add up: rules stand in for each other.
 
 Finished parts (an agent, its rules, a task type) are kept in --runs, and the same command resumes. Part of a part is
 played again. An episode takes about 2 to 10 s of a core: one arm of one agent on 28 task types, 6 variations and
@@ -185,17 +186,22 @@ def play_all(
     for name in agents:
         agent = AGENTS[name]
 
-        def parts(arm: str, name: str = name) -> list[Part]:
-            return [Part(name, arm, task) for task in chosen]
-
-        def fill(arm: str, agent: AgentConfig = agent) -> None:
-            missing = [part for part in parts(arm) if part not in kept.played]
+        def fill(arm: str, name: str = name, agent: AgentConfig = agent) -> None:
+            missing = [Part(name, arm, task) for task in chosen if _played(kept, Part(name, arm, task)) is None]
             for played in play([(part, request_of(agent, part, chosen, repeats, moves)) for part in missing]):
                 kept.add(played)
 
         fill(ALL)
-        for arm in arms_after([kept.played[part] for part in parts(ALL)], arms):
+        for arm in arms_after([kept.played[Part(name, ALL, task)] for task in chosen], arms):
             fill(arm)
+
+
+def _played(kept: Kept, part: Part) -> Played | None:
+    """The results of a part: its own, or those with all rules where the rule that it lacks never acted."""
+    if part in kept.played or part.arm in {ALL, NONE}:
+        return kept.played.get(part)
+    whole = kept.played.get(Part(part.agent, ALL, part.task))
+    return whole if whole is not None and not whole.rules.get(part.arm) else None
 
 
 def stack_player(stack: Stack, told: Callable[[int], object]) -> Play:
@@ -263,7 +269,7 @@ def report(kept: Kept, agents: Sequence[str], chosen: Chosen) -> dict[str, Any]:
             row = {"arm": arm, "mean": mean_over_things(nested), "ci95": over_things(nested)}
             if arm != ALL:
                 row |= {"worth": mean_over_things(worth), "worth_ci95": over_things(worth)}
-            parts = [kept.played[Part(name, arm, task)] for task in chosen]
+            parts = [part for task in chosen if (part := _played(kept, Part(name, arm, task))) is not None]
             row["tasks"] = {part.part.task: _task_mean(part) for part in parts}
             row["errors"] = sum(part.errors for part in parts)
             row["turns_acted"] = sum(kept.played[Part(name, ALL, task)].rules.get(arm, 0) for task in chosen)
@@ -285,7 +291,7 @@ def _task_mean(played: Played) -> float:
 def _complete(kept: Kept, agent: str, chosen: Chosen) -> dict[str, Scores]:
     arms: dict[str, Scores] = {}
     for arm in dict.fromkeys(part.arm for part in kept.played if part.agent == agent):
-        parts = [kept.played.get(Part(agent, arm, task)) for task in chosen]
+        parts = [_played(kept, Part(agent, arm, task)) for task in chosen]
         if all(part is not None for part in parts):
             arms[arm] = {
                 (part.part.task, variation): plays for part in parts if part for variation, plays in part.scores.items()
@@ -337,17 +343,24 @@ def _folders(checkpoints: Path) -> list[Path]:
 
 def main(
     fold: Annotated[int, typer.Option(help="Fold of training variations: 0, 1 or 2.")] = 0,
-    agents: Annotated[str, typer.Option(help="hierarchical, flat, or both between commas.")] = "hierarchical,flat",
-    arms: Annotated[str, typer.Option(help="Arms to play after `all`: none and rules. Default: all that acted.")] = "",
-    variations: Annotated[int, typer.Option(help="At most so many of each task type.", min=1)] = 6,
+    agents: Annotated[
+        str, typer.Option(help="hierarchical, flat, or both separated by a comma.")
+    ] = "hierarchical,flat",
+    arms: Annotated[
+        str,
+        typer.Option(
+            help="What to play after all rules: none, or rules to leave out, separated by commas. Default: both."
+        ),
+    ] = "",
+    variations: Annotated[int, typer.Option(help="Largest number of variations of each task type.", min=1)] = 6,
     repeats: Annotated[int, typer.Option(help="Plays of each variation.", min=1)] = 3,
     moves: Annotated[int, typer.Option(help="Simulator moves of an episode.", min=1)] = 100,
-    tasks: Annotated[str, typer.Option(help="Task ids between commas. Default: all that the fold has.")] = "",
-    checkpoints: Annotated[Path, typer.Option(help="Folder of controller, executor and flat.")] = CHECKPOINTS,
+    tasks: Annotated[str, typer.Option(help="Task ids, separated by commas. Default: all tasks of the fold.")] = "",
+    checkpoints: Annotated[Path, typer.Option(help="Folder with controller/, executor/ and flat/.")] = CHECKPOINTS,
     data: Annotated[Path, typer.Option(help="Table of trajectories.")] = Path("data/trajectories.parquet"),
-    runs: Annotated[Path, typer.Option(help="Where parts and run folders are kept.")] = Path("build/ablation"),
-    slots: Annotated[int | None, typer.Option(help="Episodes at once. Default: 3 to 2 cores.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the report.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for partial results and run folders.")] = Path("build/ablation"),
+    slots: Annotated[int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the report, in JSON.")] = None,
 ) -> None:
     """Play, compare, and print what each rule is worth."""
     console = Console(highlight=False)

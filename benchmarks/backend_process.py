@@ -22,6 +22,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel
 
+from benchmarks.completion import Completion
 from waymark.agent.prompt import write_prompt
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction, WaymarkError
@@ -133,17 +134,6 @@ def recorded_states() -> list[AgentState]:
     recorded = [example.state for example in sample() if example.asked == "executor"]
     random.Random(0).shuffle(recorded)
     return recorded
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A model's best answer."""
-
-    text: str
-    read: int
-    """Prompt tokens."""
-    written: int
-    """Its own tokens, the end token included."""
 
 
 @dataclass(frozen=True, slots=True)

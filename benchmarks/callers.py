@@ -49,7 +49,7 @@ class Measured:
 
 def bodies() -> list[bytes]:
     """A request for each recorded state at which an executor was asked, shuffled."""
-    states = [one.state for one in sample() if one.asked == "executor"]
+    states = [decision.state for decision in sample() if decision.asked == "executor"]
     random.Random(0).shuffle(states)
     return [ActionRequest(state=state).model_dump_json(exclude_defaults=True).encode() for state in states]
 

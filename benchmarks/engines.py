@@ -114,9 +114,11 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
     from benchmarks.random_weights import SHAPES, make_checkpoint, shape_of
 
     if shape != "shipped":
-        made = scratch / "random"
-        make_checkpoint(made, SHAPES[shape], recorded_states(), "bfloat16")
-        half = Plan(way="published", checkpoint=made, device=device, dtype="bfloat16", threads=threads, pinned=True)
+        random_checkpoint = scratch / "random"
+        make_checkpoint(random_checkpoint, SHAPES[shape], recorded_states(), "bfloat16")
+        half = Plan(
+            way="published", checkpoint=random_checkpoint, device=device, dtype="bfloat16", threads=threads, pinned=True
+        )
         ways: dict[str, Literal["published", "greedy", "transformers", "ctranslate2"]] = {
             PUBLISHED: "published",
             GREEDY: "greedy",
@@ -124,57 +126,57 @@ def plans(folder: Path, shape: str, device: str, threads: int, scratch: Path) ->
             "ctranslate2 bfloat16": "ctranslate2",
         }
         return {name: half.model_copy(update={"way": way}) for name, way in ways.items()}
-    one = Plan(way="published", checkpoint=folder, device=device, threads=threads)
+    plan = Plan(way="published", checkpoint=folder, device=device, threads=threads)
     engines = {
-        PUBLISHED: one,
-        GREEDY: one.model_copy(update={"way": "greedy"}),
-        "transformers float32": one.model_copy(update={"way": "transformers"}),
-        "ctranslate2 float32": one.model_copy(update={"way": "ctranslate2"}),
-        FAST: one.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
-        "vllm float32": one.model_copy(update={"way": "vllm"}),
+        PUBLISHED: plan,
+        GREEDY: plan.model_copy(update={"way": "greedy"}),
+        "transformers float32": plan.model_copy(update={"way": "transformers"}),
+        "ctranslate2 float32": plan.model_copy(update={"way": "ctranslate2"}),
+        FAST: plan.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
+        "vllm float32": plan.model_copy(update={"way": "vllm"}),
     }
     if folder.resolve() != EXECUTOR.resolve():
-        return engines | {"vllm without cache": one.model_copy(update={"way": "vllm", "prefix_caching": False})}
-    made = scratch / "seed"
-    make_checkpoint(made, shape_of(EXECUTOR), recorded_states(), None)
+        return engines | {"vllm without cache": plan.model_copy(update={"way": "vllm", "prefix_caching": False})}
+    random_checkpoint = scratch / "seed"
+    make_checkpoint(random_checkpoint, shape_of(EXECUTOR), recorded_states(), None)
     return engines | {
-        PUBLISHED_DECISION: one.model_copy(update={"checkpoint": made, "pinned": True}),
-        DECISION: one.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
+        PUBLISHED_DECISION: plan.model_copy(update={"checkpoint": random_checkpoint, "pinned": True}),
+        DECISION: plan.model_copy(update={"way": "ctranslate2", "dtype": "int8"}),
     }
 
 
 def measure(sides: dict[str, BackendProcess], rounds: int, seconds: float, progress: Progress) -> dict[str, _Measured]:
     """All sides in turn, round by round."""
-    found = {name: _Measured(side) for name, side in sides.items()}
-    task = progress.add_task("measuring", total=rounds * len(found))
+    measured = {name: _Measured(side) for name, side in sides.items()}
+    task = progress.add_task("measuring", total=rounds * len(measured))
     for number in range(rounds):
-        for name, one in found.items():
+        for name, backend in measured.items():
             first = number * ROUND
             if name in (PUBLISHED, GREEDY):
-                one.run(False, first, 1, 0)
+                backend.run(False, first, 1, 0)
             elif name == PUBLISHED_DECISION:
-                one.run(True, first, 1, 0)
+                backend.run(True, first, 1, 0)
             elif name == DECISION:
-                one.run(True, first, TARGET_AT, seconds)
+                backend.run(True, first, TARGET_AT, seconds)
             else:
                 for waiting in AT_ONCE:
-                    one.run(False, first, waiting, seconds)
+                    backend.run(False, first, waiting, seconds)
             progress.advance(task)
-    return found
+    return measured
 
 
 def rows(measured: dict[str, _Measured]) -> list[Row]:
     """What came of it, side by side with the published way of the same round."""
-    made = []
-    for name, one in measured.items():
+    report_rows = []
+    for name, backend in measured.items():
         decides = name in (PUBLISHED_DECISION, DECISION)
         published = measured[PUBLISHED_DECISION if decides else PUBLISHED].timings[1]
-        for at_once, timings in one.timings.items():
+        for at_once, timings in backend.timings.items():
             seconds = sum(timing.seconds for timing in timings)
-            made.append(
+            report_rows.append(
                 Row(
                     side=name,
-                    what=one.side.ready.name,
+                    what=backend.side.ready.name,
                     at_once=at_once,
                     requests=sum(timing.requests for timing in timings) / seconds,
                     read=sum(timing.read for timing in timings) / seconds,
@@ -184,16 +186,16 @@ def rows(measured: dict[str, _Measured]) -> list[Row]:
                     memory_mb=timings[-1].memory_mb,
                 )
             )
-    return made
+    return report_rows
 
 
-def verdicts(found: Sequence[Row], on_gpu_shape: bool) -> list[Verdict]:
+def verdicts(rows: Sequence[Row], on_gpu_shape: bool) -> list[Verdict]:
     """What was reached of the targets; other weights than the shipped ones have none."""
-    at_target = {row.side: row for row in found if row.at_once == TARGET_AT}
+    at_target = {row.side: row for row in rows if row.at_once == TARGET_AT}
     if on_gpu_shape:
-        best = max((row for row in found if row.side not in (PUBLISHED, GREEDY)), key=lambda row: row.published_ratio)
-        what = f"{best.side}, {best.at_once} at once, to the published way"
-        return [Verdict(what=what, value=best.published_ratio, target=GPU_TARGET)]
+        best = max((row for row in rows if row.side not in (PUBLISHED, GREEDY)), key=lambda row: row.published_ratio)
+        title = f"{best.side}, {best.at_once} at once, to the published way"
+        return [Verdict(what=title, value=best.published_ratio, target=GPU_TARGET)]
     if DECISION not in at_target:
         return [
             Verdict(what=f"{side}, {TARGET_AT} at once, to the published way", value=row.published_ratio)
@@ -251,17 +253,18 @@ def _ratio(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Times that all sides are measured.", min=1)] = 5,
-    seconds: Annotated[float, typer.Option(help="At least, of each measurement of an engine.")] = 1.0,
-    threads: Annotated[int, typer.Option(help="Of each side; 0: all cores.")] = 0,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What all sides run on.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Number of measurements of every engine.", min=1)] = 5,
+    seconds: Annotated[float, typer.Option(help="Least seconds of each measurement.")] = 1.0,
+    threads: Annotated[int, typer.Option(help="Threads of each engine; 0: all cores.")] = 0,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device of all engines.")] = "cpu",
     shape: Annotated[
-        Literal["shipped", "flan-t5-large", "tiny"], typer.Option(help="`shipped` weights, or random ones in bf16.")
+        Literal["shipped", "flan-t5-large", "tiny"],
+        typer.Option(help="`shipped`: the shipped weights; others: random weights of that shape, in bf16."),
     ] = "shipped",
     checkpoint: Annotated[
-        Path, typer.Option(help="What all engines run, instead of the shipped executor.", show_default=False)
+        Path, typer.Option(help="Checkpoint for all engines in place of the shipped executor.", show_default=False)
     ] = EXECUTOR,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure all sides and print them, then the ratios."""
     console = Console(highlight=False)
@@ -275,15 +278,15 @@ def main(
         measured = measure(
             {name: side for name, side in sides.items() if name not in skipped}, rounds, seconds, progress
         )
-        found = rows(measured)
+        measured_rows = rows(measured)
     report = Report(
         machine=machine,
         threads=threads,
         rounds=rounds,
         shape=shape,
-        rows=found,
+        rows=measured_rows,
         skipped=skipped,
-        verdicts=verdicts(found, shape != "shipped"),
+        verdicts=verdicts(measured_rows, shape != "shipped"),
     )
     show(report, console)
     if json is not None:

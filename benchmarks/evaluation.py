@@ -39,7 +39,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
-from waymark.cli.local_stack import CHECKPOINTS, EmbeddedRedis, Part, Stack, StackOptions
+from waymark.child_processes.part import Part
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.evaluation.protocols import episodes, limits_of, pinned
@@ -259,12 +261,14 @@ def show(found: Report, console: Console) -> None:
 
 def main(
     task_types: Annotated[int, typer.Option("--tasks", help="Task types of a round.", min=1, max=len(TASKS))] = 30,
-    protocol: Annotated[Protocol, typer.Option(help="Whose variations of each are played.")] = "quick",
-    rounds: Annotated[int, typer.Option(help="Times that both sides play.", min=1)] = 2,
-    slots: Annotated[int | None, typer.Option(help="Simulators of the stack; by default its own choice.")] = None,
-    workers: Annotated[bool, typer.Option("--workers", help="Compare two workers with one instead.")] = False,
-    pause: Annotated[float | None, typer.Option(help="Seconds that a step of workers' waits, without models.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="Protocol that names the variations.")] = "quick",
+    rounds: Annotated[int, typer.Option(help="Number of times that both sides play.", min=1)] = 2,
+    slots: Annotated[int | None, typer.Option(help="Simulators of the stack. Default: 3 for every 2 cores.")] = None,
+    workers: Annotated[bool, typer.Option("--workers", help="Compare two workers with one worker instead.")] = False,
+    pause: Annotated[
+        float | None, typer.Option(help="With --workers: seconds that a step waits; no models and simulators are used.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Play on both sides and print the ratio."""
     machine = describe(*_LIBRARIES)

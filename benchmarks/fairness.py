@@ -45,9 +45,9 @@ def heavy_requests(heavy: Heavy, light: list[bytes]) -> list[bytes]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    heavy: Annotated[Heavy, typer.Option(help="What the heavy caller asks for.")] = "candidates",
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    heavy: Annotated[Heavy, typer.Option(help="Kind of the heavy caller's requests.")] = "candidates",
 ) -> None:
     """Measure and print both sides, then the ratio."""
     console = Console(highlight=False)
@@ -60,10 +60,10 @@ def main(
         for _ in range(rounds):
             alone, _ = uvloop.run(callers.ask(url, light, LIGHT_CALLERS, seconds))
             beside, other = uvloop.run(_beside(service.url, light, heavy, seconds))
-            for name, one, more in (("alone", alone, ""), ("beside", beside, f"{other.throughput:.2f}")):
-                table.add_row(name, f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.throughput:.0f}", more)
-                if one.refused:
-                    console.print(f"{name}: refused {dict(one.refused)}")
+            for name, caller, more in (("alone", alone, ""), ("beside", beside, f"{other.throughput:.2f}")):
+                table.add_row(name, f"{caller.p50:.1f}", f"{caller.p99:.1f}", f"{caller.throughput:.0f}", more)
+                if caller.refused:
+                    console.print(f"{name}: refused {dict(caller.refused)}")
             if other.refused:
                 console.print(f"heavy: refused {dict(other.refused)}")
             ratios.append(beside.p99 / alone.p99)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Train models within minutes on a machine with a GPU that is lent for a short time, and pack what comes back.
+# Train models within minutes on a machine with a GPU that is available for a short time, and pack the results.
 #
 #   OUT=build/gpu MINUTES=9 benchmarks/gpu_slot.sh "executor controller flat" --format compact-reasons --leave-out 0
 #
 # The first argument names the roles, trained side by side on one GPU; all others go to `python -m training finetune`.
-# Nothing is downloaded and nothing is evaluated but exact match on dev (with --leave-out: on the fold).
+# Nothing is downloaded. The only evaluation is exact match on dev (with --leave-out: on the fold).
 #
 #   MINUTES   wall time for everything; half a minute is kept for packing. Default: 9
 #   OUT       where ROLE.tar goes: the run folder without its state, 6 to 12 MB. Default: build/gpu
@@ -14,8 +14,8 @@
 #   RUNS      Where the runs are. Default: build/gpu-runs
 #   TRIAL     Updates of the trial. Default: 40
 #
-# Each role first makes a few updates in a folder of its own, which says how many fit into the time; the schedule of the
-# learning rate then ends when the time does. Afterwards, here:
+# Each role first makes a few updates in a folder of its own, to measure how many fit into the time. The schedule of the
+# learning rate then ends with the time. Afterwards, on this machine:
 #
 #   mkdir -p build/runs && tar -C build/runs -xf build/gpu/controller.tar
 #   python -m training export controller --format compact-reasons --run build/runs/controller --output build/gpu/controller

@@ -51,10 +51,10 @@ def figures(*columns: str) -> Table:
 
 def describe(*packages: str) -> Machine:
     """This machine now, with the versions of some packages."""
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
     return Machine(
@@ -62,7 +62,7 @@ def describe(*packages: str) -> Machine:
         cpu=_cpu(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        libraries=found,
+        libraries=versions,
         commit=_commit(),
         load=os.getloadavg()[0],
     )

@@ -34,7 +34,9 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe
 from services.env_runner.queue import JobStore
-from waymark.cli.local_stack import EmbeddedRedis, Part, Stack, StackOptions
+from waymark.child_processes.part import Part
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation, RunFolder
@@ -148,8 +150,8 @@ def _versions(http: httpx.Client) -> Versions:
 
 def _specs(count: int) -> list[EpisodeSpec]:
     """More episodes than any request leads to: one over and over, under different seeds."""
-    one = episodes(_NAME, EvaluationRequest(tasks=_TASKS, limits=_LIMITS))[0]
-    return [one.model_copy(update={"id": f"{one.id}-{seed}", "seed": seed}) for seed in range(count)]
+    template = episodes(_NAME, EvaluationRequest(tasks=_TASKS, limits=_LIMITS))[0]
+    return [template.model_copy(update={"id": f"{template.id}-{seed}", "seed": seed}) for seed in range(count)]
 
 
 def _evaluation(count: int, versions: Versions) -> Evaluation:
@@ -196,13 +198,13 @@ def _exact(store: JobStore, specs: Sequence[EpisodeSpec], folder: RunFolder) -> 
     ids = [spec.id for spec in specs]
     results = store.results(_NAME)
     status = store.status(_NAME)
-    counted = (status.finished, status.errored) == (len(ids), sum(one.error is not None for one in results))
+    counted = (status.finished, status.errored) == (len(ids), sum(result.error is not None for result in results))
     deadline = time.monotonic() + 60
     written: list[str] = []
     while len(written) < len(ids) and time.monotonic() < deadline:
         time.sleep(1)
         written = [result.id for result in folder.results()]
-    return counted and [one.id for one in results] == ids and sorted(written) == sorted(ids)
+    return counted and [result.id for result in results] == ids and sorted(written) == sorted(ids)
 
 
 def measure(count: int, workers: int, console: Console) -> Report:
@@ -250,9 +252,9 @@ def measure(count: int, workers: int, console: Console) -> Report:
 
 @app.command()
 def main(
-    episodes: Annotated[int, typer.Option(help="How many.", min=100)] = 10_000,
-    workers: Annotated[int, typer.Option(help="Processes that play, two episodes at once each.", min=1)] = 2,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    episodes: Annotated[int, typer.Option(help="Number of episodes.", min=100)] = 10_000,
+    workers: Annotated[int, typer.Option(help="Worker processes; each plays two episodes at once.", min=1)] = 2,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """An evaluation of very many episodes."""
     console = Console(highlight=False)

@@ -24,7 +24,7 @@ from rich.console import Console
 from benchmarks.machine import Machine, describe, figures
 from benchmarks.redis_memory import MODEL
 from services.env_runner.queue import JobStore, Lease
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, TurnRecord, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
@@ -141,9 +141,9 @@ def _measure(workers: int, seconds: float) -> Costs:
         leases: list[Lease] = []
 
         def lease(_: int) -> None:
-            found = store.lease(f"worker-{len(leases) // SLOTS}-{len(leases) % SLOTS}", wait_seconds=0)
-            assert found is not None
-            leases.append(found)
+            lease = store.lease(f"worker-{len(leases) // SLOTS}-{len(leases) % SLOTS}", wait_seconds=0)
+            assert lease is not None
+            leases.append(lease)
 
         for _ in range(held):
             lease(0)
@@ -160,7 +160,7 @@ def _measure(workers: int, seconds: float) -> Costs:
         watching.close()
         leased = cost(lease, _SPARE)
         spare = leases[held:]
-        results = [_result(one.spec, rng) for one in spare]
+        results = [_result(lease.spec, rng) for lease in spare]
         committed = cost(lambda count: store.commit(spare[count], results[count]), len(spare))
         while len(leases) < len(specs):  # where the time was over before the spare ones were leased
             lease(0)
@@ -171,10 +171,12 @@ def _measure(workers: int, seconds: float) -> Costs:
 
 @app.command()
 def main(
-    workers: Annotated[str, typer.Option(help="Numbers of workers, between commas.")] = "10,100,1000",
-    seconds: Annotated[float, typer.Option(help="For each kind of call, in seconds.", min=0.1, max=60)] = 4.0,
-    episode: Annotated[float, typer.Option(help="What a real episode takes a slot, in seconds.", min=0.1)] = 10.0,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    workers: Annotated[str, typer.Option(help="Numbers of workers, separated by commas.")] = "10,100,1000",
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of the measurement of each kind of call.", min=0.1, max=60)
+    ] = 4.0,
+    episode: Annotated[float, typer.Option(help="Assumed seconds of a real episode.", min=0.1)] = 10.0,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure what simulated workers cost one Redis."""
     console = Console(highlight=False)
@@ -183,10 +185,10 @@ def main(
     report.costs.extend(_measure(count, seconds) for count in counts)
     console.print(report.machine.line())
     table = figures("workers", "lease", "renew", "look", "idle poll", "commit", "all play", "all idle")
-    for one in report.costs:
-        calls = (one.lease, one.renew, one.look, one.poll, one.commit)
-        shares = (one.playing(episode), one.idle)
-        table.add_row(str(one.workers), *(f"{call:,.0f}" for call in calls), *(f"{share:.1%}" for share in shares))
+    for cost in report.costs:
+        calls = (cost.lease, cost.renew, cost.look, cost.poll, cost.commit)
+        shares = (cost.playing(episode), cost.idle)
+        table.add_row(str(cost.workers), *(f"{call:,.0f}" for call in calls), *(f"{share:.1%}" for share in shares))
     console.print(table)
     console.print(
         f"Calls: microseconds of Redis' CPU. Shares of one core: every slot plays episodes of {episode:g} s, or waits."

@@ -25,9 +25,9 @@ class Executor(litserve.LitAPI):  # type: ignore[misc]
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - the engine chooses
         """Load the checkpoint."""
-        found = checkpoint.load(_FOLDER, "executor")
-        self.format = get_format(found.card.prompt_format)
-        self.generator = open_generator("ctranslate2", found)
+        executor = checkpoint.load(_FOLDER, "executor")
+        self.format = get_format(executor.card.prompt_format)
+        self.generator = open_generator("ctranslate2", executor)
 
     # LitServe makes its schema from annotations; without any it hands over the JSON document.
     def decode_request(self, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201

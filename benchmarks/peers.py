@@ -31,7 +31,8 @@ from rich.console import Console
 from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
-from waymark.cli.local_stack import HOST, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import free_ports
 
 LITSERVE = "litserve==0.2.19"
 MANY = 64
@@ -88,9 +89,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    where: Annotated[Path, typer.Option("--environment", help="Where LitServe's environment is kept.")] = Path(
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    where: Annotated[Path, typer.Option("--environment", help="Folder of LitServe's own Python environment.")] = Path(
         "build/peers"
     ),
 ) -> None:
@@ -100,7 +101,7 @@ def main(
     python = environment(where.absolute())
     table = figures("", f"answers/s, {MANY} callers", "p99 ms", "median ms, one caller")
     many: list[float] = []
-    one: list[float] = []
+    ratios: list[float] = []
     with (
         tempfile.TemporaryDirectory() as scratch,
         running("services.executor", {}, Path(scratch) / "ours") as ours,
@@ -110,20 +111,20 @@ def main(
         for url in sides.values():
             uvloop.run(callers.ask(url, requests, MANY, min(2.0, seconds)))  # warm
         for _ in range(rounds):
-            found = {}
+            measured = {}
             for name, url in sides.items():
                 busy, _ = uvloop.run(callers.ask(url, requests, MANY, seconds))
                 idle, _ = uvloop.run(callers.ask(url, requests, 1, seconds / 2))
                 if busy.refused or idle.refused:
                     raise SystemExit(f"{name} did not answer everything: {dict(busy.refused + idle.refused)}")
-                found[name] = (busy.throughput, idle.p50)
+                measured[name] = (busy.throughput, idle.p50)
                 table.add_row(name, f"{busy.throughput:.0f}", f"{busy.p99:.0f}", f"{idle.p50:.2f}")
-            (our_rate, our_ms), (their_rate, their_ms) = found.values()
+            (our_rate, our_ms), (their_rate, their_ms) = measured.values()
             many.append(our_rate / their_rate)
-            one.append(our_ms / their_ms)
+            ratios.append(our_ms / their_ms)
     console.print(machine())
     console.print(table)
-    console.print(f"latency, one caller: {statistics.median(one):.2f} of LitServe's (goal < {LATENCY_TARGET:g})")
+    console.print(f"latency, one caller: {statistics.median(ratios):.2f} of LitServe's (goal < {LATENCY_TARGET:g})")
     console.print(
         f"throughput, {MANY} callers: {statistics.median(many):.2f} times LitServe's (goal {THROUGHPUT_TARGET:g})"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from scienceworld import ScienceWorldEnv
 
-from benchmarks.backend_process import Completion
+from benchmarks.completion import Completion
 from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
 from waymark.agent.stop_rules import stop_reason

@@ -111,8 +111,8 @@ def _played(paths: Sequence[Trajectory]) -> dict[str, list[object]]:
 
 @app.command()
 def runs(
-    first: Annotated[Path, typer.Argument(help="Run folders of one play.")],
-    second: Annotated[Path, typer.Argument(help="Those of another play of the same episodes.")],
+    first: Annotated[Path, typer.Argument(help="Run folder of one play, or a folder of run folders.")],
+    second: Annotated[Path, typer.Argument(help="The same of another play of the same episodes.")],
 ) -> None:
     """Say what made two plays of the same episodes differ."""
     one, other = dict(_episodes(first)), dict(_episodes(second))

@@ -105,9 +105,13 @@ def _results(runs: Path) -> Iterable[EpisodeResult]:
 
 
 def main(
-    runs: Annotated[Path | None, typer.Option(help="Take the episodes of these run folders; default: play.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep the run folders there. Default: they are deleted.")] = None,
-    slots: Annotated[int | None, typer.Option(help="Episodes at once. Default: 3 to 2 cores.")] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of run folders with the episodes. Default: play them.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder to keep the run folders in. Default: they are deleted.")
+    ] = None,
+    slots: Annotated[int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.")] = None,
     target: Annotated[Path, typer.Option(help="Folder to write to. Default: the package.")] = Path(
         states.__file__
     ).parent,

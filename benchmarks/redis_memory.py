@@ -17,7 +17,7 @@ from pathlib import Path
 import redis
 
 from services.env_runner.queue import JobStore
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EvaluationRequest, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import Evaluation
@@ -39,7 +39,12 @@ _NAME = "20260101-000000-full-abcdef"
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simplifications", type=int, default=0, help="Characters of that text. Default: `easy`.")
+    parser.add_argument(
+        "--simplifications",
+        type=int,
+        default=0,
+        help="Length of the text `simplifications`, in characters. Default: the text `easy`.",
+    )
     length = parser.parse_args().simplifications
     text = ("easy," * length)[:length] if length else "easy"
     request = EvaluationRequest(protocol="full", simplifications=text)

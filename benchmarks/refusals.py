@@ -84,15 +84,15 @@ async def request(app: FastAPI, body: bytes) -> int:
 
 async def timed(app: FastAPI, body: bytes, expected: int, count: int) -> list[float]:
     """Milliseconds of each of some requests, one after the other."""
-    found = []
+    times = []
     for number in range(count + _WARM):
         began = time.thread_time()
         status = await request(app, body)
         if number >= _WARM:
-            found.append((time.thread_time() - began) * 1000)
+            times.append((time.thread_time() - began) * 1000)
         if status != expected:
             raise SystemExit(f"Expected {expected}, got {status}.")
-    return found
+    return times
 
 
 async def measure(count: int) -> dict[str, list[float]]:
@@ -105,30 +105,30 @@ async def measure(count: int) -> dict[str, list[float]]:
     app = create_app("executor", {"default": scripted_model("default", "executor", held)}, settings)
     async with app.router.lifespan_context(app):
         held.free.set()
-        found = {"200, answered": await timed(app, light, 200, count)}
-        found["413, 256 candidates of 500 characters"] = await timed(app, costly, 413, count)
+        times_by_case = {"200, answered": await timed(app, light, 200, count)}
+        times_by_case["413, 256 candidates of 500 characters"] = await timed(app, costly, 413, count)
         held.free.clear()
         waiting = []
         for _ in range(2):  # one in the model, one that waits
             waiting.append(asyncio.create_task(request(app, light)))
             await asyncio.sleep(0.2)
-        found["429, no room"] = await timed(app, light, 429, count)
-        found["429, no room, 4 MB"] = await timed(app, light + b" " * 3_900_000, 429, count)
+        times_by_case["429, no room"] = await timed(app, light, 429, count)
+        times_by_case["429, no room, 4 MB"] = await timed(app, light + b" " * 3_900_000, 429, count)
         held.free.set()
         await asyncio.gather(*waiting)
-    return found
+    return times_by_case
 
 
 def main(
-    requests: Annotated[int, typer.Option(help="Of each kind.")] = 2_000,
+    requests: Annotated[int, typer.Option(help="Requests of each kind.")] = 2_000,
 ) -> None:
     """Measure and print all sides, the ratio to the target last."""
     console = Console(highlight=False)
     table = figures("", "median ms", "p99 ms", "median / target")
-    for name, found in asyncio.run(measure(requests)).items():
-        median = statistics.median(found)
+    for name, times in asyncio.run(measure(requests)).items():
+        median = statistics.median(times)
         table.add_row(
-            name, f"{median:.3f}", f"{statistics.quantiles(found, n=100)[98]:.3f}", f"{median / TARGET_MS:.2f}"
+            name, f"{median:.3f}", f"{statistics.quantiles(times, n=100)[98]:.3f}", f"{median / TARGET_MS:.2f}"
         )
     console.print(f"{machine()}; target {TARGET_MS:g} ms")
     console.print(table)

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waymark.cli.local_stack import HOST, Part, free_ports, wait_until_ready
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.local_stack import free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ def running(module: str, settings: Mapping[str, str], log: Path) -> Iterator[Ser
     """
     port = settings.get("PORT") or str(free_ports()["executor"])
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYMARK_")}
-    given = {f"WAYMARK_{name}": value for name, value in {**settings, "PORT": port}.items()}
+    variables = {f"WAYMARK_{name}": value for name, value in {**settings, "PORT": port}.items()}
     url = f"http://{HOST}:{port}"
-    part = Part(module, [sys.executable, "-m", module], inherited | given, log)
+    part = Part(module, [sys.executable, "-m", module], inherited | variables, log)
     try:
         wait_until_ready([part], lambda: is_ready(url), module)
         yield Service(url, part.process)

@@ -65,12 +65,12 @@ class Report(BaseModel):
 def batches(prompts: Sequence[str], generator: Generator, settings: ServiceSettings) -> Iterator[list[str]]:
     """Prompts by length, cut where the batcher would cut them."""
     batch: list[str] = []
-    for one in sorted(generator.encode(prompts), key=lambda each: len(each.ids)):
-        over = len(batch) == settings.max_batch or len(one.ids) * (len(batch) + 1) > settings.max_batch_tokens
+    for encoded in sorted(generator.encode(prompts), key=lambda query: len(query.ids)):
+        over = len(batch) == settings.max_batch or len(encoded.ids) * (len(batch) + 1) > settings.max_batch_tokens
         if batch and over:
             yield batch
             batch = []
-        batch.append(one.text)
+        batch.append(encoded.text)
     yield batch
 
 
@@ -87,21 +87,21 @@ def engine_throughput(generator: Generator, prompts: Sequence[str], settings: Se
 
 def engine_latency(generator: Generator, prompts: Sequence[str]) -> list[float]:
     """Milliseconds of each prompt alone."""
-    found = []
+    times = []
     for prompt in prompts:
         began = time.perf_counter()
         generator.generate([prompt])
-        found.append((time.perf_counter() - began) * 1000)
-    return found
+        times.append((time.perf_counter() - began) * 1000)
+    return times
 
 
 async def service_stage(url: str, states: Sequence[RecordedState], concurrency: int, load: session.Plan) -> Stage:
     """One closed loop against the service."""
     async with target.connect(key=None, timeout=60) as http:
-        found = await target.find(http, url, api="auto", model=None)
-        bodies = target.write_requests(found, states, seed=_SEED)
-        await target.probe(http, found, bodies)
-        send = target.sender(http, found, bodies, run=f"overhead-{concurrency}")
+        service = await target.find(http, url, api="auto", model=None)
+        bodies = target.write_requests(service, states, seed=_SEED)
+        await target.probe(http, service, bodies)
+        send = target.sender(http, service, bodies, run=f"overhead-{concurrency}")
         async for stage in session.measure(send, load, run="overhead", seed=_SEED, stop=asyncio.Event()):
             if stage.answered != stage.sent:
                 raise SystemExit(f"Not every request was answered: {stage.refused} {stage.errors}")
@@ -112,21 +112,21 @@ async def service_stage(url: str, states: Sequence[RecordedState], concurrency: 
 def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     """Both sides in turn."""
     settings = ServiceSettings()
-    states = [one for one in sample() if one.asked == "executor"]
-    found = checkpoint.load(_FOLDER, "executor")
-    prompt_format = get_format(found.card.prompt_format)
+    states = [decision for decision in sample() if decision.asked == "executor"]
+    executor = checkpoint.load(_FOLDER, "executor")
+    prompt_format = get_format(executor.card.prompt_format)
     prompts = [write_prompt(prompt_format, "executor", state.state) for state in states]
-    generator = open_generator("ctranslate2", found, threads=threads)
+    generator = open_generator("ctranslate2", executor, threads=threads)
     engine_latency(generator, prompts[:20])
-    engine, service, alone, asked = [], [], [], []
+    engine, service, engine_times, service_times = [], [], [], []
     with running("services.executor", {"THREADS": str(threads)}, log) as process:
         load = session.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
         idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
         for _ in range(rounds):
             engine.append(engine_throughput(generator, prompts, settings, seconds))
             service.append(uvloop.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
-            alone.append(statistics.median(engine_latency(generator, prompts)))
-            asked.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
+            engine_times.append(statistics.median(engine_latency(generator, prompts)))
+            service_times.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
     return Report(
         machine=machine(),
         engine=f"{generator.engine} {generator.dtype}",
@@ -136,17 +136,17 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
         engine_throughput=statistics.median(engine),
         service_throughput=statistics.median(service),
         throughput_ratio=statistics.median(ours / theirs for ours, theirs in zip(service, engine, strict=True)),
-        engine_ms=statistics.median(alone),
-        service_ms=statistics.median(asked),
-        added_ms=statistics.median(ours - theirs for ours, theirs in zip(asked, alone, strict=True)),
+        engine_ms=statistics.median(engine_times),
+        service_ms=statistics.median(service_times),
+        added_ms=statistics.median(ours - theirs for ours, theirs in zip(service_times, engine_times, strict=True)),
     )
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides are measured.")] = 3,
-    threads: Annotated[int, typer.Option(help="Of the engine, on both sides; 0: all cores.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of both sides.")] = 3,
+    threads: Annotated[int, typer.Option(help="Threads of the engine on both sides; 0: all cores.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="File for the report, in JSON.")] = None,
 ) -> None:
     """Measure and print both sides, then the ratio."""
     console = Console(highlight=False)

@@ -85,7 +85,7 @@ def chosen(paths: Sequence[Trajectory], each: int) -> Iterator[tuple[Trajectory,
 
 def main(
     data: Annotated[Path, typer.Option(help="Table of trajectories.")] = Path("data/trajectories.parquet"),
-    each: Annotated[int, typer.Option(help="Substances of each task.", min=1)] = 2,
+    each: Annotated[int, typer.Option(help="Number of substances of each task.", min=1)] = 2,
 ) -> None:
     """Measure and print."""
     console = Console(highlight=False)

@@ -1,6 +1,6 @@
 """The executor with some of its tuning left out: what `benchmarks.tuning` measures against the executor as it ships.
 
-    BENCHMARK_OFF=niceness,rounds,one-write python -m benchmarks.tuned_executor
+    BENCHMARK_OFF=niceness,one-write python -m benchmarks.tuned_executor
 
 The product has no switches for these; they are taken out here, before the service starts.
 """
@@ -12,28 +12,23 @@ import sys
 from typing import Final
 
 from services.executor.__main__ import main
-from waymark.inference.batching import settling
-from waymark.serving import run
-from waymark.serving.middleware import connections, problems
+from waymark.serving import server
+from waymark.serving.middleware import one_write
 
-SWITCHES: Final = ("niceness", "rounds", "one-write")
-_NO_BOUND: Final = 1_000_000
+SWITCHES: Final = ("niceness", "one-write")
 
 
 def turn_off(name: str) -> None:
     """Take one part of the tuning out of this process."""
     if name == "niceness":  # threads of the engine have the priority of Python's
-        _replace(run, "put_python_first", lambda: None)
-    elif name == "rounds":  # any number of requests is admitted, and answered, in one round of the event loop
-        _replace(problems, "_ADMITTED_AT_ONCE", _NO_BOUND)
-        _replace(settling, "_SETTLED_AT_ONCE", _NO_BOUND)
+        _replace(server, "put_python_first", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart
-        _replace(connections.OneWrite, "write", _write_now)
+        _replace(one_write.OneWrite, "write", _write_now)
     else:
         raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
 
 
-def _write_now(writer: connections.OneWrite, data: bytes) -> None:
+def _write_now(writer: one_write.OneWrite, data: bytes) -> None:
     writer._transport.write(data)
 
 

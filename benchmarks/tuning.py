@@ -3,7 +3,6 @@
     python -m benchmarks.tuning [--seconds 10] [--rounds 3] [--only niceness]
 
     niceness    native threads of the engine give way to Python's
-    rounds      four requests are admitted, and four answers handed out, in a round of the event loop
     one-write   head and body of an answer are sent at once
     cores       the engine's threads have the last core to themselves (off by default; here it is switched on)
 
@@ -77,9 +76,9 @@ def measure(side: Side, url: str, requests: list[bytes], seconds: float) -> None
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="Times that both sides of each part are measured.")] = 3,
-    only: Annotated[str | None, typer.Option(help="One part alone.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of each measurement.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Number of measurements of each part, on and off.")] = 3,
+    only: Annotated[str | None, typer.Option(help="Measure only this part.")] = None,
 ) -> None:
     """Measure and print both sides of each part, then their ratio."""
     console = Console(highlight=False)

@@ -1,1 +1,1 @@
-"""The processes of a running Waymark. They import `waymark`, never each other, never `training`."""
+"""The processes of a running Waymark. They import `waymark`, and neither each other nor `training`."""

@@ -80,11 +80,11 @@ class Page:
 
     def find(self, selector: str, text: str = "") -> WebElement:
         """The first element that shows and holds that text, once there is one."""
-        return self.wait(lambda: next((one for one in self.all(selector) if text in one.text), None))
+        return self.wait(lambda: next((element for element in self.all(selector) if text in element.text), None))
 
     def text(self, selector: str) -> str:
         """The words of the first such element that shows; a page that is live may draw it anew meanwhile."""
-        return self.wait(lambda: next((one.text for one in self.all(selector)), None))
+        return self.wait(lambda: next((element.text for element in self.all(selector)), None))
 
     def click(self, selector: str, text: str = "") -> None:
         """Click on it, once it is there; a page that is live may just have drawn it anew."""
@@ -101,12 +101,12 @@ class Page:
         rows: list[list[str]] = self.browser.execute_script(script, f"{table} tbody tr")
         return rows
 
-    def wait(self, what: Callable[[], _T | None]) -> _T:
+    def wait(self, question: Callable[[], _T | None]) -> _T:
         """What a question is answered with, once that is something."""
         patient = WebDriverWait(self.browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
-        found = patient.until(lambda _: what())
-        assert found is not None
-        return found
+        answer = patient.until(lambda _: question())
+        assert answer is not None
+        return answer
 
     def complaints(self) -> list[str]:
         """What the console has to say: broken scripts, and what the Content-Security-Policy stopped."""

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models
 
 from waymark.contracts import Role
-from waymark.inference.checkpoint import CheckpointCard, Training, write_card
+from waymark.inference.checkpoint import CARD, CheckpointCard, Training, write_card
+from waymark.inference.checkpoint_files import list_files, sha256_of
 from waymark.inference.weights import architecture_of, count_parameters, shapes_of
 
 WORDS = ("<pad>", "</s>", "<unk>", "look", "around")
@@ -67,6 +68,15 @@ def write_model(folder: Path, config: Mapping[str, Any], value: float = 1.0) -> 
     return count_parameters(folder / "model.safetensors")
 
 
+def write_tiny_card(folder: Path, **fields: Any) -> None:
+    """The card of a tiny executor; `fields` are those that differ."""
+    card: dict[str, Any] = {
+        "name": "tiny", "role": "executor", "architecture": "seq2seq", "prompt_format": "compact",
+        "max_input_tokens": 512, "max_new_tokens": 32, "created": "2025-01-01", "training": TRAINING, "files": {},
+    }  # fmt: skip
+    write_card(folder, CheckpointCard(**(card | fields)))
+
+
 def make_folder(folder: Path, role: Role = "executor", config: Mapping[str, Any] = T5, value: float = 1.0) -> Path:
     """Weights, config, tokenizer and a card that says what they are."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,17 +85,12 @@ def make_folder(folder: Path, role: Role = "executor", config: Mapping[str, Any]
     Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>")).save(str(folder / "tokenizer.json"))
     (folder / "ctranslate2").mkdir(exist_ok=True)
     (folder / "ctranslate2" / "model.bin").write_bytes(b"converted")
-    card = CheckpointCard(
-        name="tiny",
-        role=role,
-        architecture=architecture_of(config),
-        prompt_format="compact",
-        parameters=parameters,
-        max_input_tokens=512,
-        max_new_tokens=32,
-        created="2025-01-01",
-        training=TRAINING,
-        files={},
-    )
-    write_card(folder, card)
+    write_tiny_card(folder, role=role, architecture=architecture_of(config), parameters=parameters)
     return folder
+
+
+def fit_hashes(folder: Path) -> None:
+    """Let the card list the files as they are."""
+    card = json.loads((folder / CARD).read_bytes())
+    card["files"] = {name: sha256_of(path) for name, path in list_files(folder).items() if name != CARD}
+    (folder / CARD).write_text(json.dumps(card))

@@ -58,16 +58,16 @@ class Command:
         """Process id and command line of everything that this command has started and that still runs."""
         runs = self.folder / "runs"
         mark = f"WAYMARK_RUNS={runs}".encode()
-        found = {}
+        command_lines = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 works_there = (process / "cwd").readlink().is_relative_to(runs)  # Redis, which hides its environment
                 if works_there or mark in (process / "environ").read_bytes():
-                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    command_lines[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue  # it ended meanwhile, or is another user's
-        found.pop(self.process.pid, None)
-        return found
+        command_lines.pop(self.process.pid, None)
+        return command_lines
 
     @property
     def run(self) -> RunFolder:

@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis of the module's own."""
-    from waymark.cli.local_stack import EmbeddedRedis
+    from waymark.cli.embedded_redis import EmbeddedRedis
 
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
         yield redis.url

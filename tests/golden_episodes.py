@@ -13,7 +13,7 @@ from typing import Any
 
 from training.annotate import Annotation
 from training.trajectories import RecordedStep, Trajectory
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.tasks import find_task
 
 COPY = Path(__file__).parent / "golden" / "episodes.jsonl.gz"

@@ -59,7 +59,7 @@ class Found:
 
 def patterns(package: ModuleType = waymark) -> list[Found]:
     """Every pattern of a package: compiled in its modules, or written in a call such as `re.sub("…", text)`."""
-    found: dict[str, Found] = {}
+    patterns_by_text: dict[str, Found] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if info.name.endswith("__main__"):
             continue
@@ -69,11 +69,11 @@ def patterns(package: ModuleType = waymark) -> list[Found]:
             continue
         for name, value in list(vars(module).items()):
             for pattern in _compiled(value, 4):
-                found.setdefault(pattern.pattern, Found(f"{info.name}.{name}", pattern))
+                patterns_by_text.setdefault(pattern.pattern, Found(f"{info.name}.{name}", pattern))
         assert module.__file__ is not None
         for line, text, flags in _inline(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
-            found.setdefault(text, Found(f"{info.name}:{line}", re.compile(text, flags)))
-    return list(found.values())
+            patterns_by_text.setdefault(text, Found(f"{info.name}:{line}", re.compile(text, flags)))
+    return list(patterns_by_text.values())
 
 
 def _compiled(value: Any, depth: int) -> Iterator[re.Pattern[str]]:
@@ -81,11 +81,11 @@ def _compiled(value: Any, depth: int) -> Iterator[re.Pattern[str]]:
         if isinstance(value.pattern, str):
             yield value
     elif depth and isinstance(value, dict):
-        for one in value.values():
-            yield from _compiled(one, depth - 1)
+        for item in value.values():
+            yield from _compiled(item, depth - 1)
     elif depth and isinstance(value, tuple | list | frozenset):
-        for one in value:
-            yield from _compiled(one, depth - 1)
+        for item in value:
+            yield from _compiled(item, depth - 1)
 
 
 def _inline(tree: ast.AST) -> Iterator[tuple[int, str, int]]:
@@ -130,11 +130,11 @@ def _almost(pattern: re.Pattern[str]) -> Iterator[str]:
 
 def _samples(parsed: Any) -> Iterator[str]:
     """A few texts that the pattern matches, or nearly: one for each way through its first choices."""
-    made = [""]
+    samples = [""]
     for operator, argument in parsed:
         parts = list(_parts(operator, argument))[:4] or [""]
-        made = [one + part for one in made for part in parts][:6]
-    yield from dict.fromkeys(made)
+        samples = [beginning + part for beginning in samples for part in parts][:6]
+    yield from dict.fromkeys(samples)
 
 
 def _parts(operator: Any, argument: Any) -> Iterator[str]:

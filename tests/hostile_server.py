@@ -53,7 +53,7 @@ class HostileServer:
                 pass
 
 
-def whole(body: bytes, *headers: str, status: str = "200 OK") -> Answer:
+def at_once(body: bytes, *headers: str, status: str = "200 OK") -> Answer:
     """An answer that is sent at once."""
     lines = "".join(f"{header}\r\n" for header in headers)
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{lines}\r\n"
@@ -69,34 +69,33 @@ def bomb(megabytes: int, layers: int) -> bytes:
     return packed
 
 
+def send_without_end(connection: socket.socket, beginning: bytes, part: bytes, pause: float = 0.0) -> None:
+    """The beginning, and then one part after another, with a pause in seconds after each."""
+    connection.sendall(beginning)
+    while True:
+        connection.sendall(part)
+        time.sleep(pause)
+
+
 def endless(connection: socket.socket) -> None:
     """A body without length that never ends."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
-    while True:
-        connection.sendall(b" " * 65_536)
+    send_without_end(connection, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", b" " * 65_536)
 
 
 def drip(connection: socket.socket) -> None:
     """A body of a byte each tenth of a second, so that no single read is ever late."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10000\r\n\r\n")
-    while True:
-        connection.sendall(b" ")
-        time.sleep(0.1)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10000\r\n\r\n"
+    send_without_end(connection, head, b" ", 0.1)
 
 
 def dripping_head(connection: socket.socket) -> None:
     """A header as slow as that."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
-    while True:
-        connection.sendall(b"a")
-        time.sleep(0.1)
+    send_without_end(connection, b"HTTP/1.1 200 OK\r\nx: ", b"a", 0.1)
 
 
 def huge_header(connection: socket.socket) -> None:
     """A header that never ends."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
-    while True:
-        connection.sendall(b"a" * 65_536)
+    send_without_end(connection, b"HTTP/1.1 200 OK\r\nx: ", b"a" * 65_536)
 
 
 def redirect(connection: socket.socket) -> None:

@@ -11,8 +11,8 @@ from itertools import groupby
 
 END = "end subgoal"
 ENDED = "the current subgoal is done."
-EVALUATED = " What action should you do next? </s> "
-ASKED = " . What subtask should you do next? </s> "
+EXECUTOR_QUESTION = " What action should you do next? </s> "
+CONTROLLER_QUESTION = " . What subtask should you do next? </s> "
 ONE = {
     "focus on": "FOCUS",
     "look at": "LOOK",
@@ -137,13 +137,15 @@ class Moment:
     rooms: list[str]
 
 
-def prompt(moment: Moment, given: list[str] | None, question: str) -> str:
+def prompt(moment: Moment, subgoals: list[str] | None, question: str) -> str:
     """A prompt of the executor, the controller or the flat model (`given` is None). The last of `given` is current."""
     text = f"{moment.task} </s> Time: {moment.time}; Score: {moment.score}; </s> "
-    if given is not None:
-        text += ". No completed subtasks" if len(given) < 2 else ". Completed subtasks are: " + ", ".join(given[:-1])
-        if given:
-            text += f". The current subtask is {given[-1]}"
+    if subgoals is not None:
+        text += (
+            ". No completed subtasks" if len(subgoals) < 2 else ". Completed subtasks are: " + ", ".join(subgoals[:-1])
+        )
+        if subgoals:
+            text += f". The current subtask is {subgoals[-1]}"
     text += "Action history: </s>"
     window = [("look around", 0, "N/A"), *moment.turns][-10:]
     for place, (action, reward, observation) in enumerate(window):
@@ -164,18 +166,18 @@ def dataset(task: str, steps: list[Taken], *, subgoals: bool = True) -> list[dic
     for i in range(1, len(steps)):
         step, last = steps[i], steps[i - 1]
         see(rooms, last.observation, step.look)
-        given: list[str] = []
-        for one in steps[: i + 1]:
-            if one.subgoal not in given[-1:]:
-                given.append(one.subgoal)
+        subgoals_so_far: list[str] = []
+        for earlier in steps[: i + 1]:
+            if earlier.subgoal not in subgoals_so_far[-1:]:
+                subgoals_so_far.append(earlier.subgoal)
         score = 0 if i == 1 else cut(last.score)
         moment = Moment(task, i, score, turns, step.look, step.inventory, rooms)
         rows.append(
             {
-                "executor": prompt(moment, given, EVALUATED),
-                "controller": prompt(moment, given[:-1], ASKED),
-                "twin": prompt(moment, given, ASKED),
-                "flat": prompt(moment, None, EVALUATED),
+                "executor": prompt(moment, subgoals_so_far, EXECUTOR_QUESTION),
+                "controller": prompt(moment, subgoals_so_far[:-1], CONTROLLER_QUESTION),
+                "twin": prompt(moment, subgoals_so_far, CONTROLLER_QUESTION),
+                "flat": prompt(moment, None, EXECUTOR_QUESTION),
                 "action": target(step.action),
                 "subgoal": steps[i + 1].subgoal if i + 1 < len(steps) else "complete_task()",
             }
@@ -190,7 +192,7 @@ def evaluation(task: str, steps: list[Taken]) -> list[dict[str, str]]:
     entries: list[dict[str, str]] = []
     rooms: list[str] = []
     turns: list[tuple[str, int, str]] = []
-    given: list[str] = []
+    subgoals_so_far: list[str] = []
     score, observation = 0, ""
     for k, step in enumerate(steps):
         scene = steps[k + 1] if step.action == END else step  # after an ended sub-goal the scene is the next step's
@@ -198,11 +200,11 @@ def evaluation(task: str, steps: list[Taken]) -> list[dict[str, str]]:
         moment = Moment(task, k + 1, cut(score), turns, scene.look, scene.inventory, rooms)
         entry = {}
         if k:
-            entry["controller"] = prompt(moment, given, ASKED)
-            entry["as imported"] = prompt(moment, given[:-1], ASKED)
-        if step.subgoal not in given[-1:]:
-            given.append(step.subgoal)
-        entry["executor"] = prompt(moment, given, EVALUATED)
+            entry["controller"] = prompt(moment, subgoals_so_far, CONTROLLER_QUESTION)
+            entry["as imported"] = prompt(moment, subgoals_so_far[:-1], CONTROLLER_QUESTION)
+        if step.subgoal not in subgoals_so_far[-1:]:
+            subgoals_so_far.append(step.subgoal)
+        entry["executor"] = prompt(moment, subgoals_so_far, EXECUTOR_QUESTION)
         entries.append(entry)
         if step.action == END:
             turns.append((END, 0, observation))

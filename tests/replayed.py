@@ -80,8 +80,8 @@ class RecordedPath:
             return [(prompt_format.target(role, decision), 0.0)]
 
         model = scripted_model("first" if role == "first" else "default", role, ScriptedGenerator(answer))
-        told = {"prompt_format": format_name, "history_turns": prompt_format.history_turns}
-        return replace(model, format=prompt_format, info=model.info.model_copy(update=told))
+        changes = {"prompt_format": format_name, "history_turns": prompt_format.history_turns}
+        return replace(model, format=prompt_format, info=model.info.model_copy(update=changes))
 
     def _subgoal(self) -> str:
         if self._segment < 0 or self._taken == self._segments[self._segment].stop:
@@ -147,10 +147,10 @@ def is_played_as_recorded(path: Trajectory, annotation: Annotation) -> bool:
 
 def long_paths(task_ids: Sequence[str], more_turns_than: int) -> list[tuple[Trajectory, Annotation]]:
     """The first path of each of these tasks with more turns than that, which the loop plays as it was recorded."""
-    found: dict[str, tuple[Trajectory, Annotation]] = {}
+    paths: dict[str, tuple[Trajectory, Annotation]] = {}
     for path in trajectories():
-        if path.task_id in task_ids and path.task_id not in found and len(path.steps) > more_turns_than:
+        if path.task_id in task_ids and path.task_id not in paths and len(path.steps) > more_turns_than:
             annotation = annotate_by_rule(path)
             if is_played_as_recorded(path, annotation):
-                found[path.task_id] = path, annotation
-    return list(found.values())
+                paths[path.task_id] = path, annotation
+    return list(paths.values())

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.oracle import one_of_each_task, rule_annotations
+from tests.training_runs import TINY_SHAPE
 from training.corpora import Wording
 from training.recipe import Recipe
 from training.reproduce.base import make_base
@@ -32,7 +33,7 @@ def make_folder(folder: Path) -> Path:
     """Put a base model and a recipe into a folder."""
     paths = one_of_each_task()[:5]
     examples = Wording("executor", "seed").examples(paths, rule_annotations(paths))
-    shape = Recipe(vocabulary=500, width=16, feedforward=32, heads=2, encoder_layers=1, decoder_layers=1)
+    shape = Recipe(**{**TINY_SHAPE, "vocabulary": 500})
     make_base(folder / "base", shape, [text for example in examples for text in (example.prompt, example.target)])
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     return folder

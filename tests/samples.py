@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from waymark.contracts import (
@@ -11,6 +12,7 @@ from waymark.contracts import (
     EpisodeSpec,
     EvaluationRequest,
     Limits,
+    Stopped,
     Timing,
     Usage,
     Versions,
@@ -24,6 +26,10 @@ USAGE = Usage(prompt_tokens=10, completion_tokens=2)
 TIMING = Timing(queue=0, model=0, total=0)
 VERSIONS = Versions(waymark="0", commit=None, environment="scripted", controller=CONTROLLER, executor=EXECUTOR)
 """Of the scripted services and world."""
+FIGURES: Mapping[str, Any] = {
+    "moves": 4, "actions": 3, "turns": 5, "model_calls": 6, "repaired": 1, "seconds": 0.5,
+}  # fmt: skip
+"""Of an episode: a number of its own for each, so that a table that mixes them up is noticed."""
 
 
 def evaluation(name: str = "sample", request: EvaluationRequest | None = None, *, episodes: int = 30) -> Evaluation:
@@ -68,16 +74,16 @@ def result(
     return result_of(spec(id=episode, evaluation=evaluation, task=task, variation=variation), score=score, error=error)
 
 
-def result_of(spec: EpisodeSpec, *, score: int = 50, error: EpisodeError | None = None) -> EpisodeResult:
-    """The light result of a spec: one action, after which the episode ended."""
+def result_of(
+    spec: EpisodeSpec,
+    *,
+    score: int = 50,
+    stopped: Stopped = "moves",
+    error: EpisodeError | None = None,
+    **figures: float,
+) -> EpisodeResult:
+    """The light result of a spec. Unless `figures` say otherwise, one action was taken, and the episode ended."""
+    one_turn = {"moves": 1, "actions": 1, "turns": 1, "model_calls": 1, "seconds": 0.1}
     return EpisodeResult.of(
-        spec,
-        "error" if error else "moves",
-        raw_score=score,
-        error=error,
-        moves=1,
-        actions=1,
-        turns=1,
-        model_calls=1,
-        seconds=0.1,
+        spec, "error" if error else stopped, raw_score=score, error=error, **(one_turn | figures)
     ).without_trajectory()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.samples import TIMING, USAGE, spec
+from tests.answers import action_answer, subgoal_answer
+from tests.samples import spec
 from waymark.agent.episode import run_episode
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
@@ -34,8 +35,8 @@ class Controller:
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)][:n]
         self.asked.append((state, n))
-        alternatives = tuple(SubgoalAlternative(subgoal=one, logprob=-1, mean_logprob=-1) for one in answer)
-        return SubgoalResponse(subgoal=answer[0], alternatives=alternatives, model=model, usage=USAGE, timing_ms=TIMING)
+        alternatives = (SubgoalAlternative(subgoal=subgoal, logprob=-1, mean_logprob=-1) for subgoal in answer)
+        return subgoal_answer(*alternatives, model=model)
 
 
 @dataclass
@@ -55,17 +56,11 @@ class Executor:
         else:
             answer = self.answers[min(len(self.asked), len(self.answers) - 1)][:n]
             self.asked.append((state, n))
-        alternatives = tuple(
-            ActionAlternative(action=one, ended_subgoal=one is None, logprob=-1.0, mean_logprob=-0.1) for one in answer
+        alternatives = (
+            ActionAlternative(action=action, ended_subgoal=action is None, logprob=-1.0, mean_logprob=-0.1)
+            for action in answer
         )
-        return ActionResponse(
-            action=answer[0],
-            ended_subgoal=answer[0] is None,
-            alternatives=alternatives,
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(*alternatives, model=model)
 
 
 def acting(*actions: str | None) -> Executor:

@@ -19,9 +19,9 @@ from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.middleware.guard import ConnectionLimits
 from waymark.serving.models import scripted_model
-from waymark.serving.run import Server
+from waymark.serving.server import Server
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.serving.telemetry import logs
 
@@ -92,10 +92,10 @@ def problem(response: httpx.Response, status: int, kind: str) -> Problem:
     """The problem document of an answer, which must be of that status and kind."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    found = Problem.model_validate_json(response.content)
-    assert (found.status, found.type) == (status, f"urn:waymark:{kind}")
-    assert response.headers["x-request-id"] == found.request_id
-    return found
+    details = Problem.model_validate_json(response.content)
+    assert (details.status, details.type) == (status, f"urn:waymark:{kind}")
+    assert response.headers["x-request-id"] == details.request_id
+    return details
 
 
 @contextmanager

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, Final
 
-import pyarrow.parquet as pq
-
-from tests.oracle import TABLE
-from training.annotate import annotate_by_rule, write_annotations
+from tests.oracle import rule_annotations, trajectories, write_paths
+from training.annotate import write_annotations
 from training.recipe import Recipe
-from training.trajectories import read_table
 
 ROOT = Path(__file__).parents[1]
 _SECONDS = 600
+TINY_SHAPE: Final[Mapping[str, Any]] = {
+    "vocabulary": 300, "width": 16, "feedforward": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1,
+}  # fmt: skip
+"""Fields of a recipe whose model is trained in a moment."""
 TINY = Recipe(
-    vocabulary=300,
-    width=16,
-    feedforward=32,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
+    **TINY_SHAPE,
     steps=4,
     batch=4,
     learning_rate=5e-3,
@@ -46,16 +43,11 @@ class Training:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: dict[str, str] = {}
+        self.printed: dict[str, str] = {}
         """Run to what its command has printed."""
-        table = pq.read_table(TABLE)
-        splits = table["split"].to_pylist()
-        train, dev = ([row for row, one in enumerate(splits) if one == split][:4] for split in ("train", "dev"))
-        self.data = folder / "data.parquet"
-        pq.write_table(table.take(train + dev), self.data)
-        manifest = {"sha256": hashlib.sha256(self.data.read_bytes()).hexdigest()}
-        self.data.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-        write_annotations([annotate_by_rule(one) for one in read_table(self.data)], folder / "annotations.parquet")
+        train, dev = ([path for path in trajectories() if path.split == split][:4] for split in ("train", "dev"))
+        self.data = write_paths([*train, *dev], folder, "data")
+        write_annotations(rule_annotations([*train, *dev]).values(), folder / "annotations.parquet")
 
     def arguments(self, run: str, recipe: Recipe) -> list[str]:
         """Those of `python -m training`."""
@@ -80,10 +72,10 @@ class Training:
         """The dev scores of a whole run."""
         process = self.start(run, recipe, launcher=launcher)
         try:
-            self.told[run], _ = process.communicate(timeout=_SECONDS)
+            self.printed[run], _ = process.communicate(timeout=_SECONDS)
         finally:
             with suppress(ProcessLookupError):  # a launcher's own processes would outlive it
                 os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, self.told[run]
+        assert process.returncode == 0, self.printed[run]
         rows = [json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()]
         return [{name: row[name] for name in ("step", "dev_loss")} for row in rows if "dev_loss" in row]

@@ -55,7 +55,7 @@ class FakeVllm:
             ranked = sorted(known, key=known.__getitem__, reverse=True)
             tokens.append(ranked[0])
             logprobs.append(known[ranked[0]])
-            tops.append({f"token_id:{one}": known[one] for one in ranked[: max(1, request.get("logprobs", 0))]})
+            tops.append({f"token_id:{token}": known[token] for token in ranked[: max(1, request.get("logprobs", 0))]})
         choice: dict[str, Any] = {"index": index, "text": "not looked at", "token_ids": tokens}
         if "logprobs" in request:
             choice["logprobs"] = {"token_logprobs": logprobs, "top_logprobs": tops}

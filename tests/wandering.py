@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from tests.samples import TIMING, USAGE
+from tests.answers import action_answer, subgoal_answer
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,
@@ -37,10 +37,10 @@ def trained() -> list[str]:
     return files("waymark.worlds.scienceworld").joinpath("training_subgoals.txt").read_text().splitlines()
 
 
-def things(text: str) -> list[str]:
+def things_listed(text: str) -> list[str]:
     """What a look or an inventory lists, roughly."""
-    found = (name.removesuffix(" in").strip() for name in _THING.findall(text))
-    return list(dict.fromkeys(found)) or ["air"]
+    names = (name.removesuffix(" in").strip() for name in _THING.findall(text))
+    return list(dict.fromkeys(names)) or ["air"]
 
 
 class WanderingEnvironment:
@@ -52,7 +52,7 @@ class WanderingEnvironment:
 
     def _begin(self) -> None:
         self._rng = random.Random(f"environment {self._seed}")
-        self._states = [one.state for one in sample()]
+        self._states = [decision.state for decision in sample()]
         self._now = self._rng.choice(self._states)
         self._score = self._moves = 0
 
@@ -79,7 +79,7 @@ class WanderingEnvironment:
         return Step(observation, now.look, now.inventory, self._score, self._moves, False, known, rng.random() < 0.05)
 
     def valid_actions(self) -> list[str]:
-        here, held = things(self._now.look), things(self._now.inventory)
+        here, held = things_listed(self._now.look), things_listed(self._now.inventory)
         valid = ["look around", "wait", "wait1", "inventory", *(f"teleport to {room}" for room in ROOMS)]
         for thing in [*here[:8], *held[:4]]:
             valid += [f"{verb} {thing}" for verb in ("focus on", "pick up", "put down", "look at", "open", "read")]
@@ -126,15 +126,7 @@ class WanderingModels:
             )
             for text, logprob in zip(texts, self._logprobs(n), strict=True)
         )
-        return SubgoalResponse(
-            subgoal=alternatives[0].subgoal,
-            parsed=not unparsed,
-            raw=alternatives[0].raw,
-            alternatives=alternatives,
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return subgoal_answer(*alternatives, model=model)
 
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
@@ -157,23 +149,14 @@ class WanderingModels:
             )
             for action, logprob in zip(actions, self._logprobs(len(actions)), strict=True)
         )
-        return ActionResponse(
-            action=alternatives[0].action,
-            ended_subgoal=alternatives[0].ended_subgoal,
-            parsed=not unparsed,
-            raw=alternatives[0].raw,
-            alternatives=alternatives,
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(*alternatives, model=model)
 
     def _logprobs(self, n: int) -> list[float]:
         return sorted((-self._rng.expovariate(1.0) for _ in range(n)), reverse=True)
 
     def _subgoal(self, state: AgentState) -> str:
         rng = self._rng
-        here, held = things(state.look), things(state.inventory)
+        here, held = things_listed(state.look), things_listed(state.inventory)
         thing, other, carried = rng.choice(here), rng.choice(here), rng.choice(held)
         earlier = [*state.completed_subgoals[-4:], state.current_subgoal or "look_around()"]
         match rng.randrange(12):
@@ -201,7 +184,7 @@ class WanderingModels:
 
     def _action(self, state: AgentState) -> str | None:
         rng = self._rng
-        here = things(state.look)
+        here = things_listed(state.look)
         name, _, rest = (state.current_subgoal or "look_around()").removesuffix(")").partition("(")
         words = rest.split(", ")
         match rng.randrange(10):

@@ -1,1 +1,1 @@
-"""The offline part: from oracle paths to checkpoints."""
+"""Training: from oracle paths to checkpoints."""

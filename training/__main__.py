@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, speedrun
+from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, rollouts, speedrun
 from training.commands.shared import RANK
 from training.files import reason
 from training.interruption import end_on_signals, received
@@ -29,8 +29,8 @@ from waymark.hints import COMMAND, as_called
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for _command in (
     paths.trajectories,
-    paths.corrections,
-    paths.self_play,
+    rollouts.corrections,
+    rollouts.self_play,
     annotating.annotate,
     annotating.subgoals,
     annotating.compare,
@@ -54,9 +54,10 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "true",
 }
-"""Settings of libraries that would write between our lines, or warn of what is meant."""
+"""Environment variables that stop libraries from writing between our lines, or from warning about things that are
+intended."""
 _MACHINE = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EDQUOT)
-"""Failures that no other argument would avoid."""
+"""Failures that other arguments would not avoid."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _program() -> str | None:
-    """How a person calls this: through `./run training` or `waymark training`, else as Python's module."""
+    """The command as the user typed it: `./run training`, `waymark training`, or Python's module."""
     return f"{os.environ[COMMAND]} training" if os.environ.get(COMMAND) else None
 
 
@@ -103,7 +104,7 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 
 
 def _fail_usage(error: TyperException) -> NoReturn:
-    """What the command line itself refuses: an unknown option, a value out of range, a missing argument."""
+    """Print an error of the command line (an unknown option, a value out of range, a missing argument) and exit."""
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
     if not message or type(error).__name__ == "NoArgsIsHelpError":

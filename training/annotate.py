@@ -1,6 +1,6 @@
 """Annotated trajectories: oracle paths split into sub-goals.
 
-The schema is the same whoever annotates: task id, variation, and segments that cover the path without gaps.
+The schema is the same for all annotators: task id, variation, and segments that cover the path without gaps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Annotation:
     annotator: str
     segments: list[Segment]
     take: int = 0
-    """Of the trajectory."""
+    """The take of the trajectory."""
 
     @property
     def key(self) -> PathKey:
@@ -46,7 +46,7 @@ def annotate_by_rule(trajectory: Trajectory) -> Annotation:
 
 
 def first_of_each_task(trajectories: Iterable[Trajectory], limit: int) -> list[Trajectory]:
-    """At most so many trajectories of a task, the first ones."""
+    """The first trajectories of each task, at most so many."""
     counts: Counter[str] = Counter()
     chosen = []
     for trajectory in trajectories:
@@ -83,7 +83,7 @@ def read_annotations(table: Path) -> dict[PathKey, Annotation]:
 def annotated(
     trajectories: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation], *, require_all: bool = False
 ) -> list[Trajectory]:
-    """Those trajectories that have an annotation, in their order.
+    """The trajectories that have an annotation, in their order.
 
     Raises InvalidInput when none has one, when one has none and `require_all` is set, and when an annotation does not
     fit its path: it is of another table of trajectories.
@@ -111,7 +111,7 @@ def annotated(
 
 
 def describe_coverage(trajectories: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation]) -> str:
-    """What does not match between paths and annotations, for people; empty if all of them do."""
+    """A sentence about paths and annotations that do not match; empty if all match."""
     known = {path.key for path in trajectories}
     left_out, unknown = len(known - annotations.keys()), len(annotations.keys() - known)
     parts = []
@@ -123,21 +123,21 @@ def describe_coverage(trajectories: Sequence[Trajectory], annotations: Mapping[P
 
 
 def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
-    """Every sub-goal of the training variations, each once, sorted: what random sub-goals are drawn from."""
+    """Every sub-goal of the training variations, each once, sorted. Random sub-goals are drawn from these."""
     trained = (
         annotation
         for annotation in annotations
         if find_task(annotation.task_id).split_of(annotation.variation) == "train"
     )
-    return sorted({segment.subgoal for one in trained for segment in one.segments} - {COMPLETE})
+    return sorted({segment.subgoal for annotation in trained for segment in annotation.segments} - {COMPLETE})
 
 
 def describe(annotations: Iterable[Annotation]) -> str:
-    """Sub-goals a path and the vocabulary of their verbs, for people."""
-    every = list(annotations)
-    verbs = Counter(segment.subgoal.partition("(")[0] for one in every for segment in one.segments)
-    length = sum(len(one.segments) for one in every) / max(1, len(every))
-    return f"{len(every)} paths, {length:.1f} sub-goals a path; " + ", ".join(
+    """A text with the number of sub-goals of a path and the vocabulary of their verbs."""
+    known = list(annotations)
+    verbs = Counter(segment.subgoal.partition("(")[0] for annotation in known for segment in annotation.segments)
+    length = sum(len(annotation.segments) for annotation in known) / max(1, len(known))
+    return f"{len(known)} paths, {length:.1f} sub-goals a path; " + ", ".join(
         f"{v} {n}" for v, n in verbs.most_common()
     )
 

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.recipe import Recipe
-from waymark.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint import WEIGHTS
+from waymark.inference.checkpoint_files import LARGEST_CONFIG, read_file, read_object
 from waymark.inference.weights import ARCHITECTURES, architecture_of
 
 INDEX: Final = f"{WEIGHTS}.index.json"
-"""Names the files that sharded weights are in."""
+"""The file that names the files of sharded weights."""
 COPY_AGAIN: Final = "Copy the whole model again, with every shard that its index names."
 _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "t5": ("T5ForConditionalGeneration", "T5WithLMHeadModel"),
     "llama": ("LlamaForCausalLM",),
 }
-"""By `model_type`: the classes that write answers, as `architectures` in config.json names them."""
+"""Classes that generate text, by `model_type`; names as in `architectures` of config.json."""
 _SUPPORTED: Final = "T5 (encoder-decoder, T5ForConditionalGeneration) and Llama (decoder-only, LlamaForCausalLM)"
 _HUB_SECONDS: Final = 5.0
 
 
 def require_supported(config: Mapping[str, Any], source: str) -> None:
-    """Raise InvalidInput when a model's config is of a family that is not trained and served here."""
+    """Raise InvalidInput if a model's family cannot be trained and served here."""
     family, classes = str(config.get("model_type")), config.get("architectures") or ()
     remedy = f"Supported are {_SUPPORTED}."
     if family not in ARCHITECTURES:
@@ -51,15 +51,15 @@ def require_supported(config: Mapping[str, Any], source: str) -> None:
 def require_fitting_base(recipe: Recipe, config: Mapping[str, Any]) -> None:
     """Raise InvalidInput when a recipe's base is not supported, of another architecture, or too short for it."""
     require_supported(config, recipe.base)
-    found = architecture_of(config)
-    if found != recipe.architecture:
+    architecture = architecture_of(config)
+    if architecture != recipe.architecture:
         raise InvalidInput(
-            f"{recipe.base} is a {found} model; the recipe says {recipe.architecture}.",
-            remedy=f'Put "architecture": "{found}" into the recipe.',
+            f"{recipe.base} is a {architecture} model; the recipe says {recipe.architecture}.",
+            remedy=f'Put "architecture": "{architecture}" into the recipe.',
             field="architecture",
         )
     positions = config.get("max_position_embeddings")
-    needed = recipe.max_input_tokens + (recipe.max_new_tokens if found == "causal" else 0)
+    needed = recipe.max_input_tokens + (recipe.max_new_tokens if architecture == "causal" else 0)
     if positions is not None and positions < needed:
         raise InvalidInput(
             f"{recipe.base} reads {positions} tokens; the recipe needs {needed} for prompt and answer.",
@@ -69,7 +69,7 @@ def require_fitting_base(recipe: Recipe, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model's folder. Raises CheckpointError where there is none that describes a model."""
+    """The config.json of a model's folder. Raises CheckpointError if it is missing or does not describe a model."""
     path = folder / "config.json"
     if not path.exists():
         raise CheckpointError(
@@ -80,7 +80,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def require_base(recipe: Recipe) -> None:
-    """Check the base of a recipe from its config.json; a hub name is looked up, in the cache where there is no hub.
+    """Check the base of a recipe by its config.json. A hub name is looked up on the hub, or in the cache if the hub
+    cannot be reached.
 
     Raises InvalidInput and CheckpointError. Returns within seconds when the hub cannot be reached.
     """
@@ -104,11 +105,11 @@ def read_index(folder: Path) -> Mapping[str, str]:
     path = folder / INDEX
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
             raise CheckpointError(f"{path} lists {twice} more than once.", remedy=COPY_AGAIN)
-        return found
+        return values
 
     try:
         index = json.loads(read_file(path, LARGEST_CONFIG), object_pairs_hook=once)["weight_map"]
@@ -143,7 +144,7 @@ def _on_the_hub(name: str) -> Path:
         ) from error
 
     def cached(why: str) -> Path:
-        """What was downloaded before; from now on this process does not ask the hub."""
+        """The earlier download from the hub's cache. From now on this process does not contact the hub."""
         constants.HF_HUB_OFFLINE = True
         try:
             return Path(hf_hub_download(name, "config.json", local_files_only=True)).parent

@@ -1,7 +1,7 @@
-"""Batches: which examples a forward pass sees, and as which tensors.
+"""Batches: the examples of each forward pass, and their tensors.
 
-Both are decided by the recipe's seed and the batch's number alone: a resumed run sees what it would have seen, and
-N devices that take every N-th batch see together what one would.
+Both depend only on the recipe's seed and the batch's number. So a resumed run sees the same batches as an uninterrupted
+one, and N devices that take every N-th batch see together the same batches as one device.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Pair = tuple[str, str]
 """A prompt and its target."""
 
 IGNORED = -100
-"""The label of what is no part of an answer."""
+"""The label of positions that are not part of an answer."""
 _ROUND = 16
 _CHUNK = 32
-"""Batches that are drawn together and sorted by length."""
+"""Number of batches that are drawn together and sorted by length."""
 _KNOWN = 0.1
-"""Added to every loss before examples are weighed by it, so that none is forgotten."""
+"""Added to every loss before examples are weighted by it, so that every example is drawn sometimes."""
 
 
 class Batches:
@@ -72,8 +72,8 @@ class Batches:
 
     def _pair(self, example: Example) -> Pair:
         """An example's text, changed where the recipe says so."""
-        if self._augment and self._recipe.rename and example.prompt_format:
-            return self._augment(example).written(example.prompt_format)
+        if self._augment and self._recipe.rename and example.source:
+            return example.source.written(self._augment(example))
         return example.prompt, example.target
 
     def _draw(self, chunk: int) -> list[list[Pair]]:
@@ -101,7 +101,7 @@ class Batches:
 def _weights(
     corpus: Sequence[Example], recipe: Recipe, world: TrainingWorld, losses: Sequence[float] | None
 ) -> Iterator[float]:
-    """How often each example is drawn, relative to the others: its task type's share, times how hard it is."""
+    """The relative frequency of each example: its task type's share times its difficulty."""
     counts = Counter(example.task_id for example in corpus)
     for place, example in enumerate(corpus):
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
@@ -113,14 +113,16 @@ def _weights(
 
 @dataclass(frozen=True)
 class Tensors:
-    """From prompts and targets to a model's inputs, cut where serving cuts them."""
+    """Converts prompts and targets to a model's inputs, cut in the same way as in serving."""
 
     tokens: Tokens
     recipe: Recipe
     pad: int
 
     def __call__(self, batch: Sequence[Pair]) -> dict[str, Tensor | int]:
-        """Inputs of a forward pass with labels; widths are rounded, so that kernels are made once for few shapes."""
+        """Inputs of a forward pass, with labels. Widths are rounded up, so that kernels are compiled for few shapes
+        only.
+        """
         read = self.tokens.prompts([prompt for prompt, _ in batch], self.recipe.max_input_tokens)
         prompts = [prompt.ids for prompt in read]
         limit = self.recipe.max_new_tokens - 1
@@ -148,12 +150,14 @@ class Tensors:
         return ((logits.argmax(-1) == labels) | (labels == IGNORED)).all(dim=1)
 
     def _aligned(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Each place's logits beside the label that they predict: in a causal model the next place's."""
+        """The logits of each position, aligned with the label that they predict; in a causal model that is the next
+        position's.
+        """
         return (logits[:, :-1], labels[:, 1:]) if self.recipe.architecture == "causal" else (logits, labels)
 
     def _causal(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> dict[str, Tensor | int]:
-        """Prompt and answer in a row. Padded on the left, so that all answers end the rows and logits are only made
-        there; a vocabulary is many times wider than a model."""
+        """Prompt and answer in one row, padded on the left. So all answers are at the end of the rows, and logits are
+        computed only there; a vocabulary is many times wider than a model."""
         rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
         mask = _rectangle([[1] * len(row) for row in rows], 0, left=True)
         labels = _rectangle([[IGNORED, *answer] for answer in answers], IGNORED, left=True)

@@ -1,4 +1,4 @@
-"""Two annotators side by side: how they cut the same paths, and how they call the pieces.
+"""Compares two annotations: where they cut the same paths, and how they name the sub-goals.
 
 `complete_task()` is left out throughout, since it is always there. Paths that only one of them has, or that are of
 different lengths, are listed and not compared.
@@ -23,7 +23,7 @@ _VERBS_SHOWN = 12
 
 @dataclass
 class Style:
-    """How one annotator cuts and names some paths."""
+    """Statistics of how one annotator cuts and names paths."""
 
     subgoals: int = 0
     verbs: Counter[str] = field(default_factory=Counter)
@@ -39,7 +39,7 @@ class Style:
 
 @dataclass
 class Agreement:
-    """Two annotators on the same paths; sums over them."""
+    """Agreement of two annotators on the same paths, as sums over the paths."""
 
     paths: int = 0
     actions: int = 0
@@ -47,7 +47,7 @@ class Agreement:
     right: Style = field(default_factory=Style)
     shared_boundaries: int = 0
     boundaries: int = 0
-    """Those of both together; a path's start and end are none."""
+    """Number of boundaries of both annotations together; a path's start and end do not count."""
     same_verb: int = 0
     same_name: int = 0
 
@@ -59,18 +59,18 @@ class Agreement:
         ours, theirs = ({segment.start for segment in side if segment.start} for side in (left, right))
         self.shared_boundaries += len(ours & theirs)
         self.boundaries += len(ours) + len(theirs)
-        for one, other in zip(_by_action(left), _by_action(right), strict=True):
+        for subgoal, other_subgoal in zip(_by_action(left), _by_action(right), strict=True):
             self.actions += 1
-            self.same_name += one == other
-            self.same_verb += _verb(one) == _verb(other)
+            self.same_name += subgoal == other_subgoal
+            self.same_verb += _verb(subgoal) == _verb(other_subgoal)
 
     @property
     def boundary_f1(self) -> float:
-        """How far they cut at the same places, 0 to 1; 1 if neither cuts at all."""
+        """F1 score of the boundaries, 0 to 1; 1 if neither annotator cuts at all."""
         return 2 * self.shared_boundaries / self.boundaries if self.boundaries else 1.0
 
     def facts(self) -> dict[str, Any]:
-        """For people who read JSON; shares are of actions."""
+        """The figures for JSON; shares are shares of actions."""
         return {
             "paths": self.paths,
             "actions": self.actions,
@@ -118,12 +118,12 @@ class Comparison:
         table = Table(title=f"{self.left} | {self.right}")
         for heading in ("task", "paths", "sub-goals a path", "actions a sub-goal", "cuts F1", "same verb", "same name"):
             table.add_column(heading, justify="left" if heading == "task" else "right")
-        for task_id, one in [*self.by_task.items(), ("all", self.overall)]:
-            facts = one.facts()
+        for task_id, agreement in [*self.by_task.items(), ("all", self.overall)]:
+            facts = agreement.facts()
             left, right = facts["left"], facts["right"]
             table.add_row(
                 task_id,
-                str(one.paths),
+                str(agreement.paths),
                 f"{left['subgoals_per_path']:.1f} | {right['subgoals_per_path']:.1f}",
                 f"{left['actions_per_subgoal']:.1f} | {right['actions_per_subgoal']:.1f}",
                 f"{facts['boundary_f1']:.2f}",
@@ -133,23 +133,23 @@ class Comparison:
         return table
 
     def notes(self) -> list[str]:
-        """What the table does not say: vocabularies, and paths that were not compared."""
+        """Notes below the table: vocabularies, and paths that were not compared."""
         lines = []
         for name, style in ((self.left, self.overall.left), (self.right, self.overall.right)):
             most = ", ".join(f"{verb} {count}" for verb, count in style.verbs.most_common(_VERBS_SHOWN))
             lines.append(f"{name}: {len(style.verbs)} verbs, {len(style.names)} different sub-goals; {most}")
-        for count, what in (
+        for count, reason in (
             (len(self.only_left), f"only in {self.left}"),
             (len(self.only_right), f"only in {self.right}"),
             (len(self.of_other_length), "of different lengths"),
         ):
             if count:
-                lines.append(f"{count} paths {what}: not compared.")
+                lines.append(f"{count} paths {reason}: not compared.")
         return lines
 
 
 def compare(left: Mapping[PathKey, Annotation], right: Mapping[PathKey, Annotation]) -> Comparison:
-    """Compare what two annotators made of the paths that both have."""
+    """Compare two annotations of the paths that both have."""
     by_task: dict[str, Agreement] = defaultdict(Agreement)
     overall, of_other_length = Agreement(), []
     for key in left.keys() & right.keys():

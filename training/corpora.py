@@ -10,18 +10,20 @@ from rich.progress import Progress
 
 from training import datasets
 from training.annotate import Annotation, annotated, describe_coverage, read_annotations
-from training.datasets import ControllerExamples, Example, check_splits, missing, sample
+from training.datasets import ControllerExamples, Example, check_splits, missing, sample, write_example
+from training.failed_attempts import decisions_after_failures
 from training.trajectories import PathKey, Trajectory, read_table
 from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import training_world, training_world_of
 from waymark.contracts import Role
+from waymark.errors import InvalidInput
 from waymark.worlds.base import Split
 from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How one role's examples are written: as serving sends them, or as published.
+    """How one role's examples are written: like the prompts of serving, or as published.
 
     Raises InvalidInput for a format that was not published.
     """
@@ -32,10 +34,21 @@ class Wording:
     controller: ControllerExamples = "on-end"
     flat_ends: bool = False
     world: str = DEFAULT_WORLD
+    failed_attempts: float = 0.0
+    """Share of the decisions that are learnt once more after a failed attempt (`training.failed_attempts`)."""
 
     def __post_init__(self) -> None:
+        trained = training_world(self.world)
         if self.as_published:
-            training_world(self.world).require_published(get_format(self.prompt_format))
+            trained.require_published(get_format(self.prompt_format))
+        if self.failed_attempts and (self.as_published or not trained.refusal):
+            raise InvalidInput(
+                "Published data hold no failed attempts."
+                if self.as_published
+                else f"{trained.world.title} does not say what it answers to an unknown action.",
+                remedy="Leave out --failed-attempts.",
+                field="failed_attempts",
+            )
 
     def examples(self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]) -> list[Example]:
         """The role's dataset of these paths."""
@@ -46,12 +59,26 @@ class Wording:
             )
         return datasets.examples(trajectories, annotations, self.role, prompt_format, self.controller)
 
+    def examples_after_failures(
+        self, trajectories: Iterable[Trajectory], annotations: dict[PathKey, Annotation]
+    ) -> list[Example]:
+        """Decisions on these paths once more, after a failed attempt; for training, never for dev."""
+        if not self.failed_attempts:
+            return []
+        prompt_format = get_format(self.prompt_format)
+        found = decisions_after_failures(
+            trajectories, annotations, self.role, self.failed_attempts, training_world(self.world)
+        )
+        return [write_example(path, decision, self.role, prompt_format) for path, decision in found]
+
     @property
     def options(self) -> str:
-        """The command-line options that are not the default, between spaces; empty: as serving sends them."""
+        """The command-line options that are not the default, separated by spaces; empty: as in serving."""
         options = ["--as-published"] * self.as_published
         options += [f"--controller {self.controller}"] * (self.controller != "on-end")
-        return " ".join([*options, *["--flat-ends"] * self.flat_ends])
+        options += ["--flat-ends"] * self.flat_ends
+        options += [f"--failed-attempts {self.failed_attempts:g}"] * bool(self.failed_attempts)
+        return " ".join(options)
 
 
 @dataclass(frozen=True)
@@ -70,7 +97,8 @@ def read_annotated(
     note: Callable[[str], object],
     chosen: Callable[[Sequence[Trajectory]], Sequence[Trajectory]] = lambda paths: paths,
 ) -> tuple[list[Trajectory], dict[PathKey, Annotation], int]:
-    """The chosen trajectories that are annotated, all annotations, and how many were left out; `note` is told.
+    """The chosen trajectories that are annotated, all annotations, and the number of trajectories left out. `note` is
+    called with a message about these.
 
     Raises InvalidInput for files that are missing, damaged or do not belong together.
     """
@@ -96,7 +124,8 @@ def read_corpora(
     bar: Progress,
     leave_out: int | None = None,
 ) -> Corpora:
-    """The examples of each split; the tables are read once. `note` is told what they lack; `bar` is shown in between.
+    """The examples of each split; the tables are read once. `note` is called with a message about missing annotations;
+    `bar` shows the progress.
 
     With a fold left out (`TrainingWorld.left_out`), `dev` is the fold itself: the paths of its variations,
     without detours. Raises InvalidInput for files that do not belong together, and for a leak.
@@ -116,6 +145,7 @@ def read_corpora(
     with bar:
         for split, of_split in chosen.items():
             corpora[split] = wording.examples(bar.track(of_split, description=f"{split} examples"), named)
+        corpora["train"] += wording.examples_after_failures(chosen["train"], named)
     check_splits(corpora if leave_out is None else {"train": [*corpora["train"], *corpora["dev"]]})
     return Corpora(corpora, lacking_names)
 

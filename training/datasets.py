@@ -1,6 +1,6 @@
 """Datasets: every decision on an oracle path as a prompt and its target, for one role.
 
-Prompts come from the same fold and the same renderer that serving uses; nothing here writes prompt text.
+Prompts come from the same fold and the same renderer as in serving; no code here writes prompt text.
 
     controller   at the start of each sub-goal, or at every step: which sub-goal to follow now
     first        only the first of those
@@ -39,7 +39,8 @@ from waymark.worlds.registry import world_of_task
 
 MANIFEST = "manifest.json"
 ControllerExamples = Literal["on-end", "every-step"]
-"""When the controller is asked along a path: as a sub-goal begins, or, as published, before every action and end."""
+"""When the controller is asked along a path: when a sub-goal begins, or, as published, before every action and every
+end of a sub-goal."""
 _SCHEMA = pa.schema(
     [
         ("task_id", pa.string()),
@@ -54,84 +55,84 @@ _ROW_GROUP = 4096
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision on an oracle path: who was asked, in which state, and what the oracle decided there."""
+    """A state on an oracle path, with all turns, and the oracle's decision in it (None: the sub-goal has ended)."""
 
-    task_id: str
-    role: Role
     state: AgentState
-    """With all turns, or with those that a format shows."""
     answer: str | None
-    """A sub-goal or an action of the environment. None: the sub-goal has ended."""
 
-    @property
-    def instruction(self) -> str:
-        """What tells the model what to do: an executor's sub-goal, else the task."""
-        return (self.state.current_subgoal or "") if self.role == "executor" else self.state.task
-
-    def written(self, prompt_format: PromptFormat) -> tuple[str, str]:
-        """Prompt and target, by the code that serves."""
+    def written(self, role: Role, prompt_format: PromptFormat) -> tuple[str, str]:
+        """Its prompt and target, by the code that serves."""
         return (
-            write_prompt(prompt_format, self.role, self.state),
-            write_target(prompt_format, self.role, self.state, self.answer),
+            write_prompt(prompt_format, role, self.state),
+            write_target(prompt_format, role, self.state, self.answer),
         )
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What an example was written from."""
+
+    decision: Decision
+    """With the turns that the format shows."""
+    role: Role
+    prompt_format: PromptFormat
+
+    def written(self, decision: Decision) -> tuple[str, str]:
+        """Prompt and target of another decision, written in the same way."""
+        return decision.written(self.role, self.prompt_format)
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One decision as text. `instruction` is what tells the model what to do."""
+    """One decision as text. `instruction` is the task or sub-goal in the prompt."""
 
     task_id: str
     variation: int
     prompt: str
     target: str
     instruction: str
-    decision: Decision | None = field(default=None, compare=False, repr=False)
-    """What was written, with the turns that its format shows; None where published code wrote it."""
-    prompt_format: PromptFormat | None = field(default=None, compare=False, repr=False)
-    """How it was written."""
+    source: Source | None = field(default=None, compare=False, repr=False)
+    """None if published code wrote the example."""
 
     @classmethod
-    def of(cls, decision: Decision, variation: int, prompt_format: PromptFormat) -> Self:
+    def of(cls, task_id: str, variation: int, decision: Decision, role: Role, prompt_format: PromptFormat) -> Self:
         """A decision as text."""
-        shown = StateFold(decision.state).visible(prompt_format.history_turns)
-        kept = replace(decision, state=shown)
-        return cls(decision.task_id, variation, *kept.written(prompt_format), kept.instruction, kept, prompt_format)
+        state = StateFold(decision.state).visible(prompt_format.history_turns)
+        source = Source(replace(decision, state=state), role, prompt_format)
+        instruction = (state.current_subgoal or "") if role == "executor" else state.task
+        return cls(task_id, variation, *source.written(source.decision), instruction, source)
 
 
 def decisions(
     trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
 ) -> Iterator[Decision]:
-    """All decisions of one role along a path, in order. Detours are history, never decisions."""
-
-    def asked(answer: str | None) -> Decision:
-        return Decision(trajectory.task_id, role, fold.state, answer)
-
+    """All decisions of one role along a path, in order. Perturbations are part of the history, never decisions."""
     every_step = role == "controller" and controller == "every-step"
     world = world_of_task(trajectory.task_id).agent
     fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory, world)
     for segment in annotation.segments:
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
         if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
-            yield asked(segment.subgoal)
+            yield Decision(fold.state, segment.subgoal)
         if role != "flat":
             fold.give_subgoal(segment.subgoal)
         for place, step in enumerate(steps):
             if every_step and place and not detour:
-                yield asked(segment.subgoal)
+                yield Decision(fold.state, segment.subgoal)
             if role in ("executor", "flat") and not detour:
-                yield asked(step.action)
+                yield Decision(fold.state, step.action)
             fold.act(step.action, step.observation, step.look, step.inventory, step.score)
         ends = bool(steps) and (fold.state.score < SOLVED or segment.stop < len(trajectory.steps))
         if every_step and ends and not detour:
-            yield asked(segment.subgoal)
+            yield Decision(fold.state, segment.subgoal)
         if role == "executor" and ends and not detour:
-            yield asked(None)
+            yield Decision(fold.state, None)
         if role != "flat":
             fold.end_subgoal()
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
-    """Whether a part of a path was thrown in on purpose: nobody is asked there."""
+    """Whether this part of a path is a perturbation, in which no model is asked."""
     return any(step.detour for step in trajectory.steps[segment.start : segment.stop])
 
 
@@ -146,16 +147,20 @@ def examples(
 
     A prompt shows as many turns as a worker sends to a model of this format.
     """
-    made: list[Example] = []
-    for trajectory in trajectories:
-        annotation = annotations[trajectory.key]
-        every = decisions(trajectory, annotation, role, controller)
-        made += [Example.of(decision, trajectory.variation, prompt_format) for decision in every]
-    return made
+    return [
+        write_example(trajectory, decision, role, prompt_format)
+        for trajectory in trajectories
+        for decision in decisions(trajectory, annotations[trajectory.key], role, controller)
+    ]
+
+
+def write_example(trajectory: Trajectory, decision: Decision, role: Role, prompt_format: PromptFormat) -> Example:
+    """One decision on a path as its prompt and target."""
+    return Example.of(trajectory.task_id, trajectory.variation, decision, role, prompt_format)
 
 
 def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = PUBLISHED_SEED) -> list[Trajectory]:
-    """The trajectories that a dataset is made of; `published` keeps those of the train variations that were published.
+    """The trajectories of a dataset; `published` keeps only the published train variations.
 
     Dev stays whole. `seed` shuffles the variations of the tasks that were down-sampled.
     """
@@ -171,7 +176,7 @@ def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = P
 
 
 def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
-    """Task id to how many of its published train variations were not recorded; tasks that lack none are left out."""
+    """Task id to the number of published train variations that were not recorded; complete tasks are left out."""
     recorded = {(trajectory.task_id, trajectory.variation) for trajectory in trajectories}
     world = training_world_of(trajectory.task_id for trajectory in trajectories)
     lacking = {
@@ -185,7 +190,7 @@ def missing(trajectories: Sequence[Trajectory]) -> dict[str, int]:
 
 
 def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
-    """Refuse to train on what is tested on: every example must be of a variation of the split that it stands in.
+    """Check that no test variation is trained on: every example must belong to a variation of its split.
 
     Raises InvalidInput (field `data`) that names the first leak and how many variations leak.
     """
@@ -207,7 +212,7 @@ def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
 
 
 def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], about: Mapping[str, Any]) -> None:
-    """Write each split as `SPLIT.parquet` and `about`, with the files' hashes, as `manifest.json`."""
+    """Write each split as `SPLIT.parquet`, and `about` with the files' hashes as `manifest.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for split, corpus in corpora.items():

@@ -181,11 +181,11 @@ def _dev_scores(run: Path) -> dict[str, float]:
     """Step and dev scores of a run's best weights, as a card names them."""
     kept = run / "best" / DEV_SCORES
     if kept.is_file():
-        found = read_json(kept, "the dev scores of a run")
-        by_verb = {f"exact_match/{verb}": float(share) for verb, share in found["by_verb"].items()}
-        names = [name for name in ("step", "exact_match", "loss", "majority") if name in found]
-        return {name: float(found[name]) for name in names} | by_verb
-    # A run of an older version: its first row of the highest exact match is what it has kept.
+        scores = read_json(kept, "the dev scores of a run")
+        by_verb = {f"exact_match/{verb}": float(share) for verb, share in scores["by_verb"].items()}
+        names = [name for name in ("step", "exact_match", "loss", "majority") if name in scores]
+        return {name: float(scores[name]) for name in names} | by_verb
+    # In a run of an older version, the best weights are those of the first row with the highest exact match.
     try:
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         best = max((row for row in rows if "dev_exact_match" in row), key=lambda row: float(row["dev_exact_match"]))
@@ -201,7 +201,7 @@ def _dev_scores(run: Path) -> dict[str, float]:
 def current_commit() -> str | None:
     """The short hash of the checkout's commit; None outside of one."""
     try:
-        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S607
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return done.stdout.strip()

@@ -11,35 +11,35 @@ from typing import Any
 
 import pyarrow as pa
 
-from waymark.checkpoint_files import sha256_of
 from waymark.errors import InvalidInput, WaymarkError
+from waymark.inference.checkpoint_files import sha256_of
 
 __all__ = ["read_json", "reading", "reason", "require_writable_file", "require_writable_folder", "sha256_of"]
 
 
 @contextmanager
-def reading(path: Path, what: str, field: str, remedy: str = "Check the path.") -> Iterator[None]:
+def reading(path: Path, description: str, field: str, remedy: str = "Check the path.") -> Iterator[None]:
     """Turn any error about the content of a file, or about getting at it, into InvalidInput."""
     if not path.is_file():  # a folder would be read as several tables, and a pipe would block
         why = "it is not a file" if path.exists() else "no such file"
-        raise InvalidInput(f"Cannot read {what} {path}: {why}.", remedy=remedy, field=field)
+        raise InvalidInput(f"Cannot read {description} {path}: {why}.", remedy=remedy, field=field)
     try:
         yield
     except WaymarkError:
         raise
     except OSError as error:
-        raise InvalidInput(f"Cannot read {what} {path}: {reason(error)}.", remedy=remedy, field=field) from error
+        raise InvalidInput(f"Cannot read {description} {path}: {reason(error)}.", remedy=remedy, field=field) from error
     except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidInput(f"{path} is not {what}: {_first_line(error)}.", remedy=remedy, field=field) from error
+        raise InvalidInput(f"{path} is not {description}: {_first_line(error)}.", remedy=remedy, field=field) from error
 
 
-def read_json(path: Path, what: str, field: str = "run") -> dict[str, Any]:
+def read_json(path: Path, description: str, field: str = "run") -> dict[str, Any]:
     """A JSON object. Raises InvalidInput."""
-    with reading(path, what, field):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
+    with reading(path, description, field):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")  # noqa: TRY004 - a file's content, not a caller's
-    return found
+    return value
 
 
 def require_writable_folder(folder: Path, field: str) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -28,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from training.batches import IGNORED, Batches, Pair, Tensors
 from training.datasets import Example
+from training.devices import open_accelerator
 from training.interruption import Interruption
 from training.meter import Meter
 from training.metrics import Metrics
@@ -43,7 +42,7 @@ from training.recipe import Recipe, has_state, require_same_recipe
 from training.run_state import building, load_state, recover_folders, save_state, writing
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
 from training.truncation import Truncation, measure_truncation, require_whole
-from waymark.errors import InvalidInput, TrainingDiverged
+from waymark.errors import TrainingDiverged
 from waymark.inference.tokens import Tokens
 from waymark.process import keep_freed_memory
 
@@ -83,7 +82,7 @@ class Run:
         self._save_seconds = 60 * save_minutes
         self._dev = dev[:: max(1, len(dev) // recipe.evaluated)]
         keep_freed_memory()
-        self._accelerator = _accelerator(recipe)
+        self._accelerator = open_accelerator(recipe)
         self._devices = self._accelerator.num_processes
         require_same_recipe(recipe, folder)
         torch.manual_seed(recipe.seed)
@@ -125,7 +124,7 @@ class Run:
     @property
     def devices(self) -> list[str]:
         """The device of each process, by rank: all of them are asked."""
-        return [str(one) for one in gather_object([str(self._accelerator.device)])]
+        return [str(device) for device in gather_object([str(self._accelerator.device)])]
 
     @property
     def dtype(self) -> str:
@@ -177,7 +176,11 @@ class Run:
             self._require_finite(loss=loss, gradient_norm=norm)
             self._meter.updated(sums[2], sums[3])
             losses.append(loss)
-            row = {"loss": loss, "gradient_norm": norm, "learning_rate": self._rate(self.step - 1)}
+            row = {
+                "loss": loss,
+                "gradient_norm": norm,
+                "learning_rate": self.recipe.learning_rate_at(self.step - 1, self.steps),
+            }
             row |= self._meter.rates(self.steps - self.step, self._evaluations_left())
             if is_reported(self.step):
                 row["loss"] = sum(losses) / len(losses)
@@ -199,7 +202,7 @@ class Run:
         """Teacher-forced loss and greedy exact match; the whole answer counts, end token included."""
         loss = torch.zeros(1, device=self._accelerator.device)
         right = torch.zeros(len(corpus), device=self._accelerator.device)
-        for places, output, labels in self._read([(one.prompt, one.target) for one in corpus]):
+        for places, output, labels in self._read([(example.prompt, example.target) for example in corpus]):
             loss += output.loss * len(places)
             right[places] = self._tensors.right(output.logits, labels).float()
         (total,) = self._accelerator.reduce(loss, "sum").tolist()
@@ -217,10 +220,10 @@ class Run:
             losses[places] = self._tensors.losses(output.logits, labels)
             done += len(places) * self._devices
             yield {"step": self.step, "weighed": min(1.0, done / len(losses))}
-        every = self._accelerator.reduce(losses, "sum").tolist()
-        self._require_finite(loss=sum(every))
+        summed = self._accelerator.reduce(losses, "sum").tolist()
+        self._require_finite(loss=sum(summed))
         if self.main:
-            kept.write_text(json.dumps([round(loss, 4) for loss in every]))
+            kept.write_text(json.dumps([round(loss, 4) for loss in summed]))
         self._accelerator.wait_for_everyone()
 
     def _read_losses(self) -> list[float]:
@@ -236,7 +239,7 @@ class Run:
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))
         batches = [order[at : at + _DEV_BATCH] for at in range(0, len(order), _DEV_BATCH)]
         with torch.no_grad():
-            # Devices that shard a model pass forward together, so each takes as many batches; some count for none.
+            # Devices that shard a model pass forward together, so each takes equally many batches; some do not count.
             for first in range(0, len(batches), self._devices):
                 number = first + self._accelerator.process_index
                 places = batches[min(number, len(batches) - 1)]
@@ -281,7 +284,7 @@ class Run:
         # Dropout follows from the seed and the step too, so that a resumed run is the one that was interrupted.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 1_009 + self._accelerator.process_index)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
+            group["lr"] = self.recipe.learning_rate_at(self.step, self.steps)
         self.model.train()
         total, norm = torch.zeros((), device=self._accelerator.device), None
         examples = tokens = 0
@@ -314,11 +317,11 @@ class Run:
             if not math.isfinite(value):
                 raise self._diverged(f"the {name.replace('_', ' ')} is {value}")
 
-    def _diverged(self, what: str) -> TrainingDiverged:
-        rate = self._rate(max(0, self.step - 1))
+    def _diverged(self, problem: str) -> TrainingDiverged:
+        rate = self.recipe.learning_rate_at(max(0, self.step - 1), self.steps)
         kept = f"The weights kept before in {self.folder / 'best'} are untouched." if self.best.exact_match >= 0 else ""
         return TrainingDiverged(
-            f"Training diverged at step {self.step}, learning rate {rate:.3g}: {what}. {kept}".strip(),
+            f"Training diverged at step {self.step}, learning rate {rate:.3g}: {problem}. {kept}".strip(),
             remedy="Set a lower learning_rate or a longer warmup in the recipe, and begin in another --run folder.",
             field="learning_rate",
         )
@@ -345,14 +348,6 @@ class Run:
         self._save_state()
         self._meter.evaluated()
         return row
-
-    def _rate(self, step: int) -> float:
-        """The learning rate of an update."""
-        recipe = self.recipe
-        if step < recipe.warmup:
-            return recipe.learning_rate * (step + 1) / recipe.warmup
-        progress = (step - recipe.warmup) / max(1, self.steps - recipe.warmup)
-        return recipe.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
     def _inputs(self, batch: Sequence[Pair]) -> dict[str, Any]:
         device = self._accelerator.device
@@ -408,33 +403,3 @@ def _plain_number(norm: Any) -> float:
     if norm is None:
         return 0.0
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-
-
-def _accelerator(recipe: Recipe) -> Accelerator:
-    """This process's part in the run: one of one, or what `accelerate launch` has set up."""
-    accelerator = Accelerator(mixed_precision="bf16" if _is_bf16_fast() else "no")
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched > accelerator.num_processes:  # accelerate leaves FSDP out without a GPU, and says nothing
-        raise InvalidInput(
-            f"The launcher has started {launched} processes, but accelerate finds no device that they could share.",
-            remedy="Without GPUs launch with torch.distributed.run; FSDP needs GPUs.",
-            field="launch",
-        )
-    if recipe.accumulate % accelerator.num_processes:
-        raise InvalidInput(
-            f"The recipe accumulates {recipe.accumulate} forward passes, which {accelerator.num_processes} devices "
-            "cannot share evenly.",
-            remedy="Choose accumulate as a multiple of the devices; batch × accumulate is what an update sees.",
-            field="accumulate",
-        )
-    accelerator.gradient_accumulation_steps = recipe.accumulate // accelerator.num_processes
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch
-    return accelerator
-
-
-def _is_bf16_fast() -> bool:
-    """Whether the device computes in bf16 itself. A processor that does not takes thirty times as long over it as over
-    float32 (docs/log.md)."""
-    able = torch.cpu.get_capabilities()
-    return torch.accelerator.is_available() or any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

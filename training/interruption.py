@@ -1,4 +1,4 @@
-"""Stopping on a signal: a command at once, a training run between two updates, so that its state is saved first."""
+"""Stops on a signal: a command at once, a training run after its current update, so that its state is saved first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Final, NoReturn, Self
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_WISH_SECONDS: Final = 1.0
-"""Signals closer than this are one wish: a launcher passes on the Ctrl-C that its processes got already."""
+"""Signals within so many seconds count as one, because a launcher passes on a Ctrl-C that its processes got already."""
 _received: list[int] = []
 _reads: list[int] = []
-"""The descriptor that signal numbers arrive at."""
+"""The file descriptor from which signal numbers are read."""
 
 
 def end_on_signals() -> None:
@@ -40,7 +40,7 @@ def end_on_signals() -> None:
 def received() -> int | None:
     """The first signal that has come since `end_on_signals`, if there was one.
 
-    What a signal raises may be lost: a library that was interrupted may raise an error of its own instead.
+    The exception of a signal may be lost, because an interrupted library may raise an error of its own instead.
     """
     with suppress(BlockingIOError):
         for read in _reads:
@@ -57,12 +57,12 @@ class Interruption:
 
     The first signal only sets `signal`, so nothing is cut off half-way. A second one raises KeyboardInterrupt.
     Signals that this process ignores stay ignored: `nohup` and background jobs of a shell rely on that.
-    `told` is called with the name of the first signal.
+    `report` is called with the name of the first signal.
     """
 
-    def __init__(self, told: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, report: Callable[[str], None] = lambda _: None) -> None:
         self.signal: int | None = None
-        self._told = told
+        self._report = report
         self._since = 0.0
         self._before: dict[int, Any] = {}
 
@@ -82,7 +82,7 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal has stopped: 128 + its number; 0 without one."""
+        """The exit code after a signal: 128 + its number; 0 without a signal."""
         return 0 if self.signal is None else 128 + self.signal
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -91,4 +91,4 @@ class Interruption:
                 raise KeyboardInterrupt
             return
         self.signal, self._since = number, time.monotonic()
-        self._told(signal.Signals(number).name)
+        self._report(signal.Signals(number).name)

@@ -1,7 +1,7 @@
 """Recipes for several roles and sizes in one file, and changes to a recipe from the command line.
 
-A recipe file may hold, beside its fields, `roles` and `sizes`: objects whose fields replace the others for that role or
-size. A size wins over a role, and `--set` over both.
+Besides its fields, a recipe file may hold `roles` and `sizes`: objects whose fields replace the others for that role or
+size. A size takes precedence over a role, and `--set` over both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def layered(values: Mapping[str, Any], source: str, role: str = "", size: str = 
     fields = {name: value for name, value in values.items() if name not in ("roles", "sizes")}
     for layer, chosen in (("roles", role), ("sizes", size)):
         known = values.get(layer, {})
-        if not isinstance(known, dict) or not all(isinstance(one, dict) for one in known.values()):
+        if not isinstance(known, dict) or not all(isinstance(changes, dict) for changes in known.values()):
             raise InvalidInput(
                 f"{source} has {layer} that are no objects.", remedy="Give each a JSON object of fields.", field=layer
             )
@@ -33,7 +33,7 @@ def layered(values: Mapping[str, Any], source: str, role: str = "", size: str = 
 
 
 def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
-    """`name=value` as fields; a value is JSON, or text where it is none. Raises InvalidInput."""
+    """Parse `name=value` texts as fields. A value is JSON, or else text. Raises InvalidInput."""
     fields: dict[str, Any] = {}
     for change in changes:
         name, equals, text = change.partition("=")

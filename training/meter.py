@@ -1,4 +1,4 @@
-"""How fast a run is, how much memory it takes, and how long it will go on."""
+"""Measures the speed and memory of a run, and estimates its remaining time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 import torch
 
 _WINDOW: Final = 50
-"""Updates that a rate is averaged over."""
+"""Number of updates over which a rate is averaged."""
 
 
 class Meter:
-    """Measures updates and evaluations of one process; the counts it is given are those of all devices together."""
+    """Measures the updates and evaluations of one process. The counts passed to it include all devices."""
 
     def __init__(self) -> None:
         self._updates: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW)
@@ -35,7 +35,7 @@ class Meter:
         self._evaluation = time.monotonic() - self._began
 
     def rates(self, updates: int, evaluations: int) -> dict[str, float]:
-        """Examples and tokens a second, peak memory in MB, and the seconds that so much more work will take."""
+        """Examples and tokens a second, peak memory in MB, and the estimated seconds for the remaining work."""
         seconds, examples, tokens = (sum(column) for column in zip(*self._updates, strict=True))
         return {
             "examples_per_second": examples / seconds,
@@ -46,7 +46,7 @@ class Meter:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held so far, in MB: of the GPU where there is one, else of the machine."""
+    """The largest memory of this process so far, in MB: of the GPU if there is one, else of the machine."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes on Linux

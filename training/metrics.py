@@ -1,4 +1,4 @@
-"""What a run reports: a row of JSON each in metrics.jsonl, the same in TensorBoard, and on W&B where asked for."""
+"""The metrics of a run: rows of JSON in metrics.jsonl, the same in TensorBoard, and in W&B on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waymark.errors import InvalidInput
 
 
 class Metrics:
-    """The record of one run in its folder. Rows past the step that it resumes from were lost with that state."""
+    """The metrics of one run in its folder. When a run resumes, rows after the resumed step are removed."""
 
     def __init__(self, folder: Path, recipe: Recipe, *, step: int, wandb: str = "") -> None:
         self._path = folder / "metrics.jsonl"

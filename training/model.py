@@ -1,7 +1,7 @@
-"""Models to train: pretrained or from scratch, encoder-decoder or decoder only, whole or by adapters.
+"""Models to train: pretrained or from scratch, encoder-decoder or decoder-only, all weights or adapters.
 
-Two kinds of architecture share one framing of text (`waymark.inference.tokens`): a prompt, one end token, the
-answer, one end token. An encoder-decoder reads the first half and writes the second; a causal model goes on.
+Two kinds of architecture share one framing of text (`waymark.inference.tokens`): a prompt, one end token, the answer,
+one end token. An encoder-decoder reads the prompt and writes the answer; a causal model continues the prompt.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NEIGHBOUR_BIAS = 6.0
 
 
 def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
-    """The base model's tokenizer, or one learnt from prompts and targets. Raises CheckpointError."""
+    """The base model's tokenizer, or a new one made from prompts and targets. Raises CheckpointError."""
     if not recipe.base:
         return train_tokenizer(texts, recipe.vocabulary)
     kept = Path(recipe.base) / "tokenizer.json"
@@ -49,12 +49,12 @@ def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
 
 
 def open_tokens(recipe: Recipe, tokenizer: Tokenizer) -> Tokens:
-    """How the recipe's model will read and write text; its weights are not needed. Raises CheckpointError."""
+    """The text encoding of the recipe's model; its weights are not needed. Raises CheckpointError."""
     return Tokens(tokenizer, _end(base_config(recipe)) if recipe.base else tokenizer.get_vocab()[END])
 
 
 def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
-    """The recipe's model in float32 on the CPU, with adapters where it asks for them.
+    """The recipe's model in float32 on the CPU, with adapters if the recipe has them.
 
     Raises InvalidInput when the base is of another family or architecture or too short for the recipe's prompts,
     CheckpointError when it cannot be loaded or its tokenizer does not fit.
@@ -77,18 +77,18 @@ def fresh_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 
 
 def end_token(model: Any) -> int:
-    """The token that ends a prompt and an answer; the first where a model has several."""
+    """The token that ends a prompt and an answer; the first one if a model has several."""
     return _end(model.config)
 
 
 def pad_token(model: Any) -> int:
-    """What fills a batch up. Masked everywhere, so any token will do where a model has none."""
+    """The token that pads a batch. It is always masked, so any token can be used if a model has none."""
     pad = model.config.pad_token_id
     return end_token(model) if pad is None else int(pad)
 
 
 def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any:
-    """A copy of a model on the CPU in bf16, adapters merged; `weights` is its whole state, wherever that lay."""
+    """A copy of a model on the CPU in bf16, with adapters merged. `weights` is its whole state, on any device."""
     base = model.get_base_model() if recipe.lora_rank else model
     with torch.device("meta"):
         copy = type(base)(base.config)
@@ -100,7 +100,7 @@ def plain_copy(model: Any, recipe: Recipe, weights: Mapping[str, Tensor]) -> Any
     copy.load_state_dict(weights)
     if recipe.lora_rank:
         copy = copy.merge_and_unload()
-    # Whoever serves it should not have to choose among several ends, or to make up a padding.
+    # So a service need not choose among several end tokens, or invent a padding token.
     copy.config.eos_token_id, copy.config.pad_token_id = end_token(model), pad_token(model)
     return copy.to(torch.bfloat16)
 
@@ -193,11 +193,13 @@ def _fresh_causal(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 
 
 def _begin_copying(model: Any) -> None:
-    """Start a fresh T5 as one that copies: four encoder heads look at the neighbours, cross-attention passes words on.
+    """Initialize a fresh T5 so that it copies: four encoder heads attend to the neighbours, cross-attention passes
+    words on.
 
-    A word is copied by finding the one after the word written last, so the encoder must mark each word with its
-    neighbour, and the decoder must hand the word that it finds to the (tied) output. From a random start both are
-    learnt late: a relative bias grows by at most the learning rate a step. Measured in docs/log.md.
+    To copy, a model finds the word after the word that it wrote last. So the encoder must mark each word with its
+    neighbour, and the decoder must pass the word that it finds to the (tied) output. From random weights both are
+    learnt late, because a relative bias changes by at most the learning rate in a step. Measured in docs/log.md
+    (2026-11-22).
     """
     with torch.no_grad():
         bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight

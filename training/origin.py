@@ -1,4 +1,4 @@
-"""Where a run came from: `origin.json` in its folder, so that it is resumed and exported as what it is."""
+"""The origin of a run: `origin.json` in its folder, so that it is resumed and exported with the right role and data."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _SOURCES: Final = {
 
 
 class Origin(BaseModel):
-    """What a run was trained for, on what, and by which command."""
+    """The purpose, the data and the command of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role
     prompt_format: str
     data_sha256: str
-    """Of the trajectories."""
+    """Hash of the trajectories."""
     annotations_sha256: str = ""
-    """Of the table of sub-goals; empty where an older run did not record it, like the next field."""
+    """Hash of the table of sub-goals; empty if an older run did not record it, like the next field."""
     sampling: str = ""
-    """Which training trajectories the dataset is made of."""
+    """Which training trajectories the dataset contains."""
     wording: str = ""
-    """Options that decide how examples are written, such as `--as-published`; empty: as serving sends them."""
+    """Options for the form of examples, such as `--as-published`; empty: as in serving."""
     left_out: str = ""
-    """The fold whose things were left out (`--leave-out`), and which took the place of dev; empty: none."""
+    """The fold that was left out (`--leave-out`) and took the place of dev; empty: none."""
     base_sha256: str = ""
-    """Of the weights that the run begins from, where those are a folder; else empty."""
+    """Hash of the initial weights if they are a folder; else empty."""
     command: str
-    """Makes the run again."""
+    """The command that repeats the run."""
 
 
 def read_origin(run: Path) -> Origin | None:
@@ -55,7 +55,7 @@ def read_origin(run: Path) -> Origin | None:
 
 
 def claim(run: Path, origin: Origin) -> None:
-    """Note what a run folder is for. Raises as `require_same_purpose` and `require_same_source`."""
+    """Record the purpose of a run folder. Raises what `require_same_purpose` and `require_same_source` raise."""
     require_same_purpose(run, origin.role, origin.prompt_format, origin.wording)
     require_same_source(run, origin)
     run.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def claim(run: Path, origin: Origin) -> None:
 
 
 def sha256_of_base(base: str) -> str:
-    """Of the weights in a base folder; empty for a hub name or a model from scratch, which has none here.
+    """Hash of the weights in a base folder; empty for a hub name or a model from scratch.
 
     Of sharded weights it is the hash of the hashes of their index and their files.
     """
@@ -74,7 +74,7 @@ def sha256_of_base(base: str) -> str:
 
 
 def require_same_source(run: Path, origin: Origin) -> None:
-    """Raise InvalidInput when the state of a run came from other data or another base than `origin` says."""
+    """Raise InvalidInput if the state of a run came from other data or another base than `origin` names."""
     begun = read_origin(run)
     if begun is None or not has_state(run):
         return
@@ -85,18 +85,18 @@ def require_same_source(run: Path, origin: Origin) -> None:
             remedy="Give another --run folder, or the --leave-out that it was begun with.",
             field="leave_out",
         )
-    for name, what in _SOURCES.items():
+    for name, source in _SOURCES.items():
         before, now = getattr(begun, name), getattr(origin, name)
         if before and before != now:
             raise InvalidInput(
-                f"The run in {run} was begun with other {what} ({name} {before[:12]}, now {now[:12] or 'none'}).",
+                f"The run in {run} was begun with other {source} ({name} {before[:12]}, now {now[:12] or 'none'}).",
                 remedy=f"Begin in another --run folder; --base {run / 'best'} starts from its weights.",
                 field=name.removesuffix("_sha256"),
             )
 
 
 def require_same_purpose(run: Path, role: Role, prompt_format: str, wording: str | None = None) -> None:
-    """Raise InvalidInput when a run was trained for another role, prompt format or, if it is given, wording."""
+    """Raise InvalidInput if a run was trained for another role, prompt format or, if given, form of examples."""
     begun = read_origin(run)
     if begun is not None and (begun.role, begun.prompt_format) != (role, prompt_format):
         raise InvalidInput(

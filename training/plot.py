@@ -1,4 +1,4 @@
-"""The curves of a run as a picture, from its metrics.jsonl."""
+"""Draws the curves of a run from its metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def draw(metrics: Path, path: Path, title: str) -> None:
-    """Training and dev loss over the steps, below them exact match beside its baseline; a PNG or SVG file."""
+    """Draw training and dev loss over the steps, and below them exact match with its baseline, to a PNG or SVG file."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -24,9 +24,9 @@ def draw(metrics: Path, path: Path, title: str) -> None:
         (below, {"dev_exact_match": "exact match", "dev_majority": "most frequent answer"}),
     ):
         for name, label in names.items():
-            found = [(row["step"], row[name]) for row in rows if name in row]
-            if found:
-                axes.plot(*zip(*found, strict=True), ":" if name == "dev_majority" else ".-", label=label)
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), ":" if name == "dev_majority" else ".-", label=label)
         axes.grid(visible=True, alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small", frameon=False)

@@ -1,4 +1,5 @@
-"""Recipes: all that decides a fine-tuning run besides its data, as a JSON file, checked before anything is loaded."""
+"""Recipes: everything that determines a fine-tuning run except its data. A recipe is a JSON file and is checked before
+anything is loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def _unit(name: str) -> Any:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
 class Recipe:
-    """All that decides a run besides its data. The same recipe gives the same run on one device or many."""
+    """Everything that determines a run except its data. The same recipe gives the same run on one device or several."""
 
     architecture: Literal["seq2seq", "causal"] = "seq2seq"
     """Encoder-decoder (T5) or decoder only (Llama); a pretrained `base` must be of the same kind."""
@@ -45,29 +46,30 @@ class Recipe:
     vocabulary: Annotated[Positive, _unit("tokens")] = 2048
     """Pieces of the tokenizer. From scratch only, like the next five."""
     width: Annotated[Positive, _unit("dimensions")] = 256
-    """Of a token's vector between layers."""
+    """Width of a token's vector between layers."""
     feedforward: Annotated[Positive, _unit("dimensions")] = 512
-    """Inside the feed-forward layers."""
+    """Width inside the feed-forward layers."""
     heads: Annotated[Positive, _unit("heads")] = 8
     """Attention heads of each layer; each has width / heads dimensions, which must be an even number."""
     encoder_layers: Annotated[Natural, _unit("layers")] = 4
-    """Unused by causal models."""
+    """Layers of the encoder. Unused by causal models."""
     decoder_layers: Annotated[Positive, _unit("layers")] = 2
-    """Layers of the decoder; of a causal model all its layers."""
+    """Layers of the decoder; for a causal model, all of its layers."""
     steps: Annotated[Positive, _unit("updates")] = 4000
     """Updates of the weights."""
     epochs: Annotated[float, Field(ge=0), _unit("passes over the train examples")] = 0.0
-    """If not 0, it replaces `steps`: as many as draw each training example so often, on average."""
+    """If not 0, it replaces `steps`: the number of updates is chosen so that each training example is drawn so many
+    times on average."""
     batch: Annotated[Positive, _unit("examples")] = 64
-    """Examples that one forward pass sees."""
+    """Examples of one forward pass."""
     accumulate: Annotated[Positive, _unit("forward passes")] = 1
-    """Forward passes of an update, all devices together: each of N devices does accumulate / N of them."""
+    """Forward passes of an update, on all devices together: each of N devices does accumulate / N of them."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Of AdamW, after the warm-up."""
+    """Learning rate of AdamW after the warm-up."""
     warmup: Annotated[Natural, _unit("updates")] = 200
-    """Steps of linear warm-up; a cosine down to a twentieth follows."""
+    """Updates of linear warm-up. After it the learning rate follows a cosine down to a twentieth."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """Of AdamW, times the learning rate, for all weights."""
+    """Weight decay of AdamW, multiplied by the learning rate, for all weights."""
     dropout: Annotated[float, Field(ge=0, lt=1), _unit("probability")] = 0.05
     """Share of activations that are set to zero in training."""
     recompute: bool = False
@@ -77,34 +79,42 @@ class Recipe:
     max_new_tokens: Annotated[Positive, _unit("tokens")] = 40
     """Longer answers are cut; the end token counts."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
-    """Task types are drawn with probability count^(1/temperature); 1: as they come."""
+    """Task types are drawn with probability count^(1/temperature); 1: in proportion to their examples."""
     hard: Annotated[float, Field(ge=0), _unit("exponent")] = 0.0
-    """Examples are drawn with weight (their loss + 0.1)^hard once most of them are known; 0: all alike."""
+    """From the update `hard_from` on, examples are drawn with weight (their loss + 0.1)^hard; 0: all alike."""
     hard_from: Annotated[Natural, _unit("step")] = 0
-    """The step before which their losses are measured, once, and from which on they are drawn so."""
+    """The update before which the losses are measured, once, and from which on they are used."""
     hard_until: Annotated[Natural, _unit("step")] = 0
-    """From this step on all alike again, so that what was easy is not forgotten; 0: never."""
+    """From this update on, examples are drawn alike again, so that easy ones are not forgotten; 0: never."""
     answers: Annotated[float, Field(gt=0), _unit("times")] = 1.0
-    """How often a final answer, one of several boxes or planes, is drawn for each other decision of its task type."""
+    """How often a final answer (one of several boxes or planes) is drawn, relative to another decision of its task
+    type."""
     often: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
-    """Verbs whose decisions are drawn so many times as often, e.g. `{"connect": 5}`."""
+    """Verbs whose decisions are drawn more often, with the factor, e.g. `{"connect": 5}`."""
     rename: Annotated[Share, _unit("share")] = 0.3
     """Share of examples whose names are replaced consistently."""
     drills: Annotated[Natural, _unit("batches")] = 0
-    """Batches of copying drills before each batch of examples: the instruction alone, renamed. Models from
-    scratch learn names as labels without them."""
+    """Batches of copying drills before each batch of examples. A drill is the instruction alone, with its names
+    replaced. Without drills, models from scratch learn names as labels."""
     evaluate_every: Annotated[Positive, _unit("updates")] = 500
     """Updates between evaluations on dev."""
     evaluated: Annotated[Positive, _unit("examples")] = 600
-    """Dev examples that are looked at, evenly spread over dev."""
+    """Dev examples of an evaluation, evenly spread over dev."""
     patience: Annotated[Natural, _unit("evaluations")] = 0
     """Stop after this many evaluations without a better dev score; 0: never."""
     seed: Natural = 0
-    """Of the weights, the batches, the renaming and dropout."""
+    """Seed of the weights, the batches, the renaming and dropout."""
 
     def is_hard_at(self, step: int) -> bool:
         """Whether hard examples are drawn more often for that step."""
         return self.hard > 0 and self.hard_from <= step and (not self.hard_until or step < self.hard_until)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """That of an update (from 0) in a run of so many: linear warm-up, then a cosine down to a twentieth."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
     def steps_for(self, examples: int) -> int:
         """Updates of a run on so many training examples."""
@@ -112,16 +122,16 @@ class Recipe:
 
 
 def recipe_sha256(recipe: Recipe) -> str:
-    """What tells a recipe from all others: the hash of all its fields, whatever file they came from."""
+    """The hash of all fields of a recipe, which identifies it independently of its file."""
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_needed: bool = True) -> Recipe:
     """A recipe from its fields; `source` names where they come from. Raises InvalidInput at the first wrong one.
 
-    Without `is_base_needed` the folder of its base may be gone: nothing is trained from it any more.
+    Without `is_base_needed` the folder of its base may be missing, because nothing is trained from it any more.
     """
-    known = [one.name for one in fields(Recipe)]
+    known = [recipe_field.name for recipe_field in fields(Recipe)]
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -183,7 +193,7 @@ def has_state(folder: Path) -> bool:
 
 
 def require_same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Raise InvalidInput that names the field when the run in `folder` was begun with another recipe."""
+    """Raise InvalidInput with the name of the field if the run in `folder` began with another recipe."""
     path = folder / "recipe.json"
     if not (has_state(folder) and path.is_file()):
         return
@@ -200,19 +210,19 @@ def require_same_recipe(recipe: Recipe, folder: Path) -> None:
 
 
 def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Example], dev: Sequence[Example]) -> None:
-    """Raise InvalidInput when a recipe cannot be followed on these examples in this prompt format."""
+    """Raise InvalidInput if a recipe does not work with these examples in this prompt format."""
     world = training_world_of(example.task_id for example in train) if train else None
     asked_for = (
         ("rename", recipe.rename, world.renamable if world else ()),
         ("drills", recipe.drills, world.drillable if world else ()),
     )
-    for name, asked, formats in asked_for:
-        if world and asked and prompt_format not in formats:
+    for name, share, formats in asked_for:
+        if world and share and prompt_format not in formats:
             needs = f"needs the prompt format {' or '.join(formats)}" if formats else f"{world.world.title} has not"
             raise InvalidInput(
-                f"The recipe has {name} = {asked}, which {needs}, not {prompt_format!r}."
+                f"The recipe has {name} = {share}, which {needs}, not {prompt_format!r}."
                 if formats
-                else f"The recipe has {name} = {asked}, which {needs}.",
+                else f"The recipe has {name} = {share}, which {needs}.",
                 remedy=f"Set {name} to 0, as training/recipes/flan-t5-large-executor.json does.",
                 field=name,
             )

@@ -21,7 +21,7 @@ _BOUNDS: Final = {
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a recipe, for people."""
+    """One field of a recipe, for the reference."""
 
     name: str
     kind: str

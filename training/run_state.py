@@ -1,4 +1,4 @@
-"""What a run resumes from: weights, optimizer and progress on disk, replaced whole or not at all."""
+"""The state from which a run resumes: weights, optimizer and progress on disk, replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: An
         accelerator.wait_for_everyone()
     elif accelerator.is_main_process:
         plain = accelerator.unwrap_model(model)
-        frozen = {name for name, one in plain.named_parameters(remove_duplicate=False) if not one.requires_grad}
+        parameters = plain.named_parameters(remove_duplicate=False)
+        frozen = {name for name, parameter in parameters if not parameter.requires_grad}
         weights = {name: tensor for name, tensor in plain.state_dict().items() if name not in frozen}
         partial = folder / "state.pt.partial"
         try:
@@ -44,7 +45,7 @@ def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: An
 def load_state(
     folder: Path, accelerator: Accelerator, model: Any, optimizer: Any, *, adapters: bool
 ) -> dict[str, Any] | None:
-    """Load the state of a run into model and optimizer and return its progress; None where none was saved.
+    """Load the state of a run into model and optimizer and return its progress; None if none was saved.
 
     `adapters` says that the state lacks the frozen weights of the base.
     """
@@ -65,7 +66,9 @@ def load_state(
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
-    """Put a complete folder where an older one may stand; `recover_folders` undoes what a kill leaves half-done."""
+    """Move a complete folder to a place where an older one may be. After a kill, `recover_folders` restores the older
+    one.
+    """
     old = folder.with_name(f".{folder.name}.replaced")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -86,7 +89,7 @@ def recover_folders(run: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what torch and safetensors raise on a full disk into OSError."""
+    """Convert the errors of torch and safetensors on a full disk to OSError."""
     try:
         yield
     except (RuntimeError, SafetensorError) as error:

@@ -90,9 +90,11 @@ def opened(
                 if (source / "best").is_dir() and not (source / CARD).exists():
                     folder = Path(scratch) / str(len(contestants)) / source.name
                     _export(source, folder, role, prompt_format)
-                found = load(folder)
-                writer, generator = get_format(found.card.prompt_format), open_generator(engine, found)
-                contestants.append(Contestant(str(source), found.card.role, writer, generator, found.card.training.dev))
+                checkpoint = load(folder)
+                writer, generator = get_format(checkpoint.card.prompt_format), open_generator(engine, checkpoint)
+                contestants.append(
+                    Contestant(str(source), checkpoint.card.role, writer, generator, checkpoint.card.training.dev)
+                )
             yield contestants
         finally:
             for contestant in contestants:
@@ -103,18 +105,18 @@ def score(
     contestants: Sequence[Contestant],
     trajectories: Sequence[Trajectory],
     annotations: Annotations,
-    told: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None],
 ) -> list[Score]:
     """Every contestant's score on these paths; an executor's with the oracle's sub-goals, and with those of the
     controllers in the folder that holds it, or of all if there are none.
 
-    `told` hears what is being answered, how many of its prompts are and how many there are.
+    `report` gets what is being answered, how many of its prompts are answered, and how many there are.
     """
     scores: list[Score] = []
     predicted: dict[str, Annotations] = {}
     # Controllers first: executors are given what they answer.
-    for contestant in sorted(contestants, key=lambda each: each.role != "controller"):
-        corpus, answers = _answered(contestant, trajectories, annotations, told, contestant.name)
+    for contestant in sorted(contestants, key=lambda contestant: contestant.role != "controller"):
+        corpus, answers = _answers_of(contestant, trajectories, annotations, report, contestant.name)
         scores.append(_score(contestant, corpus, answers, "oracle" if contestant.role == "executor" else None))
         if contestant.role == "controller":
             predicted[contestant.name] = _as_named(contestant.format, trajectories, annotations, answers)
@@ -122,8 +124,8 @@ def score(
             beside = [name for name in predicted if Path(name).parent == Path(contestant.name).parent]
             for controller in beside or predicted:
                 named = predicted[controller]
-                corpus, answers = _answered(
-                    contestant, trajectories, named, told, f"{contestant.name} with {controller}"
+                corpus, answers = _answers_of(
+                    contestant, trajectories, named, report, f"{contestant.name} with {controller}"
                 )
                 scores.append(_score(contestant, corpus, answers, "predicted", controller))
     return scores
@@ -133,18 +135,18 @@ def table(scores: Sequence[Score]) -> Table:
     """Scores side by side, a row a task type, in percent, with intervals."""
     shown = Table(box=box.SIMPLE, caption="exact match in percent (95% interval, variations resampled)")
     shown.add_column("task")
-    for one in scores:
-        given = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(one.controller or '')}"}
-        shown.add_column(f"{_called(one.checkpoint)}\n{given[one.subgoals]}", justify="right")
-    for task in in_order(chain.from_iterable(one.matches.tasks for one in scores)):
-        cells = [_cell(one.matches.tasks.get(task.id)) for one in scores]
+    for scored in scores:
+        notes = {None: "", "oracle": "with the oracle", "predicted": f"with {_called(scored.controller or '')}"}
+        shown.add_column(f"{_called(scored.checkpoint)}\n{notes[scored.subgoals]}", justify="right")
+    for task in in_order(chain.from_iterable(scored.matches.tasks for scored in scores)):
+        cells = [_cell(scored.matches.tasks.get(task.id)) for scored in scores]
         if any(cells):
             shown.add_row(task.id, *cells)
     shown.add_section()
-    shown.add_row("task mean", *(_cell(one.matches.task_mean) for one in scores))
-    shown.add_row("overall", *(_cell(one.matches.overall) for one in scores))
-    shown.add_row("on its card", *(_percent(one.card.get("exact_match")) for one in scores))
-    shown.add_row("decisions", *(f"{one.matches.overall.decisions:,}" for one in scores))
+    shown.add_row("task mean", *(_cell(scored.matches.task_mean) for scored in scores))
+    shown.add_row("overall", *(_cell(scored.matches.overall) for scored in scores))
+    shown.add_row("on its card", *(_percent(scored.card.get("exact_match")) for scored in scores))
+    shown.add_row("decisions", *(f"{scored.matches.overall.decisions:,}" for scored in scores))
     return shown
 
 
@@ -168,26 +170,26 @@ def _role_of(run: Path) -> Role:
     return cast(Role, name)
 
 
-def _answered(
-    one: Contestant,
+def _answers_of(
+    contestant: Contestant,
     trajectories: Sequence[Trajectory],
     annotations: Annotations,
-    told: Callable[[str, int, int], None],
-    what: str,
+    report: Callable[[str, int, int], None],
+    title: str,
 ) -> tuple[list[Example], list[str]]:
     """The contestant's dataset of these paths and its answers to it."""
-    corpus = examples(trajectories, annotations, one.role, one.format)
+    corpus = examples(trajectories, annotations, contestant.role, contestant.format)
     answers = [""] * len(corpus)
     # Prompts of like length share a batch, so that little of it is padding.
     order = sorted(range(len(corpus)), key=lambda place: len(corpus[place].prompt))
-    told(what, 0, len(corpus))
+    report(title, 0, len(corpus))
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
         for place, answer in zip(
-            places, one.generator.generate([corpus[place].prompt for place in places]), strict=True
+            places, contestant.generator.generate([corpus[place].prompt for place in places]), strict=True
         ):
             answers[place] = answer.candidates[0].text
-        told(what, start + len(places), len(corpus))
+        report(title, start + len(places), len(corpus))
     return corpus, answers
 
 
@@ -216,7 +218,7 @@ def _subgoal(prompt_format: PromptFormat, answer: str) -> str:
 
 
 def _score(
-    one: Contestant,
+    contestant: Contestant,
     corpus: Sequence[Example],
     answers: Sequence[str],
     subgoals: SubgoalSource | None,
@@ -228,14 +230,14 @@ def _score(
             decision_of(answer) == decision_of(example.target)
         )
     return Score(
-        checkpoint=one.name,
-        role=one.role,
+        checkpoint=contestant.name,
+        role=contestant.role,
         subgoals=subgoals,
         controller=controller,
-        engine=one.generator.engine,
-        dtype=one.generator.dtype,
+        engine=contestant.generator.engine,
+        dtype=contestant.generator.dtype,
         matches=matches(right),
-        card=one.card,
+        card=contestant.card,
     )
 
 
@@ -243,8 +245,8 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value * 100:.1f}"
 
 
-def _cell(one: Share | None) -> str:
-    if one is None or one.ci95 is None:
-        return _percent(one.exact_match if one else None)
-    low, high = one.ci95
-    return f"{_percent(one.exact_match)} ({low * 100:.0f}–{high * 100:.0f})"
+def _cell(share: Share | None) -> str:
+    if share is None or share.ci95 is None:
+        return _percent(share.exact_match if share else None)
+    low, high = share.ci95
+    return f"{_percent(share.exact_match)} ({low * 100:.0f}–{high * 100:.0f})"

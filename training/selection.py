@@ -1,4 +1,4 @@
-"""Dev scores: which weights of a run are kept, and what a score is worth beside guessing."""
+"""Dev scores: decide which weights of a run are kept, and compare scores with a baseline."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from waymark.worlds.base import decision_of
 
 _VERB: Final = re.compile(r"\w*")
 _VERBS: Final = 12
-"""Verbs that are counted apart: the most frequent ones. Answers of a large model may begin with hundreds."""
+"""Number of verbs with figures of their own: the most frequent ones. Answers of a large model may begin with
+hundreds."""
 OTHER: Final = "other"
 DEV_SCORES: Final = "dev.json"
-"""In the folder of a run's best weights: the step and the dev scores that they were kept for."""
+"""File in the folder of a run's best weights, with their step and dev scores."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,17 @@ class DevScores:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a dev score is compared with: always giving the most frequent answer of the train examples."""
+    """The baseline of a dev score: always the most frequent answer of the train examples."""
 
     answer: str
     exact_match: float
-    """Of that answer on dev, 0 to 1."""
+    """Exact match of that answer on dev, 0 to 1."""
     verbs: dict[str, int]
     """Verb to how many dev answers begin with it, most frequent first."""
 
     @classmethod
     def of(cls, train: Sequence[Example], dev: Sequence[Example]) -> Baseline:
-        """Measure it on the examples of a run; there must be some of both."""
+        """Compute it from the examples of a run; there must be some in both splits."""
         answer = Counter(example.target for example in train).most_common(1)[0][0]
         share = sum(example.target == answer for example in dev) / len(dev)
         return cls(answer, share, dict(Counter(verbs_of(dev)).most_common()))
@@ -57,8 +58,8 @@ class Baseline:
 
 def verb_of(target: str) -> str:
     """The first word of an answer, without a reason before it."""
-    found = _VERB.match(decision_of(target))
-    return found.group() if found and found.group() else OTHER
+    match = _VERB.match(decision_of(target))
+    return match.group() if match and match.group() else OTHER
 
 
 def verbs_of(corpus: Sequence[Example]) -> list[str]:
@@ -70,9 +71,9 @@ def verbs_of(corpus: Sequence[Example]) -> list[str]:
 
 def share_by_verb(corpus: Sequence[Example], right: Sequence[bool]) -> dict[str, float]:
     """Exact match by verb, 0 to 1, the most frequent verb first. `right` has a place for each example."""
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     for verb, hit in zip(verbs_of(corpus), right, strict=True):
-        asked[verb] += 1
+        counts[verb] += 1
         hits[verb] += hit
-    return {verb: hits[verb] / count for verb, count in asked.most_common()}
+    return {verb: hits[verb] / count for verb, count in counts.most_common()}

@@ -16,14 +16,13 @@ same number of updates for the executor. Stages are commands of `python -m train
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from training.recipe import read_recipe, recipe_sha256
-from training.reproduce.stages import Progress, Stage, StageFailed, run_training
+from training.stages import Progress, Stage, clock, run_stages, run_training
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
@@ -161,21 +160,10 @@ def run_all(run: Speedrun, say: Callable[[str], object]) -> Progress:
 
     A training that was stopped by a signal has saved its state, and its stage counts as not done.
     """
-    progress, every = Progress(run.folder), list(stages(run))
-    if not every:
+    progress, planned = Progress(run.folder), list(stages(run))
+    if not planned:
         raise InvalidInput("No role is named.", remedy=f"Roles are {', '.join(ROLES)}.", field="roles")
-    for number, stage in enumerate(every, start=1):
-        heading = f"[{number}/{len(every)}] {stage.name}"
-        if progress.is_done(stage):
-            say(f"{heading}: done")
-            continue
-        progress.forget([later.name for later in every[number - 1 :]])
-        say(f"{heading}: {stage.command}")
-        began = time.monotonic()
-        if code := run_training(stage.arguments):
-            raise StageFailed(stage.name, code)
-        progress.note(stage, time.monotonic() - began)
-        say(f"{heading}: {_clock(progress.done[stage.name]['seconds'])}")
+    run_stages(planned, progress, lambda stage: run_training(stage.arguments), say, timed=True)
     return progress
 
 
@@ -184,9 +172,4 @@ def times(progress: Progress) -> str:
     rows = [(name, entry["seconds"]) for name, entry in progress.done.items()]
     rows.append(("all", sum(seconds for _, seconds in rows)))
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {_clock(seconds)}" for name, seconds in rows)
-
-
-def _clock(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    return "\n".join(f"{name:<{width}}  {clock(seconds)}" for name, seconds in rows)

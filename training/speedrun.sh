@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# From nothing to weights of the shipped kind, with the time of each stage. Resumes where it was stopped.
+# Make weights of the shipped kind from nothing, and print the time of each stage. Resumes where it was stopped.
 #
 #   training/speedrun.sh                              the repository's data; 45,000 updates of 32 in all
-#   training/speedrun.sh --anew                       trajectories and sub-goals recorded anew, too
-#   training/speedrun.sh --leave-out 0                no model sees the things of fold 0; selected on them
-#   training/speedrun.sh --toy --output build/toy     tiny models, three updates: do the stages fit together?
+#   training/speedrun.sh --anew                       also record trajectories and sub-goals again
+#   training/speedrun.sh --leave-out 0                train without the things of fold 0, and select weights on them
+#   training/speedrun.sh --toy --output build/toy     tiny models, three updates: check that all stages run
 #
 # Options are those of `python -m training speedrun --help`. Weights end up in OUTPUT/checkpoints:
 #

@@ -96,12 +96,12 @@ def describe(
     *,
     max_input_tokens: int,
     max_new_tokens: int,
-    told: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
 ) -> DatasetStatistics:
-    """Count a dataset with its train and dev splits, against the limits of a recipe; `told` is called an example."""
+    """Count a dataset with its train and dev splits, against the limits of a recipe; `advance` is called an example."""
     limits = {"max_input_tokens": max_input_tokens, "max_new_tokens": max_new_tokens}
     return DatasetStatistics(
-        splits={split: describe_split(corpus, tokens, **limits, told=told) for split, corpus in corpora.items()},
+        splits={split: describe_split(corpus, tokens, **limits, advance=advance) for split, corpus in corpora.items()},
         duplicates=duplicates(corpora["train"], corpora["dev"]),
     )
 
@@ -112,7 +112,7 @@ def describe_split(
     *,
     max_input_tokens: int,
     max_new_tokens: int,
-    told: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
 ) -> SplitStatistics:
     """Count one split."""
     prompts, cut, targets = np.zeros((3, len(corpus)), dtype=int)
@@ -123,7 +123,7 @@ def describe_split(
         prompts[place] = len(prompt.ids) + prompt.truncated
         targets[place] = len(tokens.target(example.target, prompt)) + 1
         copied += not set(prompt.unknown).isdisjoint(example.target.split(" "))
-        told()
+        advance()
     tasks = {}
     for task in in_order(example.task_id for example in corpus):
         places = [place for place, example in enumerate(corpus) if example.task_id == task.id]
@@ -162,15 +162,15 @@ def duplicates(train: Sequence[Example], dev: Sequence[Example]) -> Duplicates:
     )
 
 
-def shown(found: DatasetStatistics) -> list[Table | str]:
+def shown(statistics: DatasetStatistics) -> list[Table | str]:
     """The same for people: examples by task type, lengths, answers by verb, and what repeats."""
-    repeated = found.duplicates
+    repeated = statistics.duplicates
     return [
-        _tasks_table(found.splits),
-        _lengths_table(found.splits),
+        _tasks_table(statistics.splits),
+        _lengths_table(statistics.splits),
         *(
-            f"{split} answers: " + ", ".join(f"{verb} {count:,}" for verb, count in one.verbs.items())
-            for split, one in found.splits.items()
+            f"{split} answers: " + ", ".join(f"{verb} {count:,}" for verb, count in of_split.verbs.items())
+            for split, of_split in statistics.splits.items()
         ),
         f"{repeated.dev_prompts_in_train:,} dev prompts stand in train too, {repeated.dev_examples_in_train:,} with "
         f"their answer; {repeated.within_train:,} train examples repeat another.",
@@ -180,13 +180,13 @@ def shown(found: DatasetStatistics) -> list[Table | str]:
 def _lengths_table(splits: dict[Split, SplitStatistics]) -> Table:
     """Lengths and truncation, a column a split."""
     rows: dict[str, Callable[[SplitStatistics], str]] = {
-        "examples": lambda one: f"{one.examples:,}",
-        "variations": lambda one: f"{one.variations:,}",
-        "prompt tokens (median, 95%, longest)": lambda one: _shown(one.prompt),
-        "answer tokens": lambda one: _shown(one.target),
-        "cut prompts": lambda one: f"{one.truncated:,} ({one.truncated / max(1, one.examples):.1%})",
-        "unwritable answers": lambda one: f"{one.unwritable:,}",
-        "answers with copied words": lambda one: f"{one.copied:,} ({one.copied / max(1, one.examples):.1%})",
+        "examples": lambda split: f"{split.examples:,}",
+        "variations": lambda split: f"{split.variations:,}",
+        "prompt tokens (median, 95%, longest)": lambda split: _shown(split.prompt),
+        "answer tokens": lambda split: _shown(split.target),
+        "cut prompts": lambda split: f"{split.truncated:,} ({split.truncated / max(1, split.examples):.1%})",
+        "unwritable answers": lambda split: f"{split.unwritable:,}",
+        "answers with copied words": lambda split: f"{split.copied:,} ({split.copied / max(1, split.examples):.1%})",
     }
     table = _table("", *splits)
     for name, value in rows.items():
@@ -198,12 +198,12 @@ def _tasks_table(splits: dict[Split, SplitStatistics]) -> Table:
     """The examples of each task type: how many in each split, how long in the first, how many cut in all."""
     table = _table("task", *splits, "prompt", "cut")
     for task in in_order(chain.from_iterable(split.tasks for split in splits.values())):
-        found = [split.tasks[task.id] for split in splits.values() if task.id in split.tasks]
+        of_task = [split.tasks[task.id] for split in splits.values() if task.id in split.tasks]
         table.add_row(
             task.id if task.id == task.name else f"{task.id} {task.name}",
             *(f"{split.tasks[task.id].examples:,}" if task.id in split.tasks else "" for split in splits.values()),
-            _shown(found[0].prompt),
-            f"{sum(one.truncated for one in found):,}",
+            _shown(of_task[0].prompt),
+            f"{sum(part.truncated for part in of_task):,}",
         )
     return table
 
@@ -228,5 +228,5 @@ def _shown(lengths: Lengths) -> str:
 
 
 def _verbs(corpus: Sequence[Example]) -> dict[str, int]:
-    verbs = Counter(found.group() for example in corpus if (found := _VERB.match(example.target)))
+    verbs = Counter(match.group() for example in corpus if (match := _VERB.match(example.target)))
     return dict(verbs.most_common())

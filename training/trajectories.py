@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.files import read_json, reading, sha256_of
+from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.process import end_with
-from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, World
+from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, TaskType, World
 from waymark.worlds.registry import get_world
 
 _RECORD_AGAIN: Final = "Record it again: python -m training trajectories."
@@ -71,6 +72,32 @@ class Trajectory:
     """0: the path itself; from 1: changed on purpose, e.g. with perturbations or other names."""
     misplaced: str = ""
     """The room that what the task names was carried to before the first action; empty: it lay where it lies."""
+
+    @classmethod
+    def of(
+        cls,
+        wanted: Wanted,
+        task: TaskType,
+        opening: Opening,
+        steps: Sequence[RecordedStep],
+        *,
+        form: PathForm,
+        take: int = 0,
+    ) -> Trajectory:
+        """What was recorded of a variation; `gold_actions` and `misplaced` are to be set by who knows them."""
+        return cls(
+            task_id=task.id,
+            variation=wanted.variation,
+            split=task.split_of(wanted.variation),
+            simplifications=wanted.simplifications,
+            form=form,
+            gold_actions=0,
+            task=opening.task,
+            look=opening.look,
+            inventory=opening.inventory,
+            steps=list(steps),
+            take=take,
+        )
 
     @property
     def key(self) -> PathKey:
@@ -134,14 +161,18 @@ def collect(
     """Record what `parts` lacks of a world, appending each as it is done. Yields (done, total) after each."""
     parts.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["task_id"], row["variation"], row["simplifications"]) for row in read_parts(parts)}
-    missing = [one for one in wanted if (one.task_id, one.variation, one.simplifications) not in done]
+    missing = [
+        variation
+        for variation in wanted
+        if (variation.task_id, variation.variation, variation.simplifications) not in done
+    ]
     total = len(wanted)
     yield total - len(missing), total
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=_quiet_worker) as pool, parts.open("a") as out:
         if out.tell() and not parts.read_bytes().endswith(b"\n"):
             out.write("\n")  # a kill cut the last line off; what follows it is a line of its own
-        jobs = [(world.name, record, one) for one in missing]
+        jobs = [(world.name, record, variation) for variation in missing]
         for count, rows in enumerate(pool.imap_unordered(_record_in_worker, jobs), start=total - len(missing) + 1):
             out.write(json.dumps(rows) + "\n")
             out.flush()
@@ -161,7 +192,7 @@ def read_parts(parts: Path) -> Iterator[dict[str, Any]]:
 
 def rows_of(wanted: Iterable[Wanted], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Those of some variations alone."""
-    chosen = {(one.task_id, one.variation) for one in wanted}
+    chosen = {(variation.task_id, variation.variation) for variation in wanted}
     return (row for row in rows if (row["task_id"], row["variation"]) in chosen)
 
 
@@ -178,16 +209,16 @@ def write_table(
     `settings` are what the paths were recorded with; the manifest repeats them, and lists what failed after what is
     known to have failed before. `grown_from` is the manifest of the table whose rows are among these, if one is.
     """
-    told = (row for row in rows if row.get("steps", []) is not None)
-    every = sorted(told, key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
-    solved = [row for row in every if _is_solved(row)]
+    recorded = (row for row in rows if row.get("steps", []) is not None)
+    ordered = sorted(recorded, key=lambda row: (row["task_id"], row["variation"], row.get("take", 0)))
+    solved = [row for row in ordered if _is_solved(row)]
     failed = [
         {
             "task_id": row["task_id"],
             "variation": row["variation"],
             "reason": row.get("fault") or f"replay reached {row['steps'][-1]['score'] if row['steps'] else 0}",
         }
-        for row in every
+        for row in ordered
         if not _is_solved(row)
     ]
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +236,7 @@ def write_table(
         "gold_actions": sum(row["gold_actions"] for row in solved if not row.get("take")),
         "by_split": {split: sum(row["split"] == split for row in solved) for split in ("train", "dev", "test")},
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in world.tasks},
-        "failed": [*known_failures, *(one for one in failed if one not in known_failures)],
+        "failed": [*known_failures, *(failure for failure in failed if failure not in known_failures)],
     }
     table.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest

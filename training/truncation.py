@@ -43,21 +43,21 @@ def measure_truncation(corpus: Sequence[Example], tokens: Tokens, recipe: Recipe
     """Measure a sample of the train examples."""
     count = min(_SAMPLE, len(corpus))
     chosen = [corpus[index * len(corpus) // count] for index in range(count)]
-    found = describe_split(
+    split = describe_split(
         chosen, tokens, max_input_tokens=recipe.max_input_tokens, max_new_tokens=recipe.max_new_tokens
     )
-    return Truncation(len(chosen), found.truncated, found.unwritable, found.prompt.longest, found.target.longest)
+    return Truncation(len(chosen), split.truncated, split.unwritable, split.prompt.longest, split.target.longest)
 
 
-def require_whole(found: Truncation, recipe: Recipe, max_truncated: float = MAX_TRUNCATED) -> None:
+def require_whole(truncation: Truncation, recipe: Recipe, max_truncated: float = MAX_TRUNCATED) -> None:
     """Raise InvalidInput when more than a share of prompts or answers is cut."""
     for name, count, limit, longest in (
-        ("max_input_tokens", found.prompts, recipe.max_input_tokens, found.longest_prompt),
-        ("max_new_tokens", found.answers, recipe.max_new_tokens, found.longest_answer),
+        ("max_input_tokens", truncation.prompts, recipe.max_input_tokens, truncation.longest_prompt),
+        ("max_new_tokens", truncation.answers, recipe.max_new_tokens, truncation.longest_answer),
     ):
-        if count > max_truncated * found.examples:
+        if count > max_truncated * truncation.examples:
             raise InvalidInput(
-                f"{found}, with {name} = {limit}.",
+                f"{truncation}, with {name} = {limit}.",
                 remedy=f"Set {name} to {longest} in the recipe, or train on cut texts with --allow-truncation.",
                 field=name,
             )

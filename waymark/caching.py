@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes, for results that hold callers' text: a bound in entries is none in memory."""
+"""A cache with a limit in bytes, for results that contain callers' texts. A limit on entries would not limit memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 _Value = TypeVar("_Value")
 _ENTRY_BYTES = 200
-"""What an entry takes beside its texts: its place in the table, and its weight."""
+"""Bytes of an entry besides its texts: its place in the table, and its weight."""
 _LARGEST_SHARE = 64
-"""An entry may have this part of the bound; a longer text is not kept, so that it drives out no others."""
+"""Largest share of the limit for one entry. A longer text is not kept, so that it does not displace others."""
 
 
 class ByteCache(Generic[_Value]):

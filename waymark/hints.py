@@ -88,9 +88,9 @@ def requirements(extra: str) -> list[str]:
 
     The empty name stands for what is always needed.
     """
-    found = _declared().get(extra, [])
+    requirements_of_extra = _declared().get(extra, [])
     resolved: list[str] = []
-    for requirement in found:
+    for requirement in requirements_of_extra:
         name, bracket, rest = requirement.partition("[")
         if bracket and name.strip() == DISTRIBUTION:
             for inner in rest.rstrip("] ").split(","):

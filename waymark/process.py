@@ -1,4 +1,4 @@
-"""What a process asks of its operating system: cores and who has them first, memory, to end when its parent does."""
+"""What a process requests from its operating system: cores, thread priorities, memory, and its end with its parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _BEHIND = 5
-"""How much nicer native threads are: when both want a core, one of Python gets three times as much of it."""
+"""Niceness of native threads above Python's. If both need a core, Python's gets three times as much of it."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Of glibc's `mallopt`, see malloc.h."""
 _KEPT_MEMORY = {_TRIM_THRESHOLD: 256 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
@@ -49,10 +49,10 @@ def available_cores() -> int:
 
 
 def put_python_first() -> None:
-    """Have all threads of native libraries that run now give way to those that run Python.
+    """Lower the priority of all present threads of native libraries below that of Python's threads.
 
-    Those of Python keep one priority among themselves: one that held the interpreter and had to wait for a core would
-    keep the others waiting with it. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
+    Python's threads keep one priority, because a thread that holds the interpreter lock and waits for a core would make
+    the others wait too. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -63,8 +63,8 @@ def put_python_first() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what one batch frees for the next: fresh pages from the kernel cost a fifth of a small model's
-    time, in inference and in training. It keeps some MB more. Without glibc nothing happens.
+    """Make glibc keep freed memory for the next batch: new pages from the kernel cost a fifth of a small model's time,
+    in inference and in training. This takes some MB more. Without glibc nothing happens.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -73,7 +73,8 @@ def keep_freed_memory() -> None:
 
 
 def part_cores(native: int) -> None:
-    """Give threads of native libraries that run now the last `native` of this process's cores, Python the others.
+    """Move the present threads of native libraries to the last `native` of this process's cores, and Python's to the
+    others.
 
     A thread that Python starts later runs where Python does. Linux only; elsewhere, and where Python would be left
     without a core, nothing happens.
@@ -98,20 +99,22 @@ def _python_threads() -> set[int | None]:
 
 
 def simulators_at_once() -> int:
-    """How many simulators keep the cores busy: three to two cores, since each waits for the models part of its time."""
+    """Number of simulators that keep the cores busy: three for two cores, because each waits for the models part of its
+    time.
+    """
     cores = available_cores()
     return cores + (cores + 1) // 2
 
 
 def resident_mb(pid: int) -> float | None:
-    """What a process holds in memory now, in MB. None where that is not told: it has ended, or this is no Linux."""
+    """Resident memory of a process in MB. None if the process has ended or the system is not Linux."""
     with suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     return None
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """What these processes have computed so far, all of their threads (`man proc_pid_stat`). Linux only."""
+    """CPU seconds of these processes so far, over all of their threads (`man proc_pid_stat`). Linux only."""
     fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
@@ -122,7 +125,7 @@ def children(pid: int) -> list[int]:
 
 
 def cgroup_quota(groups: str, root: Path = _CGROUPS) -> float | None:
-    """The least CPU quota, in cores, of the control groups that `/proc/self/cgroup` lists, and of those above them.
+    """The smallest CPU quota, in cores, of the control groups in `/proc/self/cgroup` and their parents.
 
     In a container the list may name groups of the host that are not to be seen; its own are at the root then.
     """

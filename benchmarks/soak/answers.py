@@ -130,7 +130,9 @@ def _run_by_engine(metrics: str) -> int:
     return round(sum(sample.value for sample in samples if sample.name == "waymark_batch_requests_sum"))
 
 
-def answers(requests: Annotated[int, typer.Option(help="How many.")] = 100_000, json: JsonFile = None) -> None:
+def answers(
+    requests: Annotated[int, typer.Option(help="Number of requests.")] = 100_000, json: JsonFile = None
+) -> None:
     """Every request is answered once, by its own answer."""
     console = Console(highlight=False)
     settings = {"ENGINE": "scripted", "MAX_QUEUE": str(_QUEUE)}

@@ -144,15 +144,20 @@ async def _overload(
     states = [example for example in sample() if example.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
     async with target.connect(key=None, timeout=60) as http, ContentionMonitor(service) as contention:
-        found = await target.find(http, service.url, api="auto", model=None)
-        bodies = target.write_requests(found, states, seed=_SEED)
-        await target.probe(http, found, bodies)
-        send = target.sender(http, found, bodies, run="soak")
-        seen: list[Samples] = []
+        served = await target.find(http, service.url, api="auto", model=None)
+        bodies = target.write_requests(served, states, seed=_SEED)
+        await target.probe(http, served, bodies)
+        send = target.sender(http, served, bodies, run="soak")
+        all_samples: list[Samples] = []
 
         async def stage(plan: session.Plan) -> Stage:
             measured = session.measure(
-                send, plan, run="soak", seed=_SEED, stop=asyncio.Event(), watch=lambda _, samples: seen.append(samples)
+                send,
+                plan,
+                run="soak",
+                seed=_SEED,
+                stop=asyncio.Event(),
+                watch=lambda _, samples: all_samples.append(samples),
             )
             (only,) = [stage async for stage in measured]
             return only
@@ -164,7 +169,9 @@ async def _overload(
         await _connect(http, service.url)
         over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
-    return report_overload(contention, seen, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads)
+    return report_overload(
+        contention, all_samples, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads
+    )
 
 
 async def _connect(http: aiohttp.ClientSession, url: str) -> None:
@@ -172,18 +179,18 @@ async def _connect(http: aiohttp.ClientSession, url: str) -> None:
     of a burst takes several rounds of both event loops, and would count as the service's lateness.
     """
 
-    async def one() -> None:
+    async def connect_once() -> None:
         async with http.get(f"{url}/health/live") as response:
             await response.read()
 
     async with asyncio.TaskGroup() as connecting:
         for _ in range(_CONNECTIONS):
-            connecting.create_task(one())
+            connecting.create_task(connect_once())
 
 
 def report_overload(
     contention: ContentionMonitor,
-    seen: Sequence[Samples],
+    all_samples: Sequence[Samples],
     over: Stage,
     *,
     peak: float,
@@ -192,16 +199,17 @@ def report_overload(
     threads: int,
 ) -> Overload:
     """What `contention` saw, and the samples of the peak and of the overload, come to; the rest is as in `Overload`."""
-    at_peak, ours = seen[0], seen[1]
+    at_peak, ours = all_samples[0], all_samples[1]
     tenth = 60 * minutes / _TENTHS
     due, late_ms = np.asarray(ours.due), (np.asarray(ours.ended) - np.asarray(ours.due)) * 1000
-    good = np.asarray([is_answer(one) for one in ours.outcome]) & (late_ms <= PATIENCE_MS)
-    refused = np.asarray([one in REFUSALS for one in ours.outcome])
+    good = np.asarray([is_answer(outcome) for outcome in ours.outcome]) & (late_ms <= PATIENCE_MS)
+    refused = np.asarray([outcome in REFUSALS for outcome in ours.outcome])
     took_ms = (np.asarray(ours.ended) - np.asarray(ours.started)) * 1000
     refused_late = refused & (took_ms > REFUSAL_MS_TARGET)
     second = (due - ours.began).astype(int)
     seconds = range(round(60 * minutes))
-    quiet = [one for one in seconds if contention.between(ours.began + one, ours.began + one + 1).cores <= _TAKEN]
+    begins = ((number, ours.began + number) for number in seconds)
+    quiet = [number for number, begin in begins if contention.between(begin, begin + 1).cores <= _TAKEN]
     in_quiet = np.isin(second, quiet)
     undisturbed = (
         Undisturbed(
@@ -215,7 +223,7 @@ def report_overload(
     )
     parts = [(ours.began + number * tenth, ours.began + (number + 1) * tenth) for number in range(_TENTHS)]
     taken = [contention.between(*part) for part in parts]
-    memory = [statistics.median(one.memory_mb for one in contention.marks_around(*part)) for part in parts]
+    memory = [statistics.median(mark.memory_mb for mark in contention.marks_around(*part)) for part in parts]
     counted = np.bincount(((due - ours.began) / tenth).astype(int)[good], minlength=_TENTHS)
     return Overload(
         machine=machine(),
@@ -225,9 +233,9 @@ def report_overload(
         rate=_OVERLOAD * peak,
         goodput=over.goodput,
         goodput_ratio=over.goodput / peak,
-        goodput_tenths=tuple(int(one) / tenth / peak for one in counted[:_TENTHS]),
-        stolen_tenths=tuple(one.stolen / one.seconds for one in taken),
-        others_tenths=tuple(one.others / one.seconds for one in taken),
+        goodput_tenths=tuple(int(count) / tenth / peak for count in counted[:_TENTHS]),
+        stolen_tenths=tuple(part.stolen / part.seconds for part in taken),
+        others_tenths=tuple(part.others / part.seconds for part in taken),
         taken_at_peak=contention.between(at_peak.began, at_peak.began + at_peak.window).cores,
         peak_after=peak_after,
         undisturbed=undisturbed,
@@ -249,13 +257,13 @@ def _late_seconds(contention: ContentionMonitor, samples: Samples, late: NDArray
     """The seconds in which some of these requests were sent, and what was taken until the last of them was over."""
     sent, ended = np.asarray(samples.started), np.asarray(samples.ended)
     second = (sent - samples.began).astype(int)
-    found = []
-    for one in np.unique(second[late]):
-        here = late & (second == one)
+    seconds = []
+    for number in np.unique(second[late]):
+        here = late & (second == number)
         taken = contention.between(sent[here].min(), ended[here].max())
-        found.append(
+        seconds.append(
             LateSecond(
-                second=int(one),
+                second=int(number),
                 refused_late=int(here.sum()),
                 slowest_ms=float((ended - sent)[here].max()) * 1000,
                 stolen=taken.stolen,
@@ -264,7 +272,7 @@ def _late_seconds(contention: ContentionMonitor, samples: Samples, late: NDArray
                 cause=_cause(taken),
             )
         )
-    return tuple(found)
+    return tuple(seconds)
 
 
 def _cause(taken: Contention) -> Cause:
@@ -273,9 +281,13 @@ def _cause(taken: Contention) -> Cause:
 
 
 def overload(
-    minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
-    peak_seconds: Annotated[float, typer.Option(help="Of finding the peak, before it and after.")] = 20.0,
-    threads: Annotated[int, typer.Option(help="Of the engine; 0: half the cores, the rest is for asking.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Minutes of overload.")] = 10.0,
+    peak_seconds: Annotated[
+        float, typer.Option(help="Seconds of each measurement of the peak, before and after the overload.")
+    ] = 20.0,
+    threads: Annotated[
+        int, typer.Option(help="Threads of the engine; 0: half of the cores, the others are for the callers.")
+    ] = 0,
     json: JsonFile = None,
 ) -> None:
     """Twice what a service can answer."""
@@ -301,7 +313,7 @@ def overload(
     for cause in get_args(Cause):
         late = sum(second.refused_late for second in report.late_seconds if second.cause == cause)
         table.add_row(f"  of them with the cores taken by {cause}", f"{late:,}", "")
-    for worst in sorted(report.late_seconds, key=lambda one: -one.refused_late)[:_SHOWN]:
+    for worst in sorted(report.late_seconds, key=lambda second: -second.refused_late)[:_SHOWN]:
         table.add_row(
             f"  in second {worst.second}: {worst.refused_late:,}, slowest {worst.slowest_ms:.0f} ms",
             f"host {worst.stolen:.2f} s, others {worst.others:.2f} s, loop waited {worst.waited:.2f} s",

@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 
-JsonFile = Annotated[Path | None, typer.Option(help="Where to write the report.")]
+JsonFile = Annotated[Path | None, typer.Option(help="File for the report, in JSON.")]
 
 
 def finish(console: Console, report: BaseModel, json: Path | None, summary: str, *, holds: bool) -> None:

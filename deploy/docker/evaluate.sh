@@ -5,6 +5,7 @@ set -eu
 protocol=${WAYMARK_EVALUATE:-quick}
 dashboard=http://127.0.0.1:${WAYMARK_PUBLISHED_PORT:-8000}
 
+python -P deploy/docker/await_models.py
 if [ "$protocol" = none ]; then
   echo "The stack is up. Dashboard: $dashboard"
   sleep 5 # `docker compose up --wait` calls it a failure if a container ends while it looks
@@ -12,7 +13,11 @@ if [ "$protocol" = none ]; then
 fi
 echo "Playing the protocol '$protocol'. Watch it at $dashboard"
 status=0
-waymark evaluate --protocol "$protocol" --json "$@" >/tmp/evaluation.json || status=$?
+# What it says meanwhile names the env-runner as containers do; you reach it at the published address.
+mkfifo /tmp/remarks
+sed -u "s|${WAYMARK_URL:-http://env-runner:8000}|$dashboard|g" </tmp/remarks >&2 &
+waymark evaluate --protocol "$protocol" --json "$@" >/tmp/evaluation.json 2>/tmp/remarks || status=$?
+wait
 if [ ! -s /tmp/evaluation.json ]; then exit "$status"; fi
 id=$(python -c 'import json; print(json.load(open("/tmp/evaluation.json"))["evaluation"])')
 # The last result may reach the folder a moment after the evaluation has ended.

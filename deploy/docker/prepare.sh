@@ -16,8 +16,17 @@ write() { # NAME, the content on standard input
   mv -f "$secrets/$1.new" "$secrets/$1"
 }
 
+# Messages name files and folders as the host does.
+refuse() { # LINE...
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
 given=/run/secrets/redis_password
-if [ -s "$given" ]; then
+named=${HOST_PASSWORD_FILE:-}
+if [ -n "$named" ] && ! { [ -f "$given" ] && [ -n "$(cat "$given")" ]; }; then
+  refuse "WAYMARK_REDIS_PASSWORD_FILE=$named holds no password. Write the password of Redis on its first line."
+elif [ -n "$named" ]; then
   # A last line end is no part of a password.
   printf %s "$(cat "$given")" | write redis-password
 elif [ -n "${WAYMARK_REDIS_PASSWORD:-}" ]; then
@@ -27,11 +36,19 @@ elif [ ! -s "$secrets/redis-password" ]; then
 fi
 printf %s "${WAYMARK_API_KEY:-}" | write scrape-key
 
+runs=${HOST_RUNS:-./runs-compose}
+another="or name another folder in WAYMARK_RUNS_FOLDER."
 owner=$(stat -c %u /app/runs)
 if [ "$owner" = 0 ] && [ "$user" != 0 ]; then
-  chown "$user:$group" /app/runs
+  chown "$user:$group" /app/runs 2>/dev/null || refuse "The folder for results, $runs, cannot be given to user $user," \
+    "as whom the containers run. Is its disk read-only? Make it writable, $another"
 elif [ "$owner" != "$user" ]; then
-  echo "The folder for results belongs to user $owner, and the containers run as user $user." >&2
-  echo "Write WAYMARK_UID=$owner and WAYMARK_GID=$(stat -c %g /app/runs) to .env, or name another folder in WAYMARK_RUNS_FOLDER." >&2
-  exit 1
+  refuse "The folder for results, $runs, belongs to user $owner, and the containers run as user $user." \
+    "Write WAYMARK_UID=$owner and WAYMARK_GID=$(stat -c %g /app/runs) to .env, $another"
 fi
+# Only for what the disk says of itself: on a network disk root may write less than the user of the containers.
+problem=$({ : >/app/runs/.prepare && rm /app/runs/.prepare; } 2>&1) || true
+case $problem in
+  *"Read-only"*) refuse "The folder for results, $runs, is on a read-only disk. Make it writable, $another" ;;
+  *"No space"* | *"quota"*) refuse "The disk of the folder for results, $runs, is full. Make room, $another" ;;
+esac

@@ -1,6 +1,6 @@
 """Start vLLM's OpenAI server for one checkpoint, in vLLM's own image: `vllm_arguments.py FOLDER [option...]`.
 
-The options are those that `waymark.inference.engines.vllm_servers` starts a server with; a test holds the two equal.
+The options are those that `waymark.inference.engines.vllm_process` starts a server with; a test holds the two equal.
 Waymark is not installed in that image, so this needs nothing but Python. Further options go to vLLM as they are.
 """
 

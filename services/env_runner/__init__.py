@@ -1,1 +1,2 @@
-"""The env-runner: plays evaluations. `app` takes and reports them, `worker` plays episodes, `jobs` stands between."""
+"""The env-runner plays evaluations: `app` accepts and reports them, `worker` plays episodes, `queue` connects the
+two."""

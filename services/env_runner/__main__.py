@@ -1,10 +1,10 @@
 """`python -m services.env_runner` serves the app, `… worker` plays episodes, `… publish` writes what Redis holds, and
 `… view RUN…` shows run folders in the dashboard, without Redis and models.
 
-`publish` writes every result that is in Redis and not in the runs folder, says so line by line, and ends.
+`publish` writes every result that is in Redis and not in the runs folder, prints a line for each evaluation, and ends.
 
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use, 5 results are left that could not
-be written to the runs folder; they stay in Redis. Errors are one line on stderr that says what to do.
+Exit codes: 0 stopped on request, 2 wrong settings, 3 its port is in use, 5 some results could not be written to the
+runs folder and stay in Redis. Errors are one line on stderr that says what to do.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.process import die_with_parent
-from waymark.serving.run import bind, exit_clearly, serve
+from waymark.serving.exit_codes import exit_clearly
+from waymark.serving.server import bind, serve
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observe
 from waymark.worlds.base import Environment
@@ -93,7 +94,7 @@ def _publish(settings: Settings) -> None:
     store = JobStore(settings.redis)
     keeper = ResultKeeper(store, settings.runs)
     keeper.catch_up(final=True)
-    failed = {one.evaluation: f"{one.problem} {one.remedy}" for one in keeper.set_aside.report()}
+    failed = {case.evaluation: f"{case.problem} {case.remedy}" for case in keeper.set_aside.report()}
     for status in store.statuses():
         if status.id not in failed:
             there = sum(1 for _ in keeper.folder(status.id).results())

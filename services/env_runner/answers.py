@@ -1,7 +1,7 @@
-"""Long answers as JSON, made where they are read, in a thread: FastAPI would make them on the event loop.
+"""Long answers as JSON, written in the thread that reads their data; FastAPI would write them on the event loop.
 
 An evaluation has up to 20,000 results, an episode up to 20,000 turns, and the folder of all runs up to 5,000 runs. Each
-item is written on its own, so that the event loop runs in between.
+item is written separately, so that the event loop can run in between.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from waymark.evaluation.long_results import write_result
 
 
 def of_list(items: Iterable[Contract]) -> Response:
-    """A JSON list of them."""
+    """These items as a JSON list."""
     return _json(_list(items))
 
 

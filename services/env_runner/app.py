@@ -1,9 +1,9 @@
-"""The env-runner's HTTP interface: takes evaluations, reports on them, writes their results to disk.
+"""The env-runner's HTTP interface: accepts evaluations, reports on them, writes their results to disk.
 
-The dashboard at `/` is one more user of this interface.
+The dashboard at `/` uses this interface like any other client.
 
-It plays nothing itself; workers do. All that it knows of an evaluation is in Redis, so it may be restarted at
-any time; it then writes what was finished meanwhile and enqueues again what was lost.
+Workers play the episodes. Everything that the app knows of an evaluation is in Redis, so it may be restarted at any
+time; it then writes the results of the meantime and enqueues lost episodes again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.play import PlayQueue
 from services.env_runner.redis_probe import RedisProbe
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.clients.services import ControllerClient, ExecutorClient
@@ -45,14 +45,15 @@ from waymark.contracts import (
     FieldProblem,
     Versions,
 )
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
-from waymark.health import RunnerHealth
 from waymark.serving.api import docs, openapi
+from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
@@ -81,13 +82,13 @@ _LastEventId = Annotated[
 ]
 
 
-def _answered(what: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
+def _success(description: str, schema: Mapping[str, Any], *kinds: str) -> dict[int | str, dict[str, Any]]:
     """A success that is no JSON document, for the OpenAPI document."""
-    return {200: {"description": what, "content": {kind: {"schema": schema} for kind in kinds}}}
+    return {200: {"description": description, "content": {kind: {"schema": schema} for kind in kinds}}}
 
 
-_FILE = _answered("The file", {"type": "string"}, *MEDIA_TYPES.values())
-_EVENTS = _answered(
+_FILE = _success("The file", {"type": "string"}, *MEDIA_TYPES.values())
+_EVENTS = _success(
     "The events; `data` is an `EpisodeResult` or an `EvaluationStatus`",
     {
         "type": "object",
@@ -136,16 +137,7 @@ def create_app(
     async def versions(agent: AgentConfig) -> Versions:
         return provenance.versions(agent, await controller.info(), await executor.info())
 
-    app = FastAPI(
-        title="Waymark env-runner",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-        responses=problems.describe(401, 404, 413, 422, 503),
-    )
+    app = new_app("Waymark env-runner", 401, 404, 413, 422, 503, lifespan=lifespan)
     app.state.publisher = publisher
     problems.install(
         app,
@@ -174,7 +166,7 @@ def create_app(
 
 
 _Playing = Callable[[AgentConfig], Awaitable[Versions]]
-"""What an agent would be played with now. Raises InvalidInput, ServiceError."""
+"""The versions with which an agent would be played now. Raises InvalidInput, ServiceError."""
 
 
 def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, versions: _Playing) -> None:
@@ -188,8 +180,8 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
     ) -> EvaluationStatus:
         """Check an evaluation against the protocols and the services' checkpoints, and enqueue its episodes.
 
-        Sent again with the same `Idempotency-Key`, it is not played twice: the answer is 200 and what became of it.
-        A key is kept as long as its evaluation is; with another body it is refused.
+        A request that is sent again with the same `Idempotency-Key` is not played twice: the answer is 200 with the
+        status of the first one. A key is kept as long as its evaluation; with another body it is refused.
         """
         submitted = None
         if idempotency_key is not None:
@@ -230,7 +222,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
 def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, versions: _Playing) -> None:
     @app.post("/v1/evaluations/{evaluation_id}/cancel")
     def cancel(evaluation_id: _EvaluationId) -> EvaluationStatus:
-        """Play no more of it. Episodes under way stop within seconds, without a result."""
+        """Cancel an evaluation. Running episodes stop within seconds, without a result."""
         store.cancel(evaluation_id)
         return store.status(evaluation_id)
 
@@ -239,10 +231,10 @@ def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, vers
         evaluation_id: _EvaluationId,
         errored: Annotated[bool, Query(description="Play those again, too, that errored.")] = False,
     ) -> EvaluationStatus:
-        """Play what has no result yet.
+        """Play the episodes that have no result yet.
 
-        An evaluation that Redis has lost, but whose run folder is there, comes back with the results in it. It goes on
-        only with the environment and the checkpoints that it began with.
+        If Redis has lost the evaluation but its run folder exists, it is restored with the results of the folder. It
+        continues only with the same environment and checkpoints as before.
         """
         lost = await publisher.lost(evaluation_id)
         if lost is not None:
@@ -265,17 +257,17 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     def list_evaluations(limit: _Limit = 50, cursor: _EvaluationCursor = None) -> EvaluationPage:
         """Evaluations, the newest first, a page at a time."""
         try:
-            found = store.newest(limit + 1, before=cursor)
+            statuses = store.newest(limit + 1, before=cursor)
         except NotFound:
             raise InvalidInput(
-                f"{cursor!r} is no cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
+                f"{cursor!r} is not a cursor.", remedy="Send `next_cursor` of the page before.", field="cursor"
             ) from None
-        page = tuple(found[:limit])
-        return EvaluationPage(items=page, next_cursor=page[-1].id if len(found) > limit else None)
+        page = tuple(statuses[:limit])
+        return EvaluationPage(items=page, next_cursor=page[-1].id if len(statuses) > limit else None)
 
     @app.get("/v1/evaluations/{evaluation_id}")
     def one_evaluation(evaluation_id: _EvaluationId) -> EvaluationStatus:
-        """How far an evaluation has come."""
+        """The status of an evaluation."""
         return store.status(evaluation_id)
 
     @app.get("/v1/evaluations/{evaluation_id}/results", response_model=list[EpisodeResult])
@@ -287,7 +279,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     def summary(evaluation_id: _EvaluationId) -> EvaluationSummary:
         """Means and intervals of the results so far, and the published figures for the same task types.
 
-        Refused with 422 if other checkpoints made some of them than those that the evaluation was submitted for.
+        Refused with 422 if checkpoints other than the evaluation's made some of them.
         """
         results = store.results(evaluation_id)
         evaluation = store.evaluation(evaluation_id)
@@ -297,9 +289,9 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes")
     def list_episodes(evaluation_id: _EvaluationId, limit: _Limit = 50, cursor: _EpisodeCursor = None) -> EpisodePage:
-        """Its episodes in the order of play, each with its light result once there is one, a page at a time."""
+        """Its episodes in the order of play, one page at a time, each with its light result if there is one."""
         first = int(cursor or 0)
-        found = {result.id: result for result in store.results(evaluation_id, first=first, count=limit)}
+        results = {result.id: result for result in store.results(evaluation_id, first=first, count=limit)}
         specs = store.specs(evaluation_id, first=first, count=limit + 1)
         return EpisodePage(
             items=tuple(
@@ -308,7 +300,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
                     task=spec.task,
                     variation=spec.variation,
                     repeat=spec.repeat,
-                    result=found.get(spec.id),
+                    result=results.get(spec.id),
                 )
                 for spec in specs[:limit]
             ),
@@ -317,7 +309,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}", response_model=EpisodeResult)
     def episode(evaluation_id: _EvaluationId, episode_id: _EpisodeId) -> Response:
-        """One result with every turn, and what it was played with."""
+        """One result with every turn, and the versions with which it was played."""
         return answers.of_result(store.episode(evaluation_id, episode_id))
 
     @app.get(
@@ -331,7 +323,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     ) -> StreamingResponse:
         """All results so far as a file, in the order of play: a line or a row an episode.
 
-        Parquet needs the extra `parquet` where the env-runner runs.
+        Parquet needs the extra `parquet` on the machine of the env-runner.
         """
         store.status(evaluation_id)
         file = encode(store.whole_results(evaluation_id), format)
@@ -346,8 +338,8 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     async def events(evaluation_id: _EvaluationId, last_event_id: _LastEventId = "0") -> EventSourceResponse:
         """Server-sent events from the first result on: `episode` for each (light), `status` when it changes.
 
-        Ends once the evaluation has. Only `episode` events have ids, so with `Last-Event-ID` no result is missed and
-        none comes twice; the status is told anew.
+        The stream ends with the evaluation. Only `episode` events have ids, so with `Last-Event-ID` no result is missed
+        and none comes twice; the status is sent again.
         """
         await asyncio.to_thread(store.status, evaluation_id)
         if await asyncio.to_thread(store.on_disk_only, evaluation_id):
@@ -376,10 +368,11 @@ def _add_probes(app: FastAPI, probe: RedisProbe, publisher: ResultPublisher, pro
 
     @app.get("/health/ready", response_model=RunnerHealth)
     async def ready(request: Request) -> RunnerHealth | Response:
-        """Redis answers and every background task works. Says so within seconds, also while Redis hangs.
+        """Whether Redis answers and every background task works. Answers within seconds, even while Redis hangs.
 
-        `degraded` tells of evaluations that are set aside because their results cannot be written or read; all others
-        go on, so the answer is 200. With a dead or stalled task it is 503, and `errors` name the same.
+        `degraded` means that evaluations are set aside because their results cannot be written or read. All others
+        continue, so the answer is 200. With a failed or stalled task it is 503, and `errors` name the same evaluations
+        and the tasks.
         """
         await probe.check()
         health = publisher.health()
@@ -389,22 +382,22 @@ def _add_probes(app: FastAPI, probe: RedisProbe, publisher: ResultPublisher, pro
 
     @app.get("/info")
     def info() -> RunnerInfo:
-        """What this is."""
+        """Name and version of this service."""
         return RunnerInfo(service="env-runner", version=__version__, environment=provenance.environment)
 
 
 def _not_ready(health: RunnerHealth, request: Request) -> Response:
-    """A problem document that names every task that does not work and every evaluation that is set aside."""
+    """A problem document with every failed or stalled task and every evaluation that is set aside."""
     tasks = [
         FieldProblem(field=f"tasks.{task.name}", message=f"{task.state} since {task.since}: {task.problem}")
         for task in health.tasks
         if task.state != "running"
     ]
     aside = [
-        FieldProblem(field=f"set_aside.{one.evaluation}", message=f"since {one.since}: {one.problem} {one.remedy}")
-        for one in health.set_aside
+        FieldProblem(field=f"set_aside.{case.evaluation}", message=f"since {case.since}: {case.problem} {case.remedy}")
+        for case in health.set_aside
     ]
-    detail = "; ".join(f"The background task {one.field.partition('.')[2]} {one.message}" for one in tasks)
+    detail = "; ".join(f"The background task {problem.field.partition('.')[2]} {problem.message}" for problem in tasks)
     return problems.problem_response(
         503,
         ServiceUnavailable.__name__,

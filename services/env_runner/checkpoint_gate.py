@@ -1,8 +1,8 @@
-"""Holds play to the checkpoints that an evaluation was submitted for.
+"""Ensures that an evaluation is played by the checkpoints for which it was submitted.
 
-`Refusals` are evaluations whose leases a worker leaves to others, because its services serve other checkpoints.
-A `Gate` stands between an episode and the services: it lets no answer of another checkpoint through. While one answers,
-the episode is paused, and asks again until the right one does.
+`Refusals` are evaluations whose leases a worker leaves to others, because its services serve other checkpoints. A
+`Gate` checks each answer of the services for one episode. While another checkpoint answers, the episode is paused, and
+the question is repeated until the right checkpoint answers.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from waymark.errors import WrongCheckpoint
 from waymark.evaluation.identity import ASKED, Difference, describe, model_of, short_hash
 
 CHECKPOINT_WAIT_SECONDS: Final = 300.0
-"""How long an episode stays paused before it goes back to the queue."""
+"""Seconds for which an episode stays paused before it goes back to the queue."""
 _POLITE_PART: Final = 60
-"""A paused episode keeps its slot for at least this part of that time, also while others wait."""
+"""A paused episode keeps its slot for at least `CHECKPOINT_WAIT_SECONDS` divided by this number, even if others
+wait."""
 REFUSE_SECONDS: Final = 5.0
-"""How long an evaluation is left to other workers before its checkpoints are looked at again."""
+"""Seconds for which an evaluation is left to other workers before its checkpoints are checked again."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
@@ -85,11 +86,11 @@ class Refusals:
 
 
 class Gate:
-    """Lets answers of the evaluation's own checkpoints through to one episode, and no others.
+    """Passes only answers of the evaluation's own checkpoints to one episode.
 
-    `report` is told why the episode is paused, again and again while it is, and None when it goes on. Paused for
-    longer than `wait_seconds`, or once `should_stop` says so, the question raises WrongCheckpoint. So it does after a
-    small part of that time if `others_wait` says that other evaluations need the slot.
+    While the episode is paused, `report` is called repeatedly with the reason, and with None when the episode
+    continues. After a pause of `wait_seconds`, or when `should_stop` returns true, the question raises WrongCheckpoint.
+    If `others_wait` says that other evaluations need the slot, it raises it after a small part of that time.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Gate:
         began, pause = time.monotonic(), _FIRST_PAUSE
         while not _is_from(answer := await question(), expected):
             if paused is None:
-                difference = Difference(ASKED[asked], describe(expected), _found(answer))
+                difference = Difference(ASKED[asked], describe(expected), _origin_of(answer))
                 began, paused = time.monotonic(), mismatch(difference, self._worker)
                 _log.warning("Episode %s is paused: its %s.", self._episode, paused)
             await self._report(paused)
@@ -146,7 +147,7 @@ class Gate:
         return answer
 
     async def _is_over(self, seconds: float) -> bool:
-        """Whether an episode that has been paused for so long gives up its slot."""
+        """Whether an episode gives up its slot after a pause of so many seconds."""
         if seconds >= self._wait_seconds:
             return True
         return seconds >= self._wait_seconds / _POLITE_PART and await self._others_wait()
@@ -184,13 +185,13 @@ class CheckedExecutor:
 
 
 def mismatch(difference: Difference, worker: str) -> CheckpointMismatch:
-    """A difference as evaluations report it, from now on."""
+    """A difference in the form in which evaluations report it, beginning now."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return CheckpointMismatch(**difference._asdict(), worker=worker, since=since)
 
 
 def _is_from(answer: SubgoalResponse | ActionResponse, expected: CheckpointInfo | None) -> bool:
-    """Whether a checkpoint gave an answer, as far as the answer says."""
+    """Whether this checkpoint gave the answer; true if the answer does not say."""
     if answer.checkpoint_sha256 is None:
         return True
     if expected is None or answer.checkpoint_sha256 != expected.sha256:
@@ -198,5 +199,5 @@ def _is_from(answer: SubgoalResponse | ActionResponse, expected: CheckpointInfo 
     return answer.runtime in (None, expected.runtime)
 
 
-def _found(answer: SubgoalResponse | ActionResponse) -> str:
+def _origin_of(answer: SubgoalResponse | ActionResponse) -> str:
     return f"{answer.model} ({short_hash(answer.checkpoint_sha256 or '')}, {answer.runtime})"

@@ -1,7 +1,7 @@
 """The dashboard at `/`: a page that asks the public interface as any other client does, and these routes for its files.
 
-The files in `web/` are served as they are written: there is no build. They hold nothing of anybody's, so they need
-no key; the page asks for one when the interface does.
+The files in `web/` are served as they are written: there is no build. They contain nothing private, so they need no
+key; the page asks the user for a key if the interface needs one.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _SHELL: Final = "index.html"
 _FILES: Final = "/web/"
 
 _HEADERS: Final = {
-    # Whatever an episode says, it runs nothing here, is shown in nobody's frame, and takes nothing elsewhere.
+    # Texts of episodes cannot run code or send data to other hosts, and no other page can frame this one.
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Asked for anew each time, and answered with 304: after an update no page is made of old and new files.
+    # Browsers check each file again and get 304, so after an update no page mixes old and new files.
     "Cache-Control": "no-cache",
 }
 
 
 def paths() -> frozenset[str]:
-    """Every path that it answers. They are named whole, so that no way leads from an open path to another one."""
+    """Every path that it serves. They are complete paths, so that no open path leads to another one."""
     return frozenset({"/", *(_FILES + file.name for file in WEB.iterdir())})
 
 
 def install(app: FastAPI) -> None:
-    """Give an app the routes of the page. They are no part of its OpenAPI document."""
+    """Add the routes of the page to an app. They are not part of its OpenAPI document."""
     serve = file_server(WEB, _HEADERS)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)

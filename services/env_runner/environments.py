@@ -11,8 +11,8 @@ from waymark.worlds.registry import get_world
 def open_environment(name: str, *, memory_mb: float, timeout: float, cache: Path | None) -> Environment:
     """Start one; ScienceWorld takes 3 to 5 s. Raises EnvironmentFault, JavaMissing, and InvalidInput for the name.
 
-    A simulator that holds more than `memory_mb`, or takes more than `timeout` seconds for a step, is ended.
-    In the folder `cache` simulators keep what makes the next ones faster.
+    A simulator that uses more than `memory_mb`, or needs more than `timeout` seconds for a step, is ended. In the
+    folder `cache` simulators store compiled code that makes later ones start faster.
     """
     return get_world(name).open(EnvironmentLimits(memory_mb=memory_mb, timeout=timeout, cache=cache))
 

@@ -12,11 +12,11 @@ from services.env_runner.same_variation import OtherEpisode, OtherEpisodes
 from services.env_runner.world_routes import WorldInfo, Worlds, describe
 from waymark.agent.presets import AGENTS
 from waymark.contracts import AgentConfig, Considered, EvaluationRequest
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import failure_modes
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.serving.api.examples import FINISHED, PLAYED, START, Shown
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

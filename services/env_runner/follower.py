@@ -1,4 +1,4 @@
-"""Looks at an evaluation for all who follow its events: as often for three hundred as for one."""
+"""Reads an evaluation's progress for all followers of its events together, so many followers cost no more than one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from services.env_runner.queue import JobStore
 from waymark.contracts import EvaluationStatus
 
 _FORGET_SECONDS = 60.0
-"""An evaluation that nobody has looked at for so long is forgotten."""
+"""Seconds without a request after which an evaluation is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How far an evaluation has come."""
+    """The progress of an evaluation."""
 
     status: EvaluationStatus
     newest: str
@@ -28,7 +28,7 @@ def is_after(event: str, other: str) -> bool:
 
 
 class Follower:
-    """Looks at most once in `seconds`. Before it tells of an evaluation's new results, `write` puts them on disk."""
+    """Reads at most once in `seconds`. `write` writes new results to disk before they are reported."""
 
     def __init__(self, store: JobStore, write: Callable[[str], Awaitable[None]], seconds: float) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class Follower:
         self._written: dict[str, str] = {}
 
     async def look(self, evaluation_id: str) -> Look:
-        """What is known of an evaluation. Raises NotFound, RecordDamaged, JobStoreUnavailable."""
+        """The progress of an evaluation. Raises NotFound, RecordDamaged, JobStoreUnavailable."""
         now = asyncio.get_running_loop().time()
         began, looking = self._looks.get(evaluation_id, (now - self._seconds, None))
         if looking is None or (looking.done() and now - began >= self._seconds):

@@ -17,11 +17,11 @@ from services.env_runner.world_routes import ProtocolOption, TaskOption
 from waymark.agent.presets import AGENTS, DESCRIPTIONS
 from waymark.contracts import AgentConfig, Contract, EvaluationRequest
 from waymark.errors import InvalidInput
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.explain import TurnExplanation, explain
 from waymark.evaluation.failures import FailureMode, failure_modes
 from waymark.evaluation.identity import check_results
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.serving.middleware import problems
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
@@ -39,17 +39,17 @@ class Failures(Contract):
 
 
 class Options(Contract):
-    """Answer of `GET /v1/options`: what a new evaluation can be made of."""
+    """Answer of `GET /v1/options`: the choices for a new evaluation."""
 
     can_play: bool
-    """False where only run folders are shown: nothing can be started, cancelled or played."""
+    """False if only run folders are shown: then nothing can be started, cancelled or played."""
     tasks: tuple[TaskOption, ...]
     groups: tuple[str, ...]
     protocols: tuple[ProtocolOption, ...]
     agents: dict[str, AgentConfig]
     """By name."""
     agent_descriptions: dict[str, str] = Field(default_factory=dict)
-    """What each agent is, in a sentence, by name."""
+    """A sentence about each agent, by name."""
     defaults: EvaluationRequest
     world: str = DEFAULT_WORLD
     """The world that this env-runner plays; `GET /v1/worlds` describes it, its rules of play too."""
@@ -66,7 +66,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
 
     @app.get("/v1/runs/{run_id}/notes")
     def read_notes(run_id: _RunId) -> RunNotes:
-        """What was written about a run."""
+        """The name, tags and note of a run."""
         library.status(run_id)
         return library.notes(run_id)
 
@@ -91,14 +91,16 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
             Query(min_length=2, max_length=MOST_COMPARED, description="Ids; the others are compared with the first."),
         ],
     ) -> RunComparison:
-        """Runs on the episodes that all of them have played: scores, differences with intervals, what changed most."""
+        """A comparison of runs on the episodes that all of them have played: scores, differences with intervals,
+        largest changes.
+        """
         if len(set(run)) < len(run):
-            raise InvalidInput("A run is named twice.", remedy="Name each once.", field="run")
+            raise InvalidInput("A run is named twice.", remedy="Name each run once.", field="run")
         return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")
     def failures(evaluation_id: _RunId) -> Failures:
-        """How its episodes failed so far, the most frequent mode first, each with an example to look at."""
+        """How its episodes failed so far: the modes, most frequent first, each with an example."""
         return Failures(items=failure_modes(library.results(evaluation_id)))
 
     @app.get("/v1/options")

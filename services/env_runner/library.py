@@ -1,4 +1,4 @@
-"""All runs as one list: those that Redis knows, and those that are only in run folders.
+"""One list of all runs: those in Redis, and those that are only in run folders.
 
 Redis is asked first. A folder is read only if it is a plain directory directly below the runs folder (or one that the
 user named), and only regular files in it: no symbolic link or FIFO leads elsewhere. A folder is read again when its
@@ -29,9 +29,9 @@ from waymark.evaluation.scores import world_played
 from waymark.worlds.registry import DEFAULT_WORLD
 
 MOST_FOLDERS: Final = 5_000
-"""How many run folders are listed; of more, those whose names come last."""
+"""Largest number of run folders that are listed. If there are more, those whose names come last are listed."""
 _RESULTS_AT_ONCE: Final = 100
-"""How many results are looked up at once where all are read."""
+"""Number of results that are read at once when all are read."""
 _KEPT: Final = 8
 """Folders whose light results are kept in memory."""
 _FOLDER_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -46,7 +46,7 @@ class RunEntry(Contract):
     """Without its versions. The state of a run that is only on disk is `finished`, or `cancelled` if episodes lack."""
     notes: RunNotes
     on_disk_only: bool
-    """Redis does not know it: it was played by another stack."""
+    """True if Redis does not know the run, because another stack played it."""
     world: str = DEFAULT_WORLD
     """The world that it plays, as `GET /v1/worlds` names it."""
 
@@ -64,9 +64,9 @@ class _Summary:
 
 
 class RunLibrary:
-    """Reads runs wherever they are. Thread-safe.
+    """Reads runs from Redis or from their folders. Thread-safe.
 
-    `runs` is the folder of all runs; `named` are further run folders by the id that they are shown under.
+    `runs` is the folder of all runs; `named` maps the ids of further run folders to the folders.
     """
 
     def __init__(self, store: JobStore | None, runs: Path | None, named: Mapping[str, Path] | None = None) -> None:
@@ -102,18 +102,18 @@ class RunLibrary:
         """As `JobStore.newest`; without a store, those of the folders."""
         if self._store is not None:
             return self._store.newest(count, before=before)
-        every = [entry.status for entry in self.entries()]
+        statuses = [entry.status for entry in self.entries()]
         if before is None:
-            return every[:count]
-        places = [place for place, one in enumerate(every) if one.id == before]
+            return statuses[:count]
+        places = [place for place, status in enumerate(statuses) if status.id == before]
         if not places:
             raise NotFound(f"No evaluation {before!r}.", remedy="GET /v1/evaluations lists them.")
-        return every[places[0] + 1 :][:count]
+        return statuses[places[0] + 1 :][:count]
 
     # --- one run -----------------------------------------------------------------------------------------
 
     def on_disk_only(self, run: str) -> bool:
-        """Whether Redis does not know it. Raises NotFound where nobody does."""
+        """Whether only a folder holds it. Raises NotFound if neither Redis nor a folder does."""
         if self._store is not None:
             with suppress(NotFound):
                 self._store.evaluation(run)
@@ -122,7 +122,7 @@ class RunLibrary:
         return True
 
     def evaluation(self, run: str) -> Evaluation:
-        """What was asked. Raises NotFound."""
+        """The evaluation's request and versions. Raises NotFound."""
         return self._recorded(run).model_copy(update={"id": run})
 
     def _recorded(self, run: str) -> Evaluation:
@@ -133,7 +133,7 @@ class RunLibrary:
         return self._folder(run).evaluation()
 
     def status(self, run: str) -> EvaluationStatus:
-        """How far it has come. Raises NotFound."""
+        """Its status. Raises NotFound."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.status(run)
@@ -142,35 +142,35 @@ class RunLibrary:
     def specs(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeSpec]:
         """Its episodes in order of play. Raises NotFound."""
         if self._store is not None:
-            found = self._store.specs(run, first=first, count=count)
-            if found or not self.on_disk_only(run):
-                return found
-        every = _specs(self._folder(run).evaluation())
-        return every[first:] if count is None else every[first : first + count]
+            specs = self._store.specs(run, first=first, count=count)
+            if specs or not self.on_disk_only(run):
+                return specs
+        specs = _specs(self._folder(run).evaluation())
+        return specs[first:] if count is None else specs[first : first + count]
 
     def results(self, run: str, *, first: int = 0, count: int | None = None) -> list[EpisodeResult]:
         """Light results in order of play. Raises NotFound, InvalidInput for a damaged folder."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.results(run, first=first, count=count)
-        every = self._folder_results(run)
+        results = self._folder_results(run)
         if first == 0 and count is None:
-            return every
+            return results
         wanted = {spec.id for spec in self.specs(run, first=first, count=count)}
-        return [one for one in every if one.id in wanted]
+        return [result for result in results if result.id in wanted]
 
     def episode(self, run: str, episode: str) -> EpisodeResult:
         """One whole result. Raises NotFound."""
         if self._store is not None:
             with suppress(NotFound):
                 return self._store.episode(run, episode)
-        found = self._folder(run).result(episode)
-        if found is None:
+        result = self._folder(run).result(episode)
+        if result is None:
             raise NotFound(
                 f"No finished episode {episode!r} in evaluation {run!r}.",
                 remedy="GET its /results lists those that are.",
             )
-        return found
+        return result
 
     def whole_results(self, run: str) -> Iterator[EpisodeResult]:
         """All results with their turns, one after another, in the order of play. Raises as `results` and `episode`."""
@@ -199,7 +199,7 @@ class RunLibrary:
     # --- notes -------------------------------------------------------------------------------------------
 
     def notes(self, run: str) -> RunNotes:
-        """What was written about a run; empty where there is nothing readable."""
+        """The notes about a run; empty if there are none or they cannot be read."""
         with suppress(NotFound, InvalidInput, OSError):
             return read_notes(self._folder(run).path)
         return RunNotes()
@@ -235,7 +235,7 @@ class RunLibrary:
             return known.status
         evaluation = folder.evaluation()
         counted = folder.lights()
-        errored = sum(one.error is not None for one in counted)
+        errored = sum(result.error is not None for result in counted)
         status = EvaluationStatus(
             id=run,
             request=evaluation.request,
@@ -246,7 +246,7 @@ class RunLibrary:
             finished=len(counted),
             errored=errored,
             running=0,
-            mean_score=sum(one.score for one in counted) / len(counted) if counted else None,
+            mean_score=sum(result.score for result in counted) / len(counted) if counted else None,
             agent_name=name_of(evaluation.request.agent),
         )
         with self._lock:
@@ -263,7 +263,7 @@ class RunLibrary:
                 return known[1]
         evaluation = folder.evaluation()
         places = {spec.id: place for place, spec in enumerate(_specs(evaluation))}
-        lights = sorted(folder.lights(), key=lambda one: places.get(one.id, len(places)))
+        lights = sorted(folder.lights(), key=lambda result: places.get(result.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
             while len(self._lights) > _KEPT:
@@ -272,15 +272,15 @@ class RunLibrary:
 
 
 def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Run folders that a user named, by the ids that they are shown under.
+    """The run folders that a user named, by the id under which each is shown.
 
-    A folder of run folders stands for all of them. Raises NotFound for a path that is neither.
+    A folder of run folders means all of them. Raises NotFound for a path that is neither.
     """
     named: dict[str, Path] = {}
     for folder in folders:
         runs = [folder] if RunFolder(folder).exists() else []
         if not runs and folder.is_dir():
-            runs = sorted(one for one in folder.iterdir() if RunFolder(one).exists())
+            runs = sorted(path for path in folder.iterdir() if RunFolder(path).exists())
         if not runs:
             raise NotFound(f"No run at {folder}: it has no {HEADER}.", remedy="Name run folders, or a folder of them.")
         for run in runs:

@@ -1,6 +1,6 @@
-"""What a worker counts, for Prometheus; the list with units is in `waymark.serving.telemetry.metrics`.
+"""A worker's metrics for Prometheus; `waymark.serving.telemetry.metrics` lists them with units.
 
-A worker answers no requests, so it tells this on a port of its own, and only where WAYMARK_METRICS_PORT names one.
+A worker answers no requests, so it serves its metrics on a port of its own, and only if WAYMARK_METRICS_PORT names one.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ class WorkerMetrics:
 
     @contextmanager
     def playing(self) -> Iterator[None]:
-        """A slot is in use."""
+        """A context in which a slot counts as in use."""
         with self._playing.track_inprogress():
             yield
 
     def committed(self, result: EpisodeResult) -> None:
-        """An episode counts."""
+        """Count a committed episode."""
         self._episodes.labels(result.stopped).inc()
         self._actions.inc(result.actions)
         self._model_calls.inc(result.model_calls)
 
     def retried(self, reason: str) -> None:
-        """Of an episode its simulator failed (`environment`), or a service did not answer (`service`)."""
+        """Count a retry after a failure of a simulator (`environment`) or of a service (`service`)."""
         self._retries.labels(reason).inc()
 
     def listen(self, host: str, port: int) -> None:
-        """Answer Prometheus there, in a thread; port 0: nowhere. Raises PortInUse."""
+        """Serve the metrics at this port, in a thread; port 0: do nothing. Raises PortInUse."""
         if not port:
             return
         try:

@@ -31,7 +31,7 @@ from waymark.worlds.base import Environment
 from waymark.worlds.registry import world_of
 
 IDLE_SECONDS: Final = 300.0
-"""How long a session waits for a decision."""
+"""Seconds that a session waits for a decision."""
 _WAIT_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 2.0
 _LIMITS: Final = Limits(moves=10_000, turns=1_000)
@@ -64,7 +64,7 @@ class PlayHost:
         """Of the session under way, as it was shown last."""
 
     async def run(self) -> None:
-        """Host sessions. Trouble with one costs that one alone."""
+        """Host sessions. An error in a session ends only that session."""
         while True:
             try:
                 taken = await asyncio.to_thread(self._queue.take, _WAIT_SECONDS)
@@ -106,7 +106,7 @@ class PlayHost:
                 await asyncio.to_thread(self._queue.close_session, view.id)
 
     async def _play(self, request: PlayRequest, environment: Environment) -> None:
-        """Play a session to its end. However it ends, what was played is saved."""
+        """Play a session to its end and save it, even if it ends with an error."""
         services = (await self._controller.info(), await self._executor.info())
         evaluation, spec = self._evaluation(request, services)
         limits = RequestLimits.of(services)
@@ -142,7 +142,9 @@ class PlayHost:
             self._view = self._view.model_copy(update={"problem": problem})
 
     async def _next(self) -> PlayTurn | None:
-        """The next decision; None to end. Raises TimeoutError when the session's time or patience is over."""
+        """The next decision; None: end the session. Raises TimeoutError if the session lasts too long or waits too
+        long.
+        """
         began = time.monotonic()
         while time.monotonic() - began < self._idle_seconds:
             if (await asyncio.to_thread(self._queue.look, self._view.id)).state == "ended":
@@ -157,7 +159,7 @@ class PlayHost:
         """The run that the session will be, and its one episode. Raises InvalidInput."""
         now = datetime.now(UTC)
         name = f"{now:%Y%m%d-%H%M%S}{BY_HAND}{secrets.token_hex(3)}"
-        asked = EvaluationRequest(
+        evaluation_request = EvaluationRequest(
             tasks=(request.task,),
             variations=(request.variation,),
             agent=request.agent,
@@ -165,9 +167,9 @@ class PlayHost:
             limits=_LIMITS,
         )
         versions: Versions = self._provenance.versions(request.agent, *services)
-        (spec,) = episodes(name, asked, self._world)
+        (spec,) = episodes(name, evaluation_request, self._world)
         created = now.isoformat(timespec="milliseconds")
-        return Evaluation(id=name, request=asked, created=created, versions=versions, episodes=1), spec
+        return Evaluation(id=name, request=evaluation_request, created=created, versions=versions, episodes=1), spec
 
     async def _show(self, **changes: object) -> None:
         self._view = self._view.model_copy(update=changes)

@@ -40,11 +40,11 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
                 field="agent.subgoals",
             )
         check_rules(request.agent.rules or (), world.agent)
-        asked = request.model_copy(update={"task": task.id, "simplifications": options})
+        completed = request.model_copy(update={"task": task.id, "simplifications": options})
         view = PlayView(
             id=secrets.token_hex(8), state="waiting", task=task.id, variation=request.variation, agent=request.agent
         )
-        queue.begin(view, asked, most=most, seconds=60 * minutes)
+        queue.begin(view, completed, most=most, seconds=60 * minutes)
         return queue.look(view.id)
 
     @app.get("/v1/play/{session_id}")

@@ -1,7 +1,6 @@
-"""What a result was made with: this program's commit, the environment, and the checkpoints that its agent asks.
+"""The provenance of a result: this program's commit, the environment, and the checkpoints that its agent asks.
 
-The app names it in an evaluation when that is submitted; a worker names it in every result, as it finds it when it
-plays.
+The app records it in an evaluation at submission. A worker records it in every result, as it is at the time of play.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from waymark.evaluation.run_folder import Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What stays the same as long as a process of the env-runner lives."""
+    """The parts that do not change while a process of the env-runner runs."""
 
     environment: str
-    """With its version, e.g. `scienceworld 1.2.3`."""
+    """The environment with its version, e.g. `scienceworld 1.2.3`."""
     commit: str | None
     """Of the checkout that holds this code; None outside of one."""
     planner: str | None = None
@@ -34,7 +33,7 @@ class Provenance:
 
     @classmethod
     def here(cls, settings: Settings) -> Self:
-        """Of a process with these settings."""
+        """The provenance of a process with these settings."""
         planner = settings.planner
         name = f"{planner.model} at {planner.address}" if planner else None
         checkout = find_checkout()
@@ -42,7 +41,7 @@ class Provenance:
         return cls(environment_version(settings.environment), commit, name, modified)
 
     def versions(self, agent: AgentConfig, controller: ServiceInfo, executor: ServiceInfo) -> Versions:
-        """What an agent is played with.
+        """The versions with which an agent is played now.
 
         Raises InvalidInput for a checkpoint that is absent or of another role, and for a planner that there is not.
         """
@@ -50,7 +49,7 @@ class Provenance:
         plans = agent.subgoals == "llm_plan"
         if plans and self.planner is None:
             raise InvalidInput(
-                "This env-runner knows no large model that could plan.",
+                "This env-runner has no planner.",
                 remedy="Set WAYMARK_PLANNER_URL and WAYMARK_PLANNER_MODEL for it and its workers, or choose another.",
                 field="agent.subgoals",
             )
@@ -70,15 +69,15 @@ class Provenance:
 
 
 def check_unchanged(evaluation: Evaluation, now: Versions) -> None:
-    """Raise InvalidInput if an evaluation began with another environment or other checkpoints than it would go on with.
+    """Raise InvalidInput if an evaluation would continue with another environment or other checkpoints than before.
 
-    Another commit may go on with it: each result names the one that played it.
+    Another commit may continue it, because each result names its own commit.
     """
     for difference in differences(evaluation.versions, now):
         raise InvalidInput(
             f"Evaluation {evaluation.id} began with the {difference.what} {difference.expected}; "
-            f"here it would go on with {difference.found}.",
-            remedy="Start the services with what it began with, or begin a new evaluation.",
+            f"here it would continue with {difference.found}.",
+            remedy="Start the services with the checkpoints that it began with, or begin a new evaluation.",
             field="evaluation_id",
         )
 

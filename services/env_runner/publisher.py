@@ -1,4 +1,4 @@
-"""Puts commits on disk and tells of them, in this order: what was told is there whatever dies next.
+"""Writes commits to disk, then sends them as events. So every result that was sent is on disk, even if a process dies.
 
 Two background tasks do that: `writer` follows the commits, `reconciler` enqueues episodes that were lost.
 """
@@ -14,24 +14,24 @@ from sse_starlette import ServerSentEvent
 
 from services.env_runner.follower import Follower, Look, is_after
 from services.env_runner.queue import Event, JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.set_aside import SetAsides
 from waymark.clients.services import ENDED
+from waymark.contracts.health import RunnerHealth, SetAside
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
-from waymark.health import RunnerHealth, SetAside
 from waymark.serving.background import Beat, Supervisor
 
 FOLLOW_SECONDS = 0.25
-"""How often commits are looked for, to write them and to send them as events."""
+"""Seconds between two reads of new commits, which are then written and sent as events."""
 _log = logging.getLogger(__name__)
 
 
 class ResultPublisher:
     """The run folders and the events of all evaluations, behind one lock.
 
-    Lost episodes are looked for every `reconcile_seconds`, and `retry_seconds` after Redis did not answer. A task that
-    waits longer than `beat_seconds` says so often that it is well.
+    Lost episodes are searched every `reconcile_seconds`, and `retry_seconds` after Redis did not answer. A task that
+    waits longer reports every `beat_seconds` that it is alive.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write_all_of, FOLLOW_SECONDS)
+        self._follower = Follower(store, self._write_evaluation, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -77,13 +77,13 @@ class ResultPublisher:
             _log.exception("Results may be missing on disk")
 
     def health(self) -> RunnerHealth:
-        """What works and what does not. Asks nobody."""
+        """The health of tasks, evaluations and the runs folder, from memory: no request is made."""
         tasks = self.tasks.report()
         written = self._keeper.set_aside.report()
-        known = {one.evaluation for one in written}
+        known = {case.evaluation for case in written}
         aside: tuple[SetAside, ...] = (
             *written,
-            *(one for one in self._unplayable.report() if one.evaluation not in known),
+            *(case for case in self._unplayable.report() if case.evaluation not in known),
         )
         runs = self._keeper.runs_problem
         well = not aside and runs is None and all(task.state == "running" for task in tasks)
@@ -107,11 +107,13 @@ class ResultPublisher:
             await asyncio.to_thread(self._keeper.prepare, evaluation)
 
     async def prepare_new(self, evaluation: Evaluation) -> None:
-        """The same for one that is not enqueued yet, so that nobody writes there: it waits for no other's results."""
+        """The same for an evaluation that is not enqueued yet. Nobody writes to its folder, so this does not wait for
+        the writing of other results.
+        """
         await asyncio.to_thread(self._keeper.prepare, evaluation)
 
     async def discard(self, evaluation_id: str) -> None:
-        """Remove the empty folder of an evaluation that is not enqueued after all. Nobody writes there."""
+        """Remove the empty folder of an evaluation whose enqueuing failed. Nobody writes there."""
         await asyncio.to_thread(self._keeper.discard, evaluation_id)
 
     async def follow(self, evaluation_id: str) -> None:
@@ -122,7 +124,9 @@ class ResultPublisher:
     # --- events ----------------------------------------------------------------------------------------------
 
     async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
-        """The events of one evaluation after a cursor, to its end. Without Redis they end at once: ask again."""
+        """The events of one evaluation after a cursor, until it ends. If Redis does not answer they end at once; ask
+        again.
+        """
         before: Look | None = None
         with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
             while True:
@@ -177,13 +181,13 @@ class ResultPublisher:
         self._store.reconcile(report)
         self._unplayable.keep_only(reported)
 
-    async def _write_all_of(self, evaluation_id: str) -> None:
+    async def _write_evaluation(self, evaluation_id: str) -> None:
         """Write what was committed of one evaluation."""
         while await self._write(only=evaluation_id) and evaluation_id in self._keeper.behind:
             pass
 
     async def _write(self, beat: Beat = lambda: None, *, only: str | None = None) -> bool:
-        """Write what was committed, as far as one call comes. While Redis is away, say so once, and return False."""
+        """Write commits for one call's time. If Redis does not answer, log it once and return False."""
         try:
             async with self._writing:
                 await asyncio.to_thread(self._keeper.catch_up, only=only, beat=beat)

@@ -1,7 +1,7 @@
 """The address of a Redis. Its password may hold any characters, and is never shown.
 
-A password can stand in the URL, as it is or percent-encoded, or in a setting of its own, where nothing is decoded.
-The URL is taken apart here, not by redis: `urlsplit` ends a host at the first `/`, `?` or `#`, also inside a password.
+A password can be in the URL, literally or percent-encoded, or in a setting of its own, where nothing is decoded. The
+URL is parsed here, not by redis, because `urlsplit` ends a host at the first `/`, `?` or `#`, even inside a password.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _HOST: Final = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:[/?#].*)?", re.DOTALL
 )
 _NO_USER: Final = re.compile(r"[^\s/?#@:\[\]]*(?::\d{1,5})?(?:/\d*)?\?\w+=")
-"""An address whose first `@` stands in its query."""
+"""An address whose first `@` is in its query."""
 
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """A Redis: `url` without user and password, which stand beside it."""
+    """The address of a Redis. `url` has neither user nor password; these are separate fields."""
 
     url: str = field(repr=False)
     """May hold secrets in its query, so it is not shown."""
@@ -43,13 +43,13 @@ class RedisAddress:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What `Redis.from_url` gets beside the URL."""
-        given = {"username": self.username, "password": self.password}
-        return {name: value for name, value in given.items() if value}
+        """The arguments of `Redis.from_url` besides the URL."""
+        arguments = {"username": self.username, "password": self.password}
+        return {name: value for name, value in arguments.items() if value}
 
 
 def parse(url: str, password: str = "") -> RedisAddress:
-    """The address in a URL; `password`, as it is, counts more than one in there. Raises InvalidInput."""
+    """Parse a URL. `password`, taken literally, replaces one in the URL. Raises InvalidInput."""
     scheme, separator, rest = url.strip().partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in _SCHEMES:
@@ -63,8 +63,8 @@ def parse(url: str, password: str = "") -> RedisAddress:
         usable = place.startswith("/") and len(place) > 1
     else:
         user, place = ("", rest) if _NO_USER.match(rest) else _split(rest)
-        found = _HOST.fullmatch(place)
-        usable = found is not None and int(found["port"] or 0) <= 65_535
+        match = _HOST.fullmatch(place)
+        usable = match is not None and int(match["port"] or 0) <= 65_535
     if not usable:
         raise InvalidInput(
             f"{_SETTING} names no {'socket' if scheme == 'unix' else 'host and port'} "
@@ -77,7 +77,7 @@ def parse(url: str, password: str = "") -> RedisAddress:
 
 
 def read_password(password: str, file: Path | None) -> str:
-    """The password from its settings: as it is, or the text of a file without its last line break.
+    """The password from its settings: the literal one, or the text of a file without its last line break.
 
     Raises InvalidInput.
     """

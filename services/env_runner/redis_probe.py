@@ -1,7 +1,7 @@
-"""Whether Redis answers, for probes that must answer soon themselves.
+"""Checks whether Redis answers, for health routes that must answer soon themselves.
 
-Readers that wait for a Redis that hangs take the service's threads. A probe has a thread of its own, and does not wait
-longer than `PROBE_SECONDS`; who asks meanwhile shares the question.
+Readers that wait for a hanging Redis occupy the service's threads. A probe has a thread of its own and waits at most
+`PROBE_SECONDS`; callers in the meantime share its result.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class RedisProbe:
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis-probe")
         self._lock = threading.Lock()
-        self._asked: Future[None] | None = None
+        self._ping_under_way: Future[None] | None = None
 
     async def check(self) -> None:
         """Return if Redis answers. Raises JobStoreUnavailable."""
-        asked = asyncio.wrap_future(self._ask())
-        await asyncio.wait([asked], timeout=self._seconds)
-        if not asked.done():
-            asked.add_done_callback(_forget)
+        answer = asyncio.wrap_future(self._ask())
+        await asyncio.wait([answer], timeout=self._seconds)
+        if not answer.done():
+            answer.add_done_callback(_forget)
             raise self._silent()
-        asked.result()
+        answer.result()
 
     def check_in_thread(self) -> None:
         """The same for a caller that has a thread to wait in."""
@@ -45,9 +45,9 @@ class RedisProbe:
 
     def _ask(self) -> Future[None]:
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = self._thread.submit(self._ping)
-            return self._asked
+            if self._ping_under_way is None or self._ping_under_way.done():
+                self._ping_under_way = self._thread.submit(self._ping)
+            return self._ping_under_way
 
     def _silent(self) -> JobStoreUnavailable:
         return JobStoreUnavailable(
@@ -55,7 +55,7 @@ class RedisProbe:
         )
 
 
-def _forget(asked: asyncio.Future[None]) -> None:
-    """Take note of how a question ended that nobody waits for any more."""
-    if not asked.cancelled():
-        asked.exception()
+def _forget(answer: asyncio.Future[None]) -> None:
+    """Log the end of a probe for which no caller waits any more."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,4 +1,4 @@
-"""What people wrote about a run: a name, tags and a note, kept in its folder as `notes.json`."""
+"""A run's name, tags and note from its users, stored in its folder as `notes.json`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NOTES: Final = "notes.json"
 
 
 class RunNotes(Contract):
-    """What people wrote about a run."""
+    """The name, tags and note of a run."""
 
     name: Annotated[str, StringConstraints(max_length=200)] = ""
-    """What to call it; empty: its id."""
+    """The name of the run; empty: its id."""
     tags: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
     note: Annotated[str, StringConstraints(max_length=4_000)] = ""
 

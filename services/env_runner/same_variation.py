@@ -1,6 +1,6 @@
-"""How other runs did on the variation of one episode: what a reader asks after seeing that an agent failed there.
+"""The scores of other runs on the variation of one episode.
 
-No run is read in full. Which runs play the variation follows from their requests, and so does the id of the episode.
+No run is read in full: the requests of the runs say which ones play the variation, and under which episode id.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 
 MOST_RUNS: Final = 20
-"""Runs that are listed: the newest ones that have played the variation."""
+"""Largest number of runs that are listed: the newest ones that have played the variation."""
 MOST_LOOKED_AT: Final = 60
-"""Runs whose episode is looked for."""
+"""Largest number of runs whose episode is read."""
 
 
 class OtherEpisode(Contract):
@@ -26,7 +26,7 @@ class OtherEpisode(Contract):
 
     run: str
     run_name: str
-    """What people call the run; its id if they gave it no name."""
+    """The run's name; its id if it has none."""
     agent_name: str
     episode: str
     """The id of the episode in that run: its best repeat."""
@@ -57,14 +57,14 @@ def other_episodes(library: RunLibrary, run: str, episode: EpisodeResult) -> Oth
         for entry in entries
         if entry.status.id != run and entry.world == world_name and _plays(entry.status.request, world, episode)
     ]
-    found: list[OtherEpisode] = []
+    others: list[OtherEpisode] = []
     for entry in candidates[:MOST_LOOKED_AT]:
         best = _best_repeat(library, entry, episode)
         if best is not None:
-            found.append(best)
-        if len(found) == MOST_RUNS:
+            others.append(best)
+        if len(others) == MOST_RUNS:
             break
-    return OtherEpisodes(items=tuple(sorted(found, key=lambda other: -other.score)))
+    return OtherEpisodes(items=tuple(sorted(others, key=lambda other: -other.score)))
 
 
 def _plays(request: EvaluationRequest, world: World, episode: EpisodeResult) -> bool:

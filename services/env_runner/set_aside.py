@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from waymark.contracts.health import SetAside
 from waymark.errors import WaymarkError
-from waymark.health import SetAside
 from waymark.serving.background import utc_now
 
 FIRST_PAUSE = 1.0
@@ -27,12 +27,12 @@ class _Case:
 
 
 class SetAsides:
-    """Which evaluations are set aside, since when and why. `what` says in the log what is not done for them."""
+    """Which evaluations are set aside, since when and why. `step` is what their results wait for, e.g. `written`."""
 
     def __init__(
-        self, what: str, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], str] = utc_now
+        self, step: str, *, clock: Callable[[], float] = time.monotonic, now: Callable[[], str] = utc_now
     ) -> None:
-        self._what = what
+        self._step = step
         self._clock = clock
         self._now = now
         self._cases: dict[str, _Case] = {}
@@ -53,7 +53,7 @@ class SetAsides:
         self._cases[evaluation_id] = _Case(since, error.message, error.remedy, pause, self._clock() + pause)
         if before is None or before.problem != error.message:
             _log.error(
-                "The evaluation %s is set aside, its results wait to be %s: %s", evaluation_id, self._what, error
+                "The evaluation %s is set aside, its results wait to be %s: %s", evaluation_id, self._step, error
             )
 
     def clear(self, evaluation_id: str) -> None:

@@ -1,12 +1,15 @@
-"""Settings of the env-runner, app and worker alike; read once at the entry, from `WAYMARK_*`."""
+"""Settings of the env-runner's app and worker, read once at the start from `WAYMARK_*`."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, JsonValue, SecretStr, field_validator
+from pydantic_core import from_json
+from pydantic_settings import NoDecode
 
 from services.env_runner.checkpoint_gate import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
@@ -28,7 +31,7 @@ def _user_cache() -> Path | None:
 
 
 class ViewerSettings(ListenSettings):
-    """What the dashboard over run folders needs to know."""
+    """Settings of the dashboard over run folders."""
 
     port: int = Field(8000, ge=0, le=65_535)
     """The port to listen on. 0: any free port."""
@@ -37,7 +40,7 @@ class ViewerSettings(ListenSettings):
 
 
 class Settings(ListenSettings):
-    """What an env-runner process needs to know."""
+    """Settings of an env-runner process."""
 
     port: int = Field(8000, ge=1, le=65_535)
     """The port to listen on."""
@@ -45,9 +48,9 @@ class Settings(ListenSettings):
     """Address of Redis: `redis://`, `rediss://` or `unix://`. Its password may hold any characters, as they are or
     percent-encoded. A local stack starts a Redis of its own unless this is set."""
     redis_password: SecretStr = SecretStr("")
-    """The password of Redis, as it is. It counts more than one in the address."""
+    """The password of Redis, taken literally. It replaces one in the address."""
     redis_password_file: Path | None = None
-    """A file that holds the password of Redis instead."""
+    """A file with the password of Redis, in place of `WAYMARK_REDIS_PASSWORD`."""
     controller_url: str = "http://127.0.0.1:8001"
     """Address of the controller."""
     executor_url: str = "http://127.0.0.1:8002"
@@ -72,9 +75,10 @@ class Settings(ListenSettings):
     redis_wait_seconds: float = Field(300.0, ge=0)
     """Seconds that a worker waits for a Redis that cannot be reached. Then it ends with an error."""
     simulator_memory_mb: float = Field(2_000, gt=0)
-    """Megabytes that a simulator may use. Over it, it is replaced and its episode played again."""
+    """Megabytes that a simulator may use. A simulator over this limit is replaced, and its episode is played again."""
     simulator_timeout_seconds: float = Field(60.0, gt=0)
-    """Seconds that a simulator may take for a step. Over it, it is replaced and its episode played again."""
+    """Seconds that a simulator may take for a step. A simulator over this limit is replaced, and its episode is played
+    again."""
     simulator_cache: Path | None = Field(default_factory=_user_cache)
     """A folder in which simulators keep compiled code that makes the next ones faster, about 30 MB for each Java.
     Empty: none."""
@@ -84,8 +88,8 @@ class Settings(ListenSettings):
     """The model's name at that endpoint."""
     planner_key: SecretStr = SecretStr("")
     """The key of that endpoint, sent as a bearer token."""
-    planner_parameters: dict[str, JsonValue] = Field(default_factory=_greedy)
-    """More fields of each request to that endpoint, e.g. `max_tokens`."""
+    planner_parameters: Annotated[dict[str, JsonValue], NoDecode] = Field(default_factory=_greedy)
+    """Additional fields of each request to that endpoint, e.g. `max_tokens`."""
     planner_timeout_seconds: float = Field(120.0, gt=0)
     """Seconds that one request to that endpoint may take."""
 
@@ -93,6 +97,21 @@ class Settings(ListenSettings):
     @classmethod
     def _empty_path_is_none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("planner_parameters", mode="before")
+    @classmethod
+    def _parse_parameters(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not value.strip():
+            return _greedy()
+        try:
+            fields = from_json(value, allow_inf_nan=False)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            raise ValueError('give a JSON object, e.g. {"temperature": 0}')  # noqa: TRY004 - of a text
+        return fields
 
     @property
     def redis(self) -> RedisAddress:

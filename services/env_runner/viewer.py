@@ -19,6 +19,7 @@ from services.env_runner.library import RunLibrary
 from waymark import __version__
 from waymark.contracts import Contract
 from waymark.serving.api import docs, openapi
+from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
@@ -41,15 +42,7 @@ class ViewerInfo(Contract):
 
 def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
     """The app over run folders."""
-    app = FastAPI(
-        title="Waymark runs",
-        version=__version__,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-        responses=problems.describe(401, 404, 413, 422, 503),
-    )
+    app = new_app("Waymark runs", 401, 404, 413, 422, 503)
     problems.install(
         app,
         hosts=allowed_hosts(settings),

@@ -58,7 +58,7 @@ class WorldInfo(Contract):
     name: str
     """As requests and `WAYMARK_ENVIRONMENT` take it, e.g. `scienceworld`."""
     title: str
-    """As reports print it, e.g. `ScienceWorld`."""
+    """The name in reports, e.g. `ScienceWorld`."""
     groups: tuple[str, ...]
     """Of task types, in the order of reports."""
     tasks: tuple[TaskOption, ...]

@@ -12,7 +12,8 @@ from selenium.webdriver.chrome.service import Service
 
 from services.env_runner.queue import JobStore
 from tests.browser import FLAGS, KEY, Page, Runner
-from waymark.cli.local_stack import EmbeddedRedis, Stack, StackOptions
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import Stack, StackOptions
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 

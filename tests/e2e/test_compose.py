@@ -41,6 +41,7 @@ def test_up_alone_plays_one_evaluation_and_prints_its_table(compose: Compose, fi
     [run] = [path for path in compose.runs.iterdir() if path.is_dir()]
     assert f"Run {run.name}: every turn is in {compose.runs}/{run.name}" in first_up
     assert f"/#/evaluations/{run.name}" in first_up
+    assert "http://env-runner" not in first_up
     assert len((run / "episodes.jsonl").read_text().splitlines()) == 30
 
 
@@ -92,7 +93,7 @@ def test_redis_is_reachable_neither_from_outside_nor_without_its_password(compos
     assert "NOAUTH" in answer
 
 
-def test_no_secret_is_in_an_image_a_log_or_a_configuration(compose: Compose, first_up: str) -> None:
+def test_images_logs_and_configurations_hold_no_secret(compose: Compose, first_up: str) -> None:
     secret = compose("exec", "--no-TTY", "redis", "cat", "/run/waymark/redis-password").stdout
     assert len(secret) > 30
     shown = [
@@ -105,7 +106,7 @@ def test_no_secret_is_in_an_image_a_log_or_a_configuration(compose: Compose, fir
 
 
 @pytest.mark.parametrize("service", LASTING)
-def test_a_container_has_no_root_no_capabilities_and_no_writable_files(
+def test_containers_run_without_root_capabilities_and_writable_files(
     compose: Compose, first_up: str, service: str
 ) -> None:
     def inside(command: str) -> str:

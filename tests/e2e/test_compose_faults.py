@@ -175,10 +175,10 @@ def test_prometheus_answers_every_panel_and_checks_every_alert(compose: Compose,
     def all_up() -> bool:
         try:
             url = compose.url("prometheus", 9090) + "/api/v1/query"
-            found = httpx.get(url, params={"query": "up == 1"}, trust_env=False).json()["data"]["result"]
+            running = httpx.get(url, params={"query": "up == 1"}, trust_env=False).json()["data"]["result"]
         except (httpx.HTTPError, NotPublished):
             return False
-        return {series["metric"]["job"] for series in found} == wanted
+        return {series["metric"]["job"] for series in running} == wanted
 
     _until(all_up)
     runner.submit(**SOME)
@@ -196,7 +196,7 @@ def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Ru
     compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(tmp_path)
     compose("up", "--detach", "--wait", "--scale", "worker-b=0")
     info = httpx.get(compose.url("executor", 8002) + "/info", trust_env=False).json()
-    assert [one["checkpoint"] for one in info["checkpoints"]] == ["my-executor"]
+    assert [checkpoint["checkpoint"] for checkpoint in info["checkpoints"]] == ["my-executor"]
     evaluation = runner.submit(tasks=["4-2"])
     runner.until(evaluation, finished=1)
     versions = runner.ask("GET", f"/v1/evaluations/{evaluation}")["versions"]
@@ -204,7 +204,7 @@ def test_own_checkpoints_are_served_by_one_variable(compose: Compose, runner: Ru
     del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
 
 
-def test_keys_of_a_file_are_asked_for_and_passwords_of_a_file_used(compose: Compose, tmp_path: Path) -> None:
+def test_keys_and_passwords_are_read_from_files(compose: Compose, tmp_path: Path) -> None:
     keys, password = tmp_path / "keys", tmp_path / "password"
     keys.write_text("# ours\na-key-of-mine\n")
     password.write_text('odd "pass\\word $HOME\n')
@@ -235,7 +235,19 @@ def test_a_folder_without_checkpoints_is_named(compose: Compose, tmp_path: Path)
     assert str(tmp_path / "absent") in done.stderr
 
 
-def test_an_evaluation_goes_on_after_an_upgrade_from_the_commit_before(tmp_path: Path) -> None:
+def test_a_folder_that_containers_cannot_read_is_told_in_the_terminal(compose: Compose, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for role in ("controller", "executor"):
+        shutil.copytree(ROOT / "checkpoints" / role, folder / role)
+    (folder / "executor").chmod(0o700)
+    tmp_path.chmod(0o755)
+    compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(folder)
+    done = compose("up", "check", check=False)
+    del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
+    assert f"WAYMARK_CHECKPOINTS_FOLDER={folder}: user 10001 of the containers cannot read {folder}" in done.stdout
+
+
+def test_an_evaluation_continues_after_an_upgrade_from_the_previous_commit(tmp_path: Path) -> None:
     checkout, archive = tmp_path / "before", tmp_path / "before.tar"
     checkout.mkdir()
     command = ["git", "archive", "--output", str(archive), "HEAD~1"]

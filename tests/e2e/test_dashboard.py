@@ -18,8 +18,8 @@ from selenium.webdriver.support.ui import Select
 from services.env_runner.queue import JobStore
 from tests.browser import KEY, Page, Runner
 from tests.samples import VERSIONS, result
-from waymark.cli.local_stack import Part, wait_until_ready
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.readiness import is_ready
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
 from waymark.evaluation.export import encode
 from waymark.evaluation.protocols import episodes
@@ -65,7 +65,7 @@ def restore(store: JobStore, name: str, *, text: str, error: EpisodeError) -> li
     return [errored, odd]
 
 
-def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
+def test_the_page_asks_for_a_key_and_refuses_wrong_ones(page: Page) -> None:
     page.open(key=None)
     page.find("main", "needs an API key")
     page.enter("another")
@@ -76,7 +76,7 @@ def test_the_page_asks_for_a_key_and_takes_no_wrong_one(page: Page) -> None:
     page.find("main", "needs an API key")
 
 
-def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, runner: Runner) -> None:
+def test_without_evaluations_the_page_says_how_to_start_one(page: Page, runner: Runner) -> None:
     if runner.store.ids():
         pytest.fail("This test needs a Redis without evaluations, so it goes before those that submit some.")
     page.open()
@@ -84,7 +84,7 @@ def test_before_the_first_evaluation_the_page_says_how_to_start_one(page: Page, 
     assert f"evaluate --url {runner.url}" in page.text("pre")
 
 
-def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures(page: Page, runner: Runner) -> None:
+def test_a_new_evaluation_is_shown_beside_the_published_figures(page: Page, runner: Runner) -> None:
     page.open()
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-1", "4-2"), variations=(0, 1, 2)))
     page.click("a", submitted.id)
@@ -107,7 +107,8 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
         "mean of 2 task types, of 100 points",
         f"95% interval {low:.1f} to {high:.1f}",
     ]
-    assert [row[2] for row in page.rows("#episodes")] == [str(one.score) for one in runner.store.results(submitted.id)]
+    scores = [str(result.score) for result in runner.store.results(submitted.id)]
+    assert [row[2] for row in page.rows("#episodes")] == scores
 
     Select(page.find("#task")).select_by_value("4-2")
     title = f"4-2 {get_world('scienceworld').find_task('4-2').name}"
@@ -117,16 +118,16 @@ def test_an_evaluation_appears_is_played_and_stands_beside_the_published_figures
     page.wait(lambda: len(page.rows("#episodes")) == 3 or None)
 
 
-def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluation(page: Page, runner: Runner) -> None:
+def test_the_arrow_keys_replay_an_episode(page: Page, runner: Runner) -> None:
     submitted = runner.client.submit(EvaluationRequest(tasks=("4-2",)))
     page.open(f"evaluations/{submitted.id}")
     page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
     [light] = runner.store.results(submitted.id)
-    whole = runner.store.episode(submitted.id, light.id)
-    assert whole.opening is not None
-    assert whole.opening.task in page.text(".head")
-    turns = whole.trajectory
+    episode = runner.store.episode(submitted.id, light.id)
+    assert episode.opening is not None
+    assert episode.opening.task in page.text(".head")
+    turns = episode.trajectory
     for keys, place in (
         ([Keys.ARROW_RIGHT], 1),
         ([Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], 3),
@@ -140,14 +141,14 @@ def test_an_episode_is_replayed_by_the_arrow_keys_and_back_leads_to_its_evaluati
         assert page.text(".where") == f"Turn {turn.turn} of {len(turns)}, score {turn.score}"
         marks = ["repaired"] * turn.repaired + ["unknown"] * (not turn.known) + ["rule"] * bool(turn.rules)
         assert page.text(".detail h2") == " ".join([turn.action or "The executor ended the sub-goal", *marks])
-        assert [one.text for one in page.all(".rules .badge")] == list(turn.rules)
-        shown = [one.get_attribute("textContent") for one in page.all(".detail pre")]
+        assert [element.text for element in page.all(".rules .badge")] == list(turn.rules)
+        shown = [element.get_attribute("textContent") for element in page.all(".detail pre")]
         assert shown == [text.strip() for text in (turn.observation, turn.look, turn.inventory) if text]
         assert page.text("[aria-current=step] .number") == str(turn.turn)
         assert page.browser.current_url.endswith(f"?turn={turn.turn}")
     ended = [0, *accumulate(turn.action is None for turn in turns[:-1])]
-    given = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
-    assert [one.text for one in page.all(".group h3")] == given
+    subgoals = [subgoal for (_, subgoal), _ in groupby(zip(ended, (turn.subgoal for turn in turns), strict=True))]
+    assert [element.text for element in page.all(".group h3")] == subgoals
 
     page.browser.get(page.browser.current_url.replace("?turn=1", "?turn=3"))
     page.find(".where", "Turn 3 of")
@@ -176,7 +177,7 @@ def test_an_evaluation_is_cancelled_and_resumed(page: Page, runner: Runner, long
     page.find("h1 .badge", "cancelled")
 
 
-def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: Runner) -> None:
+def test_texts_of_an_episode_are_shown_without_markup(page: Page, runner: Runner) -> None:
     error = EpisodeError(kind="EnvironmentFault", message=HOSTILE)
     errored, odd = restore(runner.store, "odd", text=HOSTILE, error=error)
     page.open("evaluations/odd")
@@ -187,7 +188,7 @@ def test_what_an_episode_says_is_text_and_an_error_is_told(page: Page, runner: R
     page.open(f"evaluations/odd/episodes/{odd.id}")
     assert page.text(".detail h2") == f"{HOSTILE} repaired"
     assert page.text(".detail").count(HOSTILE) == 5
-    assert [one.text for one in page.all(".group h3")] == [HOSTILE, "wait(1)"]
+    assert [element.text for element in page.all(".group h3")] == [HOSTILE, "wait(1)"]
     assert page.text(".group .note").startswith("1 action")
     page.press(Keys.END)
     assert page.text(".where") == "Turn 3 of 3, score −100"
@@ -215,7 +216,7 @@ def test_an_export_is_saved(page: Page, runner: Runner, downloads: Path, form: s
         ("x", "no page"),
     ],
 )
-def test_what_is_not_there_is_said_plainly(page: Page, place: str, says: str) -> None:
+def test_missing_pages_are_reported_plainly(page: Page, place: str, says: str) -> None:
     page.open(place, key=None if place == "x" else KEY)
     page.find(".empty", says)
     page.click("main a", "All evaluations")

@@ -83,8 +83,8 @@ def test_several_agents_start_with_chosen_rules_and_are_compared(page: Page, run
     page.wait(lambda: [row[1] for row in page.rows("#runs")][:2] == ["finished", "finished"] or None)
     first, second = (runner.client.status(name).request.agent for name in reversed(runner.store.ids()[-2:]))
     rules = {first.policy: first.rules, second.policy: second.rules}
-    every = {rule.name for rule in get_world("scripted").agent.rules}
-    assert set(rules["guided"] or ()) == every.difference(unwanted)
+    names = {rule.name for rule in get_world("scripted").agent.rules}
+    assert set(rules["guided"] or ()) == names.difference(unwanted)
     assert rules["published"] is None
     page.click("a.button", "Compare 2")
     page.find("h1", "Comparison")
@@ -99,22 +99,22 @@ def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, p
     page.click("#episodes a", "4-2")
     page.find(".where", "Turn 1 of")
     name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
-    [light] = [one for one in runner.store.results(pair[0]) if one.id == name]
-    whole = runner.store.episode(pair[0], light.id)
-    gain = max((turn.turn for turn in whole.trajectory if turn.reward > 0), default=None)
+    [light] = [result for result in runner.store.results(pair[0]) if result.id == name]
+    episode = runner.store.episode(pair[0], light.id)
+    gain = max((turn.turn for turn in episode.trajectory if turn.reward > 0), default=None)
     assert gain is not None
     page.click(".ending button", f"turn {gain} of")
     page.find(".where", f"Turn {gain} of")
     page.press(Keys.HOME)
     page.click("button", "Last gain")
     page.find(".where", f"Turn {gain} of")
-    turn = whole.trajectory[gain - 1]
+    turn = episode.trajectory[gain - 1]
     shown = [row[0] for row in page.rows(".alternatives")]
-    assert shown == [one.text or "end the sub-goal" for one in (*turn.subgoals, *turn.actions)]
+    assert shown == [considered.text or "end the sub-goal" for considered in (*turn.subgoals, *turn.actions)]
     page.click("summary", "Exact prompts")
     page.find(".prompt")
     page.browser.execute_script("document.querySelector('.prompts').scrollIntoView()")
-    prompts = [str(one.get_attribute("textContent")) for one in page.all(".prompt")]
+    prompts = [str(element.get_attribute("textContent")) for element in page.all(".prompt")]
     assert prompts
     assert all("|" in prompt for prompt in prompts)
     page.press(Keys.HOME)
@@ -141,9 +141,7 @@ def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair:
         page.find(".parting .badge", "differs here")
 
 
-def test_why_a_task_failed_and_whether_another_agent_did_better_takes_four_clicks(
-    page: Page, runner: Runner, pair: tuple[str, str]
-) -> None:
+def test_a_failure_and_a_better_agent_are_four_clicks_away(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
     page.open()
     page.click("#runs a", pair[0])  # 1
     page.find("#failures")
@@ -152,16 +150,17 @@ def test_why_a_task_failed_and_whether_another_agent_did_better_takes_four_click
     page.click("#episodes a", "1-1")  # 3
     page.find(".ending", "How it ended: ")
     name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
-    [failed] = [one for one in runner.store.results(pair[0]) if one.id == name]
+    [failed] = [result for result in runner.store.results(pair[0]) if result.id == name]
     page.find(".others a", pair[1])
-    [rival] = [one for one in runner.store.results(pair[1]) if (one.task, one.variation) == ("1-1", failed.variation)]
+    of_rival = {(result.task, result.variation): result for result in runner.store.results(pair[1])}
+    rival = of_rival["1-1", failed.variation]
     others = {row[1]: row for row in page.rows(".others")}
     assert others[pair[1]][0] == "flat"
     assert others[pair[1]][2].startswith(str(rival.score))
-    row = next(one for one in page.all(".others tbody tr") if pair[1] in one.text)
+    row = next(element for element in page.all(".others tbody tr") if pair[1] in element.text)
     row.find_elements(By.CSS_SELECTOR, "a")[-1].click()  # 4
     page.find("h1", "side by side")
-    assert [one.get_attribute("aria-label") for one in page.all(".sides > section")] == [pair[0], pair[1]]
+    assert [element.get_attribute("aria-label") for element in page.all(".sides > section")] == [pair[0], pair[1]]
 
 
 def test_runs_are_named_tagged_searched_and_sorted(page: Page, pair: tuple[str, str]) -> None:
@@ -261,7 +260,7 @@ def test_no_page_has_a_serious_fault_of_accessibility(
     features = [{"name": "prefers-color-scheme", "value": theme}]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     shots = os.environ.get("WAYMARK_SCREENSHOTS")
-    found: dict[str, list[Any]] = {}
+    problems_by_page: dict[str, list[Any]] = {}
     page.open()
     page.find("h1")
     for place in PAGES:
@@ -276,19 +275,19 @@ def test_no_page_has_a_serious_fault_of_accessibility(
             ".map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 200)).slice(0, 3)])))"
         )
         if problems:
-            found[place] = problems
+            problems_by_page[place] = problems
         for width in WIDTHS:
             size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
             page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             over = page.browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
             if over > 0:
-                found[f"{place} at {width}"] = [over]
+                problems_by_page[f"{place} at {width}"] = [over]
             if shots:
                 name = f"{place.replace('/', '-').replace('?', '-')[:40] or 'runs'}-{theme}-{width}.png"
                 page.browser.save_screenshot(str(Path(shots) / name))
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert found == {}
+    assert problems_by_page == {}
 
 
 def test_scores_of_mixed_checkpoints_are_refused_in_words(page: Page, runner: Runner) -> None:
@@ -301,7 +300,7 @@ def test_scores_of_mixed_checkpoints_are_refused_in_words(page: Page, runner: Ru
     page.find("p.wrong", "were not all played by its executor")
 
 
-def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: Page, runner: Runner) -> None:
+def test_a_run_of_another_world_has_its_own_columns(page: Page, runner: Runner) -> None:
     name, world = "other-world", get_world("textworld-express")
     request = EvaluationRequest(world=world.name, tasks=("coin", "twc"), variations=(1_000,))
     versions = VERSIONS.model_copy(update={"environment": f"{world.name} 1.1.0"})
@@ -314,7 +313,7 @@ def test_a_run_of_another_world_is_shown_with_its_own_groups_and_columns(page: P
     header = evaluation(name, request, episodes=2).model_copy(update={"versions": versions})
     runner.store.restore(header, specs, results)
     page.open(f"evaluations/{name}")
-    page.find(".what", world.title)
+    page.find(".lead", world.title)
     page.find("#tasks")
     assert [row[:4] for row in page.rows("#tasks")] == [
         ["coin", "", "1", "100.0"],

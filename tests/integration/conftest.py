@@ -8,14 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.commands import Command
 from tests.integration.faults import Services, Site
-from waymark.cli.local_stack import HOST, Part, Stack, StackOptions, free_ports
+from waymark.child_processes.part import HOST, Part
+from waymark.cli.local_stack import Stack, StackOptions, free_ports
 from waymark.clients.services import SyncControllerClient
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
+
+if TYPE_CHECKING:
+    from tests.faulty_annotator import FaultyAnnotator
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +79,20 @@ def site(tmp_path: Path, services: Services) -> Iterator[Site]:
     site = Site(tmp_path, services)
     yield site
     site.stop()
+
+
+@pytest.fixture(scope="module")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model and a recipe for `training reproduce`, too small to learn anything."""
+    from tests.reproduction import make_folder
+
+    return make_folder(tmp_path_factory.mktemp("reproduce"))
+
+
+@pytest.fixture
+def annotator() -> Iterator[FaultyAnnotator]:
+    """An endpoint that names sub-goals, sometimes wrongly."""
+    from tests.faulty_annotator import FaultyAnnotator
+
+    with FaultyAnnotator() as server:
+        yield server

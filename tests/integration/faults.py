@@ -13,8 +13,10 @@ import redis
 
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, free_ports, wait_until_ready
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import RunFolder
@@ -135,23 +137,24 @@ class Site:
         assert [spec.id for spec in store.specs(name)] == ids
         events = _events(store, name)
         assert sorted(event.id for event in events) == sorted(ids)
-        assert {event.id: event for event in events} == {one.id: one for one in results}
-        whole = [store.episode(name, one) for one in ids]
-        assert [one.without_trajectory() for one in whole] == results
-        assert all(len(one.trajectory) == one.turns for one in whole)
-        errors = {one.variation: one.error.kind for one in results if one.error is not None}
+        assert {event.id: event for event in events} == {result.id: result for result in results}
+        whole_results = [store.episode(name, episode) for episode in ids]
+        assert [result.without_trajectory() for result in whole_results] == results
+        assert all(len(result.trajectory) == result.turns for result in whole_results)
+        errors = {result.variation: result.error.kind for result in results if result.error is not None}
         assert errors == dict.fromkeys(abandoned, "EpisodeAbandoned"), errors
         assert sorted(spec.variation for spec in store.dead() if spec.evaluation == name) == sorted(abandoned)
         status = store.status(name)
         assert (status.state, status.episodes, status.finished) == ("finished", len(ids), len(results))
         assert (status.errored, status.running) == (len(errors), 0)
-        assert status.mean_score == sum(one.score for one in results) / len(results)
+        assert status.mean_score == sum(result.score for result in results) / len(results)
         assert store.reconcile() == 0
         assert store.lease("another", wait_seconds=0) is None
         if folder is not None:
             lines = [EpisodeResult.model_validate_json(line) for line in (folder / "episodes.jsonl").open()]
-            assert sorted(one.id for one in lines) == sorted(ids)
-            assert {one.id: one for one in RunFolder(folder).results()} == {one.id: one for one in whole}
+            assert sorted(result.id for result in lines) == sorted(ids)
+            on_disk = {result.id: result for result in RunFolder(folder).results()}
+            assert on_disk == {result.id: result for result in whole_results}
 
     def stop(self) -> None:
         """End all that was started."""
@@ -175,11 +178,11 @@ def unreachable(server: EmbeddedRedis) -> Iterator[None]:
     away.rename(socket)
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
+def until(holds: Callable[[], bool], condition: str) -> None:
     """Wait until it holds; fail if it does not in the end."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        assert time.monotonic() < deadline, f"waited in vain until {condition}"
         time.sleep(0.05)
 
 
@@ -189,9 +192,9 @@ def own_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _events(store: JobStore, name: str) -> list[EpisodeResult]:
-    found: list[EpisodeResult] = []
+    results: list[EpisodeResult] = []
     cursor = "0"
     while page := store.events({name: cursor}):
-        found += [event.result for event in page]
+        results += [event.result for event in page]
         cursor = page[-1].cursor
-    return found
+    return results

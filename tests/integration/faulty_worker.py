@@ -16,7 +16,7 @@ from services.env_runner.settings import Settings
 from services.env_runner.worker import run
 from waymark.contracts import Opening
 from waymark.process import end_with
-from waymark.serving.run import exit_clearly
+from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observe
 from waymark.worlds.base import Step
@@ -49,7 +49,8 @@ class FaultyEnvironment(ScriptedEnvironment):
 def main() -> None:
     """Work until asked to stop."""
     seconds = float(sys.argv[1])
-    poison = frozenset(int(one) for one in sys.argv[2].split(",")) if len(sys.argv) > 2 else frozenset[int]()
+    variations = sys.argv[2].split(",") if len(sys.argv) > 2 else []
+    poison = frozenset(map(int, variations))
     if poison:
         _supervise()
     with exit_clearly("worker"):

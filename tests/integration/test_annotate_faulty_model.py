@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,15 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.oracle import of_different_tasks, one_of_each_task
+from tests.oracle import of_different_tasks, one_of_each_task, write_paths
 from training.annotate import read_annotations
 from training.trajectories import Trajectory
 
@@ -60,18 +56,10 @@ def start(folder: Path, data: Path, url: str) -> subprocess.Popen[str]:
 
 def chosen_paths() -> list[Trajectory]:
     """One of each task type, and more of those whose instructions differ most."""
-    paths = {one.key: one for one in one_of_each_task()}
+    paths = {path.key: path for path in one_of_each_task()}
     for task_id in ("2-1", "2-2", "3-3", "4-1", "5-1", "7-1"):
         paths |= {task.key: task for task in of_different_tasks(task_id, 9)}
     return list(paths.values())[:PATHS]
-
-
-def table_of(paths: list[Trajectory], folder: Path) -> Path:
-    table = folder / "trajectories.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(path) for path in paths]), table)
-    manifest = {"sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
-    table.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-    return table
 
 
 def kept(folder: Path) -> int:
@@ -85,7 +73,7 @@ def test_sixty_paths_survive_faulty_answers_and_two_ends(
     process, url = server
     paths = chosen_paths()
     assert len(paths) == PATHS
-    data = table_of(paths, tmp_path)
+    data = write_paths(paths, tmp_path)
     for answers, number in ((15, signal.SIGKILL), (35, signal.SIGINT)):
         annotating = start(tmp_path, data, url)
         while kept(tmp_path) < answers:
@@ -102,7 +90,7 @@ def test_sixty_paths_survive_faulty_answers_and_two_ends(
     assert annotating.returncode == 0, printed
     assert re.search(rf"aligned: {PATHS} paths, \d+ of them not as answered", printed)
     annotations = read_annotations(tmp_path / "annotations.parquet")
-    assert annotations.keys() == {one.key for one in paths}
+    assert annotations.keys() == {path.key for path in paths}
     for path in paths:
         segments = annotations[path.key].segments
         assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]

@@ -6,7 +6,6 @@ The server behaves by the task that it is asked about: well, or badly in one of 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -16,20 +15,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tests.chat_server import ChatServer
-from tests.oracle import of_different_tasks, one_of_each_task
+from tests.oracle import of_different_tasks, one_of_each_task, write_paths
 from training.annotate import annotate_by_rule, read_annotations, write_annotations
-from training.trajectories import Trajectory
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-very-secret"
@@ -59,7 +54,7 @@ class Annotator(ChatServer):
             return JSONResponse({"error": {"message": "Incorrect API key"}}, 401)
         body = await request.json()
         assert body["model"] == "test-model"
-        messages = [one["content"] for one in body["messages"] if one["role"] == "user"]
+        messages = [message["content"] for message in body["messages"] if message["role"] == "user"]
         task = next(message for message in reversed(messages) if message.startswith("Task: ")).partition("\n")[0]
         task = task.removeprefix("Task: ")
         repairing = not messages[-1].startswith("Task: ")
@@ -74,15 +69,15 @@ class Annotator(ChatServer):
             status, text = HTTP_FAILURES[behaviour]
             return PlainTextResponse(text, status, {"retry-after": "0"})
         if behaviour == "malformed" or (behaviour == "malformed once" and not repairing):
-            return self._said("Here are the sub-goals: navigate, pick up, done!")
+            return self._completion("Here are the sub-goals: navigate, pick up, done!")
         if behaviour == "truncated" or (behaviour == "truncated once" and not repairing):
             half = written_out(actions)[: len(written_out(actions)) // 2]
-            return self._said("" if behaviour == "truncated" else half, finish_reason="length")
+            return self._completion("" if behaviour == "truncated" else half, finish_reason="length")
         if behaviour == "forgetful" and not repairing:
-            return self._said(written_out([*actions[:2], *actions[5:]]))
-        return self._said(written_out(actions))
+            return self._completion(written_out([*actions[:2], *actions[5:]]))
+        return self._completion(written_out(actions))
 
-    def _said(self, text: str, finish_reason: str = "stop") -> JSONResponse:
+    def _completion(self, text: str, finish_reason: str = "stop") -> JSONResponse:
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         return JSONResponse({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
@@ -91,7 +86,7 @@ class Annotator(ChatServer):
 def written_out(actions: Sequence[str]) -> str:
     pieces = (actions[at : at + 2] for at in range(0, len(actions), 2))
     return "\n".join(
-        f"{number}- do({number}): {{" + ", ".join(f"'{one}'" for one in piece) + "}"
+        f"{number}- do({number}): {{" + ", ".join(f"'{action}'" for action in piece) + "}"
         for number, piece in enumerate(pieces, start=1)
     )
 
@@ -125,14 +120,6 @@ def run(server: Annotator, folder: Path, data: Path, *arguments: str, key: str =
     return process.returncode, out, err
 
 
-def table_of(chosen: Sequence[Trajectory], folder: Path) -> Path:
-    path = folder / "trajectories.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in chosen]), path)
-    manifest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    path.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-    return path
-
-
 def result(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The table that was written, and its manifest."""
     table = folder / "build" / "llm" / "annotations.parquet"
@@ -150,13 +137,11 @@ BAD = {
 }
 
 
-def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_reason(
-    server: Annotator, tmp_path: Path
-) -> None:
-    chosen = [one for one in one_of_each_task() if len(one.steps) > 8][: len(GOOD) + len(BAD)]
+def test_every_path_is_annotated_or_listed_with_a_reason(server: Annotator, tmp_path: Path) -> None:
+    chosen = [path for path in one_of_each_task() if len(path.steps) > 8][: len(GOOD) + len(BAD)]
     of_behaviour = dict(zip([*GOOD, *BAD], chosen, strict=True))
     server.behaviours = {path.task: behaviour for behaviour, path in of_behaviour.items()}
-    data = table_of(chosen, tmp_path)
+    data = write_paths(chosen, tmp_path)
     limits = ("--attempts", "2", "--timeout", "2", "--concurrency", "8")
     prices = ("--prompt-price", "2", "--completion-price", "50")
     code, _, err = run(server, tmp_path, data, *limits, *prices)
@@ -175,13 +160,13 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
         assert segments[0].stop == 2
     assert len(annotations) == len(GOOD)
 
-    reasons = {(one["task_id"], one["variation"]): one["reason"] for one in manifest["failed"]}
+    reasons = {(failure["task_id"], failure["variation"]): failure["reason"] for failure in manifest["failed"]}
     for behaviour, reason in BAD.items():
         path = of_behaviour[behaviour]
         assert reason in reasons[path.task_id, path.variation]
         assert reason in err
     assert len(reasons) == len(BAD)
-    kept = [name for one in manifest["failed"] for name in one["answers"]]
+    kept = [name for failure in manifest["failed"] for name in failure["answers"]]
     assert len(kept) == 6  # three answers of the malformed path, three of the truncated one
     assert all((tmp_path / "build" / "llm" / "cache" / name).exists() for name in kept)
 
@@ -201,7 +186,7 @@ def test_whatever_an_endpoint_does_each_path_is_annotated_or_listed_with_its_rea
 
 def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tmp_path: Path) -> None:
     chosen = [task for task_id in ("2-1", "2-2", "3-3") for task in of_different_tasks(task_id, 8)]
-    data = table_of(chosen, tmp_path)
+    data = write_paths(chosen, tmp_path)
     cache = tmp_path / "build" / "llm" / "cache"
     for answers, end in ((5, signal.SIGINT), (10, signal.SIGKILL)):
         server.stop_after, server.asked = answers, Counter()  # some may go to the process that was ended before
@@ -237,7 +222,7 @@ def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tm
 def test_an_endpoint_that_always_fails_is_soon_asked_no_more(server: Annotator, tmp_path: Path) -> None:
     chosen = one_of_each_task()
     server.behaviours = dict.fromkeys((path.task for path in chosen[2:]), "failing")
-    code, _, err = run(server, tmp_path, table_of(chosen, tmp_path), "--attempts", "1", "--concurrency", "2")
+    code, _, err = run(server, tmp_path, write_paths(chosen, tmp_path), "--attempts", "1", "--concurrency", "2")
     assert code == 1, err
     assert "Stopped asking after 5 failed requests in a row (--give-up-after)." in err
     assert "the backend is down" in err
@@ -246,8 +231,8 @@ def test_an_endpoint_that_always_fails_is_soon_asked_no_more(server: Annotator, 
     assert len(manifest["failed"]) + len(read_annotations(table)) == len(chosen)
 
 
-def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
-    code, _, err = run(server, tmp_path, table_of(one_of_each_task(), tmp_path), key="sk-wrong-key")
+def test_a_refused_key_ends_the_run_and_is_not_shown(server: Annotator, tmp_path: Path) -> None:
+    code, _, err = run(server, tmp_path, write_paths(one_of_each_task(), tmp_path), key="sk-wrong-key")
     assert code != 0
     assert "answered 401" in err
     assert "Check the key" in err
@@ -257,7 +242,7 @@ def test_a_refused_key_ends_the_run_at_once_and_is_not_shown(server: Annotator, 
 
 def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: Annotator, tmp_path: Path) -> None:
     first, second, third = of_different_tasks("2-1", 3)
-    data = table_of([first, second, third], tmp_path)
+    data = write_paths([first, second, third], tmp_path)
     code, out, _ = run(server, tmp_path, data, "--dry-run", "--limit", "2")
     assert code == 0
     assert "- use OBJ on OBJ: use a tool" in out
@@ -271,7 +256,7 @@ def test_a_dry_run_prints_the_prompts_and_calls_nothing(server: Annotator, tmp_p
 
 def test_two_annotators_are_compared_as_a_table_and_as_json(server: Annotator, tmp_path: Path) -> None:
     chosen = of_different_tasks("2-1", 4)
-    assert run(server, tmp_path, table_of(chosen, tmp_path))[0] == 0
+    assert run(server, tmp_path, write_paths(chosen, tmp_path))[0] == 0
     write_annotations(map(annotate_by_rule, chosen), tmp_path / "rule.parquet")
     arguments = [sys.executable, "-m", "training", "compare", "rule.parquet", "build/llm/annotations.parquet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}

@@ -67,9 +67,9 @@ def test_sharded_weights_are_converted_by_their_index(tmp_path: Path) -> None:
     wanted = load_file(tmp_path / "whole" / "model.safetensors")
     make_sharded(tmp_path / "sharded")
     card = converted(tmp_path / "sharded", tmp_path / "out")
-    found = load_file(load(tmp_path / "out", "executor").folder / "model.safetensors")
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[name].float(), wanted[name]) for name in wanted)
+    weights = load_file(load(tmp_path / "out", "executor").folder / "model.safetensors")
+    assert weights.keys() == wanted.keys()
+    assert all(torch.equal(weights[name].float(), wanted[name]) for name in wanted)
     assert card.parameters == sum(tensor.numel() for tensor in wanted.values())
     assert not list((tmp_path / "out").glob("*of-00002*"))
     assert len(weight_files(tmp_path / "sharded")) == 3
@@ -79,7 +79,7 @@ def test_sharded_weights_are_converted_by_their_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("missing shard", "lacks model-00002-of-00002.safetensors"),
         ("absolute", "which is no safetensors file of that folder"),
@@ -98,7 +98,7 @@ def test_sharded_weights_are_converted_by_their_index(tmp_path: Path) -> None:
         ("nothing", "has neither model.safetensors nor"),
     ],
 )
-def test_shards_that_do_not_fit_their_index_are_refused(fault: str, told: str, tmp_path: Path) -> None:
+def test_shards_that_do_not_fit_their_index_are_refused(fault: str, message: str, tmp_path: Path) -> None:
     folder = tmp_path / "sharded"
     index = make_sharded(folder)
     second = folder / "model-00002-of-00002.safetensors"
@@ -128,7 +128,7 @@ def test_shards_that_do_not_fit_their_index_are_refused(fault: str, told: str, t
     else:
         contents = {"no map": "{}", "empty map": '{"weight_map": {}}', "numbers": '{"weight_map": {"a": 1}}'}
         (folder / INDEX).write_text(contents.get(fault, "{"))
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         converted(folder, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outside.safetensors", "sharded"]
 
@@ -149,8 +149,10 @@ FAMILIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("config", "told"), FAMILIES)
-def test_a_model_of_another_family_is_refused_at_the_start(config: dict[str, Any], told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("config", "message"), FAMILIES)
+def test_a_model_of_another_family_is_refused_at_the_start(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     folder = make_folder(tmp_path / "model")
     (folder / CARD).unlink()
     (folder / "config.json").write_text(json.dumps(config))
@@ -159,9 +161,9 @@ def test_a_model_of_another_family_is_refused_at_the_start(config: dict[str, Any
         lambda: require_base(make_recipe({"base": str(folder), "architecture": "causal"})),
         lambda: converted(folder, tmp_path / "out"),
     ):
-        with pytest.raises(InvalidInput, match=told) as raised:
+        with pytest.raises(InvalidInput, match=message) as raised:
             use()
-        if "quantized" not in told:
+        if "quantized" not in message:
             assert "Supported are T5 (encoder-decoder" in str(raised.value)
     assert not (tmp_path / "out").exists()
 
@@ -236,7 +238,7 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("google/flan-t5-lrage", r"There is no folder google/flan-t5-lrage, and the hub at .* has no such model"),
         ("flan", r"There is no folder flan, and the hub at .* has no such model"),
@@ -244,14 +246,14 @@ def closed_port() -> str:
         ("checkpoints/executr", "There is no folder checkpoints/executr"),
     ],
 )
-def test_a_name_that_the_hub_does_not_know_is_said_at_once(name: str, told: str, hub: str, as_hub: Any) -> None:
+def test_an_unknown_name_of_the_hub_is_reported_at_once(name: str, message: str, hub: str, as_hub: Any) -> None:
     as_hub(hub)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         require_base(make_recipe({"base": name}))
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
-def test_an_unreachable_hub_is_said_within_seconds(silent: bool, as_hub: Any) -> None:
+def test_an_unreachable_hub_is_reported_within_seconds(silent: bool, as_hub: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         as_hub(f"http://127.0.0.1:{listening.getsockname()[1]}" if silent else closed_port())
         began = time.monotonic()
@@ -273,7 +275,7 @@ def test_an_unreachable_hub_does_not_matter_for_a_cached_model(tmp_path: Path, a
         require_base(make_recipe({"base": "some/t5"}))
 
 
-def test_the_command_says_it_in_one_line_without_foreign_text(tmp_path: Path) -> None:
+def test_the_command_reports_an_unreachable_hub_in_one_line(tmp_path: Path) -> None:
     options = ["--base", "google/flan-t5-small", "--run", str(tmp_path / "run")]
     command = [sys.executable, "-m", "training", "finetune", "executor", *options]
     environment = {"HF_ENDPOINT": closed_port(), "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "PATH": ""}

@@ -73,9 +73,9 @@ def test_an_executor_restarted_with_other_weights_pauses_its_episode(
     (light,) = site.store.results("swapped")
     assert light.error is None
     assert light.checkpoints == MadeBy(controller="", executor=short_hash(versions.executor.sha256))
-    whole = site.store.episode("swapped", light.id).versions
-    assert whole is not None
-    assert whole.executor == versions.executor
+    made_by = site.store.episode("swapped", light.id).versions
+    assert made_by is not None
+    assert made_by.executor == versions.executor
     log = worker.log.read_text()
     for name in (versions.executor.sha256, other.sha256):
         assert short_hash(name) in log
@@ -132,7 +132,7 @@ def test_reports_refuse_a_run_of_several_checkpoints(waymark: Callable[..., Comm
     assert waymark("export", str(mixed.path), str(tmp_path / "all.jsonl")).wait()[0] == 0
 
 
-def test_the_command_line_says_at_once_what_a_request_may_not_be(waymark: Callable[..., Command]) -> None:
+def test_the_command_line_refuses_a_wrong_request_at_once(waymark: Callable[..., Command]) -> None:
     for option in (("--variations", "-1"), ("--tasks", ",".join(["1-1"] * 101))):
         code, _, err = waymark("evaluate", *option).wait()
         assert (code, "Traceback" in err) == (2, False), err

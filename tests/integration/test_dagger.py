@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.answers import action_answer, subgoal_answer
 from tests.oracle import trajectories
 from training.annotate import annotate_by_rule
 from training.datasets import examples
@@ -19,13 +20,10 @@ from waymark.contracts import (
     AgentState,
     SubgoalAlternative,
     SubgoalResponse,
-    Timing,
-    Usage,
 )
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
-USAGE, TIMING = Usage(prompt_tokens=0, completion_tokens=0), Timing(queue=0, model=0, total=0)
 ASTRAY = ("teleport to kitchen", "open cupboard", "pick up thermometer", "teleport to outside", "focus on axe")
 
 
@@ -38,17 +36,14 @@ class Follower:
 
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         self.tasks.add(state.task)
-        only = SubgoalAlternative(subgoal="follow()", logprob=0.0, mean_logprob=0.0)
-        return SubgoalResponse(subgoal="follow()", alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING)
+        return subgoal_answer(SubgoalAlternative(subgoal="follow()", logprob=0.0, mean_logprob=0.0), model=model)
 
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
         action = self._actions[len(state.turns)]
-        only = ActionAlternative(action=action, ended_subgoal=False, logprob=0.0, mean_logprob=0.0)
-        return ActionResponse(
-            action=action, ended_subgoal=False, alternatives=(only,), model=model, usage=USAGE, timing_ms=TIMING
-        )
+        alternative = ActionAlternative(action=action, ended_subgoal=False, logprob=0.0, mean_logprob=0.0)
+        return action_answer(alternative, model=model)
 
 
 @pytest.fixture(scope="module")
@@ -56,44 +51,44 @@ def planned() -> list[Corrected]:
     return plan(trajectories(), rollouts=5, misplaced=40, checkpoints=Path("checkpoints"))
 
 
-def test_from_where_an_agent_went_astray_the_direct_way_leads_to_the_goal(
+def test_the_expert_solves_the_episode_after_the_agents_mistakes(
     slot: ScienceWorldSlot, planned: list[Corrected]
 ) -> None:
-    chocolate = next(one for one in planned if (one.task_id, one.variation) == ("1-1", 10))
+    chocolate = next(wanted for wanted in planned if (wanted.task_id, wanted.variation) == ("1-1", 10))
     lost = Follower(ASTRAY)
-    found = corrections(slot, replace(chocolate, rollouts=4), lost, lost)
-    assert len({one.key for one in found}) == len(found) == 12
-    assert len({one.misplaced for one in found}) > 1
+    paths = corrections(slot, replace(chocolate, rollouts=4), lost, lost)
+    assert len({path.key for path in paths}) == len(paths) == 12
+    assert len({path.misplaced for path in paths}) > 1
     assert len(lost.tasks) > 1  # now and then the thing is called otherwise
-    for one in found:
-        assert (one.score, one.take >= FIRST_TAKE, one.gold_actions) == (100, True, chocolate.gold_actions)
-        followed = [step.action for step in one.steps if step.detour]
+    for path in paths:
+        assert (path.score, path.take >= FIRST_TAKE, path.gold_actions) == (100, True, chocolate.gold_actions)
+        followed = [step.action for step in path.steps if step.detour]
         assert followed == list(ASTRAY[: len(followed)])
         assert 0 < len(followed) < len(ASTRAY)  # short of what cost the episode
-        learnt = examples([one], {one.key: annotate_by_rule(one)}, "flat", COMPACT)
-        assert len(learnt) == len(one.steps) - len(followed)
+        learnt = examples([path], {path.key: annotate_by_rule(path)}, "flat", COMPACT)
+        assert len(learnt) == len(path.steps) - len(followed)
 
 
 def test_an_agent_that_solves_the_episode_is_not_corrected(slot: ScienceWorldSlot, planned: list[Corrected]) -> None:
-    found = next(one for one in planned if one.task_id == "4-1")
-    follower = Follower(found.oracle)
-    assert corrections(slot, found, follower, follower) == []
+    chosen = next(wanted for wanted in planned if wanted.task_id == "4-1")
+    follower = Follower(chosen.oracle)
+    assert corrections(slot, chosen, follower, follower) == []
     assert follower.tasks
 
 
-def test_episodes_are_played_of_training_variations_alone_and_each_task_in_turn(planned: list[Corrected]) -> None:
+def test_only_training_variations_are_played_each_task_in_turn(planned: list[Corrected]) -> None:
     trained = {
         (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
     }
-    assert {(one.task_id, one.variation) for one in planned} <= trained
-    tasks = [one.task_id for one in planned]
+    assert {(wanted.task_id, wanted.variation) for wanted in planned} <= trained
+    tasks = [wanted.task_id for wanted in planned]
     assert len(set(tasks)) == len(set(tasks[: len(set(tasks))])) == 21
     for task in set(tasks):
-        played = sum(one.rollouts for one in planned if one.task_id == task)
+        played = sum(wanted.rollouts for wanted in planned if wanted.task_id == task)
         assert played >= 40 if task in MISPLACED else played == 5
 
 
-def test_corrections_of_a_later_agent_stand_beside_those_of_earlier_ones() -> None:
+def test_corrections_of_a_later_agent_are_added_to_earlier_ones() -> None:
     first, later = ([*numbered([{"take": FIRST_TAKE + 7}, {"fault": "hung"}], rounds)] for rounds in (0, 1))
     assert [first[0]["take"] < first_take(1), later[0]["take"] >= first_take(1)] == [True, True]
     assert later[1] == {"fault": "hung"}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.checkpoints import make_folder
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import HOST
+from waymark.child_processes.part import HOST
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -102,7 +102,7 @@ def test_a_wrong_folder_of_checkpoints_is_named(waymark: Waymark, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_malformed_checkpoint_is_told_before_anything_starts(waymark: Waymark, tmp_path: Path) -> None:
+def test_a_malformed_checkpoint_is_refused_before_anything_starts(waymark: Waymark, tmp_path: Path) -> None:
     make_folder(tmp_path / "all" / "executor")
     make_folder(tmp_path / "all" / "controller", "controller")
     (tmp_path / "all" / "controller" / "card.json").write_text("[")
@@ -132,18 +132,18 @@ def test_weights_that_the_engine_refuses_end_the_command_with_two(waymark: Wayma
     ],
     ids=str,
 )
-def test_a_missing_planner_is_told_at_once(waymark: Waymark, settings: dict[str, str], says: str) -> None:
+def test_a_missing_planner_is_reported_at_once(waymark: Waymark, settings: dict[str, str], says: str) -> None:
     assert says in refused(waymark("evaluate", *SCRIPTED, "--agent", "llm_plan", settings=settings))
 
 
-def test_a_planner_that_is_down_is_told_at_once(waymark: Waymark) -> None:
+def test_an_unreachable_planner_is_reported_at_once(waymark: Waymark) -> None:
     settings = {"WAYMARK_PLANNER_URL": f"http://{HOST}:1/v1", "WAYMARK_PLANNER_MODEL": "m"}
     err = refused(waymark("evaluate", *SCRIPTED, "--agent", "llm_plan", settings=settings), code=3)
     assert "cannot be reached" in err
 
 
 @pytest.mark.parametrize("arguments", [("evaluate", "--tasks", "4-2"), ("status",)])
-def test_a_dead_address_is_told_at_once(waymark: Waymark, arguments: tuple[str, ...]) -> None:
+def test_an_unreachable_address_is_reported_at_once(waymark: Waymark, arguments: tuple[str, ...]) -> None:
     err = refused(waymark(*arguments, "--url", f"http://{HOST}:1"), code=3)
     assert f"http://{HOST}:1" in err
 
@@ -165,13 +165,13 @@ def test_another_server_at_the_address_is_named(waymark: Waymark, somebody: str)
     assert "Traceback" not in err
 
 
-def test_an_engine_without_its_package_is_told_at_once(waymark: Waymark, tmp_path: Path) -> None:
+def test_a_missing_engine_package_is_reported_at_once(waymark: Waymark, tmp_path: Path) -> None:
     settings = {"WAYMARK_VLLM_PYTHON": str(tmp_path / "nope")}
     err = refused(waymark("evaluate", "--environment", "scripted", "--engine", "vllm", settings=settings), code=3)
     assert str(tmp_path / "nope") in err
 
 
-def test_a_port_in_use_is_told_before_anything_starts(waymark: Waymark, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(waymark: Waymark, tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         code, _, err = waymark("up", *SCRIPTED, "--port", port).wait()

@@ -89,4 +89,4 @@ def test_a_torn_last_line_is_still_accepted(waymark: Waymark, tmp_path: Path) ->
     (run.path / EPISODES).write_bytes(text[:-9])
     code, out, err = waymark("report", str(run.path), "--json").wait()
     assert code == 0, err
-    assert [one["task"] for one in json.loads(out)["episodes"]] == ["1-1"]
+    assert [episode["task"] for episode in json.loads(out)["episodes"]] == ["1-1"]

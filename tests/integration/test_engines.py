@@ -16,10 +16,11 @@ from typing import Any, Literal, get_args
 
 import pytest
 
+from tests.checkpoints import write_tiny_card
 from training.export import convert
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.inference import Generation, Generator
-from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.load import open_generator
 
 torch = pytest.importorskip("torch")
@@ -52,14 +53,14 @@ class Pair:
 
 
 def tokenizer() -> Tokenizer:
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trained.decoder = decoders.Metaspace()
     specials = ["<pad>", "</s>", "<unk>"]
-    made.train_from_iterator([*TEXTS, *CANDIDATES], trainers.BpeTrainer(vocab_size=150, special_tokens=specials))
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    made.enable_truncation(5)  # left behind on purpose: engines must not obey it
-    return made
+    trained.train_from_iterator([*TEXTS, *CANDIDATES], trainers.BpeTrainer(vocab_size=150, special_tokens=specials))
+    trained.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    trained.enable_truncation(5)  # left behind on purpose: engines must not obey it
+    return trained
 
 
 def teach(model: Any) -> None:
@@ -126,20 +127,13 @@ def make_checkpoint(folder: Path, kind: Kind = "scaled") -> Checkpoint:
     (folder / "generation_config.json").unlink()
     parameters = sum(weight.numel() for weight in model.parameters())
     convert_to_ctranslate2(folder, folder / "ctranslate2", quantization="float32")
-    training = Training(command="test", commit=None, data_sha256="", seed=3, steps=0, recipe={}, dev={})
-    card = CheckpointCard(
-        name="tiny",
-        role="executor",
+    write_tiny_card(
+        folder,
         architecture="causal" if kind == "causal" else "seq2seq",
-        prompt_format="compact",
         parameters=parameters,
         max_input_tokens=LIMIT,
         max_new_tokens=MAX_NEW_TOKENS,
-        created="2026-01-01",
-        training=training,
-        files={},
     )
-    write_card(folder, card)
     return load(folder, "executor")
 
 
@@ -151,39 +145,43 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if engine == "vllm" and not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     checkpoint = make_checkpoint(tmp_path_factory.mktemp("tiny"), kind)
-    made = Pair(
+    engines = Pair(
         reference=open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1),
         fast=open_generator(engine, checkpoint, device="cpu", dtype="float32", threads=1),
     )
-    yield made
-    made.fast.close()
+    yield engines
+    engines.fast.close()
 
 
 def assert_same(fast: list[Generation], reference: list[Generation]) -> None:
-    for one, other in zip(fast, reference, strict=True):
-        assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
-        assert [(candidate.text, candidate.tokens) for candidate in one.candidates] == [
-            (candidate.text, candidate.tokens) for candidate in other.candidates
+    for answer, expected in zip(fast, reference, strict=True):
+        assert (answer.prompt_tokens, answer.truncated_tokens) == (expected.prompt_tokens, expected.truncated_tokens)
+        assert [(candidate.text, candidate.tokens) for candidate in answer.candidates] == [
+            (candidate.text, candidate.tokens) for candidate in expected.candidates
         ]
-        assert [candidate.logprob for candidate in one.candidates] == pytest.approx(
-            [candidate.logprob for candidate in other.candidates], abs=1e-3
+        assert [candidate.logprob for candidate in answer.candidates] == pytest.approx(
+            [candidate.logprob for candidate in expected.candidates], abs=1e-3
         )
 
 
-def test_both_engines_give_the_same_greedy_answers_with_the_same_logprobs(pair: Pair) -> None:
+def test_both_engines_give_the_same_greedy_answers_and_logprobs(pair: Pair) -> None:
     fast = pair.fast.generate(TEXTS)
-    assert any(1 < candidate.tokens < MAX_NEW_TOKENS for one in fast for candidate in one.candidates)
+    assert any(1 < candidate.tokens < MAX_NEW_TOKENS for answer in fast for candidate in answer.candidates)
     assert_same(fast, pair.reference.generate(TEXTS))
 
 
-def test_both_engines_find_the_same_best_of_a_beam_and_agree_on_what_both_find(pair: Pair) -> None:
-    for one, other in zip(pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True):
-        assert len(one.candidates) == len(other.candidates) == 4
-        assert one.candidates[0].text == other.candidates[0].text
-        logprobs = {candidate.text: candidate.logprob for candidate in other.candidates}
-        shared = [candidate for candidate in one.candidates if candidate.text in logprobs]
+def test_both_engines_agree_on_the_results_of_a_beam(pair: Pair) -> None:
+    for from_fast, from_reference in zip(
+        pair.fast.generate(TEXTS, n=4), pair.reference.generate(TEXTS, n=4), strict=True
+    ):
+        assert len(from_fast.candidates) == len(from_reference.candidates) == 4
+        assert from_fast.candidates[0].text == from_reference.candidates[0].text
+        logprobs = {candidate.text: candidate.logprob for candidate in from_reference.candidates}
+        shared = [candidate for candidate in from_fast.candidates if candidate.text in logprobs]
         assert len(shared) > 1
-        assert [each.logprob for each in shared] == pytest.approx([logprobs[each.text] for each in shared], abs=1e-3)
+        assert [candidate.logprob for candidate in shared] == pytest.approx(
+            [logprobs[candidate.text] for candidate in shared], abs=1e-3
+        )
 
 
 def test_both_engines_rank_candidates_alike(pair: Pair) -> None:
@@ -201,7 +199,7 @@ def test_the_best_candidates_are_the_first_of_all(pair: Pair, engine: str, n: in
     everyone = generator.score(TEXTS, choices)
     assert_same(
         generator.score(TEXTS, choices, n=n),
-        [dataclasses.replace(one, candidates=one.candidates[:n]) for one in everyone],
+        [dataclasses.replace(generation, candidates=generation.candidates[:n]) for generation in everyone],
     )
 
 
@@ -214,7 +212,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(pair: Pair, engine: str) -> None:
     assert_same(generator.score(TEXTS, [CANDIDATES[:2]] * len(TEXTS)), alone)
 
 
-def test_a_long_prompt_is_cut_at_its_end_and_says_so(pair: Pair) -> None:
+def test_a_long_prompt_is_cut_at_its_end_and_reported(pair: Pair) -> None:
     long = pair.fast.generate([TEXTS[3]])[0]
     assert long.prompt_tokens == LIMIT
     assert long.truncated_tokens > 0
@@ -239,7 +237,7 @@ def test_int8_stays_int8_and_near_float32(tmp_path: Path, kind: Kind) -> None:
     )
 
 
-def test_a_checkpoint_without_converted_weights_names_the_command_that_makes_them(tmp_path: Path) -> None:
+def test_missing_converted_weights_are_reported_with_the_command(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path)
     (tmp_path / "ctranslate2" / "model.bin").unlink()
     with pytest.raises(CheckpointError, match="training convert"):
@@ -255,7 +253,7 @@ def test_layers_that_the_weights_lack_are_never_started_at_random(tmp_path: Path
         open_generator("transformers", checkpoint)
 
 
-def test_an_engine_that_cannot_run_here_says_what_can(tmp_path: Path) -> None:
+def test_an_unusable_engine_names_usable_ones(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path)
     with pytest.raises(EngineUnavailable, match="ctranslate2 or transformers"):
         open_generator("vllm", checkpoint)  # it is a T5
@@ -271,8 +269,8 @@ def test_bfloat16_gives_the_answers_of_float32(tmp_path: Path, kind: Kind) -> No
     half = open_generator("transformers", checkpoint, device="cpu", dtype="bfloat16", threads=1)
     exact = open_generator("transformers", checkpoint, device="cpu", dtype="float32", threads=1)
     assert half.dtype == "bfloat16"
-    assert [one.candidates[0].text for one in half.generate(TEXTS)] == [
-        one.candidates[0].text for one in exact.generate(TEXTS)
+    assert [answer.candidates[0].text for answer in half.generate(TEXTS)] == [
+        answer.candidates[0].text for answer in exact.generate(TEXTS)
     ]
 
 
@@ -286,7 +284,7 @@ def test_a_device_that_is_not_there_is_refused(engine: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
-def test_an_engine_whose_package_is_not_installed_says_what_to_install(engine: str, tmp_path: Path) -> None:
+def test_a_missing_engine_says_which_package_to_install(engine: str, tmp_path: Path) -> None:
     make_checkpoint(tmp_path)
     package = "torch" if engine == "transformers" else engine
     code = (
@@ -302,16 +300,16 @@ def test_an_engine_whose_package_is_not_installed_says_what_to_install(engine: s
 
 
 def test_a_model_from_elsewhere_becomes_a_checkpoint_in_one_step(tmp_path: Path) -> None:
-    made = make_checkpoint(tmp_path / "made")
-    (made.folder / "card.json").unlink()
-    (made.folder / "training_args.bin").write_bytes(b"a pickle that stays behind")
+    original = make_checkpoint(tmp_path / "made")
+    (original.folder / "card.json").unlink()
+    (original.folder / "training_args.bin").write_bytes(b"a pickle that stays behind")
     with pytest.raises(InvalidInput, match="--role ROLE"):
-        convert(made.folder, tmp_path / "out", role=None, prompt_format=None, **LIMITS)
-    card = convert(made.folder, tmp_path / "out", role="flat", prompt_format="seed", **LIMITS)
+        convert(original.folder, tmp_path / "out", role=None, prompt_format=None, **LIMITS)
+    card = convert(original.folder, tmp_path / "out", role="flat", prompt_format="seed", **LIMITS)
     assert (card.role, card.architecture, card.max_input_tokens) == ("flat", "seq2seq", LIMIT)
     assert_same(
         open_generator("ctranslate2", load(tmp_path / "out")).generate(TEXTS),
-        open_generator("transformers", made, dtype="float32").generate(TEXTS),
+        open_generator("transformers", original, dtype="float32").generate(TEXTS),
     )
 
 

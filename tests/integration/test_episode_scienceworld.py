@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import pytest
 
 from tests import samples
+from tests.answers import action_answer
 from waymark.agent.episode import run_episode
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
     AgentConfig,
     AgentState,
-    Timing,
-    Usage,
 )
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
@@ -25,33 +24,21 @@ class Oracle:
         self._misspelt = misspelt
 
     async def action(
-        self,
-        state: AgentState,
-        *,
-        n: int = 1,
-        model: str = "default",
-        valid_actions: Sequence[str] | None = None,
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
         """The path's next action, one of them misspelt unless alternatives are wanted."""
         assert valid_actions is None, "the n-best holds a valid action, so nothing is to be weighed"
         at = state.step - 1
         right = self._path[at]
         answers = [f"{right} please", right] if at == self._misspelt else [right]
-        return ActionResponse(
-            action=answers[0],
-            ended_subgoal=False,
-            alternatives=tuple(
-                ActionAlternative(action=answer, ended_subgoal=False, logprob=0, mean_logprob=0)
-                for answer in answers[:n]
-            ),
-            model=model,
-            usage=Usage(prompt_tokens=1, completion_tokens=1),
-            timing_ms=Timing(queue=0, model=0, total=0),
+        alternatives = (
+            ActionAlternative(action=answer, ended_subgoal=False, logprob=0, mean_logprob=0) for answer in answers[:n]
         )
+        return action_answer(*alternatives, model=model)
 
 
 @pytest.mark.anyio
-async def test_an_oracle_path_solves_a_real_episode_through_a_repaired_action(slot: ScienceWorldSlot) -> None:
+async def test_an_oracle_path_with_a_misspelt_action_solves_its_task(slot: ScienceWorldSlot) -> None:
     path = slot.gold_path("4-2", 0, "easy")
     misspelt = next(index for index, action in enumerate(path) if action.startswith(("pick up ", "move ")))
     spec = samples.spec(AgentConfig(subgoals="none"), moves=100, turns=200)

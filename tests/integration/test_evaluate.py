@@ -26,7 +26,7 @@ Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
 
 
-def test_an_evaluation_ends_in_a_document_on_stdout_and_every_turn_on_disk(waymark: Waymark) -> None:
+def test_an_evaluation_prints_a_document_and_writes_every_turn(waymark: Waymark) -> None:
     command = waymark("evaluate", *SCRIPTED, "--tasks", "1-1,4-2,10-1", "--json")
     code, out, err = command.wait()
     assert code == 0, err
@@ -80,7 +80,7 @@ def test_the_shipped_models_play_a_real_episode(waymark: Waymark, agent: str) ->
         (("--variations", "first"), "ranges such as 0-3; got 'first'"),
     ],
 )
-def test_bad_input_is_told_before_anything_starts(
+def test_bad_input_is_refused_before_anything_starts(
     waymark: Waymark, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     code, out, err = waymark("evaluate", *SCRIPTED, *arguments).wait()
@@ -156,14 +156,14 @@ def test_repeats_go_on_where_they_were_interrupted(waymark: Waymark) -> None:
     code, out, err = waymark("resume", str(command.run.path), "--json").wait()
     assert code == 0, err
     document = json.loads(out)
-    plays = [(one["task"], one["variation"], one["repeat"]) for one in document["episodes"]]
+    plays = [(episode["task"], episode["variation"], episode["repeat"]) for episode in document["episodes"]]
     assert plays == [(task, variation, repeat) for task in ("1-1", "4-2") for variation in (0, 1) for repeat in (0, 1)]
     assert document["summary"]["repeats"] == 2
     assert list(command.run.results())[: len(killed)] == killed
 
 
 @pytest.mark.parametrize("part", ["services.executor", "services.env_runner worker", "valkey-server"])
-def test_a_part_that_dies_is_named_and_finished_episodes_are_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
+def test_a_dead_part_is_named_and_finished_episodes_kept(waymark: Waymark, tmp_path: Path, part: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--protocol", "full")
     command.read_until("2/1819")
     (process,) = (number for number, line in command.parts().items() if part in line)

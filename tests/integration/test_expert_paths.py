@@ -23,7 +23,7 @@ from waymark.worlds.scienceworld.environment import ScienceWorldSlot
         ("10-2", 6, ["close(door to hallway)", "open(bee hive)", "focus_on(red box)"]),
     ],
 )
-def test_a_direct_path_solves_its_task_by_looking_and_in_time(
+def test_the_experts_path_solves_its_task_in_time(
     slot: ScienceWorldSlot, task: str, variation: int, subgoals: list[str]
 ) -> None:
     oracle = [] if task in WITHOUT_ORACLE else slot.gold_path(task, variation, "easy")
@@ -31,4 +31,4 @@ def test_a_direct_path_solves_its_task_by_looking_and_in_time(
     assert path is not None
     assert (path.score, path.steps[-1].moves <= 100) == (100, True)
     named = [segment.subgoal for segment in annotate_by_rule(path).segments]
-    assert [one for one in named if one in subgoals] == subgoals
+    assert [subgoal for subgoal in named if subgoal in subgoals] == subgoals

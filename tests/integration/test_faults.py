@@ -21,7 +21,7 @@ from services.env_runner.environments import environment_version
 from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable, until
 from tests.integration.faulty_worker import STEPPING
 from tests.samples import VERSIONS
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.process import children
 
 TURNS_TO_A_STEP = 4
@@ -69,7 +69,7 @@ def test_a_redis_that_is_gone_for_longer_than_a_lease(
     site.assert_exact("gone", specs)
 
 
-def test_a_worker_frozen_past_its_lease_that_comes_back_to_commit(site: Site) -> None:
+def test_a_worker_frozen_past_its_lease_cannot_commit(site: Site) -> None:
     specs = site.submit("frozen", 4, turns=TURNS_TO_A_STEP)
     frozen = site.worker(seconds=3, slots=1)
     until(lambda: STEPPING in frozen.log.read_text(), "it takes the last step of an episode")
@@ -114,14 +114,14 @@ def test_a_jvm_that_is_killed_and_one_that_hangs(site: Site) -> None:
 
 def _jvm(worker: int) -> int:
     """The process id of the JVM that a worker has started, from whichever thread."""
-    found: list[int] = []
+    processes: list[int] = []
 
-    def one() -> bool:
-        found[:] = [pid for pid in children(worker) if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
-        return len(found) == 1
+    def has_started() -> bool:
+        processes[:] = [pid for pid in children(worker) if Path(f"/proc/{pid}/comm").read_text() == "java\n"]
+        return len(processes) == 1
 
-    until(one, "the worker has a JVM")
-    return found[0]
+    until(has_started, "the worker has a JVM")
+    return processes[0]
 
 
 def test_a_disk_that_is_full_for_a_while(site: Site) -> None:

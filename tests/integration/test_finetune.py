@@ -46,7 +46,7 @@ def corpus() -> list[Example]:
 @pytest.fixture(scope="module")
 def pretrained(corpus: list[Example], tmp_path_factory: pytest.TempPathFactory) -> dict[Architecture, Path]:
     """A T5 shaped as flan-t5 is (untied, more embeddings than tokens) and a Llama whose texts open with a token."""
-    tokenizer = train_tokenizer((text for one in corpus for text in (one.prompt, one.target)), 300)
+    tokenizer = train_tokenizer((text for example in corpus for text in (example.prompt, example.target)), 300)
     size = tokenizer.get_vocab_size()
     torch.manual_seed(0)
     t5: Any = T5Config
@@ -103,7 +103,7 @@ def _finish(run: Run) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("rank", [0, 4], ids=["whole", "lora"])
 @pytest.mark.parametrize("architecture", ["seq2seq", "causal"])
-def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
+def test_a_pretrained_model_is_tuned_resumed_and_exported(
     architecture: Architecture, rank: int, pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(
@@ -132,20 +132,23 @@ def test_a_pretrained_model_is_tuned_resumed_and_exported_as_a_plain_checkpoint(
     assert plain.evaluate(corpus).loss == pytest.approx(run.evaluate(corpus).loss, rel=0.01)
 
 
-def test_a_causal_model_reads_a_prompt_alike_alone_and_in_a_batch(
+def test_a_causal_model_answers_alike_alone_and_batched(
     pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]))
     run = Run(tmp_path, recipe, corpus, corpus)
-    shortest, longest = (pick(corpus, key=lambda one: len(one.prompt)) for pick in (min, max))
-    alone = [run.evaluate([one]).loss for one in (shortest, longest)]
+    shortest, longest = (pick(corpus, key=lambda example: len(example.prompt)) for pick in (min, max))
+    alone = [run.evaluate([example]).loss for example in (shortest, longest)]
     tokens = Tokens(run.tokenizer, 1)
-    weights = [len(tokens.target(one.target, *tokens.prompts([one.prompt], 512))) + 1 for one in (shortest, longest)]
+    weights = [
+        len(tokens.target(example.target, *tokens.prompts([example.prompt], 512))) + 1
+        for example in (shortest, longest)
+    ]
     together = run.evaluate([shortest, longest]).loss
     assert together == pytest.approx(sum(a * b for a, b in zip(alone, weights, strict=True)) / sum(weights), rel=0.01)
 
 
-def test_an_exported_causal_model_goes_on_alike_on_ctranslate2(
+def test_an_exported_causal_model_answers_alike_on_ctranslate2(
     pretrained: dict[Architecture, Path], corpus: list[Example], tmp_path: Path
 ) -> None:
     recipe = replace(TINY, architecture="causal", base=str(pretrained["causal"]), steps=2)
@@ -160,24 +163,24 @@ def test_an_exported_causal_model_goes_on_alike_on_ctranslate2(
     for example in corpus[::20]:
         ids = tokens.prompts([example.prompt], recipe.max_input_tokens)[0].ids
         wanted = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)[0, len(ids) :].tolist()
-        found = generator.generate_batch([tokens.names(ids)], max_length=12, include_prompt_in_result=False)
-        assert found[0].sequences_ids[0] == [token for token in wanted if token != tokens.end]
+        results = generator.generate_batch([tokens.names(ids)], max_length=12, include_prompt_in_result=False)
+        assert results[0].sequences_ids[0] == [token for token in wanted if token != tokens.end]
         lengths.add(len(wanted))
     assert max(lengths) > 1
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"architecture": "causal"}, "is a seq2seq model"),
         ({"architecture": "causal", "base": "causal", "max_input_tokens": 100}, "reads 64 tokens"),
     ],
 )
 def test_a_base_that_does_not_fit_the_recipe_is_refused(
-    changed: dict[str, Any], told: str, pretrained: dict[Architecture, Path], tmp_path: Path
+    changed: dict[str, Any], message: str, pretrained: dict[Architecture, Path], tmp_path: Path
 ) -> None:
     folder = pretrained[changed.get("base", "seq2seq")]
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         open_model(replace(TINY, **changed | {"base": str(folder)}), read_tokenizer(folder / "tokenizer.json"))
 
 
@@ -198,12 +201,14 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 
 @pytest.fixture(scope="module")
-def whole(training: Training) -> list[dict[str, float]]:
+def uninterrupted(training: Training) -> list[dict[str, float]]:
     """The dev scores of a run that nothing interrupts."""
     return training.finish("whole", COURSE)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, whole: list[dict[str, float]]) -> None:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    training: Training, uninterrupted: list[dict[str, float]]
+) -> None:
     process = training.start("killed", COURSE, "--save-minutes", "0")
     state = training.folder / "killed" / "state.pt"
     while not state.exists():
@@ -212,22 +217,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(training: Training, who
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert 0 < torch.load(state, weights_only=True)["step"] < COURSE.steps
-    assert training.finish("killed", COURSE) == whole
+    assert training.finish("killed", COURSE) == uninterrupted
     assert list((training.folder / "killed" / "tensorboard").iterdir())
 
 
-def test_two_processes_train_as_one_does(training: Training, whole: list[dict[str, float]]) -> None:
-    assert "1 process on cpu, computing in " in training.told["whole"]
+def test_two_processes_train_as_one_does(training: Training, uninterrupted: list[dict[str, float]]) -> None:
+    assert "1 process on cpu, computing in " in training.printed["whole"]
     launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--")
     scores = training.finish("two", COURSE, launcher=launcher)
-    assert "2 processes on cpu:0, cpu:0, computing in " in training.told["two"]  # each names its device
-    assert [row["step"] for row in scores] == [row["step"] for row in whole] == [8, 16, 24]
-    for shared, alone in zip(scores, whole, strict=True):
+    assert "2 processes on cpu:0, cpu:0, computing in " in training.printed["two"]  # each names its device
+    assert [row["step"] for row in scores] == [row["step"] for row in uninterrupted] == [8, 16, 24]
+    for shared, alone in zip(scores, uninterrupted, strict=True):
         assert shared["dev_loss"] == pytest.approx(alone["dev_loss"], rel=0.002)
 
 
 @pytest.mark.parametrize(
-    ("changed", "options", "told"),
+    ("changed", "options", "message"),
     [
         ({"batch": 5000}, ("--run", "new"), "fewer than one batch of 5000"),
         ({"rename": 0.5}, ("--format", "seed", "--run", "new"), "The recipe has rename"),
@@ -236,15 +241,15 @@ def test_two_processes_train_as_one_does(training: Training, whole: list[dict[st
         ({}, ("--wandb", "x"), "pip install wandb"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_trained(
+def test_wrong_settings_are_refused_before_training(
     changed: dict[str, Any],
     options: tuple[str, ...],
-    told: str,
+    message: str,
     training: Training,
-    whole: list[dict[str, float]],
+    uninterrupted: list[dict[str, float]],
 ) -> None:
     arguments = training.arguments(str(training.folder / "whole"), replace(COURSE, **changed))
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         app([*arguments, *options], standalone_mode=False)
 
 

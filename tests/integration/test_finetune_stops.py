@@ -85,7 +85,7 @@ def test_weights_that_are_not_finite_replace_none(done: Path, corpus: list[Examp
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_an_export_of_broken_weights_leaves_what_was_there(bad: float, done: Path, tmp_path: Path) -> None:
+def test_an_export_of_broken_weights_keeps_the_old_checkpoint(bad: float, done: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for name, content in files(done).items():
         (run / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +128,11 @@ def stop_during(run: Run, when: str, number: int) -> list[dict[str, float]]:
 def test_a_signal_ends_a_run_with_its_state_saved(
     when: str, number: signal.Signals, corpus: list[Example], done: Path, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    with Interruption(told.append) as stop:
+    reports: list[str] = []
+    with Interruption(reports.append) as stop:
         run = Run(tmp_path, TINY, corpus, corpus, interruption=stop)
         rows = stop_during(run, when, number)
-    assert told == [number.name]
+    assert reports == [number.name]
     assert stop.exit_code == 128 + number
     assert sum("dev_loss" in row for row in rows) == 1  # the second one is due, and made by the run that resumes
     assert signal.getsignal(number) is not stop._note
@@ -140,12 +140,12 @@ def test_a_signal_ends_a_run_with_its_state_saved(
     assert resumed.step == run.step == 4  # the update under way is finished
     rows += resumed.train()
     assert [row["step"] for row in rows if "dev_loss" in row] == [2, 4]
-    whole = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["dev_loss"] == whole[-1]["dev_loss"]
+    uninterrupted = [json.loads(line) for line in (done / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["dev_loss"] == uninterrupted[-1]["dev_loss"]
     assert not list(tmp_path.glob("*partial*"))
 
 
-def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(corpus: list[Example], tmp_path: Path) -> None:
+def test_a_signal_ends_an_evaluation_before_it_is_complete(corpus: list[Example], tmp_path: Path) -> None:
     with Interruption() as stop:
         run = Run(tmp_path, TINY, corpus, corpus, interruption=stop)
         steps = run.train()
@@ -153,7 +153,7 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(corpus: list[Exampl
         assert "loss" in next(steps)
         many = corpus * 20
         run._dev = many
-        began = run._read([(one.prompt, one.target) for one in many])
+        began = run._read([(example.prompt, example.target) for example in many])
         next(began)
         os.kill(os.getpid(), signal.SIGTERM)
         assert list(steps) == []
@@ -186,21 +186,21 @@ def test_the_command_saves_its_state_and_says_so(tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 143, told
-    assert "SIGTERM: stopping after this step" in told
-    assert "its state is saved, and the same command resumes from it" in told
-    assert "Traceback" not in told
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 143, output
+    assert "SIGTERM: stopping after this step" in output
+    assert "its state is saved, and the same command resumes from it" in output
+    assert "Traceback" not in output
     step = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"]
     assert 0 < step < recipe.steps
-    assert f"Stopped at step {step};" in told
+    assert f"Stopped at step {step};" in output
     first = json.loads(metrics.read_text().splitlines()[0])
     assert first["step"] == 1
     assert {"loss", "gradient_norm", "tokens_per_second", "memory_mb", "seconds_left"} < first.keys()
-    assert "step 1/100000: loss " in told
+    assert "step 1/100000: loss " in output
 
 
-def test_a_full_disk_keeps_the_state_and_the_weights_from_before(corpus: list[Example], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_state_and_weights(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path, TINY, corpus, corpus)
     next(row for row in run.train() if "dev_loss" in row)
     before = {name: content for name, content in files(tmp_path).items() if name.startswith(("state", "best"))}
@@ -241,7 +241,7 @@ def test_a_folder_that_a_kill_left_half_replaced_is_recovered(
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def test_equal_exact_match_is_decided_by_loss_then_by_the_later_step() -> None:
+def test_ties_are_decided_by_loss_then_by_later_step() -> None:
     best = DevScores(loss=1.0, exact_match=0.5)
     for scores, is_better, replaces in (
         (DevScores(2.0, 0.6), True, True),
@@ -253,7 +253,7 @@ def test_equal_exact_match_is_decided_by_loss_then_by_the_later_step() -> None:
         assert (scores.is_better_than(best), scores.replaces(best)) == (is_better, replaces)
 
 
-def test_of_several_equal_evaluations_the_one_of_lowest_loss_is_kept(corpus: list[Example], tmp_path: Path) -> None:
+def test_of_equal_evaluations_the_lowest_loss_is_kept(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path / "run", replace(TINY, steps=8, learning_rate=1e-4), corpus, corpus)
     rows = [row for row in run.train() if "dev_loss" in row]
     assert {row["dev_exact_match"] for row in rows} == {0.0}  # nothing is learnt so soon
@@ -268,19 +268,20 @@ def test_of_several_equal_evaluations_the_one_of_lowest_loss_is_kept(corpus: lis
     assert len(card.training.recipe_sha256) == 64
 
 
-def test_exact_match_is_told_beside_guessing_and_by_verb(corpus: list[Example], tmp_path: Path) -> None:
+def test_exact_match_is_reported_by_verb_beside_the_baseline(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path, TINY, corpus, corpus)
-    counts = Counter(one.target for one in corpus)
+    counts = Counter(example.target for example in corpus)
     assert counts[run.baseline.answer] == max(counts.values())
-    assert run.baseline.exact_match == sum(one.target == run.baseline.answer for one in run._dev) / len(run._dev)
+    guessed = sum(example.target == run.baseline.answer for example in run._dev)
+    assert run.baseline.exact_match == guessed / len(run._dev)
     scores = run.evaluate(run._dev)
     shares = [scores.by_verb[verb] * count for verb, count in run.baseline.verbs.items()]
     assert sum(shares) == pytest.approx(scores.exact_match * len(run._dev))
-    made = [replace(corpus[0], target=f"verb{number} it") for number in range(40)]
-    assert len(share_by_verb(made, [True] * 40)) == 13  # a large model may name hundreds of verbs
+    corpus_of_verbs = [replace(corpus[0], target=f"verb{number} it") for number in range(40)]
+    assert len(share_by_verb(corpus_of_verbs, [True] * 40)) == 13  # a large model may name hundreds of verbs
 
 
-def test_curves_are_drawn_of_a_finished_and_of_a_failed_run(tmp_path: Path, capsys: Any) -> None:
+def test_curves_are_drawn_of_finished_and_failed_runs(tmp_path: Path, capsys: Any) -> None:
     training = Training(tmp_path)
     for name, recipe in {"good": TINY, "bad": replace(TINY, learning_rate=1e30, warmup=0)}.items():
         picture = tmp_path / f"{name}.svg"
@@ -291,9 +292,9 @@ def test_curves_are_drawn_of_a_finished_and_of_a_failed_run(tmp_path: Path, caps
         else:
             app(arguments, standalone_mode=False)
         assert "nats a token" in picture.read_text()
-    told = capsys.readouterr().err
-    assert "1 process on cpu" in told
-    assert "dev baseline: always answering 'end'" in told
-    assert "% of prompts and 0.0% of answers are cut" in told
-    assert "exact match 0.000 (baseline 0.5" in told
-    assert "by verb: end 0.00 of " in told
+    output = capsys.readouterr().err
+    assert "1 process on cpu" in output
+    assert "dev baseline: always answering 'end'" in output
+    assert "% of prompts and 0.0% of answers are cut" in output
+    assert "exact match 0.000 (baseline 0.5" in output
+    assert "by verb: end 0.00 of " in output

@@ -61,7 +61,7 @@ def test_every_template_and_valid_action_round_trips(
         assert actions.format(actions.parse(template)).count("OBJ") == template.count("OBJ")
 
 
-def test_reset_task_is_listed_by_the_simulator_and_refused_by_the_grammar(slot: ScienceWorldSlot) -> None:
+def test_the_grammar_refuses_reset_task_which_the_simulator_lists(slot: ScienceWorldSlot) -> None:
     slot.reset("4-2", 0, "easy")
     assert "reset task" in slot.action_templates()
     assert "reset task" not in slot.valid_actions()
@@ -99,9 +99,7 @@ def test_the_simulator_reads_an_alias_and_its_canonical_form_alike(
 
 
 @pytest.mark.parametrize(("task", "variation"), [("6-3", 2), ("2-1", 0), ("5-1", 1)])
-def test_a_gold_path_written_in_canonical_form_still_solves_its_task(
-    slot: ScienceWorldSlot, task: str, variation: int
-) -> None:
+def test_a_gold_path_in_canonical_form_solves_its_task(slot: ScienceWorldSlot, task: str, variation: int) -> None:
     path = [actions.parse(text) for text in slot.gold_path(task, variation, "easy")]
     slot.reset(task, variation, "easy")
     last = [slot.step(actions.format(action)) for action in path][-1]

@@ -12,13 +12,13 @@ import pytest
 from tests.hostile_server import (
     Answer,
     HostileServer,
+    at_once,
     bomb,
     drip,
     dripping_head,
     endless,
     huge_header,
     redirect,
-    whole,
 )
 from waymark.clients.bounded import AnswerRefused, decompress
 from waymark.clients.chat import ChatClient, Endpoint, Limits
@@ -38,7 +38,7 @@ COMPLETION = b'{"choices":[{"message":{"content":"1. navigate_to(kitchen)"}}]}'
 
 
 def zipped(body: bytes, *encodings: str) -> Answer:
-    return whole(body, *(f"content-encoding: {encoding}" for encoding in encodings))
+    return at_once(body, *(f"content-encoding: {encoding}" for encoding in encodings))
 
 
 BOMBS = [
@@ -48,7 +48,7 @@ BOMBS = [
     pytest.param(zipped(ONCE, "deflate"), id="called deflate"),
     pytest.param(zipped(b"x" * 100, "br"), id="brotli"),
     pytest.param(endless, id="endless"),
-    pytest.param(whole(ONCE, "content-encoding: gzip", status="500 Internal Server Error"), id="of an error"),
+    pytest.param(at_once(ONCE, "content-encoding: gzip", status="500 Internal Server Error"), id="of an error"),
     pytest.param(huge_header, id="huge header"),
 ]
 SLOW = [pytest.param(drip, id="drip"), pytest.param(dripping_head, id="dripping head")]
@@ -142,7 +142,7 @@ async def test_a_dripping_body_ends_with_the_deadline_without_asyncio() -> None:
 
 async def test_compressed_events_are_refused() -> None:
     head = "content-type: text/event-stream"
-    with HostileServer(whole(ONCE, head, "content-encoding: gzip")) as server, Measured() as measured:
+    with HostileServer(at_once(ONCE, head, "content-encoding: gzip")) as server, Measured() as measured:
         with pytest.raises(ServiceError, match="compressed"):
             await follow(server)
         with SyncEvaluationClient(server.url, retry_seconds=0) as client, pytest.raises(ServiceError):
@@ -166,7 +166,7 @@ async def test_an_answer_that_is_gzipped_once_is_read() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding"), [(b"no gzip", "gzip"), (gzip.compress(b"x" * 99)[:-9], "gzip"), (b"x", "zstd")]
 )
-def test_a_body_that_is_not_what_it_says_is_refused(body: bytes, encoding: str) -> None:
+def test_a_body_that_contradicts_its_encoding_is_refused(body: bytes, encoding: str) -> None:
     with pytest.raises(AnswerRefused):
         decompress(body, [encoding])
 

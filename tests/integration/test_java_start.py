@@ -29,12 +29,12 @@ from waymark.worlds.scienceworld.java_cache import JavaCache
 
 def jvms(parent: int) -> set[int]:
     """The JVMs that a process has started."""
-    found = set()
+    processes = set()
     for pid in children(parent):
         with suppress(OSError):
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"java"):
-                found.add(pid)
-    return found
+                processes.add(pid)
+    return processes
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def test_a_jvm_killed_while_it_starts_is_started_again() -> None:
     slot.close()
 
 
-def test_a_jvm_that_is_always_killed_is_an_error_in_the_end() -> None:
+def test_a_jvm_that_is_always_killed_is_an_error() -> None:
     before = jvms(os.getpid())
     with killing(100) as killed, pytest.raises(SimulatorNotStarted, match="killed by SIGKILL") as caught:
         ScienceWorldSlot()
@@ -122,8 +122,9 @@ def test_a_users_variables_do_not_reach_java(variable: str, value: str, monkeypa
 
 @pytest.mark.parametrize("option", ["-XX:+UseG1GC", "-Xmx1", "--no-such-option"])
 def test_the_error_quotes_what_java_said(option: str) -> None:
-    said = {"-XX:+UseG1GC": "Multiple garbage collectors", "-Xmx1": "Too small maximum heap"}
-    with pytest.raises(SimulatorNotStarted, match=said.get(option, "Unrecognized option: --no-such-option")) as caught:
+    messages = {"-XX:+UseG1GC": "Multiple garbage collectors", "-Xmx1": "Too small maximum heap"}
+    message = messages.get(option, "Unrecognized option: --no-such-option")
+    with pytest.raises(SimulatorNotStarted, match=message) as caught:
         ScienceWorldSlot(options=[option], pauses=())
     assert not caught.value.killed
     assert "\n" not in str(caught.value)
@@ -165,8 +166,8 @@ def test_a_cache_that_java_cannot_start_from_is_deleted(cache: Path, caplog: pyt
     # The checksum fits: a cache that was damaged before it was written down.
     cut = 64 * 1024
     file.write_bytes(content[:cut] + bytes(len(content) // 4) + content[cut + len(content) // 4 :])
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    file.with_suffix(".sha256").write_text(found)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_suffix(".sha256").write_text(digest)
     slot = ScienceWorldSlot(cache=cache)
     assert len(play(slot, 3)) == 3
     slot.close()
@@ -239,7 +240,7 @@ def test_two_writers_at_once_leave_one_whole_cache(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.draft*"))
 
 
-def test_a_dying_jvm_says_why() -> None:
+def test_the_error_of_a_dying_jvm_gives_its_reason() -> None:
     slot = ScienceWorldSlot()
     slot.reset("4-2", 0, "easy")
     os.kill(slot._process.pid, signal.SIGSEGV)

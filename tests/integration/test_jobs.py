@@ -34,9 +34,9 @@ def submit(store: JobStore, name: str, *, tasks: tuple[str, ...] = ("1-1", "4-1"
 
 
 def lease(store: JobStore, consumer: str = "alice") -> Lease:
-    found = store.lease(consumer, wait_seconds=0.01)
-    assert found is not None
-    return found
+    taken = store.lease(consumer, wait_seconds=0.01)
+    assert taken is not None
+    return taken
 
 
 def abandon() -> None:
@@ -78,7 +78,7 @@ def test_the_last_result_finishes_the_evaluation(store: JobStore) -> None:
     assert store.status("last").state == "finished"
 
 
-def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobStore) -> None:
+def test_the_old_holder_of_a_claimed_lease_cannot_commit(store: JobStore) -> None:
     submit(store, "abandoned", tasks=("1-1",))
     old = lease(store, "alice")
     abandon()
@@ -91,7 +91,7 @@ def test_an_abandoned_lease_is_claimed_and_its_old_holder_is_fenced(store: JobSt
     assert (status.finished, status.mean_score) == (1, 20)
 
 
-def test_the_same_worker_cannot_commit_through_a_lease_that_it_lost_to_itself(store: JobStore) -> None:
+def test_a_worker_cannot_commit_through_a_lease_it_lost(store: JobStore) -> None:
     submit(store, "itself", tasks=("1-1",))
     old = lease(store)
     abandon()
@@ -182,7 +182,7 @@ def test_a_second_submission_under_a_key_is_the_first(store: JobStore) -> None:
     assert store.lease("alice", wait_seconds=0) is None
 
 
-def test_only_what_errored_is_played_again(store: JobStore) -> None:
+def test_only_errored_episodes_are_queued_again(store: JobStore) -> None:
     submit(store, "errored")
     good, bad, _waiting = lease(store), lease(store), lease(store)
     store.commit(good, result_of(good.spec, score=80))
@@ -202,8 +202,8 @@ def test_an_abandoned_episode_is_found_behind_many_that_are_played(store: JobSto
     submit(store, "many", tasks=tuple(task.id for task in TASKS))
     held = [lease(store, f"worker-{number}") for number in range(25)]
     abandon()
-    for one in held[:-1]:
-        assert store.renew(one)
+    for held_lease in held[:-1]:
+        assert store.renew(held_lease)
     assert lease(store, "another").spec == held[-1].spec
 
 
@@ -274,7 +274,7 @@ def test_a_clock_set_forward_takes_no_lease_from_the_living(
         assert other.lease("bob", wait_seconds=0) is None
         shift(mine, "forward", 3_600_000)
         now[0] += 20
-        assert all(mine.renew(one) for one in held)
+        assert all(mine.renew(held_lease) for held_lease in held)
 
 
 def test_a_lease_renewed_after_it_was_seen_silent_is_kept(clocks: tuple[JobStore, JobStore, list[float]]) -> None:
@@ -296,10 +296,10 @@ def test_two_watchers_take_a_silent_lease_once(clocks: tuple[JobStore, JobStore,
     other.look()
     now[0] += 31
     taken = [store.lease("bob", wait_seconds=0) for store in (mine, other)]
-    assert [one is not None for one in taken] == [True, False]
+    assert [held_lease is not None for held_lease in taken] == [True, False]
 
 
-def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -> None:
+def test_an_entry_missing_from_the_queue_blocks_no_other(store: JobStore) -> None:
     specs = submit(store, "gone", tasks=("1-1", "4-2"))
     held = lease(store)
     store._redis.xdel("waymark:evaluation:gone:queue", held.entry)
@@ -310,8 +310,8 @@ def test_an_entry_that_is_gone_from_the_queue_blocks_no_other(store: JobStore) -
 def test_an_evaluation_to_skip_is_left_to_others(store: JobStore) -> None:
     submit(store, "refused", tasks=("1-1",))
     (other,) = submit(store, "mine", tasks=("1-1",))
-    found = [store.lease("alice", wait_seconds=0, skip=["refused"]) for _ in range(3)]
-    assert [one.spec if one else None for one in found] == [other, None, None]
+    leases = [store.lease("alice", wait_seconds=0, skip=["refused"]) for _ in range(3)]
+    assert [held_lease.spec if held_lease else None for held_lease in leases] == [other, None, None]
     assert (lease(store, "bob").spec.evaluation, store.status("refused").running) == ("refused", 1)
 
 
@@ -356,9 +356,9 @@ def test_long_common_fields_are_stored_once(store: JobStore) -> None:
     request = EvaluationRequest(protocol="full", agent=AgentConfig(executor_model="x" * 100))
     specs = episodes("full", request)
     store.submit(evaluation("full", request, episodes=len(specs)), specs)
-    every = [text for _, text in store._redis.hscan_iter("waymark:evaluation:full:specs")]
-    assert len(every) == 1_819
-    assert sum(map(len, every)) < 60 * len(every)
+    texts = [text for _, text in store._redis.hscan_iter("waymark:evaluation:full:specs")]
+    assert len(texts) == 1_819
+    assert sum(map(len, texts)) < 60 * len(texts)
     assert store.specs("full", count=2) == specs[:2]
 
 

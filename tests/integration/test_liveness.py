@@ -17,7 +17,7 @@ from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.serving import served
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.clients.services import ControllerClient, ExecutorClient
 
 

@@ -19,10 +19,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.commands import Command
-from waymark.cli.local_stack import HOST, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
 from waymark.loadtest.results import LoadReport
-from waymark.serving.run import bind
+from waymark.serving.server import bind
 
 Waymark = Callable[..., Command]
 
@@ -57,7 +58,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread.join()
 
 
-def stranger(asked: list[dict[str, Any]]) -> FastAPI:
+def stranger(requests: list[dict[str, Any]]) -> FastAPI:
     """A server of somebody else's: completions for those with a key; refuses each third, fails at each fifth."""
     app = FastAPI()
 
@@ -69,7 +70,7 @@ def stranger(asked: list[dict[str, Any]]) -> FastAPI:
     async def completions(request: Request) -> Response:
         if request.headers.get("authorization") != "Bearer secret":
             return Response("Who are you?", 401)
-        asked.append(await request.json())
+        requests.append(await request.json())
         count = int(request.headers.get("x-request-id", "-1").rpartition("-")[2])
         return Response(status_code=429 if count % 3 == 0 else 500 if count % 5 == 0 else 200)
 
@@ -98,20 +99,20 @@ def test_a_service_of_ours_is_found_out_and_answers_all(waymark: Waymark, execut
     assert {change["ratio"] for load in json.loads(out).values() for change in load} <= {1.0, None}
 
 
-def test_any_openai_compatible_server_is_asked_and_its_failures_are_told(waymark: Waymark) -> None:
-    asked: list[dict[str, Any]] = []
-    with serving(stranger(asked)) as url:
+def test_openai_compatible_servers_are_tested_and_their_failures_reported(waymark: Waymark) -> None:
+    requests: list[dict[str, Any]] = []
+    with serving(stranger(requests)) as url:
         code, out, err = waymark("loadtest", f"{url}/v1", "--requests", "30", "--key", "secret", "--json").wait()
         assert code == 1, err
         refused = waymark("loadtest", url, "--requests", "30")
         assert refused.wait()[0] == 2
     (stage,) = LoadReport.model_validate_json(out).stages
     assert (stage.sent, stage.answered, stage.refused, stage.errors) == (30, 16, {"429": 10}, {"500": 4})
-    assert {one["model"] for one in asked} == {"small"}
-    assert all(one["prompt"] for one in asked)
+    assert {request["model"] for request in requests} == {"small"}
+    assert all(request["prompt"] for request in requests)
 
 
-def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
+def test_ctrl_c_ends_a_test_with_its_measurements(waymark: Waymark) -> None:
     app = FastAPI()
     some_answered, interrupted = threading.Event(), threading.Event()
 
@@ -140,7 +141,7 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["http://127.0.0.1:1"], 3, "Nothing answers at http://127.0.0.1:1"),
         (["localhost"], 2, "is no address"),
@@ -150,8 +151,8 @@ def test_ctrl_c_ends_a_test_with_what_was_measured(waymark: Waymark) -> None:
         (["compare", "none.json", "none.json"], 2, "none.json cannot be read"),
     ],
 )
-def test_what_cannot_be_measured_is_told(waymark: Waymark, arguments: list[str], code: int, said: str) -> None:
+def test_unmeasurable_targets_are_reported(waymark: Waymark, arguments: list[str], code: int, message: str) -> None:
     ended, _, err = waymark("loadtest", *arguments).wait()
     assert ended == code
-    assert said in err
+    assert message in err
     assert "Traceback" not in err

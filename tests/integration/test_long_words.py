@@ -33,7 +33,7 @@ async def executor() -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize(
     "prompt", [WORD, f"pick_up {WORD[:30_000]} | here {WORD[:30_000]}", f"{WORD[:600]} {WORD[:601]}"]
 )
-async def test_the_answer_to_a_word_as_long_as_a_prompt_may_be_is_short(
+async def test_the_answer_to_the_longest_allowed_word_is_short(
     executor: httpx.AsyncClient, prompt: str, more: dict[str, object]
 ) -> None:
     response = await executor.post("/v1/completions", json={"model": "default", "prompt": prompt, **more})
@@ -41,7 +41,7 @@ async def test_the_answer_to_a_word_as_long_as_a_prompt_may_be_is_short(
     assert len(response.content) < 200_000
 
 
-async def test_a_word_longer_than_a_prompt_may_be_is_refused_and_not_repeated(executor: httpx.AsyncClient) -> None:
+async def test_a_word_over_the_limit_is_refused_and_not_repeated(executor: httpx.AsyncClient) -> None:
     response = await executor.post("/v1/completions", json={"model": "default", "prompt": WORD * 8})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "context_length_exceeded"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import make_folder
-from waymark.checkpoint_files import list_files, sha256_of
+from tests.checkpoints import fit_hashes, make_folder
 from waymark.inference.checkpoint import CARD
 
 ROOT = Path(__file__).parents[2]
-
-
-def fit_hashes(folder: Path) -> None:
-    card = json.loads((folder / CARD).read_bytes())
-    card["files"] = {name: sha256_of(path) for name, path in list_files(folder).items() if name != CARD}
-    (folder / CARD).write_text(json.dumps(card))
 
 
 def write(name: str, content: bytes) -> Callable[[Path], None]:

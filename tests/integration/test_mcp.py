@@ -52,29 +52,29 @@ async def test_each_service_offers_its_tool_with_the_contracts_schemas(stack: St
 async def test_the_tools_answer_as_the_routes_do(stack: Stack, mode: str) -> None:
     request = SubgoalRequest(state=START, n=2)
     async with tools(stack.url("controller"), mode=mode) as client:
-        found = await client.call_tool("next_subgoal", request.model_dump(mode="json"))
+        result = await client.call_tool("next_subgoal", request.model_dump(mode="json"))
     async with ControllerClient(stack.url("controller")) as http:
         routed = await http.subgoal(START, n=2)
-    answer = SubgoalResponse.model_validate(found.structured_content)
-    assert not found.is_error
+    answer = SubgoalResponse.model_validate(result.structured_content)
+    assert not result.is_error
     assert answer.alternatives == routed.alternatives
-    (content,) = found.content
+    (content,) = result.content
     assert isinstance(content, TextContent)
     assert SubgoalResponse.model_validate_json(content.text) == answer
 
 
 async def test_an_agent_that_knows_only_task_and_look_is_answered(stack: Stack) -> None:
     async with tools(stack.url("executor")) as client:
-        found = await client.call_tool("next_action", {"state": {"task": START.task, "look": START.look}})
+        result = await client.call_tool("next_action", {"state": {"task": START.task, "look": START.look}})
         bound = await client.call_tool(
             "next_action",
             ActionRequest(state=SENT_OFF, valid_actions=("teleport to living room",)).model_dump(mode="json"),
         )
-    assert not found.is_error
+    assert not result.is_error
     assert ActionResponse.model_validate(bound.structured_content).action == "teleport to living room"
 
 
-async def test_what_is_wrong_with_a_call_is_told_to_the_agent(stack: Stack) -> None:
+async def test_the_agent_is_told_what_is_wrong_with_its_call(stack: Stack) -> None:
     state = ARRIVED.model_dump(mode="json")
     async with tools(stack.url("executor")) as client:
         lacking = await client.call_tool("next_action", {"state": {"task": "t"}})
@@ -83,7 +83,7 @@ async def test_what_is_wrong_with_a_call_is_told_to_the_agent(stack: Stack) -> N
             await client.call_tool("next_thing", {})
     assert lacking.is_error
     assert absent.is_error
-    assert [type(one) for one in (*lacking.content, *absent.content)] == [TextContent, TextContent]
+    assert [type(content) for content in (*lacking.content, *absent.content)] == [TextContent, TextContent]
     assert "state.look" in lacking.model_dump_json()
     assert "default" in absent.model_dump_json()
 

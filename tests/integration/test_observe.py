@@ -17,7 +17,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.observe import DASHBOARDS, OBSERVE, alert_rules, ask, assert_panels_are_answered, panel_queries
-from waymark.cli.local_stack import HOST, Part, Stack, free_ports
+from waymark.child_processes.part import HOST, Part
+from waymark.cli.local_stack import Stack, free_ports
 
 NEEDS_PROMETHEUS = "needs prometheus and promtool (Debian: apt install prometheus)"
 INTERVAL = "1s"
@@ -75,17 +76,17 @@ def test_every_metric_of_a_panel_or_an_alert_is_served(targets: dict[str, str]) 
     for address in targets.values():
         served |= _names(httpx.get(f"http://{address}/metrics", trust_env=False).text)
     for where, expression in panel_queries() + alert_rules():
-        asked = set(re.findall(r"\b(?:waymark|process)_\w+", re.sub(r'"[^"]*"', "", expression)))
-        assert asked or "up{" in expression, where
-        assert asked <= served, where
+        metrics = set(re.findall(r"\b(?:waymark|process)_\w+", re.sub(r'"[^"]*"', "", expression)))
+        assert metrics or "up{" in expression, where
+        assert metrics <= served, where
 
 
 def test_every_metric_of_waymark_is_in_a_panel(targets: dict[str, str]) -> None:
-    asked = " ".join(expression for _, expression in panel_queries())
+    expressions = " ".join(expression for _, expression in panel_queries())
     for job, address in targets.items():
         text = httpx.get(f"http://{address}/metrics", trust_env=False).text
         for name in re.findall(r"^# TYPE (waymark_\w+) ", text, re.MULTILINE):
-            assert name in asked, (job, name)
+            assert name in expressions, (job, name)
 
 
 def test_dashboards_name_the_data_source_that_is_provisioned() -> None:

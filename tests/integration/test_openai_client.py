@@ -32,13 +32,13 @@ def test_the_models_are_listed(client: openai.OpenAI) -> None:
 
 
 def test_a_prompt_is_completed_with_log_probabilities_and_usage(client: openai.OpenAI) -> None:
-    found = client.completions.create(
+    completion = client.completions.create(
         model="default", prompt=PROMPT, n=2, best_of=3, max_tokens=32, logprobs=0, temperature=0
     )
-    assert len({choice.text for choice in found.choices}) == 2
-    assert found.usage is not None
-    assert found.usage.total_tokens == found.usage.prompt_tokens + found.usage.completion_tokens
-    for choice in found.choices:
+    assert len({choice.text for choice in completion.choices}) == 2
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens
+    for choice in completion.choices:
         assert choice.finish_reason == "stop"
         assert choice.logprobs is not None
         assert "".join(choice.logprobs.tokens or []) == choice.text
@@ -46,9 +46,9 @@ def test_a_prompt_is_completed_with_log_probabilities_and_usage(client: openai.O
 
 
 def test_a_stream_gives_the_same_text(client: openai.OpenAI) -> None:
-    whole = client.completions.create(model="default", prompt=PROMPT)
+    completion = client.completions.create(model="default", prompt=PROMPT)
     chunks = list(client.completions.create(model="default", prompt=PROMPT, stream=True))
-    assert [chunk.choices[0].text for chunk in chunks] == [whole.choices[0].text]
+    assert [chunk.choices[0].text for chunk in chunks] == [completion.choices[0].text]
 
 
 def test_refusals_are_the_clients_own_errors(client: openai.OpenAI) -> None:

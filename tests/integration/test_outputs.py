@@ -94,13 +94,13 @@ def test_a_reader_that_goes_early_is_no_error(run: Path, after: str) -> None:
     assert done.stderr == b""
 
 
-def test_a_document_for_a_reader_that_goes_early_is_no_error(run: Path) -> None:
+def test_a_reader_that_stops_early_is_no_error(run: Path) -> None:
     done = waymark("report", str(run), "--json", after="| head -1")
     assert done.returncode == 0
     assert done.stderr == b""
 
 
-def test_an_evaluation_whose_output_is_closed_ends_as_it_would(tmp_path: Path) -> None:
+def test_an_evaluation_with_closed_output_ends_as_usual(tmp_path: Path) -> None:
     done = waymark("evaluate", *SCRIPTED, "--tasks", "4-2", after=">&- 2>&-", folder=tmp_path)
     assert done.returncode == 0
     assert len(list((tmp_path / "runs").glob("*/episodes.jsonl"))) == 1

@@ -114,7 +114,7 @@ async def test_a_plan_that_does_not_come_is_the_episodes_error(
     assert len(server.asked) == tries
 
 
-async def test_a_refused_key_is_told_and_not_shown(server: Planner) -> None:
+async def test_a_refused_key_is_reported_and_not_shown(server: Planner) -> None:
     result = await play(server, key="sk-wrong")
     assert result.error is not None
     assert result.error.kind == "PlannerFailed"
@@ -122,7 +122,7 @@ async def test_a_refused_key_is_told_and_not_shown(server: Planner) -> None:
     assert "sk-wrong" not in result.error.message
 
 
-def test_agents_play_the_same_variations_are_compared_and_the_planner_is_asked_once_an_episode(
+def test_several_agents_are_compared_with_one_plan_an_episode(
     server: Planner, waymark: Callable[..., Command], tmp_path: Path
 ) -> None:
     settings = {"WAYMARK_PLANNER_URL": server.url, "WAYMARK_PLANNER_MODEL": "large", "WAYMARK_PLANNER_KEY": KEY}
@@ -131,12 +131,13 @@ def test_agents_play_the_same_variations_are_compared_and_the_planner_is_asked_o
     code, out, err = command.wait()
     assert code == 0, err
     document = json.loads(out)
-    assert [one["agent"]["subgoals"] for one in document["evaluations"]] == ["oracle", "llm_plan", "random"]
-    assert [one["name"] for one in document["comparison"]["agents"]] == ["oracle", "llm_plan", "random"]
+    played = [evaluation["agent"]["subgoals"] for evaluation in document["evaluations"]]
+    assert played == ["oracle", "llm_plan", "random"]
+    assert [agent["name"] for agent in document["comparison"]["agents"]] == ["oracle", "llm_plan", "random"]
     assert document["comparison"]["variations"] == 2
     assert len(server.asked) == 2
 
-    runs = [tmp_path / "runs" / one["evaluation"] for one in document["evaluations"]]
+    runs = [tmp_path / "runs" / evaluation["evaluation"] for evaluation in document["evaluations"]]
     for result in RunFolder(runs[1]).results():
         assert result.trajectory[0].subgoal == "navigate_to(kitchen)"
         assert result.versions is not None
@@ -149,9 +150,7 @@ def test_agents_play_the_same_variations_are_compared_and_the_planner_is_asked_o
     assert json.loads(out) == document["comparison"]
 
 
-def test_without_a_planner_its_agent_is_refused_and_none_is_played(
-    waymark: Callable[..., Command], tmp_path: Path
-) -> None:
+def test_without_a_planner_no_agent_is_played(waymark: Callable[..., Command], tmp_path: Path) -> None:
     code, out, err = waymark("evaluate", *SCRIPTED, "--agent", "random,llm_plan").wait()
     assert (code, out) == (2, "")
     assert "WAYMARK_PLANNER_URL" in err

@@ -114,19 +114,19 @@ async def test_a_session_is_played_saved_and_explained(hosted: Table) -> None:
                 await asyncio.sleep(0.02)
         assert await hosted.decide(session, "action", action, turn) == 202
     view = await hosted.wait(session, turn=4)
-    assert [one.action for one in view.turns] == ["look around", "dance wildly", "go to kitchen"]
-    assert [one.known for one in view.turns] == [True, False, True]
+    assert [turn.action for turn in view.turns] == ["look around", "dance wildly", "go to kitchen"]
+    assert [turn.known for turn in view.turns] == [True, False, True]
     assert (await hosted.http.post(f"/v1/play/{session}/end")).status_code == 202
     view = await hosted.wait(session, "ended")
     assert view.run is not None
     assert "-play-" in view.run
     [light] = (await hosted.http.get(f"/v1/evaluations/{view.run}/results")).json()
-    whole = EpisodeResult.model_validate(
+    result = EpisodeResult.model_validate(
         (await hosted.http.get(f"/v1/evaluations/{view.run}/episodes/{light['id']}")).json()
     )
-    assert [one.action for one in whole.trajectory] == ["look around", "dance wildly", "go to kitchen"]
-    assert whole.trajectory[0].subgoals
-    assert {model.asked for model in explain(whole, 1).models} == {"controller", "executor"}
+    assert [turn.action for turn in result.trajectory] == ["look around", "dance wildly", "go to kitchen"]
+    assert result.trajectory[0].subgoals
+    assert {model.asked for model in explain(result, 1).models} == {"controller", "executor"}
     began = time.monotonic()
     while not (hosted.runs / view.run / "episodes.jsonl").exists() and time.monotonic() < began + SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
@@ -161,7 +161,7 @@ async def test_an_open_session_takes_no_slot_from_evaluations(table: Table, redi
     store.close()
 
 
-async def test_the_oracle_path_is_told_on_request(hosted: Table) -> None:
+async def test_the_oracle_path_is_shown_on_request(hosted: Table) -> None:
     session = await hosted.begin(oracle=True)
     view = await hosted.wait(session, "ended")
     assert (view.oracle, view.problem) == (SOLUTION, None)
@@ -223,7 +223,7 @@ async def test_a_failing_environment_ends_its_session_alone(hosted: Table) -> No
     await hosted.wait(await hosted.begin())
 
 
-async def test_what_was_played_is_saved_when_the_worker_stops(table: Table) -> None:
+async def test_a_session_is_saved_when_the_worker_stops(table: Table) -> None:
     hosting = asyncio.create_task(table.host.run())
     session = await table.begin(agent={"subgoals": "none", "executor_model": "flat"})
     await table.wait(session)

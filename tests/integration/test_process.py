@@ -64,10 +64,10 @@ def test_a_process_ends_when_its_parent_is_killed() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has it")
-def test_threads_of_native_libraries_give_way_to_those_of_python_or_have_cores_of_their_own() -> None:
+def test_native_threads_yield_to_python_or_have_own_cores() -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
-    said = subprocess.run([sys.executable, "-c", THREADS], check=True, timeout=60, capture_output=True, env=environment)
-    assert said.stdout.split() == [b"True"] * 6
+    done = subprocess.run([sys.executable, "-c", THREADS], check=True, timeout=60, capture_output=True, env=environment)
+    assert done.stdout.split() == [b"True"] * 6
 
 
 def test_a_process_may_use_at_least_one_core() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from tests.hostile_server import HostileServer, whole
+from tests.hostile_server import HostileServer, at_once
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.proxies import named_proxies
 from waymark.clients.services import ExecutorClient, SyncExecutorClient
@@ -51,10 +51,10 @@ async def test_loopback_is_never_reached_through_a_proxy(
 ) -> None:
     shell(variables)
     info = b'{"service": "executor", "version": "1", "checkpoints": []}'
-    with HostileServer(whole(COMPLETION)) as server:
+    with HostileServer(at_once(COMPLETION)) as server:
         assert await ask(f"{server.url}/v1") == "yes"
         assert await ask(f"{server.url.replace('127.0.0.1', 'localhost')}/v1") == "yes"
-    with HostileServer(whole(info)) as server:
+    with HostileServer(at_once(info)) as server:
         for transport in (None, AiohttpTransport()):
             async with ExecutorClient(server.url, transport=transport) as client:
                 assert await client.ready()
@@ -87,16 +87,14 @@ async def test_a_variable_that_cannot_be_used_is_named(
 
 
 async def test_a_proxy_that_refuses_is_named(shell: Callable[[dict[str, str]], None]) -> None:
-    with HostileServer(whole(b"", status="407 Proxy Authentication Required")) as proxy:
+    with HostileServer(at_once(b"", status="407 Proxy Authentication Required")) as proxy:
         shell({"HTTPS_PROXY": proxy.url})
         with pytest.raises(EndpointUnusable, match=f"proxy .*HTTPS_PROXY={proxy.url}"):
             await ask("https://planner.example/v1")
 
 
 @pytest.mark.parametrize("variables", [EVERYWHERE, {"ALL_PROXY": SOCKS, "SSL_CERT_FILE": "/nowhere"}])
-def test_agents_that_ask_no_planner_play_whatever_the_proxies_are(
-    variables: dict[str, str], waymark: Callable[..., Command]
-) -> None:
+def test_agents_without_planner_ignore_proxies(variables: dict[str, str], waymark: Callable[..., Command]) -> None:
     planner = {"WAYMARK_PLANNER_URL": OUTSIDE, "WAYMARK_PLANNER_MODEL": "large"}
     code, out, err = waymark("evaluate", *SCRIPTED, "--tasks", "4-2", settings=variables | planner).wait()
     assert code == 0, out + err
@@ -119,10 +117,10 @@ def test_an_agent_that_asks_the_planner_gets_one_error(waymark: Callable[..., Co
 def test_spans_that_cannot_be_sent_are_one_line(
     variables: dict[str, str], shell: Callable[[dict[str, str]], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.2.invalid:4318", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    shell(given | variables)
+    defaults = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.2.invalid:4318", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    shell(defaults | variables)
     with caplog.at_level(logging.WARNING):
-        exporter = tracing._exporter("otlp", given | variables)
+        exporter = tracing._exporter("otlp", defaults | variables)
         for _ in range(2):
             exporter.export([])
     assert "hunter2" not in caplog.text

@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import Command
 from tests.oracle import one_of_each_task, rule_annotations
+from tests.training_runs import TINY_SHAPE
 from training.corpora import Wording
 from training.export import export
 from training.finetune import Run
@@ -18,21 +19,7 @@ from waymark.contracts import Role
 from waymark.inference.checkpoint import load
 
 Waymark = Callable[..., Command]
-TINY = Recipe(
-    vocabulary=400,
-    width=16,
-    feedforward=32,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    steps=1,
-    batch=2,
-    warmup=1,
-    rename=0.0,
-    evaluate_every=1,
-    evaluated=2,
-    max_new_tokens=8,
-)
+TINY = Recipe(**TINY_SHAPE, steps=1, batch=2, warmup=1, rename=0.0, evaluate_every=1, evaluated=2, max_new_tokens=8)
 TWIN: dict[Role, str] = {"controller": "seed-imported"}
 
 
@@ -77,9 +64,9 @@ def test_the_published_agent_plays_with_its_first_checkpoint(waymark: Waymark, c
     assert versions is not None
     assert versions.controller is not None
     assert versions.first is not None
-    asked = {"controller": versions.controller, "first": versions.first, "executor": versions.executor}
-    assert {name: model.sha256 for name, model in asked.items()} == {
-        name: load(checkpoints / name).sha256 for name in asked
+    models = {"controller": versions.controller, "first": versions.first, "executor": versions.executor}
+    assert {name: model.sha256 for name, model in models.items()} == {
+        name: load(checkpoints / name).sha256 for name in models
     }
     assert versions.controller.prompt_format == "seed-imported"
     assert result.agent is not None

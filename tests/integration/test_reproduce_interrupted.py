@@ -8,13 +8,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.faulty_annotator import FaultyAnnotator
-from tests.reproduction import SECONDS, make_folder, run, start
+from tests.reproduction import SECONDS, run, start
 from training.files import sha256_of
 from training.reproduce.plan import ROLES
 
@@ -37,17 +37,6 @@ OF_EACH_KIND = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("reproduce"))
-
-
-@pytest.fixture
-def endpoint() -> Iterator[FaultyAnnotator]:
-    with FaultyAnnotator() as server:
-        yield server
-
-
 def end_in(process: subprocess.Popen[str], stage: str, number: signal.Signals) -> tuple[int, str]:
     """Signal the process alone once it is in a stage; its exit code and what it printed."""
     printed: list[str] = []
@@ -67,10 +56,10 @@ def end_in(process: subprocess.Popen[str], stage: str, number: signal.Signals) -
 
 
 def interrupt_and_finish(
-    folder: Path, output: str, endpoint: FaultyAnnotator, ends: Sequence[tuple[str, signal.Signals]]
+    folder: Path, output: str, annotator: FaultyAnnotator, ends: Sequence[tuple[str, signal.Signals]]
 ) -> None:
     """End a reproduction in each of these stages in turn, then let it finish."""
-    options = ("--annotator", "llm", "--url", endpoint.url, "--llm-model", "stand-in", "--yes")
+    options = ("--annotator", "llm", "--url", annotator.url, "--llm-model", "stand-in", "--yes")
     for stage, number in ends:
         code, printed = end_in(start(folder, *options, output=output), stage, number)
         where = f"{stage} {number.name}:\n{printed}"
@@ -81,7 +70,7 @@ def interrupt_and_finish(
     finished = STAGES[: STAGES.index(ends[-1][0])]
     assert all(f"{stage}: done" in printed for stage in finished), printed
     kept = list((folder / output / "llm").glob("*.json"))
-    assert len(kept) <= sum(endpoint.asked.values()) <= len(kept) + 8  # asked once, but for those under way at an end
+    assert len(kept) <= sum(annotator.asked.values()) <= len(kept) + 8  # asked once, but for those under way at an end
     table = (folder / output / "table.md").read_text()
     assert "| published |" in table
     assert "| published_flat |" in table
@@ -93,8 +82,8 @@ def interrupt_and_finish(
     assert len(list((folder / output / "play").glob("*/evaluation.json"))) == 2
 
 
-def test_a_killed_reproduction_goes_on_and_ends_with_its_table(folder: Path, endpoint: FaultyAnnotator) -> None:
-    interrupt_and_finish(folder, "out", endpoint, [("finetune executor", signal.SIGKILL)])
+def test_a_killed_reproduction_goes_on_and_ends_with_its_table(toy_folder: Path, annotator: FaultyAnnotator) -> None:
+    interrupt_and_finish(toy_folder, "out", annotator, [("finetune executor", signal.SIGKILL)])
 
 
 @pytest.mark.parametrize(
@@ -103,11 +92,11 @@ def test_a_killed_reproduction_goes_on_and_ends_with_its_table(folder: Path, end
     ids=["each kind", "SIGKILL in all", "SIGINT in all"],
 )
 def test_an_end_in_any_stage_loses_nothing(
-    folder: Path,
-    endpoint: FaultyAnnotator,
+    toy_folder: Path,
+    annotator: FaultyAnnotator,
     ends: Sequence[tuple[str, signal.Signals]],
     request: pytest.FixtureRequest,
 ) -> None:
     if not request.config.getoption("--soak"):
         pytest.skip("takes minutes; give --soak")
-    interrupt_and_finish(folder, f"{len(ends)}-{ends[1][1].name}", endpoint, ends)
+    interrupt_and_finish(toy_folder, f"{len(ends)}-{ends[1][1].name}", annotator, ends)

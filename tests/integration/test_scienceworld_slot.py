@@ -34,20 +34,12 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[ScienceWorldSlot]:
-    """One JVM for all tests that leave it alive."""
-    slot = ScienceWorldSlot()
-    yield slot
-    slot.close()
-
-
 @pytest.fixture
-def slot(shared: ScienceWorldSlot) -> ScienceWorldSlot:
-    """The shared JVM at the beginning of an episode, in the kitchen."""
-    shared.reset("4-2", 0, "easy")
-    shared.step("teleport to kitchen")
-    return shared
+def kitchen(slot: ScienceWorldSlot) -> ScienceWorldSlot:
+    """The module's JVM at the beginning of an episode, in the kitchen."""
+    slot.reset("4-2", 0, "easy")
+    slot.step("teleport to kitchen")
+    return slot
 
 
 def gone(pid: int) -> bool:
@@ -63,8 +55,8 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_an_opening_has_the_task_in_one_line_and_what_is_seen(shared: ScienceWorldSlot) -> None:
-    opening = shared.reset("4-2", 0, "easy")
+def test_an_opening_holds_the_task_line_and_the_scene(slot: ScienceWorldSlot) -> None:
+    opening = slot.reset("4-2", 0, "easy")
     assert opening.task.startswith("Your task is to find a(n) non-living thing.")
     assert "\n" not in opening.task
     assert opening.look.startswith("This room is called the ")
@@ -72,94 +64,94 @@ def test_an_opening_has_the_task_in_one_line_and_what_is_seen(shared: ScienceWor
 
 
 @pytest.mark.parametrize("action", ["fly to the moon", "pick up unicorn", ""])
-def test_an_unknown_action_is_flagged_and_costs_no_move(slot: ScienceWorldSlot, action: str) -> None:
-    before = slot.step("look around").moves
-    step = slot.step(action)
+def test_an_unknown_action_is_flagged_and_costs_no_move(kitchen: ScienceWorldSlot, action: str) -> None:
+    before = kitchen.step("look around").moves
+    step = kitchen.step(action)
     assert not step.known
     assert step.moves == before
 
 
-def test_an_ambiguous_request_is_resolved_at_once_with_reading_0(slot: ScienceWorldSlot) -> None:
-    step = slot.step("go to door")
+def test_an_ambiguous_request_is_resolved_at_once_with_reading_0(kitchen: ScienceWorldSlot) -> None:
+    step = kitchen.step("go to door")
     assert (step.ambiguous, step.known) == (True, True)
     assert step.observation.startswith("You move through the door to the ")
-    after = slot.step("look around")
+    after = kitchen.step("look around")
     assert (after.ambiguous, after.known, after.look) == (False, True, step.look)
 
 
-def test_the_simulator_counts_11_2_1_and_0_moves(slot: ScienceWorldSlot) -> None:
-    counted, before = [], slot.step("task").moves
+def test_the_simulator_counts_11_2_1_and_0_moves(kitchen: ScienceWorldSlot) -> None:
+    counted, before = [], kitchen.step("task").moves
     for action in ("wait", "wait1", "open cupboard", "look around", "inventory", "task", "nonsense"):
-        moves = slot.step(action).moves
+        moves = kitchen.step(action).moves
         counted.append(moves - before)
         before = moves
     assert counted == [11, 2, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("action", ["reset task", " Reset  TASK ", "reset\ttask"])
-def test_reset_task_is_refused_however_it_is_written(slot: ScienceWorldSlot, action: str) -> None:
-    before = slot.step("look around")
+def test_reset_task_is_refused_however_it_is_written(kitchen: ScienceWorldSlot, action: str) -> None:
+    before = kitchen.step("look around")
     with pytest.raises(InvalidInput):
-        slot.step(action)
-    assert slot.step("look around") == before
+        kitchen.step(action)
+    assert kitchen.step("look around") == before
 
 
-def test_a_wrong_focus_scores_minus_100_and_leaves_the_end_to_the_loop(shared: ScienceWorldSlot) -> None:
-    shared.reset("1-1", 0, "easy")
-    step = shared.step("focus on orange")
+def test_a_wrong_focus_scores_minus_100_without_ending_the_episode(slot: ScienceWorldSlot) -> None:
+    slot.reset("1-1", 0, "easy")
+    step = slot.step("focus on orange")
     assert (step.score, step.completed) == (-100, False)
 
 
-def test_what_the_simulator_does_not_have_is_refused(shared: ScienceWorldSlot) -> None:
+def test_unknown_tasks_and_variations_are_refused(slot: ScienceWorldSlot) -> None:
     with pytest.raises(InvalidInput):
-        shared.reset("1-1", 30, "easy")
+        slot.reset("1-1", 30, "easy")
     with pytest.raises(InvalidInput):
-        shared.reset("11-1", 0, "easy")
+        slot.reset("11-1", 0, "easy")
 
 
 @pytest.mark.parametrize(("variation", "simplifications"), [(-1, "easy"), (0, "eazy"), (0, "easy,eazy"), (10**12, "")])
 def test_a_refused_reset_leaves_the_simulator_usable(
-    shared: ScienceWorldSlot, variation: int, simplifications: str
+    slot: ScienceWorldSlot, variation: int, simplifications: str
 ) -> None:
-    for ask in (shared.reset, shared.gold_path):
+    for ask in (slot.reset, slot.gold_path):
         with pytest.raises(InvalidInput):
             ask("4-2", variation, simplifications)
-    assert shared.reset("4-2", 0, "easy").look.startswith("This room is called")
+    assert slot.reset("4-2", 0, "easy").look.startswith("This room is called")
 
 
-def test_the_labels_are_the_simulators_own(shared: ScienceWorldSlot) -> None:
-    server = shared._server
+def test_the_labels_are_the_simulators_own(slot: ScienceWorldSlot) -> None:
+    server = slot._server
     assert tuple(server.getPossibleSimplifications().split(", ")) == LABELS
     for task in (find_task("4-2"), find_task("3-3")):
-        shared.reset(task.id, 0, "easy")
+        slot.reset(task.id, 0, "easy")
         used = server.getSimplificationsUsed()
         assert (NO_ELECTRICITY in used) != needs_electricity(task)
-        shared.reset(task.id, 0, "easy,openDoors")
+        slot.reset(task.id, 0, "easy,openDoors")
         assert server.getSimplificationsUsed() == used
 
 
 @pytest.mark.parametrize("broken", [("4-2", 0, "eazy"), ("4-2", 300, "easy"), ("no-task", 0, "easy")])
 def test_an_error_text_of_the_simulator_is_never_an_observation(
-    shared: ScienceWorldSlot, broken: tuple[str, int, str]
+    slot: ScienceWorldSlot, broken: tuple[str, int, str]
 ) -> None:
     """The simulator in an error state of its own, as a version with other labels or tasks would be."""
     task, variation, simplifications = broken
-    shared.reset("4-2", 0, "easy")
+    slot.reset("4-2", 0, "easy")
     name = find_task(task).name if task != "no-task" else task
-    shared._server.load(name, variation, simplifications, False)
+    slot._server.load(name, variation, simplifications, False)
     with pytest.raises(EnvironmentFault, match=r"ERROR|no task"):
-        shared._opening()
-    shared.reset("4-2", 0, "easy")
-    shared._server.load(name, variation, "eazy", False)
-    shared._episode = shared._gateway.jvm.waymark.Episode(shared._server.agentInterface().get())
+        slot._opening()
+    slot.reset("4-2", 0, "easy")
+    slot._server.load(name, variation, "eazy", False)
+    slot._episode = slot._gateway.jvm.waymark.Episode(slot._server.agentInterface().get())
     with pytest.raises(EnvironmentFault, match="Unknown simplification"):
-        shared.step("look around")
-    shared.reset("4-2", 0, "easy")
+        slot.step("look around")
+    slot.reset("4-2", 0, "easy")
 
 
-def test_the_task_table_equals_the_simulators_splits(shared: ScienceWorldSlot) -> None:
+def test_the_task_table_equals_the_simulators_splits(slot: ScienceWorldSlot) -> None:
     for task in TASKS:
-        assert shared.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
+        assert slot.variations(task.id) == tuple(list(task.split(split)) for split in SPLITS), task.id
 
 
 PATH = (  # unknown, ambiguous, empty and free inputs among those that change something; the last one ends the episode
@@ -191,15 +183,15 @@ def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Scie
 def assert_alike(ours: ScienceWorldSlot, theirs: ScienceWorldEnv, action: str) -> list[str]:
     """Both say the same to an action. Returns what is valid then."""
     step = ours.step(action)
-    observation, _, done, told = theirs.step(action)
+    observation, _, done, info = theirs.step(action)
     if step.ambiguous:
-        observation, _, done, told = theirs.step("0")
-    assert (step.observation, step.look, step.inventory) == (observation, told["look"], told["inv"]), action
-    assert (step.score, step.moves, step.completed or step.score < 0) == (told["score"], told["moves"], done), action
-    return sorted({*told["valid"]} - {"reset task"})
+        observation, _, done, info = theirs.step("0")
+    assert (step.observation, step.look, step.inventory) == (observation, info["look"], info["inv"]), action
+    assert (step.score, step.moves, step.completed or step.score < 0) == (info["score"], info["moves"], done), action
+    return sorted({*info["valid"]} - {"reset task"})
 
 
-def test_a_step_says_what_scienceworlds_own_environment_says(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
+def test_a_step_equals_that_of_scienceworlds_own_environment(pair: tuple[ScienceWorldSlot, ScienceWorldEnv]) -> None:
     ours, theirs = pair
     ours.reset("1-1", 0, "easy")
     theirs.load("boil", 0, "easy")
@@ -226,30 +218,30 @@ def readings(slot: ScienceWorldSlot, parser: Any, text: str) -> list[str]:
     """What a parser of the simulator's takes an input for: the answer, then the action or the choice of actions."""
     world = slot._server.agentInterface().get()
     room = world.agent().getContainer().get()
-    told = parser.parse(
+    reading = parser.parse(
         text, room, world.universe(), world.agent(), world.objMonitor(), world.task().goalSequence(), room
     )
-    action = told._4()
+    action = reading._4()
     meant = [action.get().name(), action.get().assignments().toString()] if action.isDefined() else []
     parser.clearAmbiguousState()
-    return [told._1(), told._3(), *meant]
+    return [reading._1(), reading._3(), *meant]
 
 
-def test_inputs_are_parsed_as_the_simulators_own_parser_does(slot: ScienceWorldSlot) -> None:
-    world = slot._server.agentInterface().get()
+def test_inputs_are_parsed_as_the_simulators_own_parser_does(kitchen: ScienceWorldSlot) -> None:
+    world = kitchen._server.agentInterface().get()
     ours = world.inputParser()
-    theirs = slot._gateway.jvm.scienceworld.input.InputParser(world.actionHandler().getActions())
+    theirs = kitchen._gateway.jvm.scienceworld.input.InputParser(world.actionHandler().getActions())
     assert ours.getClass().getName() == "waymark.Parser"
-    valid = slot.valid_actions()[::25]
+    valid = kitchen.valid_actions()[::25]
     inputs = [*valid, *(text[: len(text) // 2] for text in valid), *(text.replace(" ", "  the ") for text in valid)]
     inputs += ["pick up object", "move cup to object", "GO TO Door", "look at a", "open door to the hallway", "a"]
     for text in inputs:
-        assert readings(slot, ours, text) == readings(slot, theirs, text), text
+        assert readings(kitchen, ours, text) == readings(kitchen, theirs, text), text
 
 
 def test_the_jar_holds_the_java_beside_it() -> None:
     folder = Path(scienceworld.__file__).parent
-    sources = {one.name: one.read_bytes() for one in (folder / "java" / "waymark").iterdir()}
+    sources = {file.name: file.read_bytes() for file in (folder / "java" / "waymark").iterdir()}
     with ZipFile(folder / "episode.jar") as jar:
         carried = {name: jar.read(f"waymark/{name}") for name in sources}
     assert carried == sources, "Run .ci/jar, which compiles it."
@@ -274,7 +266,7 @@ def test_a_jvm_that_dies_is_a_fault_of_the_environment() -> None:
     slot.close()
 
 
-def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
+def test_a_slow_call_ends_the_jvm_with_a_reason() -> None:
     slot = ScienceWorldSlot(timeout=0.02)
     with pytest.raises(EnvironmentFault, match="did not answer within"):
         slot.reset("10-1", 0, "easy")
@@ -282,7 +274,7 @@ def test_a_call_that_takes_too_long_ends_the_jvm_and_says_so() -> None:
     slot.close()
 
 
-def test_a_jvm_that_grows_too_large_is_ended_and_says_so() -> None:
+def test_a_jvm_over_its_memory_is_ended_with_a_reason() -> None:
     slot = ScienceWorldSlot()
     slot.reset("4-2", 0, "easy")
     slot._watchdog._memory_mb = 1
@@ -317,14 +309,14 @@ def mapped(slot: ScienceWorldSlot) -> bool:
     return ".aot" in Path(f"/proc/{slot._process.pid}/maps").read_text()
 
 
-def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_same(tmp_path: Path) -> None:
+def test_a_jvm_uses_the_cache_of_earlier_ones(tmp_path: Path) -> None:
     first, beside = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
     expected = play(first, 240)
     assert not mapped(first)
     beside.close()
     first.close()
     (written,) = tmp_path.glob("*.aot")
-    assert {one.suffix for one in tmp_path.iterdir()} == {".aot", ".lock", ".sha256"}
+    assert {file.suffix for file in tmp_path.iterdir()} == {".aot", ".lock", ".sha256"}
     before = written.stat().st_mtime_ns
     second, third = ScienceWorldSlot(cache=tmp_path), ScienceWorldSlot(cache=tmp_path)
     assert mapped(second)
@@ -335,25 +327,25 @@ def test_a_jvm_writes_what_it_has_learnt_and_the_next_ones_read_it_and_play_the_
     assert written.stat().st_mtime_ns == before
 
 
-def test_a_jvm_that_has_learnt_little_or_was_killed_leaves_nothing_for_others(tmp_path: Path) -> None:
+def test_a_killed_or_short_lived_jvm_writes_no_cache(tmp_path: Path) -> None:
     for steps in (3, 240):
         slot = ScienceWorldSlot(cache=tmp_path)
         play(slot, steps)
         if steps > 3:
             slot._process.kill()
         slot.close()
-        assert {one.suffix for one in tmp_path.iterdir()} == {".lock"}
+        assert {file.suffix for file in tmp_path.iterdir()} == {".lock"}
 
 
-def test_a_cache_that_java_cannot_read_and_a_folder_that_cannot_be_made_cost_nothing_else(tmp_path: Path) -> None:
+def test_an_unusable_cache_does_not_stop_a_jvm(tmp_path: Path) -> None:
     slot = ScienceWorldSlot(cache=tmp_path)
     assert slot._cache is not None
     slot._cache._file.write_bytes(b"no cache" * 1_000)
     unread = ScienceWorldSlot(cache=tmp_path)
     nowhere = ScienceWorldSlot(cache=slot._cache._file / "folder")
-    for one in (unread, nowhere, slot):
-        assert len(play(one, 3)) == 3
-        one.close()
+    for usable in (unread, nowhere, slot):
+        assert len(play(usable, 3)) == 3
+        usable.close()
 
 
 def test_an_older_java_gets_no_cache(tmp_path: Path) -> None:

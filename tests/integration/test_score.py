@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.oracle import rule_annotations, trajectories
+from tests.oracle import rule_annotations, trajectories, write_paths
 from training.annotate import write_annotations
 from training.datasets import examples
 from training.score import opened, score
@@ -35,11 +33,8 @@ TRAIN = [
 
 def tables(folder: Path, chosen: Sequence[Trajectory]) -> list[str]:
     """Some trajectories and their annotations on disk, as options of a command."""
-    data = folder / "trajectories.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(one) for one in chosen]), data)
-    manifest = {"sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
-    data.with_suffix(".manifest.json").write_text(json.dumps(manifest))
-    write_annotations(rule_annotations(list(chosen)).values(), folder / "annotations.parquet")
+    data = write_paths(chosen, folder)
+    write_annotations(rule_annotations(chosen).values(), folder / "annotations.parquet")
     return ["--data", str(data), "--annotations", str(folder / "annotations.parquet")]
 
 
@@ -48,27 +43,27 @@ def training(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def unheard(what: str, done: int, total: int) -> None:
+def unheard(title: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
 def test_shipped_checkpoints_are_scored_with_given_and_with_predicted_subgoals(tmp_path: Path) -> None:
     done = training("score", "checkpoints/executor", "checkpoints/controller", "--json", *tables(tmp_path, DEV))
     assert done.returncode == 0, done.stderr
-    controller, given, predicted = json.loads(done.stdout)["scores"]
-    assert [one["subgoals"] for one in (controller, given, predicted)] == [None, "oracle", "predicted"]
+    controller, oracle, predicted = json.loads(done.stdout)["scores"]
+    assert [scored["subgoals"] for scored in (controller, oracle, predicted)] == [None, "oracle", "predicted"]
     assert predicted["controller"] == "checkpoints/controller"
-    for one in (controller, given, predicted):
-        assert one["engine"] == "ctranslate2"
-        assert set(one["matches"]["tasks"]) == set(TASKS)
-        assert 0.1 < one["matches"]["overall"]["exact_match"] <= 1  # one that is not read right has 0
+    for scored in (controller, oracle, predicted):
+        assert scored["engine"] == "ctranslate2"
+        assert set(scored["matches"]["tasks"]) == set(TASKS)
+        assert 0.1 < scored["matches"]["overall"]["exact_match"] <= 1  # one that is not read right has 0
     card = load(SHIPPED / "executor").card
     corpus = examples(DEV, rule_annotations(DEV), "executor", get_format(card.prompt_format))
-    assert given["matches"]["overall"]["decisions"] == len(corpus)
-    assert given["card"] == card.training.dev
+    assert oracle["matches"]["overall"]["decisions"] == len(corpus)
+    assert oracle["card"] == card.training.dev
 
 
-def test_a_run_is_scored_as_the_checkpoint_that_it_would_become(tmp_path: Path) -> None:
+def test_a_run_is_scored_as_its_exported_checkpoint(tmp_path: Path) -> None:
     shipped = load(SHIPPED / "flat")
     run = tmp_path / "flat-again"
     (run / "best").mkdir(parents=True)
@@ -103,7 +98,7 @@ def test_a_dataset_that_leaks_is_not_written(tmp_path: Path) -> None:
     options = tables(tmp_path, [*TRAIN, *DEV[1:], leak])
     done = training("datasets", "flat", "--output", str(tmp_path / "made"), *options)
     assert done.returncode == 2
-    told = " ".join(done.stderr.split())
-    assert f"Variation {leak.variation} of task {leak.task_id} is for dev, but stands in the train examples" in told
-    assert "python -m training trajectories" in told
+    message = " ".join(done.stderr.split())
+    assert f"Variation {leak.variation} of task {leak.task_id} is for dev, but stands in the train examples" in message
+    assert "python -m training trajectories" in message
     assert not (tmp_path / "made").exists()

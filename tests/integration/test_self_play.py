@@ -25,13 +25,13 @@ def planned() -> list[Played]:
 
 
 def test_every_task_type_is_played_alike_often(planned: list[Played]) -> None:
-    assert set(Counter(one.task_id for one in planned).values()) == {3}
+    assert set(Counter(variation.task_id for variation in planned).values()) == {3}
     assert len(planned) == 90
-    assert all(one.known_length and one.oracle for one in planned)
+    assert all(variation.known_length and variation.oracle for variation in planned)
 
 
-def test_an_episode_is_kept_if_it_is_shorter_than_the_known_path(slot: ScienceWorldSlot, planned: list[Played]) -> None:
-    wanted = next(one for one in planned if one.task_id == "4-1")
+def test_an_episode_shorter_than_the_known_path_is_kept(slot: ScienceWorldSlot, planned: list[Played]) -> None:
+    wanted = next(variation for variation in planned if variation.task_id == "4-1")
     solves = Follower(wanted.oracle)
     assert shortest(slot, wanted, solves, solves) == []
     longer = replace(wanted, known_length=wanted.known_length + 1)
@@ -42,7 +42,7 @@ def test_an_episode_is_kept_if_it_is_shorter_than_the_known_path(slot: ScienceWo
 
 
 def test_an_episode_that_does_not_solve_is_not_kept(slot: ScienceWorldSlot, planned: list[Played]) -> None:
-    wanted = next(one for one in planned if one.task_id == "4-1")
+    wanted = next(variation for variation in planned if variation.task_id == "4-1")
     lost = Follower(IDLE * 200)
     assert shortest(slot, replace(wanted, rollouts=1, known_length=0), lost, lost) == []
 
@@ -55,18 +55,20 @@ def alternatives(*logprobs: float) -> list[SubgoalAlternative]:
 
 
 def test_alternatives_are_drawn_by_their_probability() -> None:
-    rng, given = random.Random(0), alternatives(-0.2, -1.6, -5.0)
-    drawn = Counter(drawn_first(given, rng, 1.0)[0].subgoal for _ in range(2_000))
+    rng, choices = random.Random(0), alternatives(-0.2, -1.6, -5.0)
+    drawn = Counter(drawn_first(choices, rng, 1.0)[0].subgoal for _ in range(2_000))
     assert drawn["go(0)"] / 2_000 == pytest.approx(0.797, abs=0.03)
     assert drawn["go(1)"] / 2_000 == pytest.approx(0.196, abs=0.03)
-    cold = {drawn_first(given, rng, 0.05)[0].subgoal for _ in range(200)}
+    cold = {drawn_first(choices, rng, 0.05)[0].subgoal for _ in range(200)}
     assert cold == {"go(0)"}
 
 
-def test_what_cannot_be_read_is_not_drawn() -> None:
+def test_unreadable_alternatives_are_not_drawn() -> None:
     unread = SubgoalAlternative(subgoal="", parsed=False, raw="?", logprob=0.0, mean_logprob=0.0)
-    given = [unread, *alternatives(-3.0, -3.0)]
+    choices = [unread, *alternatives(-3.0, -3.0)]
     for seed in range(20):
-        ordered = drawn_first(given, random.Random(seed), 1.0)
+        ordered = drawn_first(choices, random.Random(seed), 1.0)
         assert ordered[0].parsed
-        assert sorted(one.subgoal for one in ordered) == sorted(one.subgoal for one in given)
+        assert sorted(alternative.subgoal for alternative in ordered) == sorted(
+            alternative.subgoal for alternative in choices
+        )

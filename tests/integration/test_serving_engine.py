@@ -40,22 +40,22 @@ def logprobs(answer: ActionResponse) -> dict[str | None, float]:
     return {alternative.action: alternative.logprob for alternative in answer.alternatives}
 
 
-async def test_greedy_n_best_and_scoring_at_once_answer_as_each_alone(client: httpx.AsyncClient) -> None:
-    states = [one.state.model_dump() for one in sample() if one.asked == "executor"][::12]
+async def test_mixed_requests_at_once_are_answered_as_each_alone(client: httpx.AsyncClient) -> None:
+    states = [decision.state.model_dump() for decision in sample() if decision.asked == "executor"][::12]
     kinds: list[dict[str, Any]] = [{}, {"n": 3}, {"valid_actions": VALID}, {"model": "flat"}]
     requests = [{"state": state, **kinds[place % len(kinds)]} for place, state in enumerate(states)]
     alone = [await ask(client, request) for request in requests]
     together = await asyncio.gather(*(ask(client, request) for request in requests))
-    assert [one.action for one in together] == [one.action for one in alone]
-    for one, other in zip(together, alone, strict=True):
-        shared = logprobs(one).keys() & logprobs(other).keys()  # the last of an n-best may be a tie
-        assert one.action in shared
-        assert [logprobs(one)[each] for each in shared] == pytest.approx(
-            [logprobs(other)[each] for each in shared], abs=0.05
+    assert [answer.action for answer in together] == [answer.action for answer in alone]
+    for answer, expected in zip(together, alone, strict=True):
+        shared = logprobs(answer).keys() & logprobs(expected).keys()  # the last of an n-best may be a tie
+        assert answer.action in shared
+        assert [logprobs(answer)[action] for action in shared] == pytest.approx(
+            [logprobs(expected)[action] for action in shared], abs=0.05
         )
 
 
-async def test_what_is_cut_from_a_prompt_is_told(client: httpx.AsyncClient) -> None:
+async def test_a_cut_prompt_is_reported(client: httpx.AsyncClient) -> None:
     things = ", ".join(f"a thing numbered {number}" for number in range(400))
     state = {
         "task": "Go.",

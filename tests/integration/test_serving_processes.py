@@ -77,9 +77,9 @@ def echo() -> Iterator[type[Echo]]:
                 self.wait_until("ready")
 
     yield Tracked
-    for each in started:
-        each.process.kill()
-        each.process.wait()
+    for service in started:
+        service.process.kill()
+        service.process.wait()
 
 
 class InTurn(httpx.AsyncBaseTransport):
@@ -129,36 +129,36 @@ async def ask_all(client: ExecutorClient, numbers: range, *, callers: int, answe
             group.create_task(call())
 
 
-async def test_while_its_models_warm_up_the_port_is_open_it_lives_and_answers_503(echo: type[Echo]) -> None:
+async def test_during_warm_up_the_service_is_live_and_answers_503(echo: type[Echo]) -> None:
     service = echo(5.0, wait=False)
     service.wait_until("live")
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
-        asked = [
+        responses = [
             await client.get("/health/ready"),
             await client.post("/v1/action", json={"state": state(0).model_dump()}),
         ]
-        assert [each.status_code for each in asked] == [503, 503]
-        assert [each.headers["retry-after"] for each in asked] == ["1", "1"]
+        assert [response.status_code for response in responses] == [503, 503]
+        assert [response.headers["retry-after"] for response in responses] == ["1", "1"]
         service.wait_until("ready")
         answer = await client.post("/v1/action", json={"state": state(1).model_dump()})
         assert answer.json()["action"] == "go 1"
 
 
-async def test_a_service_whose_models_do_not_warm_up_ends_as_one_that_cannot_run(echo: type[Echo]) -> None:
+async def test_a_service_that_cannot_warm_up_ends_with_an_error(echo: type[Echo]) -> None:
     assert await asyncio.to_thread(echo(-1.0, wait=False).process.wait, SECONDS) == 2
 
 
-async def test_a_terminated_service_answers_what_runs_and_waits_and_leaves_with_0(echo: type[Echo]) -> None:
+async def test_a_terminated_service_answers_its_requests_and_exits_with_0(echo: type[Echo]) -> None:
     service = echo(0.2, MAX_BATCH=4)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(16)]
-        asked = [asyncio.create_task(client.post("/v1/action", json=one)) for one in body]
+        requests = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
         taken = 0
-        while taken < len(asked):
+        while taken < len(requests):
             await asyncio.sleep(0.01)
-            taken = await in_flight(client) + sum(each.done() for each in asked)
+            taken = await in_flight(client) + sum(request.done() for request in requests)
         code = await asyncio.to_thread(service.stop)
-        answers = [(await each).json()["action"] for each in asked]
+        answers = [(await request).json()["action"] for request in requests]
         assert answers == [f"go {number}" for number in range(16)]
         assert code == 0
         with pytest.raises(httpx.ConnectError):
@@ -169,10 +169,10 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
     service = echo(0.3, MAX_BATCH=1, MAX_QUEUE_SECONDS=3_600, GRACE_SECONDS=0.5)
     async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
         body = [{"state": state(number).model_dump()} for number in range(200)]
-        asked = [asyncio.create_task(client.post("/v1/action", json=one)) for one in body]
-        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        requests = [asyncio.create_task(client.post("/v1/action", json=payload)) for payload in body]
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
         assert await asyncio.to_thread(service.stop) == 0
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
     answers = [outcome for outcome in outcomes if isinstance(outcome, httpx.Response)]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert {answer.json()["type"] for answer in answers if answer.status_code == 503} == {
@@ -180,7 +180,7 @@ async def test_a_terminated_service_gives_up_after_its_grace(echo: type[Echo]) -
     }
 
 
-async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(echo: type[Echo]) -> None:
+async def test_a_caller_that_sends_too_much_still_gets_the_answer(echo: type[Echo]) -> None:
     port, body = echo(0.0).port, b"x" * 6_000_000
 
     def send() -> bytes:
@@ -197,7 +197,7 @@ async def test_who_sends_a_body_over_the_limit_before_reading_gets_the_answer(ec
 
 async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo]) -> None:
     replicas = [echo(0.005), echo(0.005)]
-    transport = InTurn(*(each.url for each in replicas))
+    transport = InTurn(*(replica.url for replica in replicas))
     answers: Counter[str | None] = Counter()
 
     def restart() -> None:
@@ -209,16 +209,16 @@ async def test_a_rolling_restart_of_two_replicas_loses_nothing(echo: type[Echo])
     either = ExecutorClient("http://localhost", transport=transport, timeout=SECONDS, retry_seconds=SECONDS)
     async with either as client:
         restarting = asyncio.create_task(asyncio.to_thread(restart))
-        asked = 0
+        sent = 0
         while not restarting.done():
-            await ask_all(client, range(asked, asked + 10), callers=5, answers=answers)
-            asked += 10
+            await ask_all(client, range(sent, sent + 10), callers=5, answers=answers)
+            sent += 10
             await asyncio.sleep(0.05)  # leaves the machine to the replicas that start
         await restarting
-    assert answers == Counter(f"go {number}" for number in range(asked))
+    assert answers == Counter(f"go {number}" for number in range(sent))
 
 
-async def test_thousands_of_requests_beyond_its_room_each_get_their_own_answer_once(echo: type[Echo]) -> None:
+async def test_thousands_of_requests_over_capacity_get_one_answer_each(echo: type[Echo]) -> None:
     service = echo(0.01, MAX_QUEUE=16, MAX_BATCH=8)
     answers: Counter[str | None] = Counter()
     async with ExecutorClient(service.url, timeout=SECONDS, retry_seconds=SECONDS) as client:
@@ -233,18 +233,18 @@ def test_slow_callers_cannot_take_all_files(echo: type[Echo]) -> None:
     service = echo(0.0, files=64)
     slow = [socket.create_connection(("127.0.0.1", service.port), timeout=5) for _ in range(200)]
     try:
-        for number, each in enumerate(slow):
+        for number, connection in enumerate(slow):
             try:
-                each.sendall(b"POST /v1/action HTTP/1.1\r\nX: "[: 1 + number % 20])
+                connection.sendall(b"POST /v1/action HTTP/1.1\r\nX: "[: 1 + number % 20])
             except OSError:
                 continue
         body = {"state": state(1).model_dump(mode="json")}
         time.sleep(5 * REPLACEABLE_SECONDS)  # a caller is slow, and makes room, once it has been silent that long
-        found = [httpx.post(f"{service.url}/v1/action", json=body, timeout=5, trust_env=False) for _ in range(30)]
+        answers = [httpx.post(f"{service.url}/v1/action", json=body, timeout=5, trust_env=False) for _ in range(30)]
         files = len(os.listdir(f"/proc/{service.process.pid}/fd"))
     finally:
-        for each in slow:
-            each.close()
-    assert {answer.status_code for answer in found} == {200}
+        for connection in slow:
+            connection.close()
+    assert {answer.status_code for answer in answers} == {200}
     assert files < 60
     assert service.stop() == 0

@@ -32,10 +32,10 @@ def test_all_that_ships_fits_its_budget() -> None:
     assert max(sizes) <= 16 * MEGABYTE
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=[str(one.relative_to(SHIPPED)) for one in FOLDERS])
+@pytest.mark.parametrize("folder", FOLDERS, ids=[str(folder.relative_to(SHIPPED)) for folder in FOLDERS])
 def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None:
-    found = load(folder, cast(Role, folder.name))
-    card = found.card
+    checkpoint = load(folder, cast(Role, folder.name))
+    card = checkpoint.card
     world = world_of_format(card.prompt_format)
     dev = recorded_dev() if world.name == "scienceworld" else recorded_now(world.name)
     if world.name == "scienceworld":
@@ -43,8 +43,10 @@ def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None
         assert card.training.data_sha256 in (manifest["sha256"], *manifest["earlier"])
     corpus = examples(dev, rule_annotations(dev), card.role, get_format(card.prompt_format))
     sample = corpus[:: len(corpus) // 150]
-    answers = open_generator("ctranslate2", found, device="cpu", dtype="auto").generate([one.prompt for one in sample])
-    hits = sum(answer.candidates[0].text == one.target for answer, one in zip(answers, sample, strict=True))
+    answers = open_generator("ctranslate2", checkpoint, device="cpu", dtype="auto").generate(
+        [example.prompt for example in sample]
+    )
+    hits = sum(answer.candidates[0].text == example.target for answer, example in zip(answers, sample, strict=True))
     # 150 of the dev decisions, in int8: three standard errors of the share are 0.12.
     assert hits / len(sample) >= card.training.dev["exact_match"] - 0.12
 
@@ -62,6 +64,6 @@ def recorded_now(name: str) -> list[Trajectory]:
     tasks = [trained.world.find_task(task) for task in TRAINED_ON[name]]
     environment = trained.world.open(EnvironmentLimits())
     wanted = recording.plan(["dev"], tasks)[: 6 * len(tasks)]
-    paths = [path for one in wanted for path in recording.record(environment, one)]
+    paths = [path for variation in wanted for path in recording.record(environment, variation)]
     environment.close()
     return paths

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak.answers import Answers
+from benchmarks.soak.disconnects import Disconnects
 from benchmarks.soak.overload import Overload
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,16 @@ def test_thousands_of_requests_through_refusals_are_answered_once_each(tmp_path:
     assert report.refused > 0
 
 
-def test_over_what_it_can_answer_the_shipped_executor_answers_or_refuses_and_nothing_else(tmp_path: Path) -> None:
+def test_no_caller_is_disconnected_while_a_service_stands_still_or_stops(tmp_path: Path) -> None:
+    ended = soak(tmp_path / "report", "disconnects", "--seconds", "5", "--callers", "50")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = Disconnects.model_validate_json((tmp_path / "report").read_bytes())
+    assert report.disconnected == 0
+    assert report.halts > 0
+    assert report.answers["200"] > 0
+
+
+def test_under_overload_the_shipped_executor_answers_or_refuses(tmp_path: Path) -> None:
     ended = soak(tmp_path / "report", "overload", "--minutes", "0.05", "--peak-seconds", "2")
     assert ended.returncode in (0, 1), ended.stderr  # 1: it was late, or others took the cores meanwhile
     report = Overload.model_validate_json((tmp_path / "report").read_bytes())

@@ -14,20 +14,18 @@ from waymark.inference.checkpoint import load
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_toy_speedrun_makes_checkpoints_and_goes_on_where_it_was(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_toy_speedrun_makes_checkpoints_and_resumes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if not request.config.getoption("--soak"):
         pytest.skip("takes half a minute on a quiet machine; give --soak")
-    made = tmp_path / "made"
-    command = ["training/speedrun.sh", "--toy", "--processes", "1", "--output", str(made)]
+    output = tmp_path / "made"
+    command = ["training/speedrun.sh", "--toy", "--processes", "1", "--output", str(output)]
     subprocess.run(command, cwd=ROOT, check=True)
     for role in ("controller", "executor", "flat"):
-        assert load(made / "checkpoints" / role, role).card.prompt_format == "compact"
+        assert load(output / "checkpoints" / role, role).card.prompt_format == "compact"
     again = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert again.stderr.count(": done") == 18
     assert again.stdout.splitlines()[-1].startswith("all ")
-    options = ["--data", made / "data/paths.parquet", "--annotations", made / "data/paths-subgoals.parquet"]
+    options = ["--data", output / "data/paths.parquet", "--annotations", output / "data/paths-subgoals.parquet"]
     _slot(tmp_path, ["flat", "--format", "compact-reasons", *map(str, options)])
 
 

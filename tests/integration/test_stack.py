@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import HOST, PORTS, Service, Stack, StackOptions, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Limits
 from waymark.worlds.scienceworld.tasks import TASKS

@@ -24,8 +24,10 @@ def test_oracle_actions_reach_the_full_score_in_every_game(waymark: Callable[...
     code, out, err = waymark("evaluate", *played, "--slots", "1", "--json").wait()
     assert code == 0, err
     document = json.loads(out)
-    assert {one["task"]: one["score"] for one in document["episodes"]} == {task.id: 100 for task in WORLD.tasks}
-    assert all(one["model_calls"] == 0 for one in document["episodes"])
+    assert {episode["task"]: episode["score"] for episode in document["episodes"]} == {
+        task.id: 100 for task in WORLD.tasks
+    }
+    assert all(episode["model_calls"] == 0 for episode in document["episodes"])
 
 
 def test_every_stage_of_training_takes_the_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,9 @@ class Collector(ThreadingHTTPServer):
             about = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    said = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+                    attributes = {attribute.key: attribute.value.string_value for attribute in span.attributes}
                     ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
-                    request = said.get("waymark.request_id", "")
+                    request = attributes.get("waymark.request_id", "")
                     self.spans.append(Span(about["service.name"], span.name, *ids, request=request))
 
 
@@ -79,7 +79,7 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-def test_an_episode_is_one_trace_and_its_requests_are_in_the_logs(
+def test_an_episode_is_one_trace_with_its_requests_logged(
     waymark: Callable[..., Command], collector: Collector
 ) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WAYMARK_LOG": "json"}
@@ -94,12 +94,12 @@ def test_an_episode_is_one_trace_and_its_requests_are_in_the_logs(
     assert len({span.trace for span in episodes}) == 2
     for episode in episodes:
         assert (episode.service, episode.parent) == ("waymark-worker", "")
-        asked = [span for span in traces[episode.trace] if span is not episode]
-        assert {(span.service, span.name) for span in asked} == {
+        model_spans = [span for span in traces[episode.trace] if span is not episode]
+        assert {(span.service, span.name) for span in model_spans} == {
             ("waymark-controller", "POST /v1/subgoal"),
             ("waymark-executor", "POST /v1/action"),
         }
-        assert {span.parent for span in asked} == {episode.id}
+        assert {span.parent for span in model_spans} == {episode.id}
 
     for service in ("controller", "executor"):
         lines = [json.loads(line) for line in (command.run.path / "logs" / f"{service}.log").read_text().splitlines()]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
+from tests.training_runs import TINY_SHAPE
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
@@ -25,13 +26,8 @@ from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 SCIENCEWORLD = get_world("scienceworld")
-TINY = Recipe(
-    vocabulary=400,
-    width=32,
-    feedforward=64,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
+SMALL = Recipe(
+    **{**TINY_SHAPE, "vocabulary": 400, "width": 32, "feedforward": 64},
     steps=60,
     batch=16,
     learning_rate=5e-3,
@@ -48,19 +44,19 @@ def corpus() -> list[Example]:
 
 
 def test_an_exported_checkpoint_is_served_alike_by_both_engines(corpus: list[Example], tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", TINY, corpus, corpus)
+    run = Run(tmp_path / "run", SMALL, corpus, corpus)
     for _ in run.train():
         pass
     card = export(
         tmp_path / "run", tmp_path / "executor", role="executor", prompt_format="compact", command="x", data_sha256="0"
     )
     assert card.parameters == run.parameters
-    found = load(tmp_path / "executor", "executor")
+    checkpoint = load(tmp_path / "executor", "executor")
     prompts = [example.prompt for example in corpus[::80]]
     answers = {
         engine: [
-            one.candidates[0].text
-            for one in open_generator(engine, found, device="cpu", dtype="float32").generate(prompts)
+            answer.candidates[0].text
+            for answer in open_generator(engine, checkpoint, device="cpu", dtype="float32").generate(prompts)
         ]
         for engine in ("ctranslate2", "transformers")
     }
@@ -97,7 +93,7 @@ def test_task_types_are_recorded_anew_and_all_others_kept(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "training", "trajectories", *options, "--output", str(table)]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
     manifest, recorded = read_manifest(table), read_table(table)
-    assert {(one.task_id, one.variation) for one in recorded} == {("4-2", kept.variation), ("7-1", 0)}
+    assert {(path.task_id, path.variation) for path in recorded} == {("4-2", kept.variation), ("7-1", 0)}
     assert manifest["earlier"] == [before["sha256"]]
     assert manifest["settings"]["limit"] == 9
     assert manifest["settings"]["recorded anew: 7-1"]["limit"] == 1

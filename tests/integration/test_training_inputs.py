@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.oracle import rule_annotations, trajectories
+from tests.oracle import rule_annotations, trajectories, write_paths
 from training.__main__ import main
 from training.annotate import Annotation, write_annotations
 from training.recipe import read_recipe, recipe_sha256
@@ -70,11 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_tables(folder: Path, paths: Sequence[Trajectory], annotations: Sequence[Annotation]) -> None:
-    data = folder / "data.parquet"
-    pq.write_table(pa.Table.from_pylist([asdict(path) for path in paths]), data)
-    data.with_suffix(".manifest.json").write_text(
-        json.dumps({"sha256": hashlib.sha256(data.read_bytes()).hexdigest(), "settings": {}, "failed": []})
-    )
+    write_paths(paths, folder, "data")
     write_annotations(annotations, folder / "annotations.parquet")
 
 
@@ -166,12 +162,12 @@ CASES: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), CASES, ids=[" ".join(arguments[-3:]) for arguments, _ in CASES])
+@pytest.mark.parametrize(("arguments", "message"), CASES, ids=[" ".join(arguments[-3:]) for arguments, _ in CASES])
 def test_wrong_arguments_are_one_line_and_exit_code_two(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], place: Path
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], place: Path
 ) -> None:
     before = sorted(place.rglob("*"))
-    assert told in refused(arguments, capsys)
+    assert message in refused(arguments, capsys)
     assert sorted(place.rglob("*")) == before
 
 
@@ -204,21 +200,21 @@ def test_paths_without_annotation_are_left_out_and_counted(capsys: pytest.Captur
     named = list(rule_annotations(CHOSEN).values())
     unknown = replace(named[0], variation=77)
     write_tables(place, CHOSEN, [named[0], named[1], named[3], unknown])
-    told = (
+    message = (
         "1 of 4 paths have no annotation and are left out; "
         "1 annotations are of paths that are not in the data and are ignored."
     )
     datasets = ["datasets", "executor", "--recipe", "recipe.json", "--output", "made", *TABLES]
     assert run_command(datasets) == 0
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert all(bar in err for bar in ("train examples", "dev examples", "tokenizer", "counting"))
     manifest = json.loads(Path("made/manifest.json").read_text())
     assert manifest["paths_without_annotation"] == 1
     tasks = manifest["splits"]["train"]["tasks"]
     assert list(tasks) == ["4-2"]
     assert run_command(["rules", *TABLES]) == 0
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     missing = f"task 7-1 variation {CHOSEN[2].variation}"
     for arguments in (datasets, FINETUNE, ["rules", *TABLES], ["score", "absent", *TABLES]):
         if arguments[0] == "score":
@@ -239,37 +235,37 @@ def test_annotations_of_another_table_are_refused(fault: str, capsys: pytest.Cap
         "other table": ([replace(first, segments=first.segments[:-2]), *named[1:]], "the path has"),
         "gap": ([replace(first, segments=[first.segments[0], *first.segments[2:]]), *named[1:]], "the path has"),
         "no segments": ([replace(first, segments=[]), *named[1:]], "the path has"),
-        "other takes": ([replace(one, take=one.take + 50) for one in named], "4 of 4 paths have no annotation"),
+        "other takes": ([replace(path, take=path.take + 50) for path in named], "4 of 4 paths have no annotation"),
     }
-    annotations, told = changed[fault]
+    annotations, message = changed[fault]
     write_tables(place, CHOSEN, annotations)
     for arguments in (["datasets", "flat", "--recipe", "recipe.json", *TABLES], FINETUNE, ["rules", *TABLES]):
-        assert told in refused(arguments, capsys)
+        assert message in refused(arguments, capsys)
 
 
 def test_prompts_that_would_be_cut_are_refused_with_their_share(
     capsys: pytest.CaptureFixture[str], place: Path
 ) -> None:
-    for name, value, told in (
+    for name, value, message in (
         ("max_input_tokens", 24, "of prompts and 0.0% of answers are cut"),
         ("max_new_tokens", 3, "0.0% of prompts and "),
     ):
         recipe: dict[str, Any] = {"batch": 4, "steps": 2, name: value}
         Path("recipe.json").write_text(json.dumps(recipe))
         line = refused([*FINETUNE, "--run", "run"], capsys)
-        assert told in line
+        assert message in line
         assert f"with {name} = {value}. Set {name} to " in line
         assert "--allow-truncation" in line
 
 
 def test_published_examples_are_of_the_published_format() -> None:
     Path("recipe.json").write_text('{"batch": 4, "steps": 2, "rename": 0, "drills": 0}')
-    made = ["--as-published", "--recipe", "recipe.json", "--output", "made", *TABLES]
+    options = ["--as-published", "--recipe", "recipe.json", "--output", "made", *TABLES]
     for role, prompt_format in (("controller", "seed-imported"), ("executor", "seed")):
-        assert run_command(["datasets", role, *made]) == 0
+        assert run_command(["datasets", role, *options]) == 0
         manifest = json.loads(Path("made/manifest.json").read_text())
         assert (manifest["prompt_format"], manifest["as_published"]) == (prompt_format, True)
-        assert run_command(["finetune", role, *made[:3], "--run", role, "--allow-truncation", *TABLES]) == 0
+        assert run_command(["finetune", role, *options[:3], "--run", role, "--allow-truncation", *TABLES]) == 0
         words = shlex.split(json.loads(Path(role, "origin.json").read_text())["command"])
         assert {("--format", prompt_format), ("finetune", role)} <= set(itertools.pairwise(words))
         assert "--as-published" in words
@@ -291,23 +287,21 @@ def run_command(arguments: Sequence[str]) -> int | str | None:
     return exit_.value.code
 
 
-def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
-    capsys: pytest.CaptureFixture[str], place: Path
-) -> None:
+def test_a_run_records_its_command_and_resumes_only_by_it(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     recipe = {"batch": 4, "steps": 9, "width": 16, "feedforward": 16, "heads": 2, "vocabulary": 300}
     Path("recipe.json").write_text(json.dumps({**recipe, "encoder_layers": 1, "decoder_layers": 1}))
     named = ["--steps", "2", "--sampling", "published", "--controller", "every-step", "--run", "a run", "--require-all"]
     assert run_command([*FINETUNE, *named]) == 0
-    told = capsys.readouterr().err
-    assert "train examples" in told
-    assert "of the published train variations" in told
-    assert "step 1/2: loss " in told
+    output = capsys.readouterr().err
+    assert "train examples" in output
+    assert "of the published train variations" in output
+    assert "step 1/2: loss " in output
     origin = json.loads(Path("a run/origin.json").read_text())
     words = shlex.split(origin["command"])
     assert words[:5] == ["python", "-m", "training", "finetune", "executor"]
     pairs = set(itertools.pairwise(words))
-    given = [*named[:-1], *TABLES, "--recipe", "recipe.json", "--format", "compact"]
-    assert set(zip(given[::2], given[1::2], strict=True)) <= pairs
+    expected = [*named[:-1], *TABLES, "--recipe", "recipe.json", "--format", "compact"]
+    assert set(zip(expected[::2], expected[1::2], strict=True)) <= pairs
     assert "--require-all" in words
     assert not {"--seed", "--set"} & set(words)
     assert run_command(["export", "executor", "--run", "a run", "--output", "out"]) == 0
@@ -318,14 +312,14 @@ def test_a_run_records_its_whole_command_and_resumes_only_as_itself(
     capsys.readouterr()
     assert run_command([*FINETUNE, *named]) == 0  # nothing is left to do
     capsys.readouterr()
-    for changed, told in (
+    for changed, message in (
         (["--steps", "3"], "was begun with steps = 2; this recipe says 3"),
         (["--seed", "1"], "was begun with seed = 0"),
         (["--sampling", "all"], "other sampling (--sampling)"),
         (["--controller", "on-end"], "begun with --controller every-step, not with examples as serving sends them"),
         (["--format", "seed"], "is a run of role executor in format compact"),
     ):
-        assert told in refused([*FINETUNE, *named, *changed], capsys)
+        assert message in refused([*FINETUNE, *named, *changed], capsys)
     write_tables(place, CHOSEN[:2], list(rule_annotations(CHOSEN).values()))
     assert "other trajectories (--data)" in refused([*FINETUNE, *named], capsys)
     write_tables(place, CHOSEN, list(rule_annotations(CHOSEN).values())[:3])

@@ -17,8 +17,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.integration.faults import until
-from waymark.cli.embedded_redis import ask, has_data
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis, ask, has_data
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]
@@ -186,7 +185,7 @@ def test_a_folder_deleted_in_play_is_made_anew(waymark: Waymark) -> None:
         assert str(path) in err
 
 
-def test_one_unwritable_folder_is_told_and_recovered_later(waymark: Waymark) -> None:
+def test_an_unwritable_folder_is_reported_and_recovered_later(waymark: Waymark) -> None:
     command = two_agents(waymark)
     command.read_until("6/3638")
     first, second = folders(command)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from waymark.cli.local_stack import free_ports
-from waymark.stack_record import StackRecord, find_records, is_running, start_of, stop
+from waymark.cli.stack_record import StackRecord, find_records, is_running, start_of, stop
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -73,7 +73,7 @@ def test_a_service_that_is_gone_is_shown(waymark: Waymark) -> None:
     assert waymark("down").wait()[0] == 0
 
 
-def test_without_a_stack_down_says_so(waymark: Waymark) -> None:
+def test_down_reports_that_no_stack_runs(waymark: Waymark) -> None:
     code, out, err = waymark("down").wait()
     assert (code, out) == (3, "")
     assert "No stack" in err

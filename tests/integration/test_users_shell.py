@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.cli.local_stack import EmbeddedRedis
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.cli.embedded_redis import EmbeddedRedis
 
 TRAP = "raise SystemExit('imported from the working directory')\n"
 MODULES = ("json", "redis", "pydantic", "uvicorn", "logging", "sitecustomize", "usercustomize")
@@ -49,8 +49,8 @@ def evaluate(folder: Path, settings: Mapping[str, str], work: Path) -> tuple[int
 
 
 def test_a_working_directory_with_modules_of_our_names_changes_nothing(tmp_path: Path) -> None:
-    code, said = evaluate(tmp_path / "runs", {}, set_traps(tmp_path / "work"))
-    assert code == 0, said
+    code, output = evaluate(tmp_path / "runs", {}, set_traps(tmp_path / "work"))
+    assert code == 0, output
 
 
 def test_pythons_variables_change_nothing(tmp_path: Path) -> None:
@@ -62,18 +62,18 @@ def test_pythons_variables_change_nothing(tmp_path: Path) -> None:
         "PYTHONWARNINGS": "error",
         "PYTHONINSPECT": "1",
     }
-    code, said = evaluate(tmp_path / "runs", settings, tmp_path)
-    assert code == 0, said
+    code, output = evaluate(tmp_path / "runs", settings, tmp_path)
+    assert code == 0, output
 
 
 def test_a_started_process_gets_only_harmless_variables() -> None:
-    given = {"PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONUNBUFFERED": "1", "PATH": "/bin"}
-    assert python_environment(given, with_packages=False) == {"PYTHONUNBUFFERED": "1", "PATH": "/bin"}
+    inherited = {"PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONUNBUFFERED": "1", "PATH": "/bin"}
+    assert python_environment(inherited, with_packages=False) == {"PYTHONUNBUFFERED": "1", "PATH": "/bin"}
     assert python_command("services.executor")[1:] == ["-P", "-m", "services.executor"]
 
 
 @pytest.mark.parametrize("name", ["d" * 150, "with blanks", "ünïcode-✓", "per%41cent#?", 'quo"te'])
-def test_an_evaluation_plays_whatever_tmpdir_is(name: str, tmp_path: Path) -> None:
+def test_an_evaluation_plays_with_any_tmpdir(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     command = Command(tmp_path, "evaluate", *SCRIPTED, "--tasks", "4-2", settings={"TMPDIR": str(tmp_path / name)})
     code, out, err = command.wait()

@@ -47,7 +47,7 @@ def test_an_older_redis_is_taken_over(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "no number", "²"])
-def test_a_redis_that_announces_nothing_refuses_nobody(store: JobStore, text: str | None) -> None:
+def test_a_redis_without_announced_version_is_accepted(store: JobStore, text: str | None) -> None:
     if text is not None:
         store._redis.set(protocol.KEY, text)
     assert store.lease("somebody", wait_seconds=0) is None

@@ -29,9 +29,9 @@ def written(path: Path, score: int = 50) -> RunFolder:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
         return port
 
 
@@ -50,7 +50,7 @@ def test_view_serves_folders_without_a_stack(waymark: Waymark, tmp_path: Path) -
     assert command.process.wait(30) == 0
 
 
-def test_view_refuses_what_is_no_run_in_one_line(waymark: Waymark, tmp_path: Path) -> None:
+def test_view_refuses_other_folders_in_one_line(waymark: Waymark, tmp_path: Path) -> None:
     code, _, err = waymark("view", str(tmp_path / "nowhere")).wait()
     assert code == 2
     assert "has no evaluation.json" in err

@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from tests.integration.test_engines import TEXTS, make_checkpoint
-from waymark.cli.local_stack import HOST, Part, free_ports
-from waymark.cli.readiness import is_ready
+from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.readiness import is_ready
+from waymark.cli.local_stack import free_ports
 
 _SECONDS = 900
 """vLLM takes a minute to start, on a busy machine ten."""

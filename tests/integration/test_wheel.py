@@ -36,8 +36,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
     subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=120)
-    (found,) = built.glob("*.whl")
-    return found
+    (file,) = built.glob("*.whl")
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_an_evaluation_plays_from_the_wheel(complete: Path, tmp_path: Path) -> N
     assert "Score" in again.stdout
 
 
-def test_the_wheel_says_at_once_that_it_brings_no_checkpoints(complete: Path, tmp_path: Path) -> None:
+def test_the_wheel_reports_at_once_that_checkpoints_are_missing(complete: Path, tmp_path: Path) -> None:
     done = run(complete, tmp_path, "evaluate", "--tasks", "4-2")
     assert done.returncode == 2, done.stderr
     assert "brings no checkpoints" in done.stderr
@@ -141,7 +141,7 @@ def test_the_wheel_plays_with_checkpoints_of_elsewhere(complete: Path, tmp_path:
     assert '"engine": "ctranslate2"' in done.stdout
 
 
-def test_an_engine_that_is_not_installed_is_named_with_a_command_that_works(complete: Path, tmp_path: Path) -> None:
+def test_a_missing_engine_is_reported_with_a_working_command(complete: Path, tmp_path: Path) -> None:
     arguments = ("--engine", "transformers", "--checkpoints", str(CHECKPOINTS))
     done = run(complete, tmp_path, "evaluate", *arguments)
     assert done.returncode in {2, 3}
@@ -178,7 +178,7 @@ def test_packages_that_evaluations_lack_are_named_at_once(complete: Path, tmp_pa
     assert "redis==" in done.stderr
 
 
-def test_training_runs_from_the_wheel_or_says_what_to_install(complete: Path, tmp_path: Path) -> None:
+def test_training_runs_from_the_wheel_or_names_missing_packages(complete: Path, tmp_path: Path) -> None:
     done = run(complete, tmp_path, "training", "--help")
     assert done.returncode in {0, 3}
     assert "finetune" in done.stdout or "-m pip install" in done.stderr

@@ -100,8 +100,8 @@ async def working(
     controller = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
     replicas = [create_app("executor", {"default": executor_of(sha256)}, ServiceSettings()) for sha256 in executors]
     async with AsyncExitStack() as running:
-        for each in (controller, *replicas):
-            await running.enter_async_context(each.router.lifespan_context(each))
+        for app in (controller, *replicas):
+            await running.enter_async_context(app.router.lifespan_context(app))
         worker = Worker(
             store,
             ControllerClient("http://controller", transport=httpx.ASGITransport(controller)),
@@ -138,7 +138,7 @@ class Swapped(Replicas):
         return await self._transports[min(self._decisions, 1)].handle_async_request(request)
 
 
-async def test_a_paused_episode_gives_its_slot_to_an_evaluation_that_can_be_played(store: JobStore) -> None:
+async def test_a_paused_episode_gives_up_its_slot_to_playable_ones(store: JobStore) -> None:
     old, new = "a" * 64, "b" * 64
     for name, sha256 in (("paused", old), ("playable", new)):
         request = EvaluationRequest(tasks=("4-2",))
@@ -164,7 +164,7 @@ async def test_a_worker_outlives_a_damaged_key_of_all_evaluations(store: JobStor
         await finish(store, f"after-{key}")
 
 
-async def test_an_episode_whose_environment_fails_is_played_again_in_a_fresh_one(store: JobStore) -> None:
+async def test_after_a_fault_an_episode_gets_a_fresh_environment(store: JobStore) -> None:
     environments = iter([FaultyEnvironment(), ScriptedEnvironment()])
     submit(store, "once")
     async with working(store, lambda: next(environments)):
@@ -175,7 +175,7 @@ async def test_an_episode_whose_environment_fails_is_played_again_in_a_fresh_one
     assert next(environments, None) is None
 
 
-async def test_an_episode_that_fails_twice_is_a_result_and_the_next_one_is_played(store: JobStore) -> None:
+async def test_an_episode_that_fails_twice_is_an_errored_result(store: JobStore) -> None:
     environments = iter([FaultyEnvironment(), FaultyEnvironment(), ScriptedEnvironment()])
     submit(store, "twice")
     async with working(store, lambda: next(environments)):
@@ -188,19 +188,19 @@ async def test_an_episode_that_fails_twice_is_a_result_and_the_next_one_is_playe
     assert played.error is None
 
 
-async def test_a_result_names_who_played_it_with_what_and_what_that_took(store: JobStore) -> None:
+async def test_a_result_names_its_worker_its_checkpoints_and_its_effort(store: JobStore) -> None:
     submit(store, "named")
     async with working(store, ScriptedEnvironment):
         await finish(store, "named")
     (light,) = store.results("named")
-    whole = store.episode("named", light.id)
-    assert whole.agent == AgentConfig()
-    assert whole.versions is not None
-    assert (whole.versions.environment, whole.versions.commit) == ("scripted", "abc")
-    assert whole.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
-    assert whole.model_calls > 0
-    assert 0 < whole.completion_tokens < whole.prompt_tokens == whole.tokens - whole.completion_tokens
-    assert light == whole.without_trajectory()
+    result = store.episode("named", light.id)
+    assert result.agent == AgentConfig()
+    assert result.versions is not None
+    assert (result.versions.environment, result.versions.commit) == ("scripted", "abc")
+    assert result.versions.executor.sha256 == scripted_model("default", "executor").info.sha256
+    assert result.model_calls > 0
+    assert 0 < result.completion_tokens < result.prompt_tokens == result.tokens - result.completion_tokens
+    assert light == result.without_trajectory()
 
 
 @pytest.mark.parametrize(("world", "has_rules"), [("scripted", True), ("textworld-express 1.1.0", False)])
@@ -218,7 +218,7 @@ async def test_an_agent_plays_by_the_rules_of_its_evaluations_world(
     assert bool(played.rules) == has_rules
 
 
-async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(store: JobStore) -> None:
+async def test_answers_of_replicas_with_other_weights_are_never_used(store: JobStore) -> None:
     submit(store, "replicas")
     async with working(store, ScriptedEnvironment, executors=("", "b" * 64)):
         await finish(store, "replicas")
@@ -227,7 +227,7 @@ async def test_replicas_of_other_weights_behind_one_address_never_answer_for_it(
     assert light.turns > 2
 
 
-async def test_a_swap_behind_an_older_server_is_found_at_the_end(store: JobStore) -> None:
+async def test_swapped_weights_of_an_older_server_are_found_afterwards(store: JobStore) -> None:
     submit(store, "older-server")
     async with working(store, ScriptedEnvironment, serve=OlderServer):
         with anyio.fail_after(30):
@@ -254,16 +254,16 @@ async def test_an_evaluation_of_other_checkpoints_is_refused_without_counting(st
     submit(store, "refused")
     async with working(store, ScriptedEnvironment, executors=("c" * 64,)):
         with anyio.fail_after(30):
-            while (found := store.status("refused").waiting) is None:  # noqa: ASYNC110 - Redis is what is waited for
+            while (mismatch := store.status("refused").waiting) is None:  # noqa: ASYNC110 - Redis is what is waited for
                 await anyio.sleep(0.02)
         await anyio.sleep(0.5)
         again = store.lease("another", wait_seconds=0.01)
-    assert "cccccccccccc" in found.found
+    assert "cccccccccccc" in mismatch.found
     assert again is not None
     assert (again.deliveries, store.results("refused")) == (1, [])
 
 
-async def test_a_plan_that_nobody_here_can_make_is_left_to_others(store: JobStore) -> None:
+async def test_an_evaluation_that_needs_a_missing_planner_is_skipped(store: JobStore) -> None:
     request = EvaluationRequest(tasks=("4-2",), agent=AgentConfig(subgoals="llm_plan"))
     planned = evaluation("planned", request, episodes=1)
     store.submit(planned, episodes("planned", request))
@@ -271,9 +271,9 @@ async def test_a_plan_that_nobody_here_can_make_is_left_to_others(store: JobStor
     async with working(store, ScriptedEnvironment):
         await finish(store, "beside")
     assert store.status("planned").finished == 0
-    found = store.status("planned").waiting
-    assert found is not None
-    assert "no large model" in found.found
+    mismatch = store.status("planned").waiting
+    assert mismatch is not None
+    assert "no large model" in mismatch.found
 
 
 async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:
@@ -354,7 +354,7 @@ async def test_a_worker_ends_when_no_environment_starts_at_all(store: JobStore, 
         ).run()
 
 
-async def test_one_who_wants_the_lock_alone_goes_before_later_ones() -> None:
+async def test_an_exclusive_waiter_gets_the_lock_before_later_ones() -> None:
     lock = SharedLock()
     seen: list[str] = []
     leave = anyio.Event()
@@ -376,8 +376,8 @@ async def test_one_who_wants_the_lock_alone_goes_before_later_ones() -> None:
             seen.append("second")
 
     async with anyio.create_task_group() as tasks:
-        for each in (share_first, take_alone, share_second):
-            tasks.start_soon(each)
+        for task in (share_first, take_alone, share_second):
+            tasks.start_soon(task)
             await anyio.wait_all_tasks_blocked()
         leave.set()
     assert seen == ["first", "first leaves", "alone", "alone leaves", "second"]

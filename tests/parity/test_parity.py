@@ -69,8 +69,8 @@ def corpus(prompt_format: str) -> list[Example]:
 
 def states(prompt_format: str, count: int) -> list[Example]:
     """So many of them, of all tasks."""
-    every = corpus(prompt_format)
-    return [every[number * len(every) // count] for number in range(count)]
+    every_example = corpus(prompt_format)
+    return [every_example[number * len(every_example) // count] for number in range(count)]
 
 
 def shipped(name: str) -> Checkpoint:
@@ -99,80 +99,81 @@ def contest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = shipped(name)
     if engine == "ctranslate2":
         checkpoint = exact(checkpoint, tmp_path_factory.mktemp("exact") / name)
-    made = Contest(
+    pair = Contest(
         f"{name} on {engine}",
         open_generator("transformers", checkpoint, device="cpu", dtype="float32"),
         open_generator(engine, checkpoint, device="cpu", dtype="float32"),
         states(checkpoint.card.prompt_format, request.config.getoption("--states")),
     )
-    yield made
-    made.engine.close()
+    yield pair
+    pair.engine.close()
 
 
-def assert_near(found: Sequence[Candidate], expected: Sequence[Candidate]) -> None:
+def assert_near(actual: Sequence[Candidate], expected: Sequence[Candidate]) -> None:
     """The same texts in the same order, as likely; only what is equally likely may change places."""
-    likely = {one.text: one for one in expected}
-    assert likely.keys() == {one.text for one in found}
-    for one, other in zip(found, expected, strict=True):
-        assert one.logprob == pytest.approx(likely[one.text].logprob, abs=TOLERANCE)
-        assert one.tokens == likely[one.text].tokens
-        assert one.text == other.text or one.mean_logprob == pytest.approx(other.mean_logprob, abs=TOLERANCE)
+    likely = {candidate.text: candidate for candidate in expected}
+    assert likely.keys() == {candidate.text for candidate in actual}
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.logprob == pytest.approx(likely[ours.text].logprob, abs=TOLERANCE)
+        assert ours.tokens == likely[ours.text].tokens
+        assert ours.text == theirs.text or ours.mean_logprob == pytest.approx(theirs.mean_logprob, abs=TOLERANCE)
 
 
-def alike(found: Sequence[Generation], expected: Sequence[Generation]) -> float:
+def alike(actual: Sequence[Generation], expected: Sequence[Generation]) -> float:
     """The share of the states whose best answer is the same."""
-    pairs = zip(found, expected, strict=True)
-    return sum(one.candidates[0].text == other.candidates[0].text for one, other in pairs) / len(expected)
+    pairs = zip(actual, expected, strict=True)
+    same = sum(ours.candidates[0].text == theirs.candidates[0].text for ours, theirs in pairs)
+    return same / len(expected)
 
 
 def test_greedy_answers_are_the_same_and_as_likely(contest: Contest, record: Callable[[str], None]) -> None:
-    found, expected = contest.engine.generate(contest.prompts), contest.reference.generate(contest.prompts)
+    actual, expected = contest.engine.generate(contest.prompts), contest.reference.generate(contest.prompts)
     same = [
-        (one.candidates[0], other.candidates[0])
-        for one, other in zip(found, expected, strict=True)
-        if one.candidates[0].text == other.candidates[0].text
+        (answer.candidates[0], reference.candidates[0])
+        for answer, reference in zip(actual, expected, strict=True)
+        if answer.candidates[0].text == reference.candidates[0].text
     ]
-    apart = max(abs(one.logprob - other.logprob) for one, other in same)
+    apart = max(abs(answer.logprob - reference.logprob) for answer, reference in same)
     record(f"{contest.name}, float32: {len(same)} of {len(expected)} greedy answers the same, apart by {apart:.1e}")
     assert len(same) >= SAME * len(expected)
     assert apart < TOLERANCE
-    assert [one.tokens for one, _ in same] == [other.tokens for _, other in same]
-    assert [one.prompt_tokens for one in found] == [other.prompt_tokens for other in expected]
+    assert [answer.tokens for answer, _ in same] == [reference.tokens for _, reference in same]
+    assert [answer.prompt_tokens for answer in actual] == [reference.prompt_tokens for reference in expected]
 
 
 def test_the_best_of_a_beam_is_the_same(contest: Contest) -> None:
     prompts = contest.prompts[:FEW]
-    found, expected = contest.engine.generate(prompts, n=3), contest.reference.generate(prompts, n=3)
-    for one, other in zip(found, expected, strict=True):
-        assert len(one.candidates) == len(other.candidates) == 3
-        assert_near(one.candidates[:1], other.candidates[:1])
+    actual, expected = contest.engine.generate(prompts, n=3), contest.reference.generate(prompts, n=3)
+    for answer, reference in zip(actual, expected, strict=True):
+        assert len(answer.candidates) == len(reference.candidates) == 3
+        assert_near(answer.candidates[:1], reference.candidates[:1])
 
 
 def test_candidates_are_ranked_alike(contest: Contest) -> None:
     prompts, choices = contest.prompts[:FEW], contest.choices()
-    found, expected = contest.engine.score(prompts, choices), contest.reference.score(prompts, choices)
-    for one, other in zip(found, expected, strict=True):
-        assert_near(one.candidates, other.candidates)
-        for ranked in (one, other):
+    actual, expected = contest.engine.score(prompts, choices), contest.reference.score(prompts, choices)
+    for answer, reference in zip(actual, expected, strict=True):
+        assert_near(answer.candidates, reference.candidates)
+        for ranked in (answer, reference):
             means = [candidate.mean_logprob for candidate in ranked.candidates]
             assert means == sorted(means, reverse=True)
-            assert all(len(each.token_logprobs) == each.tokens for each in ranked.candidates)
+            assert all(len(candidate.token_logprobs) == candidate.tokens for candidate in ranked.candidates)
 
 
 def test_the_best_candidates_are_the_first_of_all(contest: Contest) -> None:
     prompts, choices = contest.prompts[:FEW], contest.choices()
     everyone = contest.engine.score(prompts, choices)
     for n in (1, 3):
-        for one, ranked in zip(contest.engine.score(prompts, choices, n=n), everyone, strict=True):
-            assert_near(one.candidates, ranked.candidates[:n])
+        for best, ranked in zip(contest.engine.score(prompts, choices, n=n), everyone, strict=True):
+            assert_near(best.candidates, ranked.candidates[:n])
 
 
-def test_what_is_scored_is_what_was_generated(contest: Contest) -> None:
+def test_scores_equal_those_of_the_generation(contest: Contest) -> None:
     prompts = contest.prompts[:FEW]
-    greedy = [one.candidates[0] for one in contest.engine.generate(prompts)]
-    scored = contest.engine.score(prompts, [[one.text] for one in greedy])
-    for one, again in zip(greedy, scored, strict=True):
-        assert again.candidates[0].logprob == pytest.approx(one.logprob, abs=TOLERANCE)
+    greedy = [answer.candidates[0] for answer in contest.engine.generate(prompts)]
+    scored = contest.engine.score(prompts, [[candidate.text] for candidate in greedy])
+    for candidate, again in zip(greedy, scored, strict=True):
+        assert again.candidates[0].logprob == pytest.approx(candidate.logprob, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("side", ["reference", "engine"])
@@ -186,19 +187,20 @@ def test_a_batch_of_one_equals_a_batch_of_many(contest: Contest, side: str) -> N
             [generator.score([prompt], [own])[0] for prompt, own in zip(prompts, choices, strict=True)],
         ),
     ):
-        for one, other in zip(many, single, strict=True):
-            assert_near(one.candidates, other.candidates)
+        for from_batch, alone in zip(many, single, strict=True):
+            assert_near(from_batch.candidates, alone.candidates)
 
 
 def test_a_long_prompt_is_cut_at_the_same_place(contest: Contest) -> None:
     longest = max(contest.prompts, key=len)
     long = [" | ".join([longest] * 8), " | ".join([longest] * 9)]
-    found, expected = contest.engine.generate(long), contest.reference.generate(long)
-    for one, other in zip(found, expected, strict=True):
-        assert (one.prompt_tokens, one.truncated_tokens) == (other.prompt_tokens, other.truncated_tokens)
-        assert_near(one.candidates, other.candidates)
-    assert 0 < found[0].truncated_tokens < found[1].truncated_tokens
-    assert found[0].prompt_tokens == found[1].prompt_tokens
+    actual, expected = contest.engine.generate(long), contest.reference.generate(long)
+    for answer, reference in zip(actual, expected, strict=True):
+        assert answer.prompt_tokens == reference.prompt_tokens
+        assert answer.truncated_tokens == reference.truncated_tokens
+        assert_near(answer.candidates, reference.candidates)
+    assert 0 < actual[0].truncated_tokens < actual[1].truncated_tokens
+    assert actual[0].prompt_tokens == actual[1].prompt_tokens
 
 
 @pytest.mark.parametrize("name", ["executor", "causal/executor"])
@@ -206,19 +208,20 @@ def test_int8_and_bfloat16_answer_nearly_alike(
     name: str, request: pytest.FixtureRequest, record: Callable[[str], None]
 ) -> None:
     checkpoint = shipped(name)
-    asked = states(checkpoint.card.prompt_format, request.config.getoption("--states"))
-    prompts = [state.prompt for state in asked]
+    chosen = states(checkpoint.card.prompt_format, request.config.getoption("--states"))
+    prompts = [state.prompt for state in chosen]
     expected = open_generator("transformers", checkpoint, device="cpu", dtype="float32").generate(prompts)
     for engine, dtype in (("ctranslate2", "int8"), ("transformers", "bfloat16")):
         generator = open_generator(engine, checkpoint, device="cpu", dtype=dtype)
-        found = generator.generate(prompts)
-        share = alike(found, expected)
+        actual = generator.generate(prompts)
+        share = alike(actual, expected)
         right = [
-            sum(one.candidates[0].text == state.target for one, state in zip(every, asked, strict=True)) / len(asked)
-            for every in (found, expected)
+            sum(answer.candidates[0].text == state.target for answer, state in zip(answers, chosen, strict=True))
+            / len(chosen)
+            for answers in (actual, expected)
         ]
         record(
-            f"{name} on {engine}, {generator.dtype}: {share:.1%} of {len(asked)} greedy answers as in float32; "
+            f"{name} on {engine}, {generator.dtype}: {share:.1%} of {len(chosen)} greedy answers as in float32; "
             f"exact match on dev {right[0]:.1%}, in float32 {right[1]:.1%}"
         )
         assert share >= NEAR

@@ -20,9 +20,9 @@ FEW = {"state": STATE, "valid_actions": [f"move thing {number} to box" for numbe
 
 async def test_many_long_candidates_are_refused_with_their_cost() -> None:
     async with asking("executor", LIMITED, default=says("look around")) as client:
-        found = problem(await client.post("/v1/action", json=MANY), 413, "input-too-large")
-        assert "over the limit of 5,000" in found.detail
-        assert found.errors[0].field == "valid_actions"
+        refusal = problem(await client.post("/v1/action", json=MANY), 413, "input-too-large")
+        assert "over the limit of 5,000" in refusal.detail
+        assert refusal.errors[0].field == "valid_actions"
         assert (await client.post("/v1/action", json=FEW)).status_code == 200
 
 
@@ -39,7 +39,7 @@ async def test_prompts_of_completions_count_too() -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
-async def test_a_tool_call_that_costs_too_much_is_told_so() -> None:
+async def test_an_expensive_tool_call_is_refused_with_its_cost() -> None:
     call = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -78,7 +78,7 @@ def test_limits_of_an_older_server_are_read() -> None:
         (False, ("2001:db8::1", "some-key"), ("2001:db8:0:1::1", "some-key"), False),
     ],
 )
-async def test_callers_are_told_apart_by_key_else_by_address(
+async def test_callers_are_distinguished_by_key_or_address(
     by_key: bool, first: tuple[str, str], second: tuple[str, str], same: bool
 ) -> None:
     names: list[str] = []

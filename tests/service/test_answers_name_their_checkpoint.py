@@ -47,7 +47,7 @@ async def ask(app: FastAPI, path: str, body: Any) -> Any:
         ("executor", "/v1/actions", {"state": STATE, "model": "flat"}, {"default": "executor", "flat": "flat"}),
     ],
 )
-async def test_single_and_list_routes_name_who_answered(
+async def test_single_and_list_routes_name_the_checkpoint(
     service: Service, path: str, other: dict[str, Any], alone: dict[str, Role]
 ) -> None:
     second = next(name for name in alone if name != "default")
@@ -62,8 +62,8 @@ async def test_single_and_list_routes_name_who_answered(
 async def test_the_mcp_tool_and_completions_name_it_too() -> None:
     call = {"name": "next_action", "arguments": {"state": STATE}}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
-    told = await ask(app_of("executor", default="executor"), "/mcp", body)
-    assert told["result"]["structuredContent"]["checkpoint_sha256"] == HASHES["default"]
+    answer = await ask(app_of("executor", default="executor"), "/mcp", body)
+    assert answer["result"]["structuredContent"]["checkpoint_sha256"] == HASHES["default"]
     written = await ask(app_of("executor", default="executor"), "/v1/completions", {"model": "default", "prompt": "x"})
     assert written["system_fingerprint"] == HASHES["default"]
 
@@ -77,7 +77,7 @@ def test_an_answer_of_an_older_server_is_read() -> None:
     likely = {"logprob": -1, "mean_logprob": -1}
     subgoal = {"subgoal": "x()", "alternatives": [{"subgoal": "x()", **likely}], **common}
     action = {"action": None, "ended_subgoal": True}
-    said = SubgoalResponse.model_validate_json(json.dumps(subgoal))
+    answer = SubgoalResponse.model_validate_json(json.dumps(subgoal))
     acted = ActionResponse.model_validate_json(json.dumps({**action, "alternatives": [{**action, **likely}], **common}))
-    assert (said.parsed, said.raw, said.checkpoint_sha256) == (True, None, None)
+    assert (answer.parsed, answer.raw, answer.checkpoint_sha256) == (True, None, None)
     assert (acted.parsed, acted.alternatives[0].parsed, acted.checkpoint_sha256) == (True, True, None)

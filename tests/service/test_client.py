@@ -113,7 +113,7 @@ async def executor() -> AsyncIterator[ExecutorClient]:
         yield client
 
 
-async def test_an_executor_is_asked_for_actions_and_for_the_best_of_some() -> None:
+async def test_an_executor_gives_actions_and_ranks_valid_ones() -> None:
     async with executor() as client:
         assert await client.ready()
         assert (await client.info()).service == "executor"
@@ -136,14 +136,14 @@ async def test_a_controller_is_asked_for_subgoals() -> None:
     app = create_app("controller", {"default": scripted_model("default", "controller")}, ServiceSettings())
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), ControllerClient("http://c", transport=transport) as client:
-        found = await client.subgoal(STATE, n=3)
+        best = await client.subgoal(STATE, n=3)
         both = await client.subgoals([SubgoalRequest(state=STATE)] * 2)
-    assert len({alternative.subgoal for alternative in found.alternatives}) == 3
-    assert found.subgoal == found.alternatives[0].subgoal
-    assert [one.subgoal for one in both] == [found.subgoal] * 2
+    assert len({alternative.subgoal for alternative in best.alternatives}) == 3
+    assert best.subgoal == best.alternatives[0].subgoal
+    assert [response.subgoal for response in both] == [best.subgoal] * 2
 
 
-async def test_a_rejected_request_says_which_field() -> None:
+async def test_the_error_of_a_rejected_request_names_the_field() -> None:
     async with executor() as client:
         with pytest.raises(ServiceRejected, match="big") as caught:
             await client.action(STATE, model="big")
@@ -157,28 +157,28 @@ async def test_a_service_that_starts_is_waited_for(controller: Controller) -> No
     assert len(service.asked) == 4
 
 
-async def test_each_attempt_tells_the_service_how_much_time_is_left(controller: Controller) -> None:
+async def test_each_attempt_sends_the_time_that_is_left(controller: Controller) -> None:
     service = Service(httpx.Response(503), httpx.Response(503), answer())
     await controller(service, timeout=5.0)()
     first, second, third = service.deadlines()
     assert 5_000 >= first > second > third >= 1
 
 
-async def test_a_call_that_has_no_time_left_is_not_tried_again(controller: Controller) -> None:
+async def test_a_call_without_time_left_is_not_retried(controller: Controller) -> None:
     service = Service(httpx.Response(503))
     with pytest.raises(ControllerUnavailable):
         await controller(service, timeout=0.3, retry_seconds=60.0)()
     assert 2 <= len(service.asked) <= 6
 
 
-async def test_a_service_that_asks_for_more_time_than_there_is_is_not_asked_again(controller: Controller) -> None:
+async def test_a_retry_after_the_deadline_is_not_made(controller: Controller) -> None:
     service = Service(httpx.Response(429, headers={"retry-after": "60"}))
     with pytest.raises(ControllerUnavailable):
         await controller(service)()
     assert len(service.asked) == 1
 
 
-def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
+def test_refused_callers_retry_at_different_times() -> None:
     protocol = ServiceProtocol("executor", ExecutorUnavailable, "http://e", timeout=60.0, retry_seconds=60.0)
     waits = []
     for _ in range(20):
@@ -190,7 +190,7 @@ def test_callers_who_were_refused_together_do_not_come_back_together() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422])
-async def test_what_the_service_calls_wrong_is_not_asked_again(controller: Controller, status: int) -> None:
+async def test_invalid_requests_are_not_retried(controller: Controller, status: int) -> None:
     service = Service(httpx.Response(status))
     with pytest.raises(ServiceRejected):
         await controller(service)()
@@ -223,14 +223,14 @@ async def test_each_status_has_its_error(controller: Controller) -> None:
         await controller(Service(httpx.Response(200, json={})))()
 
 
-async def test_a_service_that_does_not_answer_in_time_is_not_asked_again(controller: Controller) -> None:
+async def test_a_call_that_timed_out_is_not_retried(controller: Controller) -> None:
     service = Service(httpx.ReadTimeout("too slow"))
     with pytest.raises(DeadlineExceeded):
         await controller(service)()
     assert len(service.asked) == 1
 
 
-async def test_the_key_is_the_one_given_or_that_of_the_environment(
+async def test_the_key_is_an_argument_or_read_from_the_environment(
     controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WAYMARK_API_KEY", raising=False)
@@ -275,14 +275,14 @@ STATUS = EvaluationStatus(
 )
 
 
-def events(*told: EpisodeResult | EvaluationStatus) -> httpx.Response:
+def events(*sent: EpisodeResult | EvaluationStatus) -> httpx.Response:
     """A stream of these; each result has its own number."""
     lines = ""
-    for one in told:
-        if isinstance(one, EpisodeResult):
-            lines += f"id: {one.variation}\nevent: episode\ndata: {one.model_dump_json()}\n\n"
+    for event in sent:
+        if isinstance(event, EpisodeResult):
+            lines += f"id: {event.variation}\nevent: episode\ndata: {event.model_dump_json()}\n\n"
         else:
-            lines += f"event: status\ndata: {one.model_dump_json()}\n\n"
+            lines += f"event: status\ndata: {event.model_dump_json()}\n\n"
     return httpx.Response(200, content=lines, headers={"content-type": "text/event-stream"})
 
 
@@ -294,10 +294,10 @@ async def test_events_that_break_off_go_on_where_they_broke(blocking: bool) -> N
     service = Service(events(STATUS, first), broken, httpx.Response(503), events(second, finished))
     transport = httpx.MockTransport(service)
     if blocking:
-        told = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
+        received = list(SyncEvaluationClient("http://r", transport=transport).events("e"))
     else:
-        told = [event async for event in EvaluationClient("http://r", transport=transport).events("e")]
-    assert told == [STATUS, first, second, finished]
+        received = [event async for event in EvaluationClient("http://r", transport=transport).events("e")]
+    assert received == [STATUS, first, second, finished]
     assert [request.headers["last-event-id"] for request in service.asked] == ["0", "1", "1", "1"]
 
 
@@ -311,17 +311,17 @@ async def test_an_evaluation_is_submitted_again_under_the_same_key(blocking: boo
             SyncEvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
         else:
             await EvaluationClient("http://r", transport=transport).submit(EvaluationRequest(), key=key)
-    first, again, given = (request.headers["idempotency-key"] for request in service.asked)
-    assert first == again != given == "mine"
+    first, repeated, chosen = (request.headers["idempotency-key"] for request in service.asked)
+    assert first == repeated != chosen == "mine"
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_pages_are_asked_for_by_cursor_and_errored_episodes_by_name(blocking: bool) -> None:
+async def test_pages_are_fetched_by_cursor_and_errored_episodes_resumed(blocking: bool) -> None:
     evaluations = EvaluationPage(items=(STATUS,), next_cursor="e")
     light = EpisodeEntry(id="a", task="1-1", variation=21, result=result("a"))
     episodes = EpisodePage(items=(light,), next_cursor=None)
     answers = (evaluations, evaluations, episodes, STATUS, STATUS)
-    service = Service(*(httpx.Response(200, content=one.model_dump_json()) for one in answers))
+    service = Service(*(httpx.Response(200, content=page.model_dump_json()) for page in answers))
     transport = httpx.MockTransport(service)
     if blocking:
         plain = SyncEvaluationClient("http://r", transport=transport)

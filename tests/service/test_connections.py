@@ -15,7 +15,7 @@ import pytest
 from tests.serving import STATE, says, served, service_app
 from waymark.contracts import ActionResponse, Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.middleware.guard import ConnectionLimits
 
 BODY = json.dumps({"state": STATE}).encode()
 HEAD = b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -48,19 +48,19 @@ def connected(url: str) -> Iterator[socket.socket]:
 
 def answers(wire: socket.socket, count: int = 1) -> list[tuple[int, bytes]]:
     """Status and body of the next answers."""
-    found: list[tuple[int, bytes]] = []
+    responses: list[tuple[int, bytes]] = []
     read = b""
-    while len(found) < count:
+    while len(responses) < count:
         match = re.match(rb"HTTP/1\.1 (\d+) .*?content-length: (\d+)\r\n.*?\r\n\r\n", read, re.DOTALL)
         if match is not None and len(read) >= match.end() + int(match[2]):
             end = match.end() + int(match[2])
-            found.append((int(match[1]), read[match.end() : end]))
+            responses.append((int(match[1]), read[match.end() : end]))
             read = read[end:]
             continue
         part = wire.recv(65_536)
         assert part, f"closed after {read!r}"
         read += part
-    return found
+    return responses
 
 
 def is_closed(wire: socket.socket, *, wait: bool = True) -> bool:
@@ -200,7 +200,7 @@ def test_a_body_that_trickles_in_is_cut_off(quick_url: str) -> None:
         assert b"HTTP/1.1 408" in trickle(wire, b" " * 500, 0.05)
 
 
-def test_a_body_that_stops_after_a_fast_start_is_cut_off(quick_url: str) -> None:
+def test_a_body_that_stalls_after_a_fast_start_is_refused(quick_url: str) -> None:
     with connected(quick_url) as wire:
         wire.sendall(HEAD + b"Content-Length: 3000000\r\n\r\n" + b" " * 2_000_000)
         assert answers(wire)[0][0] == 408
@@ -224,7 +224,7 @@ def test_a_caller_that_never_reads_its_answers_is_cut_off(quick_url: str) -> Non
     with connected(quick_url) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with pytest.raises(OSError, match=r"reset|timed out|pipe") as error:  # noqa: PT012
-            wire.settimeout(10)
+            wire.settimeout(60)
             while True:
                 wire.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
         assert not isinstance(error.value, TimeoutError)
@@ -248,21 +248,21 @@ def test_silent_connections_make_room_for_those_that_ask() -> None:
     with served(app, ConnectionLimits(connections=10)) as url:
         silent = [socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=5) for _ in range(60)]
         time.sleep(0.3)
-        for each in silent[-5:]:
-            each.sendall(b"G")
+        for connection in silent[-5:]:
+            connection.sendall(b"G")
         try:
             assert [httpx.get(f"{url}/health/live").status_code for _ in range(20)] == [200] * 20
-            assert sum(is_closed(each) for each in silent[:40]) == 40
+            assert sum(is_closed(connection) for connection in silent[:40]) == 40
             counted = httpx.get(f"{url}/metrics").text
         finally:
-            for each in silent:
-                each.close()
+            for connection in silent:
+                connection.close()
     reasons = dict(re.findall(r'waymark_connections_closed_total\{reason="(\w+)"\} (\S+)', counted))
     assert float(reasons["replaced"]) >= 1
     assert float(reasons["replaced"]) + float(reasons.get("too_many", 0)) >= 50
 
 
-def test_a_connection_that_nobody_makes_room_for_is_503() -> None:
+def test_connections_over_the_limit_are_answered_503() -> None:
     app = service_app("executor", default=ScriptedGenerator(says("look around")))
     with served(app, ConnectionLimits(connections=1)) as url, connected(url) as busy:
         busy.sendall(HEAD + b"Content-Length: 5000\r\n\r\n")

@@ -43,7 +43,7 @@ async def serving(*, api_keys: str = "") -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-async def test_the_page_is_served_at_the_root_and_its_files_beside_it() -> None:
+async def test_the_page_and_its_files_are_served() -> None:
     async with serving() as http:
         page = await http.get("/")
         assert page.status_code == 200
@@ -104,7 +104,7 @@ async def test_the_page_needs_no_key_and_the_interface_does() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_file_reaches_for_no_other_host_and_writes_no_markup(file: Path) -> None:
+def test_no_file_loads_from_another_host_or_writes_markup(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.findall(r"(?:https?:|wss?:|['\"(])//[^\s'\"]+", text.replace(SVG_NAMESPACE, ""))
     markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|new Function|javascript:"
@@ -117,7 +117,7 @@ def test_every_import_of_a_module_is_one_of_the_files() -> None:
     for file in FILES:
         if file.suffix == ".js":
             imported = re.findall(r'from "\./([^"]+)"', file.read_text(encoding="utf-8"))
-            assert set(imported) <= {one.name for one in FILES}, file.name
+            assert set(imported) <= {script.name for script in FILES}, file.name
 
 
 # --- the figures that it shows --------------------------------------------------------------------------------------
@@ -133,18 +133,18 @@ def played() -> list[EpisodeResult]:
 
 
 def test_published_figures_stand_beside_the_task_types_that_were_played() -> None:
-    found = beside_published("one", summarise(played()))
+    figures = beside_published("one", summarise(played()))
     published = get_world("scienceworld").published.tasks
-    assert found.published.methods == tuple(get_world("scienceworld").published.columns)
-    assert found.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
-    for method in found.published.methods:
+    assert figures.published.methods == tuple(get_world("scienceworld").published.columns)
+    assert figures.published.tasks == {task: published[task] for task in ("1-1", "4-1", "4-2")}
+    for method in figures.published.methods:
         short = (published["4-1"][method] + published["4-2"][method]) / 2
-        assert found.published.groups["short"][method] == pytest.approx(short)
-        assert found.published.groups["long"][method] == published["1-1"][method]
-        assert found.published.overall[method] == pytest.approx((2 * short + published["1-1"][method]) / 3)
-    assert found.methods == published_methods()
+        assert figures.published.groups["short"][method] == pytest.approx(short)
+        assert figures.published.groups["long"][method] == published["1-1"][method]
+        assert figures.published.overall[method] == pytest.approx((2 * short + published["1-1"][method]) / 3)
+    assert figures.methods == published_methods()
 
 
 def test_without_results_nothing_is_compared() -> None:
-    found = beside_published("one", summarise([]))
-    assert (found.published.tasks, found.published.groups, found.published.overall) == ({}, {}, {})
+    figures = beside_published("one", summarise([]))
+    assert (figures.published.tasks, figures.published.groups, figures.published.overall) == ({}, {}, {})

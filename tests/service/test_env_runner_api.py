@@ -19,7 +19,7 @@ from waymark.contracts import EvaluationRequest
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_submission_records_what_will_answer(client: EvaluationClient, store: JobStore) -> None:
+async def test_a_submission_records_the_served_checkpoints(client: EvaluationClient, store: JobStore) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "boil", "4-2")))
     assert (status.state, status.episodes, status.finished) == ("queued", 2, 0)
     assert status.versions is not None
@@ -29,7 +29,7 @@ async def test_a_submission_records_what_will_answer(client: EvaluationClient, s
     assert await client.status(status.id) == status
 
 
-async def test_what_is_submitted_again_under_its_key_is_played_once(http: httpx.AsyncClient, store: JobStore) -> None:
+async def test_a_submission_repeated_with_its_key_is_played_once(http: httpx.AsyncClient, store: JobStore) -> None:
     key = {"Idempotency-Key": secrets.token_hex()}
     first = await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]}, headers=key)
     play_one(store)
@@ -51,7 +51,7 @@ async def test_a_key_is_refused_with_another_evaluation(http: httpx.AsyncClient,
     assert store.ids() == before
 
 
-async def test_pages_of_evaluations_begin_with_the_newest_and_stay_apart_while_more_come(
+async def test_pages_of_evaluations_do_not_overlap_while_more_come(
     client: EvaluationClient,
 ) -> None:
     submitted = [(await client.submit(EvaluationRequest(tasks=("1-1",)))).id for _ in range(3)]

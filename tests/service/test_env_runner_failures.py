@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests.queued import TASKS, on_disk, play, submit
 from tests.samples import evaluation, result, result_of
 from waymark.errors import RecordDamaged
@@ -155,7 +155,7 @@ class SlowClock(Clock):
         return self.now
 
 
-async def test_a_long_backlog_is_written_in_turns_and_keeps_no_other_waiting(store: JobStore, tmp_path: Path) -> None:
+async def test_a_long_backlog_delays_no_other_evaluation(store: JobStore, tmp_path: Path) -> None:
     names = ("a", "b", "c", "d")
     for name in names:
         submit(store, name)
@@ -226,7 +226,7 @@ async def test_specs_that_cannot_be_read_stop_no_worker(store: JobStore, whose: 
 
 @pytest.mark.parametrize("damaged", ["specs", "manifest"])
 @pytest.mark.parametrize("kind", ["deleted", "text"])
-async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore, damaged: str, kind: str) -> None:
+async def test_an_unplayable_evaluation_is_reported_and_others_play(store: JobStore, damaged: str, kind: str) -> None:
     submit(store, "a")
     submit(store, "b")
     store._redis.delete(f"{key('a')}:{damaged}", f"{key('a')}:queue")
@@ -236,11 +236,11 @@ async def test_what_cannot_be_played_is_reported_and_others_play(store: JobStore
     store.reconcile(reported.__setitem__)
     assert list(reported) == ["a"]
     played = play(store, len(TASKS))
-    assert {one.evaluation for one in played} == {"b"}
+    assert {episode.evaluation for episode in played} == {"b"}
     assert store.status("b").state == "finished"
 
 
-async def test_a_spec_that_cannot_be_read_stops_nobody(store: JobStore) -> None:
+async def test_an_unreadable_spec_stops_no_other_evaluation(store: JobStore) -> None:
     submit(store, "a")
     submit(store, "b")
     first = store.specs("a")[0].id
@@ -289,12 +289,14 @@ async def test_a_folder_that_is_deleted_is_made_anew(
     harm(tmp_path / "a")
     rest = play(store, 1)
     keeper.catch_up()
-    assert sorted(one.id for one in RunFolder(tmp_path / "a").results()) == sorted(one.id for one in first + rest)
+    assert sorted(result.id for result in RunFolder(tmp_path / "a").results()) == sorted(
+        episode.id for episode in first + rest
+    )
     assert RunFolder(tmp_path / "a").evaluation() == store.evaluation("a")
     assert not keeper.set_aside.report()
 
 
-async def test_a_finished_folder_that_is_deleted_comes_back_at_the_end(store: JobStore, tmp_path: Path) -> None:
+async def test_the_deleted_folder_of_a_finished_evaluation_is_written_again(store: JobStore, tmp_path: Path) -> None:
     keeper = ResultKeeper(store, tmp_path)
     submit(store, "a")
     played = play(store, len(TASKS))

@@ -41,11 +41,11 @@ async def test_results_are_served_light_and_episodes_whole(
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     played = play_one(store)
     light = (await http.get(f"/v1/evaluations/{status.id}/results")).json()
-    assert [(one["id"], one["trajectory"]) for one in light] == [(played.id, [])]
+    assert [(result["id"], result["trajectory"]) for result in light] == [(played.id, [])]
     assert await client.episode(status.id, played.id) == played
 
 
-async def test_an_export_is_a_file_in_the_form_that_is_asked_for(
+async def test_an_export_is_a_file_in_the_requested_format(
     http: httpx.AsyncClient, client: EvaluationClient, store: JobStore
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-1", "4-2"), variations=(0,)))
@@ -89,10 +89,10 @@ async def test_events_go_on_after_the_last_one_seen(
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     first, second = play_one(store), play_one(store)
     path = f"/v1/evaluations/{status.id}/events"
-    every = (await http.get(path)).text
-    seen = next(line.removeprefix("id: ") for line in every.splitlines() if line.startswith("id: "))
-    rest = (await http.get(path, headers={"Last-Event-ID": seen})).text
-    assert first.id in every
+    text = (await http.get(path)).text
+    last_id = next(line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: "))
+    rest = (await http.get(path, headers={"Last-Event-ID": last_id})).text
+    assert first.id in text
     assert first.id not in rest
     assert second.id in rest
 
@@ -122,8 +122,8 @@ async def test_a_summary_is_that_of_the_closing_table(
     submitted = (await http.post("/v1/evaluations", json={"tasks": ["1-1", "4-2"]})).json()
     assert submitted["agent_name"] == "hierarchical"
     played = [play_one(store), play_one(store, error=EpisodeError(kind="EnvironmentFault", message="It hung."))]
-    asked = (await client.status(submitted["id"])).request
+    request = (await client.status(submitted["id"])).request
     world = get_world("scripted")
-    expected = beside_published(submitted["id"], summarise(played, world), world, asked)
+    expected = beside_published(submitted["id"], summarise(played, world), world, request)
     assert await client.summary(submitted["id"]) == expected
     assert (await http.get("/v1/evaluations/nobody/summary")).status_code == 404

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests.queued import play_one, until_on_disk
 from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import EvaluationClient
@@ -38,7 +38,9 @@ async def test_a_folder_of_several_checkpoints_is_not_resumed(
     assert store.ids() == []
 
 
-async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: EvaluationClient, store: JobStore) -> None:
+async def test_a_cancelled_evaluation_is_resumed_with_its_missing_episodes(
+    client: EvaluationClient, store: JobStore
+) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
     play_one(store)
     assert (await client.cancel(status.id)).state == "cancelled"
@@ -48,7 +50,7 @@ async def test_a_cancelled_evaluation_is_resumed_with_what_it_lacks(client: Eval
     assert (await client.status(status.id)).state == "finished"
 
 
-async def test_only_errored_episodes_are_played_again_and_take_the_place_of_their_errors(
+async def test_only_errored_episodes_are_played_again(
     client: EvaluationClient, store: JobStore, tmp_path: Path
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2")))
@@ -66,7 +68,7 @@ async def test_only_errored_episodes_are_played_again_and_take_the_place_of_thei
     ]
 
 
-async def test_an_evaluation_that_redis_has_lost_comes_back_from_its_folder(
+async def test_an_evaluation_lost_by_redis_is_restored_from_its_folder(
     client: EvaluationClient, store: JobStore, tmp_path: Path
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("1-1", "4-2", "4-1")))
@@ -97,7 +99,7 @@ async def test_a_lost_evaluation_does_not_go_on_with_other_checkpoints(
     folder = RunFolder(tmp_path / status.id)
     begun = folder.evaluation().model_copy(update={"versions": VERSIONS.model_copy(update={"controller": None})})
     (folder.path / HEADER).write_text(begun.model_dump_json())
-    with pytest.raises(ServiceRejected, match="began with the controller none; here it would go on with") as refused:
+    with pytest.raises(ServiceRejected, match="began with the controller none; here it would continue with") as refused:
         await client.resume(status.id)
     assert refused.value.field == "evaluation_id"
 

@@ -18,13 +18,13 @@ from services.env_runner.app import create_app
 from services.env_runner.provenance import Provenance
 from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit
 from tests.serving import scripted_services
 from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.contracts.health import RunnerHealth
 from waymark.evaluation.run_folder import HEADER
-from waymark.health import RunnerHealth
 
 pytestmark = pytest.mark.anyio
 
@@ -170,7 +170,7 @@ async def test_a_refused_submission_leaves_no_folder(
             group.create_task(client.post("/v1/evaluations", json={"tasks": ["4-2"]}, headers=headers))
             for _ in range(2)
         ]
-    assert {one.result().json()["id"] for one in both} == set(store.ids())
+    assert {request.result().json()["id"] for request in both} == set(store.ids())
     assert {path.name for path in (tmp_path / "runs").iterdir()} == set(store.ids())
 
 
@@ -181,13 +181,13 @@ async def test_a_dead_writer_makes_the_service_unready(
     store._redis.set("waymark:evaluations", "no sorted set")
     answer = await until(client, lambda answer: "tasks.writer" in answer.text)
     assert answer.status_code == 503
-    fields = {one["field"]: one["message"] for one in answer.json()["errors"]}
+    fields = {error["field"]: error["message"] for error in answer.json()["errors"]}
     assert "since 20" in fields["tasks.writer"]
     store._redis.delete("waymark:evaluations")
     await until(client, lambda answer: answer.status_code == 200)
 
 
-async def test_what_is_unwritten_at_the_end_is_known(store: JobStore, tmp_path: Path) -> None:
+async def test_unwritten_results_are_known_at_the_end(store: JobStore, tmp_path: Path) -> None:
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     submit(store, "a")
     play(store, 1)

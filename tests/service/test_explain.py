@@ -48,8 +48,8 @@ def model(name: str, role: Role, form: str, sent: Sent) -> ServedModel:
         return list(policy(prompt))
 
     served = scripted_model(name, role, ScriptedGenerator(answer))
-    told = {"prompt_format": form, "history_turns": prompt_format.history_turns}
-    return replace(served, format=prompt_format, info=served.info.model_copy(update=told))
+    changes = {"prompt_format": form, "history_turns": prompt_format.history_turns}
+    return replace(served, format=prompt_format, info=served.info.model_copy(update=changes))
 
 
 async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
@@ -94,9 +94,9 @@ async def test_prompts_are_rendered_again_byte_for_byte(agent: str, form: str) -
     recorded = EpisodeResult.model_validate_json(result.model_dump_json())
     for turn, read in enumerate(sent.turns, start=1):
         rendered = set()
-        for one in explain(recorded, turn).models:
-            assert one.checkpoint is not None
-            rendered.add((one.checkpoint.role, one.prompt))
+        for explained in explain(recorded, turn).models:
+            assert explained.checkpoint is not None
+            rendered.add((explained.checkpoint.role, explained.prompt))
         assert rendered == read, f"turn {turn}"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.env_runner.publisher import FOLLOW_SECONDS, ResultPublisher
 from services.env_runner.queue import Event
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
 from waymark.errors import JobStoreUnavailable, WaymarkError
@@ -60,16 +60,16 @@ class Store:
 
 
 async def follow(publisher: ResultPublisher, cursor: str = "0") -> list[tuple[str, str]]:
-    told = []
+    events = []
     async for event in publisher.events("e", cursor):
         data = str(event.data)
-        told.append(
+        events.append(
             (str(event.event), EpisodeResult.model_validate_json(data).id if event.event == "episode" else data)
         )
-    return told
+    return events
 
 
-async def test_a_hundred_followers_cost_what_one_does(tmp_path: Path) -> None:
+async def test_a_hundred_followers_cost_as_much_as_one(tmp_path: Path) -> None:
     store: Any = Store()
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     store.commit()
@@ -79,17 +79,17 @@ async def test_a_hundred_followers_cost_what_one_does(tmp_path: Path) -> None:
         store.commit()
     await asyncio.sleep(6 * FOLLOW_SECONDS)
     store.ended = True
-    every = await asyncio.gather(*following)
+    heard = await asyncio.gather(*following)
     assert store.looks <= 40, "as often as for one, and not a hundred times that"
     assert store.reads <= 100 * 7, "events are read where there are new ones"
-    episodes = [name for kind, name in every[0] if kind == "episode"]
+    episodes = [name for kind, name in heard[0] if kind == "episode"]
     assert episodes == [f"episode-{number}" for number in range(1, 6)]
-    assert all(one == every[0] for one in every[1:])
-    assert every[0][-1][0] == "status"
-    assert '"state":"finished"' in every[0][-1][1]
+    assert all(events == heard[0] for events in heard[1:])
+    assert heard[0][-1][0] == "status"
+    assert '"state":"finished"' in heard[0][-1][1]
 
 
-async def test_who_comes_late_gets_what_he_has_not_seen(tmp_path: Path) -> None:
+async def test_a_late_follower_gets_the_events_it_missed(tmp_path: Path) -> None:
     store: Any = Store()
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     for _ in range(5):

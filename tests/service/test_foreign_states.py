@@ -50,9 +50,9 @@ async def test_the_routes_warn_of_looks_of_other_worlds_alone(form: str, look: s
         tool = (await client.post("/mcp", json=body, headers=ACCEPT)).json()["result"]["structuredContent"]
     title = "TextWorldExpress" if form == "textworld-plain" else "ScienceWorld"
     for answer in (single, listed, tool):
-        codes = [(one["code"], one["field"]) for one in answer["warnings"]]
+        codes = [(warning["code"], warning["field"]) for warning in answer["warnings"]]
         assert codes == ([] if look == WORLDS[form] else [("unknown-scene", "state.look")])
-        assert all(f"not one of {title}" in one["message"] for one in answer["warnings"])
+        assert all(f"not one of {title}" in warning["message"] for warning in answer["warnings"])
 
 
 def test_no_recorded_state_is_doubted() -> None:

@@ -17,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.serving import STATE, Stuck, served, service_app
-from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.middleware.guard import ConnectionLimits
 
 BODY = json.dumps({"state": STATE}).encode()
 
@@ -25,15 +25,15 @@ BODY = json.dumps({"state": STATE}).encode()
 def counted(url: str, route: str) -> dict[str, float]:
     """How often a route was answered, by status."""
     text = httpx.get(f"{url}/metrics").text
-    found = re.findall(r'waymark_request_seconds_count\{route="([^"]+)",status="(\d+)"\} (\S+)', text)
-    return {status: float(count) for name, status, count in found if name == route}
+    samples = re.findall(r'waymark_request_seconds_count\{route="([^"]+)",status="(\d+)"\} (\S+)', text)
+    return {status: float(count) for name, status, count in samples if name == route}
 
 
 def wait_until_counted(url: str, route: str, status: str) -> dict[str, float]:
     give_up = time.monotonic() + 10
-    while status not in (found := counted(url, route)) and time.monotonic() < give_up:
+    while status not in (counts := counted(url, route)) and time.monotonic() < give_up:
         time.sleep(0.05)
-    return found
+    return counts
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def leaving(url: str, sent: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("route", ["/v1/action", "/v1/completions", "/mcp"])
-def test_a_caller_that_leaves_while_its_body_is_read_is_gone(route: str) -> None:
+def test_a_caller_that_leaves_during_its_body_counts_as_gone(route: str) -> None:
     head = f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
     with served(service_app("executor", default=Stuck())) as url:
         with leaving(url, head + b"Content-Length: 5000\r\n\r\n{"):
@@ -71,12 +71,12 @@ def test_a_caller_that_leaves_while_it_waits_is_gone(route: str, body: bytes) ->
     with served(service_app("executor", default=stuck)) as url:
         with leaving(url, head.encode() + body):
             stuck.entered.wait(10)
-        found = wait_until_counted(url, route, "499")
+        counts = wait_until_counted(url, route, "499")
         stuck.released.set()
-        assert found == {"499": 1}
+        assert counts == {"499": 1}
 
 
-def test_a_caller_that_leaves_while_its_answer_is_written_is_no_failure() -> None:
+def test_a_caller_that_leaves_during_its_answer_is_no_failure() -> None:
     with served(service_app("executor", default=Stuck())) as url:
         for _ in range(20):
             with leaving(url, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5):

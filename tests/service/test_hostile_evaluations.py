@@ -46,7 +46,7 @@ async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         ({"agent": {"x" * 1_000_000: 0}}, 422),
     ],
 )
-async def test_a_list_that_is_too_long_is_refused_in_few_words(
+async def test_a_list_over_the_limit_is_refused_briefly(
     http: httpx.AsyncClient, body: dict[str, Any], status: int
 ) -> None:
     response = await http.post("/v1/evaluations", content=json.dumps(body), headers=JSON)

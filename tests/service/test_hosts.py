@@ -45,10 +45,10 @@ async def test_a_foreign_host_name_is_refused_on_every_path(host: str) -> None:
     async with asking("executor", default=says("look around")) as client:
         for path in PATHS:
             assert (await client.get(path, headers={"host": host})).status_code == 421
-        found = problem(
+        refusal = problem(
             await client.post("/v1/action", json={"state": STATE}, headers={"host": host}), 421, "host-refused"
         )
-        assert "WAYMARK_ALLOWED_HOSTS" in found.detail
+        assert "WAYMARK_ALLOWED_HOSTS" in refusal.detail
         for path in ("/v1/completions", "/mcp"):
             assert (await client.post(path, json={}, headers={"host": host})).status_code == 421
 
@@ -74,8 +74,8 @@ async def test_names_of_this_machine_are_answered(host: str) -> None:
 )
 async def test_pages_of_other_hosts_may_not_ask(origin: str, status: int) -> None:
     headers = {"origin": origin}
-    found = await ask(ServiceSettings(), "POST", "/v1/action", json={"state": STATE}, headers=headers)
-    assert found.status_code == status
+    response = await ask(ServiceSettings(), "POST", "/v1/action", json={"state": STATE}, headers=headers)
+    assert response.status_code == status
     assert (await ask(ServiceSettings(), "GET", "/info", headers=headers)).status_code == status
 
 

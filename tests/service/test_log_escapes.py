@@ -27,14 +27,14 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
 
 def lines(log: io.StringIO) -> list[str]:
     """The lines, and for documents all of their texts, as a terminal would show them."""
-    found = log.getvalue()
-    assert all(one.isprintable() for one in found.removesuffix("\n").split("\n"))
-    documents = [json.loads(line) for line in found.splitlines() if line.startswith("{")]
+    output = log.getvalue()
+    assert all(line.isprintable() for line in output.removesuffix("\n").split("\n"))
+    documents = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     for document in documents:
         assert all(
             text.isprintable() for name, text in document.items() if isinstance(text, str) and name != "exc_info"
         )
-    return found.splitlines()
+    return output.splitlines()
 
 
 @pytest.mark.parametrize("character", BREAKS)

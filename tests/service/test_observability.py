@@ -50,7 +50,7 @@ class Says(ScriptedGenerator):
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
         self.entered.set()
         self.held.wait()
-        return [replace(one, truncated_tokens=self._truncated) for one in super().generate(prompts, n=n)]
+        return [replace(generation, truncated_tokens=self._truncated) for generation in super().generate(prompts, n=n)]
 
 
 @asynccontextmanager
@@ -78,38 +78,42 @@ async def counts(client: httpx.AsyncClient) -> dict[str, float]:
 # --- metrics ----------------------------------------------------------------------------------------------
 
 
-async def test_metrics_count_what_was_done() -> None:
+async def test_metrics_count_requests_tokens_and_times() -> None:
     async with executor(Says(truncated=7)) as client:
         single = await client.post("/v1/action", json={"state": STATE})
         several = await client.post("/v1/actions", json=[{"state": STATE}] * 3)
         await client.post("/v1/action", json={"state": {}})
         await client.get("/nope")
-        found = await counts(client)
-    usages = [one["usage"] for one in (single.json(), *several.json())]
-    assert found["waymark_request_seconds_count{route=/v1/action}{status=200}"] == 1
-    assert found["waymark_request_seconds_count{route=/v1/actions}{status=200}"] == 1
-    assert found["waymark_request_seconds_count{route=unknown}{status=404}"] == 1
-    assert found["waymark_rejected_total{reason=invalid}"] == 1
-    assert found["waymark_rejected_total{reason=not_found}"] == 1
-    assert found["waymark_batch_requests_sum{model=default}"] == 4
-    assert found["waymark_queue_seconds_count{model=default}"] == 4
-    assert found["waymark_tokenise_seconds_count{model=default}"] == 4
-    assert found["waymark_model_seconds_count{model=default}"] == found["waymark_batch_requests_count{model=default}"]
-    assert found["waymark_prompt_tokens_total{model=default}"] == sum(usage["prompt_tokens"] for usage in usages)
-    assert found["waymark_completion_tokens_total{model=default}"] == sum(
+        figures = await counts(client)
+    usages = [answer["usage"] for answer in (single.json(), *several.json())]
+    assert figures["waymark_request_seconds_count{route=/v1/action}{status=200}"] == 1
+    assert figures["waymark_request_seconds_count{route=/v1/actions}{status=200}"] == 1
+    assert figures["waymark_request_seconds_count{route=unknown}{status=404}"] == 1
+    assert figures["waymark_rejected_total{reason=invalid}"] == 1
+    assert figures["waymark_rejected_total{reason=not_found}"] == 1
+    assert figures["waymark_batch_requests_sum{model=default}"] == 4
+    assert figures["waymark_queue_seconds_count{model=default}"] == 4
+    assert figures["waymark_tokenise_seconds_count{model=default}"] == 4
+    assert (
+        figures["waymark_model_seconds_count{model=default}"] == figures["waymark_batch_requests_count{model=default}"]
+    )
+    assert figures["waymark_prompt_tokens_total{model=default}"] == sum(usage["prompt_tokens"] for usage in usages)
+    assert figures["waymark_completion_tokens_total{model=default}"] == sum(
         usage["completion_tokens"] for usage in usages
     )
-    assert found["waymark_padded_tokens_total{model=default}"] >= found["waymark_prompt_tokens_total{model=default}"]
-    assert found["waymark_truncated_total{model=default}"] == 4
-    assert found["waymark_truncated_tokens_total{model=default}"] == 28
-    assert found["waymark_requests_in_flight"] == 1  # the one that asks
-    assert found["process_resident_memory_bytes"] > 0
+    assert (
+        figures["waymark_padded_tokens_total{model=default}"] >= figures["waymark_prompt_tokens_total{model=default}"]
+    )
+    assert figures["waymark_truncated_total{model=default}"] == 4
+    assert figures["waymark_truncated_tokens_total{model=default}"] == 28
+    assert figures["waymark_requests_in_flight"] == 1  # the one that asks
+    assert figures["process_resident_memory_bytes"] > 0
     for name in ("queue", "tokenise", "model"):
-        assert found[f"waymark_{name}_seconds_bucket{{le=0.001}}{{model=default}}"] >= 0
-    assert found["waymark_request_seconds_bucket{le=0.001}{route=/v1/action}{status=200}"] >= 0
+        assert figures[f"waymark_{name}_seconds_bucket{{le=0.001}}{{model=default}}"] >= 0
+    assert figures["waymark_request_seconds_bucket{le=0.001}{route=/v1/action}{status=200}"] >= 0
 
 
-async def test_metrics_tell_what_waits_and_what_was_turned_away() -> None:
+async def test_metrics_count_waiting_and_refused_requests() -> None:
     stuck = Says()
     stuck.held.clear()
     async with executor(stuck, max_queue=2) as client, anyio.create_task_group() as asking:
@@ -117,31 +121,31 @@ async def test_metrics_tell_what_waits_and_what_was_turned_away() -> None:
         await anyio.to_thread.run_sync(stuck.entered.wait)
         for _ in range(2):
             asking.start_soon(lambda: client.post("/v1/action", json={"state": STATE}))
-        while (found := await counts(client))["waymark_queue_requests"] < 2:
+        while (gauges := await counts(client))["waymark_queue_requests"] < 2:
             await anyio.lowlevel.checkpoint()
-        assert found["waymark_requests_in_flight"] == 4
-        assert found["waymark_queue_tokens"] > 0
+        assert gauges["waymark_requests_in_flight"] == 4
+        assert gauges["waymark_queue_tokens"] > 0
         assert (await client.post("/v1/action", json={"state": STATE})).status_code == 429
         stuck.held.set()
-        while (found := await counts(client))["waymark_requests_in_flight"] > 1:
+        while (gauges := await counts(client))["waymark_requests_in_flight"] > 1:
             await anyio.lowlevel.checkpoint()
         late = await client.post("/v1/action", json={"state": STATE, "deadline_ms": 600_000})
         assert late.status_code == 200
         stuck.held.clear()
         assert (await client.post("/v1/action", json={"state": STATE, "deadline_ms": 5})).status_code == 504
         stuck.held.set()
-        found = await counts(client)
-    assert found["waymark_queue_requests"] == 0
-    assert found["waymark_rejected_total{reason=queue_full}"] == 1
-    assert found["waymark_rejected_total{reason=deadline}"] == 1
-    assert found["waymark_lost_total{model=default}{reason=deadline}"] == 1
+        gauges = await counts(client)
+    assert gauges["waymark_queue_requests"] == 0
+    assert gauges["waymark_rejected_total{reason=queue_full}"] == 1
+    assert gauges["waymark_rejected_total{reason=deadline}"] == 1
+    assert gauges["waymark_lost_total{model=default}{reason=deadline}"] == 1
 
 
 async def test_each_app_counts_for_itself() -> None:
-    async with executor(Says()) as one, executor(Says()) as other:
-        await one.post("/v1/action", json={"state": STATE})
-        assert "waymark_request_seconds_count{route=/v1/action}{status=200}" in await counts(one)
-        assert "waymark_request_seconds_count{route=/v1/action}{status=200}" not in await counts(other)
+    async with executor(Says()) as first, executor(Says()) as second:
+        await first.post("/v1/action", json={"state": STATE})
+        assert "waymark_request_seconds_count{route=/v1/action}{status=200}" in await counts(first)
+        assert "waymark_request_seconds_count{route=/v1/action}{status=200}" not in await counts(second)
 
 
 # --- logs -------------------------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ def log() -> Iterator[io.StringIO]:
         yield log
 
 
-async def test_a_request_is_logged_as_json_with_the_id_of_its_answer(log: io.StringIO) -> None:
+async def test_a_request_is_logged_as_json_with_its_request_id(log: io.StringIO) -> None:
     async with executor(Says()) as client:
         answer = await client.post("/v1/action", json={"state": STATE})
         refused = await client.post("/v1/action", json={}, headers={"X-Request-ID": "mine"})
@@ -241,15 +245,15 @@ async def test_a_request_without_a_trace_begins_one(spans: InMemorySpanExporter)
 
 def _trace(span: ReadableSpan) -> int:
     assert span.context is not None
-    found: int = span.context.trace_id
-    return found
+    number: int = span.context.trace_id
+    return number
 
 
 @pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_SDK_DISABLED": "true"}])
 def test_traces_are_off_unless_asked_for(environment: dict[str, str]) -> None:
-    asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"} if environment else {}
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"} if environment else {}
     before = trace.get_tracer_provider()
-    tracing.start("executor", asked | environment)
+    tracing.start("executor", endpoint | environment)
     assert trace.get_tracer_provider() is before
 
 
@@ -260,7 +264,7 @@ def test_traces_are_off_unless_asked_for(environment: dict[str, str]) -> None:
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
     ],
 )
-def test_what_cannot_be_traced_is_told(environment: dict[str, str]) -> None:
+def test_unusable_tracing_settings_are_reported(environment: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match=r"Set (otlp|http/protobuf)"):
         tracing.start("executor", environment)
 

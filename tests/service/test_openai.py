@@ -32,21 +32,22 @@ def error(response: httpx.Response, status: int) -> ErrorBody:
 
 
 async def test_a_prompt_is_completed_in_the_models_own_words() -> None:
-    found = await complete(temperature=0)
-    assert [(choice.index, choice.text, choice.finish_reason) for choice in found.choices] == [
+    completion = await complete(temperature=0)
+    assert [(choice.index, choice.text, choice.finish_reason) for choice in completion.choices] == [
         (0, "go to kitchen", "stop")
     ]
-    assert found.usage is not None
-    assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (2, 4, 6)
-    assert found.model == "default"
+    assert completion.usage is not None
+    usage = completion.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (2, 4, 6)
+    assert completion.model == "default"
 
 
-async def test_the_best_n_of_a_wider_beam_are_the_choices_of_each_prompt() -> None:
-    found = await complete(prompt=["one", "two"], n=2, best_of=3)
+async def test_the_choices_are_the_best_n_of_a_wider_beam() -> None:
+    completion = await complete(prompt=["one", "two"], n=2, best_of=3)
     texts = ["go to kitchen", "open door to kitchen"]
-    assert [(choice.index, choice.text) for choice in found.choices] == list(enumerate(texts * 2))
-    assert found.usage is not None
-    assert found.usage.completion_tokens == 2 * (4 + 5 + 2)
+    assert [(choice.index, choice.text) for choice in completion.choices] == list(enumerate(texts * 2))
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 2 * (4 + 5 + 2)
 
 
 async def test_log_probabilities_are_those_of_the_tokens_and_the_end() -> None:
@@ -74,7 +75,7 @@ async def test_log_probabilities_are_those_of_the_tokens_and_the_end() -> None:
         ({"stop": "absent", "max_tokens": 1}, "go", "length", ("go",)),
     ],
 )
-async def test_an_answer_ends_where_it_is_told_to(
+async def test_an_answer_ends_at_a_stop_string(
     limits: dict[str, Any], text: str, finish: str, tokens: tuple[str, ...]
 ) -> None:
     (choice,) = (await complete(logprobs=0, **limits)).choices
@@ -84,14 +85,14 @@ async def test_an_answer_ends_where_it_is_told_to(
     assert len(choice.logprobs.token_logprobs) == len(choice.logprobs.text_offset) == len(tokens)
 
 
-async def test_a_stream_has_one_chunk_a_choice_then_the_usage_and_the_end() -> None:
+async def test_a_stream_is_the_choices_the_usage_and_the_end() -> None:
     body = {"model": "default", "prompt": "p", "n": 2, "stream": True, "stream_options": {"include_usage": True}}
     async with asking("executor", default=ANSWERS) as client:
         response = await client.post("/v1/completions", json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
     *chunks, end = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
     first, second, last = (Completion.model_validate_json(chunk) for chunk in chunks)
-    assert [one.choices[0].text for one in (first, second)] == ["go to kitchen", "open door to kitchen"]
+    assert [chunk.choices[0].text for chunk in (first, second)] == ["go to kitchen", "open door to kitchen"]
     assert first.usage is None
     assert last.choices == ()
     assert last.usage is not None
@@ -101,10 +102,10 @@ async def test_a_stream_has_one_chunk_a_choice_then_the_usage_and_the_end() -> N
 async def test_the_models_are_the_loaded_checkpoints() -> None:
     async with asking("executor", default=ANSWERS, flat=ANSWERS) as client:
         listed = ModelList.model_validate_json((await client.get("/v1/models")).content)
-        one = await client.get("/v1/models/flat")
+        flat = await client.get("/v1/models/flat")
         absent = await client.get("/v1/models/big")
     assert [model.id for model in listed.data] == ["default", "flat"]
-    assert one.json() == listed.data[1].model_dump()
+    assert flat.json() == listed.data[1].model_dump()
     assert error(absent, 404).error.code == "model_not_found"
 
 
@@ -121,30 +122,30 @@ async def test_the_models_are_the_loaded_checkpoints() -> None:
         ({"min_p": 0.1}, "min_p"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_by_name(body: dict[str, Any], param: str) -> None:
+async def test_unsupported_parameters_are_refused_by_name(body: dict[str, Any], param: str) -> None:
     async with asking("executor", default=ANSWERS) as client:
         response = await client.post("/v1/completions", json={"model": "default", "prompt": "p", **body})
-    found = error(response, 400).error
-    assert (found.type, found.param) == ("invalid_request_error", param)
-    assert param in found.message
-    assert "Value error" not in found.message
+    refusal = error(response, 400).error
+    assert (refusal.type, refusal.param) == ("invalid_request_error", param)
+    assert param in refusal.message
+    assert "Value error" not in refusal.message
 
 
 @pytest.mark.parametrize("body", [{"n": 2, "best_of": 1}, {"logprobs": 2}, {"logprobs": 1, "n": 2}])
-async def test_what_does_not_agree_is_refused(body: dict[str, Any]) -> None:
+async def test_contradictory_parameters_are_refused(body: dict[str, Any]) -> None:
     async with asking("executor", default=ANSWERS) as client:
         error(await client.post("/v1/completions", json={"model": "default", "prompt": "p", **body}), 400)
 
 
-async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs() -> None:
+async def test_every_refusal_of_this_route_has_openais_shape() -> None:
     settings = ServiceSettings(max_body_bytes=2_000, max_alternatives=2, max_items=2, max_input_tokens=50)
-    asked = {"model": "default", "prompt": "p"}
+    body = {"model": "default", "prompt": "p"}
     async with asking("executor", settings, default=ANSWERS) as client:
-        absent = error(await client.post("/v1/completions", json={**asked, "model": "big"}), 404).error
+        absent = error(await client.post("/v1/completions", json={**body, "model": "big"}), 404).error
         large = await client.post("/v1/completions", content=b"x" * 3_000)
-        wide = error(await client.post("/v1/completions", json={**asked, "best_of": 3}), 400).error
-        many = await client.post("/v1/completions", json={**asked, "prompt": ["p"] * 3})
-        long = error(await client.post("/v1/completions", json={**asked, "prompt": "p " * 100}), 400).error
+        wide = error(await client.post("/v1/completions", json={**body, "best_of": 3}), 400).error
+        many = await client.post("/v1/completions", json={**body, "prompt": ["p"] * 3})
+        long = error(await client.post("/v1/completions", json={**body, "prompt": "p " * 100}), 400).error
         broken = error(await client.post("/v1/completions", content=b"{", headers=JSON), 400).error
         wrong = await client.get("/v1/completions")
         chat = await client.post("/v1/chat/completions", json={})
@@ -161,10 +162,10 @@ async def test_every_refusal_has_openais_shape_and_the_other_routes_keep_theirs(
 
 
 async def test_a_key_is_asked_for_in_openais_words() -> None:
-    asked = {"model": "default", "prompt": "p"}
+    body = {"model": "default", "prompt": "p"}
     async with asking("executor", ServiceSettings(api_keys="secret"), default=ANSWERS) as client:
-        refused = await client.post("/v1/completions", json=asked)
-        answered = await client.post("/v1/completions", json=asked, headers={"authorization": "Bearer secret"})
+        refused = await client.post("/v1/completions", json=body)
+        answered = await client.post("/v1/completions", json=body, headers={"authorization": "Bearer secret"})
     assert error(refused, 401).error.code == "invalid_api_key"
     assert refused.headers["www-authenticate"] == "Bearer"
     assert answered.status_code == 200

@@ -165,7 +165,7 @@ async def test_many_texts_together_are_bounded() -> None:
     assert len(response.content) < 1_300_000
 
 
-async def test_a_body_that_is_no_json_is_an_error_of_theirs() -> None:
+async def test_a_malformed_body_is_an_error_of_the_openai_client() -> None:
     async with asking("executor", default=SAYS) as client:
         response = await client.post("/v1/completions", content=b"[1]", headers=JSON)
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -58,7 +58,7 @@ def test_every_route_has_examples_that_fit_its_schema(name: str) -> None:
         contents += [response.get("content", {}) for response in operation["responses"].values()]
         for content in contents:
             for kind, media in content.items():
-                examples = [one["value"] for one in media.get("examples", {}).values()]
+                examples = [example["value"] for example in media.get("examples", {}).values()]
                 examples += [media["example"]] if "example" in media else []
                 assert examples or not kind.endswith("json"), f"{method} {path} has no example of {kind}"
                 if kind.endswith("json"):
@@ -68,7 +68,7 @@ def test_every_route_has_examples_that_fit_its_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_errors_are_documented_in_the_form_in_which_they_are_sent(name: str) -> None:
+def test_errors_are_documented_as_they_are_sent(name: str) -> None:
     for _, path, operation in operations(APPS[name]()):
         theirs = path.startswith(("/v1/completions", "/v1/models"))
         for status, response in operation["responses"].items():
@@ -93,13 +93,13 @@ async def test_the_examples_are_answered(name: Service) -> None:
 
 
 @pytest.mark.parametrize(("name", "state"), [("controller", START), ("executor", SENT_OFF)])
-def test_a_completion_is_shown_with_a_prompt_that_the_service_understands(name: Service, state: AgentState) -> None:
+def test_the_example_of_a_completion_is_a_prompt_that_works(name: Service, state: AgentState) -> None:
     document = service(name).openapi()["paths"]["/v1/completions"]["post"]["requestBody"]
-    prompts = [one["value"]["prompt"] for one in document["content"]["application/json"]["examples"].values()]
+    prompts = [example["value"]["prompt"] for example in document["content"]["application/json"]["examples"].values()]
     assert prompts == [get_format("compact").render(name, state)]
 
 
-def test_every_route_of_the_env_runner_and_every_parameter_says_what_it_is() -> None:
+def test_every_route_and_parameter_of_the_env_runner_is_described() -> None:
     for method, path, operation in operations(runner()):
         assert operation.get("description"), f"{method} {path}"
         for parameter in operation.get("parameters", ()):

@@ -13,13 +13,13 @@ import pytest
 
 from services.env_runner.publisher import ResultPublisher
 from services.env_runner.redis_probe import RedisProbe
-from services.env_runner.results import ResultKeeper
+from services.env_runner.result_writer import ResultKeeper
 from waymark.errors import JobStoreUnavailable, WaymarkError
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_redis_that_hangs_is_named_in_time_and_asked_once() -> None:
+async def test_a_hanging_redis_is_reported_in_time_and_asked_once() -> None:
     answers, asked = threading.Event(), 0
 
     def ping() -> None:
@@ -29,8 +29,8 @@ async def test_a_redis_that_hangs_is_named_in_time_and_asked_once() -> None:
 
     probe = RedisProbe(ping, seconds=0.1)
     began = time.monotonic()
-    found = await asyncio.gather(*(probe.check() for _ in range(100)), return_exceptions=True)
-    assert all(isinstance(each, JobStoreUnavailable) for each in found)
+    outcomes = await asyncio.gather(*(probe.check() for _ in range(100)), return_exceptions=True)
+    assert all(isinstance(answer, JobStoreUnavailable) for answer in outcomes)
     with pytest.raises(JobStoreUnavailable, match=r"within 0\.1 s"):
         await asyncio.to_thread(probe.check_in_thread)
     assert time.monotonic() - began < 5
@@ -41,7 +41,7 @@ async def test_a_redis_that_hangs_is_named_in_time_and_asked_once() -> None:
     probe.check_in_thread()
 
 
-async def test_a_redis_that_is_away_is_told_as_it_says_it() -> None:
+async def test_an_unreachable_redis_is_reported_with_its_own_error() -> None:
     def ping() -> None:
         raise JobStoreUnavailable("Connection refused.")
 

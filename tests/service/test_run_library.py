@@ -42,10 +42,10 @@ def write(runs: Path, name: str, *, scores: int = 50, played: int = 6) -> RunFol
     folder = RunFolder(runs / name)
     folder.begin(samples.evaluation(name, REQUEST, episodes=len(specs)))
     for spec in specs[:played]:
-        one = samples.result_of(spec, score=scores)
+        result = samples.result_of(spec, score=scores)
         opening = Opening(task="Find a thing.", look="A room.", inventory="nothing")
-        whole = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
-        folder.append(one.model_copy(update=whole))
+        details = {"trajectory": (TURN,), "opening": opening, "agent": spec.agent, "versions": samples.VERSIONS}
+        folder.append(result.model_copy(update=details))
     return folder
 
 
@@ -60,7 +60,7 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
     write(tmp_path, "whole")
     write(tmp_path, "torn", played=2)
     async with viewing(tmp_path) as http:
-        items = {one["status"]["id"]: one for one in (await http.get("/v1/runs")).json()["items"]}
+        items = {item["status"]["id"]: item for item in (await http.get("/v1/runs")).json()["items"]}
         assert {name: item["status"]["state"] for name, item in items.items()} == {
             "whole": "finished",
             "torn": "cancelled",
@@ -70,10 +70,10 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
         assert len((await http.get("/v1/evaluations/whole/episodes")).json()["items"]) == 6
         assert (await http.get("/v1/evaluations/whole/summary")).json()["summary"]["mean"] == 50
         episode = (await http.get("/v1/evaluations/whole/results")).json()[0]["id"]
-        whole = EpisodeResult.model_validate((await http.get(f"/v1/evaluations/whole/episodes/{episode}")).json())
-        assert whole.trajectory == (TURN,)
+        result = EpisodeResult.model_validate((await http.get(f"/v1/evaluations/whole/episodes/{episode}")).json())
+        assert result.trajectory == (TURN,)
         turn = (await http.get(f"/v1/evaluations/whole/episodes/{episode}/turns/1")).json()
-        assert [one["asked"] for one in turn["models"]] == ["controller", "executor"]
+        assert [model["asked"] for model in turn["models"]] == ["controller", "executor"]
         assert turn["models"][0]["prompt"].startswith("find thing")
         assert "event: status" in (await http.get("/v1/evaluations/whole/events")).text
         assert (await http.get("/")).status_code == 200
@@ -82,10 +82,10 @@ async def test_folders_are_shown_without_redis_and_models(tmp_path: Path) -> Non
         assert (await http.get(f"/v1/evaluations/whole/episodes/{episode}/turns/2")).status_code == 422
 
 
-async def test_a_folder_is_exported_in_one_pass_in_the_order_of_play(tmp_path: Path) -> None:
-    whole = write(tmp_path, "whole")
-    lines = (whole.path / EPISODES).read_bytes().splitlines(keepends=True)
-    (whole.path / EPISODES).write_bytes(b"".join(reversed(lines)))
+async def test_a_folder_is_exported_in_one_pass_in_order(tmp_path: Path) -> None:
+    run = write(tmp_path, "whole")
+    lines = (run.path / EPISODES).read_bytes().splitlines(keepends=True)
+    (run.path / EPISODES).write_bytes(b"".join(reversed(lines)))
     library = RunLibrary(None, tmp_path)
     assert [result.id for result in library.whole_results("whole")] == [spec.id for spec in episodes("whole", REQUEST)]
     async with viewing(tmp_path) as http:
@@ -121,10 +121,10 @@ async def test_runs_are_compared_over_the_interface(tmp_path: Path) -> None:
     write(tmp_path, "a", scores=40)
     write(tmp_path, "b", scores=70)
     async with viewing(tmp_path) as http:
-        found = (await http.get("/v1/comparison?run=a&run=b")).json()
-        assert found["comparison"]["differences"][0]["mean"] == 30
-        assert {one["task"]: one["difference"] for one in found["tasks"]} == {"4-2": 30, "1-1": 30}
-        assert len(found["changed"]) == 6
+        comparison = (await http.get("/v1/comparison?run=a&run=b")).json()
+        assert comparison["comparison"]["differences"][0]["mean"] == 30
+        assert {task["task"]: task["difference"] for task in comparison["tasks"]} == {"4-2": 30, "1-1": 30}
+        assert len(comparison["changed"]) == 6
         for wrong in ("run=a", "run=a&run=a", "run=a&run=..%2fb"):
             assert (await http.get(f"/v1/comparison?{wrong}")).status_code == 422
         assert (await http.get("/v1/comparison?run=a&run=none")).status_code == 404
@@ -140,7 +140,7 @@ async def test_notes_are_kept_in_the_run_folder(tmp_path: Path) -> None:
         assert (await http.put("/v1/runs/one/notes", json={"note": "x" * 4_001})).status_code == 422
         assert (await http.put("/v1/runs/none/notes", json=notes)).status_code == 404
     assert RunNotes.model_validate_json((tmp_path / "one" / NOTES).read_text()).name == "Best so far"
-    assert {one.name for one in (tmp_path / "one").iterdir()} == {HEADER, EPISODES, NOTES}
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {HEADER, EPISODES, NOTES}
 
 
 async def test_every_route_asks_for_the_key(tmp_path: Path) -> None:
@@ -226,16 +226,16 @@ async def test_named_folders_have_ids_of_their_own(tmp_path: Path) -> None:
 
 async def test_every_world_is_described_without_its_simulator(tmp_path: Path) -> None:
     async with viewing(tmp_path) as http:
-        items = {one["name"]: one for one in (await http.get("/v1/worlds")).json()["items"]}
+        items = {item["name"]: item for item in (await http.get("/v1/worlds")).json()["items"]}
         assert set(items) == set(WORLD_NAMES)
         for name, described in items.items():
             world = get_world(name)
             assert described["title"] == world.title
-            assert [one["id"] for one in described["tasks"]] == [task.id for task in world.tasks]
-            assert {one["group"] for one in described["tasks"]} == set(described["groups"])
-            assert [one["name"] for one in described["protocols"]] == list(world.protocols)
-            assert [one["name"] for one in described["rules"]] == [rule.name for rule in world.agent.rules]
-            assert all(one["description"].endswith(".") for one in described["rules"])
+            assert [item["id"] for item in described["tasks"]] == [task.id for task in world.tasks]
+            assert {item["group"] for item in described["tasks"]} == set(described["groups"])
+            assert [item["name"] for item in described["protocols"]] == list(world.protocols)
+            assert [item["name"] for item in described["rules"]] == [rule.name for rule in world.agent.rules]
+            assert all(item["description"].endswith(".") for item in described["rules"])
             assert described["published"] == list(world.published.columns)
             assert (await http.get(f"/v1/worlds/{name}")).json() == described
         refused = await http.get("/v1/worlds/atlantis")
@@ -243,42 +243,42 @@ async def test_every_world_is_described_without_its_simulator(tmp_path: Path) ->
         assert "scienceworld" in refused.json()["detail"]
 
 
-async def test_a_run_of_another_world_is_read_with_its_own_tasks(tmp_path: Path) -> None:
+async def test_a_run_of_another_world_has_its_own_tasks(tmp_path: Path) -> None:
     name, request = "twe", EvaluationRequest(tasks=("coin", "twc"), variations=(1_000,))
     versions = samples.VERSIONS.model_copy(update={"environment": "textworld-express 1.1.0"})
     folder = RunFolder(tmp_path / name)
     folder.begin(samples.evaluation(name, request, episodes=2).model_copy(update={"versions": versions}))
     for spec, score in zip(episodes(name, request, get_world("textworld-express")), (100, 20), strict=True):
-        one = samples.result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=score)
+        result = samples.result(spec.id, evaluation=name, task=spec.task, variation=spec.variation, score=score)
         opening = Opening(task="Find the coin.", look="A room.", inventory="nothing")
-        folder.append(one.model_copy(update={"trajectory": (TURN,), "opening": opening, "versions": versions}))
+        folder.append(result.model_copy(update={"trajectory": (TURN,), "opening": opening, "versions": versions}))
     async with viewing(tmp_path) as http:
         assert (await http.get("/v1/runs")).json()["items"][0]["world"] == "textworld-express"
         listed = (await http.get(f"/v1/evaluations/{name}/episodes")).json()["items"]
-        assert [(one["task"], one["result"]["score"]) for one in listed] == [("coin", 100), ("twc", 20)]
+        assert [(episode["task"], episode["result"]["score"]) for episode in listed] == [("coin", 100), ("twc", 20)]
         summary = (await http.get(f"/v1/evaluations/{name}/summary")).json()
         assert summary["summary"]["groups"] == {"search": 100, "household": 20}
         assert (summary["methods"], summary["published"]["methods"]) == ([], [])
         turn = (await http.get(f"/v1/evaluations/{name}/episodes/{listed[0]['id']}/turns/1")).json()
         assert [model["asked"] for model in turn["models"]] == ["controller", "executor"]
     log = b"".join(inspect_log(folder.evaluation(), folder.results))
-    scores = {one["name"]: one["metrics"] for one in json.loads(log)["results"]["scores"]}
+    scores = {entry["name"]: entry["metrics"] for entry in json.loads(log)["results"]["scores"]}
     assert scores["score"]["mean_over_task_types"]["value"] == 60
 
 
-async def test_other_runs_of_a_variation_are_listed_with_the_best_first(tmp_path: Path) -> None:
+async def test_other_runs_of_a_variation_are_listed_best_first(tmp_path: Path) -> None:
     for name, score in (("a", 40), ("b", 10), ("c", 90)):
         write(tmp_path, name, scores=score)
     write(tmp_path, "torn", played=0)
     async with viewing(tmp_path) as http:
         listed = (await http.get("/v1/evaluations/a/episodes")).json()["items"]
-        [entry] = [one for one in listed if (one["task"], one["variation"]) == ("1-1", 2)]
+        [entry] = [episode for episode in listed if (episode["task"], episode["variation"]) == ("1-1", 2)]
         await http.put("/v1/runs/c/notes", json={"name": "Best so far"})
-        found = (await http.get(f"/v1/evaluations/a/episodes/{entry['id']}/elsewhere")).json()["items"]
-        assert [(one["run"], one["run_name"], one["score"]) for one in found] == [
+        others = (await http.get(f"/v1/evaluations/a/episodes/{entry['id']}/elsewhere")).json()["items"]
+        assert [(other["run"], other["run_name"], other["score"]) for other in others] == [
             ("c", "Best so far", 90),
             ("b", "b", 10),
         ]
-        same = (await http.get(f"/v1/evaluations/c/episodes/{found[0]['episode']}")).json()
+        same = (await http.get(f"/v1/evaluations/c/episodes/{others[0]['episode']}")).json()
         assert (same["task"], same["variation"]) == ("1-1", 2)
         assert (await http.get("/v1/evaluations/a/episodes/none/elsewhere")).status_code == 404

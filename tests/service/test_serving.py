@@ -34,7 +34,7 @@ async def test_the_controller_names_a_subgoal_in_the_notation_of_subgoals() -> N
     assert answer.usage.prompt_tokens > 5
 
 
-async def test_the_first_model_answers_only_before_there_is_anything_to_go_on_from() -> None:
+async def test_the_first_model_answers_only_at_the_first_step() -> None:
     async with asking("controller", default=says("wait 1"), first=says("focus on water")) as client:
         fresh = await client.post("/v1/subgoal", json={"state": FRESH})
         later = await client.post("/v1/subgoal", json={"state": STATE})
@@ -56,7 +56,7 @@ async def test_an_action_is_null_exactly_when_it_ends_the_subgoal() -> None:
 async def test_repeated_and_unreadable_alternatives_are_dropped() -> None:
     async with asking("executor", default=says("", "look around", "look  around", "inventory")) as client:
         response = await client.post("/v1/action", json={"state": STATE, "n": 4})
-    assert [one["action"] for one in response.json()["alternatives"]] == ["look around", "inventory"]
+    assert [alternative["action"] for alternative in response.json()["alternatives"]] == ["look around", "inventory"]
 
 
 async def test_with_valid_actions_the_answer_is_the_likeliest_of_them() -> None:
@@ -65,15 +65,16 @@ async def test_with_valid_actions_the_answer_is_the_likeliest_of_them() -> None:
         response = await client.post("/v1/action", json={"state": STATE, "n": 3, "valid_actions": valid})
     answer = response.json()
     assert answer["action"] == "go to kitchen"
-    assert {one["action"] for one in answer["alternatives"]} == set(valid)
-    assert answer["action"] == max(answer["alternatives"], key=lambda one: one["mean_logprob"])["action"]
+    assert {alternative["action"] for alternative in answer["alternatives"]} == set(valid)
+    likeliest = max(answer["alternatives"], key=lambda alternative: alternative["mean_logprob"])
+    assert answer["action"] == likeliest["action"]
 
 
-async def test_lists_are_answered_in_their_order_by_the_models_they_name() -> None:
+async def test_lists_are_answered_in_order_by_the_named_models() -> None:
     async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
         requests = [{"state": STATE}, {"state": STATE, "model": "flat"}, {"state": STATE}]
         response = await client.post("/v1/actions", json=requests)
-    assert [(one["model"], one["action"]) for one in response.json()] == [
+    assert [(answer["model"], answer["action"]) for answer in response.json()] == [
         ("default", "look around"),
         ("flat", "inventory"),
         ("default", "look around"),
@@ -119,16 +120,16 @@ def executor() -> Asking:
 )
 async def test_wrong_input_is_answered_with_the_field(executor: Asking, body: dict[str, Any], field: str) -> None:
     async with executor as client:
-        found = problem(await client.post("/v1/action", json=body), 422, "invalid-input")
+        refusal = problem(await client.post("/v1/action", json=body), 422, "invalid-input")
         listed = problem(await client.post("/v1/actions", json=[{"state": STATE}, body]), 422, "invalid-input")
-    assert [error.field for error in found.errors] == [field]
+    assert [error.field for error in refusal.errors] == [field]
     assert [error.field for error in listed.errors] == [f"1.{field}"]
 
 
 async def test_an_unknown_model_is_answered_with_those_that_are_loaded(executor: Asking) -> None:
     async with executor as client:
-        found = problem(await client.post("/v1/action", json={"state": STATE, "model": "big"}), 422, "invalid-input")
-    assert "default" in found.detail
+        refusal = problem(await client.post("/v1/action", json={"state": STATE, "model": "big"}), 422, "invalid-input")
+    assert "default" in refusal.detail
 
 
 async def test_each_error_before_a_route_is_a_problem_too(executor: Asking) -> None:
@@ -147,12 +148,12 @@ async def test_each_error_before_a_route_is_a_problem_too(executor: Asking) -> N
         problem(await client.post("/v1/action", content=chunks()), 413, "input-too-large")
 
 
-async def test_a_request_id_is_kept_if_it_is_decent_and_made_if_not(executor: Asking) -> None:
+async def test_a_well_formed_request_id_is_kept_others_are_replaced(executor: Asking) -> None:
     async with executor as client:
         kept = await client.get("/info", headers={"X-Request-ID": "run-7"})
-        made = await client.get("/info", headers={"X-Request-ID": "a b"})
+        replaced = await client.get("/info", headers={"X-Request-ID": "a b"})
     assert kept.headers["x-request-id"] == "run-7"
-    assert len(made.headers["x-request-id"]) == 32
+    assert len(replaced.headers["x-request-id"]) == 32
 
 
 async def test_a_bug_is_answered_without_its_traceback() -> None:
@@ -179,4 +180,4 @@ async def test_a_full_queue_is_429_and_a_passed_deadline_504() -> None:
         problem(full, 429, "queue-full")
         assert int(full.headers["retry-after"]) >= 1
         stuck.released.set()
-        assert [(await each).status_code for each in waiting] == [200, 200]
+        assert [(await answer).status_code for answer in waiting] == [200, 200]

@@ -26,7 +26,7 @@ from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.samples import result
 from tests.serving import served, service_app
-from waymark.cli.local_stack import EmbeddedRedis
+from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.clients.services import ControllerClient, ExecutorClient, SyncEvaluationClient
 from waymark.contracts import AgentState, EpisodeResult, EvaluationRequest, Role
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
@@ -141,7 +141,7 @@ STATES = st.fixed_dictionaries(
 
 @given(state=STATES, n=st.integers(1, 16), valid=st.none() | st.lists(PHRASES, min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_state_gets_an_action_or_the_field_that_is_wrong(
+def test_every_state_gets_an_action_or_names_the_wrong_field(
     executor_url: str, state: dict[str, Any], n: int, valid: list[str] | None
 ) -> None:
     response = httpx.post(

@@ -24,7 +24,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @pytest.mark.anyio
-async def test_each_of_several_keys_opens_every_route_and_no_other_does(tmp_path: Path) -> None:
+async def test_only_the_configured_keys_open_the_routes(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# the team\n  # until May\nthird-key\n\n")
     settings = ServiceSettings(api_keys=SecretStr("first-key, second-key"), api_keys_file=file)
@@ -53,7 +53,7 @@ async def test_a_body_without_a_key_is_not_read() -> None:
         problem(await client.post("/v1/action", content=b"x" * 5_000_000), 401, "unauthorized")
 
 
-def test_a_changed_file_of_keys_is_read_again_and_a_lost_one_changes_nothing(tmp_path: Path) -> None:
+def test_a_changed_keys_file_is_reread_unless_missing(tmp_path: Path) -> None:
     now = 0.0
     file = tmp_path / "keys"
     file.write_text("old")
@@ -76,7 +76,7 @@ def test_a_file_without_keys_is_named(tmp_path: Path, content: str | None) -> No
 
 
 @pytest.mark.parametrize("kind", [ServiceSettings, RunnerSettings])
-def test_nobody_beyond_loopback_is_let_in_without_a_key_unless_that_is_said(
+def test_remote_callers_need_a_key_unless_allowed_explicitly(
     monkeypatch: pytest.MonkeyPatch, kind: type[ServiceSettings] | type[RunnerSettings]
 ) -> None:
     monkeypatch.setenv("WAYMARK_HOST", "0.0.0.0")
@@ -116,18 +116,18 @@ def test_settings_never_show_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_input_tokens": 3}, {"state": STATE}, 413, "input-too-large", "state"),
     ],
 )
-async def test_what_is_over_a_limit_is_named(
+async def test_exceeded_limits_are_named(
     limit: dict[str, int], body: dict[str, Any], status: int, kind: str, field: str
 ) -> None:
     async with asking("executor", ServiceSettings(**limit), default=says("look around")) as client:  # type: ignore[arg-type]
-        found = problem(await client.post("/v1/action", json=body), status, kind)
+        refusal = problem(await client.post("/v1/action", json=body), status, kind)
         listed = problem(await client.post("/v1/actions", json=[body]), status, kind)
-    assert [error.field for error in found.errors] == [field]
+    assert [error.field for error in refusal.errors] == [field]
     assert [error.field for error in listed.errors] == [f"0.{field}"]
 
 
 @pytest.mark.anyio
-async def test_a_list_is_limited_to_what_may_wait() -> None:
+async def test_a_list_is_limited_to_the_queue() -> None:
     settings = ServiceSettings(max_items=4, max_queue=2)
     async with asking("executor", settings, default=says("look around")) as client:
         assert (await client.post("/v1/actions", json=[{"state": STATE}] * 2)).status_code == 200

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -19,10 +20,8 @@ from fastapi import FastAPI
 from tests.serving import JSON, STATE, Stuck, asking_generators, problem, served, service_app
 from waymark.clients.services import ExecutorClient
 from waymark.contracts import AgentState
-from waymark.errors import QueueFull
 from waymark.inference import Encoded
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware import problems
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import ServiceSettings
 
@@ -46,7 +45,23 @@ async def waiting_are(model_server: ModelServer, requests: int) -> None:
             await anyio.sleep(0.005)
 
 
-async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once() -> None:
+@asynccontextmanager
+async def one_answered_one_waiting(
+    app: FastAPI, stuck: Stuck
+) -> AsyncIterator[tuple[httpx.AsyncClient, list[asyncio.Task[httpx.Response]]]]:
+    """A client of a service that is computing one answer while another request waits, and both answers."""
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
+        await asyncio.to_thread(stuck.entered.wait)
+        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
+        await waiting_are(app.state.model_server, 1)
+        yield client, [running, waiting]
+
+
+async def test_thousands_of_retried_requests_get_one_answer_each() -> None:
     generator = ScriptedGenerator(echo)
     app = service_app("executor", ServiceSettings(max_queue=24), default=generator)
     client = ExecutorClient("http://executor", transport=httpx.ASGITransport(app), retry_seconds=SECONDS)
@@ -64,7 +79,7 @@ async def test_thousands_of_requests_with_retries_each_get_their_own_answer_once
     assert answers == Counter(f"go {number}" for number in range(3_000))
 
 
-async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_admitted() -> None:
+async def test_over_capacity_a_service_refuses_and_answers_the_admitted() -> None:
     stuck = Stuck(echo)
     settings = ServiceSettings(max_queue=20, max_batch=8)
     async with asking_generators("executor", settings, default=stuck) as client:
@@ -82,7 +97,7 @@ async def test_over_its_room_a_service_refuses_at_once_and_answers_all_that_it_a
     assert sum(len(batch) for batch in stuck.batches) == 21
 
 
-async def test_a_full_service_refuses_at_every_door_without_reading_the_body(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_service_refuses_every_route_without_reading_bodies(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "waymark.access")
 
     async def body() -> AsyncIterator[bytes]:
@@ -91,53 +106,19 @@ async def test_a_full_service_refuses_at_every_door_without_reading_the_body(cap
 
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=1), default=stuck)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
-    ):
-        busy = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
-        await asyncio.to_thread(stuck.entered.wait)
-        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(app.state.model_server, 1)
+    async with one_answered_one_waiting(app, stuck) as (client, answers):
         for path in ("/v1/action", "/v1/actions", "/v1/completions"):
             refused = await client.post(path, content=body(), headers=JSON)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
         stuck.released.set()
-        assert [(await each).status_code for each in (busy, waiting)] == [200, 200]
+        assert [(await answer).status_code for answer in answers] == [200, 200]
         counted = (await client.get("/metrics")).text
     assert 'waymark_request_seconds_count{route="/v1/action",status="429"} 1.0' in counted
     lines = [record.getMessage() for record in caplog.records if record.name == "waymark.access"]
     refusals = [line for line in lines if "429" in line]
     assert refusals[0] == "requests refused with 429 since the last such line: 1"
     assert not any("/v1" in line for line in refusals)
-
-
-async def test_a_few_a_round_are_let_in_so_that_who_is_refused_meanwhile_hears_it_soon() -> None:
-    app = FastAPI()
-    let_in: list[int] = []
-    rounds: list[int] = []
-
-    def admit() -> None:
-        if len(let_in) >= 10:
-            raise QueueFull("Ten wait already.")
-
-    @app.post("/ask")
-    async def ask() -> None:
-        let_in.append(len(rounds))
-
-    async def count() -> None:
-        while True:
-            rounds.append(0)
-            await asyncio.sleep(0)
-
-    problems.install(app, asking=["/ask"], admit=admit)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        counting = asyncio.create_task(count())
-        answers = await asyncio.gather(*(client.post("/ask") for _ in range(30)))
-        counting.cancel()
-    assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 20}
-    assert max(Counter(let_in).values()) == 4
 
 
 async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
@@ -154,7 +135,7 @@ async def test_a_request_past_its_deadline_never_reaches_the_engine() -> None:
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 99"]
 
 
-async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
+async def test_a_waiting_client_that_hangs_up_frees_its_place() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=3), default=stuck)
     model_server: ModelServer = app.state.model_server
@@ -171,11 +152,11 @@ async def test_a_client_that_hangs_up_while_it_waits_frees_its_place() -> None:
             staying = asyncio.create_task(client.post("/v1/action", json={"state": state(5)}))
             await waiting_are(model_server, 1)
             stuck.released.set()
-            assert [(await each).json()["action"] for each in (busy, staying)] == ["go 0", "go 5"]
+            assert [(await answer).json()["action"] for answer in (busy, staying)] == ["go 0", "go 5"]
     assert [prompt.partition(" | ")[0] for batch in stuck.batches for prompt in batch] == ["go 0", "go 5"]
 
 
-async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else() -> None:
+async def test_a_slow_tokeniser_or_model_delays_nothing_else() -> None:
     class Slow(Stuck):
         """Tokenises when it is released."""
 
@@ -195,28 +176,28 @@ async def test_neither_a_slow_tokeniser_nor_a_slow_model_holds_up_anything_else(
             assert (await waiting).json()["action"] == "go 0"
 
 
-async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() -> None:
+async def test_finished_requests_leave_no_memory_behind() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", ServiceSettings(max_queue=20, max_batch=8), default=stuck)
 
     async def overloaded(client: httpx.AsyncClient) -> set[int]:
         stuck.entered.clear()
         stuck.released.clear()
-        asked = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
+        requests = [asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))]
         await asyncio.to_thread(stuck.entered.wait)
         late = await client.post("/v1/action", json={"state": state(1), "deadline_ms": 5})
         gone = asyncio.create_task(client.post("/v1/action", json={"state": state(2)}))
         await waiting_are(app.state.model_server, 1)
         gone.cancel()
         await waiting_are(app.state.model_server, 0)
-        asked += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
-        await asyncio.gather(*asked[21:])
+        requests += [asyncio.create_task(client.post("/v1/action", json={"state": state(n)})) for n in range(3, 103)]
+        await asyncio.gather(*requests[21:])
         stuck.released.set()
-        return {late.status_code} | {(await each).status_code for each in asked}
+        return {late.status_code} | {(await answer).status_code for answer in requests}
 
     def ours() -> Counter[str]:
         gc.collect()
-        kinds = (type(one) for one in gc.get_objects())
+        kinds = (type(thing) for thing in gc.get_objects())
         return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("waymark."))
 
     async with (
@@ -230,32 +211,24 @@ async def test_what_was_answered_refused_late_or_gone_leaves_nothing_behind() ->
         assert (app.state.model_server.capacity.requests, app.state.model_server.capacity.tokens) == (0, 0)
 
 
-async def test_while_draining_it_is_not_ready_admits_nothing_and_answers_what_waits() -> None:
+async def test_a_draining_service_admits_nothing_and_answers_waiting_requests() -> None:
     stuck = Stuck(echo)
     app = service_app("executor", default=stuck)
-    model_server: ModelServer = app.state.model_server
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
-    ):
-        running = asyncio.create_task(client.post("/v1/action", json={"state": state(0)}))
-        await asyncio.to_thread(stuck.entered.wait)
-        waiting = asyncio.create_task(client.post("/v1/action", json={"state": state(1)}))
-        await waiting_are(model_server, 1)
-        model_server.drain()
+    async with one_answered_one_waiting(app, stuck) as (client, answers):
+        app.state.model_server.drain()
         problem(await client.get("/health/ready"), 503, "service-unavailable")
         refused = await client.post("/v1/action", json={"state": state(2)})
         problem(refused, 503, "service-unavailable")
         assert refused.headers["retry-after"] == "1"
         assert (await client.get("/health/live")).status_code == 200
         stuck.released.set()
-        assert [(await each).json()["action"] for each in (running, waiting)] == ["go 0", "go 1"]
+        assert [(await answer).json()["action"] for answer in answers] == ["go 0", "go 1"]
 
 
-def send(url: str, one: dict[str, Any]) -> socket.socket:
+def send(url: str, state: dict[str, Any]) -> socket.socket:
     """A request on a connection of its own, whose answer is not waited for."""
     address = httpx.URL(url)
-    body = json.dumps({"state": one}).encode()
+    body = json.dumps({"state": state}).encode()
     assert address.port is not None
     connection = socket.create_connection((address.host, address.port))
     connection.sendall(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from services.env_runner.settings import Settings
 from tests.checkpoints import T5, make_folder, write_model
 from waymark.errors import InvalidInput
 from waymark.inference.checkpoint import CARD, CheckpointCard, write_card
-from waymark.serving.settings import ServiceSettings, read_settings
+from waymark.serving.settings import ServiceSettings, read, read_settings
 
 
 def start(module: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -43,13 +44,13 @@ def test_a_checkpoint_of_another_role_ends_it_with_one_line(tmp_path: Path) -> N
     assert_one_line(start("services.executor", CHECKPOINTS=f"default={folder}"), 2, "flat", "executor")
 
 
-def test_a_changed_file_of_a_checkpoint_ends_it_with_one_line(tmp_path: Path) -> None:
+def test_a_changed_checkpoint_file_ends_the_service_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "controller", "controller")
     write_model(folder, T5, 2.0)
     assert_one_line(start("services.controller", CHECKPOINTS=f"default={folder}"), 2, "model.safetensors")
 
 
-def test_a_config_that_contradicts_the_weights_ends_it_with_one_line(tmp_path: Path) -> None:
+def test_a_contradictory_config_ends_the_service_with_one_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "executor", config={**T5, "d_ff": 8})
     (folder / "config.json").write_text(json.dumps(T5))
     write_card(folder, CheckpointCard.model_validate_json((folder / CARD).read_bytes()))
@@ -70,12 +71,41 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         ("ENGINE", "abacus", "ctranslate2"),
         ("CHECKPOINTS", "checkpoints/executor", "name=folder"),
         ("PART_CORES", "1", "WAYMARK_PART_CORES needs WAYMARK_THREADS"),
+        ("BODY_RATE", "inf", "WAYMARK_BODY_RATE=inf: .* finite"),
+        ("HOST", "9" * 5_000, "WAYMARK_HOST=999"),
+        ("ALLOWED_HOSTS", "-" * 5_000, "WAYMARK_ALLOWED_HOSTS=---"),
+        ("DEVICE", "c\x1b[31muda", "a control character"),
+        ("DEVICE", "c\udcffuda", "no UTF-8"),
     ],
 )
 def test_a_wrong_setting_is_quoted(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str) -> None:
     monkeypatch.setenv(f"WAYMARK_{variable}", value)
-    with pytest.raises(InvalidInput, match=word):
+    with pytest.raises(InvalidInput, match=word) as refused:
         read_settings()
+    assert len(str(refused.value)) < 1_000
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("value", ["{", "[]", "null", "5", '{"temperature": NaN}', '{"key": "s3cret"'])
+def test_parameters_that_are_no_json_object_are_not_quoted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WAYMARK_PLANNER_PARAMETERS", value)
+    with pytest.raises(InvalidInput, match="WAYMARK_PLANNER_PARAMETERS=…: give a JSON object") as refused:
+        read(Settings)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_what_an_editor_adds_to_a_file_of_variables_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"RUNS": "runs of mine\r", "SLOTS": "3\r\n", "ENVIRONMENT": "\ufeffscripted\r", "PLANNER_PARAMETERS": "\r"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"WAYMARK_{name}", value)
+    settings = read(Settings)
+    assert (settings.runs, settings.slots, settings.environment) == (Path("runs of mine"), 3, "scripted")
+    assert settings.planner_parameters == {"temperature": 0}
+
+
+def test_a_secret_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYMARK_REDIS_PASSWORD", "\ufeffp\x1bw\r")
+    assert read(Settings).redis_password.get_secret_value() == "\ufeffp\x1bw\r"
 
 
 def test_checkpoints_are_named_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:

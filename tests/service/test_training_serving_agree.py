@@ -50,8 +50,8 @@ async def check(path: Trajectory, annotation: Annotation, formats: Mapping[Role,
     assert (result.stopped, result.actions) == ("completed", len(path.steps))
     for role, format_name in formats.items():
         dataset = examples([path], {path.key: annotation}, role, get_format(format_name))
-        asked = [is_asked(decision.state, role, formats) for decision in decisions(path, annotation, role)]
-        expected = [example.prompt.encode() for example, yes in zip(dataset, asked, strict=True) if yes]
+        are_asked = [is_asked(decision.state, role, formats) for decision in decisions(path, annotation, role)]
+        expected = [example.prompt.encode() for example, yes in zip(dataset, are_asked, strict=True) if yes]
         assert [prompt.encode() for prompt in recorded.prompts[role].values()] == expected
 
 

@@ -57,7 +57,7 @@ async def test_a_service_is_asked_and_its_refusal_understood() -> None:
                 await stranger.action(STATE)
 
 
-async def test_nobody_listens() -> None:
+async def test_an_unreachable_service_is_an_error() -> None:
     async with ControllerClient("http://127.0.0.1:1", retry_seconds=0, transport=AiohttpTransport()) as client:
         assert not await client.ready()
         with pytest.raises(ControllerUnavailable, match="cannot be reached"):

@@ -27,7 +27,7 @@ async def test_an_unreadable_action_is_marked_and_quoted(text: str) -> None:
         answer = (await client.post("/v1/action", json={"state": STATE})).json()
     expected: dict[str, Any] = {"action": None, "ended_subgoal": True, "parsed": False, "raw": text[:500]}
     assert {name: answer[name] for name in expected} == expected
-    assert [{name: one[name] for name in expected} for one in answer["alternatives"]] == [expected]
+    assert [{name: alternative[name] for name in expected} for alternative in answer["alternatives"]] == [expected]
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
@@ -37,10 +37,10 @@ async def test_an_unreadable_subgoal_is_marked_and_quoted(text: str) -> None:
     expected = {"subgoal": "", "parsed": False, "raw": text[:500]}
     for answer in answers:
         assert {name: answer[name] for name in expected} == expected
-        assert [{name: one[name] for name in expected} for one in answer["alternatives"]] == [expected]
+        assert [{name: alternative[name] for name in expected} for alternative in answer["alternatives"]] == [expected]
 
 
-async def test_the_published_format_marks_what_is_no_call() -> None:
+async def test_the_published_format_marks_unparsable_text() -> None:
     model = dataclasses.replace(
         scripted_model("default", "executor", ScriptedGenerator(says("PICK(", "fly up", "END_SG()"))),
         format=get_format("seed"),
@@ -50,7 +50,8 @@ async def test_the_published_format_marks_what_is_no_call() -> None:
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
         both = (await client.post("/v1/action", json={"state": STATE, "n": 2})).json()
         three = (await client.post("/v1/action", json={"state": STATE, "n": 3})).json()
-    assert [(one["parsed"], one["raw"]) for one in both["alternatives"]] == [(False, "PICK("), (False, "fly up")]
+    read = [(alternative["parsed"], alternative["raw"]) for alternative in both["alternatives"]]
+    assert read == [(False, "PICK("), (False, "fly up")]
     assert (three["action"], three["ended_subgoal"], three["parsed"], three["raw"]) == (None, True, True, None)
     assert len(three["alternatives"]) == 1
 
@@ -59,7 +60,7 @@ async def test_a_readable_answer_says_so_and_quotes_nothing() -> None:
     async with asking("executor", default=says("look around", "?")) as client:
         answer = (await client.post("/v1/action", json={"state": STATE, "n": 2})).json()
     assert (answer["action"], answer["parsed"], answer["raw"]) == ("look around", True, None)
-    assert [one["action"] for one in answer["alternatives"]] == ["look around"]
+    assert [alternative["action"] for alternative in answer["alternatives"]] == ["look around"]
 
 
 async def test_the_mcp_tool_marks_unreadable_text_too() -> None:

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from tests.checkpoints import LLAMA, T5, write_model
+from tests.checkpoints import LLAMA, T5, write_model, write_tiny_card
 from tests.vllm_server import END, FakeVllm, next_logprobs, serve_fake_vllm
 from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, ServiceUnavailable
-from waymark.inference.checkpoint import Checkpoint, CheckpointCard, Training, load, write_card
+from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.engines.vllm import VllmGenerator
-from waymark.inference.engines.vllm_servers import served_name
+from waymark.inference.engines.vllm_process import served_name
 from waymark.inference.load import open_generator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
@@ -31,28 +31,15 @@ def make_checkpoint(folder: Path, architecture: str = "causal") -> Checkpoint:
     """A checkpoint whose weights nobody reads: those that answer are vLLM's."""
     folder.mkdir()
     vocabulary = {word: number for number, word in enumerate(WORDS)}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.add_special_tokens(list(WORDS[:3]))
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
-    made.save(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.add_special_tokens(list(WORDS[:3]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
+    tokenizer.save(str(folder / "tokenizer.json"))
     config = {**(T5 if architecture == "seq2seq" else LLAMA), "eos_token_id": END, "vocab_size": len(WORDS)}
     parameters = write_model(folder, config)
-    training = Training(command="test", commit=None, data_sha256="", seed=0, steps=0, recipe={}, dev={})
-    card = CheckpointCard(
-        name="tiny",
-        role="executor",
-        architecture="causal",
-        prompt_format="compact",
-        parameters=parameters,
-        max_input_tokens=16,
-        max_new_tokens=6,
-        created="2026-01-01",
-        training=training,
-        files={},
-    )
-    write_card(folder, card.model_copy(update={"architecture": architecture}))
+    write_tiny_card(folder, architecture=architecture, parameters=parameters, max_input_tokens=16, max_new_tokens=6)
     return load(folder)
 
 
@@ -106,7 +93,7 @@ def is_ready(generator: VllmGenerator) -> bool:
     return True
 
 
-def test_prompts_go_and_answers_come_as_token_numbers_end_token_included(fleet: Fleet, ask: Ask) -> None:
+def test_prompts_and_answers_are_exchanged_as_token_ids(fleet: Fleet, ask: Ask) -> None:
     server = fleet()
     [answer] = ask(server).generate(["go to kitchen"])
     prompt = [3, 4, 5, END]
@@ -124,7 +111,7 @@ def test_prompts_go_and_answers_come_as_token_numbers_end_token_included(fleet: 
     assert (answer.prompt_tokens, answer.truncated_tokens) == (4, 0)
 
 
-def test_candidates_are_ranked_by_the_mean_over_their_tokens_and_the_end(fleet: Fleet, ask: Ask) -> None:
+def test_candidates_are_ranked_by_mean_logprob_with_the_end_token(fleet: Fleet, ask: Ask) -> None:
     candidates = ["look around", "go to kitchen", "a"]
     [scored] = ask(fleet()).score(["pick up"], [candidates])
     for candidate in scored.candidates:
@@ -137,24 +124,24 @@ def test_candidates_are_ranked_by_the_mean_over_their_tokens_and_the_end(fleet: 
     assert {candidate.text for candidate in scored.candidates} == set(candidates)
 
 
-def test_an_n_best_list_begins_with_an_answer_at_least_as_likely_as_the_greedy_one(fleet: Fleet, ask: Ask) -> None:
+def test_the_best_of_n_is_as_likely_as_greedy(fleet: Fleet, ask: Ask) -> None:
     generator = ask(fleet())
     greedy = generator.generate(PROMPTS)
-    for one, other in zip(generator.generate(PROMPTS, n=4), greedy, strict=True):
-        logprobs = [candidate.logprob for candidate in one.candidates]
+    for answer, greedy_answer in zip(generator.generate(PROMPTS, n=4), greedy, strict=True):
+        logprobs = [candidate.logprob for candidate in answer.candidates]
         assert len(logprobs) == 4
         assert logprobs == sorted(logprobs, reverse=True)
-        assert logprobs[0] >= other.candidates[0].logprob - 1e-9
+        assert logprobs[0] >= greedy_answer.candidates[0].logprob - 1e-9
 
 
-def test_a_batch_is_shared_out_among_the_servers_and_comes_back_in_order(fleet: Fleet, ask: Ask) -> None:
+def test_a_batch_is_split_among_servers_and_returned_in_order(fleet: Fleet, ask: Ask) -> None:
     servers = fleet(), fleet()
     together = ask(*servers).generate(PROMPTS)
     assert sorted(len(prompts) for server in servers for prompts in server.asked) == [2, 2]
     assert together == ask(fleet()).generate(PROMPTS)
 
 
-def test_a_server_that_fails_at_a_request_is_left_out_and_its_prompts_go_to_the_others(fleet: Fleet, ask: Ask) -> None:
+def test_prompts_of_a_failed_server_go_to_the_others(fleet: Fleet, ask: Ask) -> None:
     good, bad = fleet(), fleet()
     generator = ask(good, bad)
     expected = ask(fleet()).generate(PROMPTS)
@@ -217,9 +204,7 @@ async def test_a_service_is_not_ready_while_its_vllm_is_gone(fleet: Fleet, ask: 
         assert (await client.get("/health/ready")).status_code == 200
 
 
-def test_a_server_of_other_weights_is_refused_with_the_command_that_starts_the_right_one(
-    checkpoint: Checkpoint, fleet: Fleet, ask: Ask
-) -> None:
+def test_a_server_of_other_weights_is_refused_with_a_remedy(checkpoint: Checkpoint, fleet: Fleet, ask: Ask) -> None:
     with pytest.raises(EngineUnavailable, match="serves another") as raised:
         ask(fleet(model="another"))
     assert f"--served-model-name {served_name(checkpoint)}" in raised.value.remedy
@@ -230,7 +215,7 @@ def test_a_server_with_too_little_room_is_refused(fleet: Fleet, ask: Ask) -> Non
         ask(fleet(max_model_len=20))
 
 
-def test_a_candidate_that_does_not_fit_behind_the_prompt_is_the_callers_error(fleet: Fleet, ask: Ask) -> None:
+def test_a_candidate_over_the_length_limit_is_invalid_input(fleet: Fleet, ask: Ask) -> None:
     with pytest.raises(InvalidInput, match="64 tokens"):
         ask(fleet()).score(["go"], [["a", "a " * 70]])
 
@@ -244,7 +229,7 @@ def test_a_refused_request_says_why(fleet: Fleet, ask: Ask) -> None:
 
 
 def test_t5_is_refused_with_the_engines_that_serve_it(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="no T5") as raised:
+    with pytest.raises(EngineUnavailable, match="does not support T5") as raised:
         open_generator("vllm", make_checkpoint(tmp_path / "t5", "seq2seq"))
     assert "ctranslate2 or transformers" in raised.value.remedy
 
@@ -268,9 +253,7 @@ def test_an_environment_without_vllm_is_one_clear_error(
         open_generator("vllm", checkpoint, vllm_python=python)
 
 
-def test_a_vllm_that_ends_at_once_is_told_with_its_own_first_error_and_its_log(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_a_vllm_that_cannot_start_is_reported_with_its_log(checkpoint: Checkpoint, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\ncase "$*" in *metadata*) echo cpu;; *) echo ValueError: too big; exit 1;; esac\n')
     python.chmod(0o755)

@@ -7,14 +7,15 @@ import pytest
 
 from services.env_runner.metrics import WorkerMetrics
 from tests.samples import spec
-from waymark.cli.local_stack import HOST, free_ports
+from waymark.child_processes.part import HOST
+from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult
 from waymark.errors import PortInUse
 
 RESULT = EpisodeResult.of(spec(), "completed", raw_score=100, moves=7, actions=9, turns=12, model_calls=15, seconds=1.0)
 
 
-def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> None:
+def test_a_worker_serves_metrics_of_its_episodes_at_its_port() -> None:
     metrics, port = WorkerMetrics(slots=2), free_ports()["executor"]
     metrics.listen(HOST, 0)
     metrics.listen(HOST, port)
@@ -24,7 +25,7 @@ def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> No
     metrics.committed(RESULT.model_copy(update={"stopped": "error", "actions": 1}))
     metrics.retried("service")
     with metrics.playing():
-        told = httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
+        text = httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
     for line in (
         "waymark_worker_slots 2.0",
         "waymark_worker_slots_in_use 1.0",
@@ -35,4 +36,4 @@ def test_a_worker_tells_what_it_plays_and_has_played_where_it_is_told_to() -> No
         'waymark_worker_retries_total{reason="service"} 1.0',
         'waymark_worker_retries_total{reason="environment"} 0.0',
     ):
-        assert line in told.splitlines()
+        assert line in text.splitlines()

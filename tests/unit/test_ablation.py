@@ -70,6 +70,21 @@ def test_only_rules_that_acted_are_taken_away(tmp_path: Path) -> None:
     assert list(dict.fromkeys(part.arm for part in player.asked)) == [ALL, NONE, "in-sight", "risk"]
 
 
+def test_a_rule_is_taken_away_only_where_it_acted(tmp_path: Path) -> None:
+    class RiskOnlyInOne(Player):
+        def __call__(self, wanted: Sequence[tuple[Part, EvaluationRequest]]) -> Iterator[Played]:
+            for played in super().__call__(wanted):
+                acted = {"risk": 3} if (played.part.arm, played.part.task) == (ALL, "4-2") else {}
+                yield Played(played.part, played.scores, acted, 0)
+
+    kept, player = Kept(tmp_path, SETTINGS), RiskOnlyInOne()
+    play(kept, player, ["risk"])
+    assert [part.task for part in player.asked if part.arm == "risk"] == ["4-2"]
+    (row,) = [row for row in report(kept, ["hierarchical"], CHOSEN)["agents"]["hierarchical"] if row["arm"] == "risk"]
+    assert row["tasks"] == {"1-1": 80, "4-2": 70}
+    assert row["worth"] == 5
+
+
 def test_finished_parts_are_not_played_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         play(Kept(tmp_path, SETTINGS), Player(stops_after=3))

@@ -105,7 +105,7 @@ def test_every_row_of_the_table_is_exercised() -> None:
     assert used == {(row.verb, row.arity) for row in GRAMMAR}
 
 
-def test_case_of_the_verb_and_runs_of_spaces_do_not_matter() -> None:
+def test_case_and_repeated_spaces_do_not_matter() -> None:
     assert actions.parse("  Pick  UP inclined plane B ") == Action("PICK", ("inclined plane B",))
 
 
@@ -154,7 +154,7 @@ NAMES = st.builds(
 
 
 @given(st.sampled_from([row for row in GRAMMAR if row.verb != "CHOOSE"]), NAMES, NAMES)
-def test_whatever_prepositions_names_hold_the_text_comes_back_unchanged(row: Row, first: str, second: str) -> None:
+def test_names_with_prepositions_survive_the_round_trip(row: Row, first: str, second: str) -> None:
     text = row.pattern.format(*(first, second)[: row.arity])
     action = actions.parse(text)
     assert actions.format(action) == text

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer._click.exceptions import UsageError
 
-from waymark.cli.main import main
+from training.__main__ import app as training
+from waymark.cli.main import app, main
 from waymark.commands.options import variations_of
 from waymark.errors import InvalidInput
 
@@ -68,17 +72,23 @@ BAD_OPTIONS: list[tuple[tuple[str, ...], str]] = [
     (("recover", "nowhere"), "nowhere"),
     (("loadtest", "http://127.0.0.1:1", "--rate", "x"), "x"),
     (("loadtest", "http://127.0.0.1:1", "--seconds", "0"), "'0'"),
+    (("loadtest", "http://127.0.0.1:1", "--seconds", "nan"), "'nan'"),
+    (("loadtest", "http://127.0.0.1:1", "--rate", "nan"), "nan"),
+    (("loadtest", "http://127.0.0.1:1", "--rate", "inf"), "inf"),
+    (("loadtest", "http://127.0.0.1:1", "--timeout", "inf"), "'inf'"),
     (("loadtest", "http://127.0.0.1:99999"), "99999"),
     (("loadtest", "127.0.0.1"), "http://"),
     (("loadtest", "http://127.0.0.1:1", "--plot", "x.bmp"), "x.bmp"),
     (("loadtest", "compare", "nowhere", "nowhere"), "nowhere"),
+    (("loadtest", "compare", "/dev/zero", "/dev/zero"), "/dev/zero is a device"),
+    (("loadtest", "compare", "/", "/"), "is a directory"),
     (("serve", "x"), "'x'"),
     (("worker", "--slots", "0"), "'0'"),
 ]
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def run_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `waymark` in an empty folder; returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
@@ -97,7 +107,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
     ("arguments", "says"), BAD_OPTIONS, ids=[" ".join(words)[:60].replace("\n", " ") for words, _ in BAD_OPTIONS]
 )
 def test_a_bad_option_is_one_line_with_its_value(
-    said: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
+    run_command: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     scripted = [
         word
@@ -105,11 +115,29 @@ def test_a_bad_option_is_one_line_with_its_value(
         if arguments[0] in {"evaluate", "up"} and option[0] not in arguments
         for word in option
     ]
-    code, out, err = said(*arguments, *scripted)
+    code, out, err = run_command(*arguments, *scripted)
     assert (code, out) == (2, ""), err
     assert says in err
     assert len(err.strip().splitlines()) == 1, err
     assert list(tmp_path.iterdir()) == []
+
+
+def _float_options(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _float_options(command, (*words, name))
+        else:
+            yield from ((command, option) for option in command.params if option.bare_type() == "float")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("commands", [app, training], ids=["waymark", "training"])
+def test_no_option_takes_what_is_no_finite_number(commands: typer.Typer, number: str) -> None:
+    options = list(_float_options(typer.main.get_command(commands)))
+    assert options
+    for command, option in options:
+        with pytest.raises(UsageError, match=r"."):
+            option.process_value(typer.Context(command), number)
 
 
 @pytest.mark.parametrize(
@@ -121,20 +149,20 @@ def test_variations_are_numbers_and_ranges(text: str | None, numbers: tuple[int,
 
 
 @pytest.mark.parametrize("text", ["3-1", "a", "-1", "0-", "1.5", "0-20000000", "1;2", "0x1", "1e3", "9" * 5_000])
-def test_other_variations_are_refused_with_what_was_given(text: str) -> None:
+def test_wrong_variations_are_refused_with_their_value(text: str) -> None:
     with pytest.raises(InvalidInput, match="ranges such as 0-3; got"):
         variations_of(text)
 
 
-def test_the_version_is_printed(said: Run) -> None:
-    code, out, _ = said("--version")
+def test_the_version_is_printed(run_command: Run) -> None:
+    code, out, _ = run_command("--version")
     assert code == 0
     assert out.startswith("waymark 0.")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_for_completion_is_printed(said: Run, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+def test_a_script_for_completion_is_printed(run_command: Run, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    code, out, _ = said("--show-completion", shell)
+    code, out, _ = run_command("--show-completion", shell)
     assert code == 0
     assert "_WAYMARK_COMPLETE" in out

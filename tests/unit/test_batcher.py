@@ -70,9 +70,9 @@ class Tally(Observer):
 
 @pytest.fixture
 def generator() -> Iterator[Gated]:
-    made = Gated()
-    yield made
-    made.gate.set()
+    gated = Gated()
+    yield gated
+    gated.gate.set()
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def capacity() -> QueueCapacity:
 
 @pytest.fixture
 def batcher(generator: Gated, capacity: QueueCapacity, tally: Tally) -> Iterator[Batcher]:
-    made = make(generator, capacity, tally)
-    yield made
+    started = make(generator, capacity, tally)
+    yield started
     generator.gate.set()
-    made.close()
+    started.close()
 
 
 def make(generator: Gated, capacity: QueueCapacity, observer: Observer, **limits: Any) -> Batcher:
@@ -126,15 +126,15 @@ def text(answers: Sequence[Answer]) -> list[str]:
     return [answer.generation.candidates[0].text for answer in answers]
 
 
-async def test_work_is_tokenised_while_the_model_runs_and_then_goes_together(
+async def test_work_tokenised_during_a_batch_forms_the_next_one(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
-    one, two = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
+    first, second = ask(batcher, "ccc", "a"), ask(batcher, "bb", "dddd")
     await tokenised(capacity, 10)
     assert generator.batches == [["running"]]
     generator.gate.set()
-    assert text([*await busy, *await one, *await two]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
+    assert text([*await busy, *await first, *await second]) == ["running 0", "ccc 0", "a 0", "bb 0", "dddd 0"]
     assert generator.batches == [["running"], ["a", "bb", "ccc", "dddd"]]
 
 
@@ -146,7 +146,7 @@ async def test_an_idle_model_does_not_wait(generator: Gated, capacity: QueueCapa
     batcher.close()
 
 
-async def test_what_waited_for_the_model_waits_for_company_until_its_patience_ends_or_the_batch_is_full(
+async def test_waiting_work_is_batched_until_its_wait_ends(
     generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     for max_wait, company in ((1e9, True), (0.005, False)):
@@ -167,7 +167,7 @@ async def test_what_waited_for_the_model_waits_for_company_until_its_patience_en
         batcher.close()
 
 
-async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
+async def test_a_batch_holds_the_nearest_lengths_within_its_token_limit(
     generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     batcher = make(generator, capacity, tally, max_batch_tokens=12)
@@ -182,7 +182,7 @@ async def test_a_batch_keeps_within_its_tokens_and_takes_the_nearest_in_length(
     assert tally.padded == [7, 12, 1, 10]
 
 
-async def test_company_is_chosen_among_the_oldest_so_that_nobody_is_passed_over_for_long(
+async def test_batches_are_filled_from_the_oldest_requests(
     generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     batcher = make(generator, capacity, tally, max_batch=2)
@@ -230,7 +230,7 @@ async def test_greedy_beams_and_scoring_do_not_share_a_batch(
     assert generator.batches[1:] == [["a", "d"], ["b", "e"], ["c"], ["f"]]
 
 
-async def test_a_full_queue_refuses_and_keeps_what_it_has(generator: Gated, tally: Tally) -> None:
+async def test_a_full_queue_refuses_and_keeps_its_requests(generator: Gated, tally: Tally) -> None:
     batcher = make(generator, QueueCapacity(max_requests=2, max_tokens=1_000), tally)
     busy = await running(batcher, generator)
     waiting = ask(batcher, "one", "two")
@@ -278,7 +278,7 @@ async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
     assert refused.value.retry_seconds == 5
 
 
-async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -> None:
+async def test_the_queue_is_bounded_by_time_but_takes_one_list() -> None:
     capacity = QueueCapacity(max_requests=100, max_tokens=1_000, max_seconds=1.0, always=3)
     capacity.enter(20, 20)
     capacity.served(10, seconds=2.0)
@@ -299,9 +299,7 @@ async def test_no_more_may_wait_than_is_answered_in_time_but_always_one_list() -
         capacity.check()
 
 
-async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_place(
-    generator: Gated, tally: Tally
-) -> None:
+async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:
     capacity = QueueCapacity(max_requests=1, max_tokens=1_000)
     batcher = make(generator, capacity, tally)
     busy = await running(batcher, generator)
@@ -317,7 +315,7 @@ async def test_work_past_its_deadline_never_reaches_the_model_and_frees_its_plac
     batcher.close()
 
 
-async def test_work_whose_caller_has_gone_frees_its_place_and_never_reaches_the_model(
+async def test_work_of_a_gone_caller_never_reaches_the_model(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     busy = await running(batcher, generator)
@@ -340,9 +338,7 @@ async def test_a_prompt_over_the_limit_is_refused_by_its_field(batcher: Batcher,
     assert (capacity.requests, capacity.tokens) == (0, 0)
 
 
-async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
-    batcher: Batcher, generator: Gated
-) -> None:
+async def test_an_engine_fault_reaches_only_the_callers_of_its_batch(batcher: Batcher, generator: Gated) -> None:
     generator.gate.set()
     batcher.start()
     with pytest.raises(ValueError, match="a fault of the engine"):
@@ -350,20 +346,20 @@ async def test_a_fault_of_the_engine_reaches_its_callers_and_spares_the_next(
     assert text(await ask(batcher, "good")) == ["good 0"]
 
 
-async def test_a_prompt_at_which_the_engine_fails_fails_none_that_share_its_batch(
+async def test_a_failing_prompt_does_not_fail_others_in_its_batch(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)
-    one, bad, two = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
+    first, bad, second = ask(batcher, "one"), ask(batcher, "bad"), ask(batcher, "two")
     await tokenised(capacity, 9)
     generator.gate.set()
-    assert text([*await busy, *await one, *await two]) == ["running 0", "one 0", "two 0"]
+    assert text([*await busy, *await first, *await second]) == ["running 0", "one 0", "two 0"]
     with pytest.raises(ValueError, match="a fault of the engine"):
         await bad
     assert generator.batches[1:] == [["one", "bad", "two"], ["one"], ["bad"], ["two"]]
 
 
-async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(capacity: QueueCapacity) -> None:
+async def test_a_lost_engine_is_not_asked_again_for_each_request(capacity: QueueCapacity) -> None:
     class Gone(Gated):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
             super().generate(prompts, n=n)
@@ -375,9 +371,9 @@ async def test_an_engine_that_has_gone_is_not_asked_again_for_each_request(capac
     waiting = [ask(batcher, "one"), ask(batcher, "two")]
     await tokenised(capacity, 6)
     generator.gate.set()
-    for each in (busy, *waiting):
+    for request in (busy, *waiting):
         with pytest.raises(ServiceUnavailable):
-            await each
+            await request
     assert generator.batches[1:] == [["one", "two"]]
     batcher.close()
 
@@ -387,7 +383,8 @@ async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
 ) -> None:
     class Forgetful(ScriptedGenerator):
         def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
-            return [one for one in super().generate(prompts, n=n) if one.candidates[0].text != "forgotten"]
+            generations = super().generate(prompts, n=n)
+            return [answer for answer in generations if answer.candidates[0].text != "forgotten"]
 
     class Failing(Observer):
         def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
@@ -404,7 +401,7 @@ async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
     batcher.close()
 
 
-async def test_closing_gives_up_what_waits_and_answers_what_runs(
+async def test_closing_fails_waiting_requests_and_answers_running_ones(
     batcher: Batcher, generator: Gated, capacity: QueueCapacity
 ) -> None:
     busy = await running(batcher, generator)

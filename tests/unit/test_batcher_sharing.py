@@ -51,9 +51,9 @@ class Stepped(ScriptedGenerator):
 
 @pytest.fixture
 def generator() -> Iterator[Stepped]:
-    made = Stepped()
-    yield made
-    made.permits.release(10_000)
+    stepped = Stepped()
+    yield stepped
+    stepped.permits.release(10_000)
 
 
 def make(generator: Stepped, capacity: QueueCapacity | None = None, **limits: Any) -> Batcher:
@@ -88,7 +88,7 @@ async def test_light_work_goes_between_the_steps_of_heavy_work(generator: Steppe
     await asyncio.to_thread(batcher.close)
 
 
-async def test_who_leaves_stops_paying_after_the_step_that_runs(generator: Stepped) -> None:
+async def test_a_caller_that_leaves_is_charged_for_one_more_step(generator: Stepped) -> None:
     batcher = make(generator)
     heavy = ask(batcher, Query("heavy", candidates=HEAVY))
     generator.permits.release(3)
@@ -117,7 +117,7 @@ async def test_a_caller_with_many_requests_lets_others_in(generator: Stepped) ->
     await asyncio.to_thread(batcher.close)
 
 
-async def test_what_costs_too_much_is_refused_before_it_waits(generator: Stepped) -> None:
+async def test_too_expensive_requests_are_refused_before_they_wait(generator: Stepped) -> None:
     costs = CostModel(answer_tokens=50, rereads_prompt=True)
     batcher = make(generator, costs=costs, max_cost=400)
     with pytest.raises(InputTooLarge, match="over the limit of 400"):
@@ -129,7 +129,7 @@ async def test_what_costs_too_much_is_refused_before_it_waits(generator: Stepped
     await asyncio.to_thread(batcher.close)
 
 
-async def test_what_turns_out_to_cost_too_much_is_refused_once_it_is_tokenised(generator: Stepped) -> None:
+async def test_expensive_requests_are_refused_once_they_are_tokenised(generator: Stepped) -> None:
     batcher = make(generator, costs=CostModel(answer_tokens=10), max_cost=300)
     with pytest.raises(InputTooLarge):
         await ask(batcher, Query("x" * 299))
@@ -155,7 +155,7 @@ def test_heavy_work_leaves_half_of_the_queue_to_light_work() -> None:
     capacity.enter(1, 500, Flow("b"))
 
 
-def test_a_caller_who_fills_the_queue_leaves_a_little_to_others() -> None:
+def test_a_caller_cannot_fill_the_whole_queue() -> None:
     capacity = QueueCapacity(80, 10_000)
     capacity.enter(80, 800, Flow("a"))
     with pytest.raises(QueueFull):

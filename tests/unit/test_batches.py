@@ -31,7 +31,7 @@ def focused(number: int, name: str, answer: str = "focus on {}") -> Example:
         inventory=f"In your inventory, you see:\n\ta {name}\n",
         current_subgoal=f"focus_on({name})",
     )
-    return Example.of(Decision("4-2", "executor", state, answer.format(name)), number, COMPACT)
+    return Example.of("4-2", number, Decision(state, answer.format(name)), "executor", COMPACT)
 
 
 EXAMPLES = [
@@ -96,7 +96,7 @@ def test_drills_that_cannot_be_made_are_refused() -> None:
         Batches([focused(0, "apple", "wait")], RECIPE)
 
 
-def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokenizer: Tokenizer) -> None:
+def test_the_loss_of_an_encoder_decoder_is_over_the_answer(tokenizer: Tokenizer) -> None:
     tokens = Tokens(tokenizer, 1)
     inputs = Tensors(tokens, RECIPE, pad=0)(PAIRS)
     ids, mask, labels = (torch.as_tensor(inputs[name]) for name in ("input_ids", "attention_mask", "labels"))
@@ -106,7 +106,7 @@ def test_an_encoder_decoder_reads_the_prompt_and_is_judged_on_the_answer(tokeniz
         assert labels[row][labels[row] != IGNORED].tolist() == [*tokens.target(target, read), 1]
 
 
-def test_a_causal_model_is_judged_on_the_answer_that_ends_its_row(tokenizer: Tokenizer) -> None:
+def test_the_loss_of_a_causal_model_is_over_the_answer(tokenizer: Tokenizer) -> None:
     tokens = Tokens(tokenizer, 1)
     inputs = Tensors(tokens, replace(RECIPE, architecture="causal"), pad=1)(PAIRS)
     ids, mask, places, labels = (
@@ -143,7 +143,7 @@ def test_final_answers_are_drawn_as_often_as_the_recipe_says() -> None:
     answer, other = (Example("2-1", 0, "p", target, asked) for target in ("move tin , red box", "pick_up tin"))
     planes = Example("9-1", 0, "p", "focus_on inclined plane a", "which of two inclined planes (a, b)")
     boxed = Example("4-2", 0, "p", "move tin , red box", "move it to red box")
-    assert [is_answer(one) for one in (answer, other, planes, boxed)] == [True, False, True, False]
+    assert [is_answer(example) for example in (answer, other, planes, boxed)] == [True, False, True, False]
     batches = Batches([answer, other], Recipe(batch=50, rename=0.0, answers=9.0))
     drawn = Counter(target.split()[0] for number in range(32) for _, target in batches[number])
     assert 6 < drawn["move"] / drawn["pick_up"] < 13

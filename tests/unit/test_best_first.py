@@ -16,11 +16,11 @@ VOCABULARY = 5
 def reading(read: list[tuple[int, Answer]]) -> Read:
     """The model; notes what it reads."""
 
-    def rows(asked: Sequence[tuple[int, Answer]]) -> list[list[list[float]]]:
-        read.extend(asked)
+    def rows(beginnings: Sequence[tuple[int, Answer]]) -> list[list[list[float]]]:
+        read.extend(beginnings)
         return [
             [next_logprobs([number + 5, *answer[:place]], VOCABULARY) for place in range(len(answer))]
-            for number, answer in asked
+            for number, answer in beginnings
         ]
 
     return rows
@@ -45,11 +45,12 @@ def some_answers(seed: int, count: int) -> list[Answer]:
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
 def test_the_best_are_those_that_reading_every_candidate_finds(n: int) -> None:
     candidates = [some_answers(number, count) for number, count in enumerate((30, 1, 0, 12))]
-    for number, (answers, found) in enumerate(zip(candidates, best(reading([]), candidates, n), strict=True)):
+    for number, (answers, ranking) in enumerate(zip(candidates, best(reading([]), candidates, n), strict=True)):
         means = [mean(number, answer) for answer in answers]
-        assert [one.place for one in found] == sorted(range(len(answers)), key=means.__getitem__, reverse=True)[:n]
-        for one in found:
-            assert one.logprobs == pytest.approx(logprobs(number, answers[one.place]))
+        by_mean = sorted(range(len(answers)), key=means.__getitem__, reverse=True)
+        assert [ranked.place for ranked in ranking] == by_mean[:n]
+        for ranked in ranking:
+            assert ranked.logprobs == pytest.approx(logprobs(number, answers[ranked.place]))
 
 
 def test_candidates_that_cannot_be_the_best_are_not_read() -> None:

@@ -11,8 +11,8 @@ import waymark
 from waymark.agent.state import start
 from waymark.caching import ByteCache
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.prompts import text_normalisation
-from waymark.worlds.scienceworld.rules import repair
+from waymark.worlds.scienceworld.prompts import text_normalisation, things_in_sight
+from waymark.worlds.scienceworld.rules import action_matching
 
 
 def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
@@ -22,11 +22,11 @@ def test_a_cache_keeps_no_more_bytes_than_its_bound() -> None:
         assert cache.bytes <= 10_000
 
 
-def test_what_is_kept_is_not_made_again_and_the_oldest_goes_first() -> None:
-    made: list[str] = []
+def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
+    calls: list[str] = []
 
     def make(text: str) -> str:
-        made.append(text)
+        calls.append(text)
         return text
 
     cache = ByteCache(make, 64 * 600, sys.getsizeof)
@@ -35,8 +35,8 @@ def test_what_is_kept_is_not_made_again_and_the_oldest_goes_first() -> None:
     for number in range(200):
         cache(f"{number}")
     cache("first")
-    assert made[:2] == ["first", "second"]
-    assert made.count("first") == 2
+    assert calls[:2] == ["first", "second"]
+    assert calls.count("first") == 2
 
 
 def test_a_text_that_is_too_long_drives_nothing_out() -> None:
@@ -53,8 +53,9 @@ def test_distinct_long_lines_do_not_fill_the_caches() -> None:
         lines = "\n".join(f"{number} {line} " + "a cup, " * 60 for line in range(16))
         look = f"This room is called the kitchen. You see:\n{lines}"
         compact.render("flat", start("Your task is to find a cup.", look, ""))
-        repair.shortlist("pick up cup", [f"pick up cup {number} " + "x" * 400])
-    for cache in (text_normalisation.plain, text_normalisation._listed_again, repair._reading, repair._words):
+        action_matching.shortlist("pick up cup", [f"pick up cup {number} " + "x" * 400])
+    shared = text_normalisation.plain, things_in_sight._things_in_line
+    for cache in (*shared, action_matching._reading, action_matching._words):
         assert 0 < cache.bytes <= 4_000_000
 
 

@@ -128,7 +128,7 @@ def test_a_second_worktree_and_a_link_name_the_commit(checkout: tuple[Path, str]
         ("runs/episodes.jsonl", False),
     ],
 )
-def test_changed_code_is_told_and_nothing_else(checkout: tuple[Path, str], file: str, modified: bool) -> None:
+def test_only_changed_code_is_reported(checkout: tuple[Path, str], file: str, modified: bool) -> None:
     code, commit = checkout
     changed = code.parent / file
     changed.parent.mkdir(exist_ok=True)

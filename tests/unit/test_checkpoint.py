@@ -32,7 +32,7 @@ def refusal(folder: Path) -> str:
     return caught.value.message
 
 
-def test_what_was_written_loads_with_the_hash_of_every_file(folder: Path) -> None:
+def test_a_written_checkpoint_loads_with_all_hashes(folder: Path) -> None:
     checkpoint = load(folder, role="executor")
     assert set(checkpoint.card.files) == {
         "config.json",
@@ -82,7 +82,7 @@ def test_a_pickle_is_refused_even_if_the_card_lists_it(folder: Path, name: str) 
 @pytest.mark.parametrize(
     "content", [b"\x80\x02}q\x00.", b"", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]", b"\x02\0\0\0\0\0\0\0{}"]
 )
-def test_weights_that_are_no_safetensors_are_refused_whatever_their_name(folder: Path, content: bytes) -> None:
+def test_weights_in_other_formats_are_refused(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     rewritten(folder)
     assert "no safetensors file" in refusal(folder)
@@ -126,7 +126,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("model", "changes", "said"),
+    ("model", "changes", "message"),
     [
         (T5, {"vocab_size": 8}, "says vocab_size 8, its weights 5 (shared.weight)"),
         (T5, {"d_model": 8}, "says d_model 8, its weights 4"),
@@ -156,14 +156,14 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) 
         (LLAMA, {"eos_token_id": None}, "names no eos_token_id"),
     ],
 )
-def test_a_config_that_contradicts_its_weights_is_refused_by_the_field(
-    tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], said: str
+def test_a_config_that_contradicts_its_weights_names_the_field(
+    tmp_path: Path, model: Mapping[str, object], changes: dict[str, object], message: str
 ) -> None:
     folder = make_folder(tmp_path / "model", config=model)
     load(folder)
     (folder / "config.json").write_text(json.dumps({**model, **changes}))
     rewritten(folder)
-    assert said in refusal(folder)
+    assert message in refusal(folder)
 
 
 def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path) -> None:
@@ -173,31 +173,31 @@ def test_weights_that_their_config_does_not_describe_are_refused(tmp_path: Path)
     assert "hold model.layers.0.mlp.down_proj.bias, which" in refusal(folder)
 
 
-def test_a_t5_may_have_a_head_of_its_own_whatever_its_config_says(tmp_path: Path) -> None:
+def test_a_t5_with_an_untied_head_is_accepted(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model", config={**T5, "tie_word_embeddings": False})
     (folder / "config.json").write_text(json.dumps(T5))
     rewritten(folder)
     load(folder)
 
 
-def test_a_model_whose_shapes_nobody_here_knows_is_left_to_its_engine(folder: Path) -> None:
+def test_a_model_of_unknown_shapes_is_left_to_its_engine(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**T5, "model_type": "qwen3", "d_ff": 8}))
     rewritten(folder)
     load(folder)
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"),
+    ("tokens", "message"),
     [
         (["<pad>", "</s>", "<unk>", "look", "round"], "converted from a model with other tokens"),
         (["<pad>"], "converted from a model with other tokens"),
         (7, "no list of tokens"),
     ],
 )
-def test_converted_weights_of_another_model_are_refused(folder: Path, tokens: object, said: str) -> None:
+def test_converted_weights_of_another_model_are_refused(folder: Path, tokens: object, message: str) -> None:
     (folder / "ctranslate2" / "shared_vocabulary.json").write_text(json.dumps(tokens))
     rewritten(folder)
-    assert said in refusal(folder)
+    assert message in refusal(folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
@@ -207,7 +207,7 @@ def test_a_config_that_describes_no_model_is_refused(folder: Path, content: str)
     assert "config.json describes no model" in refusal(folder)
 
 
-def test_a_model_without_a_card_is_told_how_to_get_one(folder: Path) -> None:
+def test_the_error_about_a_missing_card_names_the_remedy(folder: Path) -> None:
     (folder / CARD).unlink()
     with pytest.raises(CheckpointError, match="training convert"):
         load(folder)

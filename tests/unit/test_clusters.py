@@ -9,13 +9,15 @@ from waymark.evaluation.clusters import ThingScores, mean_over_things, over_thin
 from waymark.evaluation.intervals import over_variations_and_play
 
 
-def made(random: np.random.Generator, things: int, variations: int, between: float, within: float) -> ThingScores:
+def drawn_scores(
+    random: np.random.Generator, things: int, variations: int, between: float, within: float
+) -> ThingScores:
     """Six task types around 50 with these standard deviations between things and between variations of a thing."""
     means = 50 + between * random.standard_normal((6, things, 1, 1))
     return (means + within * random.standard_normal((6, things, variations, 1))).tolist()  # type: ignore[no-any-return]
 
 
-def test_the_mean_is_over_task_types_of_the_mean_over_variations() -> None:
+def test_the_mean_is_over_task_types() -> None:
     scores = [[[[100.0, 0.0]], [[0.0], [100.0], [100.0]]], [[[0.0]]]]
     assert mean_over_things(scores) == pytest.approx((62.5 + 0.0) / 2)
     assert mean_over_things([]) == 0.0
@@ -26,9 +28,9 @@ def test_the_interval_is_as_wide_as_the_luck_of_things(between: float, within: f
     random, things, variations = np.random.default_rng(1), 12, 4
     widths = []
     for _ in range(20):
-        found = over_things(made(random, things, variations, between, within))
-        assert found is not None
-        widths.append(found[1] - found[0])
+        interval = over_things(drawn_scores(random, things, variations, between, within))
+        assert interval is not None
+        widths.append(interval[1] - interval[0])
     # What Davison & Hinkley, section 3.8, say of drawing twice: the luck within things counts once too often.
     drawn = between**2 / things + 2 * within**2 / (things * variations)
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(drawn / 6), rel=0.12)
@@ -43,7 +45,7 @@ def test_variations_of_one_thing_make_no_interval_narrow() -> None:
     assert clustered[1] - clustered[0] > 2 * (naive[1] - naive[0])
 
 
-def test_a_task_type_with_one_thing_keeps_it_and_is_counted() -> None:
+def test_a_task_type_with_a_single_thing_is_counted() -> None:
     scores = [[[[10.0]], [[20.0]]], [[[30.0], [30.0]]]]
     assert single_things(scores) == 1
     assert over_things(scores) == (20.0, 25.0)

@@ -27,8 +27,8 @@ def results(task: str, scores: Sequence[int], error: EpisodeError | None = None)
 
 
 def run(name: str, *played: list[EpisodeResult], agent: str = "hierarchical") -> Run:
-    every = [result for of_task in played for result in of_task]
-    return Run(name, EvaluationRequest(agent=AGENTS[agent]), samples.VERSIONS, every)
+    results = [result for of_task in played for result in of_task]
+    return Run(name, EvaluationRequest(agent=AGENTS[agent]), samples.VERSIONS, results)
 
 
 # --- agents by name ----------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_agents_are_found_by_name_in_their_order_each_once() -> None:
 
 
 @pytest.mark.parametrize("names", [["flat,swift"], [","]])
-def test_an_unknown_agent_is_refused_and_the_known_ones_are_listed(names: list[str]) -> None:
+def test_an_unknown_agent_is_refused_with_the_known_ones(names: list[str]) -> None:
     with pytest.raises(InvalidInput, match="agent") as refused:
         find_agents(names)
     assert "semi_random" in refused.value.remedy
@@ -59,7 +59,7 @@ def test_an_unknown_agent_is_refused_and_the_known_ones_are_listed(names: list[s
         (AgentConfig(executor_model="large"), "hierarchical, executor large"),
     ],
 )
-def test_an_agent_is_named_by_what_it_is_and_how_it_differs(agent: AgentConfig, name: str) -> None:
+def test_an_agent_is_named_by_its_preset_and_its_changes(agent: AgentConfig, name: str) -> None:
     assert name_of(agent) == name
 
 
@@ -86,7 +86,7 @@ def test_runs_that_share_no_variation_are_refused() -> None:
         compare([run("a", results("4-2", [1]))])
 
 
-def test_a_difference_is_the_mean_over_task_types_and_an_error_counts_as_zero() -> None:
+def test_a_difference_is_a_mean_over_task_types() -> None:
     base = run("base", results("4-2", [10, 20]), results("1-1", [40]))
     other = run("other", results("4-2", [30, 20]), results("1-1", [0], error=DIED), agent="random")
     comparison = compare([base, other])
@@ -103,7 +103,7 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     chance = random.Random(0)
     scores = {task: [chance.randrange(90) for _ in range(10)] for task in ("1-1", "4-2", "7-1")}
     base = run("base", *(results(task, of_task) for task, of_task in scores.items()))
-    better = run("better", *(results(task, [one + 5 for one in of_task]) for task, of_task in scores.items()))
+    better = run("better", *(results(task, [score + 5 for score in of_task]) for task, of_task in scores.items()))
     (difference,) = compare([base, better]).differences
     assert (difference.mean, difference.ci95) == (5, (5, 5))
     shuffled = run("other", *(results(task, of_task[::-1]) for task, of_task in scores.items()), agent="flat")
@@ -112,14 +112,14 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     assert difference.ci95[0] < difference.mean == 0 < difference.ci95[1]
 
 
-def test_what_else_differs_between_runs_is_said() -> None:
+def test_other_differences_between_runs_are_noted() -> None:
     base, other = run("a", results("4-2", [1])), run("b", results("4-2", [1]), agent="random")
     assert compare([base, other]).notes == ()
     slower = Run("c", other.request.model_copy(update={"protocol": "swiftsage"}), None, other.results)
     assert compare([base, slower]).notes == ("Not only the agents differ: protocols.",)
 
 
-def test_the_table_shows_each_agent_its_difference_and_what_it_took() -> None:
+def test_the_table_shows_each_agents_score_difference_and_effort() -> None:
     base = run("a", results("4-2", [10, 20, 30]), results("1-1", [40, 40, 40]))
     other = run("b", results("4-2", [30, 20, 60]), results("1-1", [0, 0, 0], error=DIED), agent="random")
     console = Console(file=io.StringIO(), width=80)

@@ -19,7 +19,7 @@ from deploy.docker import vllm_arguments
 from services.env_runner.settings import Settings
 from waymark.contracts import Role
 from waymark.inference import checkpoint
-from waymark.inference.engines.vllm_servers import server_arguments
+from waymark.inference.engines.vllm_process import server_arguments
 from waymark.serving.settings import ListenSettings, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
@@ -103,14 +103,14 @@ def test_each_image_is_built_by_one_service() -> None:
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_every_container_is_bounded_and_hardened(service: str) -> None:
-    found = SERVICES[service]
-    assert found["logging"]["options"]["max-size"]
-    assert found["cap_drop"] == ["ALL"]
-    assert found["security_opt"] == ["no-new-privileges:true"]
-    assert found["pids_limit"]
-    lasting = found["restart"] == "unless-stopped"
-    assert not lasting or service.startswith("vllm") or found["mem_limit"]
-    assert not lasting or service in {"prometheus", "grafana"} or found["healthcheck"]
+    settings = SERVICES[service]
+    assert settings["logging"]["options"]["max-size"]
+    assert settings["cap_drop"] == ["ALL"]
+    assert settings["security_opt"] == ["no-new-privileges:true"]
+    assert settings["pids_limit"]
+    lasting = settings["restart"] == "unless-stopped"
+    assert not lasting or service.startswith("vllm") or settings["mem_limit"]
+    assert not lasting or service in {"prometheus", "grafana"} or settings["healthcheck"]
 
 
 def test_ports_are_published_on_loopback_only() -> None:

@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDERS = "waymark|services|training|tests|docs|deploy|benchmarks|tools|data|checkpoints|requirements"
 FILE = re.compile(rf"`((?:{FOLDERS}|\.ci)/[^`\s]*)`")
 MODULE = re.compile(r"`((?:waymark|services|training|benchmarks|tools)(?:\.\w+)+)`")
-MADE = (
+MADE_BY_USERS = (
     "checkpoints/first",
     "checkpoints/mine",
     "waymark/_bundled",
@@ -59,7 +59,11 @@ def broken_links(page: Path) -> Iterator[str]:
 def missing_files(page: Path) -> Iterator[str]:
     for path in FILE.findall(text_of(page)):
         placeholder = re.search(r"[A-Z]{3,}|…|<", path.rpartition("/")[2])
-        if not placeholder and not path.startswith(MADE) and not any(ROOT.glob(path.rstrip("/").partition(":")[0])):
+        if (
+            not placeholder
+            and not path.startswith(MADE_BY_USERS)
+            and not any(ROOT.glob(path.rstrip("/").partition(":")[0]))
+        ):
             yield f"{name_of(page)}: {path}"
 
 
@@ -80,8 +84,8 @@ def commands(page: Path) -> Iterator[list[str]]:
     starts = re.compile(r"(?:\w+=\S* )*(?:accelerate launch .*?)?((?:\./run|(?:python |-)m training) .*)")
     for line in lines:
         for part in re.split(r"&&|;| do ", line.partition("  #")[0]):
-            if found := starts.match(part.strip()):
-                yield [word for word in shlex.split(re.sub(r"[>$].*", "", found[1])) if word != "-m"]
+            if match := starts.match(part.strip()):
+                yield [word for word in shlex.split(re.sub(r"[>$].*", "", match[1])) if word != "-m"]
 
 
 def unknown_commands(page: Path, known: dict[str, set[str]]) -> Iterator[str]:

@@ -79,10 +79,10 @@ async def test_no_more_candidates_are_weighed_than_a_service_takes() -> None:
     await run_episode(
         spec(FLAT, turns=1), ScriptedEnvironment(), None, executor, request_limits=RequestLimits(candidates=1)
     )
-    assert [len(each) for each in executor.weighed] == [1]
+    assert [len(candidates) for candidates in executor.weighed] == [1]
 
 
-def test_reach_is_what_both_services_take() -> None:
+def test_request_limits_are_the_smaller_of_both_services() -> None:
     def info(history_turns: int, *, turns: int, alternatives: int, candidates: int) -> ServiceInfo:
         limits = ServiceLimits(
             items=1,
@@ -105,9 +105,9 @@ def test_reach_is_what_both_services_take() -> None:
             limits=limits,
         )
 
-    one = info(10, turns=3, alternatives=4, candidates=256)
-    other = info(5, turns=1_000, alternatives=16, candidates=10)
-    assert RequestLimits.of([one, other]) == RequestLimits(history_turns=3, alternatives=4, candidates=10)
+    narrow = info(10, turns=3, alternatives=4, candidates=256)
+    wide = info(5, turns=1_000, alternatives=16, candidates=10)
+    assert RequestLimits.of([narrow, wide]) == RequestLimits(history_turns=3, alternatives=4, candidates=10)
 
 
 async def test_a_stopped_episode_is_cancelled_and_keeps_its_turns() -> None:
@@ -147,18 +147,18 @@ def test_patience_counts_turns_since_the_score_last_changed() -> None:
 
 def test_repetition_looks_at_actions_alone() -> None:
     limits = Limits(moves=10, turns=99, repetition=4)
-    circle = [turn(action=one) for one in ("a", "b", None, "a", "b")]
+    circle = [turn(action=action) for action in ("a", "b", None, "a", "b")]
     assert stop_reason(circle, limits) == "patience"
     assert stop_reason([*circle, turn(action="c")], limits) is None
     assert stop_reason(circle[1:], limits) is None
 
 
-async def test_ended_subgoals_and_free_actions_count_as_turns_but_cost_no_moves() -> None:
+async def test_ended_subgoals_and_free_actions_cost_no_moves() -> None:
     result = await play(acting("look around", None, "inventory"), Controller([["a"], ["b", "a"]]), turns=3)
     assert (result.stopped, result.turns, result.actions, result.moves) == ("turns", 3, 2, 0)
 
 
-async def test_a_lost_service_is_a_recorded_error_that_keeps_the_turns_and_may_be_retried() -> None:
+async def test_a_lost_service_is_a_retriable_error_with_turns_kept() -> None:
     class Failing(Executor):
         async def action(
             self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
@@ -193,7 +193,7 @@ async def test_a_bug_is_raised() -> None:
 
 
 @pytest.mark.parametrize("source", ["controller", "semi_random", "llm_plan"])
-async def test_an_agent_that_has_nobody_to_ask_is_refused(source: SubgoalSource) -> None:
+async def test_an_agent_without_its_model_is_refused(source: SubgoalSource) -> None:
     with pytest.raises(InvalidInput) as refused:
         await run_episode(spec(AgentConfig(subgoals=source)), ScriptedEnvironment(), None, acting("wait1"))
     assert refused.value.field == "agent.subgoals"

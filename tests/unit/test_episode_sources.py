@@ -20,19 +20,19 @@ from waymark.worlds.scripted.environment import ScriptedEnvironment
 pytestmark = pytest.mark.anyio
 
 
-def given(result: EpisodeResult) -> list[str | None]:
+def subgoals_of(result: EpisodeResult) -> list[str | None]:
     return [turn.subgoal for turn in result.trajectory]
 
 
 @pytest.mark.parametrize("calls", ["on_end", "every_step"])
-async def test_with_the_oracles_subgoals_an_executor_that_follows_them_solves_the_task(
+async def test_an_executor_with_oracle_subgoals_solves_the_task(
     calls: Literal["on_end", "every_step"],
 ) -> None:
     """Each sub-goal says its action, so repair carries it out whatever the executor proposes of that verb."""
     executor = acting("focus on it", None, "pick up it", None, "teleport to it", None, "move it to it")
     result = await play(executor, agent=AgentConfig(subgoals="oracle", controller_calls=calls))
     assert result.success
-    assert list(dict.fromkeys(given(result))) == [
+    assert list(dict.fromkeys(subgoals_of(result))) == [
         "focus_on(picture)",
         "pick_up(picture)",
         "navigate_to(kitchen)",
@@ -41,12 +41,12 @@ async def test_with_the_oracles_subgoals_an_executor_that_follows_them_solves_th
     assert result.model_calls == 7
 
 
-async def test_a_plan_is_asked_once_and_followed_to_its_end_then_the_agent_waits() -> None:
+async def test_a_plan_is_made_once_and_followed() -> None:
     planner = Planner("1. navigate_to(kitchen)\n2. pick_up(cup)")
     executor = acting("teleport to kitchen", None, "pick up thermometer", None)
     agent = AgentConfig(subgoals="llm_plan")
     result = await run_episode(spec(agent, turns=6), ScriptedEnvironment(), None, executor, planner=planner)
-    assert given(result) == [*["navigate_to(kitchen)"] * 2, *["pick_up(cup)"] * 2, *["complete_task()"] * 2]
+    assert subgoals_of(result) == [*["navigate_to(kitchen)"] * 2, *["pick_up(cup)"] * 2, *["complete_task()"] * 2]
     assert actions_of(result)[-2:] == ["wait1", "wait1"]
     assert (planner.asked, result.model_calls, result.tokens) == (1, 5, 460 + 4 * 12)
 
@@ -55,7 +55,7 @@ async def test_a_plan_is_asked_once_and_followed_to_its_end_then_the_agent_waits
     ("answer", "kind"),
     [("I would rather not.", "PlanUnreadable"), (DeadlineExceeded("It did not answer."), "PlannerFailed")],
 )
-async def test_an_episode_without_a_plan_errored_and_is_not_played_again(answer: str | ServiceError, kind: str) -> None:
+async def test_a_missing_plan_is_an_error_without_retry(answer: str | ServiceError, kind: str) -> None:
     agent = AgentConfig(subgoals="llm_plan")
     result = await run_episode(spec(agent), ScriptedEnvironment(), None, acting("wait1"), planner=Planner(answer))
     assert result.error is not None
@@ -68,12 +68,12 @@ async def test_random_subgoals_are_the_same_for_the_same_seed() -> None:
         return AgentConfig(subgoals="random")
 
     once, again = [await play(acting("look around", None), agent=agents(), turns=8) for _ in range(2)]
-    assert given(once) == given(again)
-    assert len(set(given(once))) > 1
-    assert set(given(once)) <= set(training_subgoals())
+    assert subgoals_of(once) == subgoals_of(again)
+    assert len(set(subgoals_of(once))) > 1
+    assert set(subgoals_of(once)) <= set(training_subgoals())
 
 
 async def test_semi_random_subgoals_are_the_controllers_with_things_in_sight() -> None:
     controller = Controller([["pick_up(moon)"]])
     result = await play(acting("look around"), controller, AgentConfig(subgoals="semi_random"), turns=1)
-    assert given(result) in (["pick_up(picture)"], ["pick_up(orange)"])
+    assert subgoals_of(result) in (["pick_up(picture)"], ["pick_up(orange)"])

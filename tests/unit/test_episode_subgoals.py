@@ -24,7 +24,7 @@ from waymark.loadtest.states import from_run
 pytestmark = pytest.mark.anyio
 
 
-async def test_on_end_the_controller_is_asked_at_the_start_and_after_an_ended_subgoal() -> None:
+async def test_on_end_asks_the_controller_after_each_subgoal() -> None:
     controller = Controller([["focus_on(picture)"], ["take(picture)"]])
     result = await play(acting(SOLUTION[0], None, *SOLUTION[1:]), controller)
     assert [turn.controller_called for turn in result.trajectory] == [True, False, True, False, False]
@@ -33,7 +33,7 @@ async def test_on_end_the_controller_is_asked_at_the_start_and_after_an_ended_su
     assert controller.asked[1][0].current_subgoal == "focus_on(picture)"
 
 
-async def test_at_every_step_the_controller_is_asked_before_every_executor_call() -> None:
+async def test_every_step_asks_the_controller_before_each_action() -> None:
     controller = Controller([["a"], ["a"], ["b"]])
     result = await play(acting(*SOLUTION), controller, AgentConfig(controller_calls="every_step"))
     assert all(turn.controller_called for turn in result.trajectory)
@@ -48,7 +48,7 @@ async def test_an_ended_subgoal_is_followed_by_one_that_differs() -> None:
     assert [turn.subgoal for turn in result.trajectory][:3] == ["a", "a", "b"]
 
 
-async def test_a_subgoal_that_led_nowhere_is_not_given_again_in_the_same_scene() -> None:
+async def test_a_failed_subgoal_is_not_repeated_in_its_scene() -> None:
     controller = Controller([["a"], ["b", "a"], ["a", "b", "c"]])
     executor = acting("look around", None, None, *SOLUTION)
     result = await play(executor, controller)
@@ -73,13 +73,13 @@ async def test_a_counted_wait_ends_when_it_is_counted() -> None:
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
 
 
-async def test_an_action_that_changed_nothing_gives_way_to_the_next_best() -> None:
+async def test_an_action_without_effect_is_not_repeated() -> None:
     executor = Executor([["pick up moon"], ["pick up moon"], ["pick up moon", "pick up picture"], ["wait1"]])
     result = await play(executor, None, AgentConfig(subgoals="none", repair=False), turns=2)
     assert actions_of(result) == ["pick up moon", "pick up picture"]
 
 
-async def test_the_flat_agent_stakes_its_score_only_where_it_is_sure_enough() -> None:
+async def test_the_flat_agent_risks_its_score_only_when_confident() -> None:
     executor, waiting = acting(*SOLUTION[:3], "focus on orange"), acting(*SOLUTION[:3], "focus on orange")
     executor.answers.append(["focus on orange", "move picture to red box"])
     result = await play(executor)
@@ -88,14 +88,14 @@ async def test_the_flat_agent_stakes_its_score_only_where_it_is_sure_enough() ->
     assert (await play(waiting, turns=4)).trajectory[3].action == "wait1"
 
 
-async def test_a_subgoal_that_says_its_action_repairs_it() -> None:
+async def test_a_subgoal_that_spells_its_action_repairs_it() -> None:
     controller = Controller([["pick_up(picture)"]])
     executor = Executor([["pick up pictonk"], ["pick up pictonk", "pick up thermometer"]])
     result = await play(executor, controller, turns=1)
     assert (result.trajectory[0].action, result.trajectory[0].repaired) == ("pick up picture", True)
 
 
-async def test_an_action_that_leaves_out_what_its_subgoal_names_gives_way_to_what_the_subgoal_says() -> None:
+async def test_an_incomplete_action_is_replaced_by_that_of_its_subgoal() -> None:
     """`pick up thermometer` would be valid, and wrong."""
     executor, controller = Executor([["pick up thermometer"]]), Controller([["pick_up(picture)"]])
     result = await play(executor, controller, turns=1)
@@ -105,7 +105,7 @@ async def test_an_action_that_leaves_out_what_its_subgoal_names_gives_way_to_wha
     assert unrepaired.trajectory[0].action == "pick up thermometer"
 
 
-async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
+async def test_an_unknown_action_ends_its_subgoal() -> None:
     controller = Controller([["a"], ["b"]])
     executor = Executor([["eat moon"], ["eat moon"], ["wait1"]])
     result = await play(executor, controller, turns=2)
@@ -113,7 +113,7 @@ async def test_a_subgoal_whose_action_is_not_known_has_ended() -> None:
     assert controller.asked[1][0].subgoal_step is None
 
 
-async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
+async def test_a_repair_is_made_once_for_a_subgoal_and_scene() -> None:
     executor = Executor([["teleport to hallwy"], ["teleport to hallway"]] * 2)
     executor.answers += [["teleport to hallwy"]]
     result = await play(executor, Controller([["a"], ["b"]]), turns=3)
@@ -123,7 +123,7 @@ async def test_no_repair_is_made_twice_for_a_subgoal_in_a_scene() -> None:
     assert third.subgoal == "b"
 
 
-async def test_what_is_meant_to_be_repeated_is_repaired_again() -> None:
+async def test_repeatable_actions_are_repaired_again() -> None:
     executor = Executor([["look at pictur"], ["look at picture"]] * 2)
     result = await play(executor, Controller([["a"], ["b"]]), turns=2)
     assert [(turn.action, turn.repaired) for turn in result.trajectory] == [("look at picture", True)] * 2
@@ -135,7 +135,7 @@ async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
     assert result.success
 
 
-async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> None:
+async def test_an_agent_that_believes_it_is_done_waits() -> None:
     controller = Controller([["complete_task()"], ["complete_task()"], ["a"]])
     result = await play(acting(*SOLUTION), controller)
     waiting = result.trajectory[0]
@@ -144,7 +144,7 @@ async def test_an_agent_that_believes_it_is_done_waits_and_is_asked_again() -> N
     assert result.trajectory[1].subgoal == "a"
 
 
-async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> None:
+async def test_a_stuck_executor_is_asked_for_an_action() -> None:
     controller = Controller([["a"], ["b", "a"], ["a", "b"], ["b", "a"]])
     executor = Executor([[None, "focus on picture"], [None], [None], [None, None, "focus on picture"], ["wait1"]])
     result = await play(executor, controller, turns=5)
@@ -154,7 +154,7 @@ async def test_an_executor_that_only_ends_subgoals_is_asked_for_an_action() -> N
     assert result.repaired == 0
 
 
-async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path: Path) -> None:
+async def test_a_result_holds_every_state_of_a_model_call(tmp_path: Path) -> None:
     """Sub-goals that end, that go on, one too many times at that, and actions that nobody knows."""
     executor = acting("pick up picture", "eat moon", None, *["teleport to hallway", "teleport to kitchen"] * 7, None)
     controller = Controller([["a"], ["b"], ["c"], ["navigate_to(kitchen)"], ["d"]])
@@ -162,13 +162,13 @@ async def test_a_result_holds_every_state_that_a_model_was_asked_about(tmp_path:
     folder = RunFolder(tmp_path)
     folder.begin(evaluation())
     folder.append(result)
-    found = from_run(tmp_path)
-    for asked, model in (("controller", controller), ("executor", executor)):
+    decisions = from_run(tmp_path)
+    for role, model in (("controller", controller), ("executor", executor)):
         once = dict.fromkeys(state for state, _ in model.asked)  # it is asked again where it was unwise
-        assert list(once) == list(dict.fromkeys(one.state for one in found if one.asked == asked))
+        assert list(once) == list(dict.fromkeys(decision.state for decision in decisions if decision.asked == role))
 
 
-async def test_an_unknown_action_is_repaired_in_its_own_turn_by_the_first_valid_alternative() -> None:
+async def test_an_unknown_action_is_replaced_by_a_valid_alternative() -> None:
     executor = Executor([["take pictur"], ["take pictur", "focus on picture", "take picture"], ["wait1"]])
     result = await play(executor, turns=2)
     repaired = result.trajectory[0]
@@ -186,7 +186,7 @@ async def test_without_a_valid_alternative_the_executor_weighs_a_shortlist() -> 
     assert result.model_calls == 3
 
 
-async def test_an_unknown_action_that_nothing_fits_is_played_as_it_is() -> None:
+async def test_an_unknown_action_without_replacement_is_played() -> None:
     result = await play(acting("eat moon"), turns=1)
     turn = result.trajectory[0]
     assert (turn.action, turn.known, turn.repaired, turn.moves) == ("eat moon", False, False, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.samples import TIMING, USAGE
+from tests.answers import action_answer, subgoal_answer
 from tests.scripted_agent import SOLUTION, Controller, acting, actions_of, play
 from waymark.contracts import (
     ActionAlternative,
@@ -43,16 +43,7 @@ class Mumbling:
             if chosen is None
             else ActionAlternative(action=chosen, ended_subgoal=False, logprob=-2.0, mean_logprob=-2.0)
         )
-        return ActionResponse(
-            action=chosen,
-            ended_subgoal=chosen is None,
-            parsed=alternative.parsed,
-            raw=alternative.raw,
-            alternatives=(alternative,),
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(alternative, model=model)
 
 
 async def test_another_alternative_is_taken_for_unreadable_text() -> None:
@@ -71,7 +62,7 @@ async def test_unreadable_text_is_never_executed(agent: AgentConfig) -> None:
     assert result.unparsed > 6
 
 
-async def test_a_subgoal_that_spells_its_action_stands_in_for_unreadable_text() -> None:
+async def test_a_subgoal_that_spells_its_action_replaces_unreadable_text() -> None:
     subgoals = Controller([["focus_on(picture)"]])
     result = await play(Mumbling(()), subgoals, turns=2)  # type: ignore[arg-type]
     first = result.trajectory[0]
@@ -90,19 +81,9 @@ class MumblingController:
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         self.asked.append(n)
         parsed = n > self.more_than
-        said = "find(picture)" if parsed else ""
-        one = SubgoalAlternative(
-            subgoal=said, parsed=parsed, raw=None if parsed else "?", logprob=-1.0, mean_logprob=-1.0
-        )
-        return SubgoalResponse(
-            subgoal=said,
-            parsed=parsed,
-            raw=one.raw,
-            alternatives=(one,),
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        subgoal, raw = ("find(picture)", None) if parsed else ("", "?")
+        alternative = SubgoalAlternative(subgoal=subgoal, parsed=parsed, raw=raw, logprob=-1.0, mean_logprob=-1.0)
+        return subgoal_answer(alternative, model=model)
 
 
 async def test_a_controller_is_asked_for_more_after_unreadable_text() -> None:

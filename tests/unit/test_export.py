@@ -44,7 +44,23 @@ def test_parquet_holds_all_there_is_in_groups_of_rows() -> None:
     assert file.num_row_groups == 2
 
 
-def test_csv_has_a_row_an_episode_and_a_column_a_value() -> None:
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_long_episode_comes_in_pieces_and_turns_end_a_group(form: Format) -> None:
+    turn = TURN.model_copy(update={"observation": "x" * 20_000})
+    long = PLAYED.model_copy(update={"trajectory": (turn,) * 200})
+    pieces = list(encode([long] * 18, form))
+    if form == "jsonl":
+        assert max(map(len, pieces)) < 1_500_000
+        lines = b"".join(pieces).splitlines()
+        assert [EpisodeResult.model_validate_json(line) for line in lines] == [long] * 18
+    else:
+        file = parquet.ParquetFile(io.BytesIO(b"".join(pieces)))
+        assert file.num_row_groups == 3  # of some 36 MB and 72 MB
+        rows = file.read_row_group(0, ["id", "trajectory"]).to_pylist()
+        assert [(row["id"], len(row["trajectory"])) for row in rows] == [("a", 200)] * len(rows)
+
+
+def test_csv_has_one_row_for_each_episode() -> None:
     played, failed = csv.DictReader(io.StringIO(b"".join(encode(RESULTS, "csv")).decode(), newline=""))
     assert (played["id"], played["score"], played["success"], played["error.kind"]) == ("a", "50", "false", "")
     assert played["versions.executor.sha256"] == VERSIONS.executor.sha256

@@ -19,18 +19,18 @@ def served(shares: Shares, waiting: list[Flow], costs: dict[Flow, int], turns: i
     return got
 
 
-def test_callers_get_the_same_tokens_whatever_their_requests_cost() -> None:
+def test_callers_get_equal_token_shares() -> None:
     got = served(Shares(), [A, B], {A: 1_000, B: 10}, 1_010)
     assert abs(got[A] - got[B]) <= 1_000
 
 
-def test_heavy_work_of_a_caller_gets_a_smaller_share_and_does_not_starve() -> None:
+def test_heavy_callers_get_a_smaller_share_without_starving() -> None:
     got = served(Shares(), [A, HEAVY], {A: 100, HEAVY: 100}, 1_000)
     assert got[HEAVY] > 0
     assert abs(got[A] / got[HEAVY] - HEAVY_WEIGHT) < 0.1
 
 
-def test_nobody_saves_up_time_while_asking_nothing() -> None:
+def test_idle_callers_save_up_no_credit() -> None:
     shares = Shares()
     served(shares, [A], {A: 100}, 1_000)
     got = served(shares, [A, B], {A: 100, B: 100}, 100)
@@ -44,7 +44,7 @@ def test_a_pause_does_not_pay_off_a_debt() -> None:
     assert [shares.next([B]), shares.next([A, B])] == [B, B]
 
 
-def test_who_comes_while_the_others_are_served_gets_no_credit() -> None:
+def test_new_callers_start_without_credit() -> None:
     shares = Shares()
     for _ in range(10):
         shares.charge(shares.next([A]), 1_000)

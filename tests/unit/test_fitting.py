@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.unit.test_report import RESULTS, result
 from waymark.agent.presets import AGENTS
 from waymark.cli.progress import LiveProgress
+from waymark.commands.console import SafeConsole
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.report import render, render_comparison
@@ -49,11 +50,11 @@ def test_a_table_keeps_its_figures_and_fits(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_is_left_out_is_named(width: int) -> None:
+def test_omitted_columns_are_named(width: int) -> None:
     text = " ".join(printed(table(), width).split())
-    body, _, said = text.partition("Not shown for want of width:")
+    body, _, left_out = text.partition("Not shown for want of width:")
     for number in range(8):
-        assert (f"C{number}" in body) != (f"C{number}," in said or f"C{number}." in said)
+        assert (f"C{number}" in body) != (f"C{number}," in left_out or f"C{number}." in left_out)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -70,7 +71,7 @@ def test_a_report_of_thirty_tasks_has_every_score(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_comparison_of_many_agents_fits_and_says_what_is_missing(width: int) -> None:
+def test_a_comparison_of_many_agents_names_omitted_columns(width: int) -> None:
     runs = [Run(name, EvaluationRequest(agent=agent), None, RESULTS) for name, agent in list(AGENTS.items())[:6]]
     text = printed(render_comparison(compare(runs)), width)
     assert max(map(len, text.splitlines())) <= width
@@ -92,3 +93,13 @@ def test_progress_shows_bar_count_mean_and_score(width: int) -> None:
     assert "mean 35.0" in lines[0]
     assert lines[0].count("━") >= 6
     assert lines[1].startswith("score 35: 3-2")
+
+
+@pytest.mark.parametrize("text", ["a[/b]", "[red]x", "[link=x]", ":cat:", "[", "\\["])
+def test_texts_that_look_like_markup_are_printed_as_they_are(text: str) -> None:
+    console = SafeConsole(file=io.StringIO(), width=100)
+    shown = FittingTable([Column(text)], title=text)
+    shown.add_row(text)
+    console.print(shown)
+    console.print(f"{text} is written.")
+    assert console.file.getvalue().count(text) == 4  # type: ignore[attr-defined]

@@ -43,18 +43,18 @@ def test_an_instruction_without_a_thing_is_refused() -> None:
 
 
 def test_every_recorded_training_variation_is_in_a_fold() -> None:
-    every = folded(trajectories())
+    paths = folded(trajectories())
     recorded = {
         (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if trajectory.split == "train"
     }
-    assert {(one.task_id, one.variation) for one in every} == recorded
-    assert all(one.folds for one in every)
+    assert {(path.task_id, path.variation) for path in paths} == recorded
+    assert all(path.folds for path in paths)
 
 
 def test_every_task_type_is_in_two_folds_at_least() -> None:
-    every = folded(trajectories())
+    paths = folded(trajectories())
     for task in TASKS:
-        folds = frozenset[int]().union(*(one.folds for one in every if one.task_id == task.id))
+        folds = frozenset[int]().union(*(path.folds for path in paths if path.task_id == task.id))
         assert len(folds) >= (2 if task.id in ("6-2", "10-1") else 3), task.id
 
 
@@ -64,19 +64,19 @@ def test_no_thing_of_a_fold_is_asked_for_outside_it() -> None:
         within = {
             (trajectory.task_id, trajectory.variation) for trajectory in trajectories() if is_left_out(trajectory)
         }
-        for one in folded(trajectories()):
-            if (one.task_id, one.variation) not in within:
-                assert all(fold_of(thing) != fold for thing in one.things)
+        for path in folded(trajectories()):
+            if (path.task_id, path.variation) not in within:
+                assert all(fold_of(thing) != fold for thing in path.things)
 
 
-def test_a_training_without_a_fold_selects_on_the_paths_of_the_fold() -> None:
+def test_training_without_a_fold_selects_on_the_folds_paths() -> None:
     is_left_out = left_out(trajectories(), 1)
     chosen = by_fold(trajectories(), 1)
     assert chosen["train"]
     assert not any(map(is_left_out, chosen["train"]))
-    assert {one.split for one in chosen["train"]} == {"train"}
-    assert {(one.split, one.take, is_left_out(one)) for one in chosen["dev"]} == {("train", 0, True)}
-    assert {one.task_id for one in chosen["dev"]} == {task.id for task in TASKS}
+    assert {path.split for path in chosen["train"]} == {"train"}
+    assert {(path.split, path.take, is_left_out(path)) for path in chosen["dev"]} == {("train", 0, True)}
+    assert {path.task_id for path in chosen["dev"]} == {task.id for task in TASKS}
 
 
 def test_a_fold_plays_training_variations_of_many_things() -> None:
@@ -85,7 +85,7 @@ def test_a_fold_plays_training_variations_of_many_things() -> None:
     for task, things in chosen.items():
         variations = [variation for own in things.values() for variation in own]
         assert 0 < len(variations) == len(set(variations)) <= 6
-        assert {find_task(task).split_of(one) for one in variations} == {"train"}
+        assert {find_task(task).split_of(variation) for variation in variations} == {"train"}
     assert len(chosen["9-2"]) == 6
 
 

@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from services.env_runner.checkpoint_gate import CheckedController, CheckedExecutor, Gate, Refusals
-from tests.samples import CONTROLLER, EXECUTOR, TIMING, USAGE, VERSIONS
+from tests.answers import action_answer, subgoal_answer
+from tests.samples import CONTROLLER, EXECUTOR, VERSIONS
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
@@ -49,31 +50,14 @@ class Services:
         return self._shas[min(self.asked, len(self._shas)) - 1]
 
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
-        one = SubgoalAlternative(subgoal="x()", logprob=-1, mean_logprob=-1)
-        return SubgoalResponse(
-            subgoal="x()",
-            alternatives=(one,),
-            model=model,
-            checkpoint_sha256=self._next(),
-            runtime=self._runtime,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        alternative = SubgoalAlternative(subgoal="x()", logprob=-1, mean_logprob=-1)
+        return subgoal_answer(alternative, model=model, checkpoint_sha256=self._next(), runtime=self._runtime)
 
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: object = None
     ) -> ActionResponse:
-        one = ActionAlternative(action="wait", ended_subgoal=False, logprob=-1, mean_logprob=-1)
-        return ActionResponse(
-            action="wait",
-            ended_subgoal=False,
-            alternatives=(one,),
-            model=model,
-            checkpoint_sha256=self._next(),
-            runtime=self._runtime,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        alternative = ActionAlternative(action="wait", ended_subgoal=False, logprob=-1, mean_logprob=-1)
+        return action_answer(alternative, model=model, checkpoint_sha256=self._next(), runtime=self._runtime)
 
 
 class Site:
@@ -122,7 +106,7 @@ async def test_the_same_weights_on_another_engine_do_not_pass() -> None:
 
 
 @pytest.mark.parametrize("site", [Site(wait_seconds=0.3), Site(stop_after=2)])
-async def test_a_paused_question_ends_after_its_limit_or_when_told(site: Site) -> None:
+async def test_a_paused_episode_ends_at_its_limit_or_stop(site: Site) -> None:
     with anyio.fail_after(20), pytest.raises(WrongCheckpoint):
         await CheckedExecutor(Services(WRONG), site.gate).action(START)
     assert site.reports[-1] is not None

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.answers import action_answer, subgoal_answer
 from tests.golden_episodes import END, Episode, golden, name, recorded
-from tests.samples import TIMING, USAGE
 from training import datasets
 from training.datasets import ControllerExamples
 from training.worlds.scienceworld import published
@@ -44,8 +44,8 @@ def published_rows(
     episode: Episode, role: Role, prompt_format: str = "seed", *, flat_ends: bool = False
 ) -> list[tuple[str, str]]:
     path, annotation = recorded(episode)
-    made = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
-    return [(one.prompt, one.target) for one in made]
+    examples = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
+    return [(example.prompt, example.target) for example in examples]
 
 
 def columns(rows: Sequence[dict[str, str]], *names: str) -> list[tuple[str, ...]]:
@@ -85,7 +85,7 @@ def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
     assert [row.place for row in published.rows(episode["task_description"], steps)] == [
         row["i"] for row in episode["dataset"]
     ]
-    assert [one.action or END for one in steps] == [step["action"] for step in episode["steps"]]
+    assert [step.action or END for step in steps] == [step["action"] for step in episode["steps"]]
 
 
 @episodes
@@ -129,31 +129,18 @@ class Replayed:
         pass
 
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
-        said = self.episode["steps"][len(self.asked["controller"])]["subgoal"]
+        subgoal = self.episode["steps"][len(self.asked["controller"])]["subgoal"]
         self.asked["controller"].append(wired(state))
-        alternative = SubgoalAlternative(subgoal=said, logprob=-1, mean_logprob=-1)
-        return SubgoalResponse(subgoal=said, alternatives=(alternative,), model=model, usage=USAGE, timing_ms=TIMING)
+        return subgoal_answer(SubgoalAlternative(subgoal=subgoal, logprob=-1, mean_logprob=-1), model=model)
 
     async def action(
-        self,
-        state: AgentState,
-        *,
-        n: int = 1,
-        model: str = "default",
-        valid_actions: Sequence[str] | None = None,
+        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
-        said = self.episode["steps"][len(self.asked["executor"])]["action"]
+        text = self.episode["steps"][len(self.asked["executor"])]["action"]
         self.asked["executor"].append(wired(state))
-        action = None if said == END else said
+        action = None if text == END else text
         alternative = ActionAlternative(action=action, ended_subgoal=action is None, logprob=-1, mean_logprob=-1)
-        return ActionResponse(
-            action=action,
-            ended_subgoal=action is None,
-            alternatives=(alternative,),
-            model=model,
-            usage=USAGE,
-            timing_ms=TIMING,
-        )
+        return action_answer(alternative, model=model)
 
 
 def wired(state: AgentState) -> AgentState:
@@ -184,13 +171,13 @@ def prompts(states: Sequence[AgentState], role: Role, prompt_format: str = "seed
 
 @episodes
 async def test_golden_prompts_of_the_published_agent(episode: Episode) -> None:
-    asked = (await played(episode)).asked
+    states = (await played(episode)).asked
     entries, later = episode["evaluation"], episode["evaluation"][1:]
-    assert prompts(asked["executor"], "executor") == [entry["executor_input"] for entry in entries]
-    assert prompts(asked["controller"][:1], "first") == [episode["first_input"]]
-    assert prompts(asked["controller"][1:], "controller") == [entry["controller_input"] for entry in later]
+    assert prompts(states["executor"], "executor") == [entry["executor_input"] for entry in entries]
+    assert prompts(states["controller"][:1], "first") == [episode["first_input"]]
+    assert prompts(states["controller"][1:], "controller") == [entry["controller_input"] for entry in later]
     imported = [entry["controller_input_as_imported"] for entry in later]
-    assert prompts(asked["controller"][1:], "controller", "seed-imported") == imported
+    assert prompts(states["controller"][1:], "controller", "seed-imported") == imported
 
 
 @episodes
@@ -200,8 +187,8 @@ def test_golden_prompts_are_those_of_our_datasets(episode: Episode, controller: 
     named, seed = {path.key: annotation}, get_format("seed")
     steps, entries = episode["steps"], episode["evaluation"]
     executor = datasets.examples([path], named, "executor", seed)
-    assert [one.prompt for one in executor] == [entry["executor_input"] for entry in entries]
-    assert [one.target for one in executor] == [seed.target("executor", _action(step)) for step in steps]
+    assert [example.prompt for example in executor] == [entry["executor_input"] for entry in entries]
+    assert [example.target for example in executor] == [seed.target("executor", _action(step)) for step in steps]
     controller_rows = datasets.examples([path], named, "controller", seed, controller)[1:-1]
     wanted = [
         (entry["controller_input"], step["subgoal"])
@@ -210,7 +197,7 @@ def test_golden_prompts_are_those_of_our_datasets(episode: Episode, controller: 
     ]
     assert [(controller_row.prompt, controller_row.target) for controller_row in controller_rows] == wanted
     first = datasets.examples([path], named, "first", seed)
-    assert [(one.prompt, one.target) for one in first] == [(episode["first_input"], steps[0]["subgoal"])]
+    assert [(example.prompt, example.target) for example in first] == [(episode["first_input"], steps[0]["subgoal"])]
 
 
 def _action(step: dict[str, str]) -> str | None:

@@ -56,7 +56,7 @@ RESULT_FIELDS = (
 
 def prompts_of(prompt_format: str, role: Role) -> str:
     """A hash of all prompts of the load test's states."""
-    texts = [write_prompt(get_format(prompt_format), role, one.state) for one in sample()]
+    texts = [write_prompt(get_format(prompt_format), role, decision.state) for decision in sample()]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -68,12 +68,12 @@ async def played(agent: AgentConfig, seed: int) -> tuple[EpisodeResult, list[str
     return result, models.asked
 
 
-def digest_of(result: EpisodeResult, asked: list[str]) -> str:
+def digest_of(result: EpisodeResult, requests: list[str]) -> str:
     """A hash of all that was decided and asked, and of the recorded states."""
     turns = [turn.model_dump(mode="json", include=set(TURN_FIELDS)) for turn in result.trajectory]
     recorded = [(moment.asked, moment.state.model_dump(mode="json")) for moment in moments(result, 40)]
     figures = result.model_dump(mode="json", include=set(RESULT_FIELDS))
-    return digest(json.dumps([turns, figures, asked, recorded], sort_keys=True))
+    return digest(json.dumps([turns, figures, requests, recorded], sort_keys=True))
 
 
 def episodes_of(agent: AgentConfig) -> list[str]:

@@ -104,7 +104,9 @@ def drawn(seed: int) -> tuple[Trajectory, Annotation]:
     while start < len(steps):
         stop = min(len(steps), start + draw.choice((1, 1, 2, 7)))
         last = segments[-1].subgoal if segments else ""
-        segments.append(Segment(draw.choice([one for one in ("a(b)", "c(d, e)", "f()") if one != last]), start, stop))
+        segments.append(
+            Segment(draw.choice([subgoal for subgoal in ("a(b)", "c(d, e)", "f()") if subgoal != last]), start, stop)
+        )
         start = stop
     path = Trajectory(
         "4-1", 0, "train", "easy", "gold", len(steps), "Your task  is\tthis.", LOOKS[seed % len(LOOKS)], "", steps
@@ -124,8 +126,8 @@ def merged(annotation: Annotation) -> Annotation:
 
 
 def as_published(path: Trajectory, annotation: Annotation, role: Role, prompts: PromptFormat) -> Pairs:
-    made = published.examples([path], {path.key: annotation}, role, prompts)
-    return [(one.prompt, one.target) for one in made]
+    examples = published.examples([path], {path.key: annotation}, role, prompts)
+    return [(example.prompt, example.target) for example in examples]
 
 
 def compare(path: Trajectory, annotation: Annotation) -> None:
@@ -142,10 +144,10 @@ def compare(path: Trajectory, annotation: Annotation) -> None:
     entries = second.evaluation(path.task, steps)
     named = {path.key: merged(annotation)}  # our own datasets keep equal neighbours apart
     executor = datasets.examples([path], named, "executor", SEED)
-    assert [one.prompt for one in executor] == [entry["executor"] for entry in entries]
+    assert [example.prompt for example in executor] == [entry["executor"] for entry in entries]
     for prompts, key in ((SEED, "controller"), (IMPORTED, "as imported")):
         controller = datasets.examples([path], named, "controller", prompts, "every-step")[1:-1]
-        assert [one.prompt for one in controller] == [entry[key] for entry in entries[1:]]
+        assert [example.prompt for example in controller] == [entry[key] for entry in entries[1:]]
 
 
 @pytest.mark.parametrize("episode", golden(), ids=name)

@@ -34,7 +34,7 @@ def test_a_module_is_named_with_its_interpreter(monkeypatch: pytest.MonkeyPatch)
     assert done.stdout.startswith("waymark ")
 
 
-def test_a_program_that_is_not_on_path_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_outside_path_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/some where/bin/waymark"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert hints.command_name({}) == "'/some where/bin/waymark'"

@@ -35,7 +35,7 @@ def test_a_hostile_state_is_rendered_at_once(name: str, turns: int) -> None:
 
 
 @pytest.mark.parametrize("shape", hostile.SCENE_SHAPES)
-def test_a_text_is_rewritten_and_read_in_proportion_to_its_length(shape: str) -> None:
+def test_texts_are_processed_in_time_proportional_to_their_length(shape: str) -> None:
     def read(text: str) -> None:
         plain(text)
         room_of(text)

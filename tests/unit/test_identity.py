@@ -20,7 +20,7 @@ def light(executor: str | None, controller: str | None = None) -> EpisodeResult:
     return result("x").model_copy(update={"checkpoints": MadeBy(executor=executor, controller=controller)})
 
 
-def whole(versions: Versions | None) -> EpisodeResult:
+def in_full(versions: Versions | None) -> EpisodeResult:
     """As a version wrote it that checked no answers."""
     return result("x").model_copy(update={"versions": versions})
 
@@ -31,7 +31,7 @@ def whole(versions: Versions | None) -> EpisodeResult:
         [],
         [result("x")],
         [light("a" * 12), light("a" * 12, ""), light(None)],
-        [whole(OURS), whole(None), light("a" * 12)],
+        [in_full(OURS), in_full(None), light("a" * 12)],
     ],
 )
 def test_results_of_one_checkpoint_pass(results: list[EpisodeResult]) -> None:
@@ -45,10 +45,10 @@ def test_results_of_one_checkpoint_pass(results: list[EpisodeResult]) -> None:
         light(""),
         light("a" * 12, "c" * 12),
         light("a" * 11 + "b"),
-        whole(THEIRS),
-        whole(OTHER_TYPE),
-        whole(OTHER_CONTROLLER),
-        whole(WITH_FIRST),
+        in_full(THEIRS),
+        in_full(OTHER_TYPE),
+        in_full(OTHER_CONTROLLER),
+        in_full(WITH_FIRST),
         result("x").model_copy(update={"checkpoints": MadeBy(first="f" * 12)}),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_mixture_names_both_hashes_and_how_many_episodes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "what"),
+    ("now", "expected"),
     [
         (THEIRS, "executor"),
         (OTHER_TYPE, "executor"),
@@ -74,9 +74,9 @@ def test_a_mixture_names_both_hashes_and_how_many_episodes() -> None:
         (OURS.model_copy(update={"planner": "m at x"}), "planner"),
     ],
 )
-def test_what_differs_is_named_whichever_side_has_it(now: Versions, what: str) -> None:
-    assert [difference.what for difference in differences(OURS, now)] == [what]
-    assert [difference.what for difference in differences(now, OURS)] == [what]
+def test_differences_are_named_from_either_side(now: Versions, expected: str) -> None:
+    assert [difference.what for difference in differences(OURS, now)] == [expected]
+    assert [difference.what for difference in differences(now, OURS)] == [expected]
 
 
 def test_versions_of_waymark_and_addresses_may_differ() -> None:

@@ -14,22 +14,22 @@ Z = 1.96
 """Of a normal distribution, 95% lies so many standard deviations around its mean."""
 
 
-def made(random: np.random.Generator, types: int, variations: int, plays: int, a: float, e: float) -> Scores:
+def drawn_scores(random: np.random.Generator, types: int, variations: int, plays: int, a: float, e: float) -> Scores:
     """Scores around 50 with these standard deviations between variations and between plays."""
     means = 50 + a * random.standard_normal((types, variations, 1))
     return (means + e * random.standard_normal((types, variations, plays))).tolist()  # type: ignore[no-any-return]
 
 
-def width(found: Interval | None) -> float:
-    assert found is not None
-    return found[1] - found[0]
+def width(interval: Interval | None) -> float:
+    assert interval is not None
+    return interval[1] - interval[0]
 
 
 @pytest.mark.parametrize(("a", "e"), [(20.0, 0.0), (20.0, 20.0), (5.0, 30.0), (0.0, 20.0)])
 @pytest.mark.parametrize("plays", [2, 5])
 def test_the_interval_is_as_wide_as_both_kinds_of_luck(a: float, e: float, plays: int) -> None:
     random, types, variations = np.random.default_rng(1), 6, 20
-    widths = [width(over_variations_and_play(made(random, types, variations, plays, a, e))) for _ in range(20)]
+    widths = [width(over_variations_and_play(drawn_scores(random, types, variations, plays, a, e))) for _ in range(20)]
     true = 2 * Z * np.sqrt((a**2 + e**2 / plays) / (variations * types))
     assert np.mean(widths) == pytest.approx(true, rel=0.1)
 
@@ -37,7 +37,7 @@ def test_the_interval_is_as_wide_as_both_kinds_of_luck(a: float, e: float, plays
 @pytest.mark.parametrize("plays", [2, 5])
 def test_the_interval_of_play_holds_luck_of_play_alone(plays: int) -> None:
     random, types, variations, e = np.random.default_rng(1), 6, 20, 20.0
-    widths = [width(over_play(made(random, types, variations, plays, 40.0, e))) for _ in range(20)]
+    widths = [width(over_play(drawn_scores(random, types, variations, plays, 40.0, e))) for _ in range(20)]
     true = 2 * Z * np.sqrt(e**2 / (plays * variations * types))
     assert np.mean(widths) == pytest.approx(true, rel=0.1)
 
@@ -45,9 +45,9 @@ def test_the_interval_of_play_holds_luck_of_play_alone(plays: int) -> None:
 def test_intervals_hold_the_true_mean_19_times_in_20() -> None:
     random, held = np.random.default_rng(2), 0
     for _ in range(300):
-        found = over_variations_and_play(made(random, 3, 15, 3, 15.0, 25.0))
-        assert found is not None
-        held += found[0] <= 50 <= found[1]
+        interval = over_variations_and_play(drawn_scores(random, 3, 15, 3, 15.0, 25.0))
+        assert interval is not None
+        held += interval[0] <= 50 <= interval[1]
     assert 0.91 <= held / 300 <= 0.98
 
 
@@ -78,7 +78,7 @@ def test_one_play_gives_the_interval_that_it_always_gave() -> None:
 
 @pytest.mark.parametrize("resample", [over_variations_and_play, over_play])
 def test_the_same_scores_give_the_same_interval(resample: Callable[[Scores], Interval | None]) -> None:
-    scores = made(np.random.default_rng(3), 4, 5, 2, 10.0, 10.0)
+    scores = drawn_scores(np.random.default_rng(3), 4, 5, 2, 10.0, 10.0)
     assert resample(scores) == resample(scores)
 
 

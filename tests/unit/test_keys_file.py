@@ -40,7 +40,7 @@ def test_keys_are_read_however_an_editor_saved_them(content: bytes, file: Path) 
 
 
 @pytest.mark.parametrize("key", ["a#b", "a#", "sk-1#2#3", "schlüssel", "a,b", "%23", "a=b+/"])
-def test_a_key_may_hold_what_it_likes(key: str, file: Path) -> None:
+def test_a_key_may_hold_any_characters(key: str, file: Path) -> None:
     file.write_text(f"{key}\nother\n", encoding="utf-8")
     keys = Keys(file=file)
     assert keys.accept(key)
@@ -63,7 +63,7 @@ def test_a_key_may_hold_what_it_likes(key: str, file: Path) -> None:
         (b"x" * (LARGEST + 1), "more than 1,000,000 bytes"),
     ],
 )
-def test_what_holds_no_keys_is_refused_in_one_line(content: bytes, says: str, file: Path) -> None:
+def test_a_file_without_keys_is_refused_in_one_line(content: bytes, says: str, file: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(InvalidInput, match=says) as caught:
         Keys(file=file)
@@ -73,7 +73,7 @@ def test_what_holds_no_keys_is_refused_in_one_line(content: bytes, says: str, fi
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device"])
-def test_what_is_no_file_is_refused_at_once(kind: str, file: Path) -> None:
+def test_a_path_that_is_no_file_is_refused_at_once(kind: str, file: Path) -> None:
     if kind == "folder":
         file.mkdir()
     if kind == "pipe":
@@ -115,7 +115,7 @@ def test_keys_outlive_their_file_and_the_log_says_so_once(
     assert "are read from" in caplog.text
 
 
-def test_a_file_that_is_replaced_by_one_of_the_same_size_is_read(file: Path, clock: Callable[[], float]) -> None:
+def test_a_replaced_file_of_equal_size_is_reread(file: Path, clock: Callable[[], float]) -> None:
     file.write_text("aaa")
     keys = Keys(file=file, clock=clock)
     written = file.stat()

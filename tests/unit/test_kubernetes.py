@@ -44,15 +44,15 @@ def rendered(example: str) -> list[dict[str, Any]]:
 
 def of(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     """The objects of a kind by name."""
-    return {one["metadata"]["name"]: one for one in objects if one["kind"] == kind}
+    return {item["metadata"]["name"]: item for item in objects if item["kind"] == kind}
 
 
 def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The pod specifications by the name of what makes the pods."""
     return {
-        name: one["spec"]["template"]["spec"]
+        name: item["spec"]["template"]["spec"]
         for kind in ("Deployment", "StatefulSet")
-        for name, one in of(objects, kind).items()
+        for name, item in of(objects, kind).items()
     }
 
 
@@ -64,10 +64,10 @@ def test_every_object_is_valid_by_the_schemas_of_kubernetes(example: str, versio
     kubernetes_validate: Any = import_module("kubernetes_validate")
 
     objects = rendered(example)
-    checked = [one for one in objects if one["kind"] not in OF_KEDA]
+    checked = [item for item in objects if item["kind"] not in OF_KEDA]
     assert len(checked) > 15
-    for one in checked:
-        kubernetes_validate.validate(one, version, strict=True)
+    for item in checked:
+        kubernetes_validate.validate(item, version, strict=True)
 
 
 def test_a_wrong_object_is_not_valid() -> None:
@@ -117,9 +117,9 @@ def test_no_secret_is_part_of_the_manifests(example: str) -> None:
 def test_selectors_and_ports_fit_the_pods(example: str) -> None:
     objects = rendered(example)
     labels = {
-        name: one["spec"]["template"]["metadata"]["labels"]
+        name: item["spec"]["template"]["metadata"]["labels"]
         for kind in ("Deployment", "StatefulSet")
-        for name, one in of(objects, kind).items()
+        for name, item in of(objects, kind).items()
     }
     for name, service in of(objects, "Service").items():
         assert service["spec"]["selector"].items() <= labels[name].items()
@@ -159,13 +159,13 @@ def test_replicas_follow_the_load(example: str) -> None:
 
 
 def test_the_gpu_pool_gets_gpus_and_the_image_for_them() -> None:
-    found = pods(rendered("gpu"))
+    on_gpu = pods(rendered("gpu"))
     for name in ("controller", "executor"):
-        [container] = found[name]["containers"]
+        [container] = on_gpu[name]["containers"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
         assert "waymark-serve-cuda:" in container["image"]
-        assert found[name]["nodeSelector"] == {"waymark.pool": "gpu"}
-    assert "nodeSelector" not in found["worker"]
+        assert on_gpu[name]["nodeSelector"] == {"waymark.pool": "gpu"}
+    assert "nodeSelector" not in on_gpu["worker"]
 
 
 def test_own_checkpoints_replace_those_of_the_image() -> None:

@@ -26,7 +26,7 @@ def test_every_size_sees_as_many_examples_an_update() -> None:
     assert [recipe.base for recipe in recipes] == [f"google/flan-t5-{size}" for size in FLAN_T5]
 
 
-def test_a_size_wins_over_a_role_and_a_change_over_both() -> None:
+def test_changes_override_sizes_and_sizes_override_roles() -> None:
     values = {"batch": 1, "roles": {"flat": {"batch": 2}}, "sizes": {"xl": {"batch": 3}}}
     assert [layered(values, "it", *chosen)["batch"] for chosen in ((), ("flat",), ("flat", "xl"))] == [1, 2, 3]
     assert parse_changes(["batch=4", "base=google/flan-t5-base", "recompute=true"]) == {

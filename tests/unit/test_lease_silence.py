@@ -39,7 +39,7 @@ def test_another_delivery_breaks_the_silence() -> None:
     assert silence.look([lease(1, deliveries=2)]) == []
 
 
-def test_only_what_is_silent_is_given_out() -> None:
+def test_only_silent_leases_are_given_out() -> None:
     clock = Clock()
     silence = Silence(30, clock)
     silence.look([lease(1, "1-0"), lease(1, "2-0")])
@@ -47,7 +47,7 @@ def test_only_what_is_silent_is_given_out() -> None:
     assert silence.look([lease(1, "1-0"), lease(2, "2-0")]) == [lease(1, "1-0")]
 
 
-def test_what_is_gone_is_forgotten() -> None:
+def test_gone_leases_are_forgotten() -> None:
     clock = Clock()
     silence = Silence(30, clock)
     silence.look([lease(1)])
@@ -56,7 +56,7 @@ def test_what_is_gone_is_forgotten() -> None:
     assert silence.look([lease(1)]) == []
 
 
-def test_a_lease_of_our_own_counts_from_when_it_was_given() -> None:
+def test_an_own_lease_counts_from_when_it_was_given() -> None:
     clock = Clock()
     silence = Silence(30, clock)
     silence.note(lease(1))

@@ -7,20 +7,20 @@ import pytest
 from tests import hostile
 
 
-def _worst(found: hostile.Found) -> tuple[float, str]:
+def _worst(case: hostile.Found) -> tuple[float, str]:
     """The first growth that is too much, else the last one; and at what."""
     growth, shape = 0.0, ""
     for short, long in zip(
-        hostile.texts(found.pattern, hostile.SHORT), hostile.texts(found.pattern, hostile.LONG), strict=True
+        hostile.texts(case.pattern, hostile.SHORT), hostile.texts(case.pattern, hostile.LONG), strict=True
     ):
-        for work in (found.pattern.search, found.pattern.fullmatch, found.pattern.findall):
+        for work in (case.pattern.search, case.pattern.fullmatch, case.pattern.findall):
             growth, shape = hostile.growth_of(work, short, long), f"{work.__name__} of {short[:40]!r}…"
             if growth > hostile.GROWTH:
                 return growth, shape
     return growth, shape
 
 
-@pytest.mark.parametrize("found", hostile.patterns(), ids=lambda found: found.place)
-def test_a_pattern_takes_time_in_proportion_to_its_text(found: hostile.Found) -> None:
-    growth, shape = _worst(found)
-    assert growth <= hostile.GROWTH, f"{found.pattern.pattern!r} grows {growth:.1f} times at {shape}"
+@pytest.mark.parametrize("case", hostile.patterns(), ids=lambda case: case.place)
+def test_a_pattern_takes_time_in_proportion_to_its_text(case: hostile.Found) -> None:
+    growth, shape = _worst(case)
+    assert growth <= hostile.GROWTH, f"{case.pattern.pattern!r} grows {growth:.1f} times at {shape}"

@@ -18,7 +18,7 @@ from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.prompts import Named
 from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Limits, Message
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
+from waymark.worlds.base import COMPLETE, Segment
 
 
 @pytest.mark.anyio

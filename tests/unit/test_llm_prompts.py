@@ -12,9 +12,9 @@ from training.llm import prompts
 from training.llm.alignment import Alignment
 from training.llm.prompts import Named
 from training.worlds.scienceworld.annotation_prompts import BOIL_WATER, MEANINGS, PROMPTS
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.actions import GRAMMAR, parse
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
 
 ACTIONS = get_world("scienceworld").grammar
 

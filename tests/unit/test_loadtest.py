@@ -19,7 +19,7 @@ from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.inference import checkpoint
-from waymark.loadtest import results, show, states, target
+from waymark.loadtest import plot, results, show, states, target
 from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.results import LoadReport, Stage, Target
 from waymark.loadtest.session import RAMP, measure, plan
@@ -46,7 +46,7 @@ async def ok(_: int) -> Outcome:
     return 200
 
 
-async def test_a_service_that_stalls_is_charged_for_every_request_due_meanwhile() -> None:
+async def test_a_stall_is_charged_for_every_request_due_meanwhile() -> None:
     arrived = []
     all_there = asyncio.Event()
 
@@ -85,13 +85,13 @@ async def test_a_generator_that_stalls_charges_its_own_lateness_too() -> None:
     assert stage.latency_ms.mean > stage.service_ms.mean
 
 
-async def test_a_closed_loop_asks_each_request_once_and_never_more_than_it_may_at_once() -> None:
-    asked: list[int] = []
+async def test_a_closed_loop_respects_its_concurrency() -> None:
+    numbers: list[int] = []
     under_way, most = 0, 0
 
     async def send(number: int) -> Outcome:
         nonlocal under_way, most
-        asked.append(number)
+        numbers.append(number)
         under_way += 1
         most = max(most, under_way)
         await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def test_a_closed_loop_asks_each_request_once_and_never_more_than_it_may_a
         return 200
 
     samples = await done(Load(None, 4, ENDLESS, 30), send)
-    assert sorted(asked) == list(range(30)) == sorted(samples.number)
+    assert sorted(numbers) == list(range(30)) == sorted(samples.number)
     assert most == 4
 
 
@@ -128,7 +128,7 @@ async def test_refusals_and_errors_are_counted_apart_from_answers() -> None:
     assert {int(slow.request_id.removeprefix("r-")) % 6 for slow in stage.slowest} == {0}
 
 
-async def test_once_stopped_a_test_ends_with_what_it_has() -> None:
+async def test_a_stopped_test_reports_its_measurements() -> None:
     stop = asyncio.Event()
 
     async def send(number: int) -> Outcome:
@@ -147,12 +147,12 @@ async def test_once_stopped_a_test_ends_with_what_it_has() -> None:
 
 
 def test_percentiles_are_latencies_that_some_request_had() -> None:
-    found = results.quantiles(np.arange(1_000, 0, -1, dtype=np.float64))
-    assert (found.p50, found.p90, found.p99, found.p999, found.max) == (500, 900, 990, 999, 1_000)
+    quantiles = results.quantiles(np.arange(1_000, 0, -1, dtype=np.float64))
+    assert (quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max) == (500, 900, 990, 999, 1_000)
     assert results.quantiles(np.empty(0)).p99 is None
 
 
-async def test_answers_after_the_window_are_no_throughput_and_those_after_a_second_no_goodput() -> None:
+async def test_late_answers_count_for_no_throughput_or_goodput() -> None:
     samples = Samples(began=0.0, sent=3, window=2.0)
     for number, ended in enumerate((1.0, 1.5, 2.5)):
         samples.add(number, 0.0, 0.0, ended, 200)
@@ -160,7 +160,7 @@ async def test_answers_after_the_window_are_no_throughput_and_those_after_a_seco
     assert (stage.answered, stage.throughput, stage.goodput, stage.latency_ms.max) == (3, 1.0, 0.5, 2_500)
 
 
-async def test_a_ramp_goes_on_until_it_asks_for_far_more_than_is_answered() -> None:
+async def test_a_ramp_ends_far_above_the_throughput() -> None:
     test = plan(ramp=True, seconds=1.0, requests=1)
     finished = [stage_of(throughput=100.0)]
     loads = test.following(finished)
@@ -190,34 +190,34 @@ def test_two_tests_are_compared_load_by_load() -> None:
 
 
 def test_the_sample_has_states_of_every_task_for_both_services() -> None:
-    for asked in ("controller", "executor"):
-        assert {one.task for one in states.sample() if one.asked == asked} == {task.id for task in TASKS}
+    for role in ("controller", "executor"):
+        assert {decision.task for decision in states.sample() if decision.asked == role} == {task.id for task in TASKS}
 
 
 def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
     origin, sample = states.sample_origin(), states.sample()
     read = max(get_format(checkpoint.load(CHECKPOINTS / name).card.prompt_format).history_turns for name in SHIPPED)
     assert (origin.history_turns, origin.states) == (read, len(sample))
-    assert missing_turns((one.state for one in sample), read) == 0
-    assert max(one.state.step for one in sample) > read + 1
+    assert missing_turns((decision.state for decision in sample), read) == 0
+    assert max(decision.state.step for decision in sample) > read + 1
 
 
-def test_the_sample_was_played_by_what_ships_on_dev_variations() -> None:
+def test_the_sample_was_played_by_shipped_models_on_dev() -> None:
     origin = states.sample_origin()
     played = (origin.versions.controller, origin.versions.executor)
-    assert [one.sha256 for one in played if one] == [checkpoint.load(CHECKPOINTS / name).sha256 for name in SHIPPED]
+    assert [info.sha256 for info in played if info] == [checkpoint.load(CHECKPOINTS / name).sha256 for name in SHIPPED]
     for episode in origin.episodes:
         task, variation = episode.split("/")
         assert find_task(task).split_of(int(variation)) == "dev"
-    tasks = {one.state.task for one in states.sample()}
+    tasks = {decision.state.task for decision in states.sample()}
     assert len(tasks) >= len(TASKS) - 2  # some tasks share their wording
 
 
 def test_states_are_cut_to_what_the_service_reads() -> None:
-    long = [one for one in states.sample() if one.asked == "executor" and one.state.step > 30]
+    long = [decision for decision in states.sample() if decision.asked == "executor" and decision.state.step > 30]
     sent = target.states_for(EXECUTOR.model_copy(update={"history_turns": 10}), long)
     assert [len(state.turns) for state in sent] == [10] * len(long)
-    assert [state.step for state in sent] == [one.state.step for one in long]
+    assert [state.step for state in sent] == [decision.state.step for decision in long]
 
 
 @pytest.mark.parametrize(("history_turns", "short"), [(40, False), (60, True)])
@@ -226,19 +226,19 @@ def test_states_shorter_than_in_play_are_reported(history_turns: int, short: boo
     missing = missing_turns(target.states_for(read, states.sample()), history_turns)
     console = Console(file=io.StringIO(), width=200)
     console.print(show.render(report().model_copy(update={"target": read, "short": missing, "distinct": 9_999})))
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert (f"{missing} of 9999 states have fewer turns than the 60" in told) == short == (missing > 0)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert (f"{missing} of 9999 states have fewer turns than the 60" in shown) == short == (missing > 0)
 
 
 def test_an_episode_gives_few_states_for_each_service(recorded: EpisodeResult) -> None:
     chosen = choose(recorded, 40)
-    assert [one.asked for one in chosen].count("executor") == KEPT["executor"]
-    assert [one.asked for one in chosen].count("controller") == KEPT["controller"]
+    assert [decision.asked for decision in chosen].count("executor") == KEPT["executor"]
+    assert [decision.asked for decision in chosen].count("controller") == KEPT["controller"]
     assert chosen == choose(recorded, 40)
-    assert missing_turns((one.state for one in chosen), 40) == 0
+    assert missing_turns((decision.state for decision in chosen), 40) == 0
 
 
-def test_an_agent_that_asks_no_controller_gives_no_states_for_one(recorded: EpisodeResult) -> None:
+def test_an_agent_without_controller_gives_no_controller_states(recorded: EpisodeResult) -> None:
     oracle = recorded.model_copy(update={"agent": AgentConfig(subgoals="oracle")})
     assert {moment.asked for moment in moments(oracle, 40)} == {"executor"}
     assert {moment.asked for moment in moments(recorded, 40)} == {"executor", "controller"}
@@ -264,7 +264,7 @@ def recorded() -> EpisodeResult:
     return result("long").model_copy(update=played)
 
 
-def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path) -> None:
+def test_a_runs_states_are_those_that_its_models_saw(tmp_path: Path) -> None:
     def turn(number: int, subgoal: str, action: str | None, *, controller_called: bool = False) -> TurnRecord:
         seen = f"after {number}"
         return TurnRecord(
@@ -290,13 +290,15 @@ def test_a_run_is_asked_again_with_the_states_that_its_models_saw(tmp_path: Path
         states.from_run(tmp_path)
     opening = Opening(task="Find an apple.", look="at first", inventory="nothing")
     folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns, "opening": opening}))
-    found = states.from_run(tmp_path)
-    assert [one.asked for one in found] == ["controller", "executor", "executor", "controller", "executor"]
-    assert [one.state.look for one in found] == ["at first"] * 2 + ["after 1"] * 3
-    assert {one.state.task for one in found} == {"Find an apple."}
-    assert [one.state.current_subgoal for one in found] == [None, *["navigate_to(kitchen)"] * 3, "pick_up(apple)"]
-    assert [one.state.completed_subgoals for one in found] == [(), (), (), (), ("navigate_to(kitchen)",)]
-    assert [one.state.subgoal_step for one in found] == [None, 1, 1, None, 3]
+    decisions = states.from_run(tmp_path)
+    roles = [decision.asked for decision in decisions]
+    assert roles == ["controller", "executor", "executor", "controller", "executor"]
+    assert [decision.state.look for decision in decisions] == ["at first"] * 2 + ["after 1"] * 3
+    assert {decision.state.task for decision in decisions} == {"Find an apple."}
+    current = [decision.state.current_subgoal for decision in decisions]
+    assert current == [None, *["navigate_to(kitchen)"] * 3, "pick_up(apple)"]
+    assert [decision.state.completed_subgoals for decision in decisions] == [(), (), (), (), ("navigate_to(kitchen)",)]
+    assert [decision.state.subgoal_step for decision in decisions] == [None, 1, 1, None, 3]
 
 
 def stage_of(*, throughput: float, rate: float | None = None) -> Stage:
@@ -316,3 +318,9 @@ def report(*stages: Stage) -> LoadReport:
         interrupted=False,
         stages=stages,
     )
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_test(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
+        plot.check(tmp_path / "folder.png")

@@ -26,14 +26,14 @@ def lock(name: str) -> str:
 
 def requirements(name: str) -> set[str]:
     """Each package with its version, its marker and its hashes."""
-    return {found[0] for found in REQUIREMENT.finditer(lock(name))}
+    return {match[0] for match in REQUIREMENT.finditer(lock(name))}
 
 
 def packages(name: str) -> set[str]:
-    return {found[1] for found in REQUIREMENT.finditer(lock(name))}
+    return {match[1] for match in REQUIREMENT.finditer(lock(name))}
 
 
-def test_the_locks_are_nested_so_that_one_environment_serves_all_commands() -> None:
+def test_the_locks_are_nested() -> None:
     assert requirements("serve") < requirements("default") < requirements("test")
     assert requirements("serve") < requirements("transformers") < requirements("test")
 
@@ -43,7 +43,7 @@ def test_an_evaluation_needs_neither_torch_nor_data_libraries() -> None:
 
 
 @pytest.mark.parametrize("name", HASHED)
-def test_every_line_of_a_lock_is_a_version_or_a_hash(name: str) -> None:
+def test_every_line_of_a_lock_has_version_or_hash(name: str) -> None:
     assert REQUIREMENT.sub("", lock(name)) == ""
 
 

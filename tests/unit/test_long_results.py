@@ -36,9 +36,9 @@ def long(turns: int, text: str = HOSTILE) -> EpisodeResult:
         look="This room is called the kitchen.",
         subgoals=(Considered("go(kitchen)", -0.1), Considered(None, -2.0)),
     )
-    every = tuple(turn.model_copy(update={"turn": number + 1}) for number in range(turns))
+    trajectory = tuple(turn.model_copy(update={"turn": number + 1}) for number in range(turns))
     opening = Opening(task="Find a thing.", look="This room is called the hall.", inventory="nothing")
-    changes = {"opening": opening, "trajectory": every, "versions": samples.VERSIONS, "turns": turns}
+    changes = {"opening": opening, "trajectory": trajectory, "versions": samples.VERSIONS, "turns": turns}
     return samples.result("e").model_copy(update=changes)
 
 
@@ -58,7 +58,7 @@ def test_a_long_result_is_read_in_parts() -> None:
     assert len(without_turns(text)) < 2_000
 
 
-def test_a_long_result_that_was_edited_is_read_all_the_same() -> None:
+def test_a_long_result_is_read_after_it_was_edited() -> None:
     result = long(1_000)
     document = json.loads(write_result(result))
     assert read_result(json.dumps(document, indent=1).encode()) == result
@@ -91,8 +91,8 @@ def test_nothing_after_the_explained_turn_is_looked_at() -> None:
 
     looked: Any = result.model_copy(update={"trajectory": turns()})
     assert [moment.turn for moment in moments(looked, 10, of_turn=2)] == [2, 2]
-    every = [moment for moment in moments(result, 10) if moment.turn == 2]
-    assert list(moments(result, 10, of_turn=2)) == every
+    expected = [moment for moment in moments(result, 10) if moment.turn == 2]
+    assert list(moments(result, 10, of_turn=2)) == expected
 
 
 def test_a_turn_is_explained_in_the_world_that_was_played() -> None:

@@ -7,10 +7,10 @@ from waymark.contracts import EvaluationRequest, Limits
 from waymark.evaluation.protocols import episodes
 
 
-def test_specs_come_back_whole_and_share_what_is_equal() -> None:
+def test_specs_are_restored_and_share_equal_fields() -> None:
     specs = episodes("e", EvaluationRequest(protocol="full", simplifications="easy", limits=Limits(moves=9, turns=9)))
     manifest = Manifest.of(specs)
-    assert [spec_of(one, own, manifest.shared) for one, own in manifest.own.items()] == specs
+    assert [spec_of(episode, own, manifest.shared) for episode, own in manifest.own.items()] == specs
     assert len(specs) == 1_819
     assert max(map(len, manifest.own.values())) < 40
     assert "simplifications" in manifest.shared

@@ -21,7 +21,7 @@ from waymark.evaluation.protocols import episodes
 from waymark.evaluation.report import render
 from waymark.evaluation.scores import evaluation_json, summarise
 from waymark.worlds.registry import agent_world
-from waymark.worlds.scienceworld.agent_world import RULES
+from waymark.worlds.scienceworld.rules import RULES
 
 pytestmark = pytest.mark.anyio
 NAMES = [rule.name for rule in RULES]
@@ -64,7 +64,7 @@ async def test_without_rules_the_best_answers_are_followed(name: str) -> None:
         episode, asked = await played(PLAYED[name].model_copy(update={"rules": ()}), seed)
         assert not episode.rules
         assert all(not turn.rules and not turn.repaired for turn in episode.trajectory)
-        assert {one.split()[1] for one in asked} == {"1"}
+        assert {line.split()[1] for line in asked} == {"1"}
         assert all(turn.action == turn.proposed for turn in episode.trajectory if turn.proposed and turn.known)
 
 
@@ -175,7 +175,7 @@ class Bare(AgentWorld):
     name = "bare"
 
 
-def test_a_world_without_rules_of_its_own_has_the_generic_ones() -> None:
+def test_a_world_without_own_rules_has_the_generic_ones() -> None:
     assert [rule.name for rule in generic_rules(Bare())] == [rule.name for rule in Bare().rules]
     assert {rule.name for rule in GENERIC} <= set(NAMES)
 

@@ -19,10 +19,10 @@ from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.worlds.registry import get_format
 
 FORMAT = get_format("compact")
-CHOSEN = [one for one in one_of_each_task() if one.task_id in ("1-1", "4-2", "7-1")]
+CHOSEN = [path for path in one_of_each_task() if path.task_id in ("1-1", "4-2", "7-1")]
 
 
-def unheard(what: str, done: int, total: int) -> None:
+def unheard(title: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
@@ -46,21 +46,21 @@ def detoured(trajectory: Trajectory) -> Trajectory:
 
 
 @pytest.mark.parametrize("role", ["controller", "first", "flat"])
-def test_who_answers_as_the_oracle_did_is_always_right(role: Role) -> None:
-    (found,) = score([oracle(role)], CHOSEN, rule_annotations(CHOSEN), unheard)
-    assert found.matches.overall.exact_match == found.matches.task_mean.exact_match == 1.0
-    assert set(found.matches.tasks) == {"1-1", "4-2", "7-1"}
-    assert found.subgoals is None
+def test_oracle_answers_score_100_percent(role: Role) -> None:
+    (scored,) = score([oracle(role)], CHOSEN, rule_annotations(CHOSEN), unheard)
+    assert scored.matches.overall.exact_match == scored.matches.task_mean.exact_match == 1.0
+    assert set(scored.matches.tasks) == {"1-1", "4-2", "7-1"}
+    assert scored.subgoals is None
 
 
-@pytest.mark.parametrize("paths", [CHOSEN, [detoured(one) for one in CHOSEN]])
+@pytest.mark.parametrize("paths", [CHOSEN, [detoured(path) for path in CHOSEN]])
 def test_predicted_subgoals_that_are_the_oracles_change_nothing(paths: list[Trajectory]) -> None:
     agents = [oracle("executor", paths), oracle("controller", paths)]
-    controller, given, predicted = score(agents, paths, rule_annotations(paths), unheard)
+    controller, oracles, predicted = score(agents, paths, rule_annotations(paths), unheard)
     assert controller.matches.overall.exact_match == 1.0
-    assert (given.subgoals, predicted.subgoals) == ("oracle", "predicted")
+    assert (oracles.subgoals, predicted.subgoals) == ("oracle", "predicted")
     assert predicted.controller == "controller"
-    assert given.matches == predicted.matches
+    assert oracles.matches == predicted.matches
 
 
 def test_an_executor_reads_what_the_controller_answered() -> None:
@@ -71,17 +71,17 @@ def test_an_executor_reads_what_the_controller_answered() -> None:
         return "end"
 
     agents = [contestant("executor", act), contestant("controller", lambda prompt: "find wumpus")]
-    _, given, predicted = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
+    _, oracles, predicted = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
     assert sum(prompt.startswith("find wumpus |") for prompt in read) == predicted.matches.overall.decisions
-    assert given.matches.overall == predicted.matches.overall  # `end` is as right as before
-    assert 0 < given.matches.overall.exact_match < 1
+    assert oracles.matches.overall == predicted.matches.overall  # `end` is as right as before
+    assert 0 < oracles.matches.overall.exact_match < 1
 
 
-def test_long_paths_weigh_more_overall_but_not_in_the_mean_over_tasks() -> None:
-    found = matches({"1-1": {14: [True] * 9}, "4-2": {150: [False]}})
-    assert found.overall.exact_match == 0.9
-    assert found.task_mean.exact_match == 0.5
-    assert (found.overall.decisions, found.overall.variations) == (10, 2)
+def test_long_paths_weigh_more_only_in_the_overall_mean() -> None:
+    shares = matches({"1-1": {14: [True] * 9}, "4-2": {150: [False]}})
+    assert shares.overall.exact_match == 0.9
+    assert shares.task_mean.exact_match == 0.5
+    assert (shares.overall.decisions, shares.overall.variations) == (10, 2)
 
 
 def test_intervals_resample_whole_variations_and_need_three() -> None:
@@ -102,7 +102,7 @@ def test_a_run_must_say_its_role(tmp_path: Path) -> None:
     assert refused.value.field == "role"
 
 
-def test_an_executor_goes_with_the_controller_of_its_folder_and_columns_tell_folders_apart() -> None:
+def test_executors_are_scored_with_the_controller_of_their_folder() -> None:
     agents = [
         replace(oracle(role), name=f"{folder}/{role}")
         for folder in ("checkpoints", "checkpoints/causal")
@@ -110,7 +110,7 @@ def test_an_executor_goes_with_the_controller_of_its_folder_and_columns_tell_fol
     ]
     agents.append(replace(oracle("flat"), name="flat"))
     scores = score(agents, CHOSEN, rule_annotations(CHOSEN), unheard)
-    assert [(one.checkpoint, one.controller) for one in scores if one.controller] == [
+    assert [(scored.checkpoint, scored.controller) for scored in scores if scored.controller] == [
         ("checkpoints/executor", "checkpoints/controller"),
         ("checkpoints/causal/executor", "checkpoints/causal/controller"),
     ]

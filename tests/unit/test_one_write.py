@@ -9,7 +9,8 @@ from uvicorn import Config
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
-from waymark.serving.middleware.connections import Connection, OneWrite
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.one_write import OneWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ class Wire(asyncio.Transport):
         self.closed = True
 
 
-async def test_what_is_written_in_one_round_is_sent_at_once_and_in_order() -> None:
+async def test_writes_of_one_loop_round_are_sent_together_in_order() -> None:
     wire = Wire()
     joined = OneWrite(wire, asyncio.get_running_loop())
     joined.write(b"head ")
@@ -48,7 +49,7 @@ async def test_what_is_written_in_one_round_is_sent_at_once_and_in_order() -> No
     assert joined.get_extra_info("peername") == "caller"
 
 
-async def test_what_is_written_before_a_close_is_sent_and_nothing_to_a_closed_wire() -> None:
+async def test_writes_before_a_close_are_sent_later_ones_dropped() -> None:
     wire = Wire()
     joined = OneWrite(wire, asyncio.get_running_loop())
     joined.write(b"last")
@@ -58,7 +59,7 @@ async def test_what_is_written_before_a_close_is_sent_and_nothing_to_a_closed_wi
     assert wire.sent == [b"last"]
 
 
-async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> None:
+async def test_a_complete_answer_is_sent_at_once_in_one_piece() -> None:
     wire = Wire()
     sent_after: list[int] = []
 
@@ -77,7 +78,7 @@ async def test_an_answer_is_sent_as_soon_as_it_is_whole_and_in_one_piece() -> No
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert sent_after == [0, 1]
-    (whole,) = wire.sent
-    assert whole.startswith(b"HTTP/1.1 200 OK")
-    assert whole.endswith(b"\r\n\r\nbody")
+    (written,) = wire.sent
+    assert written.startswith(b"HTTP/1.1 200 OK")
+    assert written.endswith(b"\r\n\r\nbody")
     protocol.transport.close()

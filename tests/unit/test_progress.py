@@ -10,7 +10,7 @@ from waymark.cli.progress import LiveProgress
 from waymark.contracts import CheckpointMismatch
 
 
-def test_waiting_for_a_checkpoint_is_told_with_both_hashes() -> None:
+def test_waiting_for_a_checkpoint_names_both_hashes() -> None:
     out = StringIO()
     mismatch = CheckpointMismatch(
         what="executor", expected="ours (aaaa)", found="default (bbbb)", worker="host-1", since="2026-01-01"

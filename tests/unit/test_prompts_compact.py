@@ -71,14 +71,14 @@ def test_the_executor_sees_what_it_has_done_for_its_subgoal() -> None:
         ),
     ],
 )
-def test_what_the_task_names_is_told_where_it_is_in_sight(task: str, listed: str, here: str) -> None:
+def test_prompts_say_where_a_visible_named_thing_is(task: str, listed: str, here: str) -> None:
     state = fold.start(task, f"This room is called the hall. In it, you see:\n\t{listed}", "")
     for role in ("controller", "flat"):
         assert f" | here {here} | room" in COMPACT.render(role, state)
     assert "here" not in COMPACT.render("executor", state)
 
 
-def test_what_is_named_stands_first_in_the_room() -> None:
+def test_named_things_stand_first_in_the_prompt() -> None:
     table = "a table. On the table is: a bowl (containing tin, lead), a substance called lead, a tin cup."
     closet = "a closet. The closet door is open. In the closet is: a substance called lead."
     chair, pot = "a chair. On the chair is: nothing.", "a solid lead\n\ta pot (containing lead)"
@@ -95,7 +95,7 @@ def test_a_line_that_lists_nothing_stays_where_it_is() -> None:
     assert "| room hall : lead , on |" in COMPACT.render("controller", fold.start("boil lead", look, ""))
 
 
-def test_what_a_recipe_asks_for_is_told_once_it_was_read() -> None:
+def test_prompts_list_the_ingredients_of_a_read_recipe() -> None:
     look = "This room is called the hall. In it, you see:\n\ta bowl (containing a red apple, a salt)\n\ta pepper"
     state = fold.start("make jam", look, "a recipe titled instructions to make salt")
     read = fold.after_step(state, "read recipe", "To make jam, you need to mix apple, salt.", look, "", 0)
@@ -144,7 +144,7 @@ TOLD_HOT, TOLD_COLD = (
 
 
 @pytest.mark.parametrize(
-    ("task", "measured", "told"),
+    ("task", "measured", "text"),
     [
         (f"Measure it. {HOT} {COLD} They are here.", (), f"measure it {TOLD_HOT} {TOLD_COLD} they are here"),
         (f"Measure it. {HOT} {COLD} They are here.", (60,), f"measure it {TOLD_HOT} they are here"),
@@ -155,20 +155,20 @@ TOLD_HOT, TOLD_COLD = (
         ("Go if it is above 50.0 degrees celsius.", (40,), "go if it is above 0 0 5 0 degrees"),
     ],
 )
-def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[int, ...], told: str) -> None:
+def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[int, ...], text: str) -> None:
     look = "This room is called the hall. In it, you see:\n\ta red box\n\ta blue box"
     state = fold.start(task, look, "")
     for place, degrees in enumerate(measured):
         answer = f"the thermometer measures a temperature of {degrees} degrees celsius"
         state = fold.after_step(state, f"use thermometer on tin {place}", answer, look, "", 0)
-    boxes = [box for box in ("red box", "blue box") if box in told]
+    boxes = [box for box in ("red box", "blue box") if box in text]
     for role in ("controller", "flat"):
         prompt = COMPACT.render(role, state)
-        assert prompt.startswith(f"{told} | seen hall")
+        assert prompt.startswith(f"{text} | seen hall")
         assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 
-def test_a_cross_says_what_its_child_shows() -> None:
+def test_a_cross_tells_what_its_child_shows() -> None:
     def reads(trait: str, bears: str, *answers: str) -> str:
         flower = "a pea plant in the reproducing stage with a tall height. On the pea plant you see: "
         pots = f"a flower pot 1 (containing {flower}{bears}. , soil)\n\ta seed jar (containing a round pea seed)"
@@ -187,7 +187,7 @@ def test_a_cross_says_what_its_child_shows() -> None:
     assert reads("tall plant height", "a flower", "a pea plant with a short height") == "cross recessive"
 
 
-def test_readings_are_compared_with_the_task_or_else_with_each_other() -> None:
+def test_readings_are_compared_with_the_task_or_each_other() -> None:
     def reads(task: str, *readings: tuple[str, str]) -> list[str]:
         state = fold.start(task, LOOK, "")
         for action, answer in readings:
@@ -300,5 +300,5 @@ def test_the_plain_format_shows_the_whole_task_and_marks_nothing(role: Role) -> 
         prompt = COMPACT_PLAIN.render(role, recorded.state)
         assert " | here " not in prompt
         assert " circuit o" not in prompt.partition(" | room ")[0]
-        whole = COMPACT_PLAIN.render(role, fold.start(recorded.state.task, "", "")).partition(" | ")[0]
-        assert prompt.startswith(f"{whole} | ")
+        task = COMPACT_PLAIN.render(role, fold.start(recorded.state.task, "", "")).partition(" | ")[0]
+        assert prompt.startswith(f"{task} | ")

@@ -46,7 +46,7 @@ def test_rooms_score_and_subgoals_stay() -> None:
 
 @pytest.mark.parametrize("name", ["seed", "compact"])
 def test_a_variant_is_named_after_its_format_and_decides_alike(name: str) -> None:
-    blind, whole = get_format(f"{name}-nohistory"), get_format(name)
+    blind, sighted = get_format(f"{name}-nohistory"), get_format(name)
     assert blind.name == f"{name}-nohistory"
     decisions: list[tuple[Role, str | None]] = [
         ("controller", "find(stove)"),
@@ -54,6 +54,6 @@ def test_a_variant_is_named_after_its_format_and_decides_alike(name: str) -> Non
         ("executor", None),
     ]
     for role, decision in decisions:
-        text = whole.target(role, decision)
+        text = sighted.target(role, decision)
         assert blind.target(role, decision) == text
         assert blind.parse(role, text) == decision

@@ -83,7 +83,7 @@ def measured(degrees: int) -> tuple[str, str]:
         ),
     ],
 )
-def test_an_answer_begins_with_what_it_follows_from(state: AgentState, decision: str, written: str) -> None:
+def test_an_answer_begins_with_its_reason(state: AgentState, decision: str, written: str) -> None:
     assert write_target(COMPACT_REASONS, "controller", state, decision) == written
     assert COMPACT_REASONS.parse("controller", written) == decision
 
@@ -104,12 +104,12 @@ def test_prompts_are_those_without_aids() -> None:
 
 
 def oracle_answers() -> list[Example]:
-    chosen = [one for one in one_of_each_task() if one.task_id in ("2-1", "2-2", "2-3", "3-3", "3-4", "9-1", "9-2")]
+    chosen = [path for path in one_of_each_task() if path.task_id in ("2-1", "2-2", "2-3", "3-3", "3-4", "9-1", "9-2")]
     made = examples(chosen, rule_annotations(chosen), "controller", COMPACT_REASONS)
-    return [one for one in made if " : " in one.target]
+    return [example for example in made if " : " in example.target]
 
 
-def test_training_takes_a_decision_with_a_reason_for_what_it_is() -> None:
+def test_training_reads_the_decision_in_a_target_with_reasons() -> None:
     answers = oracle_answers()
     assert len({answer.task_id for answer in answers}) == 7
     assert all(map(is_answer, answers))
@@ -120,7 +120,7 @@ def test_renaming_keeps_a_reason_true() -> None:
     answers = oracle_answers()
     rename = Renamer(answers, share=1.0, seed=0)
     for example in answers * 20:
-        prompt, target = rename(example).written(COMPACT_REASONS)
+        prompt, target = rename(example).written("controller", COMPACT_REASONS)
         reason, _, decision = target.rpartition(" : ")
         assert decision_of(target) == decision
         shown = set(prompt.replace(" , ", " ").split()) | {"on", "off", "above", "below"}

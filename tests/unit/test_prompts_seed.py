@@ -101,7 +101,7 @@ def after(turns: int) -> AgentState:
     return START.model_copy(update={"step": turns + 1, "turns": history})
 
 
-def test_the_last_ten_turns_are_shown_and_numbered_downwards_from_ten() -> None:
+def test_the_last_ten_turns_are_numbered_downwards() -> None:
     prompt = SEED.render("flat", after(12))
     assert " <extra_id_10> WAIT() (+0) --> answer 3 | " in prompt
     assert " <extra_id_1> WAIT() (+0) --> answer 12 | " in prompt
@@ -110,9 +110,9 @@ def test_the_last_ten_turns_are_shown_and_numbered_downwards_from_ten() -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 9, 10, 11, 30])
-def test_a_state_cut_to_the_history_renders_as_the_whole_one(turns: int) -> None:
-    whole = after(turns)
-    assert SEED.render("executor", recent(whole, SEED.history_turns)) == SEED.render("executor", whole)
+def test_a_state_cut_to_its_history_renders_alike(turns: int) -> None:
+    uncut = after(turns)
+    assert SEED.render("executor", recent(uncut, SEED.history_turns)) == SEED.render("executor", uncut)
 
 
 def test_a_history_that_lacks_its_beginning_has_no_virtual_turn() -> None:
@@ -129,7 +129,7 @@ def test_a_negative_reward_keeps_the_published_plus() -> None:
     assert "<extra_id_9> WAIT() (+-100) -->  | " in SEED.render("flat", failed)
 
 
-def test_a_turn_that_was_no_action_is_shown_as_it_was_tried() -> None:
+def test_an_unreadable_turn_is_shown_as_it_was_tried() -> None:
     odd = START.model_copy(update={"step": 2, "turns": (Turn(action="fly up", observation="No known action."),)})
     assert "<extra_id_9> fly up (+0) --> No known action. | " in SEED.render("executor", odd)
 
@@ -273,7 +273,7 @@ def test_a_state_without_named_rooms_shows_the_visited_ones() -> None:
     assert "Visited rooms: hallway, kitchen </s>" in SEED.render("flat", UNDER_WAY)
 
 
-def given(*subgoals: str) -> AgentState:
+def after_subgoals(*subgoals: str) -> AgentState:
     fold = StateFold.start(TASK, LOOK, INVENTORY)
     for subgoal in subgoals:
         fold.give_subgoal(subgoal)
@@ -289,6 +289,6 @@ def given(*subgoals: str) -> AgentState:
     ],
 )
 def test_the_imported_twin_is_one_sub_goal_behind(subgoals: tuple[str, ...], sentence: str) -> None:
-    state = given(*subgoals)
+    state = after_subgoals(*subgoals)
     assert sentence in SEED_IMPORTED.render("controller", state)
     assert SEED_IMPORTED.render("executor", state) == SEED.render("executor", state)

@@ -37,13 +37,13 @@ RECORD = (
 SCENE = "room kitchen : stove off | have thermometer 10"
 
 
-def test_the_executor_reads_the_record_then_the_scene_then_its_subgoal() -> None:
+def test_the_executor_reads_record_scene_and_subgoal() -> None:
     assert TRANSCRIPT.render("executor", midway()) == (
         f"{RECORD} | did use thermometer on stove | {SCENE} | move tin cup , stove"
     )
 
 
-def test_the_controller_reads_the_record_then_the_scene_then_the_subgoals_so_far() -> None:
+def test_the_controller_reads_record_scene_and_earlier_subgoals() -> None:
     reading = "read use thermometer on stove : 0 0 8 5 degrees"
     flat = f"{RECORD} | seen kitchen | {reading} | {SCENE} | score 3"
     assert TRANSCRIPT.render("flat", midway()) == flat
@@ -56,16 +56,16 @@ def beginning(prompt: str) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ["controller", "executor", "flat"])
-def test_the_beginning_of_recorded_play_only_grows_until_turns_go_together(role: Role) -> None:
-    recorded = [one for one in trajectories() if one.split == "dev" and len(one.steps) > 20]
+def test_the_prompts_beginning_only_grows_during_play(role: Role) -> None:
+    recorded = [path for path in trajectories() if path.split == "dev" and len(path.steps) > 20]
     named = rule_annotations(recorded)
     lasted: list[int] = []
     for trajectory in recorded:
         states = [decision.state for decision in decisions(trajectory, named[trajectory.key], role)]
         since = states[0].step
         for before, after in pairwise(states):
-            told, tells = beginning(TRANSCRIPT.render(role, before)), beginning(TRANSCRIPT.render(role, after))
-            if tells[: len(told)] != told:
+            earlier, later = beginning(TRANSCRIPT.render(role, before)), beginning(TRANSCRIPT.render(role, after))
+            if later[: len(earlier)] != earlier:
                 lasted.append(after.step - since)
                 since = after.step
     assert len(lasted) > 10
@@ -74,7 +74,7 @@ def test_the_beginning_of_recorded_play_only_grows_until_turns_go_together(role:
 
 @pytest.mark.parametrize("role", ["controller", "executor", "flat"])
 def test_recorded_prompts_leave_tokens_for_names_of_several_pieces(role: Role) -> None:
-    recorded = [one for one in trajectories() if one.split == "dev"]
+    recorded = [path for path in trajectories() if path.split == "dev"]
     named = rule_annotations(recorded)
     prompts = [
         TRANSCRIPT.render(role, decision.state)

@@ -23,7 +23,7 @@ def test_quick_and_dev_play_dev_variations() -> None:
     for name, protocol in PROTOCOLS.items():
         split = "dev" if name in ("quick", "dev") else "test"
         for task in TASKS:
-            assert {task.split_of(one) for one in protocol.variations_of(task)} == {split}
+            assert {task.split_of(variation) for variation in protocol.variations_of(task)} == {split}
 
 
 def test_every_task_comes_once_before_any_comes_twice() -> None:
@@ -47,7 +47,7 @@ def test_turns_are_capped_at_twice_the_moves() -> None:
         assert limits.turns == 2 * limits.moves
 
 
-def test_in_seed_a_flat_agent_gives_up_on_repetition_and_others_on_patience() -> None:
+def test_the_seed_protocol_stops_flat_agents_on_repetition() -> None:
     limits = limits_of(PROTOCOLS["seed"], AgentConfig())
     assert (limits.patience, limits.repetition) == (50, None)
     limits = limits_of(PROTOCOLS["seed"], FLAT)
@@ -72,7 +72,7 @@ def test_tasks_variations_and_limits_of_ones_own_replace_the_protocols() -> None
         ({"variations": []}, "variations"),
     ],
 )
-def test_what_cannot_be_played_is_refused_by_field(request_: dict[str, object], field: str) -> None:
+def test_unplayable_requests_are_refused_by_field(request_: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         episodes("e", EvaluationRequest.model_validate(request_))
     assert refused.value.field == field
@@ -106,5 +106,5 @@ def test_tables_say_which_variations_stand_beside_published_figures(request_of: 
     world = get_world("scienceworld")
     notes = published_notes(EvaluationRequest.model_validate(request_of), world)
     own = tuple(world.published.notes)
-    said = f"These scores are of {played} variations; the published figures are of test variations."
-    assert notes == ((said, *own) if played else own)
+    note = f"These scores are of {played} variations; the published figures are of test variations."
+    assert notes == ((note, *own) if played else own)

@@ -24,7 +24,7 @@ def versions(agent: AgentConfig, *controllers: CheckpointInfo) -> Versions:
     return Provenance("scripted", None).versions(agent, info, info.model_copy(update={"checkpoints": (EXECUTOR,)}))
 
 
-def test_what_names_the_first_subgoal_is_recorded_where_it_is_asked() -> None:
+def test_the_checkpoint_of_the_first_subgoal_is_recorded() -> None:
     named = CONTROLLER.model_copy(update={"model": "other"})
     assert versions(AgentConfig(), CONTROLLER, FIRST).first == FIRST
     assert versions(AgentConfig(), CONTROLLER).first is None

@@ -10,7 +10,7 @@ from waymark.agent.episode import run_episode
 from waymark.agent.presets import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits
 from waymark.errors import InvalidInput
-from waymark.worlds.scienceworld.rules.repair import most_similar
+from waymark.worlds.scienceworld.rules.action_matching import most_similar
 from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +59,12 @@ async def test_an_end_anywhere_among_the_beams_ends_the_sub_goal() -> None:
     assert (turn.action, turn.moves, result.actions) == (None, 0, 0)
 
 
-async def test_an_end_says_nothing_to_the_flat_agent() -> None:
+async def test_an_end_means_nothing_to_the_flat_agent() -> None:
     result = await play(Executor([["look around", None]]), None, FLAT, turns=1)
     assert actions_of(result) == ["look around"]
 
 
-async def test_an_ended_sub_goal_is_a_turn_of_the_next_state() -> None:
+async def test_an_ended_subgoal_is_a_turn_of_the_next_state() -> None:
     executor = acting("teleport to kitchen", None, "look around")
     await play(executor, Controller([["a()"], ["a()"], ["b()"]]), turns=3)
     state = executor.asked[-1][0]
@@ -81,12 +81,12 @@ async def test_the_same_action_may_be_taken_again_and_again() -> None:
     assert result.model_calls == 12
 
 
-async def test_a_wrong_focus_is_taken_whatever_it_stakes() -> None:
+async def test_the_published_policy_takes_risky_focuses() -> None:
     result = await play(acting("focus on orange"), Controller([["focus_on(orange)"]]))
     assert (result.stopped, result.raw_score, result.score) == ("failed", -100, 0)
 
 
-async def test_the_sub_goals_own_action_is_not_put_in_place_of_the_executors() -> None:
+async def test_the_subgoals_action_does_not_replace_the_executors() -> None:
     executor = acting("focus on picture", "pick up picture", "teleport to kitchen", "move picture to kitchen")
     result = await play(executor, Controller([["move(picture, red box)"]]), turns=4)
     assert actions_of(result)[-1] == "move picture to kitchen"
@@ -191,9 +191,9 @@ def test_doors_are_only_opened() -> None:
     assert replaced("close door to hallway now") == "open door to hallway"
 
 
-def test_a_focus_on_what_is_not_seen_is_no_candidate() -> None:
-    seen = most_similar(["focus on steel pot"], ["focus on metal pot", "look at steel pot"], (), "an orange", "")
-    assert seen == "look at steel pot"
+def test_a_focus_on_unseen_things_is_no_candidate() -> None:
+    replacement = most_similar(["focus on steel pot"], ["focus on metal pot", "look at steel pot"], (), "an orange", "")
+    assert replacement == "look at steel pot"
 
 
 def test_nothing_shares_a_word() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from waymark.cli.local_stack import Part, wait_until_ready
-from waymark.cli.readiness import Readiness, is_ready
+from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.readiness import Readiness, is_ready
 from waymark.contracts import Problem
 from waymark.errors import StackError
 
@@ -19,10 +19,10 @@ class Answer(BaseHTTPRequestHandler):
     """Says what its server has to say."""
 
     def do_GET(self) -> None:
-        said: bytes = self.server.said  # type: ignore[attr-defined]
-        self.send_response(503 if said else 200)
+        answer: bytes = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(503 if answer else 200)
         self.end_headers()
-        self.wfile.write(said)
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -38,7 +38,7 @@ def server() -> Iterator[HTTPServer]:
 
 def says(server: HTTPServer, kind: str, detail: str) -> str:
     problem = Problem(type=f"urn:waymark:{kind}", title="x", status=503, detail=detail, request_id="1")
-    server.said = problem.model_dump_json().encode()  # type: ignore[attr-defined]
+    server.answer = problem.model_dump_json().encode()  # type: ignore[attr-defined]
     return f"http://127.0.0.1:{server.server_port}"
 
 
@@ -49,7 +49,7 @@ def part(tmp_path: Path) -> Iterator[Part]:
     part.stop()
 
 
-def test_what_a_service_says_is_told_once_the_time_is_over(server: HTTPServer, part: Part) -> None:
+def test_a_services_problem_is_reported_when_time_is_over(server: HTTPServer, part: Part) -> None:
     ready = Readiness(says(server, "job-store-unavailable", "Redis is loading its data."))
     with pytest.raises(StackError, match=r"not ready within 0 s: Redis is loading its data\."):
         wait_until_ready([part], ready, "env-runner", seconds=0.3)
@@ -62,9 +62,9 @@ def test_a_full_disk_of_redis_ends_the_start_at_once(server: HTTPServer, part: P
     assert not is_ready(url)
 
 
-@pytest.mark.parametrize("said", [b"[" * 100_000, b"not ready", b"{}"])
-def test_other_answers_are_no_reason(server: HTTPServer, said: bytes) -> None:
-    server.said = said  # type: ignore[attr-defined]
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b"not ready", b"{}"])
+def test_other_answers_are_no_reason(server: HTTPServer, answer: bytes) -> None:
+    server.answer = answer  # type: ignore[attr-defined]
     ready = Readiness(f"http://127.0.0.1:{server.server_port}")
     assert not ready()
-    assert not ready.said
+    assert not ready.problem

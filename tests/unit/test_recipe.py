@@ -22,7 +22,7 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
 
 
 @pytest.mark.parametrize(
-    ("values", "field", "told"),
+    ("values", "field", "message"),
     [
         ({"learningrate": 1}, "learningrate", "Did you mean 'learning_rate'?"),
         ({"steps": "3000"}, "steps", "valid integer"),
@@ -35,8 +35,8 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
         ({"base": "./absent"}, "base", "no base folder ./absent"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_wrong_about_it(values: dict[str, Any], field: str, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told) as raised:
+def test_a_wrong_field_is_named_with_its_problem(values: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as raised:
         make_recipe(values)
     assert raised.value.field == field
 
@@ -70,16 +70,16 @@ def test_recipes_that_ship_are_recipes(path: Path, tmp_path: Path, monkeypatch: 
 
 def test_every_field_is_described_in_help_and_reference() -> None:
     described = recipe_fields()
-    assert [one.name for one in described] == [field.name for field in fields(Recipe)]
-    for one in described:
-        assert one.meaning, one.name
-        assert json.loads(one.default) == asdict(Recipe())[one.name]
-        assert f"\n{one.name}: {one.kind}".replace("`", "") in "\n" + recipe_help()
-    units = {one.name: one.unit for one in described}
+    assert [described_field.name for described_field in described] == [field.name for field in fields(Recipe)]
+    for described_field in described:
+        assert described_field.meaning, described_field.name
+        assert json.loads(described_field.default) == asdict(Recipe())[described_field.name]
+        assert f"\n{described_field.name}: {described_field.kind}".replace("`", "") in "\n" + recipe_help()
+    units = {described_field.name: described_field.unit for described_field in described}
     assert (units["batch"], units["warmup"], units["max_input_tokens"]) == ("examples", "updates", "tokens")
 
 
-def test_epochs_become_as_many_updates_as_draw_each_example_so_often() -> None:
+def test_epochs_are_converted_to_updates() -> None:
     published = read_recipe(next(path for path in RECIPES if path.stem == "flan-t5-large-executor"))
     assert (published.batch, published.accumulate) == (8, 4)
     assert published.steps_for(3200) == 30 * 3200 / 32
@@ -141,7 +141,7 @@ def test_a_begun_run_keeps_its_data_and_its_base(name: str, tmp_path: Path) -> N
     claim(tmp_path, origin)  # an older version recorded less
 
 
-def test_the_weights_that_a_run_begins_from_are_known_by_their_hash(tmp_path: Path) -> None:
+def test_a_runs_base_weights_are_recorded_by_hash(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"abc")
     assert sha256_of_base(str(tmp_path)).startswith("ba7816bf")
     assert sha256_of_base("") == sha256_of_base("google/flan-t5-small") == ""

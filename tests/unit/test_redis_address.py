@@ -62,12 +62,12 @@ def test_any_encoded_password_is_read_and_never_shown(password: str) -> None:
         ("REDIS://host", None, None, "redis://host"),
     ],
 )
-def test_sockets_users_and_queries_are_told_apart(url: str, user: str, password: str, shown: str) -> None:
+def test_sockets_users_and_queries_are_parsed(url: str, user: str, password: str, shown: str) -> None:
     address = parse(url)
     assert (address.username, address.password, address.shown) == (user, password, shown)
 
 
-def test_a_password_of_its_own_setting_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_password_in_its_own_setting_is_used_verbatim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WAYMARK_REDIS_URL", "redis://:other@host/0")
     monkeypatch.setenv("WAYMARK_REDIS_PASSWORD", "a%41/@#")
     assert read(Settings).redis.password == "a%41/@#"

@@ -40,8 +40,8 @@ def played(task: str, *scores: tuple[int, ...]) -> list[EpisodeResult]:
 
 def shown(*results: list[EpisodeResult], repeats: int) -> str:
     console = Console(file=io.StringIO(), width=200)
-    every = [result for of_task in results for result in of_task]
-    console.print(render(summarise(every), EvaluationRequest(repeats=repeats)))
+    played_results = [result for of_task in results for result in of_task]
+    console.print(render(summarise(played_results), EvaluationRequest(repeats=repeats)))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -127,7 +127,7 @@ def test_one_play_does_not_tell_luck_of_play_apart() -> None:
 
 def test_the_closing_table_shows_both_intervals_and_each_repeat() -> None:
     text = shown(played("1-1", (0, 20), (40, 60), (80, 100)), repeats=2)
-    assert "the interval holds luck of variation and of play" in text
+    assert "The interval includes the choice of variations and the randomness of play" in text
     assert "Repeats scored 40.0, 60.0" in text
     assert "played once" not in text
 
@@ -157,15 +157,15 @@ def test_files_have_a_column_for_the_repeat() -> None:
 
 
 def run(name: str, *results: list[EpisodeResult]) -> Run:
-    every = [result for of_task in results for result in of_task]
-    return Run(name, EvaluationRequest(), samples.VERSIONS, every)
+    played_results = [result for of_task in results for result in of_task]
+    return Run(name, EvaluationRequest(), samples.VERSIONS, played_results)
 
 
 def test_repeats_are_compared_in_pairs() -> None:
     base, better = ((0, 50), (20, 70), (40, 90)), ((10, 60), (30, 80), (50, 100))
-    found = compare([run("a", played("1-1", *base)), run("b", played("1-1", *better))])
-    (difference,) = found.differences
-    assert (found.variations, found.repeats) == (3, 2)
+    comparison = compare([run("a", played("1-1", *base)), run("b", played("1-1", *better))])
+    (difference,) = comparison.differences
+    assert (comparison.variations, comparison.repeats) == (3, 2)
     assert (difference.mean, difference.better) == (10, 3)
     assert difference.ci95 == difference.ci95_play == pytest.approx((10, 10))
 
@@ -181,9 +181,9 @@ def test_luck_of_play_widens_a_difference_without_one_between_variations() -> No
 
 def test_only_plays_that_both_runs_have_are_compared() -> None:
     once, thrice = played("1-1", (0,), (10,), (20,)), played("1-1", (5, 100, 100), (15, 0, 0), (25, 1, 2))
-    found = compare([run("a", once), run("b", thrice)])
-    assert (found.variations, found.repeats, found.differences[0].mean) == (3, 1, 5)
-    assert any("6 more plays" in note for note in found.notes)
+    comparison = compare([run("a", once), run("b", thrice)])
+    assert (comparison.variations, comparison.repeats, comparison.differences[0].mean) == (3, 1, 5)
+    assert any("6 more plays" in note for note in comparison.notes)
     console = Console(file=io.StringIO(), width=200)
-    console.print(render_comparison(found))
+    console.print(render_comparison(comparison))
     assert "played once by each agent" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tests.samples import spec
+from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.report import render
 from waymark.evaluation.scores import summarise
@@ -13,18 +13,8 @@ from waymark.worlds.scienceworld.tasks import TASKS
 def result(task: str, variation: int, error: str | None = None) -> EpisodeResult:
     """An episode that reached 35, or errored."""
     played = spec(id=f"{task}-{variation}", task=task, variation=variation)
-    return EpisodeResult.of(
-        played,
-        "error" if error else "moves",
-        raw_score=35,
-        error=EpisodeError(kind=error, message="It [died].") if error else None,
-        moves=4,
-        actions=3,
-        turns=5,
-        model_calls=6,
-        repaired=1,
-        seconds=0.5,
-    ).without_trajectory()
+    fault = EpisodeError(kind=error, message="It [died].") if error else None
+    return result_of(played, score=35, error=fault).model_copy(update=dict(FIGURES))
 
 
 RESULTS = [result(task.id, variation) for task in TASKS for variation in range(3)]
@@ -37,7 +27,7 @@ def text(results: list[EpisodeResult], width: int = 110) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_the_table_stands_beside_the_published_figures_and_says_where_they_come_from() -> None:
+def test_the_table_names_the_source_of_published_figures() -> None:
     shown = text(RESULTS)
     assert "Score 35.0 of 100" in shown
     assert "95% interval: 35.0 to 35.0" in shown
@@ -64,5 +54,5 @@ def test_errors_are_listed_by_kind_with_their_text_untouched() -> None:
     assert "1-1/9" in shown
 
 
-def test_an_evaluation_without_results_says_so() -> None:
+def test_the_report_of_no_results_says_so() -> None:
     assert text([]).strip() == "No episode was finished."

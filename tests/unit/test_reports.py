@@ -14,13 +14,13 @@ import pytest
 from tests import samples
 from waymark.agent.presets import AGENTS
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, Opening, TurnRecord
-from waymark.evaluation.changes import compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import failure_modes
 from waymark.evaluation.files import export_as
 from waymark.evaluation.html_report import html_report, wanted_examples
 from waymark.evaluation.inspect_log import inspect_log, log_name
 from waymark.evaluation.markdown import markdown_report
+from waymark.evaluation.run_differences import compare_runs
 from waymark.evaluation.run_folder import RunFolder
 
 HOSTILE = "<script>alert(1)</script> | `x` <img src=//evil.example/x onerror=alert(1)> \"quoted\" 'too'"
@@ -44,15 +44,15 @@ def turns() -> tuple[TurnRecord, ...]:
 
 
 def played(scores: dict[str, list[int]], run: str = "a") -> list[EpisodeResult]:
-    found = []
+    results = []
     for task, of_task in scores.items():
         for variation, score in enumerate(of_task):
-            one = samples.result(
+            sample = samples.result(
                 f"{run}_{task}_{variation}", evaluation=run, task=task, variation=variation, score=score
             )
             opening = Opening(task="Boil water.", look="A room.", inventory="nothing")
-            found.append(one.model_copy(update={"trajectory": turns(), "opening": opening}))
-    return found
+            results.append(sample.model_copy(update={"trajectory": turns(), "opening": opening}))
+    return results
 
 
 def run(name: str, results: list[EpisodeResult], agent: str = "hierarchical") -> Run:
@@ -83,7 +83,7 @@ def report() -> tuple[Page, str]:
     theirs = played({"4-2": [100, 100, 100], "1-1": [0, 0, 0]}, "b")
     runs = [run("a", ours), run("b", theirs, "flat")]
     wanted = {episode for _, episode in wanted_examples(runs)}
-    text = html_report(runs, {one.id: one for one in [*ours, *theirs] if one.id in wanted})
+    text = html_report(runs, {result.id: result for result in [*ours, *theirs] if result.id in wanted})
     return Page(text), text
 
 
@@ -97,13 +97,13 @@ def test_a_report_page_needs_nothing_from_elsewhere() -> None:
     assert "default-src 'none'" in text
 
 
-def test_what_a_run_says_is_text_in_a_report() -> None:
+def test_texts_of_a_run_are_escaped_in_a_report() -> None:
     page, _ = report()
     assert HOSTILE in page.text
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     links = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
     assert links
-    assert {f"#{one}" for one in ids} >= links
+    assert {f"#{target}" for target in ids} >= links
 
 
 def test_a_report_page_holds_plots_failures_and_differences() -> None:
@@ -140,16 +140,17 @@ def test_failure_modes_are_counted_with_an_example() -> None:
 
 
 def test_differences_by_task_are_paired() -> None:
-    found = compare_runs(
+    changes = compare_runs(
         [
             run("a", played({"4-2": [10, 20, 90], "1-1": [5, 5]})),
             run("b", played({"4-2": [15, 25, 95], "1-1": [5, 0]}, "b"), "flat"),
         ]
     )
-    tasks = {task.task: task for task in found.tasks}
+    tasks = {task.task: task for task in changes.tasks}
     assert (tasks["4-2"].difference, tasks["4-2"].ci95) == (5, (5, 5))
     assert (tasks["1-1"].difference, tasks["1-1"].ci95) == (-2.5, None)
-    assert {(one.task, one.variation) for one in found.changed} == {("4-2", 0), ("4-2", 1), ("4-2", 2), ("1-1", 1)}
+    changed = {(episode.task, episode.variation) for episode in changes.changed}
+    assert changed == {("4-2", 0), ("4-2", 1), ("4-2", 2), ("1-1", 1)}
 
 
 # --- Inspect AI ---------------------------------------------------------------------------------------------
@@ -197,6 +198,6 @@ def test_a_run_folder_is_exported_into_a_folder_by_name(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "a")
     folder.begin(evaluation)
     folder.append(played({"4-2": [100]})[0])
-    said = export_as(folder.path, tmp_path, "inspect")
-    assert log_name(evaluation) in said
+    message = export_as(folder.path, tmp_path, "inspect")
+    assert log_name(evaluation) in message
     assert json.loads((tmp_path / log_name(evaluation)).read_text())["status"] == "success"

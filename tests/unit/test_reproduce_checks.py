@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from tests.chat_server import ChatServer
 from training.reproduce.checks import check_endpoint, check_room
 from training.reproduce.plan import Plan, Training
+from training.reproduce.stages import launcher
+from training.stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import InvalidInput
 
@@ -97,5 +100,33 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
     check_room(plan, tmp_path, is_sharded=True)
 
 
-def test_what_fits_is_not_refused(tmp_path: Path) -> None:
+def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:
     check_room(PLAN, tmp_path, is_sharded=False)
+
+
+@pytest.mark.parametrize("launch", [" ", "'", 'torchrun "', "no-such-launcher --nproc 2", "/", "\n"])
+def test_a_launcher_that_cannot_be_started_is_refused_before_anything_is_done(launch: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        launcher(launch)
+    assert refused.value.field == "launch"
+
+
+def test_a_launcher_is_split_as_a_shell_splits_it() -> None:
+    assert launcher("env A='x y' true") == ["env", "A=x y", "true"]
+    assert launcher("accelerate launch")[1:] == ["-m", "accelerate.commands.accelerate_cli", "launch"]
+
+
+@pytest.mark.parametrize("entry", [None, 5, "x", [], {}, {"command": "python -m training a"}, {"files": {}}])
+def test_a_stage_whose_progress_was_edited_is_done_again(tmp_path: Path, entry: object) -> None:
+    stage = Stage("a", "training", ("a",), ())
+    (tmp_path / PROGRESS).write_text(json.dumps({"a": entry}))
+    assert not Progress(tmp_path).is_done(stage)
+    Progress(tmp_path).note(stage, 1.0)
+    assert Progress(tmp_path).is_done(stage)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff"])
+def test_progress_that_is_no_json_object_is_told_in_one_line(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / PROGRESS).write_bytes(text)
+    with pytest.raises(InvalidInput, match="finished stages"):
+        Progress(tmp_path)

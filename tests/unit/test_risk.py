@@ -26,13 +26,13 @@ def state(score: int, task: str = CHOICE) -> AgentState:
         ("focus_on(wolf)", 1e-9, 0, True),
     ],
 )
-def test_a_final_answer_is_given_when_it_is_likely_enough_for_what_is_at_stake(
+def test_a_final_answer_must_be_likely_enough_for_the_score(
     decision: str, probability: float, score: int, worth: bool
 ) -> None:
     assert is_confident_enough(decision, math.log(probability), state(score)) is worth
 
 
-def test_a_box_that_a_temperature_leads_to_is_no_answer_before_one_was_read() -> None:
+def test_no_box_is_chosen_before_its_temperature_was_read() -> None:
     task = "If tin melts above 10.0 degrees celsius, focus on the blue box. If below, focus on the red box."
     unread = start(task, "You see: tin", "")
     read = after_step(unread, "use thermometer on tin", "12 degrees", "You see: tin", "", 0)

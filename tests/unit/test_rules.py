@@ -8,7 +8,7 @@ from tests.oracle import rule_annotations, trajectories
 from training.annotate import Annotation
 from training.trajectories import RecordedStep, Trajectory
 from training.worlds.scienceworld.rule_audit import replay
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment
+from waymark.worlds.base import COMPLETE, Segment
 
 HALL = "This room is called the hallway. In it, you see: \n\ta picture\n"
 
@@ -25,43 +25,43 @@ def path(*subgoals: str) -> tuple[Trajectory, Annotation]:
 
 def test_the_rules_let_pass_nearly_all_that_the_oracle_does() -> None:
     chosen = trajectories()[::40]
-    found = replay(chosen, rule_annotations(chosen))
-    assert found.subgoals > 5 * len(chosen)
-    assert len(found.refused) <= 0.03 * found.subgoals
+    audit = replay(chosen, rule_annotations(chosen))
+    assert audit.subgoals > 5 * len(chosen)
+    assert len(audit.refused) <= 0.03 * audit.subgoals
 
 
 def test_each_rule_is_counted_where_it_refuses() -> None:
     trajectory, annotation = path("focus_on(axe)", "pick_up(orange)", "focus_on(picture)", "focus_on(picture)")
-    found = replay([trajectory], {trajectory.key: annotation})
-    assert found.subgoals == 4
-    assert [(one.step, one.subgoal, one.rule) for one in found.refused] == [
+    audit = replay([trajectory], {trajectory.key: annotation})
+    assert audit.subgoals == 4
+    assert [(refusal.step, refusal.subgoal, refusal.rule) for refusal in audit.refused] == [
         (1, "focus_on(axe)", "out of sight"),
         (2, "pick_up(orange)", "reached already"),
         (4, "focus_on(picture)", "given before"),
     ]
 
 
-def test_what_is_given_again_and_again_while_the_score_stands_still_leads_in_circles() -> None:
+def test_subgoals_repeated_without_progress_are_refused() -> None:
     """Two sub-goals in turn, each time in another scene: with more and more pictures on the wall."""
     trajectory, annotation = path(*["navigate_to(kitchen)", "focus_on(picture)"] * 6)
     scenes = [replace(step, look=HALL + "\ta frame\n" * place) for place, step in enumerate(trajectory.steps)]
     circling = replace(trajectory, steps=scenes)
-    found = replay([circling], {trajectory.key: annotation})
-    assert [one.step for one in found.refused] == [9, 10, 11, 12]
+    audit = replay([circling], {trajectory.key: annotation})
+    assert [refusal.step for refusal in audit.refused] == [9, 10, 11, 12]
     gaining = [replace(scene, score=place) for place, scene in enumerate(scenes)]
     assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 
-def test_a_subgoal_that_the_loop_ends_before_the_oracle_does_is_cut_short() -> None:
+def test_subgoals_that_end_before_the_oracle_does_are_counted() -> None:
     trajectory, annotation = path("wait1(3)")
     waits = replace(trajectory, steps=trajectory.steps * 5)
     for taken, cut in ((3, []), (5, [(4, "cut short")])):
         longer = replace(annotation, segments=[Segment("wait1(3)", 0, taken), Segment(COMPLETE, taken, taken)])
-        found = replay([replace(waits, steps=waits.steps[:taken])], {trajectory.key: longer})
-        assert [(one.step, one.rule) for one in found.refused] == cut
+        audit = replay([replace(waits, steps=waits.steps[:taken])], {trajectory.key: longer})
+        assert [(refusal.step, refusal.rule) for refusal in audit.refused] == cut
 
 
-def test_what_is_meant_to_be_repeated_is_refused_the_fourth_time_in_a_scene() -> None:
+def test_repeatable_subgoals_are_refused_the_fourth_time() -> None:
     trajectory, annotation = path(*["wait1(5)"] * 4)
-    found = replay([trajectory], {trajectory.key: annotation})
-    assert [(one.step, one.rule) for one in found.refused] == [(4, "given before")]
+    audit = replay([trajectory], {trajectory.key: annotation})
+    assert [(refusal.step, refusal.rule) for refusal in audit.refused] == [(4, "given before")]

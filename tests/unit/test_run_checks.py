@@ -57,10 +57,10 @@ def fault(run: RunFolder) -> str:
     with pytest.raises(InvalidInput) as refused:
         list(run.checked_results())
     assert refused.value.remedy
-    said = str(refused.value)
-    assert said.isprintable()
-    assert str(run.path) in said
-    return said
+    message = str(refused.value)
+    assert message.isprintable()
+    assert str(run.path) in message
+    return message
 
 
 def edit_header(run: RunFolder, edit: Edit) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_as_it_was_written_is_accepted(folder: RunFolder) -> None:
     assert list(folder.checked_results()) == list(folder.results()) == [of("1-1", 0), of("4-2", 0)]
     folder.append(of("1-1", 0, repeat=1))
     folder.append(of("4-2", 0, stopped="moves", score=100))
-    assert [one.id for one in folder.checked_results()] == [of("1-1", 0).id, of("1-1", 0, 1).id, of("4-2", 0).id]
+    assert [result.id for result in folder.checked_results()] == [of("1-1", 0).id, of("1-1", 0, 1).id, of("4-2", 0).id]
     with (folder.path / EPISODES).open("a") as file:
         file.write('{"id": "torn')
     assert len(list(folder.checked_results())) == 3
@@ -91,7 +91,7 @@ def test_a_folder_as_it_was_written_is_accepted(folder: RunFolder) -> None:
 
 @pytest.mark.parametrize("name", [HEADER, EPISODES])
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "device", "socket", "link to a FIFO", "endless device"])
-def test_what_is_no_file_is_refused_without_waiting(folder: RunFolder, name: str, kind: str, tmp_path: Path) -> None:
+def test_pipes_and_folders_are_refused_without_waiting(folder: RunFolder, name: str, kind: str, tmp_path: Path) -> None:
     path = folder.path / name
     path.unlink()
     match kind:
@@ -105,10 +105,10 @@ def test_what_is_no_file_is_refused_without_waiting(folder: RunFolder, name: str
             os.mkfifo(tmp_path / "fifo")
             path.symlink_to(tmp_path / "fifo")
         case "socket":
-            with socket.socket(socket.AF_UNIX) as made:
+            with socket.socket(socket.AF_UNIX) as opened:
                 before = Path.cwd()
                 os.chdir(folder.path)  # the path of a socket is short
-                made.bind(name)
+                opened.bind(name)
                 os.chdir(before)
     assert str(path) in fault(folder)
     if name == EPISODES:
@@ -125,7 +125,7 @@ def test_a_folder_without_episodes_has_no_results(folder: RunFolder) -> None:
     assert list(folder.checked_results()) == []
 
 
-def test_a_file_that_may_not_be_read_is_told(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_reported(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder.path / HEADER).unlink()
     (folder.path / HEADER).symlink_to(HEADER)
     assert "cannot be read" in fault(folder)
@@ -144,7 +144,7 @@ def test_a_huge_line_is_refused_in_little_memory(folder: RunFolder, name: str) -
     assert "over 64 MB" in fault(folder)
 
 
-def test_the_number_of_a_huge_line_is_told(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_line_is_reported_by_number(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_checks, "LINE_BYTES", 2_000)
     with (folder.path / EPISODES).open("a") as file:
         file.write("x" * 2_000 + "\n")
@@ -156,7 +156,16 @@ def test_the_number_of_a_huge_line_is_told(folder: RunFolder, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "created",
-    ["", "yesterday", "2026-11-28", "2026-11-28T12:00:00", "0001-01-01T00:00:00+00:00", "9" * 5_000, "2026-13-01T0"],
+    [
+        "",
+        "yesterday",
+        "2026-11-28",
+        "2026-11-28T12:00:00",
+        "0001-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59-23:59",
+        "9" * 5_000,
+        "2026-13-01T0",
+    ],
 )
 def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) -> None:
     edit_header(folder, lambda document: document.update(created=created))
@@ -171,7 +180,8 @@ def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) ->
         (lambda document: document.update(created=1_700_000_000), "created: "),
         (lambda document: document.update(episodes="8"), "episodes: "),
         (lambda document: document.update(episodes=True), "episodes: "),
-        (lambda document: document.update(episodes=-1), "says -1 episodes, but its request has 8"),
+        (lambda document: document.update(episodes=-1), "-1 for `episodes`"),
+        (lambda document: document["versions"]["executor"].update(parameters=10**30), "`versions.executor.parameters`"),
         (lambda document: document.update(episodes=9), "says 9 episodes, but its request has 8"),
         (lambda document: document.update(id=["sample"]), "id: "),
         (lambda document: document["request"].update(seed=float("nan")), "request.seed: "),
@@ -180,19 +190,27 @@ def test_a_header_needs_a_time_with_its_zone(folder: RunFolder, created: str) ->
         (lambda document: document.update({"\x1b[31mnew": 1}), "?[31mnew: Extra inputs"),
     ],
 )
-def test_a_header_of_other_types_or_figures_is_told(folder: RunFolder, edit: Edit, says: str) -> None:
+def test_a_malformed_header_is_reported(folder: RunFolder, edit: Edit, says: str) -> None:
     edit_header(folder, edit)
     assert says in fault(folder)
 
 
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/run", "/tmp/run", ".", "..", "a/b", "a\0b", "run\n", "x" * 300, "läuft"]
+)
+def test_a_header_needs_an_id_that_can_name_a_file(folder: RunFolder, name: str) -> None:
+    edit_header(folder, lambda document: document.update(id=name))
+    assert "for its id" in fault(folder)
+
+
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"\xff\xfe", b"{", b"[" * 100_000, b'{"id": "\\ud800"}'])
 @pytest.mark.parametrize("name", [HEADER, EPISODES])
-def test_what_is_no_json_object_is_told(folder: RunFolder, name: str, text: bytes) -> None:
+def test_other_json_values_are_reported(folder: RunFolder, name: str, text: bytes) -> None:
     (folder.path / name).write_bytes(text + b"\n")
     assert "is unreadable" in fault(folder)
 
 
-def test_a_request_that_cannot_be_played_is_told(folder: RunFolder) -> None:
+def test_an_unplayable_request_is_reported(folder: RunFolder) -> None:
     edit_header(folder, lambda document: document["request"].update(tasks=["4-9"]))
     with pytest.raises(InvalidInput, match="4-9"):
         list(folder.checked_results())
@@ -214,11 +232,11 @@ def test_a_request_that_cannot_be_played_is_told(folder: RunFolder) -> None:
         (of("2-1", 0, id=of("4-2", 0).id), "task '2-1'"),
     ],
 )
-def test_a_line_of_something_else_is_told(folder: RunFolder, line: EpisodeResult, says: str) -> None:
+def test_a_line_of_another_kind_is_reported(folder: RunFolder, line: EpisodeResult, says: str) -> None:
     folder.append(line)
-    said = fault(folder)
-    assert "Line 3 of" in said
-    assert says in said
+    message = fault(folder)
+    assert "Line 3 of" in message
+    assert says in message
 
 
 @pytest.mark.parametrize(
@@ -239,13 +257,24 @@ def test_a_line_of_something_else_is_told(folder: RunFolder, line: EpisodeResult
         (lambda line: line["trajectory"][0].update(logprob=float("-inf")), "-inf for `trajectory.0.logprob`"),
         (lambda line: line["trajectory"][0].update(moves=10**30), "for `trajectory.0.moves`"),
         (lambda line: line.update(trajectory={"0": {}}), "trajectory: "),
+        (lambda line: line.update(rules=[{"rule": "stuck", "turns": 10**30}]), "for `rules.0.turns`"),
+        (lambda line: line.update(score=-1), "score: "),
+        (
+            lambda line: line["trajectory"][0].update(actions=[["wait1", float("nan")]]),
+            "nan for `trajectory.0.actions.0.logprob`",
+        ),
+        (
+            lambda line: line["trajectory"][0].update(subgoals=[["wait(1)", -0.5], [None, float("-inf")]]),
+            "-inf for `trajectory.0.subgoals.1.logprob`",
+        ),
+        (lambda line: line["trajectory"][0].update(reward=-(10**30)), "for `trajectory.0.reward`"),
     ],
 )
-def test_a_value_that_cannot_be_ours_is_told(folder: RunFolder, edit: Edit, says: str) -> None:
+def test_an_impossible_value_is_reported(folder: RunFolder, edit: Edit, says: str) -> None:
     edit_last_line(folder, edit)
-    said = fault(folder)
-    assert "Line 2 of" in said
-    assert says in said
+    message = fault(folder)
+    assert "Line 2 of" in message
+    assert says in message
 
 
 def test_a_result_without_its_turns_is_read(folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ def begun(path: Path, *episodes: str) -> RunFolder:
     return folder
 
 
-def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
+def test_appended_results_are_read_back(tmp_path: Path) -> None:
     folder = begun(tmp_path / "run")
     folder.append(result("a"))
     folder.append(result("b"))
@@ -26,7 +26,7 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
     assert list(folder.results()) == [result("a"), result("b")]
 
 
-def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
+def test_a_torn_line_is_removed_before_the_next_write(tmp_path: Path) -> None:
     folder = begun(tmp_path, "a")
     with (tmp_path / EPISODES).open("a") as file:
         file.write('{"id": "b", "sco')
@@ -36,14 +36,14 @@ def test_a_line_torn_by_a_crash_is_cut_off_before_the_next_is_written(tmp_path: 
     assert list(folder.results()) == [result("a"), result("c")]
 
 
-def test_of_an_episode_that_was_played_again_the_last_result_holds(tmp_path: Path) -> None:
+def test_the_last_result_of_a_replayed_episode_counts(tmp_path: Path) -> None:
     folder = begun(tmp_path)
-    for one in (result("a", score=0), result("b"), result("a", score=100)):
-        folder.append(one)
+    for played_result in (result("a", score=0), result("b"), result("a", score=100)):
+        folder.append(played_result)
     assert list(folder.results()) == [result("b"), result("a", score=100)]
 
 
-def test_a_line_that_the_disk_has_no_room_for_is_not_there(tmp_path: Path) -> None:
+def test_a_line_that_could_not_be_written_is_removed(tmp_path: Path) -> None:
     folder = begun(tmp_path, "a")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = (tmp_path / EPISODES).stat().st_size + 10
@@ -78,9 +78,9 @@ def test_light_results_are_the_whole_ones_without_their_turns(tmp_path: Path) ->
     )
     opening = Opening(task=text, look=text, inventory=text)
     played = result("a").model_copy(update={"trajectory": (turn, turn), "opening": opening})
-    for one in (played, result("b"), played.model_copy(update={"score": 100})):
-        folder.append(one)
-    assert folder.lights() == [one.without_trajectory() for one in folder.results()]
+    for played_result in (played, result("b"), played.model_copy(update={"score": 100})):
+        folder.append(played_result)
+    assert folder.lights() == [played_result.without_trajectory() for played_result in folder.results()]
     assert folder.result("a") == list(folder.results())[1]
     assert folder.result("none") is None
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.samples import spec
+from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.evaluation.scores import evaluation_json, published_methods, summarise
 from waymark.worlds.registry import get_world
@@ -13,28 +13,19 @@ def result(
     task: str, raw: int, *, variation: int = 0, error: str | None = None, cancelled: bool = False
 ) -> EpisodeResult:
     """A result without its trajectory."""
-    return EpisodeResult.of(
-        spec(id=f"{task}-{variation}", task=task, variation=variation),
-        "error" if error else "cancelled" if cancelled else "completed",
-        raw_score=raw,
-        error=EpisodeError(kind=error, message="It died.") if error else None,
-        moves=4,
-        actions=3,
-        turns=5,
-        model_calls=6,
-        repaired=1,
-        seconds=0.5,
-    ).without_trajectory()
+    played = spec(id=f"{task}-{variation}", task=task, variation=variation)
+    fault = EpisodeError(kind=error, message="It died.") if error else None
+    return result_of(played, score=raw, stopped="cancelled" if cancelled else "completed", error=fault, **FIGURES)
 
 
-def test_the_headline_is_the_mean_over_task_types_not_over_episodes() -> None:
+def test_the_headline_is_the_mean_over_task_types() -> None:
     summary = summarise([result("1-1", 0), result("4-2", 100), result("4-2", 100, variation=1), result("4-3", 50)])
     assert summary.mean == 50
     assert summary.groups == {"short": 75, "long": 0}
     assert summary.success_rate == pytest.approx(1 / 3)
 
 
-def test_a_negative_score_counts_as_zero_except_in_the_raw_mean() -> None:
+def test_negative_scores_count_as_zero_except_in_raw_means() -> None:
     summary = summarise([result("1-1", -100), result("1-1", 20, variation=1)])
     assert (summary.mean, summary.raw_mean, summary.last_nonnegative_mean) == (10, -40, 10)
 
@@ -49,7 +40,7 @@ def test_a_cancelled_episode_does_not_count() -> None:
     assert summarise([result("1-1", 10, cancelled=True), result("1-1", 50)]).mean == 50
 
 
-def test_the_interval_holds_the_mean_and_is_the_same_each_time() -> None:
+def test_the_interval_holds_the_mean_and_is_reproducible() -> None:
     results = [result(task, raw, variation=n) for task in ("1-1", "4-2") for n, raw in enumerate((0, 30, 60, 90))]
     summary = summarise(results)
     assert summary.ci95 is not None
@@ -61,7 +52,7 @@ def test_equal_scores_have_an_interval_without_width() -> None:
     assert summarise([result("1-1", 40, variation=n) for n in range(3)]).ci95 == (40, 40)
 
 
-def test_what_an_episode_took_is_the_mean_over_all_of_them() -> None:
+def test_effort_is_a_mean_over_all_episodes() -> None:
     long = result("4-2", 0).model_copy(update={"tokens": 300, "model_calls": 10, "seconds": 1.5})
     effort = summarise([result("1-1", 0), result("1-1", 0, variation=1), long]).effort
     assert (effort.tokens, effort.repaired) == (100, 1)

@@ -21,7 +21,7 @@ def play(world: Environment, *taken: str) -> Step:
     return [world.step(action) for action in taken][-1]
 
 
-def test_the_task_is_solved_by_focusing_on_a_thing_and_boxing_it(world: Environment) -> None:
+def test_focusing_on_a_thing_and_boxing_it_solves_the_task(world: Environment) -> None:
     assert play(world, "go to kitchen", "focus on thermometer").score == 50
     assert not world.step("pick up thermometer").completed
     last = world.step("move thermometer to red box")
@@ -33,7 +33,7 @@ def test_boxing_another_thing_than_the_focused_one_solves_nothing(world: Environ
     assert (last.score, last.completed) == (50, False)
 
 
-def test_focusing_on_a_living_thing_scores_minus_100_and_leaves_the_end_to_the_loop(world: Environment) -> None:
+def test_focusing_on_a_living_thing_scores_minus_100(world: Environment) -> None:
     last = world.step("focus on orange in inventory")
     assert (last.score, last.completed) == (-100, False)
 

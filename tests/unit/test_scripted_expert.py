@@ -34,8 +34,8 @@ class House:
     def step(self, action: str) -> Step:
         self.actions.append(action)
         known, score = True, 0
-        if found := re.match(r"teleport to (.+)", action):
-            self.room = found.group(1)
+        if match := re.match(r"teleport to (.+)", action):
+            self.room = match.group(1)
         elif action == "open cupboard" and self.room == "kitchen":
             self.shut = False
         elif action == "focus on treasure" and "treasure" in self.look:
@@ -66,23 +66,23 @@ class Bench:
         self.joined: dict[tuple[str, str], tuple[str, str]] = {}
 
     def step(self, action: str) -> Step:
-        said, score = "", 0
+        observation, score = "", 0
         if action.startswith("connect "):
-            one, other = (self.end(end) for end in action.removeprefix("connect ").split(" to "))
-            taken = one in self.joined or other in self.joined
-            said = f"{one[1]} on {one[0]} is {'already' if taken else 'now'} connected to {other[1]} on {other[0]}"
-            self.joined |= {} if taken else {one: other, other: one}
-        elif found := re.match(r"disconnect (.+)", action):
-            said = f"{found[1]} has been disconnected"
-            self.joined = {one: other for one, other in self.joined.items() if found[1] not in (one[0], other[0])}
+            near, far = (self.end(end) for end in action.removeprefix("connect ").split(" to "))
+            taken = near in self.joined or far in self.joined
+            observation = f"{near[1]} on {near[0]} is {'already' if taken else 'now'} connected to {far[1]} on {far[0]}"
+            self.joined |= {} if taken else {near: far, far: near}
+        elif match := re.match(r"disconnect (.+)", action):
+            observation = f"{match[1]} has been disconnected"
+            self.joined = {near: far for near, far in self.joined.items() if match[1] not in (near[0], far[0])}
         elif action == "move fork to red box" and self.closed():
             score = 100
-        return Step(said, self.look, "", score, 0, score == 100, known=True, ambiguous=False)
+        return Step(observation, self.look, "", score, 0, score == 100, known=True, ambiguous=False)
 
     def end(self, words: str) -> tuple[str, str]:
-        found = re.fullmatch(r"(anode|cathode) in (.+)|(.+) (anode|cathode|terminal [12])", words)
-        assert found, words
-        return (found[2] or found[3], found[1] or found[4])
+        match = re.fullmatch(r"(anode|cathode) in (.+)|(.+) (anode|cathode|terminal [12])", words)
+        assert match, words
+        return (match[2] or match[3], match[1] or match[4])
 
     def closed(self) -> bool:
         across = {"anode": "cathode", "cathode": "anode", "terminal 1": "terminal 2", "terminal 2": "terminal 1"}
@@ -107,14 +107,14 @@ class Bench:
         ],
     ],
 )
-def test_a_circuit_is_laid_round_whatever_was_laid_before(before: list[str]) -> None:
+def test_a_circuit_is_laid_after_any_earlier_connections(before: list[str]) -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
     walker = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
     walker.follow(["focus on fork", *before])
     with pytest.raises(Solved):
         SCRIPTED_EXPERTS["3-3"](walker)
-    laid = [one.action for one in walker.taken[1 + len(before) :]]
+    laid = [taken_step.action for taken_step in walker.taken[1 + len(before) :]]
     assert laid[-4:] == ["connect grey wire terminal 2 to battery cathode", "wait1", "wait1", "move fork to red box"]
 
 
@@ -126,10 +126,10 @@ def test_a_circuit_that_is_closed_is_left_as_it_is() -> None:
     with pytest.raises(Solved):
         SCRIPTED_EXPERTS["3-3"](first)
     again = Walk(Bench(), Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])
-    again.follow([one.action for one in first.taken[:-3]])
+    again.follow([step_.action for step_ in first.taken[:-3]])
     with pytest.raises(Solved):
         SCRIPTED_EXPERTS["3-3"](again)
-    assert [one.action for one in again.taken[-4:-1]] == [first.taken[-4].action, "wait1", "wait1"]
+    assert [step_.action for step_ in again.taken[-4:-1]] == [first.taken[-4].action, "wait1", "wait1"]
 
 
 def walk(house: House, perturbation_rate: float = 0.0) -> Walk:
@@ -143,18 +143,18 @@ def test_rooms_are_searched_in_order_until_the_thing_is_seen() -> None:
     assert house.actions == [f"teleport to {room}" for room in ROOMS[: ROOMS.index("art studio") + 1]]
 
 
-def test_what_is_shut_is_opened_before_the_next_room_is_searched() -> None:
+def test_containers_are_opened_before_the_next_room_is_searched() -> None:
     house = House("kitchen", shut_in=True)
     walk(house).find("treasure")
     assert house.actions == ["teleport to kitchen", "open cupboard"]
 
 
-def test_what_is_nowhere_is_given_up() -> None:
+def test_missing_things_are_given_up() -> None:
     with pytest.raises(Unsolved, match="nowhere"):
         walk(House("attic")).find("treasure")
 
 
-def test_an_action_that_is_not_known_ends_the_path_and_is_not_part_of_it() -> None:
+def test_an_unknown_action_ends_the_path() -> None:
     path = walk(House("kitchen"))
     with pytest.raises(Unsolved, match="not known"):
         path.act("juggle")

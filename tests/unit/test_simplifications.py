@@ -24,7 +24,7 @@ def test_an_unknown_label_is_refused_with_the_known_ones(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "given"),
+    ("text", "labels"),
     [
         ("", ""),
         (" , ,", ""),
@@ -38,8 +38,8 @@ def test_an_unknown_label_is_refused_with_the_known_ones(text: str) -> None:
         (f"easy,{','.join(LABELS)}", ",".join(LABELS)),
     ],
 )
-def test_the_simulator_is_given_each_label_once(text: str, given: str) -> None:
-    assert for_simulator(text, FIND) == given
+def test_the_simulator_is_given_each_label_once(text: str, labels: str) -> None:
+    assert for_simulator(text, FIND) == labels
 
 
 def test_easy_spares_electricity_where_a_task_needs_it() -> None:
@@ -54,7 +54,7 @@ def test_tasks_about_circuits_refuse_to_go_without_electricity(tasks: tuple[str,
         episodes("e", EvaluationRequest(tasks=tasks, simplifications="easy,noElectricalAction"))
 
 
-def test_what_is_asked_stands_in_every_episode_as_it_was_asked() -> None:
+def test_simplifications_are_recorded_as_requested() -> None:
     (spec,) = episodes("e", EvaluationRequest(tasks=("4-2",), variations=(0,), simplifications="openDoors, easy"))
     assert spec.simplifications == "openDoors, easy"
 

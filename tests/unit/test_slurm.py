@@ -51,6 +51,14 @@ def calls(checkout: Path) -> list[str]:
     return (checkout / "calls").read_text().splitlines()
 
 
+def wait_for(path: Path) -> None:
+    """Return once a file is there."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("script", "settings", "named"),
     [
@@ -92,10 +100,7 @@ def test_the_time_limit_requeues_the_training(checkout: Path, restarts: str, req
     program(checkout / ".venv" / "bin" / "accelerate", 'touch "$SLURM_SUBMIT_DIR/runs"; exec sleep 60')
     limit = {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": restarts}
     process = start(checkout, "train.sbatch", ROLE="executor", RECIPE="r.json", **limit)
-    deadline = time.monotonic() + 20
-    while not (checkout / "runs").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(checkout / "runs")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert (process.returncode == 0) is requeued
@@ -104,7 +109,7 @@ def test_the_time_limit_requeues_the_training(checkout: Path, restarts: str, req
         assert calls(checkout) == ["scontrol requeue 42"]
 
 
-def test_a_worker_of_slurm_is_told_to_stop_with_its_job(checkout: Path) -> None:
+def test_a_slurm_worker_stops_with_its_job(checkout: Path) -> None:
     program(
         checkout / ".venv" / "bin" / "python",
         'if [ "$2" = - ]; then echo 0; else trap "touch $SLURM_SUBMIT_DIR/stopped; exit 0" TERM; '
@@ -112,10 +117,7 @@ def test_a_worker_of_slurm_is_told_to_stop_with_its_job(checkout: Path) -> None:
     )
     settings = {"WAYMARK_REDIS_URL": "r", "WAYMARK_CONTROLLER_URL": "c", "WAYMARK_EXECUTOR_URL": "e"}
     process = start(checkout, "workers.sbatch", **settings, SLURM_CPUS_PER_TASK="4")
-    deadline = time.monotonic() + 20
-    while not (checkout / "calls").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(checkout / "calls")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=40)
     assert calls(checkout) == ["6"]

@@ -24,10 +24,10 @@ LOAD_LATE = 9
 
 def samples() -> Samples:
     """Ten seconds at twice the peak, every other request refused."""
-    made = Samples(began=1_000.0, window=10.0)
+    load = Samples(began=1_000.0, window=10.0)
     for number in range(2 * PEAK * 10):
         second, within = divmod(number, 2 * PEAK)
-        due = made.began + number / (2 * PEAK)
+        due = load.began + number / (2 * PEAK)
         outcome: Outcome = 429 if number % 2 else 200
         started = due + (0.06 if second == LOAD_LATE and outcome == 429 else 0.0)
         seconds = 0.01
@@ -35,9 +35,9 @@ def samples() -> Samples:
             seconds = 1.5
         if second in (STOLEN, UNEXPLAINED) and within == 101:
             seconds = 0.08
-        made.add(number, due, started, started + seconds, outcome)
-        made.sent += 1
-    return made
+        load.add(number, due, started, started + seconds, outcome)
+        load.sent += 1
+    return load
 
 
 def watch(service: Service) -> ContentionMonitor:
@@ -67,7 +67,7 @@ def report() -> Overload:
     )
 
 
-def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed(report: Overload) -> None:
+def test_figures_exist_for_all_and_for_undisturbed_seconds(report: Overload) -> None:
     assert report.goodput_ratio == pytest.approx(0.85)
     assert report.goodput_tenths == pytest.approx([1.0] * 5 + [0.5] * 3 + [1.0] * 2)
     assert report.taken_at_peak == 0
@@ -77,7 +77,7 @@ def test_figures_are_given_for_all_seconds_and_for_those_that_nobody_disturbed(r
     assert report.undisturbed.goodput_ratio == pytest.approx(1.0)
 
 
-def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_counts_apart(report: Overload) -> None:
+def test_refusals_are_timed_from_when_they_were_sent(report: Overload) -> None:
     assert report.refused_late == 150 + 2
     assert report.refused_late_from_due == 150 + 2 + PEAK
     assert report.sent_late_ms.max == pytest.approx(60)
@@ -85,8 +85,8 @@ def test_a_refusal_is_late_from_when_it_was_sent_and_what_the_load_was_late_coun
     assert not report.holds
 
 
-def test_every_second_with_late_refusals_says_who_had_the_cores(report: Overload) -> None:
-    assert [(one.second, one.refused_late, one.cause) for one in report.late_seconds] == [
+def test_seconds_with_late_refusals_name_the_users_of_cores(report: Overload) -> None:
+    assert [(second.second, second.refused_late, second.cause) for second in report.late_seconds] == [
         (UNEXPLAINED, 1, "neither"),
         (STOLEN, 1, "host"),
         *((second, 50, "others") for second in DISTURBED),

@@ -20,10 +20,10 @@ def long_folder(below: Path) -> Path:
 
 
 def test_a_folder_is_private_and_short(tmp_path: Path) -> None:
-    made = make_socket_folder("redis.sock", {"TMPDIR": str(long_folder(tmp_path))})
-    assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    assert len(os.fsencode(made / "redis.sock")) <= LONGEST
-    made.rmdir()
+    socket_folder = make_socket_folder("redis.sock", {"TMPDIR": str(long_folder(tmp_path))})
+    assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+    assert len(os.fsencode(socket_folder / "redis.sock")) <= LONGEST
+    socket_folder.rmdir()
 
 
 def test_the_runtime_folder_comes_after_tmpdir(tmp_path: Path) -> None:
@@ -38,9 +38,9 @@ def test_the_runtime_folder_comes_after_tmpdir(tmp_path: Path) -> None:
 def test_characters_beyond_ascii_count_as_bytes(tmp_path: Path) -> None:
     folder = tmp_path / ("ü" * 45)
     folder.mkdir()
-    made = make_socket_folder("redis.sock", {"TMPDIR": str(folder)})
-    assert made.parent != folder
-    made.rmdir()
+    socket_folder = make_socket_folder("redis.sock", {"TMPDIR": str(folder)})
+    assert socket_folder.parent != folder
+    socket_folder.rmdir()
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "relative", "shared"])
@@ -51,9 +51,9 @@ def test_a_place_that_cannot_serve_is_passed_over(kind: str, tmp_path: Path) -> 
     if kind == "shared":  # anybody could replace what lies there
         place.mkdir()
         place.chmod(0o777)
-    made = make_socket_folder("s", {"TMPDIR": "place" if kind == "relative" else str(place)})
-    assert made.parent != place
-    made.rmdir()
+    socket_folder = make_socket_folder("s", {"TMPDIR": "place" if kind == "relative" else str(place)})
+    assert socket_folder.parent != place
+    socket_folder.rmdir()
 
 
 def test_without_a_place_the_error_names_each(tmp_path: Path) -> None:

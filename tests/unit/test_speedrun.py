@@ -10,8 +10,8 @@ import typer.main
 from tests.oracle import trajectories
 from training.__main__ import app
 from training.recipe import read_recipe
-from training.reproduce.stages import Stage
 from training.speedrun import FIRST, MORE, ROLES, Speedrun, stages
+from training.stages import Stage
 from training.worlds.scienceworld.dagger import plan
 
 FOLDER = Path("build/made")
@@ -60,7 +60,7 @@ def test_each_agent_learns_from_its_own_corrections() -> None:
         assert option(stage, "--annotations") == data[role].replace(".parquet", "-subgoals.parquet")
 
 
-def test_without_the_pair_nobody_corrects_it() -> None:
+def test_an_incomplete_agent_is_not_corrected() -> None:
     run = Speedrun(FOLDER, roles=("controller",))
     assert not [stage for stage in stages(run) if stage.name.startswith("corrections")]
     assert option(trainings(run, "second")["controller"], "--data") == "data/trajectories.parquet"
@@ -88,5 +88,5 @@ def test_flat_is_trained_as_the_others_are() -> None:
 
 
 def test_a_flat_agent_is_corrected_as_itself() -> None:
-    found = plan(trajectories(), 5, 5, Path("checkpoints"), "flat", without_rules=True)
-    assert {(one.agent, one.without_rules) for one in found} == {("flat", True)}
+    planned = plan(trajectories(), 5, 5, Path("checkpoints"), "flat", without_rules=True)
+    assert {(rollouts.agent, rollouts.without_rules) for rollouts in planned} == {("flat", True)}

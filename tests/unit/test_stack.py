@@ -4,24 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from waymark.cli.local_stack import HOST, EmbeddedRedis, Part, _claim, free_ports
+from waymark.child_processes.part import HOST, Part
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.local_stack import _claim, free_ports
 from waymark.errors import InvalidInput, PortInUse, StackError
 
 
 def part(log: Path, code: str) -> Part:
-    one = Part("executor", [sys.executable, "-c", code], {}, log)
-    one.process.wait()
-    return one
+    started = Part("executor", [sys.executable, "-c", code], {}, log)
+    started.process.wait()
+    return started
 
 
-def test_a_part_that_ended_is_named_with_its_last_words_and_its_log(tmp_path: Path) -> None:
+def test_an_ended_part_is_reported_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "executor.log"
     with pytest.raises(StackError) as caught:
         part(log, "import sys; sys.exit('No checkpoint at here.')").check()
     assert str(caught.value) == f"The executor ended with exit code 1: No checkpoint at here. Its log is {log}"
 
 
-def test_a_part_that_was_killed_says_so(tmp_path: Path) -> None:
+def test_a_killed_part_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="executor was killed by SIGKILL"):
         part(tmp_path / "log", "import os; os.kill(os.getpid(), 9)").check()
 
@@ -42,7 +44,7 @@ def test_a_port_in_use_is_named_with_its_service() -> None:
             _claim({"executor": port})
 
 
-def test_a_named_redis_that_is_absent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_redis_that_is_missing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYMARK_REDIS_SERVER", "/nowhere/redis-server")
     with pytest.raises(InvalidInput, match="'/nowhere/redis-server' names no program"):
         EmbeddedRedis(tmp_path).start()

@@ -10,7 +10,7 @@ import pytest
 from waymark.agent import state
 from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
-from waymark.contracts import AgentState, Role, Turn
+from waymark.contracts import MOST_ROOMS, MOST_SUBGOALS, MOST_TURNS, AgentState, Role, Turn
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.scene import room_of
 
@@ -40,7 +40,7 @@ def test_a_look_without_a_room_visits_none(begun: AgentState) -> None:
     assert state.after_step(begun, "wait1", "", "It is dark.", "", 0).visited_rooms == ("hallway",)
 
 
-def test_a_step_aligns_look_and_inventory_with_what_it_left(begun: AgentState) -> None:
+def test_a_step_updates_look_and_inventory(begun: AgentState) -> None:
     after = state.after_step(begun, "teleport to outside", "You teleport.", OUTSIDE, "nothing", 8)
     assert (after.look, after.inventory, after.observation) == (OUTSIDE, "nothing", "You teleport.")
     assert (after.step, after.score, after.visited_rooms) == (2, 8, ("hallway", "outside"))
@@ -66,13 +66,13 @@ def test_a_new_subgoal_completes_all_before_it(begun: AgentState) -> None:
 
 
 def test_giving_the_current_subgoal_again_changes_nothing(begun: AgentState) -> None:
-    given = state.with_subgoal(begun, "a")
-    assert state.with_subgoal(given, "a") == given
+    with_current = state.with_subgoal(begun, "a")
+    assert state.with_subgoal(with_current, "a") == with_current
 
 
 def test_a_failed_step_keeps_the_subgoal(begun: AgentState) -> None:
-    given = state.with_subgoal(begun, "a")
-    after = state.after_step(given, "fly", "No known action matches that input.", HALLWAY, "an orange", 0)
+    with_current = state.with_subgoal(begun, "a")
+    after = state.after_step(with_current, "fly", "No known action matches that input.", HALLWAY, "an orange", 0)
     assert (after.current_subgoal, after.completed_subgoals) == ("a", ())
 
 
@@ -122,7 +122,7 @@ def test_nothing_ends_where_no_sub_goal_is_under_way() -> None:
     assert len(ended.state.turns) == 2
 
 
-def test_history_is_cut_by_actions_and_keeps_the_ends_among_them() -> None:
+def test_history_is_cut_by_actions_and_keeps_ends() -> None:
     shown = state.recent(ended_after_each(5), 2)
     assert [turn.action for turn in shown.turns] == [None, "wait 3", None, "wait 4", None]
     assert (shown.step, shown.ended_subgoals) == (11, 5)
@@ -177,3 +177,38 @@ def test_ended_turns_that_a_client_did_not_count_are_counted() -> None:
         task="t", look="l", step=3, turns=(Turn(action="wait", observation=""), Turn(action=None, observation=""))
     )
     assert state.actions_only(sent).step == 2
+
+
+# --- very long episodes ----------------------------------------------------------------------------------------
+
+
+def wander(fold: StateFold, steps: int) -> None:
+    """So many steps, each in a room of its own, for a sub-goal of its own, which ends."""
+    for number in range(steps):
+        fold.give_subgoal(f"s{number}()")
+        look = f"This room is called the {chr(97 + number % 26) * (1 + number // 26)}. In it, you see: \n\tthe agent\n"
+        fold.act(f"go {number}", f"answer {number}", look, "", 0)
+        if number % 3 == 0:
+            fold.end_subgoal()
+
+
+def test_a_state_never_holds_more_than_a_request_may_carry() -> None:
+    fold = StateFold.start("task", HALLWAY, "")
+    wander(fold, MOST_SUBGOALS + 50)
+    whole = fold.state
+    sent = AgentState.model_validate_json(fold.visible(MOST_TURNS).model_dump_json())
+    assert len(whole.visited_rooms) == len(sent.named_rooms or ()) == MOST_ROOMS
+    assert whole.visited_rooms[0] == "hallway"
+    assert len(whole.completed_subgoals) == MOST_SUBGOALS
+    assert whole.completed_subgoals[-1] == f"s{MOST_SUBGOALS + 48}()"
+    assert len(whole.turns) > MOST_TURNS == len(sent.turns)
+
+
+def test_a_fold_that_forgets_shows_the_same() -> None:
+    folds = [StateFold.start("task", HALLWAY, "", forgets=forgets) for forgets in (False, True)]
+    for _ in range(4):
+        for fold in folds:
+            wander(fold, 450)
+        for history in (0, 1, 10, 999, MOST_TURNS):
+            assert folds[0].visible(history) == folds[1].visible(history)
+    assert len(folds[1].state.turns) < 2 * MOST_TURNS < len(folds[0].state.turns)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.answers import subgoal_answer
 from training.annotate import Annotation
 from training.annotate import training_subgoals as training_subgoals_of
 from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
@@ -16,8 +17,9 @@ from waymark.agent.subgoal_sources.at_random import RandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource, choose_subgoal
 from waymark.agent.subgoal_sources.plan import PlanSource
 from waymark.clients.chat import Answer, Message
-from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Timing, Usage
+from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, SubgoalResponse, Usage
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
+from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
 from waymark.worlds.scienceworld.random_subgoals import (
@@ -26,7 +28,7 @@ from waymark.worlds.scienceworld.random_subgoals import (
     visible_things,
     with_random_arguments,
 )
-from waymark.worlds.scienceworld.subgoals import COMPLETE, Segment, is_reached
+from waymark.worlds.scienceworld.subgoals import is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -92,7 +94,7 @@ def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) 
         ("?", False),
     ],
 )
-def test_a_subgoal_has_the_form_of_those_that_were_trained_on(subgoal: str, formed: bool) -> None:
+def test_subgoals_must_have_a_trained_form(subgoal: str, formed: bool) -> None:
     assert WellFormed(SCIENCEWORLD).is_formed(subgoal) is formed
 
 
@@ -118,34 +120,30 @@ def test_a_subgoal_whose_end_is_reached_is_known(subgoal: str, reached: bool) ->
     assert is_reached(subgoal, watched) is reached
 
 
-async def test_where_all_was_given_in_this_scene_the_controller_is_asked_for_many() -> None:
-    asked: list[int] = []
+async def test_the_controller_is_asked_for_more_after_repeated_subgoals() -> None:
+    counts: list[int] = []
 
     async def ask(now: AgentState, /, *, n: int) -> SubgoalResponse:
-        asked.append(n)
+        counts.append(n)
         named = [f"look_at({thing})" for thing in THINGS[: 2 if n < 10 else 4]]
-        return SubgoalResponse(
-            subgoal=named[0],
-            alternatives=tuple(SubgoalAlternative(subgoal=one, logprob=-1.0, mean_logprob=-1.0) for one in named),
-            model="default",
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
-            timing_ms=Timing(queue=0, model=0, total=0),
+        return subgoal_answer(
+            *(SubgoalAlternative(subgoal=subgoal, logprob=-1.0, mean_logprob=-1.0) for subgoal in named)
         )
 
-    source, state, given = ControllerSource(ask), KITCHEN, []
+    source, state, subgoals = ControllerSource(ask), KITCHEN, []
     for _ in range(4):
         subgoal = await source.next(state)
         assert subgoal is not None
-        given.append(subgoal)
+        subgoals.append(subgoal)
         state = after_subgoal_ended(with_subgoal(state, subgoal))
-    assert given == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
-    assert asked == [1, 5, 5, 16, 5, 16]
+    assert subgoals == ["look_at(counter)", "look_at(bowl)", "look_at(red apple)", "look_at(orange)"]
+    assert counts == [1, 5, 5, 16, 5, 16]
 
 
 # --- drawn at random ---------------------------------------------------------------------------------------
 
 
-def test_what_is_in_sight_is_named_as_it_is_listed() -> None:
+def test_visible_things_are_named_as_listed() -> None:
     assert visible_things(KITCHEN) == [*THINGS, "stopwatch"]
     assert visible_rooms(KITCHEN) == ["kitchen", "greenhouse", "hallway"]
 
@@ -154,18 +152,18 @@ def test_training_subgoals_ship_and_none_of_them_ends_a_task() -> None:
     shipped = training_subgoals()
     assert len(set(shipped)) == len(shipped) > 100
     assert "navigate_to(kitchen)" in shipped
-    assert all(one.endswith(")") and "(" in one for one in shipped)
+    assert all(subgoal.endswith(")") and "(" in subgoal for subgoal in shipped)
     assert "complete_task()" not in shipped
 
 
-def test_what_ships_comes_from_training_variations_alone_each_once() -> None:
+def test_shipped_subgoals_are_of_training_variations_each_once() -> None:
     def annotated(variation: int, *subgoals: str) -> Annotation:
         segments = [Segment(subgoal, at, at + 1) for at, subgoal in enumerate(subgoals)]
         return Annotation("4-2", variation, "rule", [*segments, Segment(COMPLETE, len(segments), len(segments))])
 
     train, dev = find_task("4-2").split("train")[0], find_task("4-2").split("dev")[0]
-    every = [annotated(train, "pick_up(axe)", "drop(axe)", "pick_up(axe)"), annotated(dev, "pick_up(moon)")]
-    assert training_subgoals_of(every) == ["drop(axe)", "pick_up(axe)"]
+    paths = [annotated(train, "pick_up(axe)", "drop(axe)", "pick_up(axe)"), annotated(dev, "pick_up(moon)")]
+    assert training_subgoals_of(paths) == ["drop(axe)", "pick_up(axe)"]
 
 
 async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
@@ -178,7 +176,7 @@ async def test_random_subgoals_follow_the_seed_and_nothing_else() -> None:
     assert set(await drawn("0 4-2 1")) <= set(training_subgoals())
 
 
-def test_a_subgoal_with_random_arguments_keeps_its_verb_and_takes_rooms_and_things_in_sight() -> None:
+def test_random_arguments_are_rooms_and_things_in_sight() -> None:
     chance = random.Random(0)
     moves = {with_random_arguments("move(lead, red box)", KITCHEN, chance) for _ in range(100)}
     assert len(moves) > 20
@@ -193,7 +191,7 @@ def test_a_subgoal_that_names_no_thing_stays(subgoal: str) -> None:
     assert with_random_arguments(subgoal, KITCHEN, random.Random(0)) == subgoal
 
 
-def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> None:
+def test_arguments_without_visible_replacement_stay() -> None:
     dark = AgentState(task="t", look="It is dark.")
     assert (
         with_random_arguments("monitor_temperature(lead, boil)", dark, random.Random(0))
@@ -205,7 +203,7 @@ def test_what_to_watch_for_and_an_argument_without_anything_in_sight_stay() -> N
 # --- plans made beforehand ---------------------------------------------------------------------------------
 
 
-async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> None:
+async def test_a_plan_advances_after_each_ended_subgoal() -> None:
     source = PlanSource(["wait1(5)", "wait1(5)", "complete_task()"])
     assert await source.next(KITCHEN) == "wait1(5)"
     going_on = with_subgoal(KITCHEN, "wait1(5)")
@@ -215,8 +213,8 @@ async def test_a_plan_moves_on_when_its_subgoal_has_ended_and_then_waits() -> No
 
 
 def test_the_oracles_subgoals_are_those_of_its_path_by_rule() -> None:
-    found = oracle.subgoals(ScriptedEnvironment(), "4-2", 0, "easy")
-    assert found == [
+    named = oracle.subgoals(ScriptedEnvironment(), "4-2", 0, "easy")
+    assert named == [
         "focus_on(picture)",
         "pick_up(picture)",
         "navigate_to(kitchen)",
@@ -255,15 +253,15 @@ class Planner:
         ("", []),
     ],
 )
-def test_numbered_subgoals_are_read_whatever_stands_around_them(text: str, plan: list[str]) -> None:
+def test_numbered_subgoals_are_read_among_other_text(text: str, plan: list[str]) -> None:
     assert llm_plan.read(text) == plan
 
 
-def test_what_the_example_shows_is_read_back_as_it_was_written() -> None:
+def test_the_example_plan_is_read_back_as_written() -> None:
     assert llm_plan.read(llm_plan.written(PLAN_PROMPT.plan)) == list(PLAN_PROMPT.plan)
 
 
-async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counted() -> None:
+async def test_a_plan_is_requested_once_and_counted() -> None:
     planner, counted = Planner("1. navigate_to(foundry)"), list[Usage]()
     assert await llm_plan.ask_plan(planner, KITCHEN, counted.append) == ["navigate_to(foundry)"]
     ((system, _, example, question),) = planner.asked
@@ -285,9 +283,7 @@ async def test_a_plan_is_asked_once_with_the_task_and_the_first_scene_and_counte
         ),
     ],
 )
-async def test_without_a_plan_there_is_an_error_of_its_own_kind(
-    answer: str | Exception, error: type[Exception], says: str
-) -> None:
+async def test_a_missing_plan_has_its_own_error(answer: str | Exception, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=r"No plan|holds no") as raised:
         await llm_plan.ask_plan(Planner(answer), KITCHEN, lambda _: None)
     assert says in str(raised.value)

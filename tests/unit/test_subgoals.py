@@ -8,44 +8,37 @@ from tests.oracle import TABLE, one_of_each_task, trajectories
 from training.annotate import Annotation, annotate_by_rule, read_annotations
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.subgoals import (
-    COMPLETE,
-    PathStep,
-    Segment,
-    annotate,
-    canonical_action,
-    in_sight,
-    is_over,
-    most_actions,
-)
+from waymark.worlds.base import COMPLETE, PathStep, Segment
+from waymark.worlds.scienceworld.annotator import annotate
+from waymark.worlds.scienceworld.subgoals import canonical_action, in_sight, is_over, most_actions
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
     """Sub-goals and how many actions each takes, `complete_task()` left out."""
-    found = annotate(task, [PathStep(action, "") for action in actions])
-    assert found[-1] == Segment(COMPLETE, len(actions), len(actions))
-    return [(segment.subgoal, segment.stop - segment.start) for segment in found[:-1]]
+    pieces = annotate(task, [PathStep(action, "") for action in actions])
+    assert pieces[-1] == Segment(COMPLETE, len(actions), len(actions))
+    return [(segment.subgoal, segment.stop - segment.start) for segment in pieces[:-1]]
 
 
 def test_every_tracked_path_is_covered_without_gaps() -> None:
     for trajectory in trajectories():
-        found = annotate_by_rule(trajectory).segments
-        assert [segment.start for segment in found] == [0, *(segment.stop for segment in found[:-1])]
-        assert found[-1].stop == len(trajectory.steps)
-        assert all(segment.stop > segment.start for segment in found[:-1])
+        pieces = annotate_by_rule(trajectory).segments
+        assert [segment.start for segment in pieces] == [0, *(segment.stop for segment in pieces[:-1])]
+        assert pieces[-1].stop == len(trajectory.steps)
+        assert all(segment.stop > segment.start for segment in pieces[:-1])
 
 
 def test_all_task_types_are_annotated_in_functional_style() -> None:
-    every = one_of_each_task()
-    assert len(every) == 30
-    for trajectory in every:
+    paths = one_of_each_task()
+    assert len(paths) == 30
+    for trajectory in paths:
         for segment in annotate_by_rule(trajectory).segments:
             verb, _, rest = segment.subgoal.partition("(")
             assert verb.isidentifier(), segment
             assert rest.endswith(")"), segment
 
 
-def test_tracked_annotations_are_what_the_annotator_says_today() -> None:
+def test_tracked_annotations_equal_the_annotators_output() -> None:
     tracked = read_annotations(TABLE.with_name("annotations.parquet"))
     fresh: list[Annotation] = [annotate_by_rule(trajectory) for trajectory in trajectories()]
     assert list(tracked.values()) == fresh
@@ -57,11 +50,11 @@ def test_a_detour_is_a_segment_of_its_own() -> None:
         PathStep("teleport to kitchen", ""),
         PathStep("wait1", "", perturbation=True),
     ]
-    found = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
-    assert found == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
+    pieces = [(segment.subgoal, segment.stop - segment.start) for segment in annotate("Boil tin.", steps)]
+    assert pieces == [("navigate_to(hallway)", 1), ("navigate_to(kitchen)", 1), ("wait1(5)", 1), (COMPLETE, 0)]
 
 
-def test_what_an_animal_becomes_is_not_to_be_known() -> None:
+def test_the_next_stage_of_an_animal_is_left_open() -> None:
     steps = [PathStep(action, "") for action in ("focus on frog egg", "wait1", "wait1", "focus on tadpole")]
     animal, plant = ("Focus on the 3 life stages of the frog.", "Focus on the life stages of the fern plant.")
     assert annotate(animal, steps)[1].subgoal == "wait_for_change(frog egg)"
@@ -112,7 +105,7 @@ def test_what_an_animal_becomes_is_not_to_be_known() -> None:
         (["open oven", "open fridge", "open drawer"], [("open_everything()", 3)]),
     ],
 )
-def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expected: list[tuple[str, int]]) -> None:
+def test_runs_of_actions_are_named_by_their_purpose(actions: list[str], expected: list[tuple[str, int]]) -> None:
     assert segments("Your task is to boil tin.", *actions) == expected
 
 
@@ -129,11 +122,11 @@ def test_a_run_of_actions_is_named_for_what_it_is_for(actions: list[str], expect
         ("complete_task()", "wait1", None),
     ],
 )
-def test_a_subgoal_says_its_one_action_or_its_one_move(subgoal: str, action: str, meant: str | None) -> None:
+def test_a_subgoal_spells_its_single_action(subgoal: str, action: str, meant: str | None) -> None:
     assert canonical_action(subgoal, action) == meant
 
 
-def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
+def test_a_subgoal_is_in_sight_when_its_things_are() -> None:
     state = AgentState(task="Your task is to boil lead.", look="You see: a metal pot, lead", inventory="an orange")
     for subgoal in ("focus_on(lead)", "navigate_to(foundry)", "wait_for(ash)", "monitor_temperature(lead, boil)"):
         assert in_sight([subgoal], state)
@@ -143,7 +136,7 @@ def test_a_subgoal_is_in_sight_when_all_that_it_names_is() -> None:
     assert in_sight(["pick_up(orange)"], elsewhere)
 
 
-def test_a_thing_is_in_sight_by_the_name_that_it_is_listed_by() -> None:
+def test_a_thing_is_in_sight_under_its_listed_name() -> None:
     trees = "a flower pot 7 (containing an apple tree in the adult stage, soil), a cherry tree"
     look = f"You see: a frog egg, a baby elephant, {trees}"
     state = AgentState(task="Your task is to look.", look=look, inventory="a book (Origin (1859)), a stove")
@@ -160,7 +153,7 @@ def test_a_thing_is_in_sight_by_the_name_that_it_is_listed_by() -> None:
     assert in_sight([*seen, *unseen], state) == list(seen)
 
 
-def test_what_a_recipe_promises_is_not_in_sight() -> None:
+def test_products_of_a_recipe_are_not_in_sight() -> None:
     carried = "a recipe titled instructions to make jam\nan orange"
     state = AgentState(task="Your task is to make jam.", look="You see: a cup", inventory=carried)
     assert in_sight(["focus_on(jam)", "focus_on(orange)", "read(recipe)"], state) == [
@@ -173,7 +166,7 @@ def test_what_a_recipe_promises_is_not_in_sight() -> None:
     ("subgoal", "most"),
     [("wait1(3)", 3), ("wait(10)", 10), ("monitor_temperature(lead, boil)", 64), ("open(door)", 12)],
 )
-def test_a_subgoal_is_given_what_it_counts_or_a_little_more_than_oracles_took(subgoal: str, most: int) -> None:
+def test_subgoals_may_last_little_longer_than_oracles_took(subgoal: str, most: int) -> None:
     assert most_actions(subgoal) == most
 
 
@@ -187,7 +180,7 @@ def test_a_subgoal_is_given_what_it_counts_or_a_little_more_than_oracles_took(su
         ("measure_temperature(tin)", "liquid tin", False),
     ],
 )
-def test_watching_is_over_once_what_has_changed_was_read(subgoal: str, read: str, over: bool) -> None:
+def test_monitoring_ends_once_the_change_was_read(subgoal: str, read: str, over: bool) -> None:
     state = with_subgoal(start(task="Melt it.", look="a stove", inventory=""), subgoal)
     assert not is_over(state)
     state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from waymark.health import TaskHealth
+from waymark.contracts.health import TaskHealth
 from waymark.serving.background import Beat, Supervisor
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +90,6 @@ async def test_one_dead_task_leaves_others_alone() -> None:
     with anyio.fail_after(10):
         while len(rounds) < 5:  # noqa: ASYNC110 - the rounds are what is waited for
             await anyio.sleep(0.01)
-    assert {one.name: one.state for one in supervisor.report()} == {"dead": "failed", "alive": "running"}
+    assert {task.name: task.state for task in supervisor.report()} == {"dead": "failed", "alive": "running"}
     with anyio.fail_after(5):
         await supervisor.stop()

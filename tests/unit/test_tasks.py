@@ -34,7 +34,7 @@ def test_an_unknown_task_lists_the_known_ids() -> None:
 
 
 @pytest.mark.parametrize("variation", [-1, 30])
-def test_a_variation_out_of_range_says_what_the_range_is(variation: int) -> None:
+def test_a_variation_out_of_range_names_the_range(variation: int) -> None:
     with pytest.raises(InvalidInput, match=r"0 to 29; test variations are 21 to 29") as caught:
         check_variation(find_task("1-1"), variation)
     assert caught.value.field == "variations"

@@ -9,7 +9,7 @@ from training.worlds.textworld_express.renaming import renamed, words_of
 from waymark.agent.state import StateFold
 from waymark.worlds.base import PathStep
 from waymark.worlds.registry import agent_world, get_format
-from waymark.worlds.textworld_express.subgoals import annotate
+from waymark.worlds.textworld_express.annotator import annotate
 
 FORM = get_format("textworld-plain")
 LOOK = (
@@ -23,7 +23,7 @@ def subgoals(*actions: str, task: str = "Search the environment.") -> list[tuple
     return [(segment.subgoal, segment.start, segment.stop) for segment in segments[:-1]]
 
 
-def test_a_door_that_the_next_step_goes_through_belongs_to_that_step() -> None:
+def test_opening_a_door_belongs_to_going_through_it() -> None:
     assert subgoals("open door to west", "open door to north", "move north", "take coin") == [
         ("open_door(west)", 0, 1),
         ("go(north)", 1, 3),
@@ -31,14 +31,14 @@ def test_a_door_that_the_next_step_goes_through_belongs_to_that_step() -> None:
     ]
 
 
-def test_a_thing_that_is_opened_to_put_something_in_belongs_to_the_putting() -> None:
+def test_opening_a_container_belongs_to_filling_it() -> None:
     assert subgoals("open fridge", "open wardrobe", "put hat in wardrobe") == [
         ("open(fridge)", 0, 1),
         ("put(hat, wardrobe)", 1, 3),
     ]
 
 
-def test_taking_a_thing_belongs_to_what_is_done_with_it_next() -> None:
+def test_taking_a_thing_belongs_to_its_next_use() -> None:
     path = ("take math problem", "read math problem", "take hat", "open wardrobe", "put hat in wardrobe", "take coin")
     assert subgoals(*path, "move north") == [
         ("read(math problem)", 0, 2),
@@ -48,12 +48,12 @@ def test_taking_a_thing_belongs_to_what_is_done_with_it_next() -> None:
     ]
 
 
-def test_simon_says_what_each_action_is_for() -> None:
-    said = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
-    assert [subgoal for subgoal, *_ in said] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
+def test_simon_names_the_purpose_of_each_action() -> None:
+    named = subgoals("open fridge", "sit down", "wiggle the quux", task="Do exactly what Simon says.")
+    assert [subgoal for subgoal, *_ in named] == ["open(fridge)", "sit_down()", "wiggle_the_quux()"]
 
 
-def test_looks_lose_what_stands_between_things_and_nothing_else() -> None:
+def test_looks_lose_only_separators() -> None:
     fold = StateFold.start("Take the brick.", LOOK, "Inventory: \n  a map\n", agent_world("textworld-express"))
     assert FORM.render("flat", fold.state) == (
         "task take brick . | did | see kitchen . fridge is closed . counter has 47 g of brick , and apple . box is "
@@ -61,7 +61,7 @@ def test_looks_lose_what_stands_between_things_and_nothing_else() -> None:
     )
 
 
-def test_what_was_read_stays_in_sight_and_walks_name_their_room() -> None:
+def test_texts_that_were_read_stay_in_the_prompt() -> None:
     fold = StateFold.start("Cook.", LOOK, "", agent_world("textworld-express"))
     fold.act("read cookbook", "Ingredients:\n  olive oil\n  salt\n", LOOK, "", 0)
     street = "You are in the street. To the South you see the kitchen."
@@ -76,11 +76,11 @@ def test_subgoals_come_back_from_text(subgoal: str) -> None:
     assert FORM.parse("controller", FORM.target("controller", subgoal)) == subgoal
 
 
-def test_a_renamed_take_calls_a_thing_the_same_everywhere_and_keeps_rooms() -> None:
+def test_a_renamed_take_renames_things_consistently_and_keeps_rooms() -> None:
     step = RecordedStep("take apple", "You take the apple.", LOOK, "Inventory: \n  an apple\n", 100, 1, [])
     path = Trajectory("twc", 0, "train", "", "shortened", 1, "Take the apple.", LOOK, "", [step])
     assert words_of(path) == ["apple"]
-    takes = [one for one in (renamed(path, take) for take in range(1, 20)) if one is not None]
+    takes = [copy for copy in (renamed(path, take) for take in range(1, 20)) if copy is not None]
     assert takes
     for take in takes:
         name = take.steps[0].action.removeprefix("take ")

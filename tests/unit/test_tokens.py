@@ -46,7 +46,7 @@ def test_a_number_that_the_prompt_does_not_have_names_nothing(tokens: Tokens) ->
     assert tokens.text(tokens.numbers(["▁move", "<copy_7>"]), read) == "move <copy_7>"
 
 
-def test_what_is_more_than_there_are_copy_tokens_is_spelled(tokens: Tokens) -> None:
+def test_words_beyond_the_copy_tokens_are_spelled(tokens: Tokens) -> None:
     names = [f"q{'z' * length}" for length in range(40)]
     (read,) = tokens.prompts([" ".join(names)], 2_000)
     assert read.unknown == tuple(names[: len(copy_tokens(32))])

@@ -31,12 +31,12 @@ class Runner:
     def __init__(self, ours: set[str]) -> None:
         self.status = 200
         self.body: dict[str, Any] = {"status": "ok"}
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self.now = 0.0
         self.statuses = [status(name) for name in ours]
         transport = httpx.MockTransport(lambda _: httpx.Response(self.status, content=json.dumps(self.body)))
         self.watch = HealthWatch(
-            "http://runner", lambda: self.statuses, self.said.append, transport=transport, clock=lambda: self.now
+            "http://runner", lambda: self.statuses, self.lines.append, transport=transport, clock=lambda: self.now
         )
 
     async def look(self) -> Exception | None:
@@ -48,23 +48,23 @@ class Runner:
         self.body = {"status": "degraded", "set_aside": aside}
 
 
-async def test_nothing_is_said_while_all_is_well() -> None:
+async def test_nothing_is_reported_while_all_is_well() -> None:
     runner = Runner({"a"})
     assert await runner.look() is None
-    assert runner.said == []
+    assert runner.lines == []
 
 
-async def test_an_evaluation_set_aside_is_said_once_and_when_over() -> None:
+async def test_an_evaluation_set_aside_is_reported_once() -> None:
     runner = Runner({"a", "b"})
     runner.set_aside("a", "of somebody else")
     for _ in range(5):
         assert await runner.look() is None
     runner.body = {"status": "ok"}
     await runner.look()
-    assert len(runner.said) == 2
-    assert "Results of a wait" in runner.said[0]
-    assert "Free space." in runner.said[0]
-    assert "written again" in runner.said[1]
+    assert len(runner.lines) == 2
+    assert "Results of a wait" in runner.lines[0]
+    assert "Free space." in runner.lines[0]
+    assert "written again" in runner.lines[1]
 
 
 async def test_all_set_aside_for_long_is_an_error() -> None:
@@ -89,9 +89,9 @@ async def test_a_moment_without_a_folder_is_no_error() -> None:
 async def test_a_runs_folder_that_takes_nothing_is_an_error() -> None:
     runner = Runner({"a"})
     runner.body = {"status": "degraded", "runs": FULL}
-    found = [await runner.look() for _ in range(4)]
-    assert isinstance(found[-1], StorageUnavailable)
-    assert len(runner.said) == 1
+    errors = [await runner.look() for _ in range(4)]
+    assert isinstance(errors[-1], StorageUnavailable)
+    assert len(runner.lines) == 1
 
 
 async def test_a_full_redis_is_an_error() -> None:
@@ -105,32 +105,32 @@ async def test_a_full_redis_is_an_error() -> None:
         "request_id": "1",
         "errors": [],
     }
-    found = [await runner.look() for _ in range(4)]
-    assert isinstance(found[-1], JobStoreFull)
-    assert runner.said == ["The env-runner is not ready: Redis is full."]
+    errors = [await runner.look() for _ in range(4)]
+    assert isinstance(errors[-1], JobStoreFull)
+    assert runner.lines == ["The env-runner is not ready: Redis is full."]
 
 
 async def test_an_older_env_runner_is_no_error() -> None:
     runner = Runner({"a"})
     runner.body = {"up": True}
     assert await runner.look() is None
-    assert runner.said == []
+    assert runner.lines == []
 
 
-async def test_episodes_that_nobody_plays_are_said_once() -> None:
+async def test_episodes_without_workers_are_reported_once() -> None:
     runner = Runner({"a"})
     runner.statuses = [status("a", running=0, state="queued")]
     for _ in range(40):
         await runner.look()
-    assert len(runner.said) == 1
-    assert "30 episodes wait and no worker plays them" in runner.said[0]
+    assert len(runner.lines) == 1
+    assert "30 episodes wait and no worker plays them" in runner.lines[0]
 
 
 @pytest.mark.parametrize("other", [{"running": 1}, {"running": 0, "state": "finished"}])
-async def test_nothing_is_said_while_some_episode_is_played(other: dict[str, Any]) -> None:
+async def test_nothing_is_reported_while_an_episode_is_played(other: dict[str, Any]) -> None:
     runner = Runner({"a"})
     waiting_one = [status("a", running=0, state="queued")] if other["running"] else []
     runner.statuses = [*waiting_one, status("b", **other)]
     for _ in range(40):
         await runner.look()
-    assert runner.said == []
+    assert runner.lines == []

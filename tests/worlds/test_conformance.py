@@ -105,7 +105,7 @@ def test_published_scores_name_tasks_of_the_world(world: World) -> None:
     assert all(agent.provenance for agent in scores.agents)
 
 
-def test_an_environment_refuses_what_the_world_lacks(world: World, environment: Environment) -> None:
+def test_an_environment_refuses_unknown_tasks_and_options(world: World, environment: Environment) -> None:
     task = world.tasks[0]
     for arguments in (("nothing", 0, world.default_options), (task.id, 10**9, world.default_options)):
         with pytest.raises(InvalidInput):
@@ -145,7 +145,7 @@ def test_a_reset_begins_the_same_episode_again(world: World, environment: Enviro
     assert (firsts[0].moves, firsts[0].score) == (firsts[1].moves, firsts[1].score)
 
 
-def test_an_unknown_action_changes_nothing_and_says_so(world: World, environment: Environment) -> None:
+def test_an_unknown_action_changes_nothing(world: World, environment: Environment) -> None:
     task = tasks_of(world)[0]
     opening = environment.reset(task.id, task.split("train")[0], world.default_options)
     step = environment.step("frobnicate the quux")
@@ -190,16 +190,16 @@ def test_prompts_render_and_decisions_come_back(world: World, environment: Envir
     for episode in oracle_episodes(world, environment):
         steps = [PathStep(action, step.observation) for action, step in episode.taken]
         segments = world.annotate(episode.opening.task, steps)
-        subgoals = {at: segment.subgoal for segment in segments for at in range(segment.start, segment.stop)}
-        for at, seen in enumerate(states_of(world, episode)[:-1]):
-            state = seen.model_copy(update={"current_subgoal": subgoals[at]})
+        subgoals = {place: segment.subgoal for segment in segments for place in range(segment.start, segment.stop)}
+        for place, recorded in enumerate(states_of(world, episode)[:-1]):
+            state = recorded.model_copy(update={"current_subgoal": subgoals[place]})
             for form in world.formats:
                 assert get_format(form.name) is form
                 assert all(form.render(role, state) for role in ROLES)
                 assert form.parse("executor", form.target("executor", None)) is None
-                assert returned(form, "controller", subgoals[at]) == subgoals[at].casefold()
+                assert returned(form, "controller", subgoals[place]) == subgoals[place].casefold()
                 if form.name.startswith(("compact", "textworld", "transcript")):
-                    assert returned(form, "executor", episode.taken[at][0]) == episode.taken[at][0].casefold()
+                    assert returned(form, "executor", episode.taken[place][0]) == episode.taken[place][0].casefold()
 
 
 def returned(form: PromptFormat, role: Role, decision: str) -> str:
@@ -217,7 +217,7 @@ def test_the_world_recognises_its_own_states_and_no_others(world: World, environ
             assert not world.recognises(foreign)
 
 
-def test_the_same_actions_give_the_same_episode_where_the_world_says_so(world: World, environment: Environment) -> None:
+def test_the_same_actions_give_the_same_episode(world: World, environment: Environment) -> None:
     if world.randomness:
         pytest.skip(f"{world.title} promises no determinism")
     for episode, task in zip(oracle_episodes(world, environment), tasks_of(world), strict=True):
@@ -263,8 +263,8 @@ def test_a_simulator_that_hangs_is_ended_at_its_time_limit(world: World) -> None
 def test_no_two_worlds_share_a_task_unless_they_share_all() -> None:
     """`world_of_task` finds the world of a recorded path by its task."""
     ids = {name: frozenset(task.id for task in get_world(name).tasks) for name in WORLD_NAMES}
-    for one, other in combinations(WORLD_NAMES, 2):
-        assert ids[one] == ids[other] or not ids[one] & ids[other]
+    for first, second in combinations(WORLD_NAMES, 2):
+        assert ids[first] == ids[second] or not ids[first] & ids[second]
     for name in TRAINING_WORLDS:
         assert {world_of_task(task).name for task in ids[name]} == {name}
 

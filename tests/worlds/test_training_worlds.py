@@ -35,8 +35,8 @@ def paths(trained: TrainingWorld) -> Iterator[list[Trajectory]]:
     recording = trained.recording(RecordingRequest(limit=1, takes=1, misplaced=0))
     tasks = [trained.world.find_task(name) for name in RECORDED[trained.name]]
     wanted = recording.plan(["train"], tasks)
-    assert [one.task_id for one in wanted] == list(RECORDED[trained.name])
-    yield [path for one in wanted for path in recording.record(environment, one)]
+    assert [variation.task_id for variation in wanted] == list(RECORDED[trained.name])
+    yield [path for variation in wanted for path in recording.record(environment, variation)]
     environment.close()
 
 
@@ -60,8 +60,8 @@ def test_every_role_has_examples_of_recorded_paths(trained: TrainingWorld, paths
             assert form.target(role, decision) == example.target
 
 
-def test_what_a_world_lacks_is_refused_with_a_remedy(trained: TrainingWorld) -> None:
-    lacking = next((one for one in ("expert", "shortened", "gold") if one not in trained.path_sources), None)
+def test_missing_features_of_a_world_are_refused_with_remedy(trained: TrainingWorld) -> None:
+    lacking = next((source for source in ("expert", "shortened", "gold") if source not in trained.path_sources), None)
     if lacking:
         with pytest.raises(InvalidInput, match="Use one of"):
             trained.recording(RecordingRequest(paths=lacking))  # type: ignore[arg-type]

@@ -43,16 +43,16 @@ def render() -> str:
 
 def options_with_variables() -> list[tuple[str, str, str, str]]:
     """Variable, option, commands and meaning of each option that a variable may stand for."""
-    found: dict[str, tuple[str, list[str], str]] = {}
+    by_variable: dict[str, tuple[str, list[str], str]] = {}
     for program, app in _PROGRAMS:
         for name, command in _commands(typer.main.get_command(app), program):
             for option in command.params:
                 if isinstance(option.envvar, str):
-                    entry = found.setdefault(option.envvar, (option.opts[0], [], option.help or ""))
+                    entry = by_variable.setdefault(option.envvar, (option.opts[0], [], option.help or ""))
                     entry[1].append(name.removeprefix("python -m ").removeprefix("./run "))
     return [
         (code(variable), code(option), ", ".join(code(name) for name in names), meaning)
-        for variable, (option, names, meaning) in sorted(found.items())
+        for variable, (option, names, meaning) in sorted(by_variable.items())
     ]
 
 
@@ -83,7 +83,9 @@ def _section(name: str, command: Any) -> list[str]:
     text = "\n\n".join(one_line(part) for part in about.split("\n\n"))
     lines = [f"### {name}", "", text, "", f"    {usage}", ""]
     if arguments:
-        lines += table(("Argument", "Meaning"), ((code(_metavar(each)), each.help or "") for each in arguments))
+        lines += table(
+            ("Argument", "Meaning"), ((code(_metavar(argument)), argument.help or "") for argument in arguments)
+        )
     options = [parameter for parameter in command.params if _is_option(parameter) and not parameter.hidden]
     if options:
         rows = ((_names(option), _values(option), _default(option), option.help or "") for option in options)

@@ -127,7 +127,7 @@ def _answers(responses: Mapping[str, _Node]) -> list[str]:
 
 
 def _example(media: _Node) -> list[str]:
-    examples = [one["value"] for one in media.get("examples", {}).values()]
+    examples = [example["value"] for example in media.get("examples", {}).values()]
     texts = [json.dumps(_without_null(example), ensure_ascii=False, indent=1) for example in examples]
     short = [text for text in texts if len(text) <= _LONGEST_EXAMPLE]
     return ["```json", short[0], "```", ""] if short else []

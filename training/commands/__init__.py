@@ -1,1 +1,1 @@
-"""The commands of `python -m training`, a module a group; `shared` holds what several of them need."""
+"""The commands of `python -m training`, one module for each group; `shared` holds common options."""

@@ -1,4 +1,4 @@
-"""`annotate`, `subgoals`, `compare` and `rules`: paths split into sub-goals, and what those are like."""
+"""`annotate`, `subgoals`, `compare` and `rules`: split paths into sub-goals, and examine these."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ from training.corpora import read_annotated
 from training.files import require_writable_file, require_writable_folder
 from training.trajectories import read_table
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.worlds.registry import DEFAULT_WORLD
 
 _LLM: Final = Path("build/llm")
 
 
 def annotate(
-    annotator: Annotated[
-        Literal["rule", "llm"], typer.Option(help="By rule, or by a large model behind --url.")
-    ] = "rule",
+    annotator: Annotated[Literal["rule", "llm"], typer.Option(help="By rule, or by a large model at --url.")] = "rule",
     world: WorldOption = DEFAULT_WORLD,
     data: DataOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Table to write. Default: the world's, data/annotations.parquet; llm: build/llm/…"),
+        typer.Option(
+            help="Table to write. Default: the world's; for ScienceWorld data/annotations.parquet, with llm build/llm/…"
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="With llm: paths of each task at most.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="With llm: largest number of paths of each task.", min=1)] = None,
     url: Annotated[
         str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
     ] = "",
@@ -54,20 +55,24 @@ def annotate(
         str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Key of the endpoint, sent as a bearer token.")
     ] = "",
     parameters: Annotated[
-        str, typer.Option(help="More fields of each request, as a JSON object, e.g. max_tokens.")
+        str, typer.Option(help="Additional fields of each request, as a JSON object, e.g. max_tokens.")
     ] = '{"temperature": 0}',
-    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
-    attempts: Annotated[int, typer.Option(help="Attempts at one request.", min=1)] = 6,
-    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
+    concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
+    attempts: Annotated[int, typer.Option(help="Attempts for each request.", min=1)] = 6,
+    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
     give_up_after: Annotated[
         int, typer.Option(help="Stop after this many failed requests in a row. 0: never.", min=0)
     ] = 5,
-    prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
-    completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Most that the answers may cost. Needs both prices.", min=0)
+    prompt_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder that keeps answers, so that none is asked for twice.")] = _LLM
+    completion_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(callback=finite, help="Upper limit of the total cost. Needs both prices.", min=0)
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder that stores answers, so that a second run reuses them.")] = _LLM
     / "cache",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked, and call nothing.")] = False,
 ) -> None:
@@ -92,7 +97,7 @@ def annotate(
     if limit is not None:
         paths = first_of_each_task(paths, limit)
     if dry_run:
-        print_prompts(Console(emoji=False), paths, told)
+        print_prompts(Console(markup=False, emoji=False), paths, told)
         return
     failed = annotate_with_llm(
         paths,
@@ -123,7 +128,7 @@ def subgoals(
     require_writable_file(output, "output")
     named = training_subgoals(read_annotations(annotations or trained.annotations).values())
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text("".join(f"{one}\n" for one in named), encoding="utf-8")
+    output.write_text("".join(f"{subgoal}\n" for subgoal in named), encoding="utf-8")
     console.print(f"{output}: {len(named)} sub-goals")
 
 
@@ -136,7 +141,7 @@ def compare(
     from training.compare import compare as compare_annotations
 
     report = compare_annotations(read_annotations(left), read_annotations(right))
-    out = Console()
+    out = Console(markup=False, emoji=False)
     if as_json:
         out.print_json(data=report.facts())
         return
@@ -158,10 +163,10 @@ def rules(
     data, annotations = data or trained.data, annotations or trained.annotations
     paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:
-        found = replay(bar.track(paths, description="paths"), named)
-    out = Console()
+        audit = replay(bar.track(paths, description="paths"), named)
+    out = Console(markup=False, emoji=False)
     if as_json:
-        out.print_json(data=asdict(found))
+        out.print_json(data=asdict(audit))
         return
-    out.print(found.table())
-    out.print(f"Of {found.subgoals:,} sub-goals of annotated oracle paths.")
+    out.print(audit.table())
+    out.print(f"Of {audit.subgoals:,} sub-goals of annotated oracle paths.")

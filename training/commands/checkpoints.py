@@ -16,9 +16,11 @@ from waymark.worlds.registry import DEFAULT_WORLD
 def export(
     role: RoleArgument,
     world: WorldOption = DEFAULT_WORLD,
-    run: Annotated[Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: the world's; for ScienceWorld build/runs/ROLE.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder. Default: the world's, checkpoints/ROLE.")
+        Path | None, typer.Option(help="Checkpoint folder. Default: the world's; for ScienceWorld checkpoints/ROLE.")
     ] = None,
     prompt_format: FormatOption = None,
     data: DataOption = None,
@@ -52,14 +54,16 @@ def convert(
         Path, typer.Argument(help="Model folder: config.json, tokenizer.json, safetensors (shards too).")
     ],
     output: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
-    role: Annotated[Role | None, typer.Option(help="Role that it was trained for. Default: that of its card.")] = None,
+    role: Annotated[Role | None, typer.Option(help="Role that the model was trained for. Default: the card's.")] = None,
     prompt_format: Annotated[
-        str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: that of its card.")
+        str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: the card's.")
     ] = None,
     max_input_tokens: Annotated[
-        int, typer.Option(help="Tokens after which prompts are cut, for a model without a card.", min=3)
+        int, typer.Option(help="Length in tokens at which prompts are cut, for a model without a card.", min=3)
     ] = 1024,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer, for a model without a card.", min=1)] = 30,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Largest length of an answer in tokens, for a model without a card.", min=1)
+    ] = 30,
     quantization: Annotated[
         str, typer.Option(help="Number type of the weights for CTranslate2: int8, float32, …")
     ] = "int8",

@@ -1,4 +1,4 @@
-"""`datasets`, `folds` and `score`: what would be learnt, and how often checkpoints decide as it says."""
+"""`datasets`, `folds` and `score`: training examples, folds of variations, and exact match of checkpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from training.commands.shared import (
     progress_bar,
     say,
 )
-from training.corpora import Wording, read_annotated, read_corpora
+from training.corpora import Wording, by_fold, read_annotated, read_corpora
 from training.datasets import MANIFEST, write_dataset
 from training.files import require_writable_folder
 from training.trajectories import Trajectory, read_manifest, read_table
@@ -49,15 +49,16 @@ def datasets(
     as_published: AsPublishedOption = False,
     controller: ControllerOption = "on-end",
     flat_ends: FlatEndsOption = False,
-    history: Annotated[bool, typer.Option(help="Show earlier turns. Without, the format is FORMAT-nohistory.")] = True,
+    history: Annotated[
+        bool, typer.Option(help="Show earlier turns. --no-history uses the format FORMAT-nohistory.")
+    ] = True,
     sampling: SamplingOption = "all",
     seed: Annotated[int, typer.Option(help="Seed of the published sampling.")] = PUBLISHED_SEED,
     tokenizer: Annotated[
-        str, typer.Option(help="Model folder or hub name whose tokenizer counts. Default: the recipe's base.")
+        str,
+        typer.Option(help="Model folder or hub name of the tokenizer that counts tokens. Default: the recipe's base."),
     ] = "",
-    recipe: Annotated[
-        Path | None, typer.Option(help="Recipe whose limits say what is cut. Default: the world's.")
-    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe with the token limits. Default: the world's.")] = None,
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
@@ -89,7 +90,7 @@ def datasets(
         pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
         task = bar.add_task("counting", total=sum(map(len, corpora.values())))
-        counted = count(corpora, open_tokens(settings, pieces), **limits, told=lambda: bar.advance(task))
+        counted = count(corpora, open_tokens(settings, pieces), **limits, advance=lambda: bar.advance(task))
     about = {
         "role": role,
         "prompt_format": name,
@@ -119,7 +120,8 @@ def score(
         list[Path] | None, typer.Argument(help="Checkpoint or run folders. Default: those that ship.")
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Role of runs that recorded none. Default: as their names begin.")
+        Role | None,
+        typer.Option(help="Role of runs that recorded none. Default: the role with which their folder's name begins."),
     ] = None,
     world: WorldOption = DEFAULT_WORLD,
     prompt_format: FormatOption = None,
@@ -130,13 +132,18 @@ def score(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
+    fold: Annotated[
+        int | None, typer.Option(help="Score on the training variations of this fold (0, 1 or 2) instead of dev.")
+    ] = None,
 ) -> None:
-    """Measure exact match on dev by task; of an executor also with a controller's sub-goals."""
+    """Measure exact match on dev, or a fold, by task; for an executor also with a controller's sub-goals."""
     from training.score import opened, table
     from training.score import score as score_all
 
     trained = training_world(world)
     data, annotations = data or trained.data, annotations or trained.annotations
+    if fold is not None:
+        trained.check_fold(fold)
     form = prompt_format or trained.default_format("controller", as_published=False)
     sources = checkpoints or trained.shipped_checkpoints()
     if not sources:
@@ -145,6 +152,8 @@ def score(
         )
 
     def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
+        if fold is not None:
+            return by_fold(every, fold)["dev"]
         chosen = [one for one in every if find_task(one.task_id).split_of(one.variation) == "dev"]
         if not chosen:
             raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
@@ -162,4 +171,4 @@ def score(
         facts = {"data_sha256": read_manifest(data)["sha256"], "paths_without_annotation": left_out}
         typer.echo(json.dumps({**facts, "scores": [asdict(one) for one in scores]}))
     else:
-        Console().print(table(scores))
+        Console(markup=False, emoji=False).print(table(scores))

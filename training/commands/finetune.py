@@ -1,4 +1,4 @@
-"""`finetune`: train one role's model, say what it does, and draw how it went."""
+"""`finetune`: train one role's model, report the progress, and draw its curves."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from training.files import require_writable_folder, sha256_of
 from training.layers import parse_changes
 from training.trajectories import read_manifest
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.worlds.registry import DEFAULT_WORLD
 
 if TYPE_CHECKING:
@@ -53,27 +54,26 @@ def finetune(
     role: RoleArgument,
     world: WorldOption = DEFAULT_WORLD,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: the world's, build/runs/ROLE. Resumes if it exists.")
+        Path | None,
+        typer.Option(help="Run folder. Resumes if it exists. Default: the world's; for ScienceWorld build/runs/ROLE."),
     ] = None,
     prompt_format: FormatOfRoleOption = None,
     recipe: RecipeOption = None,
-    base: Annotated[
-        str, typer.Option(help="Model folder or hub name to start from. Default: that of the recipe.")
-    ] = "",
+    base: Annotated[str, typer.Option(help="Model folder or hub name to start from. Default: the recipe's.")] = "",
     size: Annotated[
-        str, typer.Option(help="Size, for a recipe with several: small, base, large or xl of flan-t5.json.")
+        str, typer.Option(help="Size, for a recipe with sizes: flan-t5.json has small, base, large and xl.")
     ] = "",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Updates, in place of the recipe's steps and epochs.", min=1)
+        int | None, typer.Option(help="Number of updates. Replaces the recipe's steps and epochs.", min=1)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed. Replaces the recipe's.", min=0)] = None,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves of the state. It is saved at evaluations too.", min=0)
+        float, typer.Option(callback=finite, help="Minutes between saves of the state. Evaluations save it too.", min=0)
     ] = 5.0,
-    wandb: Annotated[str, typer.Option(help="Project of W&B to report to.")] = "",
+    wandb: Annotated[str, typer.Option(help="Weights & Biases project to report to.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Draw loss and dev scores to this .png or .svg file.")] = None,
     sampling: SamplingOption = "all",
     as_published: AsPublishedOption = False,
@@ -84,8 +84,12 @@ def finetune(
     require_all: RequireAllOption = False,
     leave_out: Annotated[
         int | None,
-        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select on its variations."),
+        typer.Option(help="Train without the things of this fold (0, 1 or 2), and select weights by its variations."),
     ] = None,
+    failed_attempts: Annotated[
+        float,
+        typer.Option(help="Share of decisions to learn once more after a failed attempt, 0 to 1.", min=0, max=1),
+    ] = 0.0,
     allow_truncation: Annotated[
         bool, typer.Option("--allow-truncation", help="Train even if over 5% of prompts or answers are cut.")
     ] = False,
@@ -93,7 +97,7 @@ def finetune(
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune the model of one role and keep its best weights by dev. Resumes.
+    """Fine-tune the model of one role and keep the weights with the best dev score. Resumes.
 
     Several GPUs: accelerate launch -m training finetune …
     """
@@ -105,7 +109,7 @@ def finetune(
     trained = training_world(world)
     data, annotations, recipe = data or trained.data, annotations or trained.annotations, recipe or trained.recipe
     prompt_format = prompt_format or trained.default_format(role, as_published=as_published)
-    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world)
+    wording = Wording(role, prompt_format, as_published, controller, flat_ends, world, failed_attempts)
     folder = run or trained.runs / role
     require_writable_folder(folder, "run")
     if leave_out is not None:
@@ -181,9 +185,9 @@ def finetune(
 
 
 def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
-    """The command that was given, with every option whose value is not the default; it makes the run again.
+    """The command of this run, with every option whose value is not the default, so that it can be repeated.
 
-    Format and recipe are named always; where none was given, those of the role and of the world.
+    It always names format and recipe; without such an option, those of the role and of the world.
     """
     values = context.params | {"prompt_format": prompt_format, "recipe": recipe}
     words = ["python", "-m", "training", str(context.command.name)]
@@ -204,7 +208,7 @@ def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
 
 
 def _begin(trainer: Run, origin: Origin, sizes: str) -> None:
-    """Say what is about to be trained, on what; all processes call this together."""
+    """Print what is about to be trained, and on which data. All processes call this together."""
     from training.origin import claim
 
     devices = trainer.devices
@@ -226,10 +230,10 @@ def _follow(trainer: Run, role: str) -> None:
     from training.finetune import is_reported
 
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[told]}", markup=False),
         console=console,
         disable=not trainer.main,
     )

@@ -1,4 +1,4 @@
-"""`reproduce` and its parts: `base` makes a small model to start from, `sizes` says what training takes."""
+"""`reproduce` and its parts: `base` makes a small base model, `sizes` computes the memory and time of training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
 from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
 from training.worlds.registry import training_world
+from waymark.commands.options import finite
 from waymark.errors import InvalidInput
 from waymark.process import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
@@ -25,29 +26,37 @@ def reproduce(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
     ] = None,
-    annotator: Annotated[AnnotatorName, typer.Option(help="What names the sub-goals: rules or a large model.")] = "llm",
+    annotator: Annotated[AnnotatorName, typer.Option(help="Source of the sub-goals: rules or a large model.")] = "llm",
     paths: Annotated[
-        PublishedPaths, typer.Option(help="Paths to learn from: the simulator's (gold), as published, or the expert's.")
+        PublishedPaths,
+        typer.Option(help="Paths to train on: the simulator's own, as published (gold), or the scripted expert's."),
     ] = "gold",
     budget: Annotated[
-        float | None, typer.Option(help="Most that annotation may cost. Needs both prices.", min=0)
+        float | None,
+        typer.Option(callback=finite, help="Upper limit of the cost of annotation. Needs both prices.", min=0),
     ] = None,
     url: Annotated[
         str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
     ] = "",
     llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="Name of the model at the endpoint.")] = "",
     parameters: Annotated[
-        str, typer.Option(help="More fields of each request, as a JSON object.")
+        str, typer.Option(help="Additional fields of each request, as a JSON object.")
     ] = '{"temperature": 0}',
-    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 4,
-    timeout: Annotated[float, typer.Option(help="Seconds that an attempt may take.", min=0.1)] = 300.0,
-    prompt_price: Annotated[float | None, typer.Option(help="Price of a million prompt tokens.", min=0)] = None,
-    completion_price: Annotated[float | None, typer.Option(help="Price of a million completion tokens.", min=0)] = None,
-    output: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("build/reproduce"),
+    concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
+    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
+    prompt_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
+    ] = None,
+    completion_price: Annotated[
+        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for all files of the run.")] = Path("build/reproduce"),
     launch: Annotated[
         str, typer.Option(help="Launcher for several GPUs, e.g. 'accelerate launch --config_file F'.")
     ] = "",
-    limit: Annotated[int | None, typer.Option(help="Variations of each task and split at most.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Largest number of variations of each task and split.", min=1)
+    ] = None,
     tasks: Annotated[str, typer.Option(help="Tasks, e.g. 4-1,4-2. Default: all 30.")] = "",
     protocol: Annotated[str, typer.Option(help="Protocol of the evaluation: seed, dev, quick, full.")] = "seed",
     variations: Annotated[str, typer.Option(help="Variations to play, e.g. 0,1.")] = "",
@@ -58,7 +67,7 @@ def reproduce(
     slots: Annotated[
         int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.", min=1)
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking for confirmation.")] = False,
 ) -> None:
     """Reproduce the published method: record, annotate, train four models, play, show the table. Resumes."""
     from training.files import require_writable_folder
@@ -69,7 +78,8 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import StageFailed, run_all
+    from training.reproduce.stages import launcher, run_all
+    from training.stages import Progress, StageFailed
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)
@@ -95,6 +105,9 @@ def reproduce(
         budget=budget,
     )
     require_writable_folder(output, "output")
+    Progress(output)  # one that is no JSON is told of before anything is done
+    if launch:
+        launcher(launch)
     shapes = check_bases(settings)
     plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
     check_room(plan, output, is_sharded=bool(launch))
@@ -131,14 +144,14 @@ def base(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE.")
     ] = None,
-    role: Annotated[str, typer.Option(help="Role whose shape in the recipe is used.")] = "",
+    role: Annotated[str, typer.Option(help="Role of the recipe that gives the shape.")] = "",
     prompt_format: Annotated[
-        str, typer.Option("--format", help="Prompt format that the tokenizer is learnt from.")
+        str, typer.Option("--format", help="Prompt format of the texts from which the tokenizer is made.")
     ] = "seed",
     data: DataOption = None,
     annotations: AnnotationsOption = None,
 ) -> None:
-    """Make a T5 of random weights with a tokenizer of whole phrases, in place of a pretrained one."""
+    """Make a T5 with random weights and a tokenizer of whole phrases, in place of a pretrained T5."""
     from training.corpora import read_corpora
     from training.layers import parse_changes
     from training.recipe import read_recipe
@@ -165,9 +178,11 @@ def base(
 
 def sizes(
     recipe: Annotated[Path, typer.Option(help="Recipe with sizes.")] = FLAN_T5,
-    tflops: Annotated[float, typer.Option(help="Peak rate in bf16, in TFLOP/s. An A100 has 312.", min=0.001)] = 312,
+    tflops: Annotated[
+        float, typer.Option(callback=finite, help="Peak rate in bf16, in TFLOP/s. An A100 has 312.", min=0.001)
+    ] = 312,
     utilization: Annotated[
-        float, typer.Option(help="Share of the peak rate that training reaches.", min=0.001, max=1)
+        float, typer.Option(callback=finite, help="Share of the peak rate that training reaches.", min=0.001, max=1)
     ] = 0.35,
 ) -> None:
     """Compute the memory, time and disk that training the published models takes at each size."""
@@ -181,9 +196,9 @@ def sizes(
     for name, shape in SHAPES.items():
         of_role = {role: read_recipe(recipe, role, name) for role in ROLES}
         hours = [shape.hours(of_role[role], PUBLISHED_EXAMPLES[role], tflops * 1e12 * utilization) for role in ROLES]
-        one = of_role["executor"]
-        batch = f"{one.batch} × {one.accumulate}" + (", recomputed" if one.recompute else "")
-        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(one):.0f} GB"]
+        settings = of_role["executor"]
+        batch = f"{settings.batch} × {settings.accumulate}" + (", recomputed" if settings.recompute else "")
+        cells = [name, f"{shape.parameters / 1e6:,.0f} M", batch, f"{shape.gigabytes(settings):.0f} GB"]
         cells += [f"{hour:.1f}" for hour in (*hours, sum(hours))]
         typer.echo(f"| {' | '.join(cells)} | {4 * shape.disk_gigabytes():.0f} GB |")
 
@@ -205,7 +220,7 @@ def _llm_options(
 
 
 def _episodes(settings: Settings) -> int:
-    """How many episodes one agent plays. Raises InvalidInput for tasks and variations that there are not."""
+    """Number of episodes that one agent plays. Raises InvalidInput for unknown tasks and variations."""
     from pydantic import ValidationError
 
     from waymark.contracts import EvaluationRequest

@@ -1,4 +1,4 @@
-"""What several commands share: default paths, options, and what they print with."""
+"""Default paths, options and consoles that several commands share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANK: Final = os.environ.get("RANK", "0")
 
 
 class _Stderr:
-    """Stderr of which nobody may be left to read: a closed pipe or terminal does not end hours of training."""
+    """Stderr that ignores errors of writing, so that a closed pipe or terminal does not end hours of training."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -39,8 +39,9 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
-console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0")
-"""On stderr; of several processes the first one speaks."""
+console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0", markup=False, emoji=False)
+"""Prints to stderr; of several processes only the first one prints. Texts are printed as they
+are: names may look like markup."""
 
 
 def known_world(name: str) -> str:
@@ -63,17 +64,21 @@ WorldOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Table of trajectories. Default: the world's, data/trajectories.parquet."),
+    typer.Option(
+        "--data", help="Table of trajectories. Default: the world's; for ScienceWorld data/trajectories.parquet."
+    ),
 ]
 AnnotationsOption = Annotated[
     Path | None,
-    typer.Option("--annotations", help="Table of sub-goals. Default: the world's, data/annotations.parquet."),
+    typer.Option(
+        "--annotations", help="Table of sub-goals. Default: the world's; for ScienceWorld data/annotations.parquet."
+    ),
 ]
 RecipeOption = Annotated[
     Path | None,
     typer.Option(
-        help="Recipe, a JSON file; `finetune --help-recipe` lists its fields. Default: the world's, "
-        "training/recipes/small.json."
+        help="Recipe, a JSON file; `finetune --help-recipe` lists its fields. Default: the world's; for "
+        "ScienceWorld training/recipes/small.json."
     ),
 ]
 FormatOption = Annotated[
@@ -81,7 +86,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         callback=known_format,
-        help="Prompt format: compact, seed, transcript, … Default: the world's, compact.",
+        help="Prompt format: compact, seed, transcript, … Default: the world's; for ScienceWorld compact.",
         show_default=False,
     ),
 ]
@@ -90,22 +95,32 @@ FormatOfRoleOption = Annotated[
     typer.Option(
         "--format",
         callback=known_format,
-        help="Prompt format: compact, seed, transcript, … Default: the world's, compact; with --as-published seed, "
-        "and seed-imported for the controller.",
+        help="Prompt format: compact, seed, transcript, … Default: the world's; for ScienceWorld compact, with "
+        "--as-published seed, and seed-imported for the controller.",
         show_default=False,
     ),
 ]
-SamplingOption = Annotated[Sampling, typer.Option(help="Train variations to use: all, or those that were published.")]
+SamplingOption = Annotated[
+    Sampling, typer.Option(help="Train variations to use: all, or those of the publication (published).")
+]
 AsPublishedOption = Annotated[
     bool,
-    typer.Option("--as-published", help="Write the published data byte for byte. They differ from what is served."),
+    typer.Option(
+        "--as-published",
+        help="Use the published examples, byte for byte. They differ from the prompts that are served.",
+    ),
 ]
 ControllerOption = Annotated[
     ControllerExamples,
-    typer.Option("--controller", help="Examples of a controller: where a sub-goal begins, or every step."),
+    typer.Option(
+        "--controller", help="Examples of a controller: one where each sub-goal begins (on-end), or one for each step."
+    ),
 ]
 FlatEndsOption = Annotated[
     bool, typer.Option("--flat-ends", help="With --as-published and flat: keep ended sub-goals as steps.")
+]
+ProcessesOption = Annotated[
+    int | None, typer.Option(help="Simulators that run at once. Default: one for each core.", min=1)
 ]
 RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse data in which a path has no annotation.")]
 
@@ -113,7 +128,11 @@ RequireAllOption = Annotated[bool, typer.Option("--require-all", help="Refuse da
 def progress_bar() -> Progress:
     """A bar on stderr with the time left."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
 
 

@@ -1,4 +1,4 @@
-"""`speedrun`: from nothing to weights of the shipped kind."""
+"""`speedrun`: make weights of the shipped kind from nothing."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from waymark.worlds.registry import DEFAULT_WORLD
 
 
 def speedrun(
-    output: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("build/speedrun"),
+    output: Annotated[Path, typer.Option(help="Folder for all files of the run.")] = Path("build/speedrun"),
     prompt_format: Annotated[
         str, typer.Option("--format", callback=known_format, help="Prompt format: compact, compact-reasons, …")
     ] = "compact",
     anew: Annotated[bool, typer.Option("--anew", help="Record paths and sub-goals again.")] = False,
-    leave_out: Annotated[int | None, typer.Option(help="Fold (0, 1 or 2) whose things no model sees.")] = None,
-    roles: Annotated[str, typer.Option(help="Roles to train, between commas.")] = "executor,controller,flat",
+    leave_out: Annotated[int | None, typer.Option(help="Train without the things of this fold (0, 1 or 2).")] = None,
+    roles: Annotated[str, typer.Option(help="Roles to train, separated by commas.")] = "executor,controller,flat",
     steps: Annotated[
         int | None,
-        typer.Option(help="Updates of the first run; the second has two thirds of it. Default: 9,000.", min=1),
+        typer.Option(help="Updates of the first run; the second run has two thirds of them. Default: 9,000.", min=1),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the weights and batches.", min=0)] = 0,
     rules: Annotated[
-        Literal["all", "none"], typer.Option(help="Rules of play of the agents that are corrected.")
+        Literal["all", "none"], typer.Option(help="Rules of play of the agents that play for corrections.")
     ] = "all",
     processes: Annotated[
         int | None, typer.Option(help="Simulators that record at once. Default: one for each core.", min=1)
     ] = None,
-    toy: Annotated[bool, typer.Option("--toy", help="Use tiny models and three updates, to test the stages.")] = False,
+    toy: Annotated[
+        bool, typer.Option("--toy", help="Use tiny models and three updates, to check that all stages run.")
+    ] = False,
 ) -> None:
-    """From nothing to weights of the shipped kind: record, train, correct, train on, export. Resumes."""
+    """Make weights of the shipped kind from nothing: record, train, correct, train again, export. Resumes."""
     from training.files import require_writable_folder
-    from training.reproduce.stages import StageFailed
     from training.speedrun import ROLES, Speedrun, run_all, times
+    from training.stages import StageFailed
 
     if leave_out is not None:
         training_world(DEFAULT_WORLD).check_fold(leave_out)

@@ -1,4 +1,4 @@
-"""The LLM annotator: sub-goals of oracle paths, named by any model behind an OpenAI-compatible chat endpoint.
+"""The LLM annotator: a model at an OpenAI-compatible chat endpoint names the sub-goals of oracle paths.
 
 prompts     what the model is told and shown, and how its answer is read
 alignment   which of the path's actions an answer covers, by edit distance

@@ -6,12 +6,12 @@ the path's in two passes, each with the fewest insertions and deletions:
 1. equal actions are paired. Equal means the same action of the grammar: `take cup` is `pick up cup`.
 2. between two such pairs, what is left is paired by its verb alone: `pick up pot` stands for `pick up metal pot`.
 
-What the answer has beyond that is dropped. An action of the path that stays alone goes to the sub-goal before it;
-a run of them is for the model to name.
+Other actions of the answer are dropped. A single action of the path without a partner goes to the sub-goal before it;
+several in a row are sent back to the model.
 
-Why not difflib: it takes the longest common block first, which is no minimal edit, and its blocks go astray on
-paths that repeat themselves (`wait1`, `use thermometer on …`). Why not plain Levenshtein: its substitutions pair
-anything with anything.
+difflib is not used because it takes the longest common block first, which is not a minimal edit, and finds wrong blocks
+in paths with repetitions (`wait1`, `use thermometer on …`). Plain Levenshtein distance is not used because its
+substitutions pair any two actions.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from waymark.errors import UnparsableAction
 from waymark.worlds.base import COMPLETE, Grammar, Segment
 
 Owner = tuple[int, str]
-"""A sub-goal and a number that tells it from others of the same name."""
+"""A sub-goal and a number that distinguishes it from others of the same name."""
 
 
 class Alignment:
-    """The path's actions and the sub-goals that own them so far; answers are taken in one after another.
+    """The path's actions and the sub-goals to which they belong so far. Answers are added one after another.
 
-    `extra` counts actions of answers that are none of the path, `joined` those that `segments` adds to the
-    sub-goal before them because the model left them out alone.
+    `extra` counts actions of answers that are not in the path. `joined` counts single missing actions that `segments`
+    adds to the sub-goal before them.
     """
 
     def __init__(self, actions: Sequence[str], grammar: Grammar) -> None:
@@ -44,7 +44,7 @@ class Alignment:
         self.extra = 0
 
     def take(self, answer: Sequence[Named]) -> None:
-        """Give the actions that are missing to the sub-goals of an answer; at first, all are."""
+        """Assign missing actions to the sub-goals of an answer. At first, all actions are missing."""
         asked = [index for run in self.missing() for index in run]
         given = [(number, named.subgoal, action) for number, named in enumerate(answer) for action in named.actions]
         said = [_understood(action, self._grammar) for _, _, action in given]
@@ -56,7 +56,7 @@ class Alignment:
         self.extra += len(given) - len(pairs)
 
     def missing(self) -> list[range]:
-        """Runs of actions that the model has to name: two and more in a row, or all there are."""
+        """Missing actions that the model has to name: two or more in a row, or the whole path."""
         runs = []
         for empty, group in groupby(range(len(self._owners)), key=lambda index: self._owners[index] is None):
             positions = list(group)
@@ -66,7 +66,7 @@ class Alignment:
 
     @property
     def joined(self) -> int:
-        """How many actions stand alone without a sub-goal of their own."""
+        """Number of single actions without a sub-goal."""
         return sum(owner is None for owner in self._owners)
 
     def segments(self) -> list[Segment]:
@@ -106,7 +106,7 @@ def _common(left: Sequence[object], right: Sequence[object]) -> Iterator[tuple[i
 
 
 def _understood(text: str, grammar: Grammar) -> str:
-    """The action that a text stands for, in functional form; one that the grammar does not know stands for itself."""
+    """The action of a text in functional form; a text that the grammar does not know stands for itself."""
     words = " ".join(text.lower().split())
     try:
         return grammar.formal(words)

@@ -1,11 +1,12 @@
-"""All paths through one chat model: a second example for each task type, repair calls, failures that stop nothing.
+"""Annotates all paths with one chat model: a second example for each task type, repair calls, and failures that do not
+stop the run.
 
-The first path of a task type that the model annotates well becomes the second example of all its others. It is
-kept, so that whatever is annotated later is shown the same one. Detours of a path are not shown: nobody learns what
-to do there, so they keep the sub-goals that the rule annotator gives them.
+The first path of a task type that the model annotates well becomes the second example of all others of this type. It is
+stored, so that later runs show the same one. Perturbations of a path are not shown, because they are not trained on;
+they keep the sub-goals of the rule annotator.
 
-A path whose answers cannot be used, or whose requests fail for good, is a `Failure` with its reason; answers that
-cannot be used are set aside, so that a rerun asks again for them and for nothing else.
+A path whose answers cannot be used, or whose requests fail permanently, is a `Failure` with its reason. Unusable
+answers are set aside, so that a rerun requests only these again.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ from waymark.worlds.base import Segment
 from waymark.worlds.registry import world_of_task
 
 REPAIRS: Final = 2
-"""How often the model is asked again about actions that it left out."""
+"""Largest number of further questions about actions that the model left out."""
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """A path's sub-goals, and what it took to align them."""
+    """A path's sub-goals, and the corrections of their alignment."""
 
     annotation: Annotation
     extra: int
-    """Actions of the answers that are none of the path's, dropped."""
+    """Number of actions of the answers that are not in the path and were dropped."""
     joined: int
-    """Single actions that the answers left out, given to the sub-goal before them."""
+    """Number of single actions that the answers left out and that were added to the sub-goal before them."""
     repairs: int
-    """Further calls about runs of actions that an answer left out."""
+    """Number of further calls about several actions in a row that an answer left out."""
 
     @property
     def key(self) -> PathKey:
@@ -56,7 +57,7 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Failure:
-    """A path that has no annotation, why, and the files in the cache folder that hold answers of no use."""
+    """A path without annotation, the reason, and the files in the cache folder with its unusable answers."""
 
     task_id: str
     variation: int
@@ -128,7 +129,7 @@ class LLMAnnotator:
             raise unusable[0]
 
     def _conversation(self, trajectory: Trajectory, example: WorkedExample | None) -> list[Message]:
-        """What the model is sent for a path. The path that the example was made from is asked without it."""
+        """The messages for a path. The path of the second example is asked without that example."""
         asked = question(trajectory)
         second = prompts.shown(example) if example else []
         return [*self._opening, *(second if asked not in second else []), asked]
@@ -202,17 +203,17 @@ class LLMAnnotator:
 
 
 def question(trajectory: Trajectory) -> Message:
-    """The turn that asks for a path's sub-goals."""
+    """The message that asks for a path's sub-goals."""
     return prompts.asked(trajectory.task, shown_actions(trajectory))
 
 
 def shown_actions(trajectory: Trajectory) -> list[str]:
-    """What the model is asked to name: a path without its detours."""
+    """The actions that the model has to name: a path without its perturbations."""
     return [step.action for step in trajectory.steps if not step.detour]
 
 
 def with_detours(trajectory: Trajectory, segments: Sequence[Segment]) -> list[Segment]:
-    """Segments of the shown actions as segments of the path, each detour one of its own."""
+    """Convert segments of the shown actions to segments of the path. Each perturbation becomes a segment."""
     owners = iter(
         [
             (number, segment.subgoal)
@@ -253,7 +254,7 @@ def _unaligned(one: Annotated) -> dict[str, Any]:
 def manifest(
     table: Path, annotator: LLMAnnotator, model: ChatModel, outcomes: Sequence[Outcome], prices: Prices | None
 ) -> dict[str, Any]:
-    """What stands beside a table of annotations: where it came from, what failed and why, what it took."""
+    """The manifest of a table of annotations: its source, failures with reasons, and cost."""
     annotated = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
     return {
         "file": table.name,

@@ -1,4 +1,4 @@
-"""A circuit breaker: an endpoint that fails again and again is not asked any more."""
+"""A circuit breaker: after repeated failures an endpoint gets no more requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _Answer = TypeVar("_Answer")
 
 
 class Breaker:
-    """Lets calls through until `limit` of them in a row have failed, by when they end; 0: always.
+    """Allows calls until `limit` calls in a row have failed, in the order in which they end; 0: always.
 
-    Then requests that are under way are given up, and no further one is made.
+    Then running requests are cancelled, and no further one is made.
     """
 
     def __init__(self, limit: int) -> None:

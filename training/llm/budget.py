@@ -1,4 +1,4 @@
-"""What annotating will cost, before the first call, and a limit that stops it.
+"""Estimates the cost of annotation before the first call, and stops it at a limit.
 
 Tokens are counted as characters by a fixed ratio until the endpoint has said how many there were.
 """
@@ -17,28 +17,28 @@ from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError
 
 CHARACTERS_PER_TOKEN: Final = 3.5
-"""Of names of the game and punctuation; English prose has 4 to 5."""
+"""Characters of a token in texts with names of the game and punctuation; English prose has 4 to 5."""
 _REPAIRED: Final = 0.1
-"""The share of paths that are assumed to need one more call."""
+"""Assumed share of paths that need one more call."""
 _SUBGOAL_SHARE: Final = 0.4
-"""An answer repeats the actions and adds names of sub-goals: so much more."""
+"""An answer repeats the actions and adds names of sub-goals; these add this share to its length."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens cost, in whatever currency."""
+    """Prices of one million tokens, in any currency."""
 
     prompt: float
     completion: float
 
     def cost(self, tokens: Tokens) -> float:
-        """What some answers cost."""
+        """The cost of some answers."""
         return (tokens.prompt * self.prompt + tokens.completion * self.completion) / 1e6
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What some paths will take, computed from their lengths."""
+    """Estimated tokens and cost of some paths, computed from their lengths."""
 
     paths: int
     calls: int
@@ -55,12 +55,12 @@ class Estimate:
 
 
 def estimate(trajectories: Sequence[Trajectory], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
-    """What annotating these paths from nothing takes. An answer that is kept already costs nothing, but counts here."""
+    """The estimate for annotating these paths from nothing. Stored answers cost nothing, but count here."""
     return estimate_paths([_characters(path) for path in trajectories], prices, told)
 
 
 def estimate_paths(characters: Sequence[tuple[int, int]], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
-    """The same from how many characters each path's question and answer have."""
+    """The same, from the number of characters of each path's question and answer."""
     opening = sum(len(message["content"]) for message in prompts.opening(told))
     example = max((question + answer for question, answer in characters), default=0)
     asked = sum(opening + min(example, question + answer) + question for question, answer in characters)
@@ -81,10 +81,10 @@ def _characters(path: Trajectory) -> tuple[int, int]:
 
 
 class Budget:
-    """Lets calls through while what they cost, kept answers included, stays within a limit. None: all of them.
+    """Allows calls while their total cost, including stored answers, stays within a limit. None: no limit.
 
-    A call is counted with its estimate while it is under way, so that calls at once do not pass the limit together.
-    `option` is what the limit is called on the command line.
+    A running call counts with its estimate, so that parallel calls cannot exceed the limit together. `option` is the
+    name of the limit on the command line.
     """
 
     def __init__(self, limit: float | None, prices: Prices | None, usage: Usage, *, option: str = "--max-cost") -> None:
@@ -102,7 +102,7 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """What answers have cost so far, in this run and in those before it whose answers it has used."""
+        """The cost of all answers so far: those of this run, and those of earlier runs that it has used."""
         if self._prices is None:
             return 0.0
         return self._prices.cost(self._usage.asked) + self._prices.cost(self._usage.cached) + self._unmetered
@@ -117,7 +117,9 @@ class Budget:
             )
 
     def begin(self, messages: Iterable[Message]) -> float:
-        """Count a call that is about to be made; returns its estimated cost. Raises ServiceError without money left."""
+        """Count a call that is about to be made; returns its estimated cost. Raises ServiceError if the limit would be
+        exceeded.
+        """
         if self.limit is None or self._prices is None:
             return 0.0
         *_, last = contents = [message["content"] for message in messages]
@@ -133,7 +135,7 @@ class Budget:
         return cost
 
     def end(self, cost: float, answer: Answer | None) -> None:
-        """Forget a call that was under way; one whose tokens the endpoint did not count costs its estimate."""
+        """End a running call. If the endpoint did not count its tokens, it costs its estimate."""
         self._under_way -= cost
         if answer is not None and (answer.prompt_tokens is None or answer.completion_tokens is None):
             self._unmetered += cost

@@ -1,7 +1,7 @@
-"""A chat model whose answers are kept: every one is on disk, under the hash of its request, before anything is made
-of it, so a run that was killed goes on where it stopped, and a rerun costs nothing.
+"""A chat model with stored answers. Every answer is on disk, under the hash of its request, before it is used. So a run
+that was killed continues where it stopped, and a rerun costs nothing.
 
-How an endpoint is asked, and asked again, is `waymark.clients.chat`.
+`waymark.clients.chat` sends the requests and retries them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Kept = TypeVar("_Kept", bound=BaseModel)
 
 
 class Exchange(BaseModel):
-    """A request and its answer, as they are kept."""
+    """A stored request and its answer."""
 
     request: dict[str, JsonValue]
     answer: Answer
@@ -36,7 +36,7 @@ class Exchange(BaseModel):
 
 @dataclass
 class Tokens:
-    """What some answers took, as the endpoint counts it. `unmetered` answers came without a count."""
+    """Tokens of some answers, as counted by the endpoint. `unmetered` is the number of answers without a count."""
 
     answers: int = 0
     prompt: int = 0
@@ -53,7 +53,7 @@ class Tokens:
 
 @dataclass
 class Usage:
-    """What a run took: `asked` is paid for now, `cached` was there already."""
+    """Tokens of a run: `asked` for new answers, `cached` for stored ones."""
 
     asked: Tokens = field(default_factory=Tokens)
     cached: Tokens = field(default_factory=Tokens)
@@ -76,14 +76,14 @@ class DiskCache(Generic[_Kept]):
             return None
 
     def put(self, key: str, value: _Kept) -> None:
-        """Keep a value."""
+        """Store a value."""
         handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8") as part:
             part.write(value.model_dump_json(indent=1))
         Path(name).replace(self._path(key))
 
     def set_aside(self, key: str) -> str:
-        """Forget a value, but leave its file to be read by people; returns the file's name."""
+        """Remove a value, but keep its file under another name for inspection; returns that name."""
         rejected = self._path(key).with_suffix(".rejected.json")
         with suppress(FileNotFoundError):  # two paths may ask the same
             self._path(key).replace(rejected)
@@ -121,12 +121,12 @@ class ChatModel:
         await self._client.__aexit__(kind, error, traceback)
 
     def key(self, content: Mapping[str, JsonValue]) -> str:
-        """The hash of something asked of this model."""
+        """The hash of a request to this model."""
         asked = {"url": self.endpoint.address, "model": self.endpoint.model, **self.endpoint.parameters, **content}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     async def ask(self, messages: Sequence[Message]) -> tuple[str, Answer]:
-        """The answer to a conversation, and the key under which it is kept.
+        """The answer to a conversation, and the key under which it is stored.
 
         Raises EndpointUnusable if no request can succeed, else ServiceRejected, ServiceUnavailable or
         DeadlineExceeded for this one.

@@ -1,4 +1,4 @@
-"""What `python -m training annotate --annotator llm` does, and what it says meanwhile."""
+"""The command `python -m training annotate --annotator llm`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def endpoint_from(url: str, model: str, key: str, parameters: str) -> Endpoint:
 
 
 def prices_from(prompt: float | None, completion: float | None) -> Prices | None:
-    """Both prices, or none: there are no prices that we know by ourselves. Raises InvalidInput for one alone."""
+    """Both prices, or None. There are no default prices. Raises InvalidInput if only one is given."""
     if prompt is None and completion is None:
         return None
     if prompt is None or completion is None:
@@ -57,7 +57,7 @@ def prices_from(prompt: float | None, completion: float | None) -> Prices | None
 
 
 def print_prompts(console: Console, trajectories: Sequence[Trajectory], told: AnnotationPrompts) -> None:
-    """What would be asked, in full; calls nothing."""
+    """Print the complete requests without sending them."""
 
     def show(heading: str, messages: Sequence[Message]) -> None:
         console.rule(heading)
@@ -159,7 +159,7 @@ def annotate_with_llm(
 
 
 def _alignment(outcomes: Sequence[Outcome]) -> str:
-    """What of the answers did not match the paths, in one line."""
+    """One line about the actions of the answers that did not match the paths."""
     good = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
     touched = sum(1 for one in good if one.extra or one.joined or one.repairs)
     return (

@@ -1,8 +1,8 @@
-"""What the annotating model is told and shown, and how its answer is read.
+"""The prompts for the annotating model, and the parser of its answers.
 
 A conversation is: the system message and a worked example, both of which the world gives; a second example of the same
-task type, which the model made itself; the path. Examples are turns of their own, so they look exactly like what is
-asked. The notation is the published one (Hashemzadeh et al. 2024):
+task type, which the model made itself; the path. Examples are separate messages, so they have the same form as the
+question. The notation is the published one (Hashemzadeh et al. 2024):
 
     1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}
     2- pick_up(thermometer): {'pick up thermometer'}
@@ -30,7 +30,7 @@ class Named(BaseModel):
 
 
 class WorkedExample(BaseModel):
-    """A path with its sub-goals, to be shown before the path that is asked for."""
+    """A path with its sub-goals, shown before the path of the question."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +79,7 @@ def asked(task: str, actions: Sequence[str]) -> Message:
 
 
 def repair(runs: Iterable[Sequence[str]]) -> Message:
-    """The question about runs of actions that an answer left out."""
+    """The question about actions that an answer left out."""
     return {"role": "user", "content": _REPAIR.format(runs="\n".join(map(_braced, runs)))}
 
 
@@ -89,10 +89,10 @@ def written(named: Iterable[Named]) -> str:
 
 
 def read(text: str) -> list[Named]:
-    """The sub-goals of an answer, whatever stands around them; empty if there are none.
+    """The sub-goals in an answer; other text around them is ignored. Empty if there are none.
 
-    What a model thought aloud does not count, nor does a sub-goal that only says that the task is complete. Of
-    an answer that was cut off, the last action may be a part of one.
+    Reasoning text and a sub-goal that only says that the task is complete are ignored. If an answer was cut off, its
+    last action may be incomplete.
 
     >>> read("1- fill(pot,water): {'activate sink', 'deactivate sink'} 2- wait(1): {'wa")
     [Named(subgoal='fill(pot, water)', actions=('activate sink', 'deactivate sink')), \

@@ -1,8 +1,8 @@
-"""A base model made on the spot: where no pretrained T5 is at hand, all roles start from this one instead.
+"""Makes a base model with random weights. Without a pretrained T5, all roles start from it.
 
-Its tokenizer learns pieces that may span several words (SuperBPE, Liu et al. 2025), because the published prompts
-repeat whole phrases: a prompt has 160 to 200 pieces instead of 420. Its weights are random, but for what lets a fresh
-model copy words (`training.model`), which a pretrained one can do already.
+Its tokenizer has pieces that may span several words (SuperBPE, Liu et al. 2025), because the published prompts repeat
+whole phrases: a prompt has 160 to 200 pieces instead of 420. Its weights are random, except for the initialization that
+lets a fresh model copy words (`training.model`); a pretrained one can do that already.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ _SENTINELS: Final = 100
 """`<extra_id_0>` and so on: T5's own special tokens, ten of which number the turns of a published prompt."""
 _SPACE: Final = "▁"
 _PHRASE_ENDS: Final = rf"[|.;>]+{_SPACE}*|,{_SPACE}|\("
-"""No piece reaches over these marks."""
+"""No piece spans these marks."""
 _LONGEST_PIECE: Final = 40
-"""Characters."""
+"""Largest number of characters of a piece."""
 _TEXTS_OF_A_ROLE: Final = 1500
 ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
 
 
 def train_phrase_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Learn `vocabulary` pieces, phrases among them, from texts (prompts and targets). Runs of spaces become one."""
+    """Make a vocabulary of so many pieces, including phrases, from texts (prompts and targets). Several spaces become
+    one.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Replace(Regex(" +"), " "), normalizers.Replace(" ", _SPACE)]
@@ -58,14 +60,14 @@ def train_phrase_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def sample_texts(corpora: Iterable[Sequence[Example]], seed: int = 0) -> list[str]:
-    """Prompts and targets to learn pieces from: as many of each role."""
+    """Prompts and targets for the tokenizer, equally many of each role."""
     draw = random.Random(seed)
     chosen = [one for corpus in corpora for one in draw.sample(list(corpus), min(_TEXTS_OF_A_ROLE, len(corpus)))]
     return [text for one in chosen for text in (one.prompt, one.target)]
 
 
 def wordings(prompt_format: str) -> list[Wording]:
-    """How the examples of each role are written, as the published loop asks for them."""
+    """The form of each role's examples, as in the prompts of the published loop."""
     return [Wording(role, prompt_format, controller="every-step") for role in ROLES]
 
 

@@ -1,4 +1,5 @@
-"""What would end the work hours from now, checked first: the base model, its vocabulary, the endpoint, memory, disk."""
+"""Checks before the start everything that could fail hours later: the base model, its vocabulary, the endpoint, memory,
+disk."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def check_bases(settings: Settings) -> dict[Role, Shape]:
 
 
 def check_vocabulary(base: str, tokenizer: Tokenizer) -> None:
-    """Raise InvalidInput where the vocabulary lacks the tokens that number the turns of a published prompt."""
+    """Raise InvalidInput if the vocabulary lacks the tokens that number the turns of a published prompt."""
     needed = [f"<extra_id_{number}>" for number in range(1, get_format(FORMAT).history_turns + 1)]
     lacking = [name for name in needed if tokenizer.token_to_id(name) is None]
     if lacking:
@@ -65,7 +66,7 @@ def check_vocabulary(base: str, tokenizer: Tokenizer) -> None:
 
 
 def check_room(plan: Plan, folder: Path, *, is_sharded: bool) -> None:
-    """Raise InvalidInput where there is too little memory or disk."""
+    """Raise InvalidInput if there is too little memory or disk space."""
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -96,9 +97,9 @@ def memory_gigabytes() -> tuple[float, str]:
 
 
 def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> float:
-    """Ask the endpoint about one path that is known, at most `tries` times; returns the seconds it took.
+    """Ask the endpoint about one path with a known answer, at most `tries` times; returns the seconds that it took.
 
-    Raises InvalidInput for one that is slow or wrong, and what the client raises for one that cannot be used.
+    Raises InvalidInput if it is too slow or wrong, and the client's errors if it cannot be used.
     """
     told = WORLD.annotation_prompts()
     example = told.example
@@ -131,5 +132,5 @@ def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> f
 
 
 def train_flops() -> float:
-    """Operations a second that training is taken to reach: 35% of an A100's bf16, or a CPU's."""
+    """Assumed operations a second of training: 35% of an A100's bf16, or a CPU's."""
     return 0.35 * 312e12 if torch.cuda.is_available() else 6e10

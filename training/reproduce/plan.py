@@ -1,4 +1,4 @@
-"""What reproducing the published method will take, before any of it is done."""
+"""The plan of a reproduction: its time, memory, disk and cost, computed before the start."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ WORLD: Final[TrainingWorld] = training_world("scienceworld")
 """The world that the method was published for."""
 ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
 PublishedPaths = Literal["expert", "gold"]
-"""Played anew by looking, or the simulator's own, as published."""
+"""The scripted expert's paths, or the simulator's own, as published."""
 AnnotatorName = Literal["rule", "llm"]
 _PUBLISHED_PATHS: Final = 2089
-"""Train paths that the published examples are of."""
+"""Number of train paths of the published examples."""
 _ACTIONS: Final = 26
-"""Of a gold path, on average."""
+"""Actions of a gold path, on average."""
 _CHARACTERS: Final = 26
-"""Of an action, on average."""
+"""Characters of an action, on average."""
 _TASK_CHARACTERS: Final = 300
 _SECONDS_OF_PATH: Final = {"10-1": 30.0, "10-2": 30.0}
 _SECONDS: Final = 1.5
-"""To record a path of another task in one process."""
+"""Seconds to record a path of any other task in one process."""
 _SECONDS_OF_EPISODE: Final = 6.0
-"""To play one on two cores; a large model takes longer."""
+"""Seconds to play an episode on two cores; a large model takes longer."""
 _TEST_EPISODES: Final = 271
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for."""
+    """The options of the command."""
 
     folder: Path
     recipe: Path
@@ -50,7 +50,7 @@ class Settings:
     paths: PublishedPaths = "gold"
     annotator: AnnotatorName = "rule"
     limit: int | None = None
-    """At most so many variations of a task and split."""
+    """Largest number of variations of a task and split."""
     tasks: str = ""
     protocol: str = "seed"
     variations: str = ""
@@ -95,33 +95,33 @@ class Settings:
 
 @dataclass(frozen=True)
 class Training:
-    """What one role's training takes."""
+    """Memory, time and disk of one role's training."""
 
     role: Role
     examples: int
     steps: int
     hours: float
     gigabytes: float
-    """Of memory."""
+    """Gigabytes of memory."""
     disk: float
     """Gigabytes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all of it takes. Everything here is computed, nothing measured on this machine."""
+    """The whole plan. Everything is computed; nothing is measured on this machine."""
 
     paths: int
     is_recorded: bool
     recording_hours: float
     calls: Estimate | None
-    """None: annotated by rule."""
+    """Calls of the large model; None: annotation by rule."""
     trainings: list[Training] = field(default_factory=list)
     episodes: int = 2 * _TEST_EPISODES
 
     @property
     def hours(self) -> float:
-        """From nothing to the table, annotation apart, which is as fast as its endpoint."""
+        """Hours from nothing to the table, without annotation, which depends on the endpoint."""
         play = self.episodes * _SECONDS_OF_EPISODE / 3600
         return (
             (0.0 if self.is_recorded else self.recording_hours)
@@ -136,11 +136,11 @@ class Plan:
 
     @property
     def memory(self) -> float:
-        """Gigabytes that the largest training takes."""
+        """Gigabytes of memory of the largest training."""
         return max(training.gigabytes for training in self.trainings)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The plan as lines of text."""
         recorded = "recorded already" if self.is_recorded else f"about {self.recording_hours:.1f} h to record"
         lines = [f"paths      {self.paths:,} of train and dev, {recorded}"]
         lines.append(f"sub-goals  {self.calls or 'by rule: no calls, no cost'}")
@@ -155,7 +155,7 @@ class Plan:
 
 
 def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episodes: int) -> Plan:
-    """The plan of these settings; what is recorded already is counted, the rest is estimated."""
+    """The plan of these settings. Recorded paths are counted, the rest is estimated."""
     wanted = settings.wanted()
     recorded: list[Trajectory] = read_table(settings.data) if settings.data.exists() else []
     train = sum(find_task(one.task_id).split_of(one.variation) == "train" for one in wanted)
@@ -188,7 +188,7 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
 
 
 def _characters(recorded: Sequence[Trajectory], wanted: int) -> list[tuple[int, int]]:
-    """How many characters the question and the answer about each path have."""
+    """Number of characters of the question and the answer about each path."""
     if not recorded:
         listed = _ACTIONS * (_CHARACTERS + 4)
         return [(_TASK_CHARACTERS + listed, round(1.4 * listed))] * wanted

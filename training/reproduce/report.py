@@ -1,4 +1,4 @@
-"""What came of it: the table beside the published figures, and a manifest of everything with hashes."""
+"""The report: a table with the published figures, and a manifest of all files with hashes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from training.export import current_commit
 from training.files import sha256_of
 from training.reproduce.plan import ROLES, WORLD, Settings
-from training.reproduce.stages import Progress
+from training.stages import Progress
 from waymark import __version__
 from waymark.agent.presets import name_of
 from waymark.contracts import Summary
@@ -27,7 +27,7 @@ _SHOWN: Final = ("Swift-only (Sub-goal Distillation's)", "Sub-goal Distillation"
 
 
 def summaries(settings: Settings) -> dict[str, Summary]:
-    """What each agent scored, by its name."""
+    """The summary of each agent, by its name."""
     found = {}
     for header in sorted((settings.folder / "play").glob("*/evaluation.json")):
         run = RunFolder(header.parent)
@@ -36,7 +36,7 @@ def summaries(settings: Settings) -> dict[str, Summary]:
 
 
 def table(settings: Settings, scores: dict[str, Summary]) -> str:
-    """A Markdown table of ours beside the published ones."""
+    """A Markdown table of our scores and the published ones."""
     columns = WORLD.world.groups
     lines = [
         f"# The published method, reproduced ({datetime.now(UTC).date()})",
@@ -82,7 +82,7 @@ def write_report(settings: Settings, progress: Progress) -> str:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """The hash of every file of the folder but the manifest and logs, by its path in it."""
+    """The hash of every file of the folder except the manifest and logs, by its path in the folder."""
     return {
         str(path.relative_to(folder)): sha256_of(path)
         for path in sorted(folder.rglob("*"))

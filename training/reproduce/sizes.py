@@ -1,4 +1,4 @@
-"""How much memory, time and disk fine-tuning a T5 takes, computed from its shape; nothing here is measured.
+"""Computes the memory, time and disk of fine-tuning a T5 from its shape; nothing is measured.
 
 Memory: float32 weights, gradients and two moments of AdamW (16 bytes a parameter), a bf16 copy (2), and activations by
 Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022), equation 2. Time: six
@@ -15,7 +15,7 @@ from training.recipe import Recipe
 
 VOCABULARY: Final = 32128
 PROMPT_TOKENS: Final = 500
-"""Of a published prompt, on average, in flan-t5's pieces."""
+"""Tokens of a published prompt, on average, with flan-t5's tokenizer."""
 ANSWER_TOKENS: Final = 12
 PUBLISHED_EXAMPLES: Final[Mapping[str, int]] = {
     "controller": 70_352,
@@ -26,12 +26,13 @@ PUBLISHED_EXAMPLES: Final[Mapping[str, int]] = {
 """Training examples of the published variations' gold paths with rule annotations, by role (2,089 paths)."""
 _BYTES_OF_STATE: Final = 18
 _BYTES_ON_DISK: Final = 12 + 2 + 2 + 1
-"""Of a parameter: the state to resume from, the best weights, the checkpoint, and that of CTranslate2 in int8."""
+"""Bytes on disk for each parameter: the state for resuming, the best weights, the checkpoint, and its CTranslate2 form
+in int8."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a T5 v1.1, which flan-t5 is."""
+    """The shape of a T5 v1.1; flan-t5 is one."""
 
     width: int
     feedforward: int
@@ -56,7 +57,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """All weights."""
+        """Number of all weights."""
         return self.encoder + self.decoder + self.vocabulary * self.width * (1 if self.is_tied else 2)
 
     @property
@@ -76,7 +77,7 @@ class Shape:
         return (_BYTES_OF_STATE * self.parameters + layers * layer + kept) / 1e9
 
     def hours(self, recipe: Recipe, examples: int, flops: float) -> float:
-        """Of training on one device that computes so many operations a second."""
+        """Hours of training on one device that computes so many operations a second."""
         seen = recipe.steps_for(examples) * recipe.batch * recipe.accumulate
         work = 8 if recipe.recompute else 6
         output = self.vocabulary * self.width
@@ -85,7 +86,7 @@ class Shape:
         return seen * (each + attention) / flops / 3600
 
     def disk_gigabytes(self) -> float:
-        """Of one role: the run folder and the checkpoint."""
+        """Gigabytes on disk of one role: the run folder and the checkpoint."""
         return _BYTES_ON_DISK * self.parameters / 1e9
 
 

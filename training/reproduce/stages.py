@@ -1,66 +1,24 @@
-"""The stages from the simulator to the table: commands of Waymark, each of which resumes by itself.
-
-`progress.json` in the folder says which stages are done: their command, what they wrote with its hash, and how long it
-took. A stage is done again when its command or what it wrote is not that any more, and so are those after it.
-"""
+"""The stages from the simulator to the table: commands of Waymark, each of which resumes by itself."""
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import subprocess
+import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import typer
-
-from training.files import read_json, sha256_of
+from training.files import read_json
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
-from waymark.errors import WaymarkError
-from waymark.process import end_with
+from training.stages import Progress, Stage, run_child, run_stages, run_training
+from waymark.errors import InvalidInput
 
-PROGRESS: Final = "progress.json"
 AGENTS: Final = ("published", "published_flat")
 MOST_FAILED: Final = 0.1
-"""The share of paths that may stay without an annotation."""
+"""Largest share of paths that may stay without annotation."""
 FORMAT: Final = "seed"
-_SECONDS_TO_END: Final = 60.0
-"""What a command may take to save its state when it is told to end."""
-
-
-class StageFailed(WaymarkError):
-    """A stage ended with an error, which it has told; `code` is its exit code."""
-
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"Stage {name} ended with exit code {code}.", remedy="The same command goes on there.")
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One command and the files or folders that it writes."""
-
-    name: str
-    program: str
-    """`training`, `waymark`, or `launch` for `accelerate launch … -m training`."""
-    arguments: tuple[str, ...]
-    outputs: tuple[Path, ...]
-    recipe_sha256: str = ""
-    """Of what it trains by."""
-
-    @property
-    def command(self) -> str:
-        """As one would type it."""
-        program = "training" if self.program == "launch" else self.program
-        return shlex.join(["python", "-m", program, *self.arguments])
 
 
 def stages(settings: Settings) -> Iterator[Stage]:
@@ -127,92 +85,46 @@ def stages(settings: Settings) -> Iterator[Stage]:
     )  # fmt: skip
 
 
-class Progress:
-    """Which stages are done."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / PROGRESS
-        self.done: dict[str, Any] = (
-            read_json(self._path, "the progress of a reproduction") if self._path.exists() else {}
+def launcher(launch: str) -> list[str]:
+    """The words of a launcher's command. Raises InvalidInput (field `launch`) for one that cannot be started."""
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--launch {launch!r} is no command: {str(error).lower()}.",
+            remedy="Quote it as a shell would take it.",
+            field="launch",
+        ) from error
+    if words and words[0] == "accelerate":  # that of this environment, which need not be on PATH
+        words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
+    if not words or shutil.which(words[0]) is None:
+        raise InvalidInput(
+            f"--launch {launch!r} names no program that can be started.",
+            remedy="For example --launch 'accelerate launch --config_file F'.",
+            field="launch",
         )
-
-    def is_done(self, stage: Stage) -> bool:
-        """Whether it was done by this command, and what it wrote is as it was."""
-        entry = self.done.get(stage.name)
-        if not entry or (entry["command"], entry["recipe_sha256"]) != (stage.command, stage.recipe_sha256):
-            return False
-        return bool(entry["files"] == hashes(stage.outputs))
-
-    def note(self, stage: Stage, seconds: float) -> None:
-        """Note that a stage is done. What came after it before is not."""
-        self.done[stage.name] = {
-            "command": stage.command,
-            "recipe_sha256": stage.recipe_sha256,
-            "seconds": round(seconds, 1),
-            "files": hashes(stage.outputs),
-        }
-        self._write()
-
-    def forget(self, names: Sequence[str]) -> None:
-        """These stages have to be done again."""
-        for name in names:
-            self.done.pop(name, None)
-        self._write()
-
-    def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self.done, indent=1) + "\n")
-        part.replace(self._path)
-
-
-def hashes(outputs: Sequence[Path]) -> dict[str, str]:
-    """The hash of each file, and of each file in a folder but logs, by its path."""
-    found: dict[str, str] = {}
-    for output in outputs:
-        files = sorted(output.rglob("*")) if output.is_dir() else [output]
-        found |= {str(path): sha256_of(path) for path in files if path.is_file() and "logs" not in path.parent.name}
-    return found
+    return words
 
 
 def run_all(settings: Settings, say: Callable[[str], None]) -> Progress:
-    """Do what is not done. Raises StageFailed, and what a stage raises; the same call goes on where it stopped."""
-    progress, every = Progress(settings.folder), list(stages(settings))
-    for number, stage in enumerate(every, start=1):
-        heading = f"[{number}/{len(every)}] {stage.name}"
-        if progress.is_done(stage):
-            say(f"{heading}: done")
-            continue
-        progress.forget([later.name for later in every[number - 1 :]])
-        say(f"{heading}: {stage.command}")
-        began = time.monotonic()
-        code = _run(stage, settings)
-        if code and not _is_good_enough(stage, code, settings):
-            raise StageFailed(stage.name, code)
-        progress.note(stage, time.monotonic() - began)
+    """Run the unfinished stages. Raises StageFailed, and errors of a stage; the same call resumes where it stopped."""
+    progress = Progress(settings.folder)
+    run_stages(list(stages(settings)), progress, partial(_run, settings=settings), say)
     return progress
 
 
-def run_training(arguments: Sequence[str]) -> int:
-    """The exit code of a training command, run in this process, which has loaded its libraries."""
-    from training.__main__ import app
-
-    try:
-        code = app(list(arguments), standalone_mode=False)
-    except typer.Exit as ended:
-        code = ended.exit_code
-    return code if isinstance(code, int) else 0
-
-
 def _run(stage: Stage, settings: Settings) -> int:
+    """A stage's exit code; 0 also where too few of its items failed to stop for."""
+    code = _exit_code(stage, settings)
+    return 0 if code and _is_good_enough(stage, code, settings) else code
+
+
+def _exit_code(stage: Stage, settings: Settings) -> int:
     """A stage's exit code. Training commands run in this process, which has loaded their libraries."""
     if stage.program == "training":
         return run_training(stage.arguments)
     if stage.program == "launch":
-        words = shlex.split(settings.launch)
-        if words[0] == "accelerate":  # that of this environment, which need not be on PATH
-            words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
-        return _run_child([*words, "-m", "training", *stage.arguments])
+        return run_child([*launcher(settings.launch), "-m", "training", *stage.arguments])
     (play,) = stage.outputs
     begun = sorted(path.parent for path in play.glob("*/evaluation.json"))
     arguments = stage.arguments
@@ -220,34 +132,11 @@ def _run(stage: Stage, settings: Settings) -> int:
         slots = ("--slots", str(settings.slots)) if settings.slots else ()
         checkpoints = ("--checkpoints", str(settings.folder / "checkpoints"))
         arguments = ("resume", *map(str, begun), *checkpoints, *slots)
-    return _run_child([sys.executable, "-m", "waymark", *arguments])
-
-
-def _run_child(command: Sequence[str]) -> int:
-    """The exit code of a command, as a shell gives it.
-
-    When this process is interrupted, the command gets SIGTERM and time to save what it has. When this process is
-    killed, the kernel tells the command (Linux only), so that the next run meets no other at work in its folder.
-    """
-    child = subprocess.Popen(
-        command,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then tells the command once
-        preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - it makes two system calls
-    )
-    try:
-        code = child.wait()
-    except BaseException:
-        child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_SECONDS_TO_END)
-        child.kill()
-        child.wait()
-        raise
-    return code if code >= 0 else 128 - code
+    return run_child([sys.executable, "-m", "waymark", *arguments])
 
 
 def _is_good_enough(stage: Stage, code: int, settings: Settings) -> bool:
-    """Whether to go on although some of a stage's items failed: paths without annotation, episodes with an error."""
+    """Whether to continue although some items of a stage failed: paths without annotation, episodes with an error."""
     if stage.name == "annotate" and code == 1:
         facts = read_json(settings.annotations.with_suffix(".manifest.json"), "a manifest of annotations")
         failed = len(facts["failed"])

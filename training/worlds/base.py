@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from training.files import read_json
-from waymark.contracts import Role
+from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, Split, TaskType, World
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PathSource = Literal["expert", "shortened", "gold"]
 """Where paths come from: played anew by looking (expert), the simulator's own without detours (shortened), or those as
 they are (gold). A world has some of them."""
+TrainedAgent = Literal["hierarchical", "flat"]
+"""Agents whose models are trained: controller and executor, or flat."""
 Sampling = Literal["all", "published"]
 """Which variations: spread over each split, or those that were published for the world."""
 PUBLISHED_SEED = 1
@@ -102,17 +104,13 @@ class Corrections(Protocol):
         """Makes the corrections of one variation."""
         ...
 
-    def checkpoints_used(self, checkpoints: Path, agent: Literal["hierarchical", "flat"]) -> dict[str, str]:
-        """The hashes of the agent's checkpoints."""
-        ...
-
     def plan(
         self,
         trajectories: Sequence[Trajectory],
         rollouts: int,
         misplaced: int,
         checkpoints: Path,
-        agent: Literal["hierarchical", "flat"],
+        agent: TrainedAgent,
         *,
         without_rules: bool,
     ) -> Sequence[Wanted]:
@@ -142,7 +140,7 @@ class SelfPlay(Protocol):
         rollouts: int,
         most: int,
         checkpoints: Path,
-        agent: Literal["hierarchical", "flat"],
+        agent: TrainedAgent,
         *,
         temperature: float,
         without_rules: bool,
@@ -174,6 +172,8 @@ class TrainingWorld(ABC):
     """Prompt formats that `augmentation` can rename things in."""
     drillable: ClassVar[tuple[str, ...]] = ()
     """Prompt formats that it can make drills of."""
+    refusal: ClassVar[str] = ""
+    """What its environment answers to an action that it does not know; empty: failed attempts cannot be made up."""
 
     @property
     def name(self) -> str:
@@ -183,6 +183,13 @@ class TrainingWorld(ABC):
     @abstractmethod
     def recording(self, request: RecordingRequest) -> Recording:
         """What to record. Raises InvalidInput for what this world does not have."""
+
+    def path_source(self, request: RecordingRequest) -> PathSource:
+        """Where the paths of a request come from. Raises InvalidInput for a source that this world does not have."""
+        source = request.paths or self.path_sources[0]
+        if source not in self.path_sources:
+            raise self._lacks(f"no paths {source!r}", f"Use one of {', '.join(self.path_sources)}.", "paths")
+        return source
 
     def shipped_checkpoints(self) -> list[Path]:
         """The folders of the checkpoints that ship for this world: those whose prompt format is one of its own."""
@@ -210,6 +217,10 @@ class TrainingWorld(ABC):
 
     def is_answer(self, example: Example) -> bool:  # noqa: ARG002
         """Whether a decision answers the question that its task is about (`Recipe.answers`)."""
+        return False
+
+    def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:  # noqa: ARG002
+        """Whether a sub-goal cannot be reached here, because it names what is neither here nor carried."""
         return False
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:  # noqa: ARG002

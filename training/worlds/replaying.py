@@ -41,17 +41,4 @@ def play(environment: Environment, wanted: Wanted, actions: Sequence[str]) -> tu
             seen.append(Seen(step.look, step.inventory, step.observation))
         if step.completed:
             break
-    task = find_task(wanted.task_id)
-    path = Trajectory(
-        task_id=task.id,
-        variation=wanted.variation,
-        split=task.split_of(wanted.variation),
-        simplifications=wanted.simplifications,
-        form="gold",
-        gold_actions=0,
-        task=opening.task,
-        look=opening.look,
-        inventory=opening.inventory,
-        steps=steps,
-    )
-    return path, seen
+    return Trajectory.of(wanted, find_task(wanted.task_id), opening, steps, form="gold"), seen

@@ -1,1 +1,1 @@
-"""The method: the agent's state, the episode loop and where sub-goals come from. Knows no world."""
+"""The method: the agent's state, the episode loop and the sources of sub-goals. Imports no world."""

@@ -4,8 +4,8 @@ It plays through its ports (environment, controller, executor, planner) and does
 `waymark.agent.state` alone changes the state. The environment blocks, so it is called in a worker thread, and many
 episodes share one event loop.
 
-The agent's policy decides what is done with the models' answers (`waymark.agent.policies`). A turn is an action or an
-ended sub-goal. Only actions can cost moves.
+The agent's policy decides how the models' answers are used (`waymark.agent.policies`). A turn is an action or an ended
+sub-goal. Only actions can cost moves.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ RETRYABLE: frozenset[str] = frozenset(
         EnvironmentFault,
     )
 )
-"""Kinds of episode errors that may not occur again at another attempt."""
+"""Kinds of episode errors that may be absent in another attempt."""
 
 _FAULTS = (EnvironmentFault, ServiceError, PlanUnreadable, InvalidInput)
-"""Errors that end one episode and become its result. All others are raised: they are bugs, or the caller's."""
+"""Errors that end one episode and become its result. All other errors are raised, because they are bugs or mistakes of
+the caller."""
 
 
 async def run_episode(
@@ -65,10 +66,10 @@ async def run_episode(
     """Play one episode to its end and return its whole record.
 
     Only agents that ask a controller or a planner need these ports. `should_stop` is called before every turn,
-    `on_turn` after it; `request_limits` bounds what the services are asked for. `world` is the one that `environment`
-    belongs to (default: ScienceWorld). A fault of the environment, a service or the planner ends the episode as
-    errored, with score 0 and the turns so far; `RETRYABLE` says whether another attempt may help. After an
-    EnvironmentFault the environment must be replaced. Cancelling waits for the environment's present step.
+    `on_turn` after it; `request_limits` limits the requests to the services. `world` is the world of `environment`
+    (default: ScienceWorld). A fault of the environment, a service or the planner ends the episode as errored, with
+    score 0 and the turns so far; `RETRYABLE` says whether another attempt may help. After an EnvironmentFault the
+    environment must be replaced. Cancellation waits for the end of the environment's current step.
 
     Raises InvalidInput for an agent that lacks a port or names an unknown rule.
     """

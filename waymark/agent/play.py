@@ -1,4 +1,4 @@
-"""One episode under way: its ports, its state and its record. A policy decides what to do next.
+"""A running episode: its ports, its state and its record. A policy decides what to do next.
 
 `waymark.agent.episode` opens it and stops it; `waymark.agent.policies` plays its turns.
 """
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from anyio import to_thread
 
 from waymark.agent import replay
+from waymark.agent.considered import Alternatives
 from waymark.agent.ports import Controller, Executor, RequestLimits
 from waymark.agent.rules import UnknownEndsSubgoal, rules_of
 from waymark.agent.state import StateFold
 from waymark.agent.subgoal_sources import oracle
 from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
 from waymark.agent.world_port import AgentWorld
-from waymark.considered import Alternatives
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -40,7 +40,7 @@ from waymark.worlds.base import SOLVED, Environment, Step
 class Play:
     """One episode under way.
 
-    Raises InvalidInput for an agent that needs a port that is missing, or names an unknown rule.
+    Raises InvalidInput if a port that the agent needs is missing, or if it names an unknown rule.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Play:
         self._began = self._turn_began = time.monotonic()
 
     def _check_ports(self) -> None:
-        asked = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
-        if asked.get(self.agent.subgoals, self) is None:
+        ports = {"controller": self._controller, "semi_random": self._controller, "llm_plan": self._planner}
+        if ports.get(self.agent.subgoals, self) is None:
             raise InvalidInput(
                 f"This agent takes its sub-goals from {self.agent.subgoals!r}, but no service names them.",
                 remedy="Give a controller or a planner, or choose `none` for the flat agent.",
@@ -91,8 +91,13 @@ class Play:
         """The state as it is now, with all turns."""
         return self.fold.state
 
+    @property
+    def wants_subgoal(self) -> bool:
+        """Whether the source of sub-goals is to be asked in this turn."""
+        return self.agent.controller_calls == "every_step" or self.state.subgoal_step is None
+
     async def open(self) -> None:
-        """Load the task, and get the sub-goals that are known before the episode."""
+        """Load the task, and compute the sub-goals that are known before the episode."""
         episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
         if self.agent.policy == "oracle_actions":
             path = await to_thread.run_sync(self._environment.gold_path, *episode)
@@ -106,7 +111,7 @@ class Play:
             self.plan = await ask_plan(self._planner, self.state, self._count, self.world)
 
     def rng(self) -> random.Random:
-        """A random number generator that depends on nothing but the episode's seed, task, variation and repeat."""
+        """A random number generator that depends only on the episode's seed, task, variation and repeat."""
         again = f" {self.spec.repeat}" if self.spec.repeat else ""
         return random.Random(f"{self.spec.seed} {self.spec.task} {self.spec.variation}{again}")
 
@@ -143,7 +148,7 @@ class Play:
         return answer
 
     async def step(self, action: str) -> Step:
-        """Take an action in the environment; `acted` records it. Raises EnvironmentFault."""
+        """Perform an action in the environment. Call `acted` to record it. Raises EnvironmentFault."""
         return await to_thread.run_sync(self._environment.step, action)
 
     async def valid_actions(self) -> list[str]:
@@ -168,7 +173,7 @@ class Play:
     # --- the record --------------------------------------------------------------------------------------
 
     def ended(self, logprob: float | None, *, controller_called: bool, unparsed: str | None = None) -> TurnRecord:
-        """Record an ended sub-goal, or text that is no action (`unparsed`); the environment was not asked."""
+        """Record an ended sub-goal, or text that is not an action (`unparsed`). The environment was not called."""
         return self._record(
             TurnRecord(
                 turn=len(self.turns) + 1,
@@ -197,7 +202,7 @@ class Play:
         logprob: float | None = None,
         repaired: bool = False,
     ) -> TurnRecord:
-        """Fold an executed action into the state and record it."""
+        """Update the state with an executed action and record the turn."""
         self.completed = step.completed or step.score >= SOLVED
         return self._record(
             TurnRecord(
@@ -234,7 +239,7 @@ class Play:
         return tuple(RuleUse(rule=name, turns=count) for name, count in counts.most_common())
 
     def result(self, stopped: Stopped, error: EpisodeError | None = None) -> EpisodeResult:
-        """The episode up to now."""
+        """The result of the episode so far."""
         turns = self.turns
         return EpisodeResult.of(
             self.spec,

@@ -1,4 +1,4 @@
-"""The episode loop's ports to controller and executor, and how much one request to them may hold."""
+"""The episode loop's ports to controller and executor, and the limits of one request to them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from waymark.contracts import ActionResponse, AgentState, ServiceInfo, SubgoalRe
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """How much one request to the services may hold. The defaults are those of the services."""
+    """Limits of one request to the services. The defaults are the services' own."""
 
     history_turns: int = 1_000
-    """The last actions that a state carries, with the ended sub-goals among them."""
+    """Largest number of actions in a state's history; the ended sub-goals among them do not count."""
     alternatives: int = 16
-    """`n` of one request."""
+    """Largest `n` of one request."""
     candidates: int = 256
-    """`valid_actions` of one request."""
+    """Largest number of `valid_actions` of one request."""
 
     @classmethod
     def of(cls, services: Sequence[ServiceInfo]) -> Self:
-        """What all of these services accept, by their `/info`."""
+        """The smallest limits of these services, from their `/info`."""
         limits = [info.limits for info in services]
         return cls(
             history_turns=min(max(info.history_turns for info in services), *(limit.turns for limit in limits)),

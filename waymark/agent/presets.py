@@ -1,4 +1,4 @@
-"""Agents by name: how the command line calls them, and how tables do."""
+"""The named agents of the command line, and the names that tables give to agents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AGENTS: Final[Mapping[str, AgentConfig]] = {
 }
 """`hierarchical` and `every_step` differ in when they ask the controller; `flat` has one model and no sub-goals; the
 `published` agents play the published loop; `oracle_actions` takes the actions of the simulator's own path and asks no
-model; the others give the executor sub-goals from elsewhere (`AgentConfig.subgoals`)."""
+model; the others give the executor sub-goals from another source (`AgentConfig.subgoals`)."""
 
 
 DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -41,11 +41,11 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "semi_random": "The controller's sub-goals with other things in them, drawn at random.",
     "llm_plan": "A plan that a large language model writes at the start.",
 }
-"""What each agent of `AGENTS` is, in a sentence."""
+"""A sentence about each agent of `AGENTS`."""
 ALL_RULES: Final = "all"
 NO_RULES: Final = "none"
 MOST_NAMED: Final = 4
-"""An agent's name counts its rules where there are more than this."""
+"""With more rules than this, an agent's name gives their number instead of their names."""
 MOST_BEAMS: Final = 16
 """The largest `AgentConfig.beams`."""
 
@@ -58,15 +58,15 @@ def find_agents(
     rules: str = ALL_RULES,
     world: str = DEFAULT_WORLD,
 ) -> list[AgentConfig]:
-    """The distinct agents of these names; a name may hold several between commas.
+    """The distinct agents with these names; one text may hold several names, separated by commas.
 
-    `repair=False` leaves out the rules that replace actions; `beams` is another beam width than the agent's own (1 to
-    16); `rules` is `all`, `none`, or names between commas. The published agents use no rules, whatever `rules` says.
+    `repair=False` leaves out the rules that replace actions; `beams` replaces the agent's own beam width (1 to 16);
+    `rules` is `all`, `none`, or names separated by commas. The published agents use no rules, whatever `rules` says.
     Raises InvalidInput (`agent`, `beams`, `agent.rules`).
     """
-    every = dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip())
-    unknown = [name for name in every if name not in AGENTS]
-    if unknown or not every:
+    chosen_names = dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip())
+    unknown = [name for name in chosen_names if name not in AGENTS]
+    if unknown or not chosen_names:
         raise InvalidInput(
             f"Unknown agent {unknown[0]!r}." if unknown else "No agent is named.",
             remedy=f"Agents are {', '.join(AGENTS)}.",
@@ -80,12 +80,12 @@ def find_agents(
         )
     chosen = parse_rules(rules, world)
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
-    agents = [AGENTS[name].model_copy(update=changed) for name in every]
+    agents = [AGENTS[name].model_copy(update=changed) for name in chosen_names]
     return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]
 
 
 def parse_rules(text: str, world: str = DEFAULT_WORLD) -> tuple[str, ...] | None:
-    """The value of `AgentConfig.rules` for `all`, `none`, or the names of rules between commas.
+    """The value of `AgentConfig.rules` for `all`, `none`, or names of rules separated by commas.
 
     Raises InvalidInput (field `agent.rules`) that lists the known names.
 
@@ -102,7 +102,7 @@ def parse_rules(text: str, world: str = DEFAULT_WORLD) -> tuple[str, ...] | None
 
 
 def name_of(agent: AgentConfig) -> str:
-    """What tables call an agent: the name of the nearest known agent, and how it differs from that.
+    """The name of an agent in tables: the name of the most similar known agent, and the differences from it.
 
     >>> name_of(AgentConfig(repair=False, executor_model="large"))
     'hierarchical, executor large, no repair'

@@ -1,4 +1,4 @@
-"""What a model reads for a state, and what it learns to write."""
+"""A model's prompt for a state, and its training target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from waymark.worlds.base import ExplainingFormat, PromptFormat
 
 
 def write_prompt(prompt_format: PromptFormat, role: Role, state: AgentState) -> str:
-    """What a model reads for a state: the format's prompt of the last `history_turns` turns.
+    """The prompt for a state: rendered by the format from the last `history_turns` turns.
 
     Serving and training both call this, so a caller who sends more turns than `/info` asks for gets the same prompt.
     """
@@ -16,7 +16,7 @@ def write_prompt(prompt_format: PromptFormat, role: Role, state: AgentState) -> 
 
 
 def write_target(prompt_format: PromptFormat, role: Role, state: AgentState, decision: str | None) -> str:
-    """What a model learns to write for a decision in a state, cut as `write_prompt` cuts it."""
+    """The training target for a decision in a state, which is cut as in `write_prompt`."""
     # A protocol's own check takes as long as a short prompt; few formats explain.
     if hasattr(prompt_format, "explain") and isinstance(prompt_format, ExplainingFormat):
         return prompt_format.explain(role, StateFold(state).visible(prompt_format.history_turns), decision)

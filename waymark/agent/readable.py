@@ -1,6 +1,6 @@
 """The usable alternatives of a service's answer: those that were parsed, at most 500 characters of each.
 
-Services of older versions mark nothing, so blank texts are left out here.
+Services of older versions have no such mark, so blank texts are left out here.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def moments(
     """The moments of a recorded episode at which a model was asked, in order; none if it never opened.
 
     Several questions to a model in the same state count as one. `world` is by default the one that the result names.
-    `of_turn`: those of this turn alone; what comes after it is not looked at, and no state before it is made.
+    With `of_turn`, only the moments of this turn are returned; later turns are not read, and earlier states are not
+    yielded.
     """
     if result.opening is None:
         return
@@ -64,7 +65,7 @@ def moments(
         world = world_of(result.versions.environment).agent if result.versions else agent_world()
     agent = result.agent or AgentConfig()
     rules = rules_of(agent, world)
-    fold = StateFold.start(opening.task, opening.look, opening.inventory, world)
+    fold = StateFold.start(opening.task, opening.look, opening.inventory, world, forgets=True)
     asks_controller = agent.subgoals in ASKS_CONTROLLER
     if agent.policy == "oracle_actions":
         return

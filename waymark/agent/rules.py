@@ -2,7 +2,7 @@
 
 A rule says in its docstring what it knows, when it acts, and what it may change. `AgentConfig.rules` names those that
 an agent uses; each turn records those that acted (`TurnRecord.rules`). A rule acts when it asks a model again, refuses
-its best answer, ends a sub-goal, or changes an action. Looking and finding nothing to object to is no use.
+its best answer, ends a sub-goal, or changes an action. A rule that only checks and changes nothing has not acted.
 
 Five kinds of rules exist, by what they may change: `SubgoalRule`, `ActionRule`, `EndRule`, `ReplacementRule` and
 `LoopRule`. The generic rules are here. A world adds its own (`AgentWorld.rules`); the order of that tuple is the order
@@ -22,11 +22,11 @@ from waymark.contracts import AgentConfig, AgentState
 from waymark.errors import InvalidInput
 
 REPEATS: Final = 3
-"""How often a sub-goal that is meant to be repeated may be given in one scene."""
+"""Largest number of times that a sub-goal that is meant to be repeated may be given in one scene."""
 CIRCLES: Final = 4
-"""How often any other sub-goal may be given, in whatever scene, while the score stays the same."""
+"""Largest number of times that any other sub-goal may be given, in any scenes, while the score stays the same."""
 STUCK_AFTER: Final = 3
-"""This many sub-goals ended in a row without an action between them mean that the executor is stuck."""
+"""After so many sub-goals that ended without an action between them, the executor counts as stuck."""
 
 Alternative = tuple[str, float]
 """A sub-goal and its log-probability in nats."""
@@ -40,7 +40,7 @@ class Choice:
     ended: str | None = None
     """The sub-goal that has just ended. None at the start of an episode and while a sub-goal is under way."""
     here: Mapping[str, int] = field(default_factory=Counter)
-    """How often each sub-goal was given in this very scene."""
+    """How often each sub-goal was given in this scene."""
     at_score: Mapping[str, int] = field(default_factory=Counter)
     """How often each was given, in any scene, at the present score."""
 
@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of play. `world` tells it what it has to know of scenes and sub-goals."""
+    """One rule of play. `world` parses scenes and sub-goals for it."""
 
     world: AgentWorld
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Rule:
 
 
 class SubgoalRule(Rule):
-    """A rule about the controller's alternatives. Override what applies; the defaults let everything pass."""
+    """A rule about the controller's alternatives. Override the methods that apply; the defaults accept everything."""
 
     def doubts(self, subgoal: str, choice: Choice) -> bool:
         """Whether the best answer of a controller that was asked for one calls for more alternatives."""
@@ -69,11 +69,11 @@ class SubgoalRule(Rule):
         return alternatives
 
     def refuses(self, subgoal: str, choice: Choice) -> bool:
-        """Whether the sub-goal is never followed while there is another."""
+        """Whether the sub-goal may not be followed while there is another one."""
         return False
 
     def is_spent(self, subgoal: str, choice: Choice) -> bool:
-        """Whether the sub-goal is followed only where all others are refused or spent too."""
+        """Whether the sub-goal is followed only if all others are refused or spent too."""
         return False
 
     def wants_more(self, subgoal: str, choice: Choice) -> bool:
@@ -99,7 +99,7 @@ class EndRule(Rule):
 
 @dataclass
 class ProposedAction:
-    """An action that may be replaced, and whom to ask for another."""
+    """An action that may be replaced, with functions that find another one."""
 
     proposed: Sequence[str]
     """The executor's actions, best first. The first is the one to replace."""
@@ -113,7 +113,7 @@ class ProposedAction:
     weigh: Callable[[Sequence[str]], Awaitable[str | None]]
     """Asks the executor which of these actions it prefers."""
     candidates: int
-    """The most actions that `weigh` takes."""
+    """Largest number of actions that `weigh` takes."""
 
 
 class ReplacementRule(Rule):
@@ -123,20 +123,24 @@ class ReplacementRule(Rule):
     """The `AgentConfig.repair_by` under which it acts."""
 
     async def replace(self, action: ProposedAction) -> str | None:
-        """What to take in place of an unknown action; None: no idea. Raises ServiceError, EnvironmentFault."""
+        """The action to take in place of an unknown one; None if the rule finds none. Raises ServiceError,
+        EnvironmentFault.
+        """
         return None
 
     async def replace_unreadable(self, action: ProposedAction) -> str | None:
-        """What to take in place of text that is no action; None: no idea. Raises ServiceError, EnvironmentFault."""
+        """The action to take in place of text that is not an action; None if the rule finds none. Raises ServiceError,
+        EnvironmentFault.
+        """
         return None
 
     def instead_of(self, action: str, subgoal: str) -> str | None:
-        """What to take in place of an action before it is tried; None: the action."""
+        """The action to take in place of a proposed one before it is tried; None: keep the proposed one."""
         return None
 
 
 class LoopRule(Rule):
-    """A rule of the loop itself: whether it is in force is all that matters."""
+    """A rule that the loop itself implements. It has no methods: the loop only checks whether the agent uses it."""
 
 
 # --- generic rules ---------------------------------------------------------------------------------------
@@ -236,7 +240,7 @@ class NoRepeatAction(ActionRule):
 
 
 class Stuck(LoopRule):
-    """Gets an executor going that only ends sub-goals.
+    """Makes the executor act if it only ends sub-goals.
 
     Acts after three sub-goals that ended in a row without an action. Asks the executor for five answers and takes the
     first that is an action.
@@ -246,10 +250,10 @@ class Stuck(LoopRule):
 
 
 class AskAgain(LoopRule):
-    """Asks a model again whose answer is no decision.
+    """Asks a model again if its answer cannot be parsed.
 
-    Acts when the text of controller or executor stands for no sub-goal or action. Asks for more alternatives and takes
-    the best that can be read.
+    Acts when the text of controller or executor cannot be parsed as a sub-goal or action. Asks for more alternatives
+    and takes the best that can be parsed.
     """
 
     name = "ask-again"

@@ -1,10 +1,11 @@
 """The fold from an episode's events to the agent's state.
 
-`StateFold` is the one way to fold an episode: the episode loop, the training data, the load test and the benchmarks
-use it. So these things are decided once, here:
+`StateFold` is the only code that computes a state from the events of an episode. The episode loop, the training data,
+the load test and the benchmarks use it. It decides:
 
 - `look`, `inventory` and `observation` are those after the last action;
-- the fold keeps every turn; `visible` cuts the history to the turns that a worker sends;
+- the fold keeps every turn unless it is told otherwise; `visible` cuts the history to the turns that a worker sends;
+- rooms and sub-goals are counted up to what a request may carry: the first rooms, the last completed sub-goals;
 - the current sub-goal is the last sub-goal given; all before it count as completed;
 - an ended sub-goal is a turn without an action; it stays the current sub-goal until the next is given, which may be
   the same again. Formats that show only actions read the state through `actions_only`.
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from waymark.agent.world_port import AgentWorld
-from waymark.contracts import AgentState, Turn
+from waymark.agent.world_port import AgentWorld, with_room
+from waymark.contracts import MOST_ROOMS, MOST_SUBGOALS, MOST_TURNS, AgentState, Turn
 from waymark.worlds.base import COMPLETE
 from waymark.worlds.registry import agent_world
 
@@ -23,12 +24,10 @@ __all__ = ["COMPLETE", "Scene", "StateFold", "actions_only", "scene"]
 
 Scene = tuple[str, str]
 """Look and inventory without the readings of instruments: two moments with the same scene look alike to the agent."""
-_MOST_TURNS = 1_000
-"""Turns that a state may carry at most."""
 
 
 class StateFold:
-    """The state of one episode, moved on by one event at a time.
+    """The state of one episode. Each method adds one event.
 
     >>> fold = StateFold.start("Boil water.", "This room is called the kitchen.", "nothing")
     >>> fold.give_subgoal("navigate_to(hallway)")
@@ -38,15 +37,22 @@ class StateFold:
     ('kitchen', 'hallway')
     """
 
-    def __init__(self, state: AgentState, world: AgentWorld | None = None) -> None:
-        """`world` reads the scenes; None is the default world of the registry."""
+    def __init__(self, state: AgentState, world: AgentWorld | None = None, *, forgets: bool = False) -> None:
+        """`world` reads the scenes; None is the default world of the registry.
+
+        A fold that `forgets` keeps as many turns as a request may carry, and takes the same time for each event of an
+        episode of any length. It is for readers of `visible`: rules of play look at all turns.
+        """
         self._state = state
         self._world = world
+        self._forgets = forgets
 
     @classmethod
-    def start(cls, task: str, look: str, inventory: str, world: AgentWorld | None = None) -> Self:
+    def start(
+        cls, task: str, look: str, inventory: str, world: AgentWorld | None = None, *, forgets: bool = False
+    ) -> Self:
         """A fold before the first action of an episode."""
-        return cls(start(task, look, inventory, world), world)
+        return cls(start(task, look, inventory, world), world, forgets=forgets)
 
     @property
     def state(self) -> AgentState:
@@ -65,13 +71,21 @@ class StateFold:
         self._state = with_subgoal(self._state, subgoal)
 
     def end_subgoal(self) -> None:
-        """The sub-goal under way has ended: a turn without an action. Nothing happens where none is under way."""
+        """The current sub-goal has ended, which is a turn without an action. Without a current sub-goal nothing
+        changes.
+        """
         if self._state.subgoal_step is not None:
             self._state = after_subgoal_ended(self._state)
+            self._forget()
 
     def act(self, action: str, observation: str, look: str, inventory: str, score: int) -> None:
-        """An action was taken; the other values are those after it. `score` is the new one, raw, -100 to 100."""
+        """An action was taken. The other arguments are the texts and the raw score (-100 to 100) after it."""
         self._state = after_step(self._state, action, observation, look, inventory, score, self._world)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._forgets and len(self._state.turns) >= 2 * MOST_TURNS:  # seldom, since it copies all that are kept
+            self._state = self._state.model_copy(update={"turns": self._state.turns[-MOST_TURNS:]})
 
 
 def start(task: str, look: str, inventory: str, world: AgentWorld | None = None) -> AgentState:
@@ -81,7 +95,7 @@ def start(task: str, look: str, inventory: str, world: AgentWorld | None = None)
         task=task,
         look=look,
         inventory=inventory,
-        visited_rooms=_visit((), look, world),
+        visited_rooms=with_room((), world.room_of(look)),
         named_rooms=world.name_rooms((), "", look),
     )
 
@@ -106,8 +120,8 @@ def after_step(
             "score": score,
             "step": state.step + 1,
             "turns": (*state.turns, turn),
-            "visited_rooms": _visit(state.visited_rooms, look, world),
-            "named_rooms": world.name_rooms(state.named_rooms or (), observation, look),
+            "visited_rooms": with_room(state.visited_rooms, world.room_of(look))[:MOST_ROOMS],
+            "named_rooms": world.name_rooms(state.named_rooms or (), observation, look)[:MOST_ROOMS],
         }
     )
 
@@ -131,7 +145,7 @@ def with_subgoal(state: AgentState, subgoal: str) -> AgentState:
         return state if state.subgoal_step else state.model_copy(update={"subgoal_step": state.step})
     completed = state.completed_subgoals
     if state.current_subgoal is not None:
-        completed = (*completed, state.current_subgoal)
+        completed = (*completed, state.current_subgoal)[-MOST_SUBGOALS:]
     return state.model_copy(
         update={"current_subgoal": subgoal, "completed_subgoals": completed, "subgoal_step": state.step}
     )
@@ -152,11 +166,11 @@ def recent(state: AgentState, actions: int) -> AgentState:
     while first and (left or (actions and state.turns[first - 1].action is None)):
         first -= 1
         left -= state.turns[first].action is not None
-    return state.model_copy(update={"turns": state.turns[max(first, len(state.turns) - _MOST_TURNS) :]})
+    return state.model_copy(update={"turns": state.turns[max(first, len(state.turns) - MOST_TURNS) :]})
 
 
 def actions_only(state: AgentState) -> AgentState:
-    """The same state as if ended sub-goals were no turns: neither shown nor counted."""
+    """The same state without ended sub-goals as turns: they are neither shown nor counted."""
     turns = tuple(turn for turn in state.turns if turn.action is not None)
     ended = max(state.ended_subgoals, len(state.turns) - len(turns))
     if not ended:
@@ -170,8 +184,3 @@ def actions_only(state: AgentState) -> AgentState:
             "subgoal_step": None if given_at is None else max(1, given_at - ended),
         }
     )
-
-
-def _visit(rooms: tuple[str, ...], look: str, world: AgentWorld) -> tuple[str, ...]:
-    room = world.room_of(look)
-    return rooms if room is None or room in rooms else (*rooms, room)

@@ -8,16 +8,17 @@ from typing import Final
 from waymark.contracts import Limits, Stopped, TurnRecord
 
 REPETITION: Final = (1, 2)
-"""So many distinct actions in a row count as repetition."""
+"""Numbers of distinct actions among the last ones that count as repetition."""
 
 
 def stop_reason(
     turns: Sequence[TurnRecord], limits: Limits, repetition: Collection[int] = REPETITION
 ) -> Stopped | None:
-    """Why an episode with these turns is over by its limits, or None. Knows nothing of the environment's own end.
+    """The reason why an episode with these turns is over by its limits, or None. Does not check whether the environment
+    has ended the episode.
 
-    A move limit is passed when moves > limit; the score of the turn that passes it counts. The last actions are
-    repetition when the number of distinct ones among them is in `repetition`.
+    A move limit is passed when moves > limit; the score of the turn that passes it counts. The last actions count as
+    repetition if the number of distinct ones among them is in `repetition`.
     """
     if not turns:
         return None

@@ -1,8 +1,8 @@
-"""What the agent needs to know of the world that it acts in.
+"""The port through which the agent knows its world.
 
 The agent package imports no world. A world hands it one `AgentWorld`; `waymark.worlds.registry.agent_world` finds it by
-name. The defaults here know nothing: a world overrides what it can answer, and an agent without that knowledge still
-plays.
+name. The defaults do nothing: a world overrides the methods that it can implement, and an agent plays without the
+others.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class AgentWorld:
     name: ClassVar[str]
     """As `--world` takes it, e.g. `scienceworld`."""
     waiting_action: ClassVar[str | None] = None
-    """What an agent does that believes it is done. None: the episode ends there."""
+    """The action of an agent that believes it is done. None: its episode ends."""
     repeatable: ClassVar[tuple[str, ...]] = ()
-    """What actions and sub-goals begin with that are meant to be repeated although nothing seems to change."""
+    """Prefixes of actions and sub-goals that may be repeated although nothing seems to change."""
     plan_prompt: ClassVar[PlanPrompt | None] = None
     """None: no large model can plan in this world."""
 
@@ -57,17 +57,16 @@ class AgentWorld:
 
     def name_rooms(self, rooms: tuple[str, ...], observation: str, look: str) -> tuple[str, ...]:
         """`AgentState.named_rooms` after one more step. By default: as `room_of` names them."""
-        room = self.room_of(look)
-        return rooms if room is None or room in rooms else (*rooms, room)
+        return with_room(rooms, self.room_of(look))
 
     def without_readings(self, text: str) -> str:
-        """A look or an inventory without the figures that instruments show, which change from step to step."""
+        """A look or an inventory without the readings of instruments, which change from step to step."""
         return text
 
     # --- sub-goals
 
     def canonical_action(self, subgoal: str, action: str) -> str | None:
-        """The action that a sub-goal itself spells out, where `action` was proposed. None where it does not."""
+        """The action that the sub-goal itself stands for when `action` was proposed. None if it stands for none."""
         return None
 
     def training_subgoals(self) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ class AgentWorld:
         return ()
 
     def with_random_arguments(self, subgoal: str, state: AgentState, rng: random.Random) -> str:
-        """The sub-goal with its arguments replaced at random by what is in sight."""
+        """The sub-goal with its arguments replaced at random by things in sight."""
         return subgoal
 
     # --- the oracle path
@@ -85,7 +84,7 @@ class AgentWorld:
         return list(actions)
 
     def replayable_path(self, actions: Sequence[str]) -> list[str]:
-        """The simulator's own path as its environment can be given it again. By default: as it is."""
+        """The simulator's own path in the form in which its environment accepts it. By default unchanged."""
         return list(actions)
 
     def plain_action(self, action: str, answer: str, seen: str) -> str:
@@ -95,3 +94,8 @@ class AgentWorld:
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
         """The sub-goals of a path of actions and answers, by the rule annotator."""
         raise NotImplementedError(f"The world {self.name} has no rule annotator.")
+
+
+def with_room(rooms: tuple[str, ...], room: str | None) -> tuple[str, ...]:
+    """The rooms, each once, with one more, unless that is None."""
+    return rooms if room is None or room in rooms else (*rooms, room)

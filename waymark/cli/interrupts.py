@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, also where a shell's `&` has it ignored."""
+    """Let SIGTERM and SIGHUP end this process like Ctrl-C, even if a shell's `&` made it ignore Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)

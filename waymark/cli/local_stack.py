@@ -15,155 +15,35 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
-from urllib.parse import quote
 
-from waymark.cli.embedded_redis import is_dump, keep_data
-from waymark.cli.python_process import python_command, python_environment
-from waymark.cli.readiness import Readiness
-from waymark.cli.socket_folder import make_socket_folder
-from waymark.errors import InvalidInput, PortInUse, StackError, StorageUnavailable
+from waymark.child_processes.part import HOST, START_SECONDS, Part, wait_until_ready
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.child_processes.readiness import Readiness
+from waymark.cli.embedded_redis import EmbeddedRedis
+from waymark.cli.redis_server import find_redis_server
+from waymark.errors import InvalidInput, PortInUse, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
 from waymark.evaluation.storage import NO_FOLDER, check_writable
 from waymark.hints import COMMAND, command, command_name
-from waymark.process import available_cores, end_with, simulators_at_once
-from waymark.redis_server import find_redis_server, major_version
+from waymark.process import available_cores, simulators_at_once
 from waymark.worlds.registry import get_world
 
-HOST = "127.0.0.1"
-START_SECONDS = 120.0
-"""How long a part may take until it is ready."""
 VLLM_START_SECONDS = 1_200.0
 """The same for services on vLLM, which takes minutes for each checkpoint."""
-STOP_SECONDS = 15.0
-"""How long a part may take to stop before it is killed."""
-_POLL_SECONDS = 0.1
-_PORT_IN_USE = 3
-"""Exit code of a service whose port is taken."""
-_CANNOT_RUN = 2
-"""Exit code of a service that cannot run as it is set up."""
-_LOG_LINES = 3
-_SOCKET = "redis.sock"
-_PROTECTS_CONFIGS = 7
-"""The first version of Redis that changes its folder only where that was allowed at its start."""
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 """The checkpoints that ship."""
 Service = Literal["controller", "executor", "env-runner"]
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002, "env-runner": 8000}
 """Where `waymark up` listens, unless told otherwise."""
-
-
-class Part:
-    """One process of the stack and its log."""
-
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.name = name
-        self.log = log
-        with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                command,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the parts in order
-                preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - it makes two system calls
-            )
-
-    def check(self) -> None:
-        """Raise StackError if the process has ended."""
-        code = self.process.poll()
-        if code is None:
-            return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        if code == -signal.SIGXFSZ:
-            how += ", since a file of its own has reached the limit on file sizes (ulimit -f)"
-        error = PortInUse if code == _PORT_IN_USE else StackError
-        misconfigured = code == _CANNOT_RUN and self.name != "Redis"
-        message = f"The {self.name} {how}{self._last_words()}."
-        raise error(message, remedy=f"Its log is {self.log}", misconfigured=misconfigured)
-
-    def stop(self) -> None:
-        """Ask the process to end; kill it if it does not."""
-        with suppress(ProcessLookupError):
-            self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
-        last = [line.strip() for line in lines if line.strip()][-_LOG_LINES:]
-        return ": " + " | ".join(last).removesuffix(".") if last else ""
-
-
-class EmbeddedRedis:
-    """A Redis of our own on a Unix socket, its data (AOF) in `folder`."""
-
-    def __init__(self, folder: Path, log: Path | None = None) -> None:
-        self._folder = folder
-        self._log = log or folder / "redis.log"
-        self._socket_folder = make_socket_folder(_SOCKET)
-        self._socket = self._socket_folder / _SOCKET
-        self.url = f"unix://{quote(str(self._socket))}"
-        self.part: Part
-
-    def start(self) -> Self:
-        """Start it and wait until it answers. Raises StackError."""
-        program = find_redis_server()
-        options = {
-            "port": "0",
-            "unixsocket": str(self._socket),
-            "unixsocketperm": "700",
-            "dir": str(self._folder),
-            "appendonly": "no" if is_dump(self._folder) else "yes",
-            "appendfsync": "everysec",
-            "maxmemory-policy": "noeviction",
-            "save": "",
-        }
-        if major_version(program) >= _PROTECTS_CONFIGS:
-            options["enable-protected-configs"] = "local"  # `keep_data` moves its folder where its disk is full
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self.part = Part("Redis", [program, *arguments], os.environ, self._log)
-        wait_until_ready([self.part], self._answers, "Redis")
-        return self
-
-    def keep_data(self) -> Path:
-        """Where its data will be whole once it has stopped: in its folder, or elsewhere if its disk takes no more."""
-        return keep_data(self._socket, self._folder)
-
-    def stop(self) -> None:
-        """Stop it; its data stay in the folder."""
-        if (part := getattr(self, "part", None)) is not None:
-            part.stop()
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1)
-            client.connect(str(self._socket))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        return False
 
 
 def shipped_checkpoints(environment: str) -> Path:
@@ -236,7 +116,7 @@ class Stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.logs = self.logs.rename(next(place for name in names if not (place := folder / name).exists()))
-        except OSError:  # the folder cannot be written, of which the env-runner tells; the logs are well where they are
+        except OSError:  # the folder cannot be written; the env-runner reports that, and the logs stay here
             return
         for part in self._parts:
             part.log = self.logs / part.log.name
@@ -357,24 +237,6 @@ class _undisturbed:  # noqa: N801 - reads as a statement
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def wait_until_ready(
-    parts: Sequence[Part], ready: Callable[[], bool], name: str, *, seconds: float = START_SECONDS
-) -> None:
-    """Return once `ready` says so. Raises StackError if a part ends before that, or so many seconds pass.
-
-    A `Readiness` also tells what the part said last.
-    """
-    deadline = time.monotonic() + seconds
-    while not ready():
-        for part in parts:
-            part.check()
-        if time.monotonic() > deadline:
-            log = next(part.log for part in parts if part.name == name)
-            why = f": {ready.said.removesuffix('.')}" if isinstance(ready, Readiness) and ready.said else ""
-            raise StackError(f"The {name} was not ready within {seconds:.0f} s{why}.", remedy=f"Its log is {log}")
-        time.sleep(_POLL_SECONDS)
 
 
 def free_ports() -> dict[Service, int]:

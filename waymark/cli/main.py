@@ -70,9 +70,9 @@ def _tell_usage(error: ClickException) -> int:
     if isinstance(error, UsageError) and error.ctx is not None:
         words = error.ctx.command_path.split()[1:]
     message = one_line(error.format_message()).replace("Value error, ", "")
-    given = _given(error) if isinstance(error, UsageError) else None
-    if given is not None and repr(given[:_SHOWN]) not in message:
-        message = f"{message.removesuffix('.')}; got {given[:_SHOWN]!r}."
+    value = _value_of(error) if isinstance(error, UsageError) else None
+    if value is not None and repr(value[:_SHOWN]) not in message:
+        message = f"{message.removesuffix('.')}; got {value[:_SHOWN]!r}."
     guesses = ", ".join(error.possibilities or []) if isinstance(error, NoSuchOption) else ""
     did_you_mean = f" Did you mean {guesses}?" if guesses and guesses not in message else ""
     end = "" if message.endswith((".", "?")) else "."
@@ -80,7 +80,7 @@ def _tell_usage(error: ClickException) -> int:
     return BAD_INPUT
 
 
-def _given(error: UsageError) -> str | None:
+def _value_of(error: UsageError) -> str | None:
     """The value that an option has on the command line or in its variable, as far as that is plain to see."""
     option = getattr(error, "param", None)
     names = getattr(option, "opts", [])

@@ -1,4 +1,4 @@
-"""What a person sees while an evaluation runs: a live bar on a terminal, a line for each episode elsewhere.
+"""The progress of an evaluation: a live bar on a terminal, elsewhere a line for each episode.
 
 The bar has two lines: how far the evaluation is, and below it the last episode or what is going on. Bar, count and mean
 keep their room on narrow terminals; the spinner, the time left and the words beside them go first.
@@ -27,7 +27,7 @@ from waymark.contracts import CheckpointMismatch, EpisodeResult
 from waymark.worlds.registry import world_of_task
 
 _REFRESHES: Final = 4
-"""A second."""
+"""Refreshes of the bar a second."""
 _WITH_TIME: Final = 60
 _WITH_SPINNER: Final = 44
 """Columns of a terminal from which these have room."""
@@ -103,7 +103,7 @@ class _Bar:
     """The live display: Rich asks for it again and again, with the width that the terminal has then."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._text = ""
         self._outcome = ""
         self._mean = ""
         self._columns: dict[str, ProgressColumn] = {
@@ -117,7 +117,7 @@ class _Bar:
 
     def say(self, text: str) -> None:
         """What is going on."""
-        self._said, self._outcome = text, ""
+        self._text, self._outcome = text, ""
 
     def begin(self, episodes: int) -> None:
         """How many there are."""
@@ -127,7 +127,7 @@ class _Bar:
     def finish(self, done: int, mean: str, outcome: str, place: str) -> None:
         """How many are finished, and the last of them."""
         self._progress.update(self._task, completed=done, mean=mean)
-        self._said, self._outcome = place, outcome
+        self._text, self._outcome = place, outcome
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich's hook: it alone knows the width."""
@@ -141,7 +141,7 @@ class _Bar:
             columns.append(self._columns["time"])
         self._progress.columns = tuple(columns)
         yield self._progress.make_tasks_table(self._progress.tasks)
-        yield _last_line(self._outcome, self._said, width)
+        yield _last_line(self._outcome, self._text, width)
 
 
 def _last_line(outcome: str, text: str, width: int) -> RenderableType:

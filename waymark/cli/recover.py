@@ -1,4 +1,4 @@
-"""Results that were finished and could not be written: find out, and write them from the data that Redis left."""
+"""Finds finished results that could not be written, and writes them from the data of the embedded Redis."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from waymark.cli.embedded_redis import has_data
-from waymark.cli.local_stack import EmbeddedRedis, Stack
-from waymark.cli.python_process import python_command, python_environment
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.cli.embedded_redis import EmbeddedRedis, has_data
+from waymark.cli.local_stack import Stack
 from waymark.errors import InvalidInput, NotFound, StorageUnavailable
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.storage import check_writable
@@ -19,7 +19,7 @@ from waymark.hints import command
 
 
 def count_written(folder: RunFolder) -> int | None:
-    """How many episodes a run folder holds; None where it cannot be read."""
+    """Number of episodes in a run folder; None if it cannot be read."""
     try:
         return sum(1 for _ in folder.results())
     except (InvalidInput, OSError):
@@ -39,7 +39,9 @@ def check_written(finished: Mapping[Path, int]) -> None:
 
 @contextmanager
 def kept_data_is_named(stack: Stack, say: Callable[[str], None]) -> Iterator[Stack]:
-    """A running stack; after its end, where results are that could not be written, and the command to recover them."""
+    """A context around a running stack. At its end it prints where unwritten results are, and the command to recover
+    them.
+    """
     try:
         with stack:
             yield stack

@@ -36,7 +36,7 @@ def make_socket_folder(socket_name: str, environment: Mapping[str, str] = os.env
         except OSError as error:
             complaints.append(f"{place}: {error.strerror or error}")
     raise StackError(
-        f"There is no folder for Redis' socket: {'; '.join(complaints)}.",
+        f"No folder can hold Redis' socket: {'; '.join(complaints)}.",
         remedy="Set TMPDIR to a short path that can be written to.",
     )
 
@@ -44,11 +44,11 @@ def make_socket_folder(socket_name: str, environment: Mapping[str, str] = os.env
 def _places(environment: Mapping[str, str]) -> Iterator[Path]:
     named = (environment.get("TMPDIR"), environment.get("XDG_RUNTIME_DIR"))
     system = (f"/run/user/{os.geteuid()}", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - `mkdtemp` makes a private one
-    seen: set[Path] = set()
+    folders: set[Path] = set()
     for place in (*named, *system):
         path = Path(place) if place else None
-        if path is not None and path.is_absolute() and path not in seen:
-            seen.add(path)
+        if path is not None and path.is_absolute() and path not in folders:
+            folders.add(path)
             yield path
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation waits for, as its command line says it: asked of the env-runner's readiness now and then."""
+"""Messages about what an evaluation waits for, from the env-runner's `/health/ready`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pydantic import ValidationError
 
 from waymark.clients.services import ENDED
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import JobStoreFull, StorageUnavailable, WaymarkError
-from waymark.health import RunnerHealth
 from waymark.hints import command
 
 LOOK_SECONDS = 1.0
 PATIENCE = 3.0
-"""Seconds for which nothing can be written until that is called an error: a folder may be on its way back."""
+"""Seconds without a possible write until that counts as an error; a folder may come back."""
 IDLE_SECONDS = 30.0
-"""Seconds without an episode in play until that is said: a simulator starts within some 10 s."""
+"""Seconds without a running episode until that is reported; a simulator starts within some 10 s."""
 _TIMEOUT = 5.0
 _JOB_STORE_FULL = "urn:waymark:job-store-full"
 
 
 class HealthWatch:
-    """Says once what keeps evaluations from going on or from being written, and once when that is over.
+    """Prints once what prevents evaluations from being played or written, and once when that is over.
 
-    `statuses` are those of the evaluations in question, as they were last heard.
+    `statuses` are the latest known statuses of these evaluations.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class HealthWatch:
         self._url = f"{url.rstrip('/')}/health/ready"
         self._statuses = statuses
         self._say = say
-        self._said: dict[str, str] = {}
-        """What was said and is not over, by what it is about."""
+        self._problems: dict[str, str] = {}
+        """What was reported and is not over, by what it is about."""
         self._looked = float("-inf")
         self._hopeless_since: float | None = None
 
     async def look(self) -> WaymarkError | None:
-        """Ask, unless that was done a moment ago, and say what is new.
+        """Ask the service, unless it was asked a moment ago, and print what is new.
 
         Returns the error that keeps the results of all of these evaluations from being written, if there is one and it
         has lasted for PATIENCE seconds.
@@ -66,7 +66,7 @@ class HealthWatch:
                 answer = await client.get(self._url)
             error = self._read(answer)
         except httpx.HTTPError as failure:
-            self._tell({"": f"The env-runner does not answer: {str(failure) or type(failure).__name__}."})
+            self._report({"": f"The env-runner does not answer: {str(failure) or type(failure).__name__}."})
             error = None
         except ValidationError:
             return None  # an env-runner of another version, which says less
@@ -93,32 +93,32 @@ class HealthWatch:
         """Say what is new in an answer; returns what concerns all of the evaluations."""
         if not answer.is_success:
             problem = Problem.model_validate_json(answer.content)
-            self._tell({"": f"The env-runner is not ready: {problem.detail}"})
+            self._report({"": f"The env-runner is not ready: {problem.detail}"})
             return JobStoreFull(problem.detail) if problem.type == _JOB_STORE_FULL else None
         health = RunnerHealth.model_validate_json(answer.content)
         ours = {status.id for status in self._statuses()}
-        aside = {one.evaluation: one for one in health.set_aside if one.evaluation in ours}
-        said = {
-            name: f"Results of {name} wait to be written, since {one.since}: {one.problem} {one.remedy}"
-            for name, one in aside.items()
+        aside = {case.evaluation: case for case in health.set_aside if case.evaluation in ours}
+        problems = {
+            name: f"Results of {name} wait to be written, since {case.since}: {case.problem} {case.remedy}"
+            for name, case in aside.items()
         }
         if health.runs is not None:
-            said[""] = (
+            problems[""] = (
                 f"No results can be written, since {health.runs.since}: {health.runs.problem} {health.runs.remedy}"
             )
-        self._tell(said)
+        self._report(problems)
         if health.runs is None and (not ours or aside.keys() != ours):
             return None
         cause = health.runs or next(iter(aside.values()))
         return StorageUnavailable(cause.problem, remedy=cause.remedy)
 
-    def _tell(self, now: dict[str, str]) -> None:
+    def _report(self, now: dict[str, str]) -> None:
         for about, text in now.items():
-            if about not in self._said:
+            if about not in self._problems:
                 self._say(text)
-        for about in self._said.keys() - now.keys():
+        for about in self._problems.keys() - now.keys():
             self._say(f"Results of {about} are written again." if about else "The env-runner works again.")
-        self._said = now
+        self._problems = now
 
 
 def _unplayed(statuses: Iterable[EvaluationStatus]) -> int:

@@ -3,7 +3,7 @@
 A request that meets a busy, failing or silent endpoint is tried again, after a growing pause with jitter or after as
 long as the endpoint asks for in `Retry-After`.
 
-What it does not know: streaming, tools, images, and prices.
+It does not support streaming, tools, images and prices.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Endpoint:
     key: str = field(default="", repr=False)
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     settings: str = "WAYMARK_LLM"
-    """What the variables that name it begin with, as messages say it: `WAYMARK_LLM_URL` and so on."""
+    """Prefix of its variables, for messages: `WAYMARK_LLM` in `WAYMARK_LLM_URL`."""
 
     def __post_init__(self) -> None:
         try:
@@ -98,12 +98,12 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Limits:
-    """How hard an endpoint is asked."""
+    """Limits of the requests to an endpoint."""
 
     concurrency: int = 4
-    """Requests under way at once."""
+    """Largest number of concurrent requests."""
     attempts: int = 6
-    """Tries for one request, the first included."""
+    """Attempts for one request, including the first."""
     timeout: float = 300.0
     """Seconds for one try."""
     first_pause: float = 1.0
@@ -111,7 +111,7 @@ class Limits:
 
 
 class Answer(BaseModel):
-    """What the model said to one request."""
+    """The model's answer to one request."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -241,15 +241,15 @@ class ChatClient:
     def _failure(self, response: httpx.Response) -> Exception:
         """What a status means: try again, give this request up, or give all of them up."""
         status = response.status_code
-        said = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
+        message = f"{self.endpoint.address} answered {status}: {self._quoted(response)}"
         if status in _UNUSABLE:
-            return EndpointUnusable(said, remedy=f"Check {_UNUSABLE[status]}.")
+            return EndpointUnusable(message, remedy=f"Check {_UNUSABLE[status]}.")
         if status in _TRY_AGAIN or status >= 500:
             pause = _retry_after(response.headers.get("retry-after", ""))
             if pause is not None and pause > LONGEST_PAUSE:
-                return ServiceUnavailable(said, remedy=f"It asks to come back in {pause:.0f} seconds.")
-            return _Again(ServiceUnavailable(said), pause)
-        return ServiceRejected(said)
+                return ServiceUnavailable(message, remedy=f"It asks to retry after {pause:.0f} seconds.")
+            return _Again(ServiceUnavailable(message), pause)
+        return ServiceRejected(message)
 
     def _quoted(self, response: httpx.Response) -> str:
         """The beginning of a foreign text, on one line, without our key."""

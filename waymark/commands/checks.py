@@ -1,4 +1,4 @@
-"""What is found out before anything starts, so that a wrong command ends at once with one line."""
+"""Checks before anything starts, so that a wrong command ends at once with one line."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ from waymark.errors import (
 )
 from waymark.evaluation.identity import short_hash
 from waymark.evaluation.run_folder import RunFolder
-from waymark.hints import command, install
+from waymark.hints import install
 from waymark.inference import checkpoint
 from waymark.inference.available import check_engine
 from waymark.inference.checkpoint import Checkpoint
 from waymark.worlds.registry import get_world
 
 _ANSWER_SECONDS: Final = 5.0
-_HASHED_BYTES: Final = 200_000_000
-"""Checkpoints up to this size are verified whole here; of larger ones the service verifies the contents when it loads
-them."""
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
 _ROLES: Final[Mapping[str, Role]] = {
     "controller": "controller",
@@ -44,7 +41,7 @@ _ROLES: Final[Mapping[str, Role]] = {
 
 
 def check_alive(url: str) -> None:
-    """Raise ServiceUnavailable where nothing answers at the address of an env-runner."""
+    """Raise ServiceUnavailable if nothing answers at the address of an env-runner."""
     try:
         httpx.get(f"{url}/health/live", timeout=_ANSWER_SECONDS, trust_env=False)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -57,7 +54,8 @@ def check_alive(url: str) -> None:
 
 
 def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = ()) -> None:
-    """Raise what would keep a stack with these options from playing these requests: packages, engine, checkpoints.
+    """Raise the error that would prevent a stack with these options from playing these requests: packages, engine,
+    checkpoints.
 
     Raises EngineUnavailable, CheckpointError, StackError, InvalidInput, EndpointUnusable.
     """
@@ -79,7 +77,7 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 
 
 def check_packages(environment: str) -> None:
-    """Raise StackError where a package is missing that the local stack, or its world, needs."""
+    """Raise StackError if a package is missing that the local stack, or its world, needs."""
     world = get_world(environment)
     extras = [("env", package) for package in _STACK_PACKAGES] + [(world.extra, package) for package in world.packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
@@ -92,7 +90,7 @@ def check_packages(environment: str) -> None:
 
 
 def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[str, Checkpoint]:
-    """The checkpoints under a folder, by name: those that are needed, and those that a stack loads besides.
+    """The checkpoints in a folder, by name: those that are needed, and those that a stack loads if they exist.
 
     Raises CheckpointError.
     """
@@ -113,14 +111,14 @@ def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[
     found: dict[str, Checkpoint] = {}
     for name in wanted:
         path = folder / name
-        found[name] = checkpoint.load(path, _ROLES[name], hashes=_size(path) <= _HASHED_BYTES)
-        if engine == "ctranslate2" and not (found[name].ctranslate2 / "model.bin").is_file():
-            _refuse_unconverted(found[name])
+        found[name] = checkpoint.load(path, _ROLES[name], hashes=checkpoint.is_quick_to_hash(path))
+        if engine == "ctranslate2":
+            found[name].check_converted()
     return found
 
 
 def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
-    """Raise InvalidInput where a run began with other checkpoints than these."""
+    """Raise InvalidInput if a run began with other checkpoints than these."""
     versions = RunFolder(path).evaluation().versions
     began: dict[str, CheckpointInfo | None] = {
         "controller": versions.controller,
@@ -141,7 +139,7 @@ def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
 
 
 def check_planner(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise InvalidInput where no planner is named, EndpointUnusable where none answers."""
+    """Raise InvalidInput if no planner is set, EndpointUnusable if it does not answer."""
     url = environment.get("WAYMARK_PLANNER_URL", "").strip()
     if not url:
         raise InvalidInput(
@@ -167,24 +165,9 @@ def check_planner(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise CheckpointError where a folder was named that is none."""
+    """Raise CheckpointError if the named folder is not a folder."""
     if not folder.is_relative_to(CHECKPOINTS) and not folder.is_dir():
         raise CheckpointError(
             f"--checkpoints {str(folder)!r} {'is no folder' if os.path.lexists(folder) else 'does not exist'}.",
             remedy="Name a folder that holds controller/ and executor/.",
         )
-
-
-def _size(folder: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    except OSError:
-        return 0
-
-
-def _refuse_unconverted(found: Checkpoint) -> None:
-    raise CheckpointError(
-        f"{found.folder} has no weights for CTranslate2.",
-        remedy=f"Convert it with `{command('training', 'convert', found.folder, 'OUTPUT')}`, "
-        "or serve with --engine transformers.",
-    )

@@ -1,8 +1,8 @@
-"""What a command prints, and how it ends: two consoles that no terminal can crash, and one line for each error.
+"""The output of a command and its end: two consoles that no terminal can crash, and one line for each error.
 
 Messages and progress go to stderr, tables and documents to stdout. Characters that the output's encoding lacks are
-replaced. A reader that closes its pipe early, as `| head -1` does, gets no more output; the exit code stays what it
-would have been.
+replaced. If a reader closes its pipe early, as `| head -1` does, the command prints no more; its exit code does not
+change.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PLAIN: Final = str.maketrans(
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that an encoding lacks: a plain spelling where there is one, else `?`."""
+    """Replacements for characters that an encoding lacks: a plain spelling if there is one, else `?`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     spelled = error.object[error.start : error.end].translate(_PLAIN)
@@ -62,10 +62,16 @@ codecs.register_error(_ERRORS, _replace)
 
 
 class SafeConsole(Console):
-    """A console that goes quiet when its reader is gone, or when there never was one."""
+    """A console that prints nothing more when its reader is gone, or when there never was one.
+
+    It prints texts as they are: names of files and of models may look like rich's markup (`[/b]`) or emoji (`:cat:`).
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
-        """Discard all further output; the command goes on."""
+        """Discard all further output; the command continues."""
         self.quiet = True
         with suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -79,7 +85,9 @@ class SafeConsole(Console):
 
 
 def make_streams_safe() -> None:
-    """Give stdout and stderr an encoding that never fails; a stream that is closed is replaced by nothing."""
+    """Make stdout and stderr replace characters that they cannot encode; a closed stream is replaced by one that
+    discards its output.
+    """
     for name in ("stdout", "stderr"):
         stream: IO[str] | Any = getattr(sys, name)
         if stream is None:
@@ -89,12 +97,14 @@ def make_streams_safe() -> None:
 
 
 def is_output_error(error: OSError) -> bool:
-    """Whether an error came of writing to stdout or stderr: it names no file, and is about room or a broken device."""
+    """Whether an error came from writing to stdout or stderr: it names no file, and is about a full disk or a broken
+    device.
+    """
     return error.filename is None and error.errno in _NO_ROOM
 
 
 def end_streams() -> None:
-    """Write what is left; a reader that has gone must not turn into an error at the interpreter's end."""
+    """Flush the streams, so that a closed pipe does not become an error at the interpreter's end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -115,17 +125,17 @@ def tell(text: str, style: str = "") -> None:
 
 
 def tell_error(error: WaymarkError) -> None:
-    """Print an error: one line, whatever its text holds."""
+    """Print an error as one line."""
     tell(one_line(str(error)), style="bold red")
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and control characters, which a value that it quotes may hold."""
+    """A text without line breaks and control characters, which a quoted value may contain."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
 def is_bad_input(error: WaymarkError) -> bool:
-    """Whether the user can mend it by giving other arguments or settings."""
+    """Whether the user can solve the error with other arguments or settings."""
     if isinstance(error, StackError):
         return error.misconfigured
     return isinstance(error, InvalidInput | NotFound | ServiceRejected | CheckpointError)

@@ -27,7 +27,7 @@ from waymark.commands.options import (
     items,
     variations_of,
 )
-from waymark.commands.play import Played, play_to_the_end, resume_all, show, submit, told
+from waymark.commands.play import Played, errors_reported, play_to_the_end, resume_all, show, submit
 from waymark.commands.results import read_run
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationRequest
@@ -43,31 +43,31 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="Choice of variations and limits: quick, dev, seed, swiftsage or full; for textworld-express quick, "
+            help="Set of variations with limits: quick, dev, seed, swiftsage or full; for textworld-express quick, "
             "dev or test."
         ),
     ] = "quick",
     tasks: Annotated[
-        str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all of the world.")
+        str | None, typer.Option(help="Task ids or names, e.g. 1-1,4-2. Default: all tasks of the world.")
     ] = None,
     variations: Annotated[
-        str | None, typer.Option(help="Numbers or ranges, e.g. 0,4-6. Default: those of the protocol.")
+        str | None, typer.Option(help="Numbers or ranges of variations, e.g. 0,4-6. Default: the protocol's.")
     ] = None,
     agent: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Agents that play, between commas: {', '.join(AGENTS)}. Several are compared.",
+            help=f"Agents that play, separated by commas: {', '.join(AGENTS)}. Several are compared.",
             show_default="hierarchical",
         ),
     ] = None,
     repair: Annotated[bool, typer.Option(help="Replace actions that the environment does not know.")] = True,
-    rules: Annotated[str, typer.Option(help="Rules of play: all, none, or names between commas.")] = "all",
+    rules: Annotated[str, typer.Option(help="Rules of play: all, none, or names separated by commas.")] = "all",
     repeats: Annotated[
         int,
         typer.Option(
             min=1,
             max=100,
-            help="Plays of each variation. From 2 on the intervals hold luck of play.",
+            help="Plays of each variation. With 2 or more, intervals include the randomness of play.",
         ),
     ] = 1,
     beams: Annotated[
@@ -99,7 +99,7 @@ def evaluate(
         environment=environment,
         slots=slots,
     )
-    with told(played, runs, url), ended_by_signals():
+    with errors_reported(played, runs, url), ended_by_signals():
         with checked():
             requests = [
                 EvaluationRequest(
@@ -123,7 +123,7 @@ def evaluate(
 
 def resume(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of interrupted evaluations.")],
-    errored: Annotated[bool, typer.Option("--errored", help="Play errored episodes again, too.")] = False,
+    errored: Annotated[bool, typer.Option("--errored", help="Also play errored episodes again.")] = False,
     checkpoints: CheckpointsOption = None,
     slots: SlotsOption = None,
     url: UrlOption = None,
@@ -135,7 +135,7 @@ def resume(
     """
     played: list[Played] = []
     folder = runs[0].absolute().parent
-    with told(played, folder, url), ended_by_signals():
+    with errors_reported(played, folder, url), ended_by_signals():
         apart = [run for run in runs if run.absolute().parent != folder]
         if apart:
             raise InvalidInput(
@@ -174,8 +174,8 @@ def _checked_url(url: str | None) -> str | None:
 def _is_unfinished(run: Path, *, errored: bool) -> bool:
     """Whether episodes of a run are left to play."""
     folder = RunFolder(run)
-    results = list(folder.results())
-    return len(results) < folder.evaluation().episodes or (errored and any(result.error for result in results))
+    lights = folder.lights()
+    return len(lights) < folder.evaluation().episodes or (errored and any(light.error for light in lights))
 
 
 def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:
@@ -195,7 +195,7 @@ def _show_finished(runs: Sequence[Path], *, errored: bool, json: bool) -> None:
 def _played_with(runs: Sequence[Path]) -> tuple[str, str]:
     """The engine and the environment of runs that continue together. Raises InvalidInput where they differ."""
     began = [RunFolder(run).played_with(get_args(Engine), get_args(WorldName)) for run in runs]
-    other = next((place for place, found in enumerate(began) if found != began[0]), None)
+    other = next((place for place, names in enumerate(began) if names != began[0]), None)
     if other is not None:
         first, second = (" and ".join(began[place]) for place in (0, other))
         raise InvalidInput(

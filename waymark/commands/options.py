@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Final, get_args
@@ -40,7 +41,7 @@ SlotsOption = Annotated[
 CheckpointsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with controller/, executor/, flat/, first/. Default: those that ship for the world.",
+        help="Folder with controller/ and executor/, optionally flat/ and first/. Default: the world's shipped models.",
         show_default=False,
     ),
 ]
@@ -54,6 +55,16 @@ RunsOption = Annotated[Path, typer.Option(envvar="WAYMARK_RUNS", help="Folder fo
 _RANGE: Final = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
 _MOST: Final = 20_000
 _SHOWN: Final = 60
+
+
+def finite(number: float | None) -> float | None:
+    """The callback of every option that takes a float: `inf` passes each range that has no end.
+
+    Raises typer.BadParameter.
+    """
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a number that can be used here.")
+    return number
 
 
 def items(text: str | None) -> tuple[str, ...] | None:
@@ -74,8 +85,8 @@ def variations_of(text: str | None) -> tuple[int, ...] | None:
         return None
     numbers: list[int] = []
     for part in parts:
-        found = _RANGE.fullmatch(part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        match = _RANGE.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first >= _MOST or len(numbers) > _MOST:
             raise InvalidInput(
                 "Variations must be a comma-separated list of numbers or ranges such as 0-3; "

@@ -1,4 +1,4 @@
-"""Have evaluations played to their ends, on a stack for the purpose or on a running env-runner, and show the scores."""
+"""Plays evaluations to their end, on a stack of its own or on a running env-runner, and shows the scores."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _RESUME_SECONDS = 600.0
 
 @dataclass
 class Played:
-    """An accepted evaluation as this process sees it."""
+    """An accepted evaluation, as far as this process knows it."""
 
     status: EvaluationStatus
     results: dict[str, EpisodeResult] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Played:
         return len(self.results) == self.status.episodes and not any(result.error for result in self.results.values())
 
     def folder(self, runs: Path) -> Path:
-        """Where its results are."""
+        """The folder of its results."""
         return runs / self.status.id
 
     def outcome(self) -> Run:
@@ -65,11 +65,11 @@ class Played:
 
 
 Begin = Callable[[list[Played], EvaluationClient], Awaitable[None]]
-"""Has evaluations played, and notes each as soon as it is accepted."""
+"""A function that submits evaluations and records each one as soon as it is accepted."""
 
 
 def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, url: str | None, *, json: bool) -> None:
-    """Have evaluations played, on a stack for the purpose or on the env-runner at `url`, and show their scores.
+    """Play evaluations on a stack of its own, or on the env-runner at `url`, and show their scores.
 
     Raises typer.Exit if they are not all complete, WaymarkError.
     """
@@ -96,7 +96,7 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
 
 
 def show(runs: Sequence[Run], *, json: bool) -> None:
-    """One run's scores beside the published ones, or several runs compared."""
+    """Print one run's scores with the published ones, or a comparison of several runs."""
     for run in runs:
         if run.versions is not None:
             check_results(run.id, run.versions, run.results)
@@ -115,7 +115,7 @@ def show(runs: Sequence[Run], *, json: bool) -> None:
 
 
 async def submit(requests: Sequence[EvaluationRequest], played: list[Played], client: EvaluationClient) -> None:
-    """Submit all or none: where one is refused, those before it are cancelled."""
+    """Submit all or none: if one is refused, those before it are cancelled."""
     try:
         for request in requests:
             status = await client.submit(request)
@@ -127,15 +127,15 @@ async def submit(requests: Sequence[EvaluationRequest], played: list[Played], cl
 
 
 async def resume_all(names: Sequence[str], errored: bool, played: list[Played], client: EvaluationClient) -> None:
-    """Have evaluations go on; one that Redis does not know is read from its folder first, which may take a while."""
+    """Resume evaluations. One that Redis does not know is first read from its folder, which may take a while."""
     async with EvaluationClient(client.base_url, timeout=_RESUME_SECONDS) as patient:
         for name in names:
             played.append(Played(await patient.resume(name, errored=errored)))  # noqa: PERF401 - noted as soon as it is
 
 
 @contextmanager
-def told(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
-    """Turn an error or an interruption into one message, where the finished episodes are, and an exit code."""
+def errors_reported(played: Sequence[Played] = (), runs: Path = Path(), url: str | None = None) -> Iterator[None]:
+    """Convert an error or an interruption to one message, the place of the finished episodes, and an exit code."""
     try:
         yield
     except WaymarkError as error:
@@ -158,9 +158,10 @@ async def _play(
     stack: Stack | None,
     runs: Path,
 ) -> None:
-    """Begin evaluations and follow them to their ends into `played`; the stack's logs go to the first one's folder.
+    """Begin evaluations and follow them to their ends, recording them in `played`; the stack's logs go to the first
+    one's folder.
 
-    Raises what goes wrong; a dead service by its name.
+    Raises the first error; for a dead service an error with its name.
     """
     async with EvaluationClient(url) as client:
         await begin(played, client)
@@ -206,7 +207,7 @@ async def _follow(run: Played, client: EvaluationClient, progress: LiveProgress,
 
 
 def _tell_finished(played: Sequence[Played], runs: Path, url: str | None) -> bool:
-    """Say what there is of evaluations that did not end as they should; False if none ever began."""
+    """Print the state of evaluations that did not end normally; False if none was accepted."""
     for run in played:
         if url is None:
             folder = RunFolder(run.folder(runs))

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.python_process import python_command, python_environment
 from waymark.cli.recover import recover_results
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption
-from waymark.commands.play import show, told
+from waymark.commands.play import errors_reported, show
 from waymark.errors import InvalidInput, StorageUnavailable
 from waymark.evaluation import export, files, report
 from waymark.evaluation.comparison import Run, compare
@@ -28,15 +28,17 @@ _ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 def recover(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder with the data of an embedded Redis. The command that failed names it."),
+        typer.Argument(help="Folder with the data of an embedded Redis, as printed by the command that failed."),
     ],
     runs: Annotated[
         Path | None,
-        typer.Option(help="Folder for results. Default: the folder of the command that failed.", show_default=False),
+        typer.Option(
+            help="Folder for results. Default: the runs folder of the command that failed.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write results that an embedded Redis still holds to their run folders, then remove its data."""
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
         except StorageUnavailable as error:
@@ -52,7 +54,7 @@ def show_report(
         Path | None,
         typer.Option(
             "--html",
-            help="Write the report to this file, as one page that opens from disk and needs no network.",
+            help="Write the report to this HTML file, which needs no network.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +63,7 @@ def show_report(
     ] = False,
 ) -> None:
     """Show the scores of runs on disk, finished or not."""
-    with told():
+    with errors_reported():
         read = [read_run(run) for run in runs]
         if html is not None:
             files.write_html(read, runs, html)
@@ -75,7 +77,7 @@ def show_report(
 def view(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, or folders that hold some. Default: runs.", show_default=False),
+        typer.Argument(help="Run folders, or folders of run folders. Default: runs.", show_default=False),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the dashboard; 0 chooses a free one.", min=0, max=65_535)] = 8000,
 ) -> None:
@@ -97,7 +99,7 @@ def export_run(
     ] = None,
 ) -> None:
     """Write the results of a run to a file, one row an episode. All formats but CSV hold every turn."""
-    with told():
+    with errors_reported():
         if form_name is not None:
             tell(files.export_as(run, file, form_name))
             return
@@ -110,8 +112,8 @@ def export_run(
         evaluation = folder.evaluation()
         pieces = export.encode(folder.checked_results(), form)
         if file.is_dir() or not file.absolute().parent.is_dir():
-            what = f"{file} is a folder" if file.is_dir() else f"There is no folder {file.absolute().parent}"
-            raise InvalidInput(f"{what}.", remedy="Name a file in a folder that exists.", field="file")
+            problem = f"{file} is a folder" if file.is_dir() else f"There is no folder {file.absolute().parent}"
+            raise InvalidInput(f"{problem}.", remedy="Name a file in a folder that exists.", field="file")
         try:
             export.write(pieces, file)
         except OSError as error:
@@ -126,7 +128,7 @@ def show_comparison(
     json: JsonOption = False,
 ) -> None:
     """Compare runs on the variations that all of them have played."""
-    with told():
+    with errors_reported():
         comparison = compare([read_run(run) for run in runs])
         if json:
             out.print_document(comparison.model_dump(mode="json"))
@@ -135,7 +137,7 @@ def show_comparison(
 
 
 def read_run(path: Path) -> Run:
-    """A run on disk; tells how much of it is missing. Raises InvalidInput for one of several checkpoints."""
+    """Read a run on disk, and print how much of it is missing. Raises InvalidInput for a run of several checkpoints."""
     folder = RunFolder(path)
     evaluation = folder.evaluation()
     makers = Makers(evaluation.versions)

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
-from waymark.cli.python_process import python_command, python_environment
+from waymark.cli.stack_record import StackRecord, find_records, stop, write_record
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
 from waymark.commands.checks import check_alive, check_packages, check_stack
@@ -28,19 +29,18 @@ from waymark.commands.options import (
     RunsOption,
     SlotsOption,
 )
-from waymark.commands.play import told
+from waymark.commands.play import errors_reported
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
+from waymark.contracts.health import RunnerHealth
 from waymark.errors import ServiceError, StackError
 from waymark.fitting import Column, FittingTable
-from waymark.health import RunnerHealth
 from waymark.hints import command
-from waymark.stack_record import StackRecord, find_records, stop, write_record
 from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3
 _STOP_SECONDS = 120.0
-"""How long `down` waits: what plays is stopped in order, and finished episodes are written."""
+"""Seconds that `down` waits: services are stopped in order, and finished episodes are written."""
 _ASK_SECONDS = 5.0
 _SHOWN_EVALUATIONS = 10
 
@@ -67,7 +67,7 @@ def up(
         slots=slots,
         ports=ports,
     )
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         check_stack(options)
         tell("Starting Redis, controller, executor, env-runner and worker …")
         with Stack(options) as stack:
@@ -95,7 +95,7 @@ def _tell_started(stack: Stack, task: str) -> None:
 
 def down(runs: RunsOption = Path("runs")) -> None:
     """End the stacks that `waymark up` has started with this runs folder. Finished episodes are written first."""
-    with told(), ended_by_signals():
+    with errors_reported(), ended_by_signals():
         records = list(find_records(runs))
         if not records:
             raise StackError(
@@ -115,12 +115,13 @@ def down(runs: RunsOption = Path("runs")) -> None:
 def status(
     runs: RunsOption = Path("runs"),
     url: Annotated[
-        str | None, typer.Option(envvar="WAYMARK_URL", help="Ask the env-runner at this address instead.")
+        str | None,
+        typer.Option(envvar="WAYMARK_URL", help="Ask the env-runner at this address instead of the local stack."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show the running services, their health, and evaluations. Exit code 3 if nothing runs or something is wrong."""
-    with told():
+    with errors_reported():
         if url is not None and url.strip():
             address = check_url(url)
             check_alive(address)
@@ -145,7 +146,7 @@ def status(
 
 def worker(environment: EnvironmentOption = "scienceworld", slots: SlotsOption = None) -> None:
     """Play episodes for a running stack (WAYMARK_REDIS_URL, WAYMARK_CONTROLLER_URL, WAYMARK_EXECUTOR_URL)."""
-    with told():
+    with errors_reported():
         check_packages(environment)
     settings = {**python_environment(), "WAYMARK_ENVIRONMENT": environment}
     if slots is not None:
@@ -165,7 +166,7 @@ def serve(
 
 
 def _look(urls: dict[str, str], record: StackRecord | None) -> dict[str, Any]:
-    """What a stack says of itself: each service's state and remarks, and its latest evaluations."""
+    """The state of a stack: each service's state and problems, and its latest evaluations."""
     services = []
     for name, address in urls.items():
         state, remarks = _health(address)
@@ -189,7 +190,7 @@ def _look(urls: dict[str, str], record: StackRecord | None) -> dict[str, Any]:
 
 
 def _health(address: str) -> tuple[str, list[str]]:
-    """The state of a service in a word, and what it says is wrong."""
+    """The state of a service in a word, and its problems."""
     key = os.environ.get(API_KEY, "").strip()
     headers = {"Authorization": f"Bearer {key}"} if key.isascii() and key else {}
     try:

@@ -1,4 +1,5 @@
-"""`waymark training …`: the training commands, also where they are not on the module path, as from a wheel."""
+"""`waymark training …`: the training commands, also if they are not on the module path, as after the installation of a
+wheel."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ import sys
 
 import typer
 
-from waymark.cli.python_process import python_command, python_environment
-from waymark.commands.play import told
+from waymark.child_processes.python_process import python_command, python_environment
+from waymark.commands.play import errors_reported
 from waymark.errors import StackError
 from waymark.hints import COMMAND, command_name, install, missing_packages
 
 
 def training(ctx: typer.Context) -> None:
     """Run a training command, e.g. `waymark training finetune executor`. The same as `python -m training`."""
-    with told():
+    with errors_reported():
         missing = missing_packages("train")
         if missing:
             raise StackError(

@@ -11,7 +11,7 @@ from waymark.errors import InvalidInput
 
 
 def check_url(url: str) -> str:
-    """The address of a service as clients use it. Raises InvalidInput for what is none."""
+    """The address of a service in the form that clients use. Raises InvalidInput if it is not an address."""
     text = url.strip()
     reason = ""
     try:

@@ -1,16 +1,27 @@
-"""What crosses a wire: the state of an agent, the services' requests and responses, evaluations and results.
+"""The messages between processes: the state of an agent, the services' requests and responses, evaluations and results.
 
-Frozen pydantic models that forbid unknown fields. Units stand beside each field. Imports only the standard library and
-pydantic, so that a client needs nothing else.
+They are frozen pydantic models that forbid unknown fields. The text below a field gives its unit. This package imports
+only the standard library and pydantic, so a client needs nothing else.
 
     agent       `AgentState`, `Turn`, and how an agent is put together (`AgentConfig`)
     service     requests, responses, `/info` and problems of controller and executor
     episode     one episode: `EpisodeSpec`, `TurnRecord`, `EpisodeResult`, `Versions`
     evaluation  evaluations: `EvaluationRequest`, `EvaluationStatus`, pages
     summary     an evaluation in figures: `EvaluationSummary`
+    health      what the env-runner says of its health, `RunnerHealth` (not exported here)
 """
 
-from waymark.contracts.agent import AgentConfig, AgentState, Policy, RepairName, SubgoalSource, Turn
+from waymark.contracts.agent import (
+    MOST_ROOMS,
+    MOST_SUBGOALS,
+    MOST_TURNS,
+    AgentConfig,
+    AgentState,
+    Policy,
+    RepairName,
+    SubgoalSource,
+    Turn,
+)
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
 from waymark.contracts.episode import (
     Asked,
@@ -66,6 +77,9 @@ from waymark.contracts.summary import (
 
 __all__ = [
     "DEADLINE_HEADER",
+    "MOST_ROOMS",
+    "MOST_SUBGOALS",
+    "MOST_TURNS",
     "ActionAlternative",
     "ActionRequest",
     "ActionResponse",

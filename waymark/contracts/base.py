@@ -1,4 +1,4 @@
-"""What all contracts share: their base class, and types with bounds."""
+"""The base class of all contracts, and types with limits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Score = Annotated[int, Field(ge=-100, le=100)]
 
 
 class Contract(BaseModel):
-    """Base of all wire models. What stands below a field describes it in every schema."""
+    """Base class of all messages. The text below a field is its description in every schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

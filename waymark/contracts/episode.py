@@ -15,9 +15,9 @@ class Limits(Contract):
     """When an episode ends without being solved."""
 
     moves: Annotated[int, Field(ge=1, le=10_000)]
-    """Simulator moves; passed when moves > this."""
+    """Largest number of simulator moves; the limit is passed when moves > this."""
     turns: Annotated[int, Field(ge=1, le=20_000)]
-    """Turns of the loop: actions, free ones too, and ended sub-goals."""
+    """Largest number of turns of the loop. Actions, free ones too, and ended sub-goals are turns."""
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Stop after this many turns without a change of score; null: never."""
     repetition: Annotated[int, Field(ge=3, le=1_000_000)] | None = None
@@ -42,7 +42,7 @@ class EpisodeSpec(Contract):
 
 
 class Considered(NamedTuple):
-    """One alternative that a model gave, as a turn records it; in JSON an array of these two."""
+    """One alternative of a model's answer, as a turn records it; in JSON an array of these two values."""
 
     text: str | None
     """The sub-goal or the action; null: the executor ends the sub-goal."""
@@ -51,24 +51,24 @@ class Considered(NamedTuple):
 
 
 class TurnRecord(Contract):
-    """One turn of an episode as it stands in the results."""
+    """One turn of an episode in the results."""
 
     turn: int
     """From 1."""
     subgoal: str | None
     """The sub-goal in force."""
     controller_called: bool
-    """True when that sub-goal was asked for in this turn."""
+    """True if the controller gave that sub-goal in this turn."""
     action: str | None
-    """What was executed; null when the executor ended the sub-goal, or when nothing that it wrote was an action."""
+    """The executed action; null if the executor ended the sub-goal, or if nothing that it wrote was an action."""
     proposed: str | None
-    """What the executor said first; differs from `action` after a repair. Beside a null `action`: the text that was no
+    """The executor's first answer; differs from `action` after a repair. If `action` is null: the text that was not an
     action."""
     logprob: float | None
-    """The executor's log-probability of what it said first."""
+    """The executor's log-probability (natural logarithm) of its first answer."""
     repaired: bool = False
     known: bool = True
-    """False when the environment did not understand the executed action, or when the executor wrote none."""
+    """False if the environment did not understand the executed action, or if the executor wrote no action."""
     ambiguous: bool = False
     observation: str = ""
     look: str = ""
@@ -78,8 +78,8 @@ class TurnRecord(Contract):
     moves: int = 0
     seconds: float = 0.0
     subgoals: tuple[Considered, ...] = ()
-    """The controller's alternatives in this turn, best first, as arrays of text and log-probability: at most 5, and
-    the one that was followed. Empty where it was not asked, and in results of older versions."""
+    """The controller's alternatives in this turn, best first, as arrays of text and log-probability: at most 5, and the
+    one that was followed. Empty if the controller was not asked, and in results of older versions."""
     actions: tuple[Considered, ...] = ()
     """The executor's alternatives in this turn, in the same form."""
     rules: tuple[str, ...] = ()
@@ -87,36 +87,36 @@ class TurnRecord(Contract):
 
 
 Asked = Literal["controller", "first", "executor"]
-"""Which of an evaluation's checkpoints is asked; the fields of `Versions` that hold them."""
+"""Names for the checkpoints of an evaluation; `Versions` has a field for each."""
 
 
 class Versions(Contract):
-    """What produced a result."""
+    """The versions of everything that produced a result."""
 
     waymark: str
-    """Of this package."""
+    """Version of this package."""
     commit: str | None
-    """Of the checkout that holds the code that played it; null outside of one."""
+    """Commit of the checkout with the code that played; null if there is no checkout."""
     modified: bool | None = None
-    """Whether that code differed from the commit; null where there is no commit, and in results from before this."""
+    """Whether that code differed from the commit; null without a commit, and in results of older versions."""
     environment: str
-    """With its version, e.g. `scienceworld 1.2.3`."""
+    """The environment with its version, e.g. `scienceworld 1.2.3`."""
     controller: CheckpointInfo | None
-    """Null for an agent that asks none."""
+    """The controller's checkpoint; null for an agent that asks none."""
     first: CheckpointInfo | None = None
-    """What answers in its place while there are no turns; null where the controller itself does."""
+    """The checkpoint for the first sub-goal; null if the controller names it."""
     executor: CheckpointInfo
     planner: str | None = None
     """Of `llm_plan`: the model and the address of its endpoint; null for other agents."""
 
 
 class Opening(Contract):
-    """What an agent sees before its first action."""
+    """The texts that an agent sees before its first action."""
 
     task: str
     """The task description, one line, without the heading."""
     look: str
-    """What `look around` would say."""
+    """The answer that `look around` would give."""
     inventory: str
 
 
@@ -129,9 +129,9 @@ class EpisodeError(Contract):
 
 
 class MadeBy(Contract):
-    """The checkpoints that made the decisions of an episode: the first 12 digits of each one's hash.
+    """The checkpoints that made the decisions of an episode: the first 12 digits of each hash.
 
-    Null for one that was not asked; empty for a model without weights.
+    Null for a checkpoint that was not asked; empty for a model without weights.
     """
 
     controller: str | None = None
@@ -152,7 +152,9 @@ Stopped = Literal["completed", "failed", "moves", "turns", "patience", "error", 
 
 
 class EpisodeResult(Contract):
-    """One finished episode: whole, or light, which leaves out its turns and what all of an evaluation share."""
+    """One finished episode. A *light* result leaves out the turns and the fields that all episodes of an evaluation
+    share.
+    """
 
     id: str
     """Derived from evaluation, task, variation, seed, agent and repeat."""
@@ -166,46 +168,47 @@ class EpisodeResult(Contract):
     score: Annotated[int, Field(ge=0, le=100)]
     """max(0, raw_score); 0 for an episode that errored."""
     raw_score: Score
-    """As it stood at the end; -100 after a wrong focus."""
+    """The simulator's score at the end; -100 after a wrong focus."""
     last_nonnegative_score: Annotated[int, Field(ge=0, le=100)]
     """The last score before it went negative."""
     success: bool
     """The score is 100."""
     moves: int
-    """As the simulator counts them."""
+    """Moves, as the simulator counts them."""
     actions: int
-    """Actions executed in the environment, free and unknown ones included."""
+    """Number of actions executed in the environment, including free and unknown ones."""
     turns: int
-    """Of the loop: actions, and ended sub-goals."""
+    """Number of turns of the loop: actions and ended sub-goals."""
     model_calls: int
-    """Of controller and executor together."""
+    """Number of requests to controller and executor together."""
     tokens: int = 0
     """Prompt and completion tokens of all model calls."""
     prompt_tokens: int = 0
-    """What the models read."""
+    """Tokens that the models read."""
     completion_tokens: int = 0
-    """What they wrote."""
+    """Tokens that the models wrote."""
     repaired: int
-    """Actions that were replaced because the environment did not know them."""
+    """Number of actions that were replaced because the environment did not know them."""
     unparsed: int = 0
-    """Answers of controller and executor that stood for no decision."""
+    """Number of answers of controller and executor that could not be parsed."""
     rules: tuple[RuleUse, ...] = ()
     """The rules of play that acted, most often first; empty in results of older versions."""
     stopped: Stopped
-    """`failed`: the score went negative; `patience` stands for both rules against going in circles."""
+    """Why the episode ended. `failed`: the score became negative. `patience`: too many turns without a change of score,
+    or a repetition."""
     error: EpisodeError | None = None
     """Null for an episode that was played to its end."""
     seconds: float
-    """Wall time of play."""
+    """Wall time of play, in seconds."""
     agent: AgentConfig | None = None
-    """Who played it; null in a light result."""
+    """The agent that played it; null in a light result."""
     checkpoints: MadeBy | None = None
-    """The checkpoints that made its decisions. Each decision's was checked, so all turns share them; null in a result
-    of an older version."""
+    """The checkpoints that made its decisions. The checkpoint of each decision was checked, so all turns share them.
+    Null in a result of an older version."""
     versions: Versions | None = None
-    """What it was played with, as the worker found it; null in a light result."""
+    """The versions that the worker found when it played the episode; null in a light result."""
     opening: Opening | None = None
-    """What the first turn began with; null in a light result, and where the environment never opened."""
+    """The texts before the first turn; null in a light result, and if the environment never opened."""
     trajectory: tuple[TurnRecord, ...] = ()
     """Every turn, in order; empty in a light result."""
 
@@ -219,9 +222,9 @@ class EpisodeResult(Contract):
         error: EpisodeError | None = None,
         **figures: Any,
     ) -> Self:
-        """The result of playing a spec. Other fields are `figures`; counts that are not given are 0.
+        """The result of an episode with this specification. `figures` are further fields; missing counts are 0.
 
-        An episode that ended in an error scores 0, whatever it had reached.
+        An episode that ended in an error scores 0, even if it had points.
         """
         score = 0 if error else max(0, raw_score)
         counts = dict.fromkeys(("moves", "actions", "turns", "model_calls", "repaired"), 0)
@@ -237,5 +240,5 @@ class EpisodeResult(Contract):
         )
 
     def without_trajectory(self) -> EpisodeResult:
-        """Without its turns and what all of an evaluation share."""
+        """The light result: without turns and the fields that all episodes of an evaluation share."""
         return self.model_copy(update={"agent": None, "versions": None, "opening": None, "trajectory": ()})

@@ -14,46 +14,45 @@ Variation = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class EvaluationRequest(Contract):
-    """`POST /v1/evaluations`: a protocol, or tasks and variations of one's own."""
+    """`POST /v1/evaluations`: a protocol, or your own choice of tasks and variations."""
 
     world: Name | None = None
-    """Which world is played, e.g. `scienceworld`; null: the one that the env-runner plays, which is the only one it
-    accepts."""
+    """The world to play, e.g. `scienceworld`. Null: the env-runner's world, which is the only one that it accepts."""
     protocol: Name = "quick"
-    """Which variations are played, and when an episode ends, unless the fields below say otherwise. In ScienceWorld one
-    of `quick`, `dev`, `seed`, `swiftsage`, `full`."""
+    """The protocol: it sets the variations and the limits, unless the fields below set them. In ScienceWorld one of
+    `quick`, `dev`, `seed`, `swiftsage`, `full`."""
     split: Literal["train", "dev", "test"] | None = None
-    """Whose variations the protocol plays; null: its own. The env-runner records it for `quick`, which played test
-    variations in runs that lack it."""
+    """The split whose variations the protocol plays; null: the protocol's own. The env-runner records it for `quick`;
+    runs of `quick` without it played test variations."""
     tasks: Annotated[tuple[Name, ...], Field(max_length=100, fail_fast=True)] | None = None
     """Task ids or names; null: all of the world's."""
     variations: Annotated[tuple[Variation, ...], Field(max_length=2_000, fail_fast=True)] | None = None
     """Variations of each task; null: those of the protocol."""
     agent: AgentConfig = AgentConfig()
-    """Who plays."""
+    """The agent that plays."""
     limits: Limits | None = None
-    """Null: those of the protocol."""
+    """When an episode ends; null: the limits of the protocol."""
     options: Annotated[str, StringConstraints(max_length=200)] | None = None
-    """Of the world, which checks them; null: its default, in ScienceWorld `easy`."""
+    """Options of the world, which checks them; null: its default, in ScienceWorld `easy`."""
     simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
-    """The old name of `options`, which counts where that is null."""
+    """The old name of `options`; used if `options` is null."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Drives sampling and random sub-goals; the simulator takes no seed."""
+    """Seed of sampling and of random sub-goals. The simulator takes no seed."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    """How often each variation is played. With two or more, intervals tell luck of play apart."""
+    """How often each variation is played. With two or more, intervals separate the randomness of play."""
 
 
 class CheckpointMismatch(Contract):
-    """Why a worker does not play an evaluation now: it finds another checkpoint, environment or planner."""
+    """The reason why a worker does not play an evaluation now: it has another checkpoint, environment or planner."""
 
     what: str
     """`controller`, `first sub-goal's controller`, `executor`, `environment` or `planner`."""
     expected: str
-    """What the evaluation was submitted for; of a checkpoint its name, hash, prompt format, engine and number type."""
+    """What the evaluation needs; for a checkpoint its name, hash, prompt format, engine and number type."""
     found: str
-    """What the worker finds instead; as much as it knows."""
+    """What the worker has instead, as far as it knows."""
     worker: str
-    """Which worker says so; another one may play the evaluation meanwhile."""
+    """The worker that waits; another one may play the evaluation meanwhile."""
     since: str
     """ISO 8601, UTC."""
 
@@ -71,17 +70,17 @@ class EvaluationStatus(Contract):
     """ISO 8601, UTC."""
     versions: Versions | None = None
     episodes: int
-    """How many the evaluation has."""
+    """Number of episodes of the evaluation."""
     finished: int
-    """With a result, errored ones included."""
+    """Number of episodes with a result, including errored ones."""
     errored: int
     running: int
     mean_score: float | None = None
-    """Mean over the finished episodes so far, 0 to 100; the table's headline is the mean over task types."""
+    """Mean over the episodes finished so far, 0 to 100. The main score in tables is the mean over task types."""
     agent_name: str = ""
-    """What tables call the agent, e.g. `hierarchical, no repair`."""
+    """The agent's name in tables, e.g. `hierarchical, no repair`."""
     waiting: CheckpointMismatch | None = None
-    """Set while a worker waits for the checkpoints that the evaluation was submitted for."""
+    """Set while a worker waits for the checkpoints of the evaluation."""
 
 
 class EvaluationPage(Contract):

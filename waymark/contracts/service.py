@@ -1,4 +1,4 @@
-"""Controller and executor: requests, responses, what a service says of itself, and errors."""
+"""Controller and executor: requests, responses, `/info`, and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ Role = Literal["controller", "first", "executor", "flat"]
 """What a checkpoint was trained to do: name the next sub-goal, name the first one, pick an action towards a
 sub-goal, or pick an action without sub-goals."""
 DEADLINE_HEADER: Final = "X-Waymark-Deadline-Ms"
-"""How many milliseconds a request may take; over it 504. Of this and a body's `deadline_ms` the nearer one holds."""
+"""Milliseconds that a request may take; after that the answer is 504. If the body has `deadline_ms` too, the earlier
+deadline counts."""
 
 
 class DecisionRequest(Contract):
@@ -21,7 +22,7 @@ class DecisionRequest(Contract):
 
     state: AgentState
     n: Annotated[int, Field(ge=1, le=16)] = 1
-    """How many alternatives to return, best first (1: greedy; more: beam search of that width)."""
+    """Number of alternatives to return, best first (1: greedy; more: beam search of that width)."""
     model: Name = "default"
     """Name of a checkpoint that the service has loaded (see `/info`)."""
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
@@ -33,42 +34,42 @@ class SubgoalRequest(DecisionRequest):
 
 
 class ActionRequest(DecisionRequest):
-    """`POST /v1/action`. With `valid_actions` the answer is one of them: the best mean token log-probability."""
+    """`POST /v1/action`. With `valid_actions` the answer is the one whose tokens have the best mean log-probability."""
 
     valid_actions: Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=256)] | None = None
-    """Actions of the environment to choose from; null: whatever the model says."""
+    """Actions of the environment to choose from; null: the model's own text."""
 
 
 class Usage(Contract):
     """Tokens of one request."""
 
     prompt_tokens: int
-    """What the model read, after truncation."""
+    """Tokens that the model read, after truncation."""
     completion_tokens: int
-    """What it wrote, all alternatives together, end tokens included."""
+    """Tokens that it wrote, in all alternatives together, including end tokens."""
     truncated_tokens: int = 0
-    """What was cut from the prompt because it was over the checkpoint's limit."""
+    """Tokens that were cut from the prompt because it was over the checkpoint's limit."""
 
 
 class Timing(Contract):
-    """Where the time of one request went, in milliseconds."""
+    """The time of one request by stage, in milliseconds."""
 
     queue: float
     """Waiting for the tokeniser and for a place in a batch."""
     tokenise: float = 0.0
     """Rendering and tokenising."""
     model: float
-    """Of the whole batch."""
+    """Computation of the whole batch."""
     total: float
 
 
 class DecisionWarning(Contract):
-    """What makes an answer doubtful although it is one."""
+    """A reason to doubt an answer."""
 
     code: Literal["unknown-scene"]
-    """`unknown-scene`: the state is not one of the world that the checkpoint was trained for."""
+    """`unknown-scene`: the state is not from the world that the checkpoint was trained for."""
     field: str
-    """Of the request, e.g. `state.look`."""
+    """Field of the request, e.g. `state.look`."""
     message: str
 
 
@@ -149,7 +150,7 @@ class ActionResponse(Contract):
 
 
 class CheckpointInfo(Contract):
-    """One loaded checkpoint, as `/info` tells it and results record it."""
+    """One loaded checkpoint, in `/info` and in results."""
 
     model: str
     """The name that requests use: `default`, `flat`, `first`."""
@@ -174,28 +175,31 @@ class CheckpointInfo(Contract):
 
 
 class ServiceLimits(Contract):
-    """What a service admits; over it 413 or 422 that names the field, over those of the queue 429."""
+    """Limits of a service. A request over them gets 413 or 422 with the field; over the limits of the queue it gets
+    429.
+    """
 
     items: int
-    """Requests in one list."""
+    """Largest number of requests in one list."""
     turns: int
-    """Actions of one state; ended sub-goals among them do not count."""
+    """Largest number of actions of one state; ended sub-goals among them do not count."""
     alternatives: int
     """`n` of one request."""
     candidates: int
     """`valid_actions` of one request."""
     input_tokens: int
-    """Of one prompt; what is over its checkpoint's own `max_input_tokens` is cut, and the answer says so."""
+    """Largest length of one prompt. A prompt over its checkpoint's own `max_input_tokens` is cut, and the answer says
+    so."""
     body_bytes: int
     queue: int
-    """Requests that may wait."""
+    """Largest number of requests that wait."""
     queue_tokens: int
-    """Tokens that what waits may cost."""
+    """Largest total cost of waiting requests, in tokens."""
     queue_seconds: float
-    """How long a request may have to wait, at the pace of the moment."""
+    """Longest expected waiting time of an admitted request, in seconds."""
     request_tokens: int | None = None
-    """What one request, or one list, may cost: prompt tokens, answers of full length, and candidates with their prompt
-    each time that the engine reads it. Over it 413. Null: the server does not say."""
+    """Largest cost of one request, or one list, in tokens: prompts, answers of full length, and candidates with their
+    prompt each time that the engine reads it. Over it 413. Null: the server does not say."""
 
 
 class ServiceInfo(Contract):
@@ -205,14 +209,14 @@ class ServiceInfo(Contract):
     version: str
     checkpoints: tuple[CheckpointInfo, ...]
     history_turns: int
-    """The longest history that any loaded checkpoint reads; send this many turns."""
+    """The longest history that any loaded checkpoint reads. Send this many turns."""
     max_batch: int
     max_queue: int
     limits: ServiceLimits
 
 
 class FieldProblem(Contract):
-    """What is wrong with one field of the input."""
+    """A problem with one field of the input."""
 
     field: str
     """Path in the body, e.g. `state.turns.3.action`."""

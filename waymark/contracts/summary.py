@@ -1,4 +1,4 @@
-"""The results of an evaluation in figures, and the published figures beside them."""
+"""The scores and other figures of an evaluation, and the published figures."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class TaskScore(Contract):
     success_rate: float
     """Share of episodes that reached 100, 0 to 1."""
     ci95: tuple[float, float] | None
-    """Bootstrap interval of the mean; None where variations are too few to resample."""
+    """Bootstrap interval of the mean; None if there are too few variations to resample."""
     ci95_play: tuple[float, float] | None = None
-    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+    """The interval for other plays of the same variations: randomness of play alone. None if they were played once."""
 
 
 class Effort(Contract):
-    """What an episode took, on average over all episodes."""
+    """The effort of an episode, on average over all episodes."""
 
     moves: float
     """Of the simulator."""
@@ -38,7 +38,7 @@ class Effort(Contract):
     tokens: float
     """Read and written by all models together."""
     repaired: float
-    """Actions that were replaced because the environment did not know them."""
+    """Number of actions that were replaced because the environment did not know them."""
     seconds: float
     """Wall time of play."""
 
@@ -50,7 +50,7 @@ class ErrorKind(Contract):
     message: str
     """Of the first of them."""
     episodes: tuple[str, ...]
-    """`task/variation` of each, e.g. `1-1/21`, with ` repeat 1` after it for the second play."""
+    """`task/variation` of each episode, e.g. `1-1/21`; for the second play ` repeat 1` follows."""
 
 
 class Summary(Contract):
@@ -58,17 +58,17 @@ class Summary(Contract):
 
     episodes: int
     mean: float
-    """The headline."""
+    """The main score."""
     ci95: tuple[float, float] | None
-    """Bootstrap interval of the headline; None where variations are too few to resample."""
+    """Bootstrap interval of the main score; None if there are too few variations to resample."""
     ci95_play: tuple[float, float] | None = None
-    """The same for these variations, played anew: luck of play alone. None where they were played once."""
+    """The interval for other plays of the same variations: randomness of play alone. None if they were played once."""
     repeats: int = 1
-    """The most plays that a variation has."""
+    """Largest number of plays of a variation."""
     repeat_means: tuple[float, ...] = ()
-    """The headline of each repeat alone, in their order; empty where there is one."""
+    """The main score of each repeat alone, in their order; empty if there is one repeat."""
     randomness: tuple[str, ...] = ()
-    """Where randomness comes from, and what the intervals hold of it."""
+    """A sentence about the sources of randomness, and how far the intervals include them."""
     raw_mean: float
     last_nonnegative_mean: float
     success_rate: float
@@ -106,7 +106,7 @@ class PublishedColumns(Contract):
 
 
 class EvaluationSummary(Contract):
-    """Answer of `GET /v1/evaluations/{id}/summary`: the closing table in figures."""
+    """Answer of `GET /v1/evaluations/{id}/summary`: the final table as figures."""
 
     evaluation: str
     summary: Summary
@@ -116,4 +116,4 @@ class EvaluationSummary(Contract):
     methods: tuple[PublishedMethod, ...]
     """Published means over all 30 task types."""
     notes: tuple[str, ...]
-    """What published figures may and may not be compared for."""
+    """Notes on what a comparison with published figures can show."""

@@ -1,1 +1,1 @@
-"""What can be learned from finished episodes: why a turn went as it did, how runs differ, reports and exports."""
+"""The evaluation of finished episodes: scores, explanations of turns, comparisons, reports and exports."""

@@ -1,8 +1,8 @@
 """The commit of the checkout that holds this code, and whether the code was changed since.
 
-A commit is only named if it is surely ours: the repository's top folder is the one that `waymark/` stands in, and it
-tracks this code. So neither a repository around a virtual environment counts, nor one that vendors this package in a
-folder, nor one that `GIT_DIR` names.
+A commit is returned only if it is certainly ours: `waymark/` stands in the repository's top folder, and the repository
+tracks this code. So a repository around a virtual environment, one that vendors this package in a folder, or one that
+`GIT_DIR` names does not count.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 _SECONDS = 5.0
 _CODE = ("waymark", "services")
-"""The folders whose changes count: what plays."""
+"""The folders whose changes count, because their code plays episodes."""
 _SETTINGS = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-"""Nothing that a repository configures is run."""
+"""Settings that prevent git from running programs that a repository configures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Checkout:
 
 
 def find_checkout(package: Path = Path(__file__).parents[1]) -> Checkout | None:
-    """The checkout whose folder `waymark/` is this package; None outside of one, or where git cannot tell."""
+    """The checkout whose folder `waymark/` is this package; None if there is none, or if git fails."""
     package = package.resolve()
     root = package.parent
     top = _git(root, "rev-parse", "--show-toplevel")
@@ -47,7 +47,7 @@ def find_checkout(package: Path = Path(__file__).parents[1]) -> Checkout | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says in a folder, whatever git's environment variables point to; None: it failed."""
+    """The output of git in a folder, without regard to git's environment variables; None: it failed."""
     command = ["git", *_SETTINGS, "-C", str(folder), *arguments]
     try:
         done = subprocess.run(
@@ -66,6 +66,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _without_git(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the variables that make git look elsewhere; status writes no lock file."""
+    """The environment without the variables that redirect git; `git status` writes no lock file."""
     kept = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     return kept | {"GIT_OPTIONAL_LOCKS": "0"}

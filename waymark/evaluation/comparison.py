@@ -1,7 +1,7 @@
-"""Several agents on the same variations: their scores, what an episode took them, and how sure the differences are.
+"""Compares agents on the same variations: scores, effort of an episode, and differences with intervals.
 
-Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not),
-so what differs is the agent and not what it was given. Differences are taken against the first run.
+Only variations that every run has finished count (an errored episode has finished, with 0; a cancelled one has not), so
+the runs differ in the agent and not in the variations. Differences are taken against the first run.
 
 The difference of two agents a and b, over task types T with variations V_t, each with plays R:
 
@@ -10,9 +10,9 @@ The difference of two agents a and b, over task types T with variations V_t, eac
 
 Its 95% interval is a paired bootstrap, `waymark.evaluation.intervals` with d in place of scores: the variations of each
 type that has at least three are drawn anew, with replacement, as pairs, then their plays; a type with fewer keeps its
-variations. Where fewer than nine in ten types have three variations there is no interval. Luck that both agents share,
-an easy variation, cancels out. Luck of play does not; where variations were played several times, a second interval
-holds it alone.
+variations. Where fewer than nine in ten types have three variations there is no interval. The difficulty of a
+variation, which both agents share, cancels out. The randomness of play does not; if variations were played several
+times, a second interval shows it alone.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class AgentScore(Contract):
 
 
 class Difference(Contract):
-    """How much better one agent is than another: their mean scores' difference, in points of 100."""
+    """The difference of two agents' mean scores, in points of 100."""
 
     agent: str
     baseline: str
@@ -80,10 +80,10 @@ class Difference(Contract):
 
 
 class Comparison(Contract):
-    """Agents on the same variations; the first is what the others are compared with."""
+    """Agents on the same variations; the others are compared with the first."""
 
     world: str = DEFAULT_WORLD
-    """What all of them play in."""
+    """The world in which all of them play."""
     task_types: int
     variations: int
     """All types together."""
@@ -93,7 +93,7 @@ class Comparison(Contract):
     differences: tuple[Difference, ...]
     """One for each agent but the first."""
     notes: tuple[str, ...]
-    """What besides the agent differs between the runs, and what they do not share."""
+    """Other differences between the runs, and variations or plays that they do not share."""
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -101,7 +101,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if len(runs) < 2:
         raise InvalidInput("One run alone cannot be compared.", remedy="Name two or more.", field="runs")
     played = [{_key(result): result for result in run.results if result.stopped != "cancelled"} for run in runs]
-    shared = set.intersection(*(set(one) for one in played))
+    shared = set.intersection(*map(set, played))
     if not shared:
         raise InvalidInput(
             f"These {len(runs)} runs share no variation.",
@@ -117,7 +117,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         )
     world = get_world(min(worlds, default=DEFAULT_WORLD))
     names = _names(runs)
-    common = [[one[key] for key in sorted(shared)] for one in played]
+    common = [[results_of_run[key] for key in sorted(shared)] for results_of_run in played]
     summaries = [summarise(results, world) for results in common]
     return Comparison(
         world=world.name,
@@ -156,16 +156,16 @@ def _difference(
         by_variation = by_task.setdefault(our.task, {})
         by_variation.setdefault(our.variation, []).append(our.score - their.score)
     differences = [list(by_task[task.id].values()) for task in world.tasks if task.id in by_task]
-    every = [mean([[plays]]) for of_task in differences for plays in of_task]
+    all_differences = [mean([[plays]]) for of_task in differences for plays in of_task]
     return Difference(
         agent=name,
         baseline=baseline,
         mean=mean(differences),
         ci95=over_variations_and_play(differences),
         ci95_play=over_play(differences),
-        better=sum(difference > 0 for difference in every),
-        equal=sum(difference == 0 for difference in every),
-        worse=sum(difference < 0 for difference in every),
+        better=sum(difference > 0 for difference in all_differences),
+        equal=sum(difference == 0 for difference in all_differences),
+        worse=sum(difference < 0 for difference in all_differences),
     )
 
 
@@ -180,9 +180,9 @@ def _notes(
 ) -> list[str]:
     notes = []
     variations = {key[:2] for key in shared}
-    for name, one in zip(names, played, strict=True):
-        more = len({key[:2] for key in one} - variations)
-        again = sum(key[:2] in variations and key not in shared for key in one)
+    for name, results_of_run in zip(names, played, strict=True):
+        more = len({key[:2] for key in results_of_run} - variations)
+        again = sum(key[:2] in variations and key not in shared for key in results_of_run)
         if more:
             notes.append(f"{name} has {more} more variations, which do not count.")
         if again:
@@ -193,13 +193,15 @@ def _notes(
         "limits": {str(run.request.limits) for run in runs},
         "options": {run.request.options or run.request.simplifications or "" for run in runs},
         "environments": {versions.environment for _, versions in known},
-        "versions of waymark": {str((one.waymark, one.commit, bool(one.modified))) for _, one in known},
+        "versions of waymark": {
+            str((versions.waymark, versions.commit, bool(versions.modified))) for _, versions in known
+        },
         "executors": {versions.executor.sha256 for subgoals, versions in known if subgoals != "none"},
-        "controllers": {one.controller.sha256 for _, one in known if one.controller},
-        "first sub-goals' controllers": {one.first.sha256 for _, one in known if one.first},
-        "engines": {one.executor.runtime for _, one in known},
+        "controllers": {versions.controller.sha256 for _, versions in known if versions.controller},
+        "first sub-goals' controllers": {versions.first.sha256 for _, versions in known if versions.first},
+        "engines": {versions.executor.runtime for _, versions in known},
     }
-    different = [what for what, values in differing.items() if len(values) > 1]
+    different = [name for name, values in differing.items() if len(values) > 1]
     return [*notes, f"Not only the agents differ: {', '.join(different)}."] if different else notes
 
 

@@ -1,32 +1,38 @@
-"""Why a turn went as it did: the state that each model saw, its prompt as it was sent, and what else it considered.
+"""Explains a turn: the state that each model got, its exact prompt, and its alternatives.
 
-Nothing of this is stored. The state is folded again from the recorded turns (`waymark.agent.replay`), and the prompt is
-rendered by the code that the services use, so it is what the model read byte for byte. A tokenizer may still have cut
-the end of a prompt that was over its checkpoint's limit of tokens.
+Prompts and states are not stored. The state is computed again from the recorded turns (`waymark.agent.replay`), and the
+prompt is rendered by the code that the services use, so it equals the model's prompt byte for byte. A tokenizer may
+still have cut the end of a prompt that was over its checkpoint's limit of tokens.
 """
 
 from __future__ import annotations
 
 from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import Moment, moments
-from waymark.contracts import AgentState, Asked, CheckpointInfo, Considered, Contract, EpisodeResult, Versions
+from waymark.contracts import (
+    MOST_TURNS,
+    AgentState,
+    Asked,
+    CheckpointInfo,
+    Considered,
+    Contract,
+    EpisodeResult,
+    Versions,
+)
 from waymark.errors import InvalidInput
 from waymark.evaluation.scores import world_played
 from waymark.worlds.registry import get_format
 
-MOST_TURNS = 1_000
-"""Of a state; formats show far fewer."""
-
 
 class ModelInput(Contract):
-    """What one model was asked in a turn."""
+    """The input of one model in a turn."""
 
     asked: Asked
-    """Which of the evaluation's checkpoints; `first` answers for the controller before the first turn."""
+    """The checkpoint that was asked; `first` answers instead of the controller before the first turn."""
     checkpoint: CheckpointInfo | None
     """Null where the result does not say."""
     state: AgentState
-    """As the service saw it."""
+    """The state that the service got."""
     prompt: str | None
     """The exact text that the model read, before its tokenizer cut what was over the limit; null where the result does
     not name its checkpoint."""
@@ -45,7 +51,7 @@ class TurnExplanation(Contract):
 
 
 def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) -> TurnExplanation:
-    """What the models were asked in one turn of a whole result.
+    """The inputs of the models in one turn of a whole result.
 
     `versions` are those of the evaluation, for a result that names none. Raises InvalidInput for a turn that it lacks.
     """
@@ -73,7 +79,7 @@ def explain(result: EpisodeResult, turn: int, versions: Versions | None = None) 
 
 
 def _asked(moment: Moment, versions: Versions | None, result: EpisodeResult) -> tuple[Asked, CheckpointInfo | None]:
-    """Which checkpoint answered, as the controller chooses it."""
+    """Which checkpoint answered, by the rule of the controller service."""
     if moment.asked == "executor":
         return "executor", versions.executor if versions else None
     default = result.agent is None or result.agent.controller_model == "default"

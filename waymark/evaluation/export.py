@@ -1,8 +1,8 @@
-"""Results as files that other tools read: a line of JSON, a row of CSV or a row of Parquet an episode.
+"""Exports results for other tools: each episode is a line of JSON, a row of CSV or a row of Parquet.
 
-JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves out the turns and what
-they began with; what is nested beside them gets a column of its own, e.g. `versions.executor.sha256`. Whatever the
-format, results pass one after another: an evaluation of any size needs no more memory than a hundred of its episodes.
+JSON lines and Parquet hold every turn, nested as in the contracts. CSV is flat and leaves out turns and opening; other
+nested values get columns of their own, e.g. `versions.executor.sha256`. In every format results are written one after
+another, so an evaluation of any size needs no more memory than a hundred episodes.
 
 The only import of pyarrow outside of training; it is there with the extra `parquet`.
 """
@@ -14,7 +14,6 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,7 +22,7 @@ from pydantic import BaseModel
 
 from waymark.contracts import Considered, EpisodeResult
 from waymark.errors import InvalidInput
-from waymark.evaluation.long_results import write_result
+from waymark.evaluation.long_results import few_turns, write_parts
 from waymark.hints import install
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -33,17 +32,21 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "parquet": "application/vnd.apache.parquet",
 }
 _ROWS: Final = 100
-"""Of a group in a Parquet file."""
+"""Largest number of rows of a group in a Parquet file."""
+_GROUP_BYTES: Final = 32_000_000
+"""A group whose turns are over this ends, whatever its rows."""
+_PIECE_BYTES: Final = 16_384
+"""Of a piece of JSON lines or CSV, at least, but for the last."""
 _REPLAY: Final = {"opening", "trajectory"}
-"""What CSV leaves out: it is text of many lines."""
+"""Fields that CSV leaves out, because they are texts of many lines."""
 
 
 def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
-    """The pieces of a file in that format. Raises InvalidInput (field `format`), now rather than at the first piece."""
+    """The pieces of a file in that format. Raises InvalidInput (field `format`) at the call, not at the first piece."""
     if form == "jsonl":
-        return _jsonl(results)
+        return _joined(_jsonl(results))
     if form == "csv":
-        return _csv(results)
+        return _joined(_csv(results))
     if find_spec("pyarrow") is None:
         raise InvalidInput(
             "Parquet is written by pyarrow, which is not installed here.",
@@ -54,7 +57,7 @@ def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
 
 
 def write(pieces: Iterable[bytes], path: Path) -> None:
-    """Make a file of pieces, whole or not at all. Raises InvalidInput (field `file`) where it cannot be written."""
+    """Write a file of pieces, completely or not at all. Raises InvalidInput (field `file`) if it cannot be written."""
     draft = path.parent / f"{path.name}.part"
     try:
         with draft.open("wb") as file:
@@ -71,7 +74,21 @@ def write(pieces: Iterable[bytes], path: Path) -> None:
 
 
 def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
-    return (write_result(result) + b"\n" for result in results)
+    for result in results:
+        yield from write_parts(result)
+        yield b"\n"
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Parts in pieces of about `_PIECE_BYTES`: none so long that whoever sends it keeps others waiting."""
+    piece = bytearray()
+    for part in parts:
+        piece += part
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _csv(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
@@ -104,7 +121,7 @@ def _columns(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(row: Mapping[str, Any], path: tuple[str, ...]) -> object:
-    """What stands at a path; nothing below what is null."""
+    """The value at a path; empty below a null."""
     value: Any = row
     for name in path:
         value = None if value is None else value[name]
@@ -117,20 +134,67 @@ def _parquet(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
 
     schema = pa.schema(list(_fields(EpisodeResult)))
     file = _Pieces()
-    rest = iter(results)
+    group = _Group(schema)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        while rows := [_named(result.model_dump(mode="json")) for result in islice(rest, _ROWS)]:
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
-            yield file.take()
+        for result in results:
+            group.add(result)
+            if group.is_full:
+                writer.write_batch(group.take())
+                yield file.take()
+        if group.heads:
+            writer.write_batch(group.take())
     yield file.take()
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose alternatives are structs rather than pairs."""
-    for turn in row["trajectory"]:
-        for name in ("subgoals", "actions"):
-            turn[name] = [dict(zip(Considered._fields, pair, strict=True)) for pair in turn[name]]
-    return row
+class _Group:
+    """Rows of a Parquet file that are written together. Turns are Arrow's already, everything else is not yet."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._column = schema.get_field_index("trajectory")
+        self.heads: list[dict[str, Any]] = []
+        self._turns: list[Any] = []
+        self._ends = [0]
+        """In all turns, where those of each row end; the first row begins at 0."""
+        self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to be written."""
+        return len(self.heads) >= _ROWS or self._bytes >= _GROUP_BYTES
+
+    def add(self, result: EpisodeResult) -> None:
+        """Add a row."""
+        import pyarrow as pa
+
+        self.heads.append(result.model_dump(mode="json", exclude={"trajectory"}))
+        for turns in few_turns(result):
+            few = pa.array([_named(turn.model_dump(mode="json")) for turn in turns], self._type.value_type)
+            self._turns.append(few)
+            self._bytes += few.nbytes
+        self._ends.append(self._ends[-1] + len(result.trajectory))
+
+    def take(self) -> Any:
+        """The rows as a record batch; the group is empty then."""
+        import pyarrow as pa
+
+        columns = self._schema.remove(self._column)
+        batch = pa.RecordBatch.from_pylist(self.heads, columns)
+        turns = pa.concat_arrays(self._turns) if self._turns else pa.array([], self._type.value_type)
+        column = pa.ListArray.from_arrays(pa.array(self._ends, pa.int32()), turns, type=self._type)
+        self.heads, self._turns, self._ends, self._bytes = [], [], [0], 0
+        return batch.add_column(self._column, self._schema.field(self._column), column)
+
+    @property
+    def _type(self) -> Any:
+        return self._schema.field(self._column).type
+
+
+def _named(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn whose alternatives are structs rather than pairs."""
+    for name in ("subgoals", "actions"):
+        turn[name] = [dict(zip(Considered._fields, pair, strict=True)) for pair in turn[name]]
+    return turn
 
 
 def _fields(model: type[BaseModel]) -> Iterator[Any]:
@@ -162,13 +226,13 @@ def _inner(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         return _inner(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
-        (only,) = (one for one in get_args(annotation) if one is not type(None))
+        (only,) = (kind for kind in get_args(annotation) if kind is not type(None))
         return _inner(only)
     return annotation
 
 
 class _Pieces(io.RawIOBase):
-    """A file that is handed on as it is written."""
+    """A file object whose content is taken away while it is written."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Why episodes failed, in a few modes, each with an example to look at.
+"""Groups failed episodes by mode, each with an example.
 
-A mode says how an episode ended and how far it had come. The example is the first episode of its mode in task order.
+A mode says how an episode ended and whether it had points. The example is the first episode of its mode in task order.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class FailureMode(Contract):
     episodes: tuple[str, ...]
     """Their names, e.g. `1-1/21`."""
     tasks: dict[str, int]
-    """How many of each task id."""
+    """Number of episodes by task id."""
     example: str
-    """The id of an episode to look at."""
+    """The id of an example episode."""
 
 
 def failure_modes(results: Iterable[EpisodeResult]) -> tuple[FailureMode, ...]:

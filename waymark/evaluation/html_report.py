@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing else: no network, no script; plots are SVG inside it.
+"""A report as one HTML page without network and scripts; plots are inline SVG.
 
-Everything that comes from a run is escaped. The page forbids itself scripts and foreign content by a policy.
+Everything that comes from a run is escaped. A content security policy in the page forbids scripts and foreign content.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from html import escape
 
 from waymark.agent.presets import name_of
 from waymark.contracts import EpisodeResult, Summary
-from waymark.evaluation.changes import RunComparison, compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.plots import bars, differences, score_line
+from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.evaluation.scores import (
     beside_published,
     name_of_episode,
@@ -25,7 +25,7 @@ from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 
 MOST_EXAMPLES = 12
-"""Examples of failed episodes that a page shows, of all runs together."""
+"""Largest number of examples of failed episodes on a page, of all runs together."""
 _SHOWN_TURNS = 40
 _TEXT = 600
 _STYLE = """
@@ -87,9 +87,9 @@ def html_report(runs: Sequence[Run], examples: Mapping[str, EpisodeResult]) -> s
 
 
 def wanted_examples(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Which episodes the page shows: run id and episode id, an example of each mode."""
-    every = [(run.id, mode.example) for run in runs for mode in failure_modes(run.results)]
-    return every[:MOST_EXAMPLES]
+    """The episodes that the page shows: pairs of run id and episode id, one example of each mode."""
+    examples = [(run.id, mode.example) for run in runs for mode in failure_modes(run.results)]
+    return examples[:MOST_EXAMPLES]
 
 
 # --- one run -------------------------------------------------------------------------------------------------
@@ -102,20 +102,24 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
     if not summary.tasks:
         return head + "<p>No episode was finished.</p>"
     ci95 = "too few variations for an interval" if summary.ci95 is None else f"95% interval {_range(summary.ci95)}"
-    play = f"; luck of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
+    play = f"; randomness of play alone {_range(summary.ci95_play)}" if summary.ci95_play else ""
     lead = (
         f"<p><strong>Score {summary.mean:.1f}</strong> of 100, mean over {len(summary.tasks)} task types "
         f"({ci95}{play}). {summary.episodes} episodes, {100 * summary.success_rate:.0f}% solved.</p>"
     )
-    made = ""
+    provenance = ""
     if run.versions is not None:
-        models = [one for one in (run.versions.controller, run.versions.first, run.versions.executor) if one]
+        models = [
+            checkpoint
+            for checkpoint in (run.versions.controller, run.versions.first, run.versions.executor)
+            if checkpoint
+        ]
         named = ", ".join(
             f"{model.role} {model.checkpoint} ({model.sha256[:12] or 'no weights'}, {model.runtime})"
             for model in models
         )
-        made = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
-        made = f"<p class=note>{_text(made)}</p>"
+        provenance = f"Played with waymark {run.versions.waymark}, {run.versions.environment}; {named}."
+        provenance = f"<p class=note>{_text(provenance)}</p>"
     plot = bars(
         [(task.id, task.name, task.mean, task.ci95) for task in summary.tasks], f"Scores of {agent} by task type"
     )
@@ -123,7 +127,7 @@ def _run(run: Run, modes: Sequence[FailureMode], examples: Mapping[str, EpisodeR
         [
             head,
             lead,
-            made,
+            provenance,
             plot,
             _tasks(run, summary, world_played(run.versions)),
             _failures(modes, examples),
@@ -201,11 +205,11 @@ def _cost(run: Run, summary: Summary) -> str:
         "seconds of play": round(sum(result.seconds for result in run.results)),
     }
     words = ", ".join(f"{value:,} {name}" for name, value in total.items())
-    each = (
+    average = (
         f"{effort.actions:.0f} actions, {effort.model_calls:.0f} model calls, {effort.tokens:,.0f} tokens, "
         f"{effort.seconds:.1f} s, {effort.repaired:.1f} repaired actions"
     )
-    return f"<h3>Cost</h3><p>All episodes together: {words}.<br>One episode on average: {each}.</p>"
+    return f"<h3>Cost</h3><p>All episodes together: {words}.<br>One episode on average: {average}.</p>"
 
 
 def _example(result: EpisodeResult) -> str:
@@ -236,12 +240,13 @@ def _example(result: EpisodeResult) -> str:
 # --- several runs --------------------------------------------------------------------------------------------
 
 
-def _comparison(found: RunComparison) -> str:
+def _comparison(changes: RunComparison) -> str:
+    comparison = changes.comparison
     agents = [
         f"<tr><td>{_text(agent.name)}</td><td class=n>{agent.mean:.1f}</td><td class=n>"
         f"{'–' if agent.ci95 is None else _range(agent.ci95)}</td><td class=n>{100 * agent.success_rate:.0f}%</td>"
         f"<td class=n>{agent.effort.tokens:,.0f}</td><td class=n>{agent.effort.seconds:.1f}</td></tr>"
-        for agent in found.comparison.agents
+        for agent in comparison.agents
     ]
     apart = [
         f"<tr><td>{_text(difference.agent)} minus {_text(difference.baseline)}</td>"
@@ -249,27 +254,25 @@ def _comparison(found: RunComparison) -> str:
         f"<td class=n>{'–' if difference.ci95 is None else _range(difference.ci95, signed=True)}</td>"
         f"<td class=n>{difference.better}</td><td class=n>{difference.equal}</td>"
         f"<td class=n>{difference.worse}</td></tr>"
-        for difference in found.comparison.differences
+        for difference in comparison.differences
     ]
-    names = {agent.run: agent.name for agent in found.comparison.agents}
-    baseline = found.comparison.agents[0].name
-    world = get_world(found.comparison.world)
+    names = {agent.run: agent.name for agent in comparison.agents}
+    baseline = comparison.agents[0].name
+    world = get_world(comparison.world)
     plots = [
         f"<h3>By task: {_text(names[run])} minus {_text(baseline)}</h3>"
         + differences(
             [
                 (f"{task.task} {world.find_task(task.task).name}", task.difference, task.ci95)
-                for task in found.tasks
+                for task in changes.tasks
                 if task.run == run
             ],
             f"Differences by task type of {names[run]}",
         )
-        for run in found.runs[1:]
+        for run in changes.runs[1:]
     ]
-    notes = f"<p class=note>{_text(' '.join(found.comparison.notes))}</p>" if found.comparison.notes else ""
-    shared = (
-        f"{found.comparison.variations} variations of {found.comparison.task_types} task types that all runs played"
-    )
+    notes = f"<p class=note>{_text(' '.join(comparison.notes))}</p>" if comparison.notes else ""
+    shared = f"{comparison.variations} variations of {comparison.task_types} task types that all runs played"
     return (
         f"<h2>Agents compared</h2><p>{shared}.</p>"
         + _table(["Agent", "Score", "95% interval", "Solved", "Tokens", "Seconds"], agents, 1)

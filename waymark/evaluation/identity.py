@@ -1,4 +1,4 @@
-"""Which checkpoints an evaluation was submitted for, and whether others made its results.
+"""The checkpoints for which an evaluation was submitted, and the check that no others made its results.
 
 A checkpoint is the same if its hash is, and the engine and number type that it runs with: another engine may answer
 differently with the same weights.
@@ -18,13 +18,13 @@ ASKED: Final[dict[Asked, str]] = {
     "first": "first sub-goal's controller",
     "executor": "executor",
 }
-"""Which of an evaluation's checkpoints is asked, and what messages call it."""
+"""The names of an evaluation's checkpoints in messages."""
 HASH_DIGITS: Final = 12
-"""Of a hash, where it names a checkpoint beside many others."""
+"""Number of digits of a hash that names a checkpoint."""
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it was when an evaluation was submitted."""
+    """One difference from the state at the submission of an evaluation."""
 
     what: str
     expected: str
@@ -32,42 +32,43 @@ class Difference(NamedTuple):
 
 
 def model_of(versions: Versions, asked: Asked) -> CheckpointInfo | None:
-    """One of an evaluation's checkpoints; None for one that its agent does not ask."""
+    """One checkpoint of an evaluation; None if its agent does not ask it."""
     return {"controller": versions.controller, "first": versions.first, "executor": versions.executor}[asked]
 
 
 def short_hash(sha256: str) -> str:
-    """What results call a checkpoint."""
+    """The short hash by which results name a checkpoint."""
     return sha256[:HASH_DIGITS]
 
 
 def describe(model: CheckpointInfo | None) -> str:
-    """A checkpoint and how it is run, in words that differ wherever two of them do."""
+    """A text about a checkpoint and its runtime, different for any two that differ."""
     if model is None:
         return "none"
     return f"{model.checkpoint} ({short_hash(model.sha256)}, {model.prompt_format}, {model.runtime})"
 
 
 def differences(before: Versions, now: Versions) -> list[Difference]:
-    """What an evaluation was submitted for and is not so now. The version of waymark may be another.
+    """The differences between the present versions and those at the submission of an evaluation. The version of waymark
+    may differ.
 
     An environment's version counts only where both are known, and of a planner its model: the app and its workers may
     know its endpoint under different addresses.
     """
-    found = [
+    changes = [
         Difference(name, describe(model_of(before, asked)), describe(model_of(now, asked)))
         for asked, name in ASKED.items()
         if describe(model_of(before, asked)) != describe(model_of(now, asked))
     ]
     if not _same_environment(before.environment, now.environment):
-        found.insert(0, Difference("environment", before.environment, now.environment))
+        changes.insert(0, Difference("environment", before.environment, now.environment))
     if _planner_model(before.planner) != _planner_model(now.planner):
-        found.append(Difference("planner", before.planner or "none", now.planner or "none"))
-    return found
+        changes.append(Difference("planner", before.planner or "none", now.planner or "none"))
+    return changes
 
 
 class Makers:
-    """Counts who made the results of one evaluation.
+    """Counts which checkpoints made the results of one evaluation.
 
     Light results tell it by their short hashes. Results of older versions name only in full what they were played with.
     """
@@ -85,7 +86,7 @@ class Makers:
         return result
 
     def check(self, evaluation: str) -> None:
-        """Raise InvalidInput if a checkpoint made one of them that the evaluation was not submitted for."""
+        """Raise InvalidInput if a checkpoint that is not the evaluation's made one of them."""
         for asked, counter in self._counts.items():
             expected = describe(model_of(self._versions, asked))
             if set(counter) != {expected}:
@@ -98,7 +99,7 @@ class Makers:
 
 
 def check_results(evaluation: str, versions: Versions, results: Iterable[EpisodeResult]) -> None:
-    """Raise InvalidInput if a checkpoint made one of these that their evaluation was not submitted for."""
+    """Raise InvalidInput if a checkpoint that is not the evaluation's made one of these results."""
     makers = Makers(versions)
     for result in results:
         makers.add(result)
@@ -106,7 +107,7 @@ def check_results(evaluation: str, versions: Versions, results: Iterable[Episode
 
 
 def _maker(result: EpisodeResult, asked: Asked, expected: CheckpointInfo | None) -> str | None:
-    """What made a result's decisions, as `describe` says it; None if it does not tell."""
+    """The checkpoint that made a result's decisions, as `describe` names it; None if the result does not."""
     if result.versions is not None and (model := model_of(result.versions, asked)) != expected:
         return describe(model)
     made_by = getattr(result.checkpoints, asked, None)

@@ -1,8 +1,8 @@
 """A run as an evaluation log of Inspect AI (UK AI Security Institute), version 2 of its JSON format.
 
 `inspect view` opens the file. One sample an episode: sub-goals are `info` events, actions are calls of the tool `act`,
-each change of the score is an intermediate score, and an error stands in the sample's own place for errors. The
-package itself is not needed: it would bring 325 MB. A test reads a log with it.
+each change of the score is an intermediate score, and an error is in the sample's field for errors. The package itself,
+325 MB, is not needed. A test reads a log with it.
 
 https://inspect.aisi.org.uk/eval-logs.html
 """
@@ -45,13 +45,15 @@ def log_name(evaluation: Evaluation) -> str:
 
 def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
     request, versions = evaluation.request, evaluation.versions
-    whole = len(results) >= evaluation.episodes
+    is_complete = len(results) >= evaluation.episodes
     began = datetime.fromisoformat(evaluation.created)
     seconds = max((result.seconds for result in results), default=0.0)
-    models = [one for one in (versions.controller, versions.first, versions.executor) if one is not None]
+    models = [
+        checkpoint for checkpoint in (versions.controller, versions.first, versions.executor) if checkpoint is not None
+    ]
     return {
         "version": 2,
-        "status": "success" if whole else "cancelled",
+        "status": "success" if is_complete else "cancelled",
         "eval": {
             "eval_id": evaluation.id,
             "run_id": evaluation.id,
@@ -80,7 +82,7 @@ def _head(evaluation: Evaluation, results: list[EpisodeResult]) -> _Json:
         "results": _results(evaluation, summarise(results, world_of(versions.environment)), len(results)),
         "stats": {
             "started_at": evaluation.created,
-            "completed_at": (began + timedelta(seconds=seconds)).isoformat(),
+            "completed_at": _after(began, seconds),
             "model_usage": {},
         },
     }
@@ -153,7 +155,7 @@ def _sample(evaluation: Evaluation, result: EpisodeResult) -> _Json:
             }
         },
         "started_at": began.isoformat(),
-        "completed_at": (began + timedelta(seconds=result.seconds)).isoformat(),
+        "completed_at": _after(began, result.seconds),
         "total_time": result.seconds,
         "working_time": result.seconds,
         "uuid": result.id,
@@ -170,11 +172,11 @@ def _sample(evaluation: Evaluation, result: EpisodeResult) -> _Json:
 
 def _add_turns(sample: _Json, result: EpisodeResult, began: datetime) -> None:
     passed = 0.0
-    given: str | None = None
+    current: str | None = None
     for turn in result.trajectory:
         passed += turn.seconds
-        if turn.controller_called or turn.subgoal != given:
-            given = turn.subgoal
+        if turn.controller_called or turn.subgoal != current:
+            current = turn.subgoal
             data = {
                 "subgoal": turn.subgoal,
                 "alternatives": [list(subgoal) for subgoal in turn.subgoals],
@@ -204,10 +206,16 @@ def _add_turns(sample: _Json, result: EpisodeResult, began: datetime) -> None:
         if turn.reward:
             score = {"value": turn.score, "explanation": f"{turn.reward:+d} by {turn.action}"}
             sample["events"].append(_event("score", began, passed, score=score, intermediate=True))
-        asked = {"id": call, "function": _TOOL, "arguments": {"action": turn.action}, "type": "function"}
+        tool_call = {"id": call, "function": _TOOL, "arguments": {"action": turn.action}, "type": "function"}
         content = f"Sub-goal: {turn.subgoal}" if turn.subgoal else ""
         sample["messages"] += [
-            {"role": "assistant", "content": content, "tool_calls": [asked], "id": f"{call}-a", "source": "generate"},
+            {
+                "role": "assistant",
+                "content": content,
+                "tool_calls": [tool_call],
+                "id": f"{call}-a",
+                "source": "generate",
+            },
             {"role": "tool", "content": turn.observation, "tool_call_id": call, "function": _TOOL, "id": f"{call}-t"},
         ]
 
@@ -229,11 +237,19 @@ def _details(turn: TurnRecord) -> Mapping[str, Any]:
 def _event(kind: str, began: datetime, passed: float, **fields: Any) -> _Json:
     return {
         "event": kind,
-        "timestamp": (began + timedelta(seconds=passed)).isoformat(),
+        "timestamp": _after(began, passed),
         "working_start": passed,
         "pending": False,
         **fields,
     }
+
+
+def _after(began: datetime, seconds: float) -> str:
+    """So many seconds later; the last time that can be written for more than the calendar has."""
+    try:
+        return (began + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return datetime.max.replace(tzinfo=began.tzinfo).isoformat()
 
 
 def _ending(result: EpisodeResult) -> str:

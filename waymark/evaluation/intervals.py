@@ -1,4 +1,4 @@
-"""95% intervals of mean scores, resampled over both kinds of luck: which variations were played, and how play went.
+"""95% intervals of mean scores, resampled over two sources of randomness: the choice of variations, and play.
 
 A score is y[t, v, r] = mu[t] + a[t, v] + e[t, v, r]: task type t, variation v of V, play r of R. The estimate is the
 mean over task types of the mean over variations of the mean over plays. Each of 2,000 resamples draws anew, within each
@@ -14,19 +14,19 @@ task type, with m[v] = mean of y[v, r] over r and m = mean of m[v] over v:
 
 so that a resampled mean varies by (var(a) (V - 1) / V + var(e) / R) / V. The interval lies between the 2.5th and the
 97.5th percentile. This is the hierarchical bootstrap of Davison & Hinkley, *Bootstrap Methods and their Application*
-(Cambridge University Press, 1997), section 3.8: drawing unscaled scores at both levels counts luck of play twice, hence
-the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so that plays that
-are all alike give the interval of one play. Task types are the whole population and are not drawn: the bootstrap is
-stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS
-2021, resample runs within tasks in the same way).
+(Cambridge University Press, 1997), section 3.8: drawing unscaled scores at both levels counts the randomness of play
+twice, hence the factors k and sqrt(R / (R - 1)). Their k is larger by V / (V - 1) in square; it is left out here, so
+that plays that are all alike give the interval of one play. Task types are the whole population and are not drawn: the
+bootstrap is stratified by them (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+NeurIPS 2021, resample runs within tasks in the same way).
 
-With one play of each variation k is 1 and there are no deviations. Luck of play is then mixed into the differences
-between variations and cannot be told apart from them.
+With one play of each variation k is 1 and there are no deviations. The randomness of play is then part of the
+differences between variations and cannot be separated from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def over_variations_and_play(scores: Scores) -> Interval | None:
 
 
 def over_play(scores: Scores) -> Interval | None:
-    """The interval of the mean for these same variations, played anew: luck of play alone.
+    """The interval of the mean for other plays of the same variations: randomness of play alone.
 
     None: fewer than nine in ten variations were played twice.
     """
@@ -71,8 +71,8 @@ def over_play(scores: Scores) -> Interval | None:
 
 def mean(scores: Scores) -> float:
     """The estimate: the mean over task types of the mean over variations of the mean over plays; 0 without any."""
-    means = [_mean([_mean(plays) for plays in variations]) for variations in scores]
-    return _mean(means) if means else 0.0
+    means = [average([average(plays) for plays in variations]) for variations in scores]
+    return average(means)
 
 
 def _interval(scores: Scores, drawn: Sequence[bool]) -> Interval:
@@ -88,7 +88,7 @@ def _interval(scores: Scores, drawn: Sequence[bool]) -> Interval:
 def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[float]], *, draw: bool) -> _Numbers:
     """The mean of one task type in each resample."""
     plays = np.array([len(variation) for variation in variations])
-    means = np.array([_mean(variation) for variation in variations])
+    means = np.array([average(variation) for variation in variations])
     count = len(means)
     chosen = (
         random.integers(count, size=(RESAMPLES, count))
@@ -108,16 +108,16 @@ def _resampled_means(random: np.random.Generator, variations: Sequence[Sequence[
 
 def _drawn_deviations(random: np.random.Generator, deviations: _Numbers, plays: _Places, chosen: _Places) -> _Numbers:
     """The mean of as many deviations as each chosen variation has plays, drawn among its own."""
-    asked = plays[chosen]
+    drawn_plays = plays[chosen]
     total = np.zeros(chosen.shape)
     for play in range(plays.max()):
-        place = (random.random(chosen.shape) * asked).astype(np.int64)
-        total += np.where(play < asked, deviations[chosen, place], 0.0)
-    return np.asarray(total / asked)
+        place = (random.random(chosen.shape) * drawn_plays).astype(np.int64)
+        total += np.where(play < drawn_plays, deviations[chosen, place], 0.0)
+    return np.asarray(total / drawn_plays)
 
 
 def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
-    """The factor k: how much of the differences between variations is not luck of play."""
+    """The factor k: the share of the differences between variations that is not randomness of play."""
     between = float(means.var(ddof=1))
     within = float((deviations**2).sum() / (plays - 1).sum())
     if between == 0:
@@ -125,5 +125,7 @@ def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
     return float(np.sqrt(max(0.0, between - within * float((1 / plays).mean())) / between))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def average(values: Iterable[float]) -> float:
+    """The plain mean of numbers; 0 without any."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

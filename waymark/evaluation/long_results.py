@@ -1,8 +1,8 @@
-"""Whole results from JSON and to JSON, a few turns at a time.
+"""Reads and writes whole results as JSON, a few turns at a time.
 
-pydantic holds the interpreter while it reads or writes a document. An episode of 20,000 turns is 20 MB, which take two
-seconds, and every other thread of a service waits meanwhile, its event loop too. So long documents are taken apart
-between two turns. Each part is read or written on its own, and other threads run in between.
+pydantic holds the interpreter lock while it reads or writes a document. An episode of 20,000 turns has 20 MB and takes
+two seconds, and all other threads of a service wait meanwhile, its event loop too. So long documents are split between
+turns. Each part is read or written separately, and other threads run in between.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SHORT_BYTES: Final = 100_000
 _TURNS: Final = b',"trajectory":['
 _END: Final = b"]}"
 _NEXT_TURN: Final = b'},{"turn":'
-"""Stands between two turns and nowhere else: JSON escapes the quotes of texts."""
+"""The text between two turns. It cannot occur elsewhere, because JSON escapes quotes in texts."""
 
 _turns: Final[TypeAdapter[tuple[TurnRecord, ...]]] = TypeAdapter(tuple[TurnRecord, ...])
 
 
 def without_turns(text: bytes) -> bytes:
-    """A result's JSON cut before its turns, which are its last field; as it is where they are not.
+    """A result's JSON, cut before its turns if these are its last field; else unchanged.
 
-    No text can hold what is looked for: JSON escapes the quotes of texts.
+    No text can contain the separator, because JSON escapes quotes in texts.
     """
     place = text.find(_TURNS)
     return text if place < 0 or not text.rstrip().endswith(_END) else text[:place] + b"}"
@@ -52,19 +52,31 @@ def read_result(text: bytes, *, strict: bool = False) -> EpisodeResult:
 
 
 def write_result(result: EpisodeResult) -> bytes:
-    """What `model_dump_json` gives, as bytes."""
+    """The same as `model_dump_json`, as bytes."""
+    return b"".join(write_parts(result))
+
+
+def write_parts(result: EpisodeResult) -> Iterator[bytes]:
+    """The same in parts of a few turns each."""
     if len(result.trajectory) <= TURNS_AT_ONCE:
-        return result.model_dump_json().encode()
-    head = result.model_copy(update={"trajectory": ()}).model_dump_json().encode()
-    parts = (
-        _turns.dump_json(result.trajectory[first : first + TURNS_AT_ONCE])[1:-1]
-        for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
+        yield result.model_dump_json().encode()
+        return
+    before = result.model_copy(update={"trajectory": ()}).model_dump_json().encode().removesuffix(_END)
+    for turns in few_turns(result):
+        yield before + _turns.dump_json(turns)[1:-1]
+        before = b","
+    yield _END
+
+
+def few_turns(result: EpisodeResult) -> Iterator[tuple[TurnRecord, ...]]:
+    """Its turns, so many at once as may be worked on without a pause."""
+    return (
+        result.trajectory[first : first + TURNS_AT_ONCE] for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
     )
-    return head.removesuffix(_END) + b",".join(parts) + _END
 
 
 def _parts(turns: bytes) -> Iterator[bytes]:
-    """What stands between the brackets of a list of turns, as lists of a few."""
+    """The content of a list of turns, split into lists of a few."""
     begin = 0
     while begin < len(turns):
         end = begin

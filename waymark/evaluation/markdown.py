@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from waymark.agent.presets import name_of
-from waymark.evaluation.changes import compare_runs
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failures import failure_modes
+from waymark.evaluation.run_differences import compare_runs
 from waymark.evaluation.scores import beside_published, published_notes, summarise, world_played
 
 _EXAMPLES = 3
@@ -61,8 +61,9 @@ def _run(run: Run) -> list[str]:
 
 
 def _comparison(runs: Sequence[Run]) -> list[str]:
-    found = compare_runs(runs)
-    names = {agent.run: agent.name for agent in found.comparison.agents}
+    changes = compare_runs(runs)
+    comparison = changes.comparison
+    names = {agent.run: agent.name for agent in comparison.agents}
     overall = [
         [
             _cell(difference.agent),
@@ -72,7 +73,7 @@ def _comparison(runs: Sequence[Run]) -> list[str]:
             str(difference.equal),
             str(difference.worse),
         ]
-        for difference in found.comparison.differences
+        for difference in comparison.differences
     ]
     tasks = [
         [
@@ -83,15 +84,15 @@ def _comparison(runs: Sequence[Run]) -> list[str]:
             f"{task.difference:+.1f}",
             interval(task.ci95, signed=True),
         ]
-        for task in found.tasks
+        for task in changes.tasks
     ]
-    baseline = _cell(found.comparison.agents[0].name)
+    baseline = _cell(comparison.agents[0].name)
     blocks = [
         f"### Minus {baseline}",
         table(["Agent", "Difference", "95% interval", "Better", "Equal", "Worse"], overall, names=1),
         table(["Task", "Agent", baseline, "Agent's score", "Difference", "95% interval"], tasks, names=2),
     ]
-    return [*blocks, _cell(" ".join(found.comparison.notes))] if found.comparison.notes else blocks
+    return [*blocks, _cell(" ".join(comparison.notes))] if comparison.notes else blocks
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, names: int) -> str:

@@ -1,8 +1,8 @@
-"""Playing a variation by hand with the agent's help: what crosses the wire, and the session itself.
+"""Playing a variation by hand with the agent's help: the messages, and the session.
 
-A session is an episode like any other: the same state, the same prompts, the same record. Only the choice is a
-person's. At each turn the controller and the executor say what they would do (five alternatives each); the person
-takes one of these, or types something else.
+A session is an episode like any other: the same state, the same prompts, the same record. Only a person makes the
+choices. In each turn controller and executor propose five alternatives each; the person takes one of these, or types
+something else.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from waymark.errors import InvalidInput
 
 ALTERNATIVES = 5
 MOST_VALID = 2_000
-"""Valid actions that are shown."""
+"""Largest number of valid actions that are shown."""
 BY_HAND = "-play-"
-"""In the ids of saved sessions."""
+"""Part of the ids of saved sessions."""
 
 
 class PlayRequest(Contract):
@@ -43,11 +43,11 @@ class PlayRequest(Contract):
     """Task id or name."""
     variation: Variation
     agent: AgentConfig = AgentConfig()
-    """Who helps: sub-goals of the `controller`, or `none`."""
+    """Source of proposed sub-goals: the `controller`, or `none`."""
     simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Options of the world, e.g. the simulator's simplifications; null: those that the world plays with by default."""
     oracle: bool = False
-    """Only find the actions of the environment's own solution; nothing is played."""
+    """Only return the actions of the environment's own solution; nothing is played."""
 
 
 class PlayTurn(Contract):
@@ -58,7 +58,8 @@ class PlayTurn(Contract):
     text: Phrase | None = None
     """The sub-goal or the action; null for `end_subgoal`."""
     turn: Annotated[int, Field(ge=1)]
-    """The turn that the person saw; a decision about another one is refused, so that none is taken twice."""
+    """The number of the turn that the person saw. A decision about another turn is refused, so that none is taken
+    twice."""
 
 
 class PlayView(Contract):
@@ -82,9 +83,9 @@ class PlayView(Contract):
     subgoal: str | None = None
     """The sub-goal in force; null where one has to be given first."""
     subgoals: tuple[Considered, ...] = ()
-    """What the controller would give, best first."""
+    """Sub-goals that the controller proposes, best first."""
     actions: tuple[Considered, ...] = ()
-    """What the executor would do, best first."""
+    """Actions that the executor proposes, best first."""
     valid: tuple[str, ...] = ()
     """Every action that the environment accepts now, at most 2,000."""
     turns: tuple[TurnRecord, ...] = ()
@@ -121,11 +122,11 @@ class HandPlay:
         return self._play.completed
 
     def result(self, stopped: Stopped) -> EpisodeResult:
-        """The episode as far as it came."""
+        """The result of the episode so far."""
         return self._play.result("completed" if self._play.completed else stopped)
 
     async def decide(self, decision: PlayTurn) -> None:
-        """Do what the person decided. Raises InvalidInput for what makes no sense now."""
+        """Carry out the person's decision. Raises InvalidInput if it is not possible now."""
         play, text = self._play, (decision.text or "").strip()
         if decision.turn != len(play.turns) + 1:
             raise InvalidInput(f"Turn {decision.turn} is over.", remedy="Look at the session again.", field="turn")
@@ -173,7 +174,7 @@ class HandPlay:
         self._proposed, self._logprob = (decisions[0].action, decisions[0].logprob) if decisions else (None, None)
 
     def show(self, view: PlayView) -> PlayView:
-        """The view with everything that this session knows now."""
+        """The view with the present state of this session."""
         play, state = self._play, self._play.state
         return view.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""Evaluation protocols: which variations are played and when an episode ends, under a name.
+"""Evaluation protocols: named sets of variations with the limits of an episode.
 
 An evaluation that names a protocol may still choose tasks, variations or limits of its own; what it leaves
 out comes from the protocol. Nothing is played here.
@@ -17,20 +17,21 @@ from waymark.worlds.base import Protocol, Split, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world, get_world
 
 TURNS_PER_MOVE = 2
-"""Ended sub-goals and free actions are turns but no moves, so every protocol caps turns too."""
+"""Ended sub-goals and free actions are turns but cost no moves, so every protocol limits turns too."""
 MOST_EPISODES = 20_000
-"""Of one evaluation: ten repeats of all test variations."""
+"""Largest number of episodes of one evaluation: ten repeats of all test variations."""
 FLAT_REPETITION = 10
 """The published flat agent stops when its last ten actions are only two distinct ones."""
 
 _LATER_FIELDS = ("policy", "beams", "repair_by", "rules")
-"""Of agents: no part of an episode's id while they hold their default, so that runs from before them can be resumed."""
+"""Fields of agents that are not part of an episode's id while they hold their default, so that older runs can be
+resumed."""
 
 _T = TypeVar("_T")
 
 
 def limits_of(protocol: Protocol, agent: AgentConfig) -> Limits:
-    """When an episode of that agent ends without being solved."""
+    """The limits of an episode of this agent."""
     flat = agent.subgoals == "none"
     gives_up = protocol.patience is not None
     return Limits(
@@ -84,9 +85,9 @@ def episodes(evaluation_id: str, request: EvaluationRequest, world: World | None
 
 
 def _options(request: EvaluationRequest, world: World) -> str:
-    """The options that the world gets."""
-    given = request.simplifications if request.options is None else request.options
-    return world.default_options if given is None else given
+    """The options for the world."""
+    options = request.simplifications if request.options is None else request.options
+    return world.default_options if options is None else options
 
 
 def _check_options(request: EvaluationRequest, options: str, world: World, tasks: Sequence[TaskType]) -> None:
@@ -110,7 +111,7 @@ def pinned(request: EvaluationRequest, world: World) -> EvaluationRequest:
 
 
 def split_of(request: EvaluationRequest, protocol: Protocol) -> Split:
-    """Whose variations a recorded request plays, unless it names variations."""
+    """The split whose variations a recorded request plays, unless it names variations."""
     return request.split or protocol.earlier_split or protocol.split
 
 

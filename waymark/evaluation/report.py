@@ -6,7 +6,7 @@ Nothing is printed here. The console decides on colour and width; task names giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group as Lines
 from rich.console import RenderableType
@@ -16,6 +16,7 @@ from rich.text import Text
 from waymark.agent.presets import name_of
 from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
+from waymark.evaluation.intervals import average
 from waymark.evaluation.protocols import split_of
 from waymark.evaluation.scores import published_methods, published_notes, world_played
 from waymark.fitting import Column, FittingTable
@@ -28,10 +29,10 @@ _PAIRED = (
     "Differences are means over task types of the differences on the same variation; their intervals resample "
     "variations as pairs, within each type that has at least three."
 )
-_PLAYED_ONCE = "Each variation was played once by each agent, so luck of play is part of these differences."
+_PLAYED_ONCE = "Each variation was played once by each agent, so these differences include the randomness of play."
 _PLAYED_OFTEN = (
-    "Each variation was played up to {repeats} times: the intervals hold luck of variation and of play; "
-    "of play alone: {alone}."
+    "Each variation was played up to {repeats} times. The intervals include the choice of variations and the "
+    "randomness of play; of play alone: {alone}."
 )
 _SHOWN_EPISODES = 6
 
@@ -71,9 +72,9 @@ def _task_table(summary: Summary, request: EvaluationRequest, world: World) -> F
             label,
             name,
             str(sum(task.episodes for task in members)),
-            _points(_mean(task.mean for task in members)),
-            _percent(_mean(task.success_rate for task in members)),
-            *(_points(_mean(published[task.id][method] for task in members)) for method in methods),
+            _points(average(task.mean for task in members)),
+            _percent(average(task.success_rate for task in members)),
+            *(_points(average(published[task.id][method] for task in members)) for method in methods),
             style=style,
         )
 
@@ -98,8 +99,8 @@ def _headline(summary: Summary, request: EvaluationRequest, versions: Versions |
         alone = _range(summary.ci95_play) if summary.ci95_play else "n/a, too few plays"
         means = ", ".join(map(_points, summary.repeat_means))
         text.append(
-            f"Each variation was played up to {summary.repeats} times: the interval holds luck of variation and of "
-            f"play. Of play alone: {alone}. Repeats scored {means}.\n"
+            f"Each variation was played up to {summary.repeats} times. The interval includes the choice of variations "
+            f"and the randomness of play. Of play alone: {alone}. Repeats scored {means}.\n"
         )
     text.append(
         f"{summary.episodes} episodes, {_percent(summary.success_rate)} solved. "
@@ -215,12 +216,12 @@ def render_comparison(comparison: Comparison) -> Lines:
         _differences_of(comparison),
         _effort_of(comparison),
         _tasks_of(comparison),
-        Text("\n".join([*errors, *comparison.notes, _PAIRED, _luck_of(comparison)]), style="dim"),
+        Text("\n".join([*errors, *comparison.notes, _PAIRED, _repeats_note(comparison)]), style="dim"),
     )
 
 
-def _luck_of(comparison: Comparison) -> str:
-    """What the intervals of the differences hold of luck of play."""
+def _repeats_note(comparison: Comparison) -> str:
+    """How far the intervals of the differences include the randomness of play."""
     if comparison.repeats == 1:
         return _PLAYED_ONCE
     alone = ", ".join(
@@ -309,8 +310,3 @@ def _points(value: float | None) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
-
-
-def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every)

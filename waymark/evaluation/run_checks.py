@@ -1,15 +1,16 @@
-"""What a run folder must hold before anybody works with it: it may have been edited, damaged or put together by hand.
+"""Checks of a run folder before its use: it may have been edited, damaged or made by hand.
 
-A file is read only if it is a regular one, a line only if it is not huge, and a number only if it can be one of ours.
-Each function raises InvalidInput with one line that says where and what is wrong.
+A file must be a regular one, a line must have at most 64 MB, and a number must be possible. Each function raises
+InvalidInput with one line that names the place and the error.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
@@ -21,12 +22,13 @@ from waymark.errors import InvalidInput
 from waymark.evaluation.long_results import read_result
 
 LINE_BYTES = 64 * 1024 * 1024
-"""Of one line, and of a header: an episode of 20,000 turns stays below it."""
+"""Largest size of a line and of a header; an episode of 20,000 turns is smaller."""
 _LARGEST = 2**53
 """Counts up to here are exact as a float, and fit every format that results are exported to."""
 _REMEDY = "It was written by another version of waymark, edited or damaged."
 _NOT_A_FILE = "Put the file itself there, or remove it."
-_EARLIEST = 1970
+_EARLIEST, _LATEST = 1970, 9_000
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}")
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -98,7 +100,7 @@ def parse_result(text: bytes, where: str) -> EpisodeResult:
 
 def _unreadable(error: ValidationError, where: str) -> InvalidInput:
     first = error.errors(include_input=False)[0]
-    field = "".join(each if each.isprintable() else "?" for each in ".".join(map(str, first["loc"])))[:100]
+    field = "".join(letter if letter.isprintable() else "?" for letter in ".".join(map(str, first["loc"])))[:100]
     return InvalidInput(f"{where} is unreadable: {f'{field}: ' if field else ''}{first['msg']}.", remedy=_REMEDY)
 
 
@@ -108,17 +110,27 @@ def check_created(created: str, where: str) -> None:
         time = datetime.fromisoformat(created)
     except ValueError:
         time = None
-    if time is None or time.tzinfo is None or time.year < _EARLIEST:
+    if time is None or time.tzinfo is None or not _EARLIEST <= time.year <= _LATEST:
         raise InvalidInput(
             f"{where} has {created[:40]!r} for its time of creation.",
             remedy="Write it as ISO 8601 with a time zone, e.g. 2026-11-28T12:00:00+00:00.",
         )
 
 
-def check_numbers(result: EpisodeResult, where: str) -> None:
-    """Counts from 0 up to what every format holds, and times that are numbers."""
-    for name, value in _numbers(result):
-        if not (math.isfinite(value) and value <= _LARGEST and (value >= 0 or name.endswith(_SIGNED))):
+def check_name(name: str, where: str) -> None:
+    """What can stand in the name of a file, since exports are named after the run."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{where} has {name[:40]!r} for its id.", remedy=_REMEDY)
+
+
+def check_numbers(model: BaseModel, where: str, *, signed: bool = False) -> None:
+    """Counts from 0 up to what every format holds, and times and probabilities that are numbers; however deep.
+
+    With `signed` every number may be negative.
+    """
+    for name, value in _numbers(model, ""):
+        fits = math.isfinite(value) and abs(value) <= _LARGEST
+        if not (fits and (value >= 0 or signed or name.endswith(_SIGNED))):
             raise InvalidInput(f"{where} has {value!r:.40} for `{name}`.", remedy=_REMEDY)
 
 
@@ -126,14 +138,18 @@ _SIGNED = ("score", "reward", "logprob")
 """Fields that may be negative, by the end of their names."""
 
 
-def _numbers(result: EpisodeResult) -> Iterator[tuple[str, float]]:
-    yield from _numbers_of(result, "")
-    for place, turn in enumerate(result.trajectory):
-        yield from _numbers_of(turn, f"trajectory.{place}.")
-
-
-def _numbers_of(model: BaseModel, prefix: str) -> Iterator[tuple[str, float]]:
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield prefix + name, value
+def _numbers(value: object, name: str) -> Iterator[tuple[str, float]]:
+    """Every number in a value and where it stands, e.g. `trajectory.3.subgoals.0.logprob`."""
+    if isinstance(value, int | float):
+        if not isinstance(value, bool):
+            yield name, value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from _numbers(getattr(value, field), f"{name}.{field}" if name else field)
+    elif isinstance(value, tuple):
+        places: Iterable[object] = getattr(value, "_fields", range(len(value)))
+        for place, inner in zip(places, value, strict=True):
+            yield from _numbers(inner, f"{name}.{place}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}")

@@ -1,4 +1,4 @@
-"""A run on disk: one folder an evaluation, whole whatever happens to the processes that fill it.
+"""A run on disk: one folder for each evaluation, which stays readable if the processes that write it are killed.
 
     evaluation.json     what was asked and which versions answered, written first
     episodes.jsonl      one EpisodeResult a line with every turn, in the order in which they finished; of an episode
@@ -28,6 +28,7 @@ from waymark.evaluation.long_results import without_turns, write_result
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_checks import (
     check_created,
+    check_name,
     check_numbers,
     open_regular,
     parse,
@@ -46,7 +47,7 @@ _BLOCK = 65_536
 
 
 class Evaluation(Contract):
-    """What an evaluation is, apart from how far it has come."""
+    """An evaluation without its progress."""
 
     id: str
     request: EvaluationRequest
@@ -58,7 +59,7 @@ class Evaluation(Contract):
 
 
 class _Line(BaseModel):
-    """As much of a line as tells whose it is."""
+    """The part of a line that identifies its episode."""
 
     id: str
 
@@ -84,7 +85,7 @@ class RunFolder:
             _cut_torn_line(episodes)
 
     def mark(self) -> tuple[tuple[int, int] | None, ...]:
-        """Which files the header and the episodes are in and how long these are. It changes when anybody writes."""
+        """Identity and length of the files of header and episodes. It changes with every write."""
         return tuple(_mark(self.path / name) for name in (HEADER, EPISODES))
 
     def append(self, result: EpisodeResult) -> None:
@@ -108,22 +109,24 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"No run at {self.path}: it has no {HEADER}.", remedy="Name a folder under runs/.") from None
         evaluation = parse(Evaluation, text, str(path))
+        check_name(evaluation.id, str(path))
         check_created(evaluation.created, str(path))
+        check_numbers(evaluation, str(path))
         return evaluation
 
     def played_with(self, engines: Sequence[str], environments: Sequence[str]) -> tuple[str, str]:
-        """The engine and the environment that it began with, each one of those that are known.
+        """The engine and the environment of the run; each one must be a known one.
 
         Raises NotFound, InvalidInput.
         """
         versions = self.evaluation().versions
-        found = versions.executor.engine, versions.environment.partition(" ")[0]
-        if found[0] not in engines or found[1] not in environments:
+        names = versions.executor.engine, versions.environment.partition(" ")[0]
+        if names[0] not in engines or names[1] not in environments:
             raise InvalidInput(
-                f"{self.path / HEADER} says engine {found[0][:40]!r} and environment {found[1][:40]!r}.",
+                f"{self.path / HEADER} says engine {names[0][:40]!r} and environment {names[1][:40]!r}.",
                 remedy=f"This version knows {', '.join(engines)} and {', '.join(environments)}.",
             )
-        return found
+        return names
 
     def results(self, order: Sequence[str] = ()) -> Iterator[EpisodeResult]:
         """All finished episodes with their turns, each once; a torn last line is left out.
@@ -138,7 +141,7 @@ class RunFolder:
         Raises InvalidInput for a damaged line that may be it.
         """
         path, wanted = self.path / EPISODES, episode.encode()
-        found: tuple[int, bytes] | None = None
+        numbered_line: tuple[int, bytes] | None = None
         try:
             file = open_regular(path, "rb")
         except (FileNotFoundError, NotADirectoryError):
@@ -146,11 +149,11 @@ class RunFolder:
         with file:
             for number, line in whole_lines(path, file):
                 if wanted in line and parse(_Line, line, f"Line {number} of {path}").id == episode:
-                    found = number, line
-        if found is None:
+                    numbered_line = number, line
+        if numbered_line is None:
             return None
-        where = f"Line {found[0]} of {path}"
-        result = parse_result(found[1], where)
+        where = f"Line {numbered_line[0]} of {path}"
+        result = parse_result(numbered_line[1], where)
         check_numbers(result, where)
         return result
 
@@ -164,15 +167,15 @@ class RunFolder:
             file = open_regular(path, "rb")
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found: dict[str, EpisodeResult] = {}
+        results: dict[str, EpisodeResult] = {}
         with file:
             for number, line in whole_lines(path, file):
                 where = f"Line {number} of {path}"
                 result = parse(EpisodeResult, without_turns(line), where)
                 check_numbers(result, where)
-                found.pop(result.id, None)
-                found[result.id] = result.without_trajectory()
-        return list(found.values())
+                results.pop(result.id, None)
+                results[result.id] = result.without_trajectory()
+        return list(results.values())
 
     def checked_results(self) -> Iterator[EpisodeResult]:
         """The same, of a folder whose lines may be of something else.

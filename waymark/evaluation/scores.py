@@ -1,8 +1,8 @@
-"""What results add up to: means over task types, groups, a confidence interval, and the published columns.
+"""Summaries of results: means over task types, groups, a confidence interval, and the published columns.
 
-The headline is the mean over task types of each type's mean score, so that a type with many variations
-weighs no more than one with few. A type's mean is that over its variations, and a variation's that over its repeats.
-A score is max(0, raw score), an episode that errored counts 0, and a cancelled one does not count.
+The main score is the mean over task types of each type's mean score, so a type with many variations weighs no more than
+one with few. A type's mean is that over its variations, and a variation's that over its repeats. A score is max(0, raw
+score), an episode that errored counts 0, and a cancelled one does not count.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from waymark.contracts import (
     TaskScore,
     Versions,
 )
-from waymark.evaluation.intervals import Interval, mean, over_play, over_variations_and_play
+from waymark.evaluation.intervals import Interval, average, mean, over_play, over_variations_and_play
 from waymark.evaluation.protocols import split_of
 from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 PLAYED_ONCE: Final = (
-    "Each variation was played once, so the interval cannot tell luck of play from differences between variations. "
-    "With --repeats 3 each is played three times, and it can."
+    "Each variation was played once, so the interval cannot separate the randomness of play from differences between "
+    "variations. To separate them, play each variation several times, for example with --repeats 3."
 )
 
 
 def _randomness(world: World, repeats: int) -> tuple[str, ...]:
-    """What a reader must know of luck of play; nothing where a world has none."""
+    """A sentence about the randomness of play; empty if a world has none."""
     if not world.randomness:
         return ()
     return (world.randomness, *([PLAYED_ONCE] if repeats == 1 else []))
@@ -51,17 +51,17 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
     repeats = sorted({result.repeat for result in counted})
     return Summary(
         episodes=len(counted),
-        mean=_mean(task.mean for task in tasks),
+        mean=average(task.mean for task in tasks),
         ci95=over_variations_and_play(scores),
         ci95_play=over_play(scores),
         repeats=max((len(plays) for variations in scores for plays in variations), default=1),
         repeat_means=_repeat_means(counted, repeats) if len(repeats) > 1 else (),
         randomness=_randomness(world, len(repeats)) if counted else (),
-        raw_mean=_mean(task.raw_mean for task in tasks),
-        last_nonnegative_mean=_mean(task.last_nonnegative_mean for task in tasks),
-        success_rate=_mean(task.success_rate for task in tasks),
+        raw_mean=average(task.raw_mean for task in tasks),
+        last_nonnegative_mean=average(task.last_nonnegative_mean for task in tasks),
+        success_rate=average(task.success_rate for task in tasks),
         groups={
-            group: _mean(task.mean for task in tasks if task.group == group)
+            group: average(task.mean for task in tasks if task.group == group)
             for group in world.groups
             if any(task.group == group for task in tasks)
         },
@@ -158,7 +158,7 @@ def _scores(played: Sequence[EpisodeResult], figure: str) -> list[list[float]]:
 
 
 def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> tuple[float, ...]:
-    """The headline of each repeat alone."""
+    """The main score of each repeat alone."""
     means = []
     for repeat in repeats:
         by_task: dict[str, list[EpisodeResult]] = {}
@@ -171,7 +171,7 @@ def _repeat_means(counted: Sequence[EpisodeResult], repeats: Sequence[int]) -> t
 
 def interval(scores: Sequence[Sequence[float]]) -> Interval | None:
     """95% interval of the mean over task types, given the scores of each type, of variations that were played once."""
-    return over_variations_and_play([[[score] for score in one] for one in scores])
+    return over_variations_and_play([[[score] for score in of_variation] for of_variation in scores])
 
 
 def name_of_episode(result: EpisodeResult) -> str:
@@ -180,7 +180,7 @@ def name_of_episode(result: EpisodeResult) -> str:
 
 
 def _effort(results: Sequence[EpisodeResult]) -> Effort:
-    return Effort(**{name: _mean(getattr(result, name) for result in results) for name in Effort.model_fields})
+    return Effort(**{name: average(getattr(result, name) for result in results) for name in Effort.model_fields})
 
 
 def _rules(results: Sequence[EpisodeResult]) -> dict[str, int]:
@@ -206,16 +206,12 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
     )
 
 
-def _mean(values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(every) / len(every) if every else 0.0
-
-
 # --- published figures -----------------------------------------------------------------------------------
 
 
 def published_notes(request: EvaluationRequest, world: World) -> tuple[str, ...]:
-    """What published figures may be compared for, and whether other variations were played than theirs, the test ones.
+    """Notes on comparisons with published figures, and whether variations other than the published test ones were
+    played.
 
     Empty for a world without published figures.
     """
@@ -256,7 +252,7 @@ def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]
 def beside_published(
     evaluation: str, summary: Summary, world: World | None = None, request: EvaluationRequest | None = None
 ) -> EvaluationSummary:
-    """A summary with the figures that were published for its world (default: ScienceWorld).
+    """A summary with the published figures for its world (default: ScienceWorld).
 
     `request` says whether other variations were played than the published ones.
     """
@@ -265,7 +261,7 @@ def beside_published(
     published, methods = scores.tasks, tuple(scores.columns)
 
     def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
-        return {method: _mean(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
+        return {method: average(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
 
     return EvaluationSummary(
         evaluation=evaluation,

@@ -1,4 +1,4 @@
-"""Folders that must take results: a test write before work begins, and errors of the disk with a remedy each."""
+"""Folders for results: a test write before work begins, and errors of the disk, each with a remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from waymark.errors import StorageUnavailable
 
 PROBE_BYTES = 4_000_000
-"""Written and removed again before an evaluation begins: about what its first minutes need."""
+"""Bytes that are written and removed again before an evaluation begins: about the need of its first minutes."""
 _BLOCK = b"\0" * 65_536
 _REMEDIES = {
     errno.ENOSPC: "Free space on its disk, or name a folder on another one.",
@@ -30,12 +30,12 @@ _REMEDIES = {
     errno.ENFILE: "Raise the machine's limit on open files (fs.file-max).",
 }
 NO_FOLDER = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
-"""Errors of a path that can be no folder as it stands."""
+"""Errors of a path that cannot be a folder."""
 _OTHERWISE = "Check that the folder exists and that this user may write there."
 
 
 def unavailable(path: Path, error: OSError) -> StorageUnavailable:
-    """What an error of the operating system at a path means to the user."""
+    """The error for the user from an error of the operating system at a path."""
     reason = error.strerror or str(error) or type(error).__name__
     failure = StorageUnavailable(
         f"{path} cannot be written: {reason}.", remedy=_REMEDIES.get(error.errno or 0, _OTHERWISE)
@@ -61,7 +61,9 @@ def check_writable(folder: Path, *, size: int = PROBE_BYTES) -> None:
 
 
 def check_plain_file(path: Path) -> None:
-    """Raise StorageUnavailable where something else than a plain file stands: opening a pipe would wait for ever."""
+    """Raise StorageUnavailable if the path exists and is not a regular file, because opening a pipe would block
+    forever.
+    """
     try:
         if path.exists() and not path.is_file():
             raise StorageUnavailable(f"{path} is no plain file.", remedy="Move it away; then it is written again.")

@@ -1,7 +1,8 @@
-"""The generation port: text in, ranked text out. One protocol, several engines, one meaning.
+"""The port of all engines: it takes prompts and returns ranked texts. All engines implement one protocol with the same
+results.
 
-Engines know nothing of sub-goals or actions; `waymark.serving` renders prompts and parses answers. Each
-engine lives in a module of its own that alone imports its library: `scripted`, `ctranslate2`, `transformers`, `vllm`.
+Engines do not use sub-goals or actions; `waymark.serving` renders prompts and parses answers. Each engine has a module
+of its own, the only one that imports its library: `scripted`, `ctranslate2`, `transformers`, `vllm`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One text that a model gave or scored."""
+    """One text that a model wrote or scored."""
 
     text: str
     logprob: float
     """Natural log of the probability of the whole text, the end token included."""
     tokens: int
-    """How many tokens that is, the end token included."""
+    """Number of its tokens, including the end token."""
     token_logprobs: tuple[float, ...] = ()
-    """Of each of them; only `score` tells."""
+    """Log-probability of each token; only `score` sets it."""
 
     @property
     def mean_logprob(self) -> float:
-        """Log-probability a token: what candidates of different length are compared by."""
+        """Mean log-probability of a token, by which candidates of different lengths are compared."""
         return self.logprob / max(1, self.tokens)
 
 
@@ -36,8 +37,13 @@ class Generation:
 
     candidates: tuple[Candidate, ...]
     prompt_tokens: int
-    """What the model read, after truncation, end token included."""
+    """Number of tokens that the model read, after truncation, including the end token."""
     truncated_tokens: int
+
+    @classmethod
+    def of(cls, encoded: Encoded, candidates: Sequence[Candidate]) -> Generation:
+        """The answer to a prompt as its engine read it."""
+        return cls(tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +56,15 @@ class Encoded:
     truncated: int
     """How many tokens were cut."""
     unknown: tuple[str, ...] = ()
-    """Its words that the vocabulary lacks and that answers to it may copy, numbered in order of appearance."""
+    """Words of the prompt that are not in the vocabulary and that answers may copy, numbered in order of appearance."""
 
 
 Prompt = str | Encoded
-"""A prompt, or what the same engine's `encode` has made of it."""
+"""A prompt, or the result of the same engine's `encode` for it."""
 
 
 Steps = collections.abc.Generator[int, None, list[Generation]]
-"""Scoring that is done a step at a time: tokens read at each, and in the end the generations."""
+"""Scoring in steps: yields the number of tokens read in each step, and returns the generations."""
 
 
 class Generator(Protocol):
@@ -76,16 +82,18 @@ class Generator(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What it computes in: `int8`, `float32`, `bfloat16`, …"""
+        """The number type of the computation: `int8`, `float32`, `bfloat16`, …"""
         ...
 
     def encode(self, prompts: Sequence[str]) -> list[Encoded]:
-        """Tokenise ahead, so that it need not be done while the model waits. May run beside the other methods."""
+        """Tokenise prompts in advance, so that the model does not wait for it. May run in parallel with the other
+        methods.
+        """
         ...
 
     def pieces(self, answer: str, prompt: Prompt) -> list[str]:
-        """What each token adds to an answer to that prompt, the end token nothing: joined they are the answer.
-        May run beside."""
+        """The text that each token adds to an answer to that prompt; the end token adds nothing. Joined they are the
+        answer. May run in parallel with the other methods."""
         ...
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1) -> list[Generation]:
@@ -98,12 +106,12 @@ class Generator(Protocol):
     def score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> list[Generation]:
-        """The `n` best of each prompt's own candidates, None: all, with their log-probabilities, best mean first."""
+        """The `n` best of each prompt's own candidates (None: all) with their log-probabilities, best mean first."""
         ...
 
     @property
     def rereads_prompt(self) -> bool:
-        """Whether scoring reads the prompt again for each candidate: what scoring costs depends on it."""
+        """Whether scoring reads the prompt again for each candidate. The cost of scoring depends on it."""
         ...
 
     def score_in_steps(
@@ -121,7 +129,7 @@ class Generator(Protocol):
 
 
 def to_the_end(steps: Steps) -> list[Generation]:
-    """What all steps return."""
+    """Run all steps and return their result."""
     while True:
         try:
             next(steps)
@@ -132,8 +140,8 @@ def to_the_end(steps: Steps) -> list[Generation]:
 
 @runtime_checkable
 class Remote(Protocol):
-    """What a generator is, too, when its model runs in another process, which may be gone for a while."""
+    """A generator whose model runs in another process, which may be unreachable for a while."""
 
     def check(self) -> None:
-        """Raise ServiceUnavailable while the model is gone."""
+        """Raise ServiceUnavailable while the model cannot be reached."""
         ...

@@ -1,4 +1,4 @@
-"""Whether an engine could run here, found out without importing it."""
+"""Checks whether an engine can run on this machine, without importing it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ _PACKAGES: Final = {
     "ctranslate2": ("ctranslate2",),
     "transformers": ("torch", "transformers", "safetensors"),
 }
-"""What each engine imports."""
+"""The packages that each engine imports."""
 
 
 def check_engine(engine: str, *, vllm_urls: str = "", vllm_python: str = "") -> None:
-    """Raise EngineUnavailable where the engine's package is missing. `vllm_urls` names servers that run already."""
+    """Raise EngineUnavailable where the engine's package is missing. `vllm_urls` are addresses of servers that are
+    already running.
+    """
     if engine == "vllm" and not vllm_urls.strip(" ,"):
-        from waymark.inference.engines.vllm_servers import find_python
+        from waymark.inference.engines.vllm_process import find_python
 
         find_python(Path(vllm_python) if vllm_python else None)
     for package in _PACKAGES.get(engine, ()):

@@ -20,7 +20,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waymark.checkpoint_files import (
+from waymark.contracts import Role
+from waymark.errors import CheckpointError
+from waymark.hints import command
+from waymark.inference import weights
+from waymark.inference.checkpoint_files import (
     LARGEST_CARD,
     LARGEST_VOCABULARY,
     list_files,
@@ -29,10 +33,6 @@ from waymark.checkpoint_files import (
     read_object,
     sha256_of,
 )
-from waymark.contracts import Role
-from waymark.errors import CheckpointError
-from waymark.hints import command
-from waymark.inference import weights
 from waymark.inference.tokens import read_tokenizer, unused
 from waymark.worlds.registry import get_format
 
@@ -49,6 +49,7 @@ _SHOWN = 100
 """Characters of a file's content that an error quotes."""
 _MOST_TOKENS = 10_000_000
 """Of a vocabulary; the largest that are published have some 300,000."""
+_QUICKLY_HASHED_BYTES = 200_000_000
 _Positive = Annotated[int, Field(gt=0)]
 
 
@@ -110,6 +111,15 @@ class Checkpoint(BaseModel):
     def ctranslate2(self) -> Path:
         """The converted weights."""
         return self.folder / _CTRANSLATE2
+
+    def check_converted(self) -> None:
+        """Raise CheckpointError where there are no converted weights."""
+        if not (self.ctranslate2 / "model.bin").is_file():
+            raise CheckpointError(
+                f"{self.folder} has no weights for CTranslate2.",
+                remedy=f"Convert it with `{command('training', 'convert', self.folder, 'OUTPUT')}`, "
+                "or serve it with transformers (--engine, WAYMARK_ENGINE).",
+            )
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -180,6 +190,14 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
         raise CheckpointError(f"The card of {folder}: {error.message}", remedy=error.remedy) from error
     _check_model(folder, card)
     return Checkpoint(folder=folder, card=card, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def is_quick_to_hash(folder: Path) -> bool:
+    """Whether the hashes of a checkpoint's files are known in about a second. Large ones are verified when loaded."""
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) <= _QUICKLY_HASHED_BYTES
+    except OSError:
+        return True
 
 
 def architecture_of(folder: Path) -> weights.Architecture:

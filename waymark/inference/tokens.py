@@ -13,18 +13,18 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from waymark.checkpoint_files import LARGEST_TOKENIZER, read_file
 from waymark.errors import CheckpointError
 from waymark.inference import Encoded, Prompt
+from waymark.inference.checkpoint_files import LARGEST_TOKENIZER, read_file
 
 _SPACE = "▁"
-"""What stands for the space before a word in the vocabularies of sentencepiece and of our own tokenizer."""
+"""The character for the space before a word in the vocabularies of sentencepiece and of our own tokenizer."""
 _SHORT_TEXT = 4_000
 """Characters that are read within a few milliseconds."""
 _COPY = re.compile(r"<copy_(\d+)>")
 _LONGEST_REASON = 300
 _LONGEST_COPY = 500
-"""Characters of a prompt's word that an answer repeats: as many as a phrase may have."""
+"""Largest number of characters of a copied word in an answer; a phrase may have as many."""
 
 
 class Tokens:
@@ -34,11 +34,11 @@ class Tokens:
     opens texts with a begin token (Llama's does), so does a prompt. Raises CheckpointError when the tokenizer would
     frame a text in any other way.
 
-    A vocabulary may hold copy tokens, `<copy_0>`, `<copy_1>`, … (`copy_tokens`). Then a prompt's words that the
-    vocabulary lacks are read as these, in order of appearance, and an answer that holds one means the prompt's word:
-    a model copies a name that it has never seen as easily as any other. This is the copyable model of Luong et al.,
-    "Addressing the Rare Word Problem in Neural Machine Translation" (ACL 2015), section 3.1. Other vocabularies read
-    such words as the pieces that spell them.
+    A vocabulary may hold copy tokens, `<copy_0>`, `<copy_1>`, … (`copy_tokens`). Words of a prompt that are not in the
+    vocabulary are then replaced by these tokens, in order of appearance, and a copy token in an answer stands for the
+    prompt's word. So a model copies a name that it has never seen as easily as any other. This is the copyable model of
+    Luong et al., "Addressing the Rare Word Problem in Neural Machine Translation" (ACL 2015), section 3.1. Other
+    vocabularies read such words as the pieces that spell them.
     """
 
     def __init__(self, tokenizer: Tokenizer, end: int) -> None:
@@ -97,7 +97,7 @@ class Tokens:
         return text.strip()
 
     def _unknown(self, text: str) -> tuple[str, ...]:
-        """The words that copy tokens stand for: those with a letter that are no single piece."""
+        """The words that copy tokens replace: those with a letter that are not a single piece of the vocabulary."""
         words = dict.fromkeys(text.split(" "))
         copied = [word for word in words if word.lower() not in self._words and any(map(str.isalpha, word))]
         return tuple(copied[: len(self._copies)])
@@ -125,7 +125,7 @@ def copy_tokens(count: int) -> tuple[str, ...]:
 
 
 def _named(text: str, unknown: Sequence[str]) -> str:
-    """The inverse of numbering; a number that the prompt does not have stays."""
+    """The inverse of numbering; a copy token with a number that the prompt does not have stays as it is."""
 
     def name(match: re.Match[str]) -> str:
         number = int(match[1])

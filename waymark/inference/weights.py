@@ -1,8 +1,8 @@
-"""What a model's weights are, read from their header alone, and whether its config.json says the same.
+"""Reads the shapes of a model's weights from their header, and compares them with config.json.
 
-A config that contradicts its weights is found late and told badly by whatever reads it: an engine may start layers
-that the weights lack at random, or leave out those that they have. For T5 and Llama all names and shapes follow from
-the config; other models are left to their engine.
+Libraries notice a config that contradicts its weights late, with unclear errors: an engine may initialize missing
+layers at random, or ignore layers that the weights have. For T5 and Llama all names and shapes follow from the config;
+other models are checked only by their engine.
 
 The file format: eight bytes with the length of a JSON header, the header, the tensors
 (huggingface.co/docs/safetensors).
@@ -18,15 +18,15 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from waymark.checkpoint_files import open_file
 from waymark.errors import CheckpointError
+from waymark.inference.checkpoint_files import open_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The tensors of a model: name to shape."""
 Architecture = Literal["seq2seq", "causal"]
 
 ARCHITECTURES: Mapping[str, Architecture] = {"t5": "seq2seq", "llama": "causal"}
-"""By `model_type`, those whose shapes are known here."""
+"""The architectures with known shapes, by `model_type`."""
 _HEAD = "lm_head.weight"
 _LAYERS = {
     "t5": {"num_layers": r"encoder\.block\.(\d+)\.", "num_decoder_layers": r"decoder\.block\.(\d+)\."},
@@ -52,7 +52,7 @@ _COPIES = frozenset(
         "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
     )
 )
-"""What published T5 files may hold besides: copies of `shared.weight`, and a tensor that no model reads."""
+"""Additional tensors in published T5 files: copies of `shared.weight`, and a tensor that no model reads."""
 _REMEDY = "Keep the config.json that the weights were saved with."
 
 _Sides = tuple[str, ...]
@@ -70,14 +70,14 @@ def read_shapes(weights: Path) -> Shapes:
             header: dict[str, Any] = json.loads(file.read(length))
             header.pop("__metadata__", None)
             tensors = {name: _tensor(tensor) for name, tensor in header.items()}
-            whole = 8 + length + max(end for _, end in tensors.values())
+            expected_size = 8 + length + max(end for _, end in tensors.values())
         except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{weights} is no safetensors file.", remedy="Save the model with safetensors, never as a pickle."
             ) from error
-    if size != whole:
+    if size != expected_size:
         raise CheckpointError(
-            f"{weights} has {size} bytes where its header says {whole}.", remedy="Copy it again, whole."
+            f"{weights} has {size} bytes where its header says {expected_size}.", remedy="Copy the whole file again."
         )
     return {name: shape for name, (shape, _) in tensors.items()}
 
@@ -87,7 +87,7 @@ def _tensor(described: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     shape, (begin, end) = tuple(described["shape"]), described["data_offsets"]
     numbers = (*shape, begin, end)
     if not all(isinstance(number, int) and 0 <= number <= _LARGEST_NUMBER for number in numbers) or begin > end:
-        raise ValueError("a size is no number that can be one")
+        raise ValueError("a size is not a possible number")
     bits = _BITS.get(str(described.get("dtype")))
     if len(shape) > _MOST_SIDES or (bits is not None and prod(shape) * bits != (end - begin) * 8):
         raise ValueError("a tensor's shape does not fit its bytes")
@@ -105,7 +105,7 @@ def shapes_of(config: Mapping[str, Any]) -> Shapes:
 
 
 def check_config(config: Mapping[str, Any], weights: Path) -> None:
-    """Raise CheckpointError that names the field of a config.json which says other than the weights."""
+    """Raise CheckpointError with the field of a config.json that contradicts the weights."""
     known = ARCHITECTURES.get(str(config.get("model_type")))
     if known is None:
         return
@@ -124,13 +124,13 @@ def check_config(config: Mapping[str, Any], weights: Path) -> None:
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture:
-    """What a config.json calls its model."""
+    """The name of the architecture in a config.json."""
     return "seq2seq" if config.get("is_encoder_decoder") else "causal"
 
 
 def _check(config: Mapping[str, Any], shapes: Shapes, where: Path) -> None:
-    def contradicted(field: str, said: object, tell: str) -> CheckpointError:
-        return CheckpointError(f"The config.json of {where} says {field} {said}, its weights {tell}.", remedy=_REMEDY)
+    def contradicted(field: str, value: object, fact: str) -> CheckpointError:
+        return CheckpointError(f"The config.json of {where} says {field} {value}, its weights {fact}.", remedy=_REMEDY)
 
     for field, pattern in _LAYERS[config["model_type"]].items():
         layers = len({match[1] for name in shapes if (match := re.match(pattern, name))})

@@ -26,8 +26,10 @@ from waymark.commands.console import err as _err
 from waymark.commands.console import out as _out
 from waymark.commands.console import tell as _tell
 from waymark.commands.console import tell_error
+from waymark.commands.options import finite
 from waymark.commands.urls import check_url
 from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
+from waymark.evaluation.run_checks import check_numbers, read_small
 from waymark.hints import command, install
 from waymark.loadtest import plot as picture
 from waymark.loadtest import results, show, states
@@ -91,33 +93,44 @@ def run_test(
     url: Annotated[str, typer.Argument(help="Address of a controller, an executor or an OpenAI-compatible server.")],
     rate: Annotated[str | None, typer.Option(help="Open loop: requests per second of each stage, e.g. 20,40.")] = None,
     arrivals: Annotated[
-        Arrivals, typer.Option(help="Spread of an open loop's requests: as from independent callers, or evenly.")
+        Arrivals,
+        typer.Option(
+            help="Times of an open loop's requests: random, as from independent callers (poisson), or even (constant)."
+        ),
     ] = "poisson",
     concurrency: Annotated[
-        str | None, typer.Option(help="Closed loop: callers at once in each stage, e.g. 1,16,64.")
+        str | None, typer.Option(help="Closed loop: concurrent callers in each stage, e.g. 1,16,64.")
     ] = None,
     ramp: Annotated[
         bool,
-        typer.Option("--ramp", help=f"Find the capacity with {RAMP_CONCURRENCY} callers, then go to twice that."),
+        typer.Option(
+            "--ramp", help=f"Measure the capacity with {RAMP_CONCURRENCY} callers, then raise the rate to twice that."
+        ),
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds of each stage.")] = 10.0,
-    requests: Annotated[int, typer.Option(min=1, max=10_000_000, help="Most requests of each stage.")] = 100_000,
+    seconds: Annotated[float, typer.Option(callback=finite, min=0.1, max=86_400, help="Seconds of each stage.")] = 10.0,
+    requests: Annotated[
+        int, typer.Option(min=1, max=10_000_000, help="Largest number of requests of each stage.")
+    ] = 100_000,
     run: Annotated[
         Path | None,
-        typer.Option("--states", help="Run folder whose states are sent.", show_default="those that ship"),
+        typer.Option("--states", help="Run folder with the states to send.", show_default="those that ship"),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model that the requests name.", show_default="default")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model in the requests.", show_default="default")
+    ] = None,
     api: Annotated[
         Literal["auto", "completions"], typer.Option(help="`completions`: use OpenAI's API for Waymark's services too.")
     ] = "auto",
     key: Annotated[str | None, typer.Option(envvar="WAYMARK_API_KEY", help="API key to send.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds that a request may take.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(callback=finite, min=0.1, max=3_600, help="Seconds that a request may take.")
+    ] = 30.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of arrivals and of the order of states.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve to this .png or .svg file.")] = None,
     json: _Json = False,
 ) -> None:
     """Measure throughput and latency. Give one of --rate, --concurrency and --ramp. Default: --concurrency 16."""
-    with _told():
+    with _errors_reported():
         stages = plan(
             rates=_numbers(rate, "rate"),
             concurrencies=[round(number) for number in _numbers(concurrency, "concurrency")],
@@ -131,10 +144,10 @@ def run_test(
             picture.check(plot)
         if find_spec("aiohttp") is None:
             raise InvalidInput("A load test needs aiohttp.", remedy=f"Run `{install('loadtest')}`.")
-        asked = states.sample() if run is None else states.from_run(run)
+        recorded = states.sample() if run is None else states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
-        uvloop.run(_measure(test, url, asked, api=api, model=model, key=key, patience=timeout))
+        uvloop.run(_measure(test, url, recorded, api=api, model=model, key=key, patience=timeout))
         if test.target is None:
             raise typer.Exit(INTERRUPTED)
         report = LoadReport(
@@ -162,26 +175,26 @@ def run_test(
 
 @app.command("compare")
 def compare_tests(
-    first: Annotated[Path, typer.Argument(help="Report of a test, as --json printed it.")],
-    second: Annotated[Path, typer.Argument(help="Report of the test to compare.")],
+    first: Annotated[Path, typer.Argument(help="Report of a load test, as printed with --json.")],
+    second: Annotated[Path, typer.Argument(help="Report of another load test.")],
     json: _Json = False,
 ) -> None:
     """Show two load tests side by side, with the ratio of each figure."""
-    with _told():
-        one, other = _read(first), _read(second)
-        changes = results.compare(one, other)
+    with _errors_reported():
+        first_report, second_report = _read(first), _read(second)
+        changes = results.compare(first_report, second_report)
         if json:
             _out.print_document(
                 {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
-            _out.print(show.render_comparison(one, other, changes))
+            _out.print(show.render_comparison(first_report, second_report, changes))
 
 
 async def _measure(
     test: _Test,
     url: str,
-    asked: Sequence[RecordedState],
+    recorded: Sequence[RecordedState],
     *,
     api: Literal["auto", "completions"],
     model: str | None,
@@ -196,9 +209,9 @@ async def _measure(
         loop.add_signal_handler(number, test.stop.set)
     async with http.connect(key=key, timeout=patience) as session:
         test.target = await http.find(session, url, api=api, model=model)
-        bodies = http.write_requests(test.target, asked, seed=test.seed)
+        bodies = http.write_requests(test.target, recorded, seed=test.seed)
         test.distinct = len(bodies)
-        chosen = http.states_for(test.target, asked)
+        chosen = http.states_for(test.target, recorded)
         test.short = states.missing_turns(chosen, test.target.history_turns or 0)
         await http.probe(session, test.target, bodies)
         send = http.sender(session, test.target, bodies, run=test.run)
@@ -219,7 +232,7 @@ class _Shown:
         self._load: Load | None = None
         self._samples: Samples | None = None
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=max(_SHORTEST_BAR, min(_LONGEST_BAR, _err.width - _BESIDE_BAR))),
             TextColumn("{task.fields[so_far]}"),
             console=_err,
@@ -255,13 +268,13 @@ class _Shown:
             if self._load and self._samples:
                 load, samples = self._load, self._samples
                 elapsed = time.monotonic() - samples.began
-                answered = sum(count for each, count in samples.counts.items() if results.is_answer(each))
+                answered = sum(count for outcome, count in samples.counts.items() if results.is_answer(outcome))
                 refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
-                asked = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
+                load_text = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"
                 self._bar.update(
                     self._task,
-                    description=f"{self._number}/{self._stages} {asked}",
+                    description=f"{self._number}/{self._stages} {load_text}",
                     total=1.0,
                     completed=min(1.0, max(elapsed / load.seconds, samples.sent / load.requests)),
                     so_far=(
@@ -285,15 +298,17 @@ def _numbers(text: str | None, option: str) -> list[float]:
 
 def _read(path: Path) -> LoadReport:
     try:
-        return LoadReport.model_validate_json(path.read_bytes())
+        report = LoadReport.model_validate_json(read_small(path))
+        check_numbers(report, str(path), signed=True)  # a timer may go off a moment early
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}.", remedy=_REPORT) from error
     except ValidationError as error:
         raise InvalidInput(f"{path} is no load test of this version.", remedy=_REPORT) from error
+    return report
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     """Turn an error into one message and an exit code."""
     try:
         yield

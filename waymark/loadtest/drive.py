@@ -132,5 +132,5 @@ async def drive(
         work.cancel()
         stopping.cancel()
         await asyncio.gather(work, stopping, return_exceptions=True)
-    whole = stop.is_set() or samples.sent == load.requests
-    samples.window = time.monotonic() - samples.began if whole else load.seconds
+    ended_early = stop.is_set() or samples.sent == load.requests
+    samples.window = time.monotonic() - samples.began if ended_early else load.seconds

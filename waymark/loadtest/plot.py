@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, LoadReport, Stage
 
 _SUFFIXES = (".png", ".svg")
 _SHADES = ("#9ecae1", "#4292c6", "#08519c", "#08306b")
-"""Of the percentiles, the darker the rarer."""
+"""Shades of the percentiles; higher ones are darker."""
 
 
 def check(path: Path) -> None:
     """Raise InvalidInput where no picture could be drawn; asked before a test, not after it."""
     if path.suffix not in _SUFFIXES:
-        raise InvalidInput(f"No picture of kind {path.name!r}.", remedy="Name a .png or .svg file.", field="plot")
+        raise InvalidInput(
+            f"No plot can be written as {path.name!r}.", remedy="Name a .png or .svg file.", field="plot"
+        )
     if not path.parent.is_dir():
         raise InvalidInput(f"There is no folder {path.parent}.", remedy="Make it first.", field="plot")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidInput(f"{path} cannot be written.", remedy="Name a file that you may write to.", field="plot")
     if find_spec("matplotlib") is None:
         raise InvalidInput(
             "Plots need matplotlib, which is not installed.",

@@ -1,8 +1,8 @@
-"""What came of a load test: a document, and what can be read from it. Pure: numbers in, numbers out.
+"""The report of a load test, and figures computed from it. Pure functions.
 
-An answer is a 2xx. A refusal (429, 503, 504) is the service saying in good order that it will not answer; an
-error is anything else: another status, a broken connection, no answer in time. Percentiles are of answers alone,
-by nearest rank, so each is a latency that some request really had; refusals have their own.
+An answer is a 2xx. A refusal is a 429, 503 or 504. An error is anything else: another status, a broken connection, no
+answer in time. Percentiles are of answers alone, by nearest rank, so each is a latency that some request really had;
+refusals have their own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from waymark.loadtest.drive import Load, Outcome, Samples
 
 REFUSALS = frozenset({429, 503, 504})
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
-"""Fields of `Quantiles`, and what they are called."""
+"""Fields of `Quantiles`, with their names in tables."""
 PATIENCE_MS = 1_000.0
-"""An answer that comes later than this is no goodput: who asked has given up."""
+"""An answer that comes later than this does not count as goodput, because its caller no longer waits."""
 _SLOWEST = 5
 
 
 class Quantiles(Contract):
-    """Of some latencies, in milliseconds. Null where there are none."""
+    """Quantiles of latencies, in milliseconds. Null if there are none."""
 
     count: int
     mean: float | None
@@ -45,7 +45,7 @@ class Slow(Contract):
 
 
 class Stage(Contract):
-    """One load, and what came of it. `sent` is the sum of answered, refused, errors and unanswered."""
+    """One load and its results. `sent` is the sum of answered, refused, errors and unanswered."""
 
     loop: Literal["open", "closed"]
     rate: float | None
@@ -56,14 +56,14 @@ class Stage(Contract):
     of_saturation: float | None
     """In a ramp: the rate as a share of the closed loop's throughput."""
     seconds: float
-    """In which answers count for the throughput."""
+    """Seconds in which answers count for the throughput."""
     sent: int
     answered: int
     refused: dict[str, int]
-    """By status: 429 queue full, 503 starting or draining, 504 past its deadline."""
+    """Refusals by status: 429 queue full, 503 starting or draining, 504 past its deadline."""
     errors: dict[str, int]
     unanswered: int
-    """Given up when the test was interrupted."""
+    """Requests that were cancelled when the test was interrupted."""
     throughput: float
     """Answers a second."""
     goodput: float
@@ -74,7 +74,8 @@ class Stage(Contract):
     """The same from when it was really sent: without what this process and a full connection pool added."""
     refused_ms: Quantiles
     late_ms: Quantiles
-    """How long after they were due requests were sent. Large: this process was the bottleneck, not the service."""
+    """How long after they were due requests were sent. If this is large, the load generator was the bottleneck, not the
+    service."""
     slowest: tuple[Slow, ...]
 
     @property
@@ -88,7 +89,7 @@ class Stage(Contract):
 
 
 class Target(Contract):
-    """What stands behind a URL."""
+    """The server at a URL."""
 
     url: str
     service: str
@@ -100,24 +101,24 @@ class Target(Contract):
     engine: str | None = None
     """Engine and dtype, e.g. `ctranslate2 int8_float32`."""
     prompt_format: str
-    """What completions are asked with."""
+    """The prompt format of completion requests."""
     history_turns: int | None = None
     """The turns that a state carries, by `/info`; null: not known."""
 
 
 class LoadReport(Contract):
-    """A whole test: what `--json` prints and `compare` reads."""
+    """A whole test; `--json` prints it and `compare` reads it."""
 
     waymark: str
     started: str
     """ISO 8601, UTC."""
     machine: str
-    """That of the load generator."""
+    """The machine of the load generator."""
     target: Target
     states: str
-    """Where the requests come from."""
+    """The source of the requests."""
     distinct: int
-    """How many different requests; they are sent in turn."""
+    """Number of different requests; they are sent in turn."""
     short: int = 0
     """States that carry fewer turns than a worker would send: their prompts are shorter than in play."""
     seed: int
@@ -154,8 +155,10 @@ def stage(load: Load, samples: Samples, *, run: str) -> Stage:
         seconds=round(samples.window, 3),
         sent=samples.sent,
         answered=int(answered.sum()),
-        refused=_named((each, count) for each, count in counts.items() if each in REFUSALS),
-        errors=_named((each, count) for each, count in counts.items() if not (is_answer(each) or each in REFUSALS)),
+        refused=_named((outcome, count) for outcome, count in counts.items() if outcome in REFUSALS),
+        errors=_named(
+            (outcome, count) for outcome, count in counts.items() if not (is_answer(outcome) or outcome in REFUSALS)
+        ),
         unanswered=samples.sent - len(samples.outcome),
         throughput=_rate(counted, samples.window),
         goodput=_rate(wanted, samples.window),
@@ -171,7 +174,7 @@ def stage(load: Load, samples: Samples, *, run: str) -> Stage:
 
 
 def quantiles(values: NDArray[np.float64]) -> Quantiles:
-    """By nearest rank: the smallest value that so many are not above."""
+    """Quantiles by nearest rank: the smallest value such that this share of values is not above it."""
     if not len(values):
         return Quantiles(count=0, mean=None, p50=None, p90=None, p99=None, p999=None, max=None)
     ordered = np.sort(values).round(3)
@@ -218,18 +221,18 @@ class Change(Contract):
     @computed_field  # type: ignore[prop-decorator]  # pydantic's own pattern
     @property
     def ratio(self) -> float | None:
-        """The second over the first; null where that means nothing."""
+        """The second figure divided by the first; null if that has no meaning."""
         return self.second / self.first if self.first and self.second is not None else None
 
 
 def compare(first: LoadReport, second: LoadReport) -> dict[str, tuple[Change, ...]]:
     """The figures of every load that both tests did, by its name, and `peak`: the highest throughput of each."""
-    others = {each.name: each for each in second.stages}
-    found = {each.name: _changes(each, others[each.name]) for each in first.stages if each.name in others}
+    others = {load.name: load for load in second.stages}
+    changes = {load.name: _changes(load, others[load.name]) for load in first.stages if load.name in others}
     if first.peak and second.peak:
         peak = Change(figure="throughput", unit="/s", first=first.peak.throughput, second=second.peak.throughput)
-        found["peak"] = (peak,)
-    return found
+        changes["peak"] = (peak,)
+    return changes
 
 
 def _changes(first: Stage, second: Stage) -> tuple[Change, ...]:

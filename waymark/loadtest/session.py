@@ -1,4 +1,4 @@
-"""A whole test: its stages one after the other, those of a ramp set by what its first one finds."""
+"""A whole test: its stages in order. The first stage of a ramp determines the rates of the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from waymark.loadtest.drive import Arrivals, Load, Samples, Send, drive
 from waymark.loadtest.results import Stage
 
 RAMP_CONCURRENCY = 64
-"""Of the closed loop that finds where saturation is."""
+"""Callers of the closed loop that measures the saturation rate."""
 RAMP = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
-"""The rates that follow, as shares of what it got answered."""
+"""The rates of the following stages, as shares of the throughput of that loop."""
 _RAMP_FURTHER = 1.5
 """How rates grow where a service answers more in an open loop than in the closed one …"""
 _RAMP_OVER = 1.8
@@ -30,7 +30,7 @@ _COLLECT_AFTER = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a test does. `stages` are all of it, but of a ramp only the first."""
+    """The plan of a test. `stages` are all stages; for a ramp only the first one."""
 
     stages: tuple[Load, ...]
     ramp: bool
@@ -82,12 +82,13 @@ async def measure(
     stop: asyncio.Event,
     watch: Callable[[Load, Samples], None] = lambda _load, _samples: None,
 ) -> AsyncIterator[Stage]:
-    """Each stage as it ends. Once `stop` is set the one that goes on ends with what it has, and no other begins.
+    """Yield each stage when it ends. After `stop` is set, the running stage ends with its present samples, and no other
+    begins.
 
     `run` is what request ids begin with; `watch` is given the samples of each stage when it begins.
     """
-    # A collection halts this process, which is then late with what it should send. What a request leaves behind dies by
-    # its reference counts, so none is needed; the samples of some minutes alone would take one 15 ms to walk through.
+    # A garbage collection stops this process, so requests would be sent late. Requests are freed by their reference
+    # counts, so no collection is needed; one would need 15 ms for the samples of some minutes alone.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

@@ -1,4 +1,4 @@
-"""A load test and a comparison as tables, and what a reader should be told about them."""
+"""Tables of a load test and of a comparison, with notes for the reader."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from waymark.fitting import Column, FittingTable
 from waymark.loadtest.results import PATIENCE_MS, PERCENTILES, Change, LoadReport, Quantiles, Stage
 
 _LATE_MS = 10.0
-"""Of requests that are sent later than they were due: from here on it is said."""
+"""Milliseconds. If requests were sent later than this after they were due, a note says so."""
 _OVERLOAD = 1.8
-"""Times its peak: what is said of a service that is asked for so much more than it can."""
+"""A rate of so many times the peak counts as overload in the notes."""
 
 
 def render(report: LoadReport) -> RenderableType:
     """The table of a test, a row a stage, and remarks."""
     target = report.target
-    asked = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
-    # Where there is no room, what tells least of a healthy service goes first.
+    tested = " ".join(part for part in (target.service, target.checkpoint, target.engine) if part)
+    # Without enough room, the columns that matter least for a healthy service are removed first.
     order = {"sent": 0, "max ms": 1, "p90": 2, "p99.9": 3, "errors": 4, "refused": 5, "answered": 6}
     headings = ("load", "sent", "answered", "refused", "errors", "per s", *PERCENTILES.values(), "max ms")
     table = FittingTable(
@@ -29,7 +29,7 @@ def render(report: LoadReport) -> RenderableType:
             Column(heading, justify="left" if heading == "load" else "right", drop=order.get(heading))
             for heading in headings
         ],
-        title=f"{shown(target.url)}{target.path}, {asked}",
+        title=f"{shown(target.url)}{target.path}, {tested}",
     )
     for stage in report.stages:
         latency = stage.latency_ms
@@ -86,7 +86,7 @@ def _remarks(report: LoadReport) -> Iterator[str]:
             "python -m benchmarks.record_sample, or give a newer run with --states."
         )
     peak = report.peak.throughput if report.peak else 0.0
-    overload = next((each for each in report.stages if peak and (each.rate or 0.0) >= _OVERLOAD * peak), None)
+    overload = next((load for load in report.stages if peak and (load.rate or 0.0) >= _OVERLOAD * peak), None)
     if overload:
         share, refused = 100 * overload.goodput / peak, overload.refused_ms
         yield (
@@ -116,9 +116,9 @@ def _differences(first: LoadReport, second: LoadReport) -> Iterator[str]:
             for name in ("service", "path", "model", "checkpoint", "engine")
         },
     }
-    for name, (one, other) in pairs.items():
-        if one != other:
-            yield f"They differ in {name}: {one} and {other}."
+    for name, (value, other_value) in pairs.items():
+        if value != other_value:
+            yield f"They differ in {name}: {value} and {other_value}."
     alone = {stage.name for stage in first.stages} ^ {stage.name for stage in second.stages}
     if alone:
         yield f"Only one of them did: {', '.join(sorted(alone))}."

@@ -1,9 +1,9 @@
-"""Real states to ask with: those that ship, or those of a recorded run.
+"""The states for requests: the shipped sample, or those of a recorded run.
 
-Both come from play, wrong turns included. The sample that ships was recorded by `python -m benchmarks.record_sample`
+Both come from play, including wrong turns. The sample that ships was recorded by `python -m benchmarks.record_sample`
 with the models that ship, on dev variations; `sample_origin` says which. A state carries the turns that a worker sent;
-`missing_turns` finds states that have fewer turns than a worker would send to the service at hand. A run that was
-recorded before results held how an episode opened has nothing to ask with.
+`missing_turns` finds states that have fewer turns than a worker would send to the service at hand. A run from before
+results recorded the opening of an episode has no usable states.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from waymark.agent.replay import moments
-from waymark.contracts import AgentState, Contract, Versions
+from waymark.contracts import MOST_TURNS, AgentState, Contract, Versions
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import world_played
 
 SAMPLE, ORIGIN = "sample.jsonl.gz", "sample.json"
-MOST_TURNS = 1_000
-"""What a request may carry; a load test sends as many turns as the service reads."""
 
 
 class RecordedState(Contract):
@@ -45,7 +43,7 @@ class SampleOrigin(Contract):
     episodes: tuple[str, ...]
     """`task/variation` of each, e.g. `1-1/14`."""
     versions: Versions
-    """What they were played with."""
+    """The versions with which they were played."""
 
 
 @cache
@@ -65,17 +63,17 @@ def from_run(folder: Path) -> tuple[RecordedState, ...]:
     """All states of a run's episodes at which a model was asked, with all turns. Raises NotFound, InvalidInput."""
     run = RunFolder(folder)
     world = world_played(run.evaluation().versions).agent
-    found = tuple(
+    states = tuple(
         RecordedState(task=result.task, asked=moment.asked, state=moment.state)
         for result in run.results()
         for moment in moments(result, MOST_TURNS, world)
     )
-    if not found:
+    if not states:
         raise InvalidInput(
             f"The run in {folder} holds no turns, or was recorded before results held how an episode opened.",
             remedy="Name one with finished episodes, played since 2026-11-28.",
         )
-    return found
+    return states
 
 
 def missing_turns(states: Iterable[AgentState], history_turns: int) -> int:

@@ -1,4 +1,4 @@
-"""Who is asked: one of our services, found out from its `/info`, or any OpenAI-compatible server.
+"""The target of a load test: one of our services, identified by its `/info`, or any OpenAI-compatible server.
 
 Requests are written once, before the load begins, so that sending one costs as little as it can.
 """
@@ -18,11 +18,11 @@ from waymark.agent.state import StateFold
 from waymark.clients.addresses import check_key, shown
 from waymark.clients.bounded import AnswerRefused
 from waymark.clients.transport import connections, read_answer
-from waymark.contracts import ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
+from waymark.contracts import MOST_TURNS, ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.drive import Outcome, Send
 from waymark.loadtest.results import REFUSALS, Target
-from waymark.loadtest.states import MOST_TURNS, RecordedState
+from waymark.loadtest.states import RecordedState
 from waymark.worlds.registry import get_format
 
 Api = Literal["auto", "completions"]
@@ -32,7 +32,7 @@ _PATHS: Mapping[str, str] = {"controller": "/v1/subgoal", "executor": "/v1/actio
 _COMPLETIONS = "/v1/completions"
 _JSON = {"Content-Type": "application/json"}
 _FOREIGN_FORMAT = "seed"
-"""How to write prompts for a server that names no format: as published."""
+"""The prompt format for a server that names none: the published one."""
 _COMPLETION_TOKENS = 32
 _PROBES = 4
 
@@ -74,7 +74,7 @@ class _Models(BaseModel):
 
 
 async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str | None) -> Target:
-    """What the URL serves. Raises ServiceUnavailable, InvalidInput, ServiceRejected."""
+    """The server at the URL. Raises ServiceUnavailable, InvalidInput, ServiceRejected."""
     base = url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
         raise InvalidInput(f"{shown(url)!r} is no URL.", remedy="Give one such as http://127.0.0.1:8002.", field="url")
@@ -85,7 +85,7 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
     if models is None:
         raise InvalidInput(
             f"{shown(base)} has neither /info nor /v1/models.",
-            remedy="Give the URL of a controller, an executor or an OpenAI-compatible server; --key if it wants one.",
+            remedy="Give the URL of a controller, an executor or an OpenAI-compatible server, and --key if needed.",
             field="url",
         )
     named = model or models.data[0].id
@@ -107,8 +107,8 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
             field="url",
         )
     named = model or "default"
-    found = next((checkpoint for checkpoint in info.checkpoints if checkpoint.model == named), None)
-    if found is None:
+    served = next((checkpoint for checkpoint in info.checkpoints if checkpoint.model == named), None)
+    if served is None:
         loaded = ", ".join(checkpoint.model for checkpoint in info.checkpoints)
         raise InvalidInput(
             f"The {info.service} has no model {named!r}.", remedy=f"It has loaded: {loaded}.", field="model"
@@ -119,9 +119,9 @@ def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
         path=_COMPLETIONS if api == "completions" else _PATHS[info.service],
         model=named,
         version=info.version,
-        checkpoint=found.checkpoint,
-        engine=f"{found.engine} {found.dtype}",
-        prompt_format=found.prompt_format,
+        checkpoint=served.checkpoint,
+        engine=f"{served.engine} {served.dtype}",
+        prompt_format=served.prompt_format,
         history_turns=info.history_turns,
     )
 
@@ -144,18 +144,18 @@ async def _read(session: aiohttp.ClientSession, url: str, kind: type[_Answer]) -
 
 def states_for(target: Target, states: Sequence[RecordedState]) -> list[AgentState]:
     """The states at which this kind of service was asked, cut to the turns that it reads, as a worker cuts them."""
-    asked = "controller" if target.service == "controller" else "executor"
+    role = "controller" if target.service == "controller" else "executor"
     turns = MOST_TURNS if target.history_turns is None else target.history_turns
-    return [StateFold(state.state).visible(turns) for state in states if state.asked == asked]
+    return [StateFold(state.state).visible(turns) for state in states if state.asked == role]
 
 
 def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int) -> list[bytes]:
     """A request body for each state at which this kind of service was asked, shuffled by the seed."""
-    asked = "controller" if target.service == "controller" else "executor"
+    role = "controller" if target.service == "controller" else "executor"
     chosen = states_for(target, states)
     if not chosen:
         raise InvalidInput(
-            f"The episodes of this run sent nothing to the {asked}.",
+            f"The episodes of this run sent nothing to the {role}.",
             remedy="Name a run of a hierarchical agent.",
             field="states",
         )
@@ -174,22 +174,22 @@ def _body(target: Target, state: AgentState) -> bytes:
 
 
 async def probe(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes]) -> None:
-    """Ask a few times before it counts. Raises ServiceRejected for a request that would never be answered."""
+    """Send a few requests before the test. Raises ServiceRejected if they would never be answered."""
     for body in bodies[:_PROBES]:
         try:
             async with session.post(target.url + target.path, data=body, headers=_JSON) as response:
-                said = (await read_answer(response)).decode(errors="replace")
+                text = (await read_answer(response)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, AnswerRefused) as error:
             raise ServiceUnavailable(
                 f"{shown(target.url)}{target.path} does not answer: {str(error) or type(error).__name__}.",
                 remedy="Read the service's log.",
             ) from error
         if not (response.ok or response.status in REFUSALS):
-            raise ServiceRejected(f"{shown(target.url)}{target.path} answers {response.status}: {_reason(said)}")
+            raise ServiceRejected(f"{shown(target.url)}{target.path} answers {response.status}: {_reason(text)}")
 
 
 def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], *, run: str) -> Send:
-    """Sends request number k under the id `RUN-k` and says what came of it."""
+    """A function that sends request number k under the id `RUN-k` and returns its outcome."""
     url = target.url + target.path
     ours = target.service != "openai"
 
@@ -210,8 +210,8 @@ def sender(session: aiohttp.ClientSession, target: Target, bodies: Sequence[byte
     return send
 
 
-def _reason(said: str) -> str:
+def _reason(text: str) -> str:
     try:
-        return Problem.model_validate_json(said).detail
+        return Problem.model_validate_json(text).detail
     except ValidationError:
-        return said[:200] or "no reason given."
+        return text[:200] or "no reason given."

@@ -1,6 +1,6 @@
 """The model services: `create_app` builds the controller or the executor over loaded models.
 
-    settings -> models (verified, loaded) -> create_app -> run.serve
+    settings -> models (verified, loaded) -> create_app -> server.serve
 
-`problems`, `auth` and `run` serve the env-runner as well.
+The env-runner uses `middleware`, `exit_codes` and `server` too.
 """

@@ -1,15 +1,15 @@
 """The controller and the executor, from one factory.
 
-A request's way: its key (`auth`), whether it may wait and its size (`problems`), one validation (`json_route`), its
-prompt and batch (`decisions`, `inference.batching`), and back. Both services differ only in their routes and in what a
-decision is called.
+A request passes the check of its key (`auth`), the checks of the queue and of its size (`problems`), one validation
+(`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
+and in the name of a decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from pydantic import Field
@@ -26,6 +26,7 @@ from waymark.contracts import (
 from waymark.serving.api import docs, mcp, openai, openapi
 from waymark.serving.api.json_route import DeadlineMs, listing_at_most
 from waymark.serving.api.mcp import McpEndpoint
+from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.middleware import problems
 from waymark.serving.middleware.auth import open_keys
@@ -45,9 +46,9 @@ _ASKING: dict[Service, tuple[str, ...]] = {
     "controller": ("/v1/subgoal", "/v1/subgoals", openai.COMPLETIONS),
     "executor": ("/v1/action", "/v1/actions", openai.COMPLETIONS),
 }
-"""Routes that ask a model: refused while too much waits."""
+"""Routes that ask a model; refused while the queue is full."""
 _REFUSALS = (401, 413, 415, 422, 429, 503, 504)
-"""What a decision may be answered with instead."""
+"""Statuses of refusals and errors of these routes."""
 
 
 class Health(Contract):
@@ -57,7 +58,7 @@ class Health(Contract):
 
 
 def create_app(service: Service, models: Models, settings: ServiceSettings, *, warm: bool = True) -> FastAPI:
-    """The app of a service over its loaded models, which it owns: they are closed when it shuts down.
+    """Make the app of a service with its loaded models. The app owns them and closes them when it shuts down.
 
     Its `state.model_server` answers requests; `model_server.drain` makes it refuse new ones. With models that are not
     `warm` it answers 503 until `model_server.warm_up` is done, which somebody has to call. Raises InvalidInput about
@@ -77,15 +78,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
             yield
         await model_server.close()
 
-    app = FastAPI(
-        title=f"Waymark {service}",
-        version=__version__,
-        lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
-        openapi_url=None,  # `docs` serves it, and a page over it
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = new_app(f"Waymark {service}", lifespan=lifespan)
     app.state.model_server = model_server
     problems.install(
         app,
@@ -98,7 +91,10 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         admit=model_server.check,
     )
     app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
-    app.include_router(_subgoals(model_server) if service == "controller" else _actions(model_server))
+    if service == "controller":
+        _add_subgoal_routes(app, model_server)
+    else:
+        _add_action_routes(app, model_server)
     app.include_router(_about(model_server, settings))
     tools.install(app)
     docs.install(app)
@@ -141,19 +137,11 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
     return router
 
 
-def _subgoals(model_server: ModelServer) -> APIRouter:
-    router = APIRouter(
-        tags=["controller"],
-        route_class=listing_at_most(model_server.limits.items),
-        responses=problems.describe(*_REFUSALS),
-    )
-
-    @router.post("/v1/subgoal")
+def _add_subgoal_routes(app: FastAPI, model_server: ModelServer) -> None:
     async def subgoal(request: SubgoalRequest, deadline_ms: DeadlineMs = None) -> SubgoalResponse:
         """The next sub-goal for a state."""
         return subgoal_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
-    @router.post("/v1/subgoals")
     async def subgoals(requests: _SubgoalRequests, deadline_ms: DeadlineMs = None) -> list[SubgoalResponse]:
         """The next sub-goals for several states, in their order."""
         return [
@@ -161,22 +149,14 @@ def _subgoals(model_server: ModelServer) -> APIRouter:
             for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
-    return router
+    _add_decision_routes(app, model_server, {"/v1/subgoal": subgoal, "/v1/subgoals": subgoals})
 
 
-def _actions(model_server: ModelServer) -> APIRouter:
-    router = APIRouter(
-        tags=["executor"],
-        route_class=listing_at_most(model_server.limits.items),
-        responses=problems.describe(*_REFUSALS),
-    )
-
-    @router.post("/v1/action")
+def _add_action_routes(app: FastAPI, model_server: ModelServer) -> None:
     async def action(request: ActionRequest, deadline_ms: DeadlineMs = None) -> ActionResponse:
         """The next action for a state and its current sub-goal."""
         return action_response((await model_server.decide([request], deadline_ms=deadline_ms))[0])
 
-    @router.post("/v1/actions")
     async def actions(requests: _ActionRequests, deadline_ms: DeadlineMs = None) -> list[ActionResponse]:
         """The next actions for several states, in their order."""
         return [
@@ -184,4 +164,19 @@ def _actions(model_server: ModelServer) -> APIRouter:
             for decided in await model_server.decide(requests, listed=True, deadline_ms=deadline_ms)
         ]
 
-    return router
+    _add_decision_routes(app, model_server, {"/v1/action": action, "/v1/actions": actions})
+
+
+def _add_decision_routes(
+    app: FastAPI, model_server: ModelServer, endpoints: Mapping[str, Callable[..., Coroutine[Any, Any, object]]]
+) -> None:
+    """Add them to the app's own router: one that is included is searched twice for each request."""
+    for path, endpoint in endpoints.items():
+        app.router.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            tags=[model_server.service],
+            responses=problems.describe(*_REFUSALS),
+            route_class_override=listing_at_most(model_server.limits.items),
+        )

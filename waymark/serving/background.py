@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from waymark.health import TaskHealth
+from waymark.contracts.health import TaskHealth
 
 STALL_SECONDS = 60.0
 """A task that reports no progress for this long is called stalled."""
@@ -21,13 +21,13 @@ STOP_SECONDS = 10.0
 """How long tasks may take to end by themselves before they are cancelled."""
 
 Beat = Callable[[], None]
-"""To be called by a task whenever it makes progress, from any thread."""
+"""A function that a task calls whenever it makes progress, from any thread."""
 Run = Callable[[Beat], Awaitable[None]]
 _log = logging.getLogger("waymark")
 
 
 def utc_now() -> str:
-    """This moment, as health reports give it."""
+    """The present time in the format of health reports."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -85,7 +85,7 @@ class Supervisor:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so long, or until everything is to end."""
+        """Wait so many seconds, or until the supervisor stops."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
 

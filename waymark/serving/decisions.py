@@ -1,6 +1,6 @@
-"""From a request to what its model is asked, and from what the model says to a decision.
+"""Converts a request to a model's prompt, and the model's text to a decision.
 
-Pure: both ways go through the checkpoint's own prompt format, nothing here waits.
+Both conversions use the checkpoint's own prompt format. They are pure functions and never wait.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from waymark.serving.reading import Decision, read
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The decisions for one request, best first, and what they cost."""
+    """The decisions for one request, best first, and their usage and timing."""
 
     decisions: tuple[Decision, ...]
     made_by: CheckpointInfo
@@ -49,14 +49,14 @@ class Question:
     model: ServedModel
     request: DecisionRequest
     path: str = ""
-    """What stands before its fields in errors: `3.` in a list."""
+    """Prefix of its fields in errors: `3.` for an item of a list."""
     began: float = field(default_factory=time.perf_counter)
     _actions: dict[str, str] | None = None
     """With `valid_actions`: each by what the model would write for it."""
 
     @property
     def work(self) -> Work:
-        """What a batcher is given."""
+        """The work for the batcher."""
         limit = self.model.info.max_input_tokens
         tokens = min(limit, _characters(self.request.state) // CHARACTERS_A_TOKEN)
         valid = (self.request.valid_actions if isinstance(self.request, ActionRequest) else None) or ()
@@ -71,7 +71,7 @@ class Question:
         )
 
     def _write(self) -> Query:
-        """What the model reads. Raises InvalidInput that names the field."""
+        """The prompt. Raises InvalidInput with the name of the field."""
         prompt = write_prompt(self.model.format, self.model.role, self.request.state)
         valid = self.request.valid_actions if isinstance(self.request, ActionRequest) else None
         if valid is None:
@@ -91,7 +91,7 @@ class Question:
         return targets
 
     def read(self, answer: Answer) -> Decided:
-        """What the model meant."""
+        """The decisions that the model's texts stand for."""
         generation = answer.generation
         if self._actions is None:
             decisions = read(self.model.format, self.model.role, generation.candidates)
@@ -142,7 +142,7 @@ def action_response(decided: Decided) -> ActionResponse:
 
 
 def _candidate_fields(decision: Decision) -> dict[str, Any]:
-    """What alternatives of both services have."""
+    """Fields that alternatives of both services have."""
     return {
         "parsed": decision.parsed,
         "raw": decision.raw,
@@ -152,7 +152,7 @@ def _candidate_fields(decision: Decision) -> dict[str, Any]:
 
 
 def _response_fields(decided: Decided) -> dict[str, Any]:
-    """What answers of both services have: the first decision's form, who gave it, and what it took."""
+    """Fields that answers of both services have."""
     return {
         "parsed": decided.decisions[0].parsed,
         "raw": decided.decisions[0].raw,

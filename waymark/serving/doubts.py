@@ -1,8 +1,8 @@
-"""Doubts about an answer: a model answers whatever it is shown, also a web page, as if it were a scene of its world.
+"""Warnings about an answer. A model answers any text, even a web page, as if it were a scene of its world.
 
 A state is doubted when the world of the checkpoint's prompt format does not recognise it
-(`waymark.worlds.base.World.recognises`): its look names no room in that world's words. That is read off the text, in
-linear time, before and apart from what the model says; docs/decisions/0252 has what was measured.
+(`waymark.worlds.base.World.recognises`): its look names no room in that world's words. This is read from the text in
+linear time and does not depend on the model's answer; docs/decisions/0252 has the measurements.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from waymark.worlds.registry import world_of_format
 
 
 def warnings_of(prompt_format: str, state: AgentState) -> tuple[DecisionWarning, ...]:
-    """What makes an answer to this state doubtful for a checkpoint of this prompt format."""
+    """The reasons to doubt the answer of a checkpoint with this prompt format to this state."""
     world = world_of_format(prompt_format)
     if world.recognises(state):
         return ()

@@ -1,7 +1,7 @@
-"""What a service admits, from its settings: checked before any work is done for a request, and shown in `/info`.
+"""The limits of a service from its settings. They are checked before any work is done for a request, and shown in
+`/info`.
 
-A body's bytes are counted while it is read (`problems`), a prompt's tokens once they are known and what waits by the
-batcher.
+`problems` counts the bytes of a body while it is read; the batcher counts the tokens of prompts and the waiting work.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_items(count: int, limits: ServiceLimits) -> None:
 
 
 def too_many_items(count: int | None, limit: int) -> InputTooLarge:
-    """The error for a list of `count` requests, which may not be known."""
+    """The error for a list of `count` requests; None: the number is not known."""
     shown_count = f"{count:,}" if count else "too many"
     return InputTooLarge(
         f"The list has {shown_count} requests, over the limit of {limit}.", remedy="Send several lists.", field=""

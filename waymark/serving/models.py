@@ -10,6 +10,7 @@ from waymark.contracts import AgentState, CheckpointInfo, Role
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference import Generator, checkpoint
 from waymark.inference.batching import CostModel
+from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
 from waymark.inference.load import open_generator
 from waymark.serving.settings import ROLES, Service, ServiceSettings
@@ -46,15 +47,34 @@ def open_models(service: Service, settings: ServiceSettings) -> dict[str, Served
 
     All are verified before any is loaded. Raises CheckpointError, EngineUnavailable, InvalidInput.
     """
+    if settings.engine == "scripted":
+        names = _folders(service, settings)
+        return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in names}
+    verified = verify_checkpoints(service, settings)
+    return {name: _open(name, loaded, settings) for name, loaded in verified.items()}
+
+
+def verify_checkpoints(service: Service, settings: ServiceSettings, *, quick: bool = False) -> dict[str, Checkpoint]:
+    """The checkpoints that a service is told to serve, by name. `quick`: large files are not hashed.
+
+    Raises CheckpointError, InvalidInput.
+    """
+    verified = {
+        name: _verify(service, name, folder, quick=quick) for name, folder in _folders(service, settings).items()
+    }
+    if settings.engine == "ctranslate2":
+        for loaded in verified.values():
+            loaded.check_converted()
+    return verified
+
+
+def _folders(service: Service, settings: ServiceSettings) -> dict[str, Path]:
     folders = settings.checkpoints_of(service)
     if "default" not in folders:
         raise InvalidInput(
             "WAYMARK_CHECKPOINTS names no `default` checkpoint.", remedy="Add default=FOLDER.", field="checkpoints"
         )
-    if settings.engine == "scripted":
-        return {name: scripted_model(name, _role_of(service, name) or ROLES[service][0]) for name in folders}
-    verified = {name: _verify(service, name, folder) for name, folder in folders.items()}
-    return {name: _open(name, loaded, settings) for name, loaded in verified.items()}
+    return folders
 
 
 def open_model(folder: Path, role: Role, settings: ServiceSettings) -> ServedModel:
@@ -114,8 +134,9 @@ def _role_of(service: Service, name: str) -> Role | None:
     return role
 
 
-def _verify(service: Service, name: str, folder: Path) -> checkpoint.Checkpoint:
-    loaded = checkpoint.load(folder, _role_of(service, name))
+def _verify(service: Service, name: str, folder: Path, *, quick: bool) -> Checkpoint:
+    hashes = not quick or checkpoint.is_quick_to_hash(folder)
+    loaded = checkpoint.load(folder, _role_of(service, name), hashes=hashes)
     if loaded.card.role not in ROLES[service]:
         raise CheckpointError(
             f"{folder} was trained as {loaded.card.role}, which the {service} does not serve.",
@@ -124,7 +145,7 @@ def _verify(service: Service, name: str, folder: Path) -> checkpoint.Checkpoint:
     return loaded
 
 
-def _open(name: str, loaded: checkpoint.Checkpoint, settings: ServiceSettings) -> ServedModel:
+def _open(name: str, loaded: Checkpoint, settings: ServiceSettings) -> ServedModel:
     card = loaded.card
     prompt_format = get_format(card.prompt_format)
     generator = open_generator(

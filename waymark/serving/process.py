@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from waymark.process import die_with_parent
 from waymark.serving.app import create_app
+from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.models import ServedModel, open_models
-from waymark.serving.run import COLLECT_RARELY, bind, exit_clearly, serve
+from waymark.serving.server import COLLECT_RARELY, bind, serve
 from waymark.serving.settings import Service, ServiceSettings, read_settings
 from waymark.serving.telemetry import observe
 
@@ -15,7 +16,7 @@ OpenModels = Callable[[Service, ServiceSettings], Mapping[str, ServedModel]]
 
 
 def run_service(service: Service, open_models: OpenModels = open_models) -> None:
-    """Serve until asked to stop. Exit codes as in `waymark.serving.run`."""
+    """Serve until asked to stop. Exit codes as in `waymark.serving.exit_codes`."""
     die_with_parent()
     with exit_clearly(service):
         settings = read_settings()

@@ -8,20 +8,23 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.load import Engine
 from waymark.process import available_cores
-from waymark.serving.middleware.connections import ConnectionLimits
+from waymark.serving.middleware.guard import ConnectionLimits
 from waymark.serving.telemetry import logs
+from waymark.serving.text import printable
 
 Service = Literal["controller", "executor"]
 _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")
 _SHOWN = 300
 """Characters of a value that an error quotes."""
+_UNQUOTED = frozenset({"WAYMARK_API_KEYS", "WAYMARK_PLANNER_PARAMETERS"})
+"""Variables that may hold a secret, besides those whose type says so."""
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
@@ -38,7 +41,7 @@ _FIRST = Path("checkpoints/first")
 class ListenSettings(BaseSettings):
     """Where a service listens. `WAYMARK_HOST=…` sets `host`, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """The address to listen on. Beyond loopback only with API keys, or with `WAYMARK_ALLOW_REMOTE=1`."""
@@ -86,6 +89,18 @@ class ListenSettings(BaseSettings):
             idle_seconds=self.idle_seconds,
             write_seconds=self.write_seconds,
         )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tidy(cls, value: object, field: ValidationInfo) -> object:
+        """What an editor adds to a file of variables (Windows line ends, a byte-order mark) belongs to no value."""
+        is_secret = cls.model_fields[str(field.field_name)].annotation is SecretStr  # which may hold any character
+        if is_secret or not isinstance(value, str):
+            return value
+        value = value.removeprefix("\ufeff").rstrip("\r\n")
+        if not all(letter.isprintable() for letter in value):
+            raise ValueError("it holds a control character, or bytes that are no UTF-8")
+        return value
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -255,9 +270,10 @@ def read(kind: type[_Settings]) -> _Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "WAYMARK_" + str(first["loc"][0]).upper() if first["loc"] else None
-        secret = isinstance(first["input"], SecretStr) or variable == "WAYMARK_API_KEYS"
-        value = f"{variable}={'…' if secret else str(first['input'])[:_SHOWN]}: " if variable else ""
-        raise InvalidInput(f"{value}{first['msg'].removeprefix('Value error, ')}.", field=variable) from error
+        secret = isinstance(first["input"], SecretStr) or variable in _UNQUOTED
+        value = f"{variable}={'…' if secret else printable(str(first['input']), _SHOWN)}: " if variable else ""
+        reason = printable(first["msg"].removeprefix("Value error, "), 2 * _SHOWN)
+        raise InvalidInput(f"{value}{reason}.", field=variable) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -9,12 +9,12 @@ def printable(text: str, limit: int | None = None) -> str:
     Escaped are control characters, line and paragraph separators, marks of direction and lone surrogates, as Python
     writes them (`\\n`, `\\x1b`, `\\u202e`). What is over `limit` characters is cut, and the cut is shown.
     """
-    whole = text if limit is None else text[: limit + 1]
-    if not whole.isprintable():
-        whole = "".join(
+    shown = text if limit is None else text[: limit + 1]
+    if not shown.isprintable():
+        shown = "".join(
             character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-            for character in whole
+            for character in shown
         )
-    if limit is not None and len(whole) > limit:
-        return whole[: limit - 1] + "…"
-    return whole
+    if limit is not None and len(shown) > limit:
+        return shown[: limit - 1] + "…"
+    return shown

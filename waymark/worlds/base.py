@@ -1,7 +1,7 @@
-"""The interface of a text world: all that the method, serving, evaluation and training need to know of one.
+"""The interface of a text world: everything that agents, serving, evaluation and training need from it.
 
-A world provides its tasks and splits, an environment, an action grammar, a reading of scenes, a sub-goal annotator,
-prompt formats, rules of play, protocols and published scores. It knows nothing of agents, services or queues.
+A world provides its tasks and splits, an environment, an action grammar, a parser of scenes, a sub-goal annotator,
+prompt formats, rules of play, protocols and published scores. It uses neither agents nor services nor queues.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class TaskType:
     """One type of task with its variations, numbered from 0: first those of train, then dev, then test."""
 
     id: str
-    """As published, e.g. `1-1`; letters, digits, `-`."""
+    """The published id, e.g. `1-1`; letters, digits, `-`."""
     name: str
-    """As the environment calls it, e.g. `boil`."""
+    """The environment's name for it, e.g. `boil`."""
     group: str
     """One of the world's groups."""
     train: int
@@ -47,7 +47,7 @@ class TaskType:
 
     @property
     def variations(self) -> int:
-        """How many variations there are; valid numbers are 0 to this minus one."""
+        """The number of variations; they are numbered from 0."""
         return self.train + self.dev + self.test
 
     def split(self, split: Split) -> range:
@@ -66,7 +66,7 @@ class TaskType:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one action did. `look` and `inventory` are those after the action."""
+    """The result of one action. `look` and `inventory` are those after the action."""
 
     observation: str
     look: str
@@ -74,20 +74,20 @@ class Step:
     score: int
     """Raw score after the action, -100 to 100."""
     moves: int
-    """Moves since the episode began, as the environment counts them."""
+    """Moves since the start of the episode, as the environment counts them."""
     completed: bool
-    """The environment says that the task is over, solved or failed."""
+    """Whether the environment has ended the task, solved or failed."""
     known: bool
-    """False when the environment did not understand the action; nothing happened then."""
+    """False if the environment did not understand the action; then nothing has changed."""
     ambiguous: bool = False
-    """The environment asked which of several readings was meant, and reading 0 was taken."""
+    """True if the environment asked which of several readings was meant; reading 0 was taken."""
 
 
 class Environment(Interface):
     """A text environment that plays one episode at a time.
 
-    Methods raise EnvironmentFault when the simulator hangs, dies or refuses, or reports an error as text, which never
-    becomes an observation; the object must then be closed and replaced. `options` are the world's own, as
+    Methods raise EnvironmentFault if the simulator hangs, dies or refuses, or reports an error as text. Such a text
+    never becomes an observation. The object must then be closed and replaced. `options` are the world's own, as
     `World.check_options` reads them. `reset` and `gold_path` raise InvalidInput for a task, a variation or options that
     the world does not have.
     """
@@ -97,7 +97,7 @@ class Environment(Interface):
         ...
 
     def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
-        """The actions of the environment's own solution. Slow; ends the episode under way: call `reset` next."""
+        """The actions of the environment's own solution. Slow. It ends the running episode: call `reset` next."""
         ...
 
     def step(self, action: str) -> Step:
@@ -135,7 +135,7 @@ class PathStep:
     action: str
     observation: str
     perturbation: bool = False
-    """Put in on purpose, off the way to the goal; always a segment of its own."""
+    """True for a step that was inserted on purpose and does not lead to the goal; always a segment of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class PromptFormat(Interface):
 
     @property
     def history_turns(self) -> int:
-        """How many of the last turns a prompt shows; more need not be sent."""
+        """The number of last turns that a prompt shows; callers need not send more."""
         ...
 
     def render(self, role: Role, state: AgentState) -> str:
@@ -176,7 +176,7 @@ class PromptFormat(Interface):
         ...
 
     def parse(self, role: Role, text: str) -> str | None:
-        """The decision that a text stands for: the inverse of `target`. Raises UnparsableAction."""
+        """The decision in a model's text: the inverse of `target`. Raises UnparsableAction."""
         ...
 
 
@@ -190,11 +190,11 @@ class ExplainingFormat(PromptFormat, Interface):
 
 
 REASON_END: Final = " : "
-"""Between the reason that an `ExplainingFormat` writes first, and the decision."""
+"""The text between the reason, which an `ExplainingFormat` writes first, and the decision."""
 
 
 def decision_of(target: str) -> str:
-    """What a model's output decides, without the reason before it.
+    """The decision in a model's output, without the reason before it.
 
     >>> decision_of("dominant , focus on green box : focus_on green box")
     'focus_on green box'
@@ -207,7 +207,7 @@ def decision_of(target: str) -> str:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named choice of variations and limits."""
+    """A named set of variations with limits."""
 
     name: str
     split: Split
@@ -221,7 +221,7 @@ class Protocol:
     """One sentence for help texts and reports."""
 
     earlier_split: Split | None = None
-    """Whose variations it played before requests recorded a split; None: the same."""
+    """The split that it played before requests recorded a split; None: the same as now."""
 
     def variations_of(self, task: TaskType, split: Split | None = None) -> tuple[int, ...]:
         """The variations of a task that this protocol plays, of its own or of another split."""
@@ -237,43 +237,43 @@ class PublishedAgent:
     overall: float
     groups: Mapping[str, float]
     provenance: str
-    """Who reported it, where."""
+    """Who reported the scores, and where."""
 
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """What others have published for a world, and what it may be compared for."""
+    """Published scores for a world, with notes on what comparisons with them can show."""
 
     agents: Sequence[PublishedAgent] = ()
     tasks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Scores by task id and method; empty where the sources give none."""
+    """Scores by task id and method; empty if the sources give none."""
     columns: Sequence[str] = ()
-    """The methods that `tasks` holds, in the order of reports."""
+    """The methods in `tasks`, in the order of reports."""
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentLimits:
-    """What one environment may take."""
+    """Limits of one environment."""
 
     memory_mb: float = 2_000
-    """An environment that holds more is ended."""
+    """Megabytes of memory; an environment that uses more is ended."""
     timeout: float = 60.0
-    """Seconds that one call may take before the environment is taken for hung and ended."""
+    """Seconds that one call may take. After that the environment counts as hung and is ended."""
     cache: Path | None = None
-    """A folder where environments keep what makes the next ones faster; None: they keep nothing."""
+    """A folder in which environments store compiled code for a faster start of later ones; None: they store nothing."""
 
 
 # --- the world -------------------------------------------------------------------------------------------
 
 
 class World(ABC):
-    """One text world. Subclasses are stateless; `open` makes the environment that holds state."""
+    """One text world. Subclasses have no state; `open` makes an environment, which has."""
 
     name: ClassVar[str]
     """As `--world` takes it, e.g. `scienceworld`."""
     title: ClassVar[str]
-    """As reports print it, e.g. `ScienceWorld`."""
+    """The name in reports, e.g. `ScienceWorld`."""
     tasks: ClassVar[tuple[TaskType, ...]]
     groups: ClassVar[tuple[str, ...]]
     """In the order of reports."""
@@ -282,21 +282,22 @@ class World(ABC):
     formats: ClassVar[tuple[PromptFormat, ...]]
     default_options: ClassVar[str] = ""
     example_task: ClassVar[str]
-    """A short task for commands that are printed as examples."""
+    """A short task, for example commands in messages."""
     example_subgoals: ClassVar[tuple[str, ...]]
-    """Two or so, for texts that explain what a controller says; likewise the next for executors."""
+    """About two sub-goals, for texts that explain the answers of a controller. `example_actions` is the same for
+    executors."""
     example_actions: ClassVar[tuple[str, ...]]
     checkpoints: ClassVar[str] = ""
-    """Where its checkpoints ship: a folder in `checkpoints/`; empty: that folder itself."""
+    """The folder of its shipped checkpoints in `checkpoints/`; empty: `checkpoints/` itself."""
     waiting_action: ClassVar[str | None] = None
-    """What an agent does that believes it is done; None: its episode ends there."""
+    """The action of an agent that believes it is done; None: its episode ends."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """The modules that its environment imports and that are optional, e.g. `py4j`."""
+    """Optional modules that its environment imports, e.g. `py4j`."""
     extra: ClassVar[str] = "env"
     """The extra of the distribution that installs them."""
     published: ClassVar[PublishedScores] = PublishedScores()
     randomness: ClassVar[str] = ""
-    """Why playing the same episodes again may give other scores, as reports print it; empty where it does not."""
+    """A sentence for reports: why a repeated play of the same episodes may give other scores. Empty if it may not."""
 
     @property
     @abstractmethod
@@ -311,7 +312,7 @@ class World(ABC):
     @property
     @abstractmethod
     def agent(self) -> AgentWorld:
-        """What the agent needs to know of this world, its rules of play among it."""
+        """The agent's port to this world, with its rules of play."""
 
     @abstractmethod
     def open(self, limits: EnvironmentLimits) -> Environment:
@@ -319,14 +320,16 @@ class World(ABC):
 
     @abstractmethod
     def check_options(self, options: str, tasks: Sequence[TaskType]) -> None:
-        """Raise InvalidInput (field `options`) that lists what is allowed, unless these tasks can be played so."""
+        """Raise InvalidInput (field `options`) with the allowed values if these tasks cannot be played with these
+        options.
+        """
 
     def check_runnable(self) -> None:  # noqa: B027 - a world that runs everywhere has nothing to check
-        """Raise EnvironmentFault, with the remedy, where the world cannot run on this machine. Starts nothing."""
+        """Raise EnvironmentFault, with a remedy, if the world cannot run on this machine. Starts nothing."""
 
     @abstractmethod
     def room_of(self, look: str) -> str | None:
-        """The room that a look describes, as prompts say it; None where it names none."""
+        """The room that a look describes, as in prompts; None if it names none."""
 
     def recognises(self, state: AgentState) -> bool:
         """Whether a state can be one of this world. By default: its look names a room. Linear in the look."""

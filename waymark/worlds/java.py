@@ -1,8 +1,8 @@
-"""Starts Java: the only place that does.
+"""Starts Java. No other module does.
 
 Java gets an environment of its own (`java_environment`), so variables of the user's shell such as JAVA_TOOL_OPTIONS,
-CLASSPATH or LD_PRELOAD cannot change or break a simulator. What Java says on its way down is kept, bounded, and quoted
-in the error.
+CLASSPATH or LD_PRELOAD cannot change or break a simulator. Java's last output before it ends is kept, up to a limit,
+and quoted in the error.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from waymark.hints import install_package
 from waymark.process import resident_mb
 
 START_SECONDS: Final = 60.0
-"""How long Java may take until it says its port; it takes half a second where cores are free."""
+"""Seconds until Java must have printed its port; it takes half a second if cores are free."""
 KEPT: Final = ("HOME", "JAVA_HOME", "PATH", "TZ")
 """The variables that Java inherits. JAVA_HOME and PATH serve wrapper scripts that are called `java`."""
 _LOCALE: Final = {"LC_ALL": "C.UTF-8"}
-"""The simulator writes numbers as its locale has them, and file names need UTF-8."""
+"""A fixed locale, because the simulator formats numbers by its locale, and file names need UTF-8."""
 _HEAD: Final = 1_000
 _TAIL: Final = 3_000
-"""Bytes of what Java says that are kept: its first and its last words."""
+"""Bytes of Java's output that are kept, from its beginning and from its end."""
 _QUOTED: Final = 600
-"""Characters of it that an error quotes."""
+"""Characters of Java's output that an error quotes."""
 _LINE: Final = 4_096
 _WATCH_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 2.0
@@ -76,7 +76,7 @@ class Jvm:
         start_seconds: float = START_SECONDS,
         title: str = "ScienceWorld",
     ) -> None:
-        self._java, self._start_seconds, self._title = java, start_seconds, title
+        self._java, self._start_seconds, self.title = java, start_seconds, title
         command = [java, "-classpath", os.pathsep.join(jars), *options]
         command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
         try:
@@ -116,7 +116,7 @@ class Jvm:
         elif code is not None:
             reason = f"it was killed by {_signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
         return SimulatorNotStarted(
-            f"The {self._title} JVM did not start: {reason}{self.last_words()}.",
+            f"The {self.title} JVM did not start: {reason}{self.last_words()}.",
             remedy="Free some memory, or play fewer episodes at once (WAYMARK_SLOTS)."
             if killed
             else f"Check that {self._java!r} runs and that memory is free.",
@@ -141,20 +141,20 @@ class Jvm:
             alarm.cancel()
             self._words.append(_Words(self.process.stdout, first))
         if not secret:
-            raise ValueError("it said no secret")
+            raise ValueError("it printed no secret")
         return port, secret
 
     def last_words(self) -> str:
-        """What Java said, to be added to a sentence; empty where it said nothing."""
+        """Java's output, in a form to be appended to a sentence; empty if there was none."""
         words = " ".join(filter(None, (stream.text() for stream in self._words)))
         return f"; Java said: {words.rstrip('.')}" if words else ""
 
     def words_if_ended(self) -> str:
-        """The same, of a process that has ended by itself; empty for one that runs."""
+        """The same for a process that has ended by itself; empty for a running one."""
         return "" if self.process.poll() is None else self.last_words()
 
     def close_input(self) -> None:
-        """Tell the gateway that its caller leaves."""
+        """Close Java's standard input, which tells the gateway that its caller leaves."""
         if self.process.stdin is not None:
             with suppress(OSError):
                 self.process.stdin.close()
@@ -206,9 +206,9 @@ def _signal_name(number: int) -> str:
 
 
 class Watchdog:
-    """One thread a slot that ends a JVM which does not answer in time or grows too large.
+    """A thread for each slot that ends a JVM which does not answer in time or uses too much memory.
 
-    A timer a call would cost a tenth of a step.
+    A timer for each call would cost a tenth of a step's time.
     """
 
     def __init__(self, pid: int, timeout: float, memory_mb: float, end: Callable[[], None]) -> None:
@@ -223,15 +223,15 @@ class Watchdog:
         threading.Thread(target=self._watch, name="slot-watchdog", daemon=True).start()
 
     def expect_answer(self, seconds: float | None = None) -> None:
-        """A call begins, which may take `seconds`, by default the slot's own limit."""
+        """Begin a call, which may take `seconds` (default: the slot's own limit)."""
         self._due = time.monotonic() + (self._timeout if seconds is None else seconds)
 
     def answered(self) -> None:
-        """It is over."""
+        """End the call."""
         self._due = None
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop the thread."""
         self._closed.set()
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""The worlds that there are, by name. A world is imported when it is asked for: the only place that imports one."""
+"""All worlds by name. A world is imported at its first use. No other module imports a world."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WORLD_NAMES: Final = tuple(_MODULES)
 
 
 _worlds: dict[str, World] = {}
-"""Those that were asked for."""
+"""The worlds that were used so far."""
 
 
 def get_world(name: str) -> World:
-    """The world of that name. Raises InvalidInput (field `world`) that lists those there are."""
+    """The world with this name. Raises InvalidInput (field `world`) that lists the known ones."""
     if name not in _MODULES:
         raise InvalidInput(
             f"Unknown world {name[:100]!r}.", remedy=f"Worlds are {', '.join(WORLD_NAMES)}.", field="world"
@@ -38,7 +38,7 @@ def get_world(name: str) -> World:
 
 
 def agent_world(name: str = DEFAULT_WORLD) -> AgentWorld:
-    """What the agent needs to know of the world of that name. Raises InvalidInput (field `world`)."""
+    """The agent's port to the world with this name. Raises InvalidInput (field `world`)."""
     return get_world(name).agent
 
 
@@ -81,11 +81,11 @@ def world_of(environment: str) -> World:
 
 @cache
 def _formats() -> dict[str, PromptFormat]:
-    return {one.name: one for name in WORLD_NAMES for one in get_world(name).formats}
+    return {prompt_format.name: prompt_format for name in WORLD_NAMES for prompt_format in get_world(name).formats}
 
 
 def get_format(name: str) -> PromptFormat:
-    """The prompt format of that name, of whatever world. Raises CheckpointError that lists the known ones."""
+    """The prompt format with this name, of any world. Raises CheckpointError that lists the known ones."""
     formats = _formats()
     if name not in formats:
         raise CheckpointError(

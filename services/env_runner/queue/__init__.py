@@ -1,4 +1,4 @@
-"""Evaluation jobs on Redis Streams: who plays which episode, and what came of it, each counted exactly once.
+"""Evaluation jobs on Redis Streams: leases of episodes, and their results, each counted exactly once.
 
 This package holds the only import of redis. It needs Redis 6.2 with AOF and `noeviction`. Calls block for under a
 millisecond on a local Redis (`lease` for as long as it is told) and are safe from several threads.
@@ -23,14 +23,15 @@ millisecond on a local Redis (`lease` for as long as it is told) and are safe fr
     waymark:evaluation:ID:events        stream  result: the same JSON as in results, in order of commit
     waymark:play:…                              sessions of play along, see `queue.play`
 
-The manifest is the truth. Whatever it lists and neither the results nor the queue hold is enqueued by
-`enqueue`: the first submission, a resumption and the recovery of a lost queue are the same call.
+The manifest is authoritative. `enqueue` enqueues every episode that the manifest lists and that is neither in the
+results nor in the queue: the first submission, a resumption and the recovery of a lost queue are the same call.
 
 A lease is a queue entry delivered to a consumer. Consumer and delivery count together fence it: once another
 has claimed the entry, or a cancellation has removed it, renewal tells its holder to stop and a commit is refused.
 
-A lease ends by the silence of its holder. Each renewal counts up; who looks for episodes remembers when it first saw
-a count, on its own monotonic clock (`silence`). No clock of Redis is asked, so setting it changes nothing.
+A lease ends when its holder stops renewing it. Each renewal increments a number. A worker that looks for episodes notes
+on its own monotonic clock when it first saw a number (`silence`). Redis' clock is not used, so changing it has no
+effect.
 
 Evaluations take turns: each lease serves the next of them, so a short one does not wait for a long one to end.
 """

@@ -1,4 +1,4 @@
-"""The connection to Redis, and the one place where its errors become ours."""
+"""The connection to Redis, and the one place where its errors are translated to ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.env_runner.redis_address import RedisAddress, parse
 from waymark.errors import InvalidInput, JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
 
 _SOCKET_SECONDS = 5.0
-"""How long Redis may take to answer."""
+"""Seconds that Redis may take to answer."""
 
 
 class Connection:
@@ -23,12 +23,12 @@ class Connection:
     def __init__(self, url: str | RedisAddress) -> None:
         address = parse(url) if isinstance(url, str) else url
         self._where = address.shown
-        # One more attempt, for a connection that a restarted Redis has closed; waiting longer is for the caller, and
-        # so is a Redis that does not answer: all callers would wait for it twice.
+        # One more attempt, for a connection that a restarted Redis has closed. Longer waiting is left to the caller. A
+        # Redis that does not answer is not asked again, because all callers would wait for it twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         options = {"protocol": 2, "socket_timeout": _SOCKET_SECONDS, "retry": once_more}
         options |= address.credentials
-        # Bytes that are no text belong to one record, which then fails to be read; they must not break a whole answer.
+        # Bytes that are not text must break only the record that holds them, not the whole answer.
         text = {"decode_responses": True, "encoding_errors": "replace"}
         try:
             self._redis: Any = redis.Redis.from_url(address.url, **text, **options)
@@ -45,16 +45,16 @@ class Connection:
 
     def ping(self) -> None:
         """Return if Redis answers."""
-        with self._seam():
+        with self._translated_errors():
             self._redis.ping()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._redis.close()
         self._bytes.close()
 
     @contextmanager
-    def _seam(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Translate what redis raises, once."""
         try:
             yield

@@ -22,27 +22,28 @@ from waymark.errors import NotFound, RecordDamaged, WaymarkError, WrongCheckpoin
 from waymark.evaluation.run_folder import Evaluation
 
 _Arguments = list[str | bytes | int]
-"""Of a script."""
+"""The arguments of a script."""
 _LOOKS_PER_LEASE = 20
-"""How often, within the period of a lease, all leases are looked at for signs of life."""
+"""Number of checks of all leases within the period of a lease."""
 _FEW_LEASES = 200
-"""With more leases out, each worker looks less often: a look costs Redis as much as there are leases, and all look."""
+"""With more leases than this, each worker checks less often: the cost of a check grows with the number of leases, and
+every worker checks."""
 _LEAST_LOOKS_PER_LEASE = 4
-"""But at least so often."""
+"""The smallest number of such checks."""
 _PENDING = 10_000
-"""Leases of one evaluation that are looked at."""
+"""Largest number of leases of one evaluation that are checked at once."""
 WAITING_SECONDS = 20
-"""How long a report that a worker waits for the right checkpoint holds, unless it is renewed."""
+"""Seconds after which a report that a worker waits for the right checkpoint expires, unless it is renewed."""
 _POLL_SECONDS = 0.1
-"""How often a waiting `lease` looks."""
+"""Seconds between two attempts of a waiting `lease`."""
 _log = logging.getLogger(__name__)
 
 
 class JobStore(JobReader):
     """Evaluations, their episodes and results, in one Redis. Every method may raise JobStoreUnavailable.
 
-    `url` is `redis://`, `rediss://` or `unix://`. A lease that is not renewed for `lease_seconds` is another's
-    for the taking.
+    `url` is `redis://`, `rediss://` or `unix://`. Another worker may take a lease that was not renewed for
+    `lease_seconds`.
     """
 
     def __init__(
@@ -68,13 +69,13 @@ class JobStore(JobReader):
         self._cancel = self._redis.register_script(script("cancel"))
 
     def announce(self) -> None:
-        """Say to workers which version of the records is read and written here. Raises VersionMismatch."""
-        with self._seam():
+        """Write the version of the records that this process reads and writes. Raises VersionMismatch."""
+        with self._translated_errors():
             protocol.announce(self._redis, self._where)
 
     def check_version(self) -> None:
         """Raise VersionMismatch if the env-runner reads and writes another version of the records."""
-        with self._seam():
+        with self._translated_errors():
             protocol.check(self._redis, self._where)
 
     # --- evaluations ---------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ class JobStore(JobReader):
         keys = Keys(evaluation.id)
         created = milliseconds(evaluation.created)
         text, manifest = evaluation.model_dump_json(), Manifest.of(specs)
-        with self._seam():
+        with self._translated_errors():
             name: str = self._submit(
                 keys=[SUBMISSIONS, EVALUATIONS, keys.evaluation, keys.manifest, keys.specs],
                 args=[evaluation.id, key or "", text, created, manifest.shared, *manifest.pairs()],
@@ -103,7 +104,7 @@ class JobStore(JobReader):
         """
         keys = Keys(evaluation.id)
         counters: Counter[str] = Counter(finished=0, errored=0, score_sum=0)
-        with self._seam(), self._bytes.pipeline(transaction=False) as batch:
+        with self._translated_errors(), self._bytes.pipeline(transaction=False) as batch:
             batch.delete(keys.results, keys.trajectories, keys.events)  # of an attempt that was interrupted
             for result in results:
                 light, full = pack(result)
@@ -114,7 +115,7 @@ class JobStore(JobReader):
                 if len(batch) >= PAGE:
                     batch.execute()
             batch.execute()
-        with self._seam(), self._redis.pipeline(transaction=True) as batch:
+        with self._translated_errors(), self._redis.pipeline(transaction=True) as batch:
             batch.delete(keys.evaluation, keys.manifest, keys.specs, keys.queue, keys.renewals, keys.released)
             batch.hset(keys.evaluation, mapping=counters)
             batch.hset(keys.evaluation, "evaluation", evaluation.model_dump_json())
@@ -127,14 +128,14 @@ class JobStore(JobReader):
 
     def submitted(self, key: str) -> str | None:
         """The id of the evaluation that was submitted under this idempotency key, if any."""
-        with self._seam():
+        with self._translated_errors():
             name: str | None = self._redis.hget(SUBMISSIONS, key)
         return name
 
     def enqueue(self, evaluation_id: str) -> int:
         """Enqueue every episode that has no result and is not in the queue; returns how many. Idempotent."""
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             added: int = self._enqueue(
                 keys=[ACTIVE, keys.evaluation, keys.manifest, keys.results, keys.queue, keys.specs],
                 args=[evaluation_id, GROUP],
@@ -144,25 +145,25 @@ class JobStore(JobReader):
     def reconcile(self, report: Callable[[str, WaymarkError], None] = lambda _id, _error: None) -> int:
         """Enqueue the gaps of all evaluations that are neither cancelled nor finished; returns how many there were.
 
-        What is not finished is in the queue: where their counts agree, nothing is read. `report` is told of each
-        evaluation that cannot be played any more, and why; the others are not affected.
+        If the counters of an evaluation show that all unfinished episodes are in the queue, nothing is read. `report`
+        is called with each evaluation that cannot be played any more and the reason; the others are not affected.
         """
-        with self._seam():
+        with self._translated_errors():
             active = set(self._redis.lrange(ACTIVE, 0, -1))
         added = 0
-        for evaluation_id, found in self.look_up(self.ids()).items():
-            if isinstance(found, WaymarkError):
-                report(evaluation_id, found)
-            elif found.state in {"queued", "running"}:
+        for evaluation_id, status in self.look_up(self.ids()).items():
+            if isinstance(status, WaymarkError):
+                report(evaluation_id, status)
+            elif status.state in {"queued", "running"}:
                 try:
-                    added += self._fill_gaps(found, is_active=evaluation_id in active)
+                    added += self._fill_gaps(status, is_active=evaluation_id in active)
                 except RecordDamaged as error:
                     report(evaluation_id, error)
         return added
 
     def _fill_gaps(self, status: EvaluationStatus, *, is_active: bool) -> int:
         """Enqueue the gaps of one evaluation. Raises RecordDamaged where they cannot be filled."""
-        with self._seam():
+        with self._translated_errors():
             if self._damaged(keys=[Keys(status.id).evaluation]):
                 raise RecordDamaged(
                     f"Keys of the evaluation {status.id} in Redis are of other types than they should be.",
@@ -181,15 +182,15 @@ class JobStore(JobReader):
         return added
 
     def _queued(self, evaluation_id: str) -> int:
-        with self._seam():
+        with self._translated_errors():
             length: int = self._redis.xlen(Keys(evaluation_id).queue)
         return length
 
     def others_wait(self, but: Collection[str]) -> bool:
         """Whether an evaluation that is none of these has an episode that nobody plays."""
-        with self._seam():
-            ids = [one for one in self._redis.lrange(ACTIVE, 0, -1) if one not in but]
-        with self._seam(), self._redis.pipeline(transaction=False) as batch:
+        with self._translated_errors():
+            ids = [evaluation for evaluation in self._redis.lrange(ACTIVE, 0, -1) if evaluation not in but]
+        with self._translated_errors(), self._redis.pipeline(transaction=False) as batch:
             for evaluation_id in ids:
                 batch.xlen(Keys(evaluation_id).queue)
                 batch.xpending(Keys(evaluation_id).queue, GROUP)
@@ -198,9 +199,9 @@ class JobStore(JobReader):
         return any(isinstance(length, int) and length > leased(leases) for length, leases in pairs)
 
     def cancel(self, evaluation_id: str) -> None:
-        """Take an evaluation's queue away; episodes being played lose their lease. Raises NotFound."""
+        """Remove an evaluation's queue; running episodes lose their lease. Raises NotFound."""
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             if self._redis.zscore(EVALUATIONS, evaluation_id) is None:
                 raise NotFound(f"No evaluation {evaluation_id!r}.", remedy="GET /v1/evaluations lists them.")
             self._cancel(keys=[ACTIVE, keys.evaluation, keys.queue, keys.renewals, keys.released], args=[evaluation_id])
@@ -208,8 +209,8 @@ class JobStore(JobReader):
     def resume(self, evaluation_id: str, *, errored: bool = False) -> int:
         """Take back a cancellation and enqueue what has no result; returns how many. Raises NotFound.
 
-        `errored`: play also those again that errored. Their results and events are taken back first, so who
-        follows the events is told of such an episode a second time.
+        `errored`: also play errored episodes again. Their results and events are removed first, so a follower of the
+        events gets such an episode a second time.
         """
         self.evaluation(evaluation_id)
         keys = Keys(evaluation_id)
@@ -217,19 +218,19 @@ class JobStore(JobReader):
             for events in self._pages(evaluation_id):
                 failed = [(event.result.id, event.cursor) for event in events if event.result.error is not None]
                 if failed:
-                    with self._seam():
+                    with self._translated_errors():
                         self._take_back(
                             keys=[keys.evaluation, keys.results, keys.trajectories, keys.events],
                             args=[text for pair in failed for text in pair],
                         )
-        with self._seam():
+        with self._translated_errors():
             self._redis.hdel(keys.evaluation, "cancelled")
         return self.enqueue(evaluation_id)
 
     # --- playing -------------------------------------------------------------------------------------------
 
     def lease(self, consumer: str, *, wait_seconds: float, skip: Sequence[str] = ()) -> Lease | None:
-        """One episode to play, of the evaluation whose turn it is: an abandoned one first, else the next in line.
+        """Lease one episode of the evaluation whose turn it is: an abandoned one first, else the next in the queue.
 
         None if there is none after waiting. Evaluations to `skip` are left to other workers. Raises VersionMismatch.
         """
@@ -239,9 +240,9 @@ class JobStore(JobReader):
                 self.check_version()
                 self.look()
             silent = [value for lease in self._silent for value in lease]
-            with self._seam():
-                found = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, len(skip), *skip, *silent])
-            if found and (lease := self._read_lease(consumer, *found)):
+            with self._translated_errors():
+                answer = self._lease(keys=[ACTIVE], args=[EVALUATION, GROUP, consumer, len(skip), *skip, *silent])
+            if answer and (lease := self._read_lease(consumer, *answer)):
                 return lease
             left = deadline - time.monotonic()
             if left <= 0:
@@ -249,19 +250,19 @@ class JobStore(JobReader):
             time.sleep(min(left, _POLL_SECONDS))
 
     def look(self) -> None:
-        """Look for signs of life at all leases. To be called several times within the period of a lease.
+        """Check all leases for renewals. Call it several times within the period of a lease.
 
-        `lease` does so itself; who plays meanwhile calls this, so as to know silent leases from those it never saw.
-        Where very many leases are out, a call that comes too soon does nothing.
+        `lease` does this itself. A worker whose slots are all busy calls this method, so that it can tell abandoned
+        leases from those it has never seen. With very many leases, a call that comes too soon does nothing.
         """
         if self._crowded and self._clock() - self._looked < self._look_seconds:
             return
         self._looked = self._clock()
-        with self._seam():
+        with self._translated_errors():
             flat = self._pending(keys=[ACTIVE], args=[EVALUATION, GROUP, _PENDING])
         rows = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
         self._silent = self._silence.look(
-            Sighting(one, entry, int(count), int(renewals)) for one, entry, count, renewals in rows
+            Sighting(evaluation, entry, int(count), int(renewals)) for evaluation, entry, count, renewals in rows
         )
         leases = len(flat) // 4
         self._crowded = leases > _FEW_LEASES
@@ -285,7 +286,7 @@ class JobStore(JobReader):
         except RecordDamaged as error:
             _log.error("Episode %s of %s is not played: %s", episode, evaluation_id, error)
             keys = Keys(evaluation_id)
-            with self._seam(), self._redis.pipeline(transaction=True) as batch:
+            with self._translated_errors(), self._redis.pipeline(transaction=True) as batch:
                 batch.xack(keys.queue, GROUP, entry)
                 batch.xdel(keys.queue, entry)
                 batch.hdel(keys.specs, episode)
@@ -295,24 +296,25 @@ class JobStore(JobReader):
         return Lease(entry, consumer, deliveries, spec)
 
     def renew(self, lease: Lease) -> bool:
-        """Keep a lease for another period. False: it is lost, or the evaluation was cancelled; stop playing."""
+        """Renew a lease for another period. False: it is lost, or the evaluation was cancelled, so stop playing."""
         evaluation_id = lease.spec.evaluation
         keys = Keys(evaluation_id)
-        with self._seam():
+        with self._translated_errors():
             renewals: int = self._renew(keys=[keys.queue, keys.renewals], args=_fence(lease))
         if renewals:
             self._silence.note(Sighting(evaluation_id, lease.entry, lease.deliveries, renewals))
         return bool(renewals)
 
     def release(self, lease: Lease, *, counted: bool) -> None:
-        """Give an episode back unplayed, to whoever leases next. `counted`: it counts as a delivery that failed."""
+        """Return an episode to the queue; the next lease gets it. `counted`: it counts as a failed delivery."""
         left = lease.deliveries if counted else lease.deliveries - 1
         keys = Keys(lease.spec.evaluation)
-        with self._seam():
+        with self._translated_errors():
             self._release(keys=[keys.queue, keys.released], args=[*_fence(lease), left])
 
     def commit(self, lease: Lease, result: EpisodeResult) -> bool:
-        """Store and count a result exactly once. False: the lease was lost or a result is there; it is dropped.
+        """Store and count a result exactly once. False: the lease was lost or there already is a result; this one is
+        dropped.
 
         Raises WrongCheckpoint, and stores nothing, if another checkpoint made it than the evaluation was submitted for.
         """
@@ -329,7 +331,7 @@ class JobStore(JobReader):
         counted: _Arguments = [result.score, int(result.error is not None)]
         buried: _Arguments = [int(dead), spec.evaluation, spec.model_dump_json()]
         made_by = result.checkpoints.model_dump_json(exclude_none=True) if result.checkpoints else "{}"
-        with self._seam():
+        with self._translated_errors():
             stored: int = self._commit(
                 keys=[
                     *(keys.queue, keys.evaluation, keys.results, keys.trajectories, keys.events),
@@ -345,9 +347,9 @@ class JobStore(JobReader):
         return bool(stored)
 
     def report_waiting(self, evaluation_id: str, mismatch: CheckpointMismatch | None) -> None:
-        """Say for the next seconds why a worker does not play an evaluation; None: it does again."""
+        """Report for some seconds why a worker does not play an evaluation; None: it plays again."""
         key = Keys(evaluation_id).waiting
-        with self._seam():
+        with self._translated_errors():
             if mismatch is None:
                 self._redis.delete(key)
             else:
@@ -355,5 +357,5 @@ class JobStore(JobReader):
 
 
 def _fence(lease: Lease) -> _Arguments:
-    """What the scripts recognise a lease by: their first four arguments."""
+    """The first four arguments of the scripts, by which they recognise a lease."""
     return [GROUP, lease.entry, lease.consumer, lease.deliveries]

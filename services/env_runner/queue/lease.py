@@ -7,29 +7,31 @@ from dataclasses import dataclass
 from waymark.contracts import EpisodeResult, EpisodeSpec
 
 MAX_DELIVERIES = 3
-"""An episode delivered more often than this goes to the dead-letter stream and is reported as errored."""
+"""An episode that was delivered more often goes to the dead-letter stream and is reported as errored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to play one episode, until it is lost to another by not being renewed."""
+    """The right to play one episode. Without renewal another worker may take it."""
 
     entry: str
     """Id of the stream entry."""
     consumer: str
-    """Who holds it: one name a worker process."""
+    """The name of the worker process that holds it."""
     deliveries: int
-    """How often the episode has been handed out, this time included."""
+    """Number of deliveries of the episode, including this one."""
     spec: EpisodeSpec
 
     @property
     def last(self) -> bool:
-        """It is not handed out again: what plays beside it should not be able to take it down."""
+        """Whether this is the last delivery. Then the episode is played alone, because it may be the one that kills
+        workers.
+        """
         return self.deliveries == MAX_DELIVERIES
 
     @property
     def exhausted(self) -> bool:
-        """It was handed out too often without a result: bury it instead of playing it."""
+        """Whether it was delivered too often without a result. Then bury it instead of playing it."""
         return self.deliveries > MAX_DELIVERIES
 
 

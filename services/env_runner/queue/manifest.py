@@ -1,6 +1,6 @@
-"""The episodes of an evaluation as Redis holds them: what all specs have in common once, and the rest of each.
+"""The episodes of an evaluation in Redis: the common fields of all specs once, and the other fields of each.
 
-An evaluation stored by an older version has whole specs and nothing in common; it is read all the same.
+An evaluation that an older version stored has whole specs and no common fields; it can be read too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from waymark.contracts import EpisodeSpec
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Specs taken apart."""
+    """Specs, split into common and own fields."""
 
     shared: str
     """Fields that are equal in all specs, as a JSON object."""
@@ -28,12 +28,12 @@ class Manifest:
 
     @classmethod
     def of(cls, specs: Sequence[EpisodeSpec]) -> Self:
-        """Take specs apart; their ids are not in their own part, since they are its key."""
+        """Split specs; the ids are the keys of their own parts and not repeated there."""
         fields = [spec.model_dump(mode="json", exclude={"id"}) for spec in specs]
         first = fields[0] if fields else {}
         shared = {name: value for name, value in first.items() if all(field[name] == value for field in fields)}
         own = [{name: value for name, value in field.items() if name not in shared} for field in fields]
-        return cls(_json(shared), {spec.id: _json(one) for spec, one in zip(specs, own, strict=True)})
+        return cls(_json(shared), {spec.id: _json(text) for spec, text in zip(specs, own, strict=True)})
 
     def pairs(self) -> Iterator[str]:
         """Episode id and its own part in turn, in order of play."""
@@ -43,7 +43,7 @@ class Manifest:
 
 
 def spec_of(episode: str, own: str, shared: str) -> EpisodeSpec:
-    """A spec put together again. Raises RecordDamaged."""
+    """The whole spec of an episode. Raises RecordDamaged."""
     try:
         return EpisodeSpec.model_validate({**from_json(shared), **from_json(own), "id": episode})
     except (ValueError, TypeError) as error:

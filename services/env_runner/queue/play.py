@@ -1,4 +1,4 @@
-"""Sessions of play along in Redis: what the app hands to a worker, and what the worker shows.
+"""Sessions of play along in Redis: requests and decisions from the app, views from the worker.
 
     waymark:play:open            sorted set: the sessions that are open, by when they expire at the latest
     waymark:play:waiting         list: sessions that no worker has taken yet
@@ -24,9 +24,9 @@ _OPEN: Final = "waymark:play:open"
 _WAITING: Final = "waymark:play:waiting"
 _SESSION: Final = "waymark:play:"
 _MOST_DECISIONS: Final = 4
-"""Decisions that may wait; a person waits for the answer to each."""
+"""Largest number of unread decisions; a person waits for the answer to each."""
 KEEP_SECONDS: Final = 3_600
-"""How long the view of a session that has ended can be read."""
+"""Seconds for which the view of an ended session can be read."""
 
 
 class PlayQueue(Connection):
@@ -39,7 +39,7 @@ class PlayQueue(Connection):
         """Open a session. Raises QueueFull when `most` are open."""
         now = time.time()
         key = _SESSION + view.id
-        with self._seam():
+        with self._translated_errors():
             self._redis.zremrangebyscore(_OPEN, "-inf", now)
             self._redis.zadd(_OPEN, {view.id: now + seconds})
             if self._redis.zcard(_OPEN) > most:
@@ -56,7 +56,7 @@ class PlayQueue(Connection):
 
     def take(self, wait_seconds: float) -> tuple[PlayView, PlayRequest] | None:
         """The next session that nobody plays; None after waiting. Those that have expired are skipped."""
-        with self._seam():
+        with self._translated_errors():
             taken = self._redis.blpop([_WAITING], timeout=wait_seconds)
             expires = None if taken is None else self._redis.zscore(_OPEN, taken[1])
             if expires is None or expires < time.time():
@@ -67,8 +67,8 @@ class PlayQueue(Connection):
         return read(PlayView, view, "a session"), read(PlayRequest, request, "a session")
 
     def look(self, session: str) -> PlayView:
-        """What a session shows. Raises NotFound."""
-        with self._seam():
+        """The view of a session. Raises NotFound."""
+        with self._translated_errors():
             text = self._redis.get(_SESSION + session)
             expires = self._redis.zscore(_OPEN, session)
         if text is None:
@@ -81,8 +81,8 @@ class PlayQueue(Connection):
         return view.model_copy(update={"seconds_left": int(expires - time.time())})
 
     def show(self, view: PlayView) -> None:
-        """Change what a session shows."""
-        with self._seam():
+        """Replace the view of a session."""
+        with self._translated_errors():
             self._redis.set(_SESSION + view.id, view.model_dump_json(), keepttl=True)
 
     def decide(self, session: str, decision: PlayTurn | None) -> None:
@@ -91,21 +91,21 @@ class PlayQueue(Connection):
         if view.state == "ended":
             raise NotFound(f"The session {session!r} has ended.", remedy="Begin a new one.")
         key = f"{_SESSION}{session}:decisions"
-        with self._seam():
+        with self._translated_errors():
             if decision is not None and self._redis.llen(key) >= _MOST_DECISIONS:
-                raise QueueFull("The session is still busy with earlier decisions.", remedy="Wait a moment.")
+                raise QueueFull("The session has not yet carried out earlier decisions.", remedy="Wait a moment.")
             self._redis.rpush(key, "" if decision is None else decision.model_dump_json())
             self._redis.expire(key, KEEP_SECONDS)
 
     def next_decision(self, session: str, wait_seconds: float) -> PlayTurn | None:
-        """What the person decided. Raises TimeoutError after waiting; None: the session is to end."""
-        with self._seam():
+        """The person's next decision; None: end the session. Raises TimeoutError after waiting."""
+        with self._translated_errors():
             taken = self._redis.blpop([f"{_SESSION}{session}:decisions"], timeout=wait_seconds)
         if taken is None:
             raise TimeoutError
         return read(PlayTurn, taken[1], "a decision") if taken[1] else None
 
     def close_session(self, session: str) -> None:
-        """It is over and counts no more."""
-        with self._seam():
+        """Remove a session that has ended from the open ones."""
+        with self._translated_errors():
             self._redis.zrem(_OPEN, session)

@@ -1,7 +1,7 @@
-"""Which version of the records in Redis a process reads and writes, so that an older worker never touches newer ones.
+"""The version of the records in Redis, so that an older worker never reads or writes newer records.
 
 The env-runner writes its number to `waymark:protocol` when it starts. A worker compares it with its own before it takes
-an episode; where they differ it ends, and its message names both sides. Raise `PROTOCOL` with every change of keys,
+an episode. If they differ, it ends, and its message names both versions. Raise `PROTOCOL` with every change of keys,
 scripts or records that a process of the commit before would misread.
 """
 
@@ -19,10 +19,10 @@ KEY = "waymark:protocol"
 
 def announce(redis: Any, where: str) -> None:
     """Write this process' number. Raises VersionMismatch if a newer one is there: its records might be misread."""
-    found = _read(redis)
-    if found is not None and found[0] > PROTOCOL:
+    announced = _read(redis)
+    if announced is not None and announced[0] > PROTOCOL:
         raise VersionMismatch(
-            f"Redis at {where} was used by waymark {found[1]} (queue protocol {found[0]}), "
+            f"Redis at {where} was used by waymark {announced[1]} (queue protocol {announced[0]}), "
             f"and this env-runner is waymark {__version__} (queue protocol {PROTOCOL}), which is older.",
             remedy="Start the newer version, or give this one a Redis of its own.",
         )
@@ -31,13 +31,13 @@ def announce(redis: Any, where: str) -> None:
 
 def check(redis: Any, where: str) -> None:
     """Raise VersionMismatch if the env-runner at this Redis speaks another protocol than this worker."""
-    found = _read(redis)
-    if found is None or found[0] == PROTOCOL:
+    announced = _read(redis)
+    if announced is None or announced[0] == PROTOCOL:
         return
-    age = "older" if found[0] > PROTOCOL else "newer"
+    age = "older" if announced[0] > PROTOCOL else "newer"
     raise VersionMismatch(
         f"Worker {socket.gethostname()} is refused: it is waymark {__version__} (queue protocol {PROTOCOL}), {age} "
-        f"than the env-runner at Redis {where}, which is waymark {found[1]} (queue protocol {found[0]}).",
+        f"than the env-runner at Redis {where}, which is waymark {announced[1]} (queue protocol {announced[0]}).",
         remedy="Start workers and env-runner from the same version.",
     )
 

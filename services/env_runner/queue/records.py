@@ -1,4 +1,4 @@
-"""How results and statuses are written to Redis and read from it."""
+"""Writes results and statuses to Redis and reads them."""
 
 from __future__ import annotations
 
@@ -19,67 +19,69 @@ from waymark.hints import command
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST = 8 * 1024 * 1024
-"""Of a record without turns, in characters."""
+"""Largest length of a record without turns, in characters."""
 _REMEDY = (
     "It was written by another version of waymark, or damaged; "
     f"`{command('resume')} runs/ID` takes a run back from its folder."
 )
 
 
-def read(kind: type[_Model], text: str | bytes | None, what: str) -> _Model:
+def read(kind: type[_Model], text: str | bytes | None, record: str) -> _Model:
     """A record of Redis. Raises RecordDamaged, which names it."""
     if text is None:
-        raise RecordDamaged(f"Redis has lost {what}.", remedy=_REMEDY)
+        raise RecordDamaged(f"Redis has lost {record}.", remedy=_REMEDY)
     if len(text) > _LONGEST:
-        raise unreadable(what, f"it is over {_LONGEST >> 20} MB")
+        raise unreadable(record, f"it is over {_LONGEST >> 20} MB")
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise unreadable(what, error.errors()[0]["msg"]) from error
+        raise unreadable(record, error.errors()[0]["msg"]) from error
 
 
-def unreadable(what: str, reason: str) -> RecordDamaged:
+def unreadable(record: str, reason: str) -> RecordDamaged:
     """The error for a record that cannot be read."""
-    return RecordDamaged(f"Redis holds {what}, but unreadable: {reason}.", remedy=_REMEDY)
+    return RecordDamaged(f"Redis holds {record}, but unreadable: {reason}.", remedy=_REMEDY)
 
 
-def unpack(full: bytes, what: str) -> EpisodeResult:
+def unpack(full: bytes, record: str) -> EpisodeResult:
     """A whole result as the trajectories hold it. Raises RecordDamaged."""
     try:
-        return read_result(unpack_text(full, what))
+        return read_result(unpack_text(full, record))
     except ValidationError as error:
-        raise unreadable(what, error.errors(include_input=False)[0]["msg"]) from error
+        raise unreadable(record, error.errors(include_input=False)[0]["msg"]) from error
 
 
-def unpack_text(full: bytes, what: str) -> bytes:
+def unpack_text(full: bytes, record: str) -> bytes:
     """The JSON of a whole result, at most `LINE_BYTES` of it. Raises RecordDamaged."""
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(full, LINE_BYTES)
     except zlib.error as error:
-        raise unreadable(what, str(error)) from error
+        raise unreadable(record, str(error)) from error
     if not stream.eof:
-        raise unreadable(what, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing")
+        raise unreadable(
+            record, f"it is over {LINE_BYTES >> 20} MB" if stream.unconsumed_tail else "its end is missing"
+        )
     return text
 
 
 def pack(result: EpisodeResult) -> tuple[str, bytes]:
-    """A result as the results hold it, and as the trajectories do."""
+    """A result in the form of the key `results`, and in that of `trajectories`."""
     return result.without_trajectory().model_dump_json(), zlib.compress(write_result(result))
 
 
 def milliseconds(created: str) -> int:
-    """A time of creation, as the evaluations are sorted by."""
+    """A time of creation in milliseconds, by which evaluations are sorted."""
     return round(datetime.fromisoformat(created).timestamp() * 1000)
 
 
 def leased(pending: Mapping[str, int] | Exception) -> int:
-    """How many leases a queue has out; without a queue Redis answers with an error."""
+    """The number of leases of a queue, from the answer of Redis, which is an error if there is no queue."""
     return 0 if isinstance(pending, Exception) else pending["pending"]
 
 
 def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
-    """How far an evaluation has come: from its hash, how many leases it has out, and the report of a waiting worker."""
+    """The status of an evaluation, from its hash, its number of leases, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
     finished = _count(row, "finished", 0, evaluation.episodes)
     score_sum = _count(row, "score_sum", 0, 100 * finished)
@@ -100,7 +102,7 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
 
 
 def _count(row: Mapping[str, str], name: str, least: int, most: int) -> int:
-    """A counter of an evaluation. Raises RecordDamaged for one that cannot be."""
+    """A counter of an evaluation. Raises RecordDamaged for an impossible value."""
     text = row.get(name, "0")
     try:
         value = int(text)

@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def script(name: str, *included: str) -> str:
-    """The text of `NAME.lua`, after those that it uses functions of."""
+    """The text of `NAME.lua`, preceded by the scripts whose functions it uses."""
     folder = Path(__file__).parent
-    return "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*included, name))
+    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*included, name))

@@ -1,4 +1,4 @@
-"""Which leases have fallen silent, by the monotonic clock of the process that looks."""
+"""Finds abandoned leases: those without renewal for a period, by the monotonic clock of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Sighting(NamedTuple):
-    """A lease as it was seen: any sign of life of its holder changes the last two."""
+    """A lease as it was seen. Any renewal or delivery changes the last two fields."""
 
     evaluation: str
     entry: str
@@ -18,10 +18,10 @@ class Sighting(NamedTuple):
 
 
 class Silence:
-    """Remembers since when each lease looks as it does. Thread-safe.
+    """Remembers since when each lease has not changed. Thread-safe.
 
-    A lease is silent once it has looked the same for `seconds`. A process that begins to look must therefore watch a
-    lease for that long before it may take it over.
+    A lease is silent if it has not changed for `seconds`. So a new process must watch a lease for that long before it
+    may take it.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,12 +33,14 @@ class Silence:
     def note(self, lease: Sighting) -> None:
         """Remember a lease that this process itself was given or renewed."""
         with self._lock:
-            for seen in [one for one in self._since if (one.evaluation, one.entry) == (lease.evaluation, lease.entry)]:
-                del self._since[seen]
+            for earlier in [
+                holder for holder in self._since if (holder.evaluation, holder.entry) == (lease.evaluation, lease.entry)
+            ]:
+                del self._since[earlier]
             self._since[lease] = self._clock()
 
     def look(self, leases: Iterable[Sighting]) -> list[Sighting]:
-        """Take note of all leases that there are; returns those that are silent."""
+        """Record the present leases; returns those that are silent."""
         now = self._clock()
         with self._lock:
             self._since = {lease: self._since.get(lease, now) for lease in leases}

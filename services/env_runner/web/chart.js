@@ -1,6 +1,7 @@
 // Drawings: a score on its scale, and a score over an episode. The same figures stand beside them as text.
 
-import { svg } from "./dom.js";
+import { el, svg } from "./dom.js";
+import { minus } from "./words.js";
 
 const MARGIN = 5; // points above and below the line of scores, so that its whole stroke is visible
 
@@ -21,7 +22,7 @@ export function scoreBar(mean, interval, solved) {
 
 /**
  * The score after each turn as a line of steps, above bands that show which turns belong to one sub-goal.
- * The scale reaches from the lowest score of the episode (0 or less) to `solved` points.
+ * The axis beside it reaches from the lowest score of the episode (0 or less) to `solved` points.
  * `choose` is called with the place, from 0, of a turn that is clicked on; `mark(place)` shows the current turn.
  */
 export function scoreLine(turns, groups, solved, choose) {
@@ -60,5 +61,6 @@ export function scoreLine(turns, groups, solved, choose) {
         svg("line", { x1: place + 0.5, x2: place + 0.5, y1: top + height - 8, y2: top + height, class: "repaired" }),
     ),
   );
-  return { drawing, low, mark: (place) => marker.setAttribute("x", place) };
+  const axis = el("span", { class: "axis" }, el("span", {}, solved), el("span", {}, minus(low)));
+  return { chart: el("div", { class: "chart" }, axis, drawing), mark: (place) => marker.setAttribute("x", place) };
 }

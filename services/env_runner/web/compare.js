@@ -36,7 +36,7 @@ export async function compare({ main, place, signal, query }) {
     el("h1", {}, "Comparison"),
     el(
       "p",
-      { class: "what" },
+      { class: "lead" },
       `${count(comparison.variations, "variation")} of ${count(comparison.task_types, "task type")} that all of these runs have played. `,
       `The baseline is ${baseline}.`,
     ),

@@ -37,7 +37,7 @@ export async function episode({ main, place, signal, query }, id, name) {
       `Task ${result.task}, variation ${variation} `,
       el("span", { class: "score" }, `${minus(result.raw_score)} points`),
     ),
-    el("p", { class: "what" }, world.taskName(result.task)),
+    el("p", { class: "lead" }, world.taskName(result.task)),
     result.opening && el("p", {}, result.opening.task),
     el(
       "p",

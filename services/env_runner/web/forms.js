@@ -3,6 +3,17 @@
 import { Refused } from "./api.js";
 import { el } from "./dom.js";
 
+/** What a page that plays shows where the dashboard has no services to play with. */
+export const onlyShows = (heading) => [
+  el("h1", {}, heading),
+  el(
+    "p",
+    { class: "empty" },
+    "This dashboard only shows run folders. Start the services to play: ",
+    el("code", {}, "./run up"),
+  ),
+];
+
 /** A labelled field, with a hint and a place for what is wrong with it. */
 export function field(label, control, hint = "") {
   const name = control.name;

@@ -15,7 +15,7 @@ export class Header {
     this.world = world;
     this.state = el("span");
     this.progress = el("div", { class: "far" });
-    this.what = el("p", { class: "what" });
+    this.lead = el("p", { class: "lead" });
     this.models = el("p", { class: "note models" });
     this.cancel = this.button("Cancel", async () => {
       if (
@@ -32,7 +32,7 @@ export class Header {
       "section",
       { class: "head" },
       el("h1", {}, id, " ", this.state),
-      this.what,
+      this.lead,
       this.models,
       this.progress,
       el(
@@ -74,7 +74,7 @@ export class Header {
     const running = !ENDED.has(status.state);
     this.state.replaceChildren(badge(status.state));
     this.progress.replaceChildren(progress(status), el("span", {}, remaining(status)));
-    this.what.replaceChildren(
+    this.lead.replaceChildren(
       el("strong", {}, isByHand(status.id) ? `by hand, with the help of ${status.agent_name}` : status.agent_name),
       ` · ${this.world.title}, ${requestSummary(status.request)} · started `,
       ago(status.created),

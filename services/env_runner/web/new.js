@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { el } from "./dom.js";
-import { checkboxes, field, numberInput, select, showProblems } from "./forms.js";
+import { checkboxes, field, numberInput, onlyShows, select, showProblems } from "./forms.js";
 import { TaskChooser } from "./tasks.js";
 import { parseVariations } from "./variations.js";
 import { count } from "./words.js";
@@ -19,15 +19,7 @@ export async function start({ main, place, signal }) {
   place([["Evaluations", "#/"]], "New evaluation");
   const options = await api.options(signal);
   if (!options.can_play) {
-    main.replaceChildren(
-      el("h1", {}, "New evaluation"),
-      el(
-        "p",
-        { class: "empty" },
-        "This dashboard only shows run folders. Start the services to play: ",
-        el("code", {}, "./run up"),
-      ),
-    );
+    main.replaceChildren(...onlyShows("New evaluation"));
     return;
   }
   main.replaceChildren(new Form(options, await worldOf(options.world)).element);
@@ -111,7 +103,7 @@ class Form {
       repeats: field(
         "Repeats",
         numberInput("repeats", 1, 1, 100),
-        "Plays of each variation. Two or more separate luck of play from luck of variation.",
+        "Plays of each variation. With two or more, intervals separate the randomness of play.",
       ),
       rules: field(
         "Rules of play",
@@ -160,7 +152,7 @@ class Form {
     this.ruleBoxes.element.hidden = !chooses;
     this.tasks.update();
     const agents = this.agents.value().length;
-    const [tasks, each] = [this.tasks.chosenOrAll(), Number(this.value("repeats")) || 0];
+    const [tasks, repeats] = [this.tasks.chosenOrAll(), Number(this.value("repeats")) || 0];
     let variations;
     try {
       variations = this.countVariations(tasks);
@@ -168,10 +160,10 @@ class Form {
       this.size.textContent = "";
       return;
     }
-    const episodes = variations * each * agents;
+    const episodes = variations * repeats * agents;
     const parts = [
       count(variations, "variation"),
-      each > 1 && count(each, "repeat"),
+      repeats > 1 && count(repeats, "repeat"),
       agents > 1 && count(agents, "agent"),
     ].filter(Boolean);
     this.size.textContent =

@@ -2,28 +2,20 @@
 
 import { api } from "./api.js";
 import { el } from "./dom.js";
-import { field, numberInput, select, showProblems } from "./forms.js";
+import { field, numberInput, onlyShows, select, showProblems } from "./forms.js";
 
 export async function play({ main, place, signal, query }) {
   place([["Evaluations", "#/"]], "Play along");
   const options = await api.options(signal);
   if (!options.can_play) {
-    main.replaceChildren(
-      el("h1", {}, "Play along"),
-      el(
-        "p",
-        { class: "empty" },
-        "This dashboard only shows run folders. Start the services to play: ",
-        el("code", {}, "./run up"),
-      ),
-    );
+    main.replaceChildren(...onlyShows("Play along"));
     return;
   }
   main.replaceChildren(
     el("h1", {}, "Play along"),
     el(
       "p",
-      { class: "what" },
+      { class: "lead" },
       "Play a variation by hand. At each turn the agent shows what it would do, and you decide. ",
       "The session is saved as a run that you can replay.",
     ),

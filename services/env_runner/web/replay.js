@@ -22,7 +22,7 @@ export class Replay {
     this.groups = bySubgoal(turns);
     /** The place of the last turn that raised the score; -1 for none. */
     this.gain = turns.findLastIndex((turn) => turn.reward > 0);
-    const { drawing, low, mark } = scoreLine(turns, this.groups, world.solved_score, (place) => this.go(place));
+    const { chart, mark } = scoreLine(turns, this.groups, world.solved_score, (place) => this.go(place));
     this.mark = mark;
     this.slider = el("input", {
       type: "range",
@@ -47,12 +47,7 @@ export class Replay {
     this.player = el(
       "section",
       { class: "play", "aria-label": "Replay" },
-      el(
-        "div",
-        { class: "chart" },
-        el("span", { class: "axis" }, el("span", {}, world.solved_score), el("span", {}, minus(low))),
-        drawing,
-      ),
+      chart,
       el(
         "div",
         { class: "controls" },

@@ -141,7 +141,7 @@ class RunList {
       const order = this.descending ? "descending" : "ascending";
       head.setAttribute("aria-sort", place === this.sortedBy ? order : "none");
     });
-    this.table.classList.toggle("one-world", new Set(this.items.map((entry) => entry.world)).size < 2);
+    this.table.classList.toggle("single-world", new Set(this.items.map((entry) => entry.world)).size < 2);
     this.more.hidden = rows.length <= this.limit;
     const total = count(this.items.length, "run");
     setText(this.counted, rows.length === this.items.length ? total : `${rows.length} of ${total}`);

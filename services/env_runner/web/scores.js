@@ -24,7 +24,7 @@ export function headline({ summary }, world) {
         el("span", {}, `mean of ${count(summary.tasks.length, "task type")}, of ${world.solved_score} points`),
         scoreBar(summary.mean, summary.ci95, world.solved_score),
         el("span", {}, interval),
-        summary.repeats > 1 && summary.ci95_play && el("span", {}, `luck of play alone ${range(summary.ci95_play)}`),
+        summary.repeats > 1 && summary.ci95_play && el("span", {}, `randomness of play alone ${range(summary.ci95_play)}`),
       ),
       tile("Solved", percent(summary.success_rate), `of ${count(summary.episodes, "episode")}`),
       Object.entries(summary.groups).map(([group, mean]) => tile(group, points(mean), "mean score")),

@@ -91,7 +91,7 @@ class Board {
       view.description && el("p", {}, view.description),
       el(
         "p",
-        { class: "what", role: "status", id: "play-state" },
+        { class: "lead", role: "status", id: "play-state" },
         STATES[view.state] ?? `Turn ${view.turn}. Choose what to do.`,
         " ",
         this.clock,
@@ -215,11 +215,11 @@ class Board {
 
   valid(all) {
     const list = el("ul", { class: "valid" });
-    const found = el("span", { class: "note", role: "status" });
+    const counted = el("span", { class: "note", role: "status" });
     const draw = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fitting = all.filter((action) => words.every((word) => action.toLowerCase().includes(word)));
-      setText(found, `${fitting.length} of ${count(all.length, "valid action")}`);
+      setText(counted, `${fitting.length} of ${count(all.length, "valid action")}`);
       list.replaceChildren(
         ...fitting
           .slice(0, MOST_VALID)
@@ -235,7 +235,7 @@ class Board {
       input: draw,
     });
     draw();
-    return el("details", {}, el("summary", {}, "Valid actions"), el("p", { class: "filter" }, search, found), list);
+    return el("details", {}, el("summary", {}, "Valid actions"), el("p", { class: "filter" }, search, counted), list);
   }
 
   history(view) {

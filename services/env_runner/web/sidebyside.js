@@ -34,7 +34,7 @@ export async function sideBySide({ main, place, signal, query }) {
   main.replaceChildren(
     el("h1", {}, `Task ${title}, side by side`),
     results[0].opening ? el("p", {}, results[0].opening.task) : "",
-    el("p", { class: "what", id: "parting", role: "status" }, describeDifference(places, first, second)),
+    el("p", { class: "lead", id: "parting", role: "status" }, describeDifference(places, first, second)),
     el(
       "div",
       { class: "sides" },
@@ -67,7 +67,7 @@ function column(result, run, name, different, agent, world) {
   const address = `#/evaluations/${encodeURIComponent(run)}/episodes/${encodeURIComponent(name)}`;
   const turns = result.trajectory;
   const open = (place) => (location.hash = `${address}?turn=${place + 1}`);
-  const { drawing, low, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
+  const { chart, mark } = scoreLine(turns, bySubgoal(turns), world.solved_score, open);
   if (different !== null && different < turns.length) mark(different);
   let subgoal;
   return el(
@@ -75,13 +75,7 @@ function column(result, run, name, different, agent, world) {
     { "aria-label": run },
     el("h2", {}, el("a", { href: address }, agent), ` ${minus(result.raw_score)} points`),
     el("p", { class: "note" }, outcome(result), ` · ${run}`, result.repeat > 0 && `, repeat ${result.repeat}`),
-    turns.length > 0 &&
-      el(
-        "div",
-        { class: "chart" },
-        el("span", { class: "axis" }, el("span", {}, world.solved_score), el("span", {}, minus(low))),
-        drawing,
-      ),
+    turns.length > 0 && chart,
     el(
       "ol",
       { class: "turns", tabindex: "0", "aria-label": "Turns" },

@@ -1,4 +1,4 @@
-"""Plays episodes: a pool of simulator slots in one event loop, fed by leases from Redis.
+"""Plays episodes: a pool of simulator slots in one event loop, which gets episodes by leases from Redis.
 
 worker        leases, plays and commits episodes
 lease_keeper  renews the leases, and learns which are lost or cancelled

@@ -1,4 +1,4 @@
-"""Renews the leases of a worker from a thread of its own, whatever the worker's event loop is doing."""
+"""Renews the leases of a worker in a thread of its own, so that a busy event loop cannot delay it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from services.env_runner.queue import JobStore, Lease
 from waymark.errors import JobStoreUnavailable, RecordDamaged
 
 RENEWALS_PER_LEASE: Final = 10
-"""How often a lease is renewed within its period; also bounds how late a cancellation is noticed."""
+"""Number of renewals of a lease within its period. A cancellation is noticed at the next renewal."""
 _log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """Renews leases from a thread and tells which of them are lost."""
+    """Renews leases in a thread and reports which of them are lost."""
 
     def __init__(self, store: JobStore, *, period: float) -> None:
         self._store = store
@@ -34,13 +34,13 @@ class LeaseKeeper:
             self._held.add(lease)
 
     def drop(self, lease: Lease) -> None:
-        """Renew it no longer."""
+        """Stop renewing this lease."""
         with self._lock:
             self._held.discard(lease)
             self._lost.discard(lease)
 
     def lost(self, lease: Lease) -> bool:
-        """Another holds the episode by now, or its evaluation was cancelled."""
+        """Whether another worker has the episode now, or its evaluation was cancelled."""
         with self._lock:
             return lease in self._lost
 
@@ -50,7 +50,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise JobStoreUnavailable if the thread has died: every lease would run out, one after another."""
+        """Raise JobStoreUnavailable if the thread has died, because all leases would expire."""
         if not self._thread.is_alive() and not self._closing.is_set():
             raise JobStoreUnavailable(
                 "The thread that renews leases has died.", remedy="Start the worker again, and report its log."

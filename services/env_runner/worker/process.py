@@ -23,7 +23,7 @@ from waymark.clients.transport import AiohttpTransport
 from waymark.worlds.base import Environment
 
 PLANNER_ATTEMPTS: Final = 3
-"""Tries for one plan."""
+"""Number of attempts for one plan."""
 
 
 @asynccontextmanager

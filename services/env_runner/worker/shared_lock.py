@@ -1,4 +1,5 @@
-"""A lock for many holders at once, or for one alone: episodes of a worker play side by side, or one by itself."""
+"""A lock for many holders at once or for one exclusive holder: a worker's episodes play in parallel, or one plays
+alone."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class SharedLock:
-    """Held by many at once, or by one alone. One who wants it alone goes before those who come later."""
+    """A lock with shared and exclusive holders. A waiting exclusive holder goes before later shared ones."""
 
     def __init__(self) -> None:
         self._sharing = 0
@@ -17,7 +18,7 @@ class SharedLock:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Hold it beside others, as soon as nobody wants it alone."""
+        """Hold it together with others, as soon as no exclusive holder has it or waits for it."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._reserved)
             self._sharing += 1
@@ -30,7 +31,7 @@ class SharedLock:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Hold it alone, as soon as those who share it have left."""
+        """Hold it exclusively, as soon as all shared holders have left."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._reserved)
             self._reserved = True

@@ -1,4 +1,4 @@
-"""Plays episodes: a pool of simulator slots in one event loop, fed by leases from Redis.
+"""Plays episodes: a pool of simulator slots in one event loop, which gets episodes by leases from Redis.
 
 Each slot holds one environment and plays one episode at a time; environments block and run in threads, so one
 slot's loading hides behind another's play. A thread of its own renews the leases, whatever the loop is doing,
@@ -200,7 +200,7 @@ class Worker:
         skip = self._refusals.current()
         try:
             lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
-        except RecordDamaged as error:  # of a key that all evaluations share: somebody has to mend it
+        except RecordDamaged as error:  # a key that all evaluations share is damaged: a person has to repair it
             if error.message != self._damage:
                 self._damage = error.message
                 _log.error("No episode can be leased: %s", error)
@@ -221,7 +221,7 @@ class Worker:
             with self._metrics.playing():
                 await self._settle(lease, slot)
         except RecordDamaged as error:
-            # Given back, it would be leased again at once; so its lease runs out, and until then others are played.
+            # Not given back, because it would be leased again at once. Until its lease expires, others are played.
             _log.error("The result of episode %s cannot be stored: %s", lease.spec.id, error)
         except BaseException as error:
             with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later
@@ -329,13 +329,13 @@ class Worker:
         try:
             evaluation = await self._redis(lambda: self._store.evaluation(spec.evaluation))
             versions = self._provenance.versions(spec.agent, *self._services)
-            found = differences(evaluation.versions, versions)
+            changes = differences(evaluation.versions, versions)
         except (NotFound, RecordDamaged) as error:
-            found = [Difference("evaluation", spec.evaluation, error.message)]
+            changes = [Difference("evaluation", spec.evaluation, error.message)]
         except InvalidInput as error:
-            found = [Difference((error.field or "").removeprefix("agent."), "what its agent asks", error.message)]
-        if found:
-            await self._report(spec.evaluation, self._refusals.add(spec.evaluation, found[0]))
+            changes = [Difference((error.field or "").removeprefix("agent."), "what its agent asks", error.message)]
+        if changes:
+            await self._report(spec.evaluation, self._refusals.add(spec.evaluation, changes[0]))
             return None
         if self._refusals.remove(spec.evaluation):
             await self._report(spec.evaluation, None)

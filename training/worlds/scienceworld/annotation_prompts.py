@@ -40,7 +40,7 @@ MEANINGS: Final = {
     ("USE", 2): "use a tool, such as a thermometer, on something",
     ("USE", 1): "use a device or tool by itself",
 }
-"""What each row of the grammar does, by verb and number of objects."""
+"""The meaning of each row of the grammar, by verb and number of objects."""
 
 BOIL_WATER: Final = WorkedExample(
     task="Your task is to boil water. For compounds without a boiling point, combusting the substance is also "

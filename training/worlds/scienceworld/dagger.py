@@ -1,100 +1,51 @@
-"""Corrections: where the trained agent goes astray on training variations, and the direct way on from there.
+"""Corrections: paths on which a trained agent goes astray and the scripted expert then continues to the goal.
 
-What an agent learns from solved paths it has seen only on the way to the goal; its own mistakes lead it where it
-never was (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning",
-AISTATS 2011: DAgger). So the agent plays training variations; an episode that it does not solve is played anew up to
-some of its actions, and from there `training.worlds.scienceworld.expert` takes over. What the agent did is recorded as
-`detour`, so it is history and never an answer; a path is kept only if it reaches 100.
-
-Half of the episodes are played with what the task names called by a word that nobody knows, and, where a task has such
-(`MISPLACED`), half with the thing carried elsewhere: mistakes on test are those about strange names and places.
+Solved paths contain only states on the way to the goal. An agent's own mistakes lead it to states that it has never
+seen (Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", AISTATS
+2011: DAgger). So the agent plays training variations (`rollouts`); an episode that it does not solve is played anew up
+to some of its actions, and from there `training.worlds.scienceworld.expert` takes over. What the agent did is recorded
+as `detour`, so it is history and never an answer; a path is kept only if it reaches 100.
 """
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
-import anyio
-
+from training.local_agent import open_agent
 from training.trajectories import Trajectory, Wanted
-from training.worlds.scienceworld.expert import MISPLACED, ROOMS, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
+from training.worlds.base import TrainedAgent
+from training.worlds.scienceworld.expert import MISPLACED, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
 from training.worlds.scienceworld.paths import begin
-from training.worlds.words import made_up
-from waymark.agent.episode import run_episode
+from training.worlds.scienceworld.rollouts import AlteredEnvironment, Rollouts, altered, play_rollout, spread
 from waymark.agent.ports import Controller, Executor
-from waymark.agent.presets import AGENTS
-from waymark.contracts import (
-    ActionRequest,
-    ActionResponse,
-    AgentState,
-    DecisionRequest,
-    EpisodeSpec,
-    Limits,
-    Opening,
-    Role,
-    SubgoalRequest,
-    SubgoalResponse,
-)
-from waymark.inference.batching import Answer
-from waymark.inference.checkpoint import load
-from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
-from waymark.serving.models import ServedModel, open_model
-from waymark.serving.settings import ServiceSettings
-from waymark.worlds.base import SOLVED, Step
+from waymark.contracts import Limits
+from waymark.worlds.base import SOLVED
 
 if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 FIRST_TAKE = 1_000
-"""Takes from here on are corrections: those of the first agent, from 2,000 on those of the next, and so on."""
+"""The takes from this number on are corrections of the first agent, those from 2,000 on of the next one, and so on."""
 _LIMITS = Limits(moves=100, turns=50, patience=20)
 _LONGEST = 40
-"""Actions of the agent's that are followed at most."""
+"""Largest number of the agent's actions that are replayed."""
 _CUTS = 3
-"""Places of one episode from which the direct way goes on."""
-_RENAMED = _MISPLACED = 0.5
+"""Number of places in one episode from which the expert continues."""
 _LEFT_OUT = ("3-2", "5-2", "7-1", "7-2", "7-3", "8-1", "8-2", "10-1", "10-2")
-"""Task types without corrections: circuits that are carried elsewhere first, whose direct way begins anew; animals
-whose lifespan is simply known; and what grows and waits for nobody."""
-CorrectedAgent = Literal["hierarchical", "flat"]
-"""Who is corrected. The paths are learnt from by all roles, so each agent's belong into a table of its own."""
-_MODELS: Final[Mapping[CorrectedAgent, tuple[Role, ...]]] = {
-    "hierarchical": ("controller", "executor"),
-    "flat": ("flat",),
-}
-"""The roles of an agent's checkpoints, which are the names of their folders."""
-_NAMED = re.compile(
-    r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
-    r"(?:temperature|melting point) of ([a-z ]+?), which|"
-    r"to grow an? ([a-z ]+?)(?: plant from seed)?\.|"
-    r"to determine if ([a-z ]+?) is electrically"
-)
-"""What a task names that may be called otherwise."""
+"""Task types without corrections: circuits that are moved first, for which the expert begins anew; animals with a known
+lifespan; and plants, which grow while the agent goes astray."""
 
 
 @dataclass(frozen=True)
-class Corrected(Wanted):
-    """A variation that the agent is to play."""
+class Corrected(Rollouts):
+    """A variation that the agent is to play, and on which it is corrected."""
 
-    oracle: tuple[str, ...] = ()
-    """The actions of a path that solves it."""
     gold_actions: int = 0
     """Length of the simulator's own path."""
-    rollouts: int = 1
-    """How many episodes are played."""
-    checkpoints: str = ""
-    """The folder that holds those of `controller` and `executor`, or that of `flat`."""
-    agent: CorrectedAgent = "hierarchical"
-    """Who plays."""
-    without_rules: bool = False
-    """Whether it plays without any rule of play."""
 
 
 def plan(
@@ -102,12 +53,12 @@ def plan(
     rollouts: int,
     misplaced: int,
     checkpoints: Path,
-    agent: CorrectedAgent = "hierarchical",
+    agent: TrainedAgent = "hierarchical",
     *,
     without_rules: bool = False,
 ) -> list[Corrected]:
-    """Which training variations are played how often: `rollouts` episodes of each task, `misplaced` of those in
-    `MISPLACED`, spread over its variations; every task's first, then every task's second.
+    """The training variations to play, with their numbers of episodes: `rollouts` episodes of each task, `misplaced` of
+    those in `MISPLACED`, spread over its variations. The first episodes of all tasks come first, then the second ones.
     """
     paths = [
         trajectory
@@ -115,41 +66,21 @@ def plan(
         if (trajectory.split, trajectory.take, trajectory.form) == ("train", 0, "direct")
         and trajectory.task_id not in _LEFT_OUT
     ]
-    chosen = []
-    for task in dict.fromkeys(path.task_id for path in paths):
-        own = [path for path in paths if path.task_id == task]
-        wanted = misplaced if task in MISPLACED else rollouts
-        own = own[:: max(1, len(own) // wanted)][:wanted]
-        each = -(-wanted // len(own))
-        chosen += [(place, one, each) for place, one in enumerate(own)]
     return [
-        Corrected(
-            task_id=one.task_id,
-            variation=one.variation,
-            simplifications=one.simplifications,
-            oracle=tuple(step.action for step in one.steps if not step.detour),
-            gold_actions=one.gold_actions,
-            rollouts=each,
-            checkpoints=str(checkpoints),
-            agent=agent,
-            without_rules=without_rules,
-        )
-        for _, one, each in sorted(chosen, key=lambda found: found[0])
+        Corrected.of(path, times, checkpoints, agent, without_rules=without_rules, gold_actions=path.gold_actions)
+        for path, times in spread(paths, lambda task: misplaced if task in MISPLACED else rollouts)
     ]
 
 
-def checkpoints_used(checkpoints: Path, agent: CorrectedAgent = "hierarchical") -> dict[str, str]:
-    """The hashes of the agent's checkpoints, for the manifest."""
-    return {name: load(checkpoints / name).sha256 for name in _MODELS[agent]}
-
-
 def first_take(rounds: int) -> int:
-    """The first take of the agent before which so many others were corrected."""
+    """The first take of the corrections of an agent, given the number of agents corrected before."""
     return FIRST_TAKE * (rounds + 1)
 
 
 def numbered(rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, Any]]:
-    """Rows of a parts file with takes that no earlier agent's corrections have: data of all rounds are learnt from."""
+    """The rows of a parts file with new take numbers, different from those of earlier agents, because the data of all
+    rounds are used.
+    """
     return (row | {"take": row["take"] + FIRST_TAKE * rounds} if "take" in row else row for row in rows)
 
 
@@ -162,39 +93,28 @@ def correct(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
 def corrections(
     slot: ScienceWorldSlot, wanted: Corrected, controller: Controller | None, executor: Executor
 ) -> list[Trajectory]:
-    """What comes of the episodes of this agent: of each that it does not solve, up to three paths that reach 100."""
-    found = []
-    for number in range(wanted.rollouts):
-        rng = random.Random(f"{wanted.task_id} {wanted.variation} {number}")
-        room = rng.choice(ROOMS) if wanted.task_id in MISPLACED and rng.random() < _MISPLACED else ""
-        taken = _play(Begun(slot, wanted, room, rng), wanted, controller, executor)[:_LONGEST]
-        lengths = sorted(rng.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
+    """The corrections of this agent's episodes: up to three paths that reach 100 for each episode that it does not
+    solve.
+    """
+    paths: list[Trajectory] = []
+    for number, environment in enumerate(altered(slot, wanted)):
+        taken = _mistaken(environment, wanted, controller, executor)[:_LONGEST]
+        lengths = sorted(environment.rng.sample(range(1, len(taken) + 1), min(_CUTS, len(taken))))
         takes = (
-            _from_here(slot, wanted, room, taken[:length], FIRST_TAKE + number * _CUTS + place)
+            _from_here(slot, wanted, environment.room, taken[:length], FIRST_TAKE + number * _CUTS + place)
             for place, length in enumerate(lengths)
         )
-        found += [take for take in takes if take is not None]
-    return found
+        paths += [take for take in takes if take is not None]
+    return paths
 
 
-def _play(environment: Begun, wanted: Corrected, controller: Controller | None, executor: Executor) -> list[str]:
-    """What the agent did that was understood, short of what cost it all; empty where it solved the episode, or where
-    the thing cannot be carried to where it was to lie."""
-    spec = EpisodeSpec(
-        id="rollout",
-        evaluation="corrections",
-        task=wanted.task_id,
-        variation=wanted.variation,
-        simplifications=wanted.simplifications,
-        seed=0,
-        agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
-        limits=_LIMITS,
-    )
-    try:
-        result = anyio.run(run_episode, spec, environment, controller, executor)
-    except Unsolved:
-        return []
-    if result.raw_score >= SOLVED:
+def _mistaken(
+    environment: AlteredEnvironment, wanted: Corrected, controller: Controller | None, executor: Executor
+) -> list[str]:
+    """The agent's valid actions, without those after its fatal mistake. Empty if it solved the episode, or if the thing
+    cannot be moved to its new place."""
+    result = play_rollout(environment, wanted, controller, executor, _LIMITS)
+    if result is None or result.raw_score >= SOLVED:
         return []
     return environment.taken[:-1] if result.raw_score < 0 else environment.taken
 
@@ -202,7 +122,9 @@ def _play(environment: Begun, wanted: Corrected, controller: Controller | None, 
 def _from_here(
     slot: ScienceWorldSlot, wanted: Corrected, room: str, actions: Sequence[str], take: int
 ) -> Trajectory | None:
-    """The path that follows the agent so far and then goes the direct way; None if that does not solve."""
+    """The path that replays the agent's actions so far and then follows the expert; None if that does not solve the
+    task.
+    """
     try:
         recorder = begin(slot, wanted, wanted.oracle, room)
         walk = Walk(recorder, recorder.opening, wanted.oracle)
@@ -214,95 +136,3 @@ def _from_here(
     if not walk.solved or walk.taken[-1].is_perturbation:
         return None
     return replace(recorder.walked(walk, take, room), gold_actions=wanted.gold_actions)
-
-
-class Begun:
-    """An environment in which a thing may lie elsewhere and be called otherwise before the episode begins."""
-
-    def __init__(self, slot: ScienceWorldSlot, wanted: Corrected, room: str, rng: random.Random) -> None:
-        self._slot = slot
-        self._wanted = wanted
-        self._room = room
-        self._rng = rng
-        self._name = self._called = ""
-        self.taken: list[str] = []
-        """The actions that were understood, in the simulator's own words."""
-
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
-        """Begin the episode."""
-        assert (task_id, variation, simplifications) == astuple(self._wanted)[:3]
-        opening = begin(self._slot, self._wanted, self._wanted.oracle, self._room).opening
-        named = _NAMED.search(opening.task)
-        if named and "unknown" not in named[0] and self._rng.random() < _RENAMED:
-            self._name, self._called = next(filter(None, named.groups())), made_up(self._rng)
-        tell = self._tell
-        return Opening(task=tell(opening.task), look=tell(opening.look), inventory=tell(opening.inventory))
-
-    def step(self, action: str) -> Step:
-        """Take one action."""
-        action = self._said(action, self._called, self._name)
-        step = self._slot.step(action)
-        if step.known:
-            self.taken.append(action)
-        tell = self._tell
-        return replace(step, observation=tell(step.observation), look=tell(step.look), inventory=tell(step.inventory))
-
-    def valid_actions(self) -> list[str]:
-        """Every action that the simulator would accept now, as it is called here."""
-        return [self._tell(action) for action in self._slot.valid_actions()]
-
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
-        """The simulator's own solution."""
-        return self._slot.gold_path(task_id, variation, simplifications)
-
-    def close(self) -> None:
-        """End the simulator."""
-        self._slot.close()
-
-    def _tell(self, text: str) -> str:
-        return self._said(text, self._name, self._called)
-
-    def _said(self, text: str, old: str, new: str) -> str:
-        return re.sub(rf"\b{re.escape(old)}\b", new, text) if old else text
-
-
-@cache
-def open_agent(checkpoints: str, agent: CorrectedAgent) -> tuple[Controller | None, Executor]:
-    """The agent of a folder, opened once in each process."""
-    settings = ServiceSettings(threads=1)
-    models = [open_model(Path(checkpoints) / role, role, settings) for role in _MODELS[agent]]
-    return _Controller(models[0]) if agent == "hierarchical" else None, _Executor(models[-1])
-
-
-def _decide(model: ServedModel, request: DecisionRequest) -> Decided:
-    """What a served model would answer."""
-    question = Question(model, request)
-    query = question.work.write()
-    if query.candidates is None:
-        (generation,) = model.generator.generate([query.prompt], n=query.n)
-    else:
-        (generation,) = model.generator.score([query.prompt], [query.candidates], n=query.n)
-    return question.read(Answer(query, generation, queue_ms=0.0, tokenise_ms=0.0, model_ms=0.0))
-
-
-@dataclass(frozen=True)
-class _Controller:
-    """A controller in this process."""
-
-    _model: ServedModel
-
-    async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
-        return subgoal_response(_decide(self._model, SubgoalRequest(state=state, n=n, model=model)))
-
-
-@dataclass(frozen=True)
-class _Executor:
-    """An executor in this process."""
-
-    _model: ServedModel
-
-    async def action(
-        self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
-    ) -> ActionResponse:
-        asked = None if valid_actions is None else tuple(valid_actions)
-        return action_response(_decide(self._model, ActionRequest(state=state, n=n, model=model, valid_actions=asked)))

@@ -117,20 +117,7 @@ class Recorder:
 
     def trajectory(self, form: PathForm, steps: Sequence[RecordedStep], take: int = 0) -> Trajectory:
         """What was recorded."""
-        task, wanted = find_task(self._wanted.task_id), self._wanted
-        return Trajectory(
-            task_id=task.id,
-            variation=wanted.variation,
-            split=task.split_of(wanted.variation),
-            simplifications=wanted.simplifications,
-            form=form,
-            gold_actions=0,
-            task=self.opening.task,
-            look=self.opening.look,
-            inventory=self.opening.inventory,
-            steps=list(steps),
-            take=take,
-        )
+        return Trajectory.of(self._wanted, find_task(self._wanted.task_id), self.opening, steps, form=form, take=take)
 
     def walked(self, walk: Walk, take: int, misplaced: str) -> Trajectory:
         """What a walk in this simulator was recorded as, its perturbations marked."""

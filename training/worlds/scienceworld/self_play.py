@@ -1,11 +1,10 @@
 """Expert iteration: an agent's own solved episodes become data (Anthony et al., "Thinking Fast and Slow with Deep
 Learning and Tree Search", NeurIPS 2017, without the search: sampling takes its place).
 
-Each training variation is played several times. Decisions are drawn among the model's best, by their probability, so
-that episodes differ; half of the episodes call what the task names by a word that nobody knows, and, where a task has
-such, half find it elsewhere. Of the episodes that reach 100 the shortest is kept, if it is shorter than the path that
-the data hold for that variation and place. Its sub-goals are those that the annotator reads in its actions, as for all
-paths.
+Each training variation is played several times (`rollouts`). Decisions are drawn among the model's best, by their
+probability, so that episodes differ. Of the episodes that reach 100 the shortest is kept, if it is shorter than the
+path that the data hold for that variation and place. Its sub-goals are those that the annotator reads in its actions,
+as for all paths.
 """
 
 from __future__ import annotations
@@ -17,26 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import anyio
-
+from training.local_agent import open_agent
 from training.trajectories import Trajectory, Wanted
-from training.worlds.scienceworld.dagger import (
-    FIRST_TAKE,
-    Begun,
-    Corrected,
-    CorrectedAgent,
-    open_agent,
-)
-from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
+from training.worlds.base import TrainedAgent
+from training.worlds.scienceworld.dagger import FIRST_TAKE
+from training.worlds.scienceworld.expert import Unsolved
 from training.worlds.scienceworld.paths import begin
-from waymark.agent.episode import run_episode
+from training.worlds.scienceworld.rollouts import AlteredEnvironment, Rollouts, altered, play_rollout, spread
 from waymark.agent.ports import Controller, Executor
-from waymark.agent.presets import AGENTS
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,
     AgentState,
-    EpisodeSpec,
     Limits,
     SubgoalAlternative,
     SubgoalResponse,
@@ -51,12 +42,11 @@ SELF_PLAY: Final = 500
 DRAWN: Final = 4
 """Alternatives that a decision is drawn from."""
 _LIMITS: Final = Limits(moves=100, turns=200, patience=50)
-_MISPLACED: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Played(Corrected):
-    """A variation that the agent is to play."""
+class Played(Rollouts):
+    """A variation for the agent to play."""
 
     temperature: float = 1.0
     """Above 0. Decisions are drawn with probability p^(1/temperature)."""
@@ -69,31 +59,24 @@ def plan(
     rollouts: int,
     most: int,
     checkpoints: Path,
-    agent: CorrectedAgent,
+    agent: TrainedAgent,
     *,
     temperature: float,
     without_rules: bool,
 ) -> list[Played]:
     """At most `most` training variations of each task type, spread over those with a path, all alike often."""
     paths = [trajectory for trajectory in trajectories if (trajectory.split, trajectory.take) == ("train", 0)]
-    chosen: list[tuple[int, Trajectory]] = []
-    for task in dict.fromkeys(path.task_id for path in paths):
-        own = [path for path in paths if path.task_id == task]
-        chosen += enumerate(own[:: max(1, len(own) // most)][:most])
     return [
-        Played(
-            task_id=one.task_id,
-            variation=one.variation,
-            simplifications=one.simplifications,
-            oracle=tuple(step.action for step in one.steps if not step.detour),
-            rollouts=rollouts,
-            checkpoints=str(checkpoints),
-            agent=agent,
+        Played.of(
+            path,
+            rollouts,
+            checkpoints,
+            agent,
             without_rules=without_rules,
             temperature=temperature,
-            known_length=len(one.steps),
+            known_length=len(path.steps),
         )
-        for _, one in sorted(chosen, key=lambda ranked: ranked[0])
+        for path, _ in spread(paths, lambda _: most)
     ]
 
 
@@ -116,50 +99,38 @@ def shortest(
     Of what lies elsewhere no path is known, so the shortest is kept in any case.
     """
     best: dict[str, Trajectory] = {}
-    for number in range(wanted.rollouts):
-        rng = random.Random(f"self-play {wanted.task_id} {wanted.variation} {number}")
-        room = rng.choice(ROOMS) if wanted.task_id in MISPLACED and rng.random() < _MISPLACED else ""
-        found = _solved(slot, wanted, room, rng, controller, executor)
+    for environment in altered(slot, wanted, "self-play "):
+        room = environment.room
+        solved = _solved(environment, slot, wanted, controller, executor)
         known = best.get(room)
-        if found is not None and (known is None or len(found.steps) < len(known.steps)):
-            best[room] = found
+        if solved is not None and (known is None or len(solved.steps) < len(known.steps)):
+            best[room] = solved
     if "" in best and 0 < wanted.known_length <= len(best[""].steps):
         del best[""]
     return [replace(path, take=SELF_PLAY + place) for place, path in enumerate(best.values())]
 
 
 def _solved(
+    environment: AlteredEnvironment,
     slot: ScienceWorldSlot,
     wanted: Played,
-    room: str,
-    rng: random.Random,
     controller: Controller | None,
     executor: Executor,
 ) -> Trajectory | None:
     """One episode, played with drawn decisions and recorded again by its actions alone; None if it did not solve."""
-    environment = Begun(slot, wanted, room, rng)
-    drawn_controller = controller and DrawnController(controller, rng, wanted.temperature)
-    spec = EpisodeSpec(
-        id="self-play",
-        evaluation="self-play",
-        task=wanted.task_id,
-        variation=wanted.variation,
-        simplifications=wanted.simplifications,
-        seed=0,
-        agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
-        limits=_LIMITS,
-    )
-    drawn_executor = DrawnExecutor(executor, rng, wanted.temperature)
+    rng, temperature = environment.rng, wanted.temperature
+    drawn_controller = controller and DrawnController(controller, rng, temperature)
+    drawn_executor = DrawnExecutor(executor, rng, temperature)
+    result = play_rollout(environment, wanted, drawn_controller, drawn_executor, _LIMITS)
+    if result is None or result.raw_score < SOLVED:
+        return None
     try:
-        result = anyio.run(run_episode, spec, environment, drawn_controller, drawn_executor)
-        if result.raw_score < SOLVED:
-            return None
-        recorder = begin(slot, wanted, wanted.oracle, room)
-    except Unsolved:  # the thing cannot be carried there
+        recorder = begin(slot, wanted, wanted.oracle, environment.room)
+    except Unsolved:  # carrying the thing there worked once, but not twice
         return None
     for action in environment.taken:
         if recorder.step(action).score >= SOLVED:
-            return replace(recorder.trajectory("direct", recorder.steps), misplaced=room)
+            return replace(recorder.trajectory("direct", recorder.steps), misplaced=environment.room)
     return None  # solved by luck that did not come twice
 
 
@@ -170,11 +141,11 @@ def drawn_first(
     alternatives: Sequence[_Alternative], rng: random.Random, temperature: float
 ) -> tuple[_Alternative, ...]:
     """The same alternatives, one that can be read drawn by its probability and put first."""
-    readable = [one for one in alternatives if one.parsed]
+    readable = [alternative for alternative in alternatives if alternative.parsed]
     if len(readable) < 2:
         return tuple(alternatives)
-    best = max(one.logprob for one in readable)
-    weights = [math.exp((one.logprob - best) / temperature) for one in readable]
+    best = max(alternative.logprob for alternative in readable)
+    weights = [math.exp((alternative.logprob - best) / temperature) for alternative in readable]
     (drawn,) = rng.choices(readable, weights)
     return tuple(sorted(alternatives, key=lambda alternative: alternative is not drawn))
 

@@ -21,10 +21,10 @@ from training.worlds.base import (
 from training.worlds.scienceworld import folds, gold, published
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
-from waymark.contracts import Role
-from waymark.errors import InvalidInput
+from waymark.contracts import AgentState, Role
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
+from waymark.worlds.scienceworld.subgoals import in_sight
 
 if TYPE_CHECKING:
     from training.llm.prompts import AnnotationPrompts
@@ -45,16 +45,11 @@ class ScienceWorldTraining(TrainingWorld):
     recipe = Path("training/recipes/small.json")
     drillable = ("compact", "compact-nohistory", "compact-plain", "compact-plain-nohistory", "compact-reasons")
     renamable = (*drillable, "transcript")
+    refusal = "No known action matches that input."
 
     def recording(self, request: RecordingRequest) -> Recording:
         """Expert paths with takes, or gold paths."""
-        paths = request.paths or self.path_sources[0]
-        if paths not in self.path_sources:
-            raise InvalidInput(
-                f"ScienceWorld has no paths {paths!r}.",
-                remedy=f"Use one of {', '.join(self.path_sources)}.",
-                field="paths",
-            )
+        paths = self.path_source(request)
         return Recording(
             paths,
             request.sampling,
@@ -82,6 +77,10 @@ class ScienceWorldTraining(TrainingWorld):
     def is_answer(self, example: Example) -> bool:
         """See `augmentation.is_answer`."""
         return is_answer(example)
+
+    def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:
+        """See `waymark.worlds.scienceworld.subgoals.in_sight`."""
+        return not in_sight([subgoal], state)
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:
         """See `gold.published_variations`."""

@@ -8,7 +8,6 @@ from typing import Final
 from training.worlds.base import PathSource, RecordingRequest, TrainingWorld
 from training.worlds.textworld_express.recording import PER_GAME, Recording
 from waymark.contracts import Role
-from waymark.errors import InvalidInput
 from waymark.worlds.registry import get_world
 
 _FOLDER: Final = Path("build/textworld_express")
@@ -27,13 +26,7 @@ class TextWorldExpressTraining(TrainingWorld):
 
     def recording(self, request: RecordingRequest) -> Recording:
         """The simulator's paths, with as many renamed takes as there are paths unless told otherwise."""
-        paths = request.paths or self.path_sources[0]
-        if paths not in self.path_sources:
-            raise InvalidInput(
-                f"TextWorldExpress has no paths {paths!r}.",
-                remedy=f"Use one of {', '.join(self.path_sources)}.",
-                field="paths",
-            )
+        paths = self.path_source(request)
         if request.sampling != "all":
             raise self._lacks("no published sampling", "Use --sampling all.", "sampling")
         if request.misplaced:

@@ -1,4 +1,4 @@
-"""Policies: what an agent does with its models' answers.
+"""Policies: how an agent uses its models' answers.
 
     guided           guided.GuidedPolicy                 with the rules of play that the agent names
     published        published.PublishedPolicy           the published loop: the best answer is followed as it is
@@ -21,7 +21,7 @@ class Policy(Protocol):
 
     @property
     def repetition(self) -> Collection[int]:
-        """How many distinct actions among the last `Limits.repetition` mean that the agent goes in circles."""
+        """Numbers of distinct actions among the last `Limits.repetition` actions that count as repetition."""
         ...
 
     async def turn(self) -> TurnRecord:
@@ -33,7 +33,7 @@ class Policy(Protocol):
 
 
 def open_policy(play: Play) -> Policy:
-    """The policy that the agent names, for an episode that is open."""
+    """Make the policy that the agent names, for an open episode."""
     from waymark.agent.policies.guided import GuidedPolicy
     from waymark.agent.policies.oracle_actions import OracleActionsPolicy
     from waymark.agent.policies.published import PublishedPolicy

@@ -1,12 +1,13 @@
-"""The loop with rules of play, which keep small models from going in circles and from risking the score lightly.
+"""The loop with rules of play. Rules keep small models from going in circles and from risking the score without need.
 
-`AgentConfig.rules` says which rules an agent uses; `waymark.agent.rules` and the world describe each. Without any, the
-models' best answers are followed as they are. What holds for every agent:
+`AgentConfig.rules` names the rules that an agent uses; `waymark.agent.rules` and the world describe each rule. Without
+rules, the models' best answers are followed as they are. For every agent:
 
 - The sub-goals come from the source that the agent names (`waymark.agent.subgoal_sources`); the flat agent has none.
-- Text that is no action (`parsed` is false) is never executed. Unless a rule finds an action, the sub-goal ends.
-- An agent that believes it is done, and has no other sub-goal, waits for a move and asks again, because the environment
-  ends a solved episode itself. In a world without a waiting action its episode ends.
+- Text that cannot be parsed as an action (`parsed` is false) is never executed. Unless a rule finds an action, the
+  sub-goal ends.
+- If the agent believes that it is done and has no other sub-goal, it waits for a move and asks again, because the
+  environment ends a solved episode itself. In a world without a waiting action its episode ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark.agent.play import Play
-from waymark.agent.policies.repairs import ALTERNATIVES, Replacements
+from waymark.agent.policies.unknown_actions import ALTERNATIVES, UnknownActionReplacer
 from waymark.agent.readable import Decision, decisions_of
 from waymark.agent.rules import (
     STUCK_AFTER,
@@ -43,7 +44,7 @@ class GuidedPolicy:
         self._play = play
         self._rules = play.rules
         self._source = open_source(play)
-        self._replacements = Replacements(play)
+        self._replacer = UnknownActionReplacer(play)
         self._ended_in_a_row = 0
         self._taken: defaultdict[tuple[Scene, str | None], set[str]] = defaultdict(set)
 
@@ -51,7 +52,7 @@ class GuidedPolicy:
         """Play one turn: perhaps ask for a sub-goal, then act or learn that the sub-goal has ended."""
         play = self._play
         play.begin_turn()
-        if self._source is None or not self._wants_subgoal():
+        if self._source is None or not play.wants_subgoal:
             return await self._execute(controller_called=False)
         subgoal = await self._source.next(play.state)
         if subgoal is None:
@@ -91,12 +92,12 @@ class GuidedPolicy:
         if action is None:
             self._ended_in_a_row += 1
             return play.ended(logprob, controller_called=controller_called)
-        replacement = self._held_to_subgoal(action, taken)
+        replacement = self._replacement_by_rule(action, taken)
         action = replacement or action
         taken.add(action)
         step = await play.step(action)
         if not step.known:
-            replacement = await self._replacements.replace([action], taken=taken if play.state.current_subgoal else ())
+            replacement = await self._replacer.replace([action], taken=taken if play.state.current_subgoal else ())
         if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await play.step(replacement)
@@ -112,9 +113,10 @@ class GuidedPolicy:
         )
 
     async def _another(self, refused: Decision, taken: Collection[str]) -> str | None:
-        """The executor's best of five that was not taken and that no rule against risks refuses.
+        """The best of the executor's five actions that was not taken before and that no rule about risks refuses.
 
-        Without one: the refused action if it was only taken before, else the world's waiting action.
+        If there is none: the refused action if it was refused only because it was taken before, else the world's
+        waiting action.
         """
         others = decisions_of(await self._play.ask_executor(n=ALTERNATIVES))
         repeats = NoRepeatAction in self._rules
@@ -131,7 +133,7 @@ class GuidedPolicy:
         play, raw = self._play, answer.raw or ""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         subgoal = play.state.current_subgoal
-        action = self._replacements.proposed([raw], barred=())
+        action = self._replacer.proposal([raw], barred=())
         taken = self._taken[scene(play.state, play.world), subgoal]
         for rule in self._rules.of(ReplacementRule):
             meant = await rule.replace_unreadable(action)
@@ -152,8 +154,8 @@ class GuidedPolicy:
         self._ended_in_a_row += 1
         return play.ended(logprob, controller_called=controller_called, unparsed=raw)
 
-    def _held_to_subgoal(self, action: str, taken: Collection[str]) -> str | None:
-        """What a rule takes in place of an action before it is tried; None: the action."""
+    def _replacement_by_rule(self, action: str, taken: Collection[str]) -> str | None:
+        """The action with which a rule replaces the proposed one before it is tried; None: no rule replaces it."""
         subgoal = self._play.state.current_subgoal
         if subgoal is None:
             return None
@@ -169,7 +171,7 @@ class GuidedPolicy:
         return [rule for rule in self._action_rules() if not self._allows(rule, decision, taken)]
 
     def _is_allowed(self, decision: Decision) -> bool:
-        """Whether no rule refuses an action for a reason other than that it was taken before."""
+        """Whether no rule refuses the action, apart from the rule about actions that were taken before."""
         return all(self._allows(rule, decision, ()) for rule in self._action_rules())
 
     def _allows(self, rule: ActionRule, decision: Decision, taken: Collection[str]) -> bool:
@@ -177,12 +179,9 @@ class GuidedPolicy:
         return rule.allows(decision.action, decision.logprob, self._play.state, taken)
 
     def _action_rules(self) -> list[ActionRule]:
-        """The rules about actions. With sub-goals, rules about those have judged the risk already."""
+        """The rules about actions. If the agent has sub-goals, rules about sub-goals have already judged the risk."""
         rules = self._rules.of(ActionRule)
         return rules if self._source is None else [rule for rule in rules if not isinstance(rule, SubgoalRule)]
-
-    def _wants_subgoal(self) -> bool:
-        return self._play.agent.controller_calls == "every_step" or self._play.state.subgoal_step is None
 
 
 def open_source(play: Play) -> SubgoalSource | None:

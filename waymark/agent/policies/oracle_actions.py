@@ -1,7 +1,8 @@
-"""The simulator's own path, action by action: what can be had in a world, and whether the stack delivers it.
+"""Plays the simulator's own path, action by action. Shows the highest score of a world, and whether the stack reaches
+it.
 
-No model is asked and no rule of play acts. Where the path ends before its task does, the agent waits, as one does that
-believes it is done. The protocol's limits hold: a path that is longer than `moves` is cut off there.
+No model is asked and no rule of play acts. If the path ends before the task is solved, the agent waits, like any agent
+that believes it is done. The protocol's limits apply: a path with more than `moves` moves is cut off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where an episode's sub-goals come from: one protocol, one implementation for each source.
+"""Sources of an episode's sub-goals: one protocol, and one implementation for each source.
 
     controller     controller.ControllerSource    the controller's n-best, chosen by the rules of play
     semi_random    drawn.SemiRandomSource         the controller's, with arguments replaced at random
@@ -7,7 +7,7 @@
     llm_plan       plan.PlanSource                llm_plan.ask_plan: a large model's plan, made once
     none           no source at all               the flat agent
 
-A source belongs to one episode. The loop of `waymark.agent.episode` is the same for all of them.
+A source object belongs to one episode. The loop of `waymark.agent.episode` is the same for all sources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SubgoalSource(Protocol):
     """Names an episode's sub-goals, one after another. Raises ServiceError."""
 
     async def next(self, state: AgentState) -> str | None:
-        """The sub-goal to follow from here; None when the agent can only wait, because it believes that it is done.
+        """The next sub-goal to follow; None if the agent can only wait, because it believes that it is done.
 
         `state.subgoal_step` is None when the current sub-goal has ended.
         """

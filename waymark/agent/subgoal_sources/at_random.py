@@ -1,8 +1,7 @@
-"""Random sub-goals, the publication's two controls: does it matter which sub-goals an executor is given?
+"""Random sub-goals. These are the publication's two controls, which test whether the choice of sub-goals matters.
 
 `random` draws from all sub-goals of the training data. `semi_random` keeps the controller's kind of sub-goal and draws
-its arguments. Both use a generator that the episode's seed starts, so an episode that is played again gets the same
-sub-goals.
+its arguments. Both use a generator that is seeded for the episode, so a repeated episode gets the same sub-goals.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The controller's next sub-goal, chosen among its alternatives by the agent's rules of play.
 
-Without rules the controller's best answer is followed. With rules it is asked for several after an ended sub-goal, and
-for more where a rule doubts an answer; what the rules know and prefer stands in their docstrings
-(`waymark.agent.rules`, and those of the world). Text that is no sub-goal (`parsed` is false) is never given. If a
-controller writes nothing else, the agent waits for a move and asks again.
+Without rules the controller's best answer is followed. With rules it is asked for several alternatives after an ended
+sub-goal, and for more if a rule doubts an answer; the docstrings of the rules describe their conditions
+(`waymark.agent.rules`, and those of the world). Text that cannot be parsed as a sub-goal (`parsed` is false) is never
+followed. If a controller writes nothing else, the agent waits for a move and asks again.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class ControllerSource:
         self._ask = ask
         self._rules = rules if rules is not None else rules_of(AgentConfig(), world)
         self._subgoal_rules = self._rules.of(SubgoalRule)
-        self._given = SubgoalHistory(world)
+        self._history = SubgoalHistory(world)
 
     async def next(self, state: AgentState) -> str | None:
-        """The best of the controller's alternatives that the rules let pass."""
-        choice = self._given.choice(state, state.current_subgoal if state.subgoal_step is None else None)
+        """The best of the controller's alternatives that the rules accept."""
+        choice = self._history.choice(state, state.current_subgoal if state.subgoal_step is None else None)
         several = SUBGOAL_ALTERNATIVES if self._subgoal_rules else 1
         answer = await self._ask(state, n=1 if choice.ended is None else several)
         doubting = self._doubting(answer, choice)
@@ -74,7 +74,7 @@ class ControllerSource:
             self._rules.record(*wanting)
             chosen = self._choose(await self._ask(state, n=MANY_ALTERNATIVES), choice)
         if chosen is not None:
-            self._given.add(chosen, state)
+            self._history.add(chosen, state)
         return chosen
 
     def _doubting(self, answer: SubgoalResponse, choice: Choice) -> Sequence[Rule | type[Rule]]:
@@ -103,8 +103,8 @@ class ControllerSource:
 def choose_subgoal(alternatives: Sequence[str], choice: Choice, rules: Sequence[SubgoalRule]) -> str | None:
     """The sub-goal to follow of a controller's alternatives, best first.
 
-    It is the first that no rule refuses and that is not spent; else the first that no rule refuses. Where all are
-    refused, it is the one that has just ended. None: there is no alternative, or all are refused and
+    It is the first one that no rule refuses and that is not spent; otherwise the first one that no rule refuses. If all
+    are refused, it is the sub-goal that has just ended. None: there is no alternative, or all are refused and
     `complete_task()` is among them.
     """
     others = [subgoal for subgoal in alternatives if not any(rule.refuses(subgoal, choice) for rule in rules)]

@@ -1,7 +1,7 @@
 """A whole plan by a large model, made once at the start of an episode: the published LLM-planner baseline.
 
-The model reads which kinds of sub-goals the executor knows, a worked example, the task, and the first scene. It answers
-with a numbered list, and is not asked again, whether the plan works or not. The world gives the prompt
+The prompt lists the kinds of sub-goals that the executor knows, a worked example, the task, and the first scene. The
+model answers with a numbered list. It is asked only once, even if the plan fails. The world provides the prompt
 (`AgentWorld.plan_prompt`).
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from waymark.clients.chat import Answer, Message
 
 LONGEST_PLAN: Final = 200
-"""Sub-goals. No oracle path has so many; a model that goes on is repeating itself."""
+"""Largest number of sub-goals. No oracle path has so many; a longer plan repeats itself."""
 _LONGEST_SUBGOAL: Final = 500
 _SHOWN: Final = 200
 """Characters of an unreadable answer that its error quotes."""
@@ -69,9 +69,9 @@ async def ask_plan(
     plan = read(answer.text)
     if plan:
         return plan[:LONGEST_PLAN]
-    said = " ".join(answer.text.split())[:_SHOWN]
+    text = " ".join(answer.text.split())[:_SHOWN]
     raise PlanUnreadable(
-        f"The planner's answer holds no numbered sub-goals: {said!r} (it ended with {answer.finish_reason}).",
+        f"The planner's answer holds no numbered sub-goals: {text!r} (it ended with {answer.finish_reason}).",
         remedy="Name a model that follows the form, or one that has more tokens to answer with.",
     )
 
@@ -87,14 +87,14 @@ def conversation(state: AgentState, prompt: PlanPrompt) -> list[Message]:
 
 
 def written(plan: Sequence[str]) -> str:
-    """A plan as the model is to write it."""
+    """A plan in the form in which the model has to write it."""
     return "\n".join(f"{number}. {subgoal}" for number, subgoal in enumerate(plan, start=1))
 
 
 def read(text: str) -> list[str]:
-    """The numbered sub-goals of an answer, whatever stands around them; empty if there are none.
+    """The numbered sub-goals in an answer; other text around them is ignored. Empty if there are none.
 
-    What a model thought aloud does not count, nor does a sub-goal that only says that the task is complete.
+    Reasoning text of the model and a sub-goal that only says that the task is complete are ignored.
 
     >>> read("Sure! 1. navigate_to(kitchen) 2- **fill(pot,Water)**")
     ['navigate_to(kitchen)', 'fill(pot, water)']

@@ -1,7 +1,7 @@
-"""The sub-goals of the simulator's own path through a variation: what a perfect controller would know beforehand.
+"""The sub-goals of the simulator's own path through a variation, for comparison with the controller's.
 
-The path is played once before the episode. Its objects are renamed after the simulator's answers, because executors are
-trained on paths that name things as the agent sees them, and the rule annotator names its sub-goals.
+The path is played once before the episode. Its objects get the names of the simulator's observations, because executors
+are trained on paths that name things as the agent sees them. The rule annotator then splits it into sub-goals.
 """
 
 from __future__ import annotations

@@ -29,7 +29,14 @@ API_KEY: Final = "WAYMARK_API_KEY"
 FIRST_PAUSE: Final = 0.1
 """Seconds before the second attempt, without jitter; each further pause is twice as long."""
 _LONGEST_PAUSE: Final = 2.0
-_TRY_AGAIN: Final = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
+_TRY_AGAIN: Final = frozenset(
+    {
+        httpx.codes.REQUEST_TIMEOUT,  # the connection was being closed: the request was not read
+        httpx.codes.TOO_MANY_REQUESTS,
+        httpx.codes.BAD_GATEWAY,
+        httpx.codes.SERVICE_UNAVAILABLE,
+    }
+)
 _NO_KEY: Final = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _LONGEST_DEADLINE_MS: Final = 600_000
 
@@ -156,8 +163,8 @@ def _url(base_url: str, path: str) -> httpx.URL:
 
 def _retry_after(outcome: Outcome) -> float:
     """How many seconds the service asks to be left alone."""
-    asked = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
-    return float(asked) if asked.isdecimal() else 0.0
+    seconds = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _problem(response: httpx.Response) -> tuple[str, str | None]:

@@ -1,11 +1,12 @@
-"""From requests to batches: admission by cost, fairness, one batcher a model.
+"""From requests to batches: admission by cost, fairness, and one batcher for each model.
 
-batcher   two threads that tokenise and answer what waits for one model
-work      what a model is asked, what came of it, and who is told
-capacity  how much may wait in a service
-fairness  whose turn it is
-choice    what is batched together
-cost  encoding  tickets  settling    parts of these
+batcher   two threads that tokenise and answer the requests for one model
+work      queries, answers, observers
+capacity  limits of a service's queue
+fairness  which caller is served next
+choice    which requests share a batch
+cost      cost of a request in tokens
+encoding, tickets, settling    parts of these
 """
 
 from waymark.inference.batching.batcher import Batcher

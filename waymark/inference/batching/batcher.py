@@ -5,11 +5,11 @@
     model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with that of others
                         that is nearest to it in length and came soon after it
 
-Work that comes while the model is idle runs at once; what waits when the model is done with a batch may wait for
-company, at most `max_wait` seconds since it came. Scoring many candidates is done in steps, and other work goes between
-them. A batch at which the engine fails is run again one by one, so that one request fails nobody else's. Whoever goes
-away or passes a deadline gives up the place; what is not in the model by then never gets there, and scoring ends with
-the step that runs.
+Work that arrives while the model is idle runs at once. Work that waits at the end of a batch may wait for more
+requests, at most `max_wait` seconds since it arrived. Scoring of many candidates is done in steps, and other work runs
+between them. If the engine fails at a batch, its requests run again one by one, so one request cannot make others fail.
+A caller that disconnects or passes its deadline loses its place: its work is not started any more, and scoring ends
+after the current step.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from waymark.inference.batching.tickets import Group, Job, Ticket, prompts_of, q
 from waymark.inference.batching.work import Answer, Observer, Work
 
 _LAST_BATCH_SECONDS = 5.0
-"""How long `close` waits for the batch in the model."""
+"""Seconds that `close` waits for the batch in the model."""
 _log = logging.getLogger("waymark")
 
 
 class Batcher:
     """Owns a generator and two threads. `submit` is called on one event loop, `start` and `close` from anywhere.
 
-    A batch has at most `max_batch` requests and, padding included, `max_batch_tokens` input tokens for all rows that
-    the model follows; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so is
-    what is submitted together and costs more than `max_cost`, as `costs` has it.
+    A batch has at most `max_batch` requests and, including padding, `max_batch_tokens` input tokens over all rows that
+    the model computes; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so
+    is a submission that costs more than `max_cost` according to `costs`.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Batcher:
         ]
 
     def start(self) -> None:
-        """Begin to answer. Until then work only waits."""
+        """Start the threads. Before that, work only waits."""
         for thread in self._threads:
             thread.start()
 
     def check(self) -> None:
-        """Raise ServiceUnavailable if a thread has died: what it should do would be waited for without end."""
+        """Raise ServiceUnavailable if a thread has died, because its work would never be done."""
         dead = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
         if dead and not self._closing:
             raise ServiceUnavailable(
@@ -105,7 +105,7 @@ class Batcher:
         """The answers to some work, admitted as a whole or not at all.
 
         `within` is a deadline in seconds; callers share the model fairly. Raises QueueFull, DeadlineExceeded,
-        InputTooLarge, ServiceUnavailable when closing, and what writing the work or the generator raises.
+        InputTooLarge, ServiceUnavailable while closing, and the errors of rendering and of the generator.
         """
         tickets: list[Ticket] = []
         try:
@@ -133,9 +133,9 @@ class Batcher:
                     self._leave(ticket)
 
     def close(self) -> None:
-        """Give up what waits, end the threads after the batch in the model, free the generator. Blocks; idempotent.
+        """Drop all waiting work, end the threads after the current batch, and free the generator. Blocks; idempotent.
 
-        A model that does not come back within seconds is left behind: its thread ends with the process.
+        If the model does not finish in time, its thread is left running and ends with the process.
         """
         with self._lock:
             self._closing = True
@@ -177,13 +177,15 @@ class Batcher:
         return tickets
 
     def _leave(self, ticket: Ticket) -> None:
-        """Give the ticket's place back, once. With the lock held."""
+        """Free the ticket's place, once. The caller holds the lock."""
         if ticket in self._waiting:
             del self._waiting[ticket]
             self._capacity.leave(ticket.cost, ticket.flow)
 
     def _drop_expired(self) -> None:
-        """Forget what is past its deadline, even if the event loop has not noticed yet. With the lock held."""
+        """Drop work that is past its deadline, even if the event loop has not noticed it yet. The caller holds the
+        lock.
+        """
         now = time.monotonic()
         if now < self._next_expiry:
             return
@@ -249,7 +251,7 @@ class Batcher:
             settle_soon([(ticket, closing()) for ticket in job.batch])
 
     def _settle_failed(self, batch: Sequence[Ticket], error: Exception) -> None:
-        """A batch failed: find out whose fault it was by running its requests one by one."""
+        """A batch failed: run its requests one by one, to find those that cause the error."""
         if len(batch) == 1 or isinstance(error, NOT_THE_WORK):
             settle_soon([(ticket, error) for ticket in batch])
             return
@@ -259,7 +261,7 @@ class Batcher:
                 settle_soon([(ticket, alone)])
 
     def _run(self, batch: Sequence[Ticket]) -> Exception | None:
-        """Answer a batch, or say what the engine raised at it."""
+        """Compute the answers of a batch, or return the engine's error."""
         started = time.monotonic()
         try:
             query = batch[0].query
@@ -275,7 +277,7 @@ class Batcher:
         return None
 
     def _advance(self, job: Job) -> None:
-        """One step of scoring. It is given up once nobody waits for it."""
+        """Do one step of scoring. The work is dropped if no caller waits for it."""
         flow = job.batch[0].flow
         self._jobs.pop(flow, None)
         if all(ticket.future.done() for ticket in job.batch):
@@ -304,14 +306,14 @@ class Batcher:
                 self._free_since = time.monotonic()  # nobody waited for this step
 
     def _charge(self, batch: Sequence[Ticket], seconds: float) -> None:
-        """The model worked so long for a batch: each request is charged by what it costs."""
+        """Charge the model's time for a batch to its requests, in proportion to their costs."""
         cost = sum(ticket.cost for ticket in batch) or 1
         with self._lock:
             for ticket in batch:
                 self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
 
     def _next_turn(self) -> list[Ticket] | Job | None:
-        """What the model does next; waits for it. None when closing."""
+        """Wait for the next work of the model. None when closing."""
         idle = False
         with self._lock:
             while not self._closing:
@@ -353,7 +355,7 @@ class Batcher:
         *,
         paced: bool = True,
     ) -> None:
-        """Hand the answers over. Raises ValueError where the engine forgot one. `paced`: others did not run between."""
+        """Deliver the answers. Raises ValueError if some are missing. `paced`: no other work ran in between."""
         answers = [
             Answer(
                 query=query,

@@ -1,4 +1,4 @@
-"""How much may wait in a service, and who is refused."""
+"""The limits of a service's queue, and the refusal of requests over them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from waymark.errors import QueueFull
 from waymark.inference.batching.fairness import Flow
 
 _MEMORY = 0.9
-"""What the pace of a batch weighs when the next one is done."""
+"""Factor that lowers the weight of earlier batches with each new batch."""
 _RESERVE = 8
-"""A caller who has less than this part of the queue may go over its bounds by as much, where others fill it."""
+"""A caller with less than this share of the queue may exceed its limits by as much, if others have filled it."""
 _HEAVY_SHARE = 2
-"""Heavy work may have this part of the tokens that may wait."""
+"""Share of the tokens in the queue that heavy work may take."""
 
 
 class QueueCapacity:
-    """What may wait in a service, all of its models together: so many requests that cost so many tokens. Thread-safe.
+    """The limits of a service's queue, for all of its models together: a number of requests and their cost in tokens.
+    Thread-safe.
 
-    A request is also refused when more wait than are answered within `max_seconds` at the pace so far, so that those
-    who are admitted get their answers while they still want them; but `always` requests may wait in any case. An empty
-    queue takes any one request, however long.
+    A request is also refused if the waiting requests would take more than `max_seconds` at the present pace, so that
+    admitted requests are answered in time; but `always` requests may wait in any case. An empty queue admits any single
+    request, however long.
 
-    No caller can fill the queue for others: a caller who has little in it may go over its bounds by an eighth, and
-    heavy work takes no more than half of the tokens.
+    No caller can fill the queue for others: a caller with little work in it may exceed its limits by an eighth, and
+    heavy work takes at most half of the tokens.
     """
 
     def __init__(self, max_requests: int, max_tokens: int, *, max_seconds: float = math.inf, always: int = 0) -> None:
@@ -45,12 +46,12 @@ class QueueCapacity:
         """What they cost."""
 
     def check(self, caller: str = "") -> None:
-        """Raise QueueFull if not even one more request fits: asked before any work is done for it."""
+        """Raise QueueFull if not even one more request fits. Called before any work is done for a request."""
         if self._is_over(1, 1, Flow(caller)):
             raise self._full()
 
     def enter(self, requests: int, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008 - it is a constant
-        """Let so much wait. Raises QueueFull, which estimates from the pace so far when to ask again."""
+        """Add requests to the queue. Raises QueueFull with an estimate, from the present pace, of when to retry."""
         with self._lock:
             too_heavy = (
                 flow.heavy and self._heavy_requests and self._heavy_tokens + tokens > self._max_tokens // _HEAVY_SHARE
@@ -60,17 +61,17 @@ class QueueCapacity:
             self._change(requests, tokens, flow)
 
     def resize(self, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008
-        """A request turned out to cost so many tokens more (or less, below zero) than it was taken for."""
+        """Correct the cost of a waiting request by so many tokens (negative: it costs less than estimated)."""
         with self._lock:
             self._change(0, tokens, flow)
 
     def leave(self, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008
-        """A request that costs so many tokens does not wait any more."""
+        """Remove a request with this cost from the queue."""
         with self._lock:
             self._change(-1, -tokens, flow)
 
     def served(self, requests: int, seconds: float) -> None:
-        """So many requests took so long together: the pace at which the queue empties."""
+        """Record that so many requests took so many seconds together. This gives the pace of the queue."""
         self._served = _MEMORY * self._served + requests
         self._seconds = _MEMORY * self._seconds + seconds
 
@@ -86,7 +87,7 @@ class QueueCapacity:
             del self._requests_of[flow.caller], self._tokens_of[flow.caller]
 
     def _is_over(self, requests: int, tokens: int, flow: Flow) -> bool:
-        """Whether so much more of a flow would be too much."""
+        """Whether so much more work of a flow would exceed the limits."""
         caller = flow.caller
         own_requests = self._requests_of.get(caller, 0) + requests
         own_tokens = self._tokens_of.get(caller, 0) + tokens
@@ -104,7 +105,7 @@ class QueueCapacity:
         return late or self.requests + requests > max_requests or self.tokens + tokens > max_tokens
 
     def _wait(self, requests: int) -> float:
-        """Seconds until so many requests are answered, at the pace so far; 0 as long as it is not known."""
+        """Estimated seconds until so many requests are answered; 0 while the pace is not known."""
         return requests * self._seconds / self._served if self._served else 0.0
 
     def _full(self) -> QueueFull:

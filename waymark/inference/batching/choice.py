@@ -1,4 +1,4 @@
-"""Which of the work that waits is put into the next batch."""
+"""The choice of waiting work for the next batch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Ticket
 
 _CHOICE = 2
-"""Batches that the oldest work would fill, among which a batch is chosen by length. Out of all that waits a request of
-rare length would be chosen late, and get its answer when nobody wants it any more."""
+"""A batch is chosen by length among the oldest work that would fill so many batches. Among all waiting work, a request
+of rare length would be chosen too late."""
 
 
 def choose_batch(ready: Sequence[Ticket], flow: Flow, *, max_batch: int, max_tokens: int) -> tuple[list[Ticket], int]:
-    """A flow's oldest work and what of its kind and class is nearest to it in length, by length; and how much there is
-    of its class.
+    """A flow's oldest work with the work of the same kind and class that is nearest to it in length, sorted by length;
+    and the amount of waiting work in its class.
 
-    At most `max_batch` requests of, padding included, `max_tokens` tokens, unless the oldest alone has more. Chosen
-    among the oldest of each caller alone, so that nobody is passed over for long. `ready` is tokenised, oldest first.
+    At most `max_batch` requests with `max_tokens` tokens, including padding, unless the oldest alone has more. Only the
+    oldest work of each caller is considered, so no caller waits for long. `ready` is tokenised work, oldest first.
     """
     of_class = [ticket for ticket in ready if ticket.flow.heavy == flow.heavy]
     oldest = next(ticket for ticket in of_class if ticket.flow == flow)

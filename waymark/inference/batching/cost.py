@@ -1,4 +1,4 @@
-"""What a request costs, in tokens: estimated before it waits, counted once it is tokenised."""
+"""The cost of a request in tokens: estimated before it enters the queue, counted after it is tokenised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from waymark.errors import InputTooLarge
 
 CHARACTERS_A_TOKEN = 4
-"""Of ordinary text, to say how much a text costs before it is tokenised."""
+"""Characters of ordinary text for each token, to estimate the cost of a text before it is tokenised."""
 MOST_CHARACTERS_A_TOKEN = 8
 """A prompt with more characters for each token that is admitted is refused without being tokenised."""
 
@@ -18,14 +18,16 @@ class CostModel:
     """How one model's engine reads and writes; costs are tokens that it computes."""
 
     max_prompt_tokens: int = 1_000_000
-    """What is over it is cut."""
+    """Longer prompts are cut to this number of tokens."""
     answer_tokens: int = 0
-    """The most that one answer may have."""
+    """Largest number of tokens of one answer."""
     rereads_prompt: bool = False
     """Whether each candidate costs its prompt again."""
 
     def of(self, prompt_tokens: int, n: int = 1, candidates: int = 0, candidate_tokens: int = 0) -> int:
-        """The prompt and `n` answers of full length; with `candidates`, these, all together `candidate_tokens`."""
+        """The cost of the prompt and `n` answers of full length; or, with `candidates`, of the candidates, which have
+        `candidate_tokens` in all.
+        """
         prompt = min(prompt_tokens, self.max_prompt_tokens)
         if not candidates:
             return prompt + n * self.answer_tokens

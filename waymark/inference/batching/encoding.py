@@ -1,4 +1,4 @@
-"""The tokens of a piece of work and what it costs: estimated before it waits, counted once it is tokenised."""
+"""The tokens and the cost of a piece of work: estimated before it enters the queue, counted after it is tokenised."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class WorkEncoder:
         self._max_cost = max_cost
 
     def expected_cost(self, work: Work) -> int:
-        """What work is taken to cost before it is tokenised, in tokens."""
+        """The estimated cost of work before it is tokenised, in tokens."""
         return self._costs.of(work.tokens, work.n, work.candidates, work.candidate_characters // CHARACTERS_A_TOKEN)
 
     def cost(self, query: Query, encoded: Encoded) -> int:
-        """What a query costs. Candidates are tokenised for it only where it may be over the limit."""
+        """The cost of a query. Candidates are tokenised for it only if it may be over the limit."""
         texts = query.candidates or ()
         prompt, characters = len(encoded.ids), sum(map(len, texts))
         if not texts or self._costs.of(prompt, query.n, len(texts), characters + len(texts)) <= self._max_cost:

@@ -1,10 +1,10 @@
-"""Fair shares of a model among callers: who has had the least of its time goes next.
+"""Fair shares of a model among callers: the caller that has used the least of its time is served next.
 
 The virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024), algorithm 2, with
 seconds of the model instead of tokens: reading one candidate takes longer a token than a full batch. Each flow is
-charged for what it is served; a flow that comes anew starts at the least counter of those that wait, so that nobody
-saves up time while asking nothing, and nobody starves. A flow is what one caller asks of one class of cost:
-light requests do not wait behind heavy ones of the same caller.
+charged for the time that it uses. A new flow starts at the smallest counter of the waiting flows, so a caller cannot
+save up time while it is idle, and every flow is served in the end. A flow consists of one caller's requests of one
+class of cost, so light requests do not wait behind heavy ones of the same caller.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 HEAVY_WEIGHT = 4
-"""A second of heavy work is charged as so many: beside light work that fills the model, heavy work gets a fifth."""
+"""A second of heavy work counts as so many seconds. Beside light work that fills the model, heavy work gets a fifth."""
 HEAVY_PART = 4
-"""What is submitted together and costs more than this part of a batch's tokens is heavy, and waits in a queue apart.
-Batches of heavy work are no larger than that part while there is light work."""
+"""Work that is submitted together and costs more than this share of a batch's tokens is heavy, and waits in a queue of
+its own. While there is light work, batches of heavy work are no larger than this share."""
 RECENTLY_SECONDS = 1.0
-"""How long light work is expected to come again."""
+"""Seconds for which light work is expected to come again."""
 _REMEMBERED = 1_024
-"""Flows that wait for nothing whose counters are kept, since they may be back at once."""
+"""Number of idle flows whose counters are kept, because they may return soon."""
 
 
 class Flow(NamedTuple):
@@ -49,12 +49,12 @@ class Shares:
         return chosen
 
     def charge(self, flow: Flow, cost: float) -> None:
-        """So much was done for a flow."""
+        """Charge a flow for work of so many seconds."""
         self._last = self._served.get(flow, 0.0) + cost * (HEAVY_WEIGHT if flow.heavy else 1)
         self._served[flow] = self._last
 
     def _forget(self, waiting: Collection[Flow], floor: float) -> None:
-        """Drop flows that wait for nothing and have no more than those that do; and the oldest of too many."""
+        """Drop idle flows with a counter of at most `floor`, and the oldest ones if there are too many."""
         idle = [flow for flow in self._served if flow not in waiting]
         for place, flow in enumerate(idle):
             if self._served[flow] <= floor or place < len(idle) - _REMEMBERED:

@@ -1,4 +1,4 @@
-"""How outcomes get from a model's threads to the event loop that waits for them."""
+"""Delivery of outcomes from a model's threads to the event loop that waits for them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,18 @@ from waymark.inference.batching.tickets import Ticket
 from waymark.inference.batching.work import Answer
 
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
-"""Errors of an engine that has gone itself: it would fail at each request of a batch as it does at all of them."""
-_SETTLED_AT_ONCE = 4
-"""Answers that the event loop sends before it looks for new requests again."""
+"""Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
 
 
 def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Hand outcomes over to the event loop that waits for them; callers that have gone are not missed."""
+    """Deliver outcomes to the event loop that waits for them; outcomes of callers that have gone are dropped."""
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
             outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes)
 
 
 def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    """Hand out a few at a time: each wakes a caller who writes an answer, and new requests would wait for all."""
-    rest = outcomes[_SETTLED_AT_ONCE:]
-    if rest:
-        rest[0][0].future.get_loop().call_soon(_settle, rest)
-    for ticket, outcome in outcomes[:_SETTLED_AT_ONCE]:
+    for ticket, outcome in outcomes:
         if ticket.future.done():
             continue
         if isinstance(outcome, Exception):
@@ -37,7 +31,7 @@ def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
 
 
 def too_late(within: float | None) -> DeadlineExceeded:
-    """No answer within so many seconds."""
+    """The error for a request without an answer after so many seconds."""
     limit = "" if within is None else f" of {within * 1000:.0f} ms"
     return DeadlineExceeded(
         f"No answer within the deadline{limit}.", remedy="Allow more time, or send fewer requests at once."
@@ -45,5 +39,5 @@ def too_late(within: float | None) -> DeadlineExceeded:
 
 
 def closing() -> ServiceUnavailable:
-    """The service ends."""
+    """The error for requests while the service ends."""
     return ServiceUnavailable("The service is shutting down.", remedy="Send the request again.")

@@ -14,10 +14,10 @@ from waymark.inference.batching.work import Answer, Query, Work
 
 @dataclass(slots=True)
 class Group:
-    """What was submitted together: the limit on cost holds for all of it."""
+    """Work that was submitted together; the limit on cost applies to all of it."""
 
     cost: int
-    """What it is taken for so far."""
+    """Its cost as known so far, in tokens."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +29,7 @@ class Ticket:
     expires: float
     """On the monotonic clock."""
     cost: int
-    """What it counts for among the tokens that may wait."""
+    """Its cost in tokens, as counted in the queue."""
     flow: Flow
     group: Group
     admitted: float = field(default_factory=time.monotonic)
@@ -45,13 +45,13 @@ class Ticket:
 
     @property
     def rows(self) -> int:
-        """How many answers the model follows at once."""
+        """Number of answers that the model computes at once."""
         assert self.query is not None
         return self.query.rows
 
 
 def queries_of(batch: Sequence[Ticket]) -> list[Query]:
-    """What a batch asks."""
+    """The queries of a batch."""
     return [ticket.query for ticket in batch if ticket.query is not None]
 
 
@@ -69,5 +69,5 @@ class Job:
     started: float
     """On the monotonic clock."""
     seconds: float = 0.0
-    """In the model so far."""
+    """Seconds of the model that it has used so far."""
     is_begun: bool = False

@@ -1,4 +1,4 @@
-"""What a model is asked, what came of it, and who is told."""
+"""Queries to a model, their answers, and observers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from waymark.inference import Generation
 from waymark.inference.batching.cost import CHARACTERS_A_TOKEN
 
 Loss = Literal["full", "deadline", "gone", "closing"]
-"""Why work was not answered: refused because too much waits, too late, its caller went away, or the service ends."""
+"""Why work was not answered: refused because the queue is full, too late, its caller disconnected, or the service
+ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a model is asked: `n` answers to a prompt, or the `n` best of its `candidates`."""
+    """A query to a model: `n` answers to a prompt, or the `n` best of its `candidates`."""
 
     prompt: str
     n: int = 1
@@ -23,32 +24,32 @@ class Query:
 
     @property
     def kind(self) -> int:
-        """What can share a batch: equal `n`, below 0 for scoring."""
+        """Work of equal kind can share a batch: `n` of a generation, below 0 for scoring."""
         return self.n if self.candidates is None else -self.n
 
     @property
     def rows(self) -> int:
-        """How many answers the model follows at once for it."""
+        """Number of answers that the model computes at once for it."""
         return self.n if self.candidates is None else max(1, len(self.candidates))
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One query as a caller hands it in: not written yet, so that rendering does not hold the event loop."""
+    """One query as submitted. Its prompt is rendered later, so that rendering does not block the event loop."""
 
     write: Callable[[], Query]
-    """Called once, in the tokenising thread. What it raises reaches the caller."""
+    """Renders the query. Called once, in the tokenising thread; its errors reach the caller."""
     tokens: int
-    """About how many the prompt has: what it is taken for until it is tokenised."""
+    """Estimated number of prompt tokens, used until it is tokenised."""
     field: str = "prompt"
-    """Where the prompt stands in the request, for errors."""
+    """Field of the request with the prompt, for errors."""
     n: int = 1
     candidates: int = 0
-    """How many there are to be scored."""
+    """Number of candidates to score."""
     candidate_characters: int = 0
-    """Of all of them together."""
+    """Number of characters of all candidates together."""
     cost_field: str = ""
-    """What in the request makes it cost much, for errors."""
+    """Field of the request that causes most of its cost, for errors."""
 
     @classmethod
     def of(cls, query: Query) -> Work:
@@ -65,12 +66,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one piece of work, and its times in milliseconds."""
+    """The answer to one piece of work, and its times in milliseconds."""
 
     query: Query
     generation: Generation
     queue_ms: float
-    """Waiting, for the tokeniser and for a place in a batch."""
+    """Waiting time, for the tokeniser and for a place in a batch."""
     tokenise_ms: float
     """Rendering and tokenising."""
     model_ms: float
@@ -78,7 +79,7 @@ class Answer:
 
 
 class Observer:
-    """Is told what happens, on whatever thread it happens. No-op base class; metrics are counted in subclasses."""
+    """Gets notified of events, on the thread in which they happen. No-op base class; subclasses count metrics."""
 
     def ran(self, answers: Sequence[Answer], padded_tokens: int) -> None:
         """A batch went through the model, which read `padded_tokens` input tokens, padding included."""

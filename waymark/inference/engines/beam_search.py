@@ -31,11 +31,11 @@ def search(following: Following, prompts: int, *, width: int, end: int, max_toke
     """
     searches = [_Search() for _ in range(prompts)]
     for length in range(1, max_tokens + 1):
-        asked = [(number, beam) for number, beam_search in enumerate(searches) for beam in beam_search.running]
-        if not asked:
+        beginnings = [(number, beam) for number, beam_search in enumerate(searches) for beam in beam_search.running]
+        if not beginnings:
             break
         candidates: list[list[Beam]] = [[] for _ in searches]
-        for (number, beam), nexts in zip(asked, following(asked), strict=True):
+        for (number, beam), nexts in zip(beginnings, following(beginnings), strict=True):
             candidates[number] += [
                 Beam((*beam.tokens, token), beam.logprob + logprob) for token, logprob in nexts.items()
             ]

@@ -52,12 +52,12 @@ def best_in_steps(
 ) -> Generator[list[tuple[int, Answer]], None, list[list[Ranked]]]:
     """As `best`; yields what was read after each reading that another one follows."""
     choices = [_Choice(answers, n) for answers in candidates]
-    asked = _wanted(choices)
-    while asked:
-        for (number, answer), rows in zip(asked, read(asked), strict=True):
+    pending = _wanted(choices)
+    while pending:
+        for (number, answer), rows in zip(pending, read(pending), strict=True):
             choices[number].learn(answer, rows)
-        was_read, asked = asked, _wanted(choices)
-        if asked:
+        was_read, pending = pending, _wanted(choices)
+        if pending:
             yield was_read
     return [choice.found() for choice in choices]
 

@@ -17,11 +17,11 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from waymark.checkpoint_files import read_object
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
+from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
 from waymark.process import available_cores, keep_freed_memory
@@ -54,12 +54,7 @@ class CTranslate2Generator(ABC):
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
         folder = checkpoint.ctranslate2
-        if not (folder / "model.bin").is_file():
-            raise CheckpointError(
-                f"{checkpoint.folder} has no weights for CTranslate2.",
-                remedy=f"Convert it with `{command('training', 'convert', checkpoint.folder, 'OUTPUT')}`, "
-                "or serve with WAYMARK_ENGINE=transformers.",
-            )
+        checkpoint.check_converted()
         device = "cpu" if device == "auto" else device
         if device.startswith("cuda") and not ctranslate2.get_cuda_device_count():
             raise EngineUnavailable("No CUDA device is visible to CTranslate2.", remedy="Use WAYMARK_DEVICE=cpu.")
@@ -141,7 +136,7 @@ class CTranslate2Generator(ABC):
         """
         encoded = self.encode(prompts)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(self._tokens.text(self._tokens.numbers(names), prompt), score, len(names))
@@ -177,7 +172,7 @@ class CTranslate2Generator(ABC):
         ]
         ranks = yield from self._rank(encoded, choices, n)
         return [
-            _generation(
+            Generation.of(
                 prompt,
                 [
                     Candidate(own[answer.place], sum(answer.logprobs), len(answer.logprobs), answer.logprobs)
@@ -215,7 +210,7 @@ class Seq2SeqGenerator(CTranslate2Generator):
     _library = ctranslate2.Translator
 
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
-        # Every default that would bite is set: beams of 2, normalised scores, no empty answer, silent truncation.
+        # Defaults that would change results are all set: beams of 2, normalised scores, no empty answer, truncation.
         results = self._model.translate_batch(
             [self._tokens.names(prompt.ids) for prompt in prompts],
             beam_size=n,
@@ -245,15 +240,15 @@ class Seq2SeqGenerator(CTranslate2Generator):
         if n is None or spoilt:  # the library would end there and not tell of the rest
             return (yield from super()._rank(prompts, choices, n))
         search = best_in_steps(
-            lambda asked: self._read([(prompts[number], answer) for number, answer in asked]), choices, n
+            lambda pending: self._read([(prompts[number], answer) for number, answer in pending]), choices, n
         )
         while True:
             try:
-                asked = next(search)
+                pending = next(search)
             except StopIteration as done:
                 ranks: list[list[Ranked]] = done.value
                 return ranks
-            yield sum(len(prompts[number].ids) + len(answer) for number, answer in asked)
+            yield sum(len(prompts[number].ids) + len(answer) for number, answer in pending)
 
     def _read(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[Any]]:
         """At each place of answers to prompts the log-probabilities of the whole vocabulary, as arrays."""
@@ -277,7 +272,7 @@ class CausalGenerator(CTranslate2Generator):
     _library = ctranslate2.Generator
 
     def _search(self, prompts: Sequence[Encoded], n: int) -> Iterator[tuple[list[list[str]], list[float]]]:
-        # Of prompts in one batch the library reads at once only what the shortest has, the rest a token a step, and a
+        # In one batch the library reads as many tokens at once as the shortest prompt has, and then one token a step. A
         # beam that ends meanwhile is lost. So only prompts of one length share a batch; workers take them in turn.
         lengths = [len(prompt.ids) for prompt in prompts]
         pending: dict[int, Any] = {}
@@ -305,11 +300,11 @@ class CausalGenerator(CTranslate2Generator):
         return promises
 
     def _logprobs(self, rows: Sequence[tuple[Encoded, Answer]]) -> Iterator[list[float]]:
-        whole = [[*prompt.ids, *answer] for prompt, answer in rows]
+        sequences = [[*prompt.ids, *answer] for prompt, answer in rows]
         results = self._model.score_batch(
-            [self._tokens.names(ids) for ids in whole],
+            [self._tokens.names(ids) for ids in sequences],
             max_input_length=0,
-            **self._batching([len(ids) for ids in whole]),
+            **self._batching([len(ids) for ids in sequences]),
         )
         return (result.log_probs[-len(answer) :] for result, (_, answer) in zip(results, rows, strict=True))
 
@@ -346,10 +341,6 @@ def _log_softmax(logits: Any) -> Any:
     return logits - (highest + np.log(np.exp(logits - highest).sum()))
 
 
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
-
-
 # --- conversion ------------------------------------------------------------------------------------------
 
 
@@ -378,8 +369,8 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec = LlamaLoader()(model, _vocabulary(folder, model.config))
     else:
         model = load_seq2seq(str(folder), dtype="float32")
-        # The converter scales the logits of tied models, but transformers 5 calls every T5 tied and keeps the
-        # truth in `scale_decoder_outputs`: without this line scores are wrong while greedy text stays right.
+        # The converter scales the logits of tied models. transformers 5 marks every T5 as tied; the real value is in
+        # `scale_decoder_outputs`. Without this line scores would be wrong, although greedy texts would be right.
         model.config.tie_word_embeddings = model.config.scale_decoder_outputs
         spec = T5Loader()(model, _vocabulary(folder, model.config))
     spec.validate()
@@ -387,7 +378,7 @@ def convert_to_ctranslate2(folder: Path, output: Path, quantization: str = "int8
         spec.optimize(quantization=quantization)
     except ValueError as error:
         raise InvalidInput(
-            f"CTranslate2 stores no weights as {quantization!r}.",
+            f"CTranslate2 cannot store weights as {quantization!r}.",
             remedy="Use int8, int8_float32, bfloat16 or float32.",
             field="quantization",
         ) from error

@@ -30,7 +30,9 @@ _ACTIONS = ("look around", "inventory", "open door to kitchen", "go to kitchen",
 
 
 class ScriptedGenerator:
-    """Answers by a policy. Implements `waymark.inference.Generator`; a token is a word, the end token one more."""
+    """Answers by a policy. Implements `waymark.inference.Generator`. Each word is one token; the end token is another
+    one.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -42,7 +44,7 @@ class ScriptedGenerator:
 
     @property
     def dtype(self) -> str:
-        """It computes nothing."""
+        """The number type; nothing is computed here."""
         return "none"
 
     def encode(self, prompts: Sequence[str]) -> list[Encoded]:
@@ -63,7 +65,9 @@ class ScriptedGenerator:
     def score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> list[Generation]:
-        """The `n` best candidates by the policy, best mean first; what it does not say is unlikely."""
+        """The `n` best candidates by the policy, best mean first; texts that the policy does not give have a low
+        probability.
+        """
         generations = []
         for prompt, texts in zip(map(_text, prompts), candidates, strict=True):
             known = dict(self._policy(prompt))
@@ -88,7 +92,9 @@ class ScriptedGenerator:
 
 
 def trial_policy(role: Role, format: PromptFormat) -> Policy:  # noqa: A002 - the domain's word
-    """The policy that ships: plausible sub-goals or actions in a fixed cycle, begun where the prompt's hash says."""
+    """The default policy: plausible sub-goals or actions in a fixed cycle. The prompt's hash decides where the cycle
+    begins.
+    """
     decisions: tuple[str | None, ...] = _SUBGOALS if role in ("controller", "first") else _ACTIONS
     if role == "flat":
         decisions = tuple(decision for decision in decisions if decision is not None)

@@ -3,9 +3,8 @@
 The only import of torch and transformers outside of training. Weights are read from safetensors only, and no
 code that comes with a model is ever run.
 
-A prompt is read once, whatever is then asked: `_Read` keeps the attention's keys and values and what the model
-expects to come first; a greedy answer goes on from there, and so does every candidate that is scored. Only beam
-search is the library's own.
+A prompt is read once: `_Read` keeps the attention's keys and values and the logits of the first answer token. A greedy
+answer and every scored candidate continue from there. Only beam search is the library's own.
 """
 
 from __future__ import annotations
@@ -32,9 +31,10 @@ _DTYPES = ("float32", "bfloat16", "float16")
 _BATCH_TOKENS = 16_384
 """Prompt tokens, padding included, that go through the model at once."""
 _SCORED_TOKENS = 4_096
-"""Of candidates, padding included, that are scored at once: some tenths of a second of a small model on a CPU."""
+"""Tokens of candidates, including padding, that are scored at once: some tenths of a second of a small model on a
+CPU."""
 _SCORED_AT_ONCE = 64
-"""Candidates: each takes its prompt's keys and values along."""
+"""Candidates that are scored at once; each needs a copy of its prompt's keys and values."""
 
 
 _SHOWN = 300
@@ -86,13 +86,13 @@ class _Read:
     mask: torch.Tensor
     """(prompts, length), 1 where there is a token."""
     logits: torch.Tensor
-    """(prompts, vocabulary): what comes first in an answer."""
+    """(prompts, vocabulary): logits of the first token of an answer."""
     cache: Any
     """The attention's keys and values."""
 
 
 class TransformersGenerator(ABC):
-    """Implements `waymark.inference.Generator`; what the two architectures do differently is theirs.
+    """Implements `waymark.inference.Generator`; subclasses add what differs between the two architectures.
 
     `model` is a folder or a name on the hub; `device` is `auto`, `cpu` or `cuda`; `dtype` is `float32`,
     `bfloat16` or `float16`, `auto` for float32 on a CPU and bfloat16 on CUDA.
@@ -222,7 +222,7 @@ class TransformersGenerator(ABC):
             for place, prompt, texts_of_prompt in zip(places, read.prompts, texts, strict=True):
                 scored = [_candidate(text, next(logprobs)) for text in texts_of_prompt]
                 scored.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
-                generations[place] = _generation(prompt, scored[:n])
+                generations[place] = Generation.of(prompt, scored[:n])
         return [generations[place] for place in range(len(encoded))]
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class TransformersGenerator(ABC):
                 cache.batch_select_indices(left)
             logits = self._go_on(read, going, cache, best.indices[left, None])[:, -1]
         return [
-            _generation(prompt, [Candidate(self._tokens.text(ids, prompt), total, len(ids))])
+            Generation.of(prompt, [Candidate(self._tokens.text(ids, prompt), total, len(ids))])
             for prompt, ids, total in zip(read.prompts, written, sums, strict=True)
         ]
 
@@ -278,7 +278,7 @@ class TransformersGenerator(ABC):
                 for row, total in zip(rows[own], sums[own], strict=True)
             ]
             candidates.sort(key=lambda candidate: candidate.logprob, reverse=True)
-            generations.append(_generation(prompt, candidates))
+            generations.append(Generation.of(prompt, candidates))
         return generations
 
     def _logprobs(self, read: _Read, rows: Sequence[tuple[int, list[int]]]) -> list[list[float]]:
@@ -374,7 +374,7 @@ def _batches(prompts: Sequence[Encoded], rows_each: int) -> Iterator[list[int]]:
 
 
 def _chunks(rows: Sequence[tuple[int, list[int]]]) -> Iterator[Sequence[tuple[int, list[int]]]]:
-    """Answers that are scored at once: so many, with so many tokens, padding included."""
+    """Groups of answers to score at once, limited in number and in tokens, including padding."""
     begin = longest = 0
     for place, (_, ids) in enumerate(rows):
         longest = max(longest, len(ids))
@@ -414,7 +414,3 @@ def _tokenizer(model: str) -> Tokenizer:
 
 def _candidate(text: str, logprobs: list[float]) -> Candidate:
     return Candidate(text, sum(logprobs), len(logprobs), tuple(logprobs))
-
-
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)

@@ -17,7 +17,8 @@ from waymark.errors import EngineUnavailable, InvalidInput
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.beam_search import Beam, search
-from waymark.inference.engines.vllm_servers import LocalServer, Servers, find_python
+from waymark.inference.engines.vllm_process import LocalServer, find_python
+from waymark.inference.engines.vllm_servers import Servers
 from waymark.inference.steps import in_chunks
 from waymark.inference.tokens import Tokens, read_tokenizer
 
@@ -47,7 +48,7 @@ class VllmGenerator:
         card = checkpoint.card
         if card.architecture != "causal":
             raise EngineUnavailable(
-                f"vLLM serves no T5, and {checkpoint.folder} holds a {card.architecture} model.",
+                f"vLLM does not support T5, and {checkpoint.folder} holds a {card.architecture} model.",
                 remedy="Use WAYMARK_ENGINE=ctranslate2 or transformers, or name a causal checkpoint.",
             )
         end = json.loads((checkpoint.folder / "config.json").read_text())["eos_token_id"]
@@ -105,7 +106,7 @@ class VllmGenerator:
         encoded = self.encode(prompts)
         answers = self._beams(encoded, n) if n > 1 else self._greedy(encoded)
         return [
-            _generation(
+            Generation.of(
                 prompt, [Candidate(self._tokens.text(b.tokens, prompt), b.logprob, len(b.tokens)) for b in beams]
             )
             for prompt, beams in zip(encoded, answers, strict=True)
@@ -134,7 +135,7 @@ class VllmGenerator:
         for prompt, texts in zip(encoded, candidates, strict=True):
             ranked = [_scored(text, next(logprobs)) for text in texts]
             ranked.sort(key=lambda candidate: candidate.mean_logprob, reverse=True)
-            scored.append(_generation(prompt, ranked[:n]))
+            scored.append(Generation.of(prompt, ranked[:n]))
         return scored
 
     @property
@@ -163,8 +164,8 @@ class VllmGenerator:
         return [[Beam(tuple(choice.token_ids), choice.logprob)] for choice in choices]
 
     def _beams(self, prompts: Sequence[Encoded], width: int) -> list[list[Beam]]:
-        def following(asked: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
-            begun = [[*prompts[number].ids, *beam.tokens] for number, beam in asked]
+        def following(beginnings: Sequence[tuple[int, Beam]]) -> list[Mapping[int, float]]:
+            begun = [[*prompts[number].ids, *beam.tokens] for number, beam in beginnings]
             return [choice.nexts for choice in self._servers.complete(begun, max_tokens=1, logprobs=width + 1)]
 
         return search(following, len(prompts), width=width, end=self._end, max_tokens=self._max_new_tokens)
@@ -172,7 +173,3 @@ class VllmGenerator:
 
 def _scored(text: str, logprobs: tuple[float, ...]) -> Candidate:
     return Candidate(text, sum(logprobs), len(logprobs), logprobs)
-
-
-def _generation(encoded: Encoded, candidates: list[Candidate]) -> Generation:
-    return Generation(candidates=tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)

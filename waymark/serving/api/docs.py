@@ -1,7 +1,7 @@
 """The page at `/docs`: Swagger UI over `/openapi.json`, from files of this package.
 
-The page and the document hold nothing of anybody's, so they need no key. Nothing is fetched from another host. The
-document is derived at the first request for it, in a thread: that takes some tenths of a second.
+The page and the document contain nothing private, so they need no key. Nothing is loaded from another host. The
+document is derived at the first request for it, in a thread, because that takes some tenths of a second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def paths() -> frozenset[str]:
 
 
 def install(app: FastAPI) -> None:
-    """Give an app, which was made without FastAPI's own pages, these. They are no part of the OpenAPI document."""
+    """Add these pages to an app without FastAPI's own pages. They are not part of the OpenAPI document."""
     serve = file_server(_FOLDER, _HEADERS)
 
     async def page(request: Request) -> Response:

@@ -1,11 +1,11 @@
 """Routes that are documented like any other and cost little: one pydantic pass in, one out.
 
-FastAPI parses a body to Python, validates that, validates the answer and encodes it again, within what it needs for
-dependencies. `JsonRoute` hands the bytes to pydantic, and the answer's bytes to the socket; the OpenAPI page comes from
-the endpoint's signature as always. An endpoint takes the body's model and a `DeadlineMs`, has no dependencies, and
-returns a model or a list of them.
+FastAPI parses a body to Python, validates it, validates the answer and encodes it again, inside its code for
+dependencies. `JsonRoute` passes the body's bytes to pydantic and the answer's bytes to the socket. The OpenAPI page is
+derived from the endpoint's signature as usual. An endpoint takes the body's model and a `DeadlineMs`, has no
+dependencies, and returns a model or a list of them.
 
-A caller that hangs up cancels its endpoint.
+If a caller disconnects, its endpoint is cancelled.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class JsonRoute(APIRoute):
         await response(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What FastAPI would call in `handle`'s place."""
+        """The function that FastAPI would call in place of `handle`."""
         return self._answer
 
     @cached_property
@@ -86,18 +86,19 @@ def _is_list(kind: Any) -> bool:
 
 
 def listing_at_most(items: int) -> type[JsonRoute]:
-    """JsonRoute with a bound on bodies that are lists; over it, 413."""
+    """JsonRoute with a limit on the length of lists; over it the answer is 413."""
     return type("BoundedJsonRoute", (JsonRoute,), {"most_items": items})
 
 
 class ClientGone(Exception):
-    """Who asked has hung up."""
+    """The caller has disconnected."""
 
 
 class CancelledWhenGone:
-    """A context for the work of a request that has been read; raises ClientGone in it when the client hangs up.
+    """A context for the work of a request that was read completely. Raises ClientGone inside it when the client
+    disconnects.
 
-    Only our own server says so (`Connection.on_disconnect`); behind another one the work goes on to its end.
+    Only our own server reports this (`Connection.on_disconnect`); with another one the work runs to its end.
     """
 
     def __init__(self, request: Request) -> None:
@@ -125,12 +126,12 @@ class CancelledWhenGone:
 
 
 def _validated(requests: Validator, request: Request, body: bytes, most_items: int | None) -> Any:
-    """The body as its model. Raises RequestValidationError, and HTTPException when it does not say that it is JSON."""
+    """The body as its model. Raises RequestValidationError, and HTTPException if its content type is not JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # Browsers send other kinds across origins without asking.
-        said = printable(kind, 100) if kind else "of no stated type"
-        raise HTTPException(415, f"The body is {said}. Send `Content-Type: application/json`.")
+        media_type = printable(kind, 100) if kind else "of no stated type"
+        raise HTTPException(415, f"The body is {media_type}. Send `Content-Type: application/json`.")
     try:
         return requests.json(body)
     except InvalidBody:
@@ -140,7 +141,7 @@ def _validated(requests: Validator, request: Request, body: bytes, most_items: i
 
 
 def _items(body: bytes) -> int:
-    """How many items a JSON text has that is a list; 0 for others."""
+    """Number of items if the JSON text is a list; 0 for others."""
     try:
         parsed = from_json(body)
     except ValueError:

@@ -1,8 +1,8 @@
 """A service as a tool of other agents: the Model Context Protocol at `/mcp`, over streamable HTTP without sessions.
 
-One tool a service, `next_subgoal` or `next_action`; its schemas are those of the HTTP contracts. Each request stands
-alone, so any replica may answer it. What is wrong with a call is told to the calling model as a tool's error, in the
-words of our own errors, so that it can mend it.
+One tool a service, `next_subgoal` or `next_action`; its schemas are those of the HTTP contracts. Requests are
+independent, so any replica may answer them. An error of a call is returned to the calling model as a tool error with
+the text of our own error, so that the model can correct its call.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from mcp_types import (
 from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waymark import __version__
 from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionRequest, SubgoalRequest, SubgoalResponse
 from waymark.errors import InputTooLarge, WaymarkError
 from waymark.serving.api.validation import InvalidBody, Validator, sentence
 from waymark.serving.decisions import Decided, action_response, subgoal_response
+from waymark.serving.middleware.replay import replayed
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import Service
 from waymark.serving.text import printable
@@ -46,7 +47,7 @@ from waymark.worlds.registry import world_of_format
 PATH: Final = "/mcp"
 _LONGEST_NAME: Final = 1_000
 _SHORT_BODY: Final = 16_000
-"""Bytes; whatever is repeated of a shorter body is short."""
+"""Bytes. An answer that repeats parts of a shorter body is short."""
 _LONGEST_MESSAGE: Final = 2_000
 _log: Final = logging.getLogger("waymark")
 _HINTS: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
@@ -58,7 +59,7 @@ _ANSWERS: Final[dict[Service, Callable[[Decided], Contract]]] = {
 
 
 def _tool(service: Service, world: World) -> Tool:
-    """A service's one tool, in the words of the world that its models were trained for."""
+    """The one tool of a service, described for the world that its models were trained for."""
     trained = f"It is a small model trained on {world.title}: it changes nothing and costs milliseconds."
     doubts = f"Where `warnings` is not empty the state is not one of {world.title}, and the answer is a guess."
     if service == "controller":
@@ -105,8 +106,8 @@ class McpEndpoint:
 
         async def call(_: Any, params: CallToolRequestParams) -> CallToolResult:
             if params.name != tool.name:
-                asked = printable(params.name, 100)
-                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {asked!r}; it has {tool.name}.")
+                name = printable(params.name, 100)
+                raise MCPError(INVALID_PARAMS, f"The {service} has no tool {name!r}; it has {tool.name}.")
             try:
                 decided = await model_server.decide([requests.python(params.arguments or {})])
             except InvalidBody as error:
@@ -143,12 +144,12 @@ class McpEndpoint:
         app.router.routes.append(Route(PATH, _ShortNames(StreamableHTTPASGIApp(self._requests)), methods=["POST"]))
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """What the app's lifespan must hold open; once."""
+        """A context that the app's lifespan must hold open; can be entered once."""
         return self._requests.run()
 
 
 class _ShortNames:
-    """Refuses calls whose `id` or `method` is long: the protocol has them repeated in answers."""
+    """Refuses calls with a long `id` or `method`, because the protocol repeats them in answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -157,18 +158,9 @@ class _ShortNames:
         message = await receive()
         body: bytes = message.get("body", b"")
         if len(body) > _SHORT_BODY:
-            with suppress(ValueError):  # the endpoint says that it is no JSON
+            with suppress(ValueError):  # the endpoint reports that it is not JSON
                 _check_names(from_json(body))
-        read = False
-
-        async def replay() -> Message:
-            nonlocal read
-            if read:
-                return await receive()
-            read = True
-            return message
-
-        await self._app(scope, replay, send)
+        await self._app(scope, replayed(message, receive), send)
 
 
 def _check_names(call: Any) -> None:

@@ -1,13 +1,13 @@
-"""OpenAI's completions over our models: `/v1/models` and `/v1/completions`, for clients that speak nothing else.
+"""OpenAI's completions for our models: `/v1/models` and `/v1/completions`, for clients of that API.
 
-A prompt is text as the checkpoint's own prompt format writes it (docs/reference/prompt-formats.md; `/info` names
-the format), the completion is what the model writes, unread. Models decode deterministically: greedily, or with a beam
-of `best_of`. What would need sampling or a look inside the prompt is refused by name rather than ignored
+A prompt is text as the checkpoint's own prompt format writes it (docs/reference/prompt-formats.md; `/info` names the
+format), the completion is the model's text, not parsed. Models decode deterministically: greedily, or with a beam
+of `best_of`. Fields that would need sampling or probabilities of the prompt are refused by name, not ignored
 (`openai_request`). Without `max_tokens` an answer is as long as the checkpoint allows, not 16 tokens; a text is cut at
-4,000 characters. A stream has one chunk a choice, since an answer is shorter than a round trip.
+4,000 characters. A stream has one chunk for each choice, because computing an answer takes less time than a round trip.
 
-Errors have OpenAI's shape and statuses, translated from our problem documents in one place (`_OpenAIErrors`), so
-that whatever refuses a request (keys, limits, the queue) need not know of it.
+Errors have OpenAI's shape and statuses, translated from our problem documents in one place (`_OpenAIErrors`), so the
+code that refuses requests (keys, limits, the queue) does not depend on this API.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from waymark.serving.models import ServedModel
 COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
 _THEIRS: Final = (COMPLETIONS, _MODELS, "/v1/chat/", "/v1/responses", "/v1/embeddings")
-"""What paths begin with that their clients ask for, those included that nothing answers here."""
+"""Prefixes of the paths that OpenAI's clients call, including paths without a route here."""
 _PROBLEM: Final = b"application/problem+json"
 _REFUSALS: Final = (400, 401, 404, 413, 429, 500, 503, 504)
 _LONGEST_TEXT: Final = 4_000
@@ -51,18 +51,18 @@ _LONGEST_TEXTS: Final = 1_000_000
 
 
 class LogProbs(Contract):
-    """The tokens of one choice; all lists have their length. The end token is the empty text."""
+    """The tokens of one choice; all lists have one entry for each token. The end token is the empty text."""
 
     tokens: tuple[str, ...]
     token_logprobs: tuple[float, ...]
-    """Natural."""
+    """Natural logarithms of the probabilities."""
     top_logprobs: tuple[dict[str, float], ...] | None
     text_offset: tuple[int, ...]
     """In characters, from the start of the choice's text."""
 
 
 class Choice(Contract):
-    """One answer; those to one prompt follow each other, best first."""
+    """One answer. The answers to one prompt are consecutive, best first."""
 
     index: int
     text: str
@@ -74,12 +74,12 @@ class CompletionUsage(Contract):
     """Tokens of one request, all prompts and answers together."""
 
     prompt_tokens: int
-    """What the model read, after truncation."""
+    """Tokens that the model read, after truncation."""
     completion_tokens: int
-    """What it wrote for all `best_of` answers, end tokens included."""
+    """Tokens that it wrote for all `best_of` answers, including end tokens."""
     total_tokens: int
     truncated_tokens: int = 0
-    """What was cut from prompts because it was over the checkpoint's limit. OpenAI has no such field."""
+    """Tokens that were cut from prompts because they were over the checkpoint's limit. OpenAI has no such field."""
 
 
 class Completion(Contract):
@@ -108,7 +108,7 @@ class ModelCard(Contract):
     root: str
     """The checkpoint's own name."""
     max_model_len: int
-    """Tokens of a prompt that it reads."""
+    """Largest number of prompt tokens that it reads."""
 
 
 class ModelList(Contract):
@@ -139,7 +139,7 @@ class ErrorBody(Contract):
 
 
 def install(app: FastAPI, model_server: ModelServer) -> None:
-    """Give an app the routes, and their errors' shape. After all else that may refuse a request."""
+    """Add the routes and the form of their errors to an app. Call it after everything that may refuse a request."""
     app.include_router(_routes(model_server))
     app.add_middleware(_OpenAIErrors)
 
@@ -174,7 +174,7 @@ def _routes(model_server: ModelServer) -> APIRouter:
 
     @router.post(COMPLETIONS, response_model=Completion)
     async def completions(request: Request, body: CompletionRequest, deadline_ms: DeadlineMs = None) -> Any:
-        """What a model writes after a prompt in its own format, as the official `openai` client asks for it."""
+        """A model's continuation of a prompt in its own format, as requested by the official `openai` client."""
         _check(body, model_server)
         try:
             async with CancelledWhenGone(request):
@@ -245,7 +245,7 @@ async def _complete(
 
 
 def _with_tokens(candidates: Sequence[Candidate], scored: Answer, longest: int) -> tuple[Candidate, ...]:
-    """The candidates with the log-probability of each token, of as much text as an answer shows."""
+    """The candidates with the log-probability of each token, up to the length of text that an answer may show."""
     known = {candidate.text: candidate.token_logprobs for candidate in scored.generation.candidates}
     return tuple(replace(candidate, token_logprobs=known[candidate.text[:longest]]) for candidate in candidates)
 
@@ -329,7 +329,7 @@ def error_of(problem: Problem) -> tuple[int, ErrorBody]:
 
 
 class _OpenAIErrors:
-    """Restates the problem documents of OpenAI's routes. The outermost middleware: it sees every refusal."""
+    """Converts problem documents to OpenAI's form on its routes. The outermost middleware, so it sees every refusal."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

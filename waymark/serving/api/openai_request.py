@@ -1,8 +1,8 @@
 """The body of `POST /v1/completions`: OpenAI's fields, and those of vLLM that its callers send.
 
-Models here decode deterministically. A field that asks for more is accepted with the value that asks for nothing
-(`repetition_penalty` 1, `top_k` -1), as load generators send it, and refused by name with any other. Null is as good as
-absent.
+Models here decode deterministically. A field that could change this is accepted with its neutral value
+(`repetition_penalty` 1, `top_k` -1), because load generators send it, and refused by name with any other value. Null
+counts as absent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "return_tokens_as_token_ids": (False,),
     "response_format": ({"type": "text"},),
 }
-"""Fields that ask for nothing with these values."""
+"""Neutral values of fields: with them a field has no effect."""
 _Ids = Annotated[tuple[int, ...], Field(max_length=1_024)]
 _Words = Annotated[tuple[str, ...], Field(max_length=1_024)]
 
@@ -61,15 +61,15 @@ class CompletionRequest(Contract):
     prompt: Prompt | Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=1_024)]
     """Text in the checkpoint's prompt format, or several."""
     n: Annotated[int, Field(ge=1, le=16)] = 1
-    """Answers to each prompt, best first."""
+    """Number of answers to each prompt, best first."""
     best_of: Annotated[int, Field(ge=1, le=16)] | None = None
-    """Width of the beam that finds them; null: `n`, and 1 is greedy."""
+    """Width of the beam search; null: `n`. 1 is greedy."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Cut answers after so many tokens; null: the checkpoint's own limit."""
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    """0: the log-probability of each token; 1: and, decoding greedily, that it was the likeliest."""
+    """0: return the log-probability of each token. 1: with greedy decoding, also return it as the likeliest token."""
     stop: str | Annotated[tuple[str, ...], Field(max_length=4)] | None = None
-    """End answers before any of these."""
+    """Texts that end an answer; it stops before them."""
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = None
@@ -145,7 +145,7 @@ class CompletionRequest(Contract):
 
     @field_validator(*_NEUTRAL)
     @classmethod
-    def _refuse_what_is_not_served(cls, value: object, info: ValidationInfo) -> object:
+    def _refuse_unsupported(cls, value: object, info: ValidationInfo) -> object:
         neutral = _NEUTRAL[info.field_name or ""]
         if value is not None and value not in neutral:
             shown = " or ".join(repr(neutral_value) for neutral_value in neutral).replace("()", "[]")
@@ -164,7 +164,7 @@ class CompletionRequest(Contract):
 
     @property
     def width(self) -> int:
-        """Of the beam."""
+        """Width of the beam."""
         return self.best_of or self.n
 
     @property

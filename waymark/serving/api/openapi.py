@@ -1,4 +1,5 @@
-"""A service's OpenAPI document: what FastAPI derives from the routes, with examples and with its errors as they are."""
+"""A service's OpenAPI document: derived by FastAPI from the routes, with examples and with the real form of errors
+added."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _Node = dict[str, Any]
 
 
 def install(app: FastAPI, service: str, more: Mapping[str, examples.Shown] = MappingProxyType({})) -> None:
-    """Give an app's document its examples; `service` is the name that `/info` gives, `more` has those of its own."""
+    """Add examples to an app's document. `service` is its name in `/info`; `more` are examples of its own routes."""
     shown = {**examples.ROUTES, **examples.OWN_ROUTES[service], **more}
     derive = app.openapi
     lock = threading.Lock()

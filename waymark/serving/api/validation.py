@@ -1,7 +1,8 @@
-"""JSON bodies to models, at a cost that is bounded also where everything is wrong.
+"""Validates JSON bodies as models, at limited cost even if every value is wrong.
 
-Pydantic validates every item of a list, wrong ones too, and describes each error. So a list is left at its first wrong
-item; only where the body is short is it read again for all that is wrong. Nobody reads more than `SHOWN_ERRORS`.
+Pydantic validates every item of a list, even after a wrong one, and describes each error. So validation of a list stops
+at its first wrong item. Only a short body is validated again to collect all errors. At most `SHOWN_ERRORS` errors are
+shown.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ SHOWN_ERRORS: Final = 20
 _FIELD_LENGTH: Final = 200
 _MESSAGE_LENGTH: Final = 300
 _SHORT: Final = 10_000
-"""Commas in a body that is read again for all of its errors."""
+"""A body with at most so many commas is validated again to collect all errors."""
 _MOST_DESCRIBED: Final = 10_000
-"""Errors that are described, to show the first of them; a microsecond or three each."""
+"""Largest number of errors that are described; each takes one to three microseconds."""
 _LISTS: Final = frozenset({"list", "tuple", "set", "frozenset"})
 
 
 class InvalidBody(RequestValidationError):
-    """A body that is wrong: the first errors, how many were found, and whether all of it was looked at."""
+    """An invalid body: the first errors, the number of errors found, and whether the whole body was checked."""
 
     def __init__(self, errors: Sequence[Any], total: int, *, complete: bool = True) -> None:
         super().__init__(errors)

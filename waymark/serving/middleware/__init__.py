@@ -1,1 +1,1 @@
-"""What stands in front of every route: connections, hosts, keys, bounds, errors."""
+"""Code that runs before every route: connections, host names, keys, limits, errors."""

@@ -1,9 +1,9 @@
-"""Bearer keys: who may ask. One place for every service.
+"""The check of bearer keys, for every service.
 
 Keys come from WAYMARK_API_KEYS (several between commas) and WAYMARK_API_KEYS_FILE (`keys_file` has its form). A file
-that changes is read again. Where that fails, because the file is gone, empty or damaged, the keys stay as they are and
-the log says so once: an operator's slip should not lock everybody out. Without either setting nobody is asked for a
-key. Health routes never ask, nor do the paths that a service names as open, which hold nothing of anybody's.
+that changes is read again. If that fails, because the file is deleted, empty or damaged, the keys stay as they are and
+the log says so once: an operator's mistake must not lock everybody out. Without either setting no key is needed. Health
+routes never need a key. Neither do the paths that a service names as open, which contain nothing private.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from waymark.serving.middleware.keys_file import SETTING, Version, read_keys, ve
 from waymark.serving.settings import ListenSettings
 
 _CHECK_SECONDS = 1.0
-"""How often the file is looked at."""
+"""Seconds between two checks of the file."""
 _EXEMPT = ("/health", "/health/live", "/health/ready")
 _log = logging.getLogger("waymark")
 
 
 class Keys:
-    """The keys of a service. Only their hashes are kept, so that all have one length to be compared in."""
+    """The keys of a service. Only their hashes are kept, so that all compared values have the same length."""
 
     def __init__(
         self, keys: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Raises InvalidInput when the file cannot be read or names no key."""
-        self._given = [_digest(key) for key in keys]
+        self._from_settings = [_digest(key) for key in keys]
         self._file = file
         self._version: Version | None = None
         self._complaint = ""
@@ -45,10 +45,10 @@ class Keys:
         self._from_file = [] if file is None else self._read(file)
 
     def accept(self, key: str) -> bool:
-        """Whether it is one of the keys, in a time that does not tell which, or how nearly."""
+        """Whether it is one of the keys. The time of the comparison reveals nothing about the keys."""
         self._look_again()
-        asked = _digest(key)
-        matches = [secrets.compare_digest(asked, known) for known in (*self._given, *self._from_file)]
+        digest = _digest(key)
+        matches = [secrets.compare_digest(digest, known) for known in (*self._from_settings, *self._from_file)]
         return any(matches)
 
     def _look_again(self) -> None:
@@ -87,7 +87,7 @@ def open_keys(settings: ListenSettings) -> Keys | None:
 
 
 class RequireKey:
-    """Middleware that raises Unauthorized at whoever shows no key, before the body is read."""
+    """Middleware that raises Unauthorized for a request without a valid key, before the body is read."""
 
     def __init__(self, app: ASGIApp, keys: Keys, open_paths: Collection[str] = ()) -> None:
         self._app = app

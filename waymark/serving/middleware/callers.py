@@ -1,4 +1,4 @@
-"""Who asks: what a model's fair shares are for. Set once for each request, before anything else looks at it."""
+"""Identifies the caller of a request, for fair shares of a model. Set once for each request, before any other check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _caller: ContextVar[str] = ContextVar("caller", default="")
 _IPV6_NETWORK = 64
-"""Bits of an IPv6 address that name a network: whoever has one has all addresses in it."""
+"""Bits of an IPv6 address that identify a network. A caller in a network can use all of its addresses."""
 
 
 def caller() -> str:
@@ -20,7 +20,9 @@ def caller() -> str:
 
 
 class IdentifyCaller:
-    """Middleware that says who asks. Keys count where the service asks for them, since others could be made up."""
+    """Middleware that identifies the caller. Keys count only if the service requires them, because others could be
+    invented.
+    """
 
     def __init__(self, app: ASGIApp, *, by_key: bool) -> None:
         self._app = app

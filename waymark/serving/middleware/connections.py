@@ -8,21 +8,24 @@
   not read its answer after `write_seconds`.
 - At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
   longest for a request. Where none can be replaced the new one gets 503.
+- Nothing is closed by time, or replaced, while something that came has not been read, nor right after the event loop
+  stood still. A connection that is closed while it waits for a request gets a 408 first: whoever sends a
+  request in that moment learns that it was not read (RFC 9110, section 15.5.9).
 - An offer to upgrade (`Upgrade: h2c`, `websocket`, …) is ignored, as RFC 9110 section 7.8 allows, and the body is read.
 - The authority of an absolute URL replaces the `Host` header (RFC 9112, section 3.2.2). Trailers are dropped.
 
-One task looks at all connections about once a second, so that a request needs no timer of its own.
+One task checks all connections about once a second, so a request needs no timer of its own.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
-import os
-import resource
+import fcntl
+import termios
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Literal, cast
 
@@ -32,126 +35,27 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from waymark.contracts import Problem
-
-Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "too_many", "replaced"]
-"""Why a connection was closed by the service."""
+from waymark.serving.middleware.guard import Guard, Reason
+from waymark.serving.middleware.one_write import OneWrite
 
 _LINGER_SECONDS: Final = 3.0
-"""How long what a refused caller still sends is read and dropped, so that the refusal reaches it."""
+"""Seconds for which further data of a refused caller are read and dropped, so that the refusal reaches it."""
 _MAX_HEADERS: Final = 256
-_LOOK_SECONDS: Final = 1.0
-_SPARE_FILES: Final = 32
-"""Descriptors that are left for everything that is no connection."""
 REPLACEABLE_SECONDS: Final = 0.1
-"""How long a caller may be silent before a new one may take its place."""
+"""Seconds of silence after which a new caller may take a connection's place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
-_RESCAN_SECONDS: Final = 0.05
+_IDLE_GRACE: Final = 0.2
+"""Idle connections are closed so much later than they are kept, as a share of that time: pools that close theirs after
+the same time do so first."""
+_NOT_READ: Final = "This connection is closed. A request that is on its way was not read: send it again."
+_TOO_LATE: Final[Mapping[Reason, str]] = {
+    "head_timeout": "The headers did not arrive in time. Send them faster.",
+    "body_timeout": "The body did not arrive in time. Send it faster.",
+    "idle": _NOT_READ,
+}
 ON_DISCONNECT: Final = "waymark.on_disconnect"
 """The extension of an ASGI scope whose `call` is `Connection.on_disconnect`."""
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """See the module; sizes in bytes, times in seconds."""
-
-    connections: int = 2_048
-    head_bytes: int = 65_536
-    head_seconds: float = 10.0
-    body_seconds: float = 10.0
-    body_rate: float = 1_000.0
-    idle_seconds: float = 5.0
-    write_seconds: float = 30.0
-
-    @property
-    def look_seconds(self) -> float:
-        """How often connections are looked at."""
-        shortest = min(self.head_seconds, self.body_seconds, self.idle_seconds, self.write_seconds)
-        return max(0.02, min(_LOOK_SECONDS, shortest / 4))
-
-
-class Guard:
-    """The connections of one server: how many there may be, and which have to go."""
-
-    def __init__(
-        self, limits: ConnectionLimits | None = None, count: Callable[[Reason], object] = lambda _: None
-    ) -> None:
-        self.limits = limits or ConnectionLimits()
-        self.count = count
-        self.open: set[Connection] = set()
-        self._most = self.limits.connections
-        self._replaceable: list[Connection] = []
-        self._scan_at = 0.0
-
-    async def watch(self) -> None:
-        """Close what is over its time, until cancelled."""
-        while True:
-            self._most = min(self.limits.connections, _room_for_connections(len(self.open)))
-            now = asyncio.get_running_loop().time()
-            for connection in tuple(self.open):
-                connection.check(now)
-            await asyncio.sleep(self.limits.look_seconds)
-
-    def has_room(self, now: float) -> bool:
-        """Whether one more connection may be opened; makes room by closing one that waits for a request."""
-        if len(self.open) < self._most:
-            return True
-        if not self._replaceable and now >= self._scan_at:
-            self._scan_at = now + _RESCAN_SECONDS
-            waiting = [connection for connection in self.open if connection.waits_since(now) is not None]
-            self._replaceable = sorted(waiting, key=lambda connection: connection.waits_since(now) or 0, reverse=True)
-        while self._replaceable:
-            oldest = self._replaceable.pop()
-            if oldest in self.open and oldest.waits_since(now) is not None:
-                self.count("replaced")
-                oldest.abort()
-                return True
-        return False
-
-
-def _room_for_connections(connections: int) -> int:
-    """How many connections the limit on open files leaves room for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return 1_000_000
-    try:
-        others = len(os.listdir("/proc/self/fd")) - connections
-    except OSError:  # not on Linux
-        others = 64
-    return max(1, soft - max(0, others) - min(_SPARE_FILES, soft // 4))
-
-
-class OneWrite:
-    """A transport that sends what is written in one round of the event loop at once, or when it is told to.
-
-    uvicorn writes a head, then a body. Sent apart, each costs a system call here and wakes whoever reads there.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the transport's own."""
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Send this at the end of the round."""
-        if not self._parts:
-            self._loop.call_soon(self.flush)
-        self._parts.append(data)
-
-    def flush(self) -> None:
-        """Send it now."""
-        if self._parts and not self._transport.is_closing():
-            self._transport.write(b"".join(self._parts))
-        self._parts.clear()
-
-    def close(self) -> None:
-        """Send what is written, then close."""
-        self.flush()
-        self._transport.close()
 
 
 class _HeadTooLarge(Exception):
@@ -188,6 +92,8 @@ class Connection(HttpToolsProtocol):
         self._offered_upgrade = False
         self._buffered = 0
         self._buffered_since = 0.0
+        self._stopping = False
+        """Whether the service stops: the next answer is the last."""
         self._lost = False
         self._call_when_lost: Callable[[], object] | None = None
 
@@ -199,23 +105,27 @@ class Connection(HttpToolsProtocol):
         self._writer = OneWrite(transport, self.loop)
         has_room = self._guard.has_room(now)
         super().connection_made(cast("asyncio.Transport", self._writer))
-        self._guard.open.add(self)
-        if not has_room:
-            self._guard.count("too_many")
-            self._answer(503, "ServiceUnavailable", "Too many connections are open. Try again.", "retry-after: 1\r\n")
+        if has_room:
+            self._guard.open.add(self)
+            return
+        self._guard.count("too_many")
+        self._answer(503, "ServiceUnavailable", "Too many connections are open. Try again.", "retry-after: 1\r\n")
+        if self._guard.can_linger(self):
+            self._linger()
+        else:
             self._drop()
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it, and tell the request that is being answered."""
-        self._guard.open.discard(self)
+        self._guard.forget(self)
         super().connection_lost(exc)
         self._lost = True
         if self._call_when_lost is not None:
             self._call_when_lost()
 
     def on_disconnect(self, call: Callable[[], object] | None) -> None:
-        """Call this when the caller hangs up, or now if it has; None withdraws it.
+        """Call this function when the caller disconnects, or now if it already has; None removes it.
 
         It saves each request the task that would wait for ASGI's `http.disconnect`.
         """
@@ -224,9 +134,39 @@ class Connection(HttpToolsProtocol):
             call()
 
     def abort(self) -> None:
-        """Close it without regard to what is still to be sent."""
-        self._guard.open.discard(self)
+        """Close the connection without sending the remaining data."""
+        self._guard.forget(self)
         self._writer.abort()
+
+    def make_room(self) -> None:
+        """Close it at once, since another connection needs its place."""
+        begun = self._is_answering and self.cycle.response_started
+        if self._phase == "dropping" or begun or self._writer.get_write_buffer_size():
+            self.abort()
+            return
+        self._guard.forget(self)
+        self._answer(408, "RequestTimeout", _NOT_READ)
+        self._drop()
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close it when what has come so far is answered: the service stops."""
+        self._stopping = True
+        if self._is_answering:
+            self.cycle.keep_alive = False
+        elif self._phase in ("dropping", "body"):  # all is said
+            self.transport.close()
+        elif not self.has_unread():
+            self._answer(408, "RequestTimeout", _NOT_READ)
+            self._drop()
+            self.transport.close()
+
+    def has_unread(self) -> bool:
+        """Whether something has come that the event loop has not read yet."""
+        unread = array.array("i", [0])
+        with contextlib.suppress(OSError, AttributeError):  # it is closed, or no socket
+            fcntl.ioctl(self._writer.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
+        return unread[0] > 0
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
@@ -307,6 +247,7 @@ class Connection(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             self._take_host_of_url()
         super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._stopping
         self._phase, self._since, self._body_bytes, self._unread = "body", self._heard, 0, 0
 
     def _take_host_of_url(self) -> None:
@@ -350,7 +291,7 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def waits_since(self, now: float) -> float | None:
-        """Since when it waits for a request, or for the rest of one; None while it must not be replaced."""
+        """The time since when it waits for a request or for the rest of one; None while it must not be replaced."""
         if self._phase == "dropping":
             return self._since
         if self._phase == "body":
@@ -358,32 +299,30 @@ class Connection(HttpToolsProtocol):
         return None if self._is_answering or now - self._since < REPLACEABLE_SECONDS else self._since
 
     def check(self, now: float) -> None:
-        """Close it when it is over one of its times."""
-        limits = self._limits
+        """Close the connection if it is over one of its time limits."""
         if self._phase == "dropping":
             if now - self._since > _LINGER_SECONDS:
                 self.abort()
-            return
-        if self._is_stuck(now):
+        elif self._is_stuck(now):
             self._guard.count("not_reading")
             self.abort()
-        elif self.transport.is_closing():
-            return
-        elif self._phase == "body":
+        elif not self.transport.is_closing() and (reason := self._overdue(now)) and not self.has_unread():
+            self._time_out(reason)
+
+    def _overdue(self, now: float) -> Reason | None:
+        limits = self._limits
+        if self._phase == "body":
             if self.flow.read_paused:  # the service is not ready for more
                 self._since = self._heard = now
                 self._body_bytes = 0
             slow = now - self._since > limits.body_seconds + self._body_bytes / limits.body_rate
-            if slow or now - self._heard > limits.body_seconds:
-                self._time_out("body_timeout", "The body did not arrive in time. Send it faster.")
-        elif self._is_answering:
-            return
-        elif self._phase == "head":
-            if now - self._since > limits.head_seconds:
-                self._time_out("head_timeout", "The headers did not arrive in time. Send them faster.")
-        elif now - self._since > (limits.idle_seconds if self._served else limits.head_seconds):
-            self._guard.count("idle")
-            self.transport.close()
+            return "body_timeout" if slow or now - self._heard > limits.body_seconds else None
+        if self._is_answering:
+            return None
+        if self._phase == "head":
+            return "head_timeout" if now - self._since > limits.head_seconds else None
+        kept = limits.idle_seconds * (1 + _IDLE_GRACE) if self._served else limits.head_seconds
+        return "idle" if now - self._since > kept else None
 
     def _is_stuck(self, now: float) -> bool:
         """Whether the caller has read nothing of what is to be sent for too long."""
@@ -392,12 +331,15 @@ class Connection(HttpToolsProtocol):
             self._buffered, self._buffered_since = buffered, now
         return now - self._buffered_since > self._limits.write_seconds
 
-    def _time_out(self, reason: Reason, detail: str) -> None:
+    def _time_out(self, reason: Reason) -> None:
         self._guard.count(reason)
-        # Of a request whose answer has begun, or is whole, nothing more can be said.
-        if self._phase == "head" or (self._is_answering and not self.cycle.response_started):
-            self._answer(408, "RequestTimeout", detail)
-        self._drop()
+        # An answer that has begun or is complete cannot be replaced by an error.
+        if self._phase != "body" or (self._is_answering and not self.cycle.response_started):
+            self._answer(408, "RequestTimeout", _TOO_LATE[reason])
+        if self._phase != "body":
+            self._linger()
+            return
+        self._drop()  # and close, so that the route which waits for the body learns of it
         self.transport.close()
 
     # --- refusals -----------------------------------------------------------------------------------------------------
@@ -414,9 +356,15 @@ class Connection(HttpToolsProtocol):
             "HeadTooLarge",
             f"URL and headers are over the limit of {limit} bytes or {_MAX_HEADERS} headers. Send less of them.",
         )
+        self._linger()
+
+    def _linger(self) -> None:
+        """Send nothing more, and close when the caller does, or after a while.
+
+        Closed at once, the connection would be reset under a caller that still sends, before it reads the refusal.
+        """
         self._drop()
         self._since = self.loop.time()
-        # Closed at once, the connection would be reset under a caller that still sends, before it reads this.
         with contextlib.suppress(OSError, NotImplementedError):
             self._writer.write_eof()
 

@@ -70,7 +70,7 @@ class Edge:
             text = origin.decode("latin-1")
             if not _is_allowed(_origin_name(text), hosts, local):
                 raise OriginRefused(
-                    f"Pages of {text[:_SHOWN]!r} may not ask this service.",
+                    f"Pages of {text[:_SHOWN]!r} may not send requests to this service.",
                     remedy="Add their host name to WAYMARK_ALLOWED_HOSTS.",
                     field="Origin",
                 )

@@ -43,6 +43,7 @@ from waymark.serving.api.validation import field_problems, sentence
 from waymark.serving.middleware.auth import Keys, RequireKey
 from waymark.serving.middleware.hosts import Edge
 from waymark.serving.middleware.json_bounds import MOST_VALUES, check_values
+from waymark.serving.middleware.replay import replayed
 from waymark.serving.telemetry import observe
 from waymark.serving.text import printable
 
@@ -71,8 +72,6 @@ _DETAIL_LENGTH: Final = 2_000
 _FIELD_LENGTH: Final = 200
 _DROPPED_BYTES: Final = 64_000_000
 """Of a body over the limit, so much is read and dropped: who sends it all before he reads gets his answer too."""
-_ADMITTED_AT_ONCE: Final = 4
-"""Requests that are let in, read and checked in one round of the event loop."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status in log and metrics of a request whose caller has left."""
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -237,33 +236,18 @@ class _Requests:
 
 
 class _Admission:
-    """Asks whether there is room for a request. A full service spends its time on answers, so no is said early.
-
-    Room comes a batch at a time, and all who take it would be read in one round of the event loop: too long for those
-    who are refused meanwhile, since a request takes two rounds. So a few a round are let in; who waits for his turn is
-    asked again whether there is room.
-    """
+    """Asks whether there is room for a request before its body is read, so that a refusal costs little."""
 
     def __init__(self, app: ASGIApp, paths: Collection[str], admit: Callable[[], None]) -> None:
         self._app = app
         self._paths = frozenset(paths)
         self._admit = admit
-        self._turns = _ADMITTED_AT_ONCE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in self._paths:
             scope["state"]["route"] = scope["path"]  # `observe` wants to know, and the router is not reached
             self._admit()
-            while not self._turns:
-                await asyncio.sleep(0)
-                self._admit()
-            if self._turns == _ADMITTED_AT_ONCE:
-                asyncio.get_running_loop().call_soon(self._next_round)
-            self._turns -= 1
         await self._app(scope, receive, send)
-
-    def _next_round(self) -> None:
-        self._turns = _ADMITTED_AT_ONCE
 
 
 class _BodyLimit:
@@ -303,14 +287,5 @@ class _BodyLimit:
                 field="",
             )
         check_values(body, self._most_values.get(scope["path"], MOST_VALUES))
-        whole = bytes(body)
-        replayed = False
-
-        async def replay() -> Message:
-            nonlocal replayed
-            if replayed:
-                return await receive()
-            replayed = True
-            return {"type": "http.request", "body": whole, "more_body": False}
-
-        await self._app(scope, replay, send)
+        request = {"type": "http.request", "body": bytes(body), "more_body": False}
+        await self._app(scope, replayed(request, receive), send)

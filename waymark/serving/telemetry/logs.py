@@ -31,7 +31,7 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 def configure(form: Form) -> None:
     """Set up logging for this process, once, before it does anything else."""
-    # None of the forms shows where a record came from, and finding that out is half of what a line costs.
+    # No format shows the source line of a record, and finding it takes half of a line's time.
     logging._srcfile = None  # as logging's own how-to has it
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler(form, sys.stderr)], force=True)
@@ -40,11 +40,11 @@ def configure(form: Form) -> None:
 
 def handler(form: Form, stream: TextIO) -> logging.Handler:
     """Writes records to a stream in one form or the other."""
-    made = logging.StreamHandler(stream)
-    made.addFilter(_escape)
-    made.addFilter(_add_context)
-    made.setFormatter(_Text(_TEXT) if form == "text" else _json())
-    return made
+    stream_handler = logging.StreamHandler(stream)
+    stream_handler.addFilter(_escape)
+    stream_handler.addFilter(_add_context)
+    stream_handler.setFormatter(_Text(_TEXT) if form == "text" else _json())
+    return stream_handler
 
 
 def _json() -> logging.Formatter:

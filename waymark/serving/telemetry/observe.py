@@ -50,7 +50,7 @@ class _Observed:
         self._app = app
         self._requests = requests
         self._refused = 0
-        self._tell_at = 0.0
+        self._log_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,15 +61,15 @@ class _Observed:
             return
         status, seconds = await self._measured(scope, receive, send)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._tell_of_refusals()
+            self._log_refusals()
             return
         logs.access(scope["method"], scope["path"], status, seconds)
 
-    def _tell_of_refusals(self) -> None:
+    def _log_refusals(self) -> None:
         self._refused += 1
-        if time.monotonic() >= self._tell_at:
+        if time.monotonic() >= self._log_at:
             _log.warning("requests refused with 429 since the last such line: %d", self._refused)
-            self._refused, self._tell_at = 0, time.monotonic() + _REFUSALS_EVERY
+            self._refused, self._log_at = 0, time.monotonic() + _REFUSALS_EVERY
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
         """Answer a request; its status and how many seconds it took."""

@@ -32,7 +32,7 @@ from typing import Final, Literal
 from waymark.errors import UnparsableAction
 
 SEPARATOR: Final = ", "
-"""Stands between two arguments of the functional notation; no argument holds it."""
+"""Separator of the arguments of the functional notation; no argument contains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Row:
     pattern: str
     aliases: tuple[str, ...] = ()
     argument: Literal["number"] | None = None
-    """What an object may look like; null: anything."""
+    """The form of an object; null: anything."""
 
     @property
     def arity(self) -> int:
@@ -119,20 +119,20 @@ _FORBIDDEN = "reset task"
 _FORMAL = re.compile(r"\A([A-Z][A-Z0-9_]*)\((.*)\)\Z")
 _NUMBER = re.compile(r"\d+")
 _WHOLE_NAMES = ("door", "inclined plane")
-"""Words that the object goes on after, so that no cut is made behind them."""
+"""Words after which an object's name continues, so no cut is made behind them."""
 _CONTAINING = " containing "
 _LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One way to read an action, in time in proportion to its text."""
+    """One way to parse an action, in time linear in its text."""
 
     row: Row
     opening: str
-    """What the text begins with; all of it, for an action without objects."""
+    """The beginning of the text; for an action without objects, all of it."""
     middle: str = ""
-    """What stands between two objects."""
+    """The text between two objects."""
     last: bool = False
     """Cut at the last place that fits, not at the first."""
     whole: bool = False
@@ -164,7 +164,7 @@ class _Reader:
 
 
 def _is_within_name(lowered: str, place: int) -> bool:
-    """Whether what stands before a place is the beginning of a longer name."""
+    """Whether the text before a position is the beginning of a longer name."""
     for name in _WHOLE_NAMES:
         if lowered.endswith(name, 0, place):
             before = lowered[place - len(name) - 1 : place - len(name)]
@@ -225,9 +225,9 @@ def parse_formal(text: str) -> Action:
 
     Raises UnparsableAction for an unknown verb, a wrong number of arguments, or another form.
     """
-    found = _FORMAL.fullmatch(text.strip())
-    if found:
-        verb, inside = found.groups()
+    match = _FORMAL.fullmatch(text.strip())
+    if match:
+        verb, inside = match.groups()
         args = tuple(arg.strip() for arg in inside.split(SEPARATOR)) if inside.strip() else ()
         action = Action(verb, args)
         if is_end(action) or (all(args) and (verb, len(args)) in _PATTERNS):

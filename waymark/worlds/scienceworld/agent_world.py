@@ -7,50 +7,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-from waymark.agent.rules import (
-    AskAgain,
-    Circles,
-    NoEarlyComplete,
-    NoRepeatAction,
-    NoRepeatSubgoal,
-    Rule,
-    Stuck,
-    UnknownEndsSubgoal,
-    WellFormed,
-)
+from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld import oracle_path, random_subgoals, scene, subgoals
+from waymark.worlds.base import PathStep
+from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoals
 from waymark.worlds.scienceworld.planning import PLAN_PROMPT
-from waymark.worlds.scienceworld.rules.replacements import (
-    HoldToSubgoal,
-    RepairAlternatives,
-    RepairShortlist,
-    RepairSimilarity,
-    RepairSubgoal,
-)
-from waymark.worlds.scienceworld.rules.subgoals import InSight, Reached, Risk, SubgoalOver
-
-RULES: Final[tuple[type[Rule], ...]] = (
-    Risk,
-    WellFormed,
-    Reached,
-    InSight,
-    NoEarlyComplete,
-    NoRepeatSubgoal,
-    Circles,
-    SubgoalOver,
-    UnknownEndsSubgoal,
-    NoRepeatAction,
-    Stuck,
-    AskAgain,
-    HoldToSubgoal,
-    RepairSubgoal,
-    RepairAlternatives,
-    RepairShortlist,
-    RepairSimilarity,
-)
-"""All rules of play, in the order in which they are applied."""
+from waymark.worlds.scienceworld.rules import RULES
 
 
 class ScienceWorldForAgents(AgentWorld):
@@ -111,9 +74,9 @@ class ScienceWorldForAgents(AgentWorld):
         return oracle_path.plain_action(action, answer, seen)
 
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
-        """See `subgoals.annotate`."""
-        steps = [subgoals.PathStep(action, observation) for action, observation in path]
-        return [segment.subgoal for segment in subgoals.annotate(task, steps)]
+        """See `annotator.annotate`."""
+        steps = [PathStep(action, observation) for action, observation in path]
+        return [segment.subgoal for segment in annotator.annotate(task, steps)]
 
 
 SCIENCEWORLD: Final = ScienceWorldForAgents()

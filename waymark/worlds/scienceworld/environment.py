@@ -20,11 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.metadata import files, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 from scienceworld.constants import JAR_PATH
 
@@ -32,6 +31,7 @@ from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.worlds.base import Step
 from waymark.worlds.java import START_SECONDS, Jvm, Watchdog, find_java
+from waymark.worlds.java_calls import connect, py4j_jar, watched_call
 from waymark.worlds.scienceworld.java_cache import JavaCache
 from waymark.worlds.scienceworld.simplifications import for_simulator
 from waymark.worlds.scienceworld.tasks import check_variation, find_task
@@ -77,21 +77,10 @@ _WRITING_SECONDS = 60.0
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-# What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
-logging.getLogger("py4j").setLevel(logging.CRITICAL)
-
 
 def slot_jars() -> tuple[str, ...]:
     """The class path of a slot's JVM."""
-    return _py4j_jar(), JAR_PATH, str(_EPISODE_JAR)
-
-
-def _py4j_jar() -> str:
-    """The jar that py4j's own distribution carries. py4j itself would look into the working directory first."""
-    for file in files("py4j") or ():
-        if file.name.startswith("py4j") and file.name.endswith(".jar"):
-            return os.path.realpath(str(file.locate()))
-    return os.path.abspath(str(find_jar_path()))
+    return py4j_jar(), JAR_PATH, str(_EPISODE_JAR)
 
 
 class ScienceWorldSlot:
@@ -169,7 +158,7 @@ class ScienceWorldSlot:
             options = [heap, "-XX:+UseParallelGC", *_COMPILER, *cache_options, *self._options]
             jvm = Jvm(java, options, jars, self._folder.name, start_seconds=self._start_seconds)
             self._jvm, self._process = jvm, jvm.process
-            self._gateway = JavaGateway(gateway_parameters=GatewayParameters(port=jvm.port, auth_token=jvm.secret))
+            self._gateway = connect(jvm)
             self._watchdog = Watchdog(self._process.pid, self._timeout, self._memory_mb, self._kill)
             watchdog = self._watchdog
             watchdog.expect_answer(self._start_seconds)
@@ -284,8 +273,8 @@ class ScienceWorldSlot:
             observation = str(self._server.step(action))
             moves, look, inventory = str(self._episode.seen()).split(_APART)
         else:
-            told = str(self._episode.step(action)).split(_APART)
-            observation, score, completed, ambiguous, moves, look, inventory = told
+            answer = str(self._episode.step(action)).split(_APART)
+            observation, score, completed, ambiguous, moves, look, inventory = answer
             observation = observation or _NOTHING_SAID
             self._score, self._completed = round(100 * float(score)), completed == "true"
         _refuse_error_texts(observation, look, inventory)
@@ -328,18 +317,7 @@ class ScienceWorldSlot:
         self._gateway.close()
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        """Run a call into the JVM under the watchdog, which kills a hung JVM and so unblocks the call."""
-        self._watchdog.expect_answer()
-        try:
-            return function()
-        except (Py4JError, OSError) as error:
-            reason = self._watchdog.reason or f"failed: {str(error).rstrip('.')}{self._jvm.words_if_ended()}"
-            self._kill()
-            raise EnvironmentFault(
-                f"The ScienceWorld JVM {reason}.", remedy="The episode is retried in a fresh one."
-            ) from error
-        finally:
-            self._watchdog.answered()
+        return watched_call(function, self._jvm, self._watchdog)
 
     def _kill(self) -> None:
         self._jvm.end()

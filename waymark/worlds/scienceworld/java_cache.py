@@ -1,16 +1,16 @@
-"""What Java has learnt about the simulator in an earlier process: loaded and linked classes, and where time goes.
+"""Java's ahead-of-time cache of the simulator: loaded and linked classes and profiles of an earlier process.
 
-Java 25 or newer can write that down when a process ends (an ahead-of-time cache: JEP 483, 514, 515). The file has
-30 MB and takes some seconds to write. Later processes start from it and spend less time interpreting.
+Java 25 or newer can write such a cache when a process ends (JEP 483, 514, 515). The file has 30 MB and takes some
+seconds to write. Later processes start from it and spend less time interpreting.
 
-- One process of the user's writes the cache: the first that plays long enough. All others read it.
-- A cache belongs to one Java and to its jars as they are. Java checks this too, and does without a cache that does
+- Only one process of a user writes the cache: the first one that plays long enough. All others read it.
+- A cache belongs to one Java and the present content of its jars. Java checks this too, and ignores a cache that does
   not fit.
 - A checksum beside the cache is compared before each use. A cache that is damaged, or that another user can have
   written, is not used: it is deleted where possible, and the log says so once.
 - A cache is written to the disk (fsync) before it gets its name, so a crash leaves no half of one.
 
-Whatever fails here costs the gain, never an episode. An older Java has no such cache and gets none.
+A failure here only costs the time that the cache would save, never an episode. An older Java gets no cache.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from pathlib import Path
 _OLDEST = 25
 """Java's first version that writes a cache in one go, what methods do included."""
 _QUIET = "-Xlog:disable"
-"""Java would warn of a cache that does not fit, on the stream on which it is to say its port."""
+"""Options that stop Java from warning of a cache that does not fit, on the stream on which it prints its port."""
 _ROOT = 0
 _log = logging.getLogger(__name__)
 _reported: set[str] = set()
-"""Complaints that are in the log already."""
+"""Messages that were already logged."""
 
 
 class JavaCache:
-    """The cache as one process of Java's uses it: it reads it, writes it, or does without.
+    """The cache for one Java process, which reads it, writes it, or runs without it.
 
     `folder` is made if need be. `jars` are on the class path of that process.
     """
@@ -62,7 +62,7 @@ class JavaCache:
         version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
         if version is None or int(version[1]) < _OLDEST:
             return
-        marks = [f"{jar} {(found := os.stat(jar)).st_size} {found.st_mtime_ns}" for jar in jars]
+        marks = [f"{jar} {(status := os.stat(jar)).st_size} {status.st_mtime_ns}" for jar in jars]
         name = hashlib.sha256("\n".join([str(home), release, *marks]).encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = folder / f"java-{name}.aot"
@@ -72,7 +72,7 @@ class JavaCache:
             _report(f"Simulators keep no cache in {folder}: other users can write there.")
         elif self._usable():
             self.options, self.reads = (f"-XX:AOTCache={self._file}", _QUIET), True
-        elif not self._file.exists() and self._be_the_one_who_writes():
+        elif not self._file.exists() and self._claim_writing():
             self.options = (f"-XX:AOTCacheOutput={self._draft}", _QUIET)
 
     @property
@@ -81,7 +81,9 @@ class JavaCache:
         return self._lock is not None
 
     def close(self, *, whole: bool) -> None:
-        """The process has ended; `whole`: in good order, so that what it wrote is for others to read. Idempotent."""
+        """Call this after the process has ended. `whole`: it ended normally, so the cache that it wrote can be used.
+        Idempotent.
+        """
         if self._lock is None:
             return
         try:
@@ -112,7 +114,7 @@ class JavaCache:
                 _report(f"The simulator's cache {self._file} is not used: another user can have written it.")
                 return False
             with self._file.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -123,13 +125,13 @@ class JavaCache:
         except OSError:
             self.discard("it has no checksum")
             return False
-        if found != expected:
+        if digest != expected:
             self.discard("it is damaged (its checksum differs)")
             return False
         return True
 
     def _publish(self) -> None:
-        """Give the draft its name, once it is on the disk. Its checksum comes first: alone it does no harm."""
+        """Rename the draft after it was flushed to disk. The checksum is written first; alone it does no harm."""
         with self._draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fchmod(file.fileno(), 0o600)
@@ -150,8 +152,8 @@ class JavaCache:
         finally:
             os.close(folder)
 
-    def _be_the_one_who_writes(self) -> bool:
-        """Whether nobody else does; the lock ends with this process."""
+    def _claim_writing(self) -> bool:
+        """Whether this process may write the cache, by a lock that ends with the process."""
         lock = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +168,7 @@ class JavaCache:
         return True
 
     def _remove_drafts(self, pattern: str) -> None:
-        """Remove drafts, and the file of 30 MB that Java makes beside one and leaves there where it is killed."""
+        """Remove drafts, and the file of 30 MB that Java makes beside a draft and leaves behind if it is killed."""
         for suffix in ("", ".config"):
             for draft in self._file.parent.glob(pattern + suffix):
                 with suppress(OSError):
@@ -175,11 +177,11 @@ class JavaCache:
 
 def _foreign(path: Path) -> bool:
     """Whether a user other than this one and root can have written it."""
-    found = path.stat()
-    shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    status = path.stat()
+    shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
     owners = (_ROOT, os.geteuid())
     # Where anybody may add files but not replace those of others (`/tmp`), the owner of each file is what counts.
-    return bool(shared) or (found.st_uid not in owners and not found.st_mode & stat.S_ISVTX)
+    return bool(shared) or (status.st_uid not in owners and not status.st_mode & stat.S_ISVTX)
 
 
 def _report(complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""The simulator's own path, in the words that an agent uses.
+"""Cleans the simulator's own path and gives its objects the names that an agent sees.
 
 The simulator names things by their kind (`focus on baby baby mouse`, `pick up cloth sittable`), and its path looks
 around and closes doors on the way. Executors are trained on paths that name things as the agent sees them. Training
@@ -21,14 +21,14 @@ _ANSWERS = {
 
 
 def clean(gold: Sequence[str]) -> list[str]:
-    """The path without looks, closed doors, and answers to ambiguities (the environment answers those)."""
+    """The path without looks, closed doors, and answers to ambiguous requests (the environment answers those)."""
     return [action for action in gold if not action.startswith(_DROPPED) and not action.isdigit()]
 
 
 def replayable(gold: Sequence[str]) -> list[str]:
     """The path without looks, which cost nothing and show nothing new, and without answers to ambiguities.
 
-    Doors are closed as on the path: bees that fly away pollinate nothing.
+    Doors are closed as on the path, because otherwise the bees that pollinate fly away.
     """
     return [action for action in gold if action != "look around" and not action.isdigit()]
 
@@ -42,11 +42,11 @@ def plain_action(action: str, answer: str, seen: str) -> str:
     'focus on tall tree'
     """
     form = _ANSWERS.get(action.split(" ", 1)[0])
-    found = form[0].match(answer) if form else None
-    unique = found and all(
-        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in found.groups()
+    match = form[0].match(answer) if form else None
+    unique = match and all(
+        len(re.findall(rf"\b{re.escape(name)}\b", seen, re.IGNORECASE)) <= 1 for name in match.groups()
     )
-    renamed = form[1].format(*found.groups()) if form and found and unique else action
+    renamed = form[1].format(*match.groups()) if form and match and unique else action
     if renamed.startswith(("activate", "deactivate", "examine", "read", "use")):
         renamed = re.sub(r" in inventory\b", "", renamed)
     return renamed.lower()

@@ -1,4 +1,4 @@
-"""What a large model reads before it plans a whole episode of ScienceWorld: the published LLM-planner baseline."""
+"""The prompt with which a large model plans a whole episode of ScienceWorld: the published LLM-planner baseline."""
 
 from __future__ import annotations
 
@@ -70,4 +70,5 @@ PLAN_PROMPT: Final = PlanPrompt(
         "wait1(5)",
     ),
 )
-"""With the opening of an episode and the plan that solves it: boil water, a training variation, annotated by rule."""
+"""It contains the opening of an episode and the plan that solves it: boil water, a training variation, annotated by
+rule."""

@@ -18,13 +18,13 @@ _LONGEST_NAME = 500
 
 def room_of(look: str) -> str | None:
     """The room that a look describes, as prompts name it (`greenhouse`, never `green house`)."""
-    found = _ROOM.search(look)
-    while found:
-        name = _NAME.match(look, found.end())
+    match = _ROOM.search(look)
+    while match:
+        name = _NAME.match(look, match.end())
         if name and look.startswith(".", name.end()):
             return canonical(name.group())
         # What begins within this run of letters ends where it does.
-        found = _ROOM.search(look, name.end() if name else found.end())
+        match = _ROOM.search(look, name.end() if name else match.end())
     return None
 
 

@@ -16,16 +16,16 @@ from waymark.worlds.base import (
     PublishedScores,
     Segment,
     TaskType,
-    World,
 )
+from waymark.worlds.java_world import JavaWorld
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
+from waymark.worlds.scienceworld.annotator import annotate
 from waymark.worlds.scienceworld.prompts import FORMATS
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.published_scores import read_published_scores
 from waymark.worlds.scienceworld.scene import room_of
 from waymark.worlds.scienceworld.simplifications import EASY, check_simplifications
-from waymark.worlds.scienceworld.subgoals import annotate
 from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
 
 
@@ -41,7 +41,7 @@ class ScienceWorldGrammar:
         return actions.format(actions.parse_formal(formal))
 
 
-class ScienceWorld(World):
+class ScienceWorld(JavaWorld):
     """Implements `World`. Needs the extra `env` to be played; everything else works without it."""
 
     name: ClassVar[str] = "scienceworld"
@@ -90,12 +90,6 @@ class ScienceWorld(World):
         from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
         return ScienceWorldSlot(memory_mb=limits.memory_mb, timeout=limits.timeout, cache=limits.cache)
-
-    def check_runnable(self) -> None:
-        """Raise JavaMissing where there is no Java."""
-        from waymark.worlds.java import find_java
-
-        find_java()
 
     def check_options(self, options: str, tasks: Sequence[TaskType]) -> None:
         """Options are the simulator's simplifications: labels between commas."""

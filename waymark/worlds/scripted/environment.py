@@ -80,11 +80,11 @@ class ScriptedEnvironment:
             parsed = actions.parse(action)
         except UnparsableAction:
             return self._after(None)
-        found = self._visible(parsed.args[0]) if parsed.args else []
-        observation = self._act(parsed, found[0] if found else None)
+        matching = self._visible(parsed.args[0]) if parsed.args else []
+        observation = self._act(parsed, matching[0] if matching else None)
         if observation is not None:
             self._moves += _MOVES.get(parsed.verb, 1)
-        return self._after(observation, ambiguous=observation is not None and len(found) > 1)
+        return self._after(observation, ambiguous=observation is not None and len(matching) > 1)
 
     def valid_actions(self) -> list[str]:
         """Every canonical action that `step` would understand now, sorted."""
@@ -146,8 +146,8 @@ class ScriptedEnvironment:
 
     def _after(self, observation: str | None, *, ambiguous: bool = False) -> Step:
         known, completed = observation is not None, self._score == 100
-        said, look, held = observation or _UNKNOWN, self._look(), self._inventory()
-        return Step(said, look, held, self._score, self._moves, completed, known, ambiguous)
+        text, look, held = observation or _UNKNOWN, self._look(), self._inventory()
+        return Step(text, look, held, self._score, self._moves, completed, known, ambiguous)
 
     def _places(self) -> tuple[str, ...]:
         return (_HELD, self._room, *([_BOX] if self._room == "kitchen" else []))
@@ -155,7 +155,7 @@ class ScriptedEnvironment:
     def _visible(self, name: str | None = None) -> list[_Thing]:
         """Things in reach: all, or those of that name, which may say where they are (`orange in inventory`)."""
         reach = [thing for thing in self._things if thing.place in self._places()]
-        return [one for one in reach if name is None or name in (one.name, f"{one.name} in {one.place}")]
+        return [near for near in reach if name is None or name in (near.name, f"{near.name} in {near.place}")]
 
     def _look(self) -> str:
         lines = [f"This room is called the {self._room}. In it, you see: ", "the agent", "a substance called air"]

@@ -8,8 +8,8 @@ from typing import Final
 from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.worlds.base import PathStep
+from waymark.worlds.textworld_express.annotator import annotate
 from waymark.worlds.textworld_express.scene import room_of
-from waymark.worlds.textworld_express.subgoals import annotate
 
 
 class TextWorldExpressForAgents(AgentWorld):
@@ -28,7 +28,7 @@ class TextWorldExpressForAgents(AgentWorld):
         return room_of(look)
 
     def annotated(self, task: str, path: Sequence[tuple[str, str]]) -> list[str]:
-        """See `subgoals.annotate`."""
+        """See `annotator.annotate`."""
         steps = [PathStep(action, observation) for action, observation in path]
         return [segment.subgoal for segment in annotate(task, steps)]
 

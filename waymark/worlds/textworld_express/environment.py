@@ -11,12 +11,10 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 
 from waymark.contracts import Opening
@@ -24,6 +22,7 @@ from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.hints import install_package
 from waymark.worlds.base import EnvironmentLimits, Step
 from waymark.worlds.java import Jvm, Watchdog, find_java
+from waymark.worlds.java_calls import RETRIED, connect, py4j_jar, watched_call
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.tasks import find_task, seed_of
 
@@ -31,7 +30,6 @@ _TITLE: Final = "TextWorldExpress"
 _HEAP: Final = "-Xmx512m"
 _UNKNOWN: Final = "Unknown action"
 _ERROR: Final = "ERROR:"
-_RETRIED: Final = "The episode is retried in a fresh one."
 _T = TypeVar("_T")
 
 
@@ -40,12 +38,10 @@ class TextWorldExpressEnvironment:
 
     def __init__(self, limits: EnvironmentLimits) -> None:
         wheel = _wheel()  # the simulator reads its tables from the working directory
-        jars = [_py4j_jar(), str(wheel / "textworld-express.jar")]
+        jars = [py4j_jar(), str(wheel / "textworld-express.jar")]
         self._jvm = Jvm(find_java(), [_HEAP, "-XX:+UseSerialGC"], jars, str(wheel), title=_TITLE)
         self._watchdog = Watchdog(self._jvm.process.pid, limits.timeout, limits.memory_mb, self._jvm.end)
-        self._gateway = JavaGateway(
-            gateway_parameters=GatewayParameters(port=self._jvm.port, auth_token=self._jvm.secret)
-        )
+        self._gateway = connect(self._jvm)
         self._server: Any = self._call(self._open)
         self._moves = 0
         self._valid: dict[str, str] = {}
@@ -116,37 +112,22 @@ class TextWorldExpressEnvironment:
 
     def _read(self, text: str) -> dict[str, Any]:
         seen: dict[str, Any] = json.loads(text)
-        said = str(seen["observation"])
-        if said.startswith(_ERROR):
-            raise EnvironmentFault(f"{_TITLE} answered with an error text: {said[:200]}", remedy=_RETRIED)
+        observation = str(seen["observation"])
+        if observation.startswith(_ERROR):
+            raise EnvironmentFault(f"{_TITLE} answered with an error text: {observation[:200]}", remedy=RETRIED)
         self._valid = {str(action).lower(): str(action) for action in seen["validActions"]}
         return seen
 
     def _call(self, function: Callable[[], _T]) -> _T:
-        self._watchdog.expect_answer()
-        try:
-            return function()
-        except (Py4JError, OSError) as error:
-            reason = self._watchdog.reason or f"failed: {str(error).rstrip('.')}{self._jvm.words_if_ended()}"
-            self._jvm.end()
-            raise EnvironmentFault(f"The {_TITLE} JVM {reason}.", remedy=_RETRIED) from error
-        finally:
-            self._watchdog.answered()
+        return watched_call(function, self._jvm, self._watchdog)
 
 
 def _wheel() -> Path:
     """The folder of the simulator's wheel, whose own module is not imported. Raises EnvironmentFault."""
-    found = find_spec("textworld_express")
-    if found is None or found.origin is None:
+    wheel = find_spec("textworld_express")
+    if wheel is None or wheel.origin is None:
         raise EnvironmentFault(
             f"{_TITLE} is not installed.",
             remedy=f"Install it: {install_package('textworld-express', 'textworld-express')}",
         )
-    return Path(found.origin).parent
-
-
-def _py4j_jar() -> str:
-    for file in files("py4j") or ():
-        if file.name.endswith(".jar"):
-            return str(file.locate().resolve())  # type: ignore[attr-defined]  # a path of this machine
-    return str(os.path.abspath(find_jar_path()))
+    return Path(wheel.origin).parent

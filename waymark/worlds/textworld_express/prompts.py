@@ -83,8 +83,8 @@ class TextWorldPlain:
             parts = ["task " + _words(state.task, _READ_WORDS)]
             parts += ["read " + _words(text, _READ_WORDS) for text in _texts(state.turns)]
             if role != "flat":
-                given = (*state.completed_subgoals, *((state.current_subgoal,) if state.current_subgoal else ()))
-                parts.append("gave " + " ; ".join(map(_subgoal_words, given[-_SUBGOALS:])))
+                subgoals = (*state.completed_subgoals, *((state.current_subgoal,) if state.current_subgoal else ()))
+                parts.append("gave " + " ; ".join(map(_subgoal_words, subgoals[-_SUBGOALS:])))
             parts.append("did " + _actions(state.turns[-_TURNS:]))
         if state.observation and not room_of(state.observation) and not _has_just_read(state):
             parts.append("answer " + _words(state.observation, _ANSWER_WORDS))

@@ -28,8 +28,8 @@ def room_of(look: str) -> str | None:
     >>> room_of("You are in the side yard. To the North you see the parlor. ")
     'side yard'
     """
-    found = _ROOM.search(look[:200])
-    return found.group(1).lower() if found else None
+    match = _ROOM.search(look[:200])
+    return match.group(1).lower() if match else None
 
 
 def exits_of(look: str) -> tuple[Exit, ...]:

@@ -20,14 +20,14 @@ from waymark.worlds.base import (
     Protocol,
     Segment,
     TaskType,
-    World,
 )
+from waymark.worlds.java_world import JavaWorld
 from waymark.worlds.textworld_express.actions import TextWorldExpressGrammar
 from waymark.worlds.textworld_express.agent_world import TEXTWORLD_EXPRESS
+from waymark.worlds.textworld_express.annotator import annotate
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.prompts import TextWorldPlain
 from waymark.worlds.textworld_express.scene import room_of
-from waymark.worlds.textworld_express.subgoals import annotate
 from waymark.worlds.textworld_express.tasks import GROUPS, TASKS
 from waymark.worlds.without_history import WithoutHistory
 
@@ -41,7 +41,7 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
 }
 
 
-class TextWorldExpress(World):
+class TextWorldExpress(JavaWorld):
     """Implements `World`. Needs the extra `textworld-express` to be played."""
 
     name: ClassVar[str] = "textworld-express"
@@ -81,12 +81,6 @@ class TextWorldExpress(World):
         from waymark.worlds.textworld_express.environment import TextWorldExpressEnvironment
 
         return TextWorldExpressEnvironment(limits)
-
-    def check_runnable(self) -> None:
-        """Raise JavaMissing where there is no Java."""
-        from waymark.worlds.java import find_java
-
-        find_java()
 
     def check_options(self, options: str, tasks: Sequence[TaskType]) -> None:
         """Options are parameters of the games, e.g. `numLocations=5`."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from training.datasets import Decision, Example
+from training.datasets import Decision, Example, Source
 from training.worlds.scienceworld.augmentation.changes import (
     UNKNOWN,
     VESSELS,
@@ -135,21 +135,21 @@ class Renamer:
 
         Raises ValueError for an example of which no decision is known: published data are not changed.
         """
-        decision = _decision_of(example)
+        source = _source_of(example)
         change = _numbered(Shown.of(example))
         if example.task_id in PAINTS:
             change.rewrites.append(Names(self._colours(told=change.shown.is_mixed)))
         elif example.task_id in _ALWAYS or self._random.random() < self._share:
             self._rename(change)
         self._colour_boxes(change)
-        return change.made(decision, self._score(decision))
+        return change.made(source.decision, self._score(source))
 
     def is_drillable(self, example: Example) -> bool:
         """Whether a copying drill can be made of an example."""
         shown = Shown.of(example)
         change = _numbered(shown)
         known = change.shown.instruction_shown
-        return example.decision is not None and bool(shown.nameable()) and change.shown.is_told_by(known)
+        return example.source is not None and bool(shown.nameable()) and change.shown.is_told_by(known)
 
     def drill(self, example: Example) -> tuple[str, str]:
         """A copying drill: the instruction alone, always renamed, and its answer.
@@ -157,16 +157,16 @@ class Renamer:
         Short, so ten times cheaper than the whole prompt, and nothing but copying solves it. For examples that
         `is_drillable` names, of a format whose prompts begin with the instruction.
         """
-        decision = _decision_of(example)
+        source = _source_of(example)
         change = _numbered(Shown.of(example))
         change.shown = replace(change.shown, prompt=change.shown.instruction_shown)
         self._rename(change)
         self._colour_boxes(change)
-        if " if " not in change.shown.prompt:  # nothing but the instruction decides what is left of it
+        decision = source.decision
+        if " if " not in change.shown.prompt:  # no readings decide what is left of the instruction
             bare = decision.state.model_copy(update={"turns": (), "look": "", "inventory": "", "observation": ""})
             decision = replace(decision, state=bare)
-        assert example.prompt_format
-        prompt, target = change.made(decision, decision.state.score).written(example.prompt_format)
+        prompt, target = source.written(change.made(decision, decision.state.score))
         return prompt.split(PART, 1)[0], target
 
     def _rename(self, change: _Change) -> None:
@@ -292,10 +292,10 @@ class Renamer:
         lowest = self._random.randrange(highest - span + 1)
         return range(lowest, lowest + span)
 
-    def _score(self, decision: Decision) -> int:
+    def _score(self, source: Source) -> int:
         """Another score that says as much of how far the task is. An executor reads none."""
-        score = decision.state.score
-        if decision.role == "executor" or score < 0:
+        score = source.decision.state.score
+        if source.role == "executor" or score < 0:
             return score
         if score < _BEGUN:
             return self._random.randrange(_BEGUN)
@@ -304,10 +304,10 @@ class Renamer:
         return score
 
 
-def _decision_of(example: Example) -> Decision:
-    if example.decision is None:
+def _source_of(example: Example) -> Source:
+    if example.source is None:
         raise ValueError(f"of an example of task {example.task_id} only the text is known")
-    return example.decision
+    return example.source
 
 
 def _numbered(shown: Shown) -> _Change:

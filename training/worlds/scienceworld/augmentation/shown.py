@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Final
 
 from training.datasets import Example
-from waymark.agent.prompt import write_prompt
 from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 from waymark.worlds.scienceworld.rules.risk import BOX
@@ -89,12 +88,10 @@ class Shown:
     @classmethod
     def of(cls, example: Example) -> Shown:
         """What an example shows. Published data, of which no decision is known, show what they say."""
-        decision = example.decision
-        if decision is None or example.prompt_format is COMPACT:
+        source = example.source
+        if source is None or source.prompt_format is COMPACT:
             return cls(example.task_id, example.instruction, example.prompt, example.target)
-        prompt = write_prompt(COMPACT, decision.role, decision.state)
-        target = COMPACT.target(decision.role, decision.answer)
-        return cls(example.task_id, example.instruction, prompt, target)
+        return cls(example.task_id, example.instruction, *source.decision.written(source.role, COMPACT))
 
     @property
     def words(self) -> set[str]:

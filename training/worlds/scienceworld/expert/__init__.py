@@ -1,20 +1,20 @@
-"""The scripted expert: it does what the simulator's path does, by the shortest way that an agent can find by looking.
+"""The scripted expert: reaches the goal of the simulator's path by a short way that uses only what an agent can
+observe.
 
-The simulator's own paths (the oracle) know what no agent can see: where a thing lies, which stove is broken, how many
-waits a seed needs. Copying them teaches guessing. Here each family of tasks is played anew. The oracle's path says
-*what* (which box, which animal, which paints); what is seen decides *when* and *where*:
+The simulator's own paths (the oracle) use facts that no agent can see: where a thing is, which stove is broken, how
+many waits a seed needs. Copying them teaches guessing. So each family of tasks has a program that plays it. The
+oracle's path says *what* to reach (which box, which animal, which paints); observations decide *when* and *where*:
 
-- a thing is fetched only after it was seen; the expert looks for it room after room, container after container, always
-  in the same order;
+- a thing is fetched only after it was seen; the expert searches rooms and containers, always in the same order;
 - of several things that would do, the first that is listed is taken;
-- waiting ends when what was waited for is there, not after a number of ticks;
+- waiting ends when the awaited event is visible, not after a number of ticks;
 - heating is done in the blast furnace, which always works; a stove may turn out to be broken, and is then left;
-- what an answer depends on is measured first, and the reading stays in sight of the agent.
+- the quantity on which an answer depends is measured first, and the reading stays in the agent's prompt.
 
-The simulator keeps nearly all that training tasks ask for in the kitchen. So that agents learn to search the other
-rooms, `misplace` carries a thing elsewhere before a path begins.
+In training variations nearly everything that tasks ask for is in the kitchen. `misplace` moves a thing to another room
+before a path begins, so that agents learn to search the other rooms.
 
-A path is kept only if it reaches 100. With perturbations, moves that lead nowhere are added (another room, something
+A path is kept only if it reaches 100. A perturbation adds moves that do not lead to the goal (another room, something
 opened, a wait). They are recorded as such (`detour` in the data), so that agents learn the way back.
 
     walk          an agent that looks before it acts

@@ -16,7 +16,7 @@ _End = tuple[str, str]
 
 
 def check_conductivity(walk: Walk) -> None:
-    """3-3, 3-4: lay what is tested into a circuit with the first lamp or motor that is listed."""
+    """3-3, 3-4: connect the tested thing in a circuit with the first lamp or motor that is listed."""
     thing, room = words_of(r"determine if (.+?) is electrically .*?located around the ([a-z ]+)\.", walk.task)
     box = walk.oracle_object("move ").rpartition(" to ")[2]
     if not walk.did(f"focus on {thing}"):
@@ -35,7 +35,7 @@ def check_conductivity(walk: Walk) -> None:
 
 
 def power_component(walk: Walk) -> None:
-    """3-1, 3-2: the oracle's source, carried to where it works, and the first wires that are listed."""
+    """3-1, 3-2: use the oracle's source, moved to a place where it works, and the first wires that are listed."""
     (lamp,) = words_of(r"turn on the (.+?)(?: by |\.)", walk.task)
     (source,) = words_of(r"connect (.+?) anode ", " ; ".join(walk.oracle))
     walk.go("workshop")
@@ -55,8 +55,8 @@ def power_component(walk: Walk) -> None:
 
 
 def _lay_circuit(walk: Walk, source: str, lamp: str, thing: str = "") -> None:
-    """Lay a circuit from a source through a lamp (empty: the first one listed), and through a thing that is tested,
-    back to the source: each wire goes on where the last connection ended. Wires of another circuit are taken off.
+    """Lay a circuit from a source through a lamp (empty: the first one listed), and through the tested thing, back to
+    the source. Each wire begins where the last connection ended. Wires of another circuit are disconnected.
     """
     joined = _joined(walk)
     if _is_closed(joined, source, {lamp, thing} - {""}):
@@ -77,7 +77,7 @@ def _lay_circuit(walk: Walk, source: str, lamp: str, thing: str = "") -> None:
 
 
 def _joined(walk: Walk) -> dict[_End, _End]:
-    """What is connected to what now, each pair both ways."""
+    """The present connections, each pair in both directions."""
     joined: dict[_End, _End] = {}
     for taken in walk.taken:
         answer = taken.step.observation.lower()
@@ -91,7 +91,7 @@ def _joined(walk: Walk) -> dict[_End, _End]:
 
 
 def _is_closed(joined: dict[_End, _End], source: str, wanted: set[str]) -> bool:
-    """Whether one can walk round from a source through all that is wanted, and more than wires, to it again."""
+    """Whether there is a closed circuit from a source through everything that is wanted, not only through wires."""
     end, passed = (source, "anode"), set[str]()
     while end in joined and len(passed) < len(joined):
         name, terminal = joined[end]

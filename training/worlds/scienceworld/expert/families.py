@@ -1,4 +1,4 @@
-"""Which family plays each task type."""
+"""The family for each task type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.worlds.scienceworld.expert.plants import cross_plants, grow
 from training.worlds.scienceworld.expert.walk import Walk
 
 MISPLACED = ("1-1", "1-2", "1-3", "1-4")
-"""Task types whose thing may lie anywhere."""
+"""Task types in which the thing may be moved to any room."""
 SCRIPTED_EXPERTS: dict[str, Callable[[Walk], None]] = {
     **dict.fromkeys(("1-1", "1-2", "1-3", "1-4"), change_of_state),
     "2-1": measure_temperature,
@@ -31,6 +31,6 @@ SCRIPTED_EXPERTS: dict[str, Callable[[Walk], None]] = {
     **dict.fromkeys(("9-1", "9-2", "9-3"), compare_planes),
     **dict.fromkeys(("10-1", "10-2"), cross_plants),
 }
-"""How each family is played."""
+"""The function that plays each task type."""
 WITHOUT_ORACLE = ("5-2", "10-1", "10-2")
-"""Task types whose direct way asks the oracle nothing. The simulator takes half a minute for a path of theirs."""
+"""Task types whose expert does not need the oracle's path. The simulator takes half a minute to compute such a path."""

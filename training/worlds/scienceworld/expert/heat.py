@@ -8,12 +8,14 @@ from training.worlds.scienceworld.expert.walk import Walk, vessel_of, words_of
 
 
 def _changed(walk: Walk) -> tuple[str, ...]:
-    """What is to be done to what in 1-1 to 1-4."""
+    """The change and the substance that a task of 1-1 to 1-4 names."""
     return words_of(r"to (boil|melt|freeze|change the state of matter of) ([a-z ]+)\.", walk.task)
 
 
 def misplace(walk: Walk, room: str) -> None:
-    """Carry what a task of `MISPLACED` names to a room, close what was opened, and go back. Raises Unsolved."""
+    """Move the thing that a task of `MISPLACED` names to another room, close what was opened, and go back. Raises
+    Unsolved.
+    """
     start = walk.room
     _, thing = _changed(walk)
     walk.find(thing)
@@ -58,7 +60,7 @@ def change_of_state(walk: Walk) -> None:
 
 
 def _grew(walk: Walk) -> bool:
-    """Whether the last move was rewarded: what was waited for has come, whatever it is called now."""
+    """Whether the last move was rewarded. Then the awaited change has happened, under any name."""
     scores = [taken.step.score for taken in walk.taken[-2:]]
     return len(scores) == 2 and scores[1] > scores[0]
 
@@ -152,7 +154,7 @@ def find_melting_point(walk: Walk) -> None:
 
 
 def _freezing_point(walk: Walk, thing: str, carried: str, boxes: str, box: str) -> None:
-    """2-2, 2-3 where the thing is liquid: it melts where it freezes, soonest in the coldest freezer."""
+    """2-2, 2-3 for a liquid: its melting point is its freezing point, reached soonest in the coldest freezer."""
     name = thing.removeprefix("liquid ")
     solids = ("ice",) if name == "water" else (f"solid {name}",)
     _into_freezer(walk, carried)

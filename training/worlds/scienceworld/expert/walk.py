@@ -1,4 +1,4 @@
-"""An agent that looks before it acts: what all families of tasks use to find, fetch, carry and wait for things."""
+"""The actions that all families of tasks use to find, fetch, carry and wait for things, based only on observations."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ROOMS = (
 )
 """The order in which rooms are searched."""
 _PATIENCE = 45
-"""Waits for one thing before the path is given up."""
+"""Number of waits for one thing before the path is given up."""
 _LONGEST = 140
-"""Actions before a path is given up."""
+"""Number of actions before a path is given up."""
 _BEGINNINGS = ("teleport to ", "pick up ", "focus on ", "open ", "move ", "read ")
-"""What sub-goals begin with: a perturbation lies between two of them, never inside one."""
+"""Actions with which sub-goals begin. A perturbation is inserted between two sub-goals, never inside one."""
 _KEPT_SHUT = ("door to", "bee hive", "toilet", "blast furnace", "oven")
 
 
 class Simulator(Protocol):
-    """What a walk needs of the environment."""
+    """The part of the environment that a walk uses."""
 
     def step(self, action: str) -> Step:
         """Take one action."""
@@ -35,26 +35,26 @@ class Simulator(Protocol):
 
 
 class Unsolved(Exception):
-    """The direct way does not lead to the goal here; the oracle's own is taken instead."""
+    """The expert does not reach the goal here; the oracle's own path is used instead."""
 
 
 class Solved(Exception):
-    """The score has reached 100: nothing more is to be done."""
+    """The score has reached 100, so the path ends."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """One action of a walk and what came of it."""
+    """One action of a walk and its result."""
 
     action: str
     step: Step
     is_perturbation: bool
-    """Whether it was added on purpose and leads nowhere."""
+    """Whether it was inserted on purpose and does not lead to the goal."""
 
 
 @dataclass
 class Walk:
-    """An agent that looks before it acts. `taken` is its path so far."""
+    """An expert that acts only on what it observes. `taken` is its path so far."""
 
     simulator: Simulator
     opening: Opening
@@ -76,17 +76,17 @@ class Walk:
 
     @property
     def look(self) -> str:
-        """What the room looks like now."""
+        """The present look of the room."""
         return self.taken[-1].step.look if self.taken else self.opening.look
 
     @property
     def inventory(self) -> str:
-        """What is carried now."""
+        """The present inventory."""
         return self.taken[-1].step.inventory if self.taken else self.opening.inventory
 
     @property
     def answer(self) -> str:
-        """What the simulator said last."""
+        """The simulator's last answer."""
         return self.taken[-1].step.observation if self.taken else ""
 
     @property
@@ -105,7 +105,7 @@ class Walk:
         self._take(action.lower(), is_perturbation=False)
 
     def go(self, room: str) -> None:
-        """Be in a room."""
+        """Go to a room, unless the expert is there."""
         if self.room != room:
             self.act(f"teleport to {room}")
 
@@ -118,7 +118,7 @@ class Walk:
         return bool(re.search(rf"\b{re.escape(thing)}\b", self.inventory, re.IGNORECASE))
 
     def open_all(self, wanted: str) -> bool:
-        """Open what is shut here until the wanted thing is seen; whether it is."""
+        """Open closed containers here until the wanted thing is seen. Returns whether it is."""
         while not self.sees(wanted):
             shut = [
                 name for name in re.findall(r"The ([a-z ]+) door is closed", self.look) if not name.endswith(_KEPT_SHUT)
@@ -129,7 +129,7 @@ class Walk:
         return True
 
     def find(self, thing: str, first: Sequence[str] = ()) -> None:
-        """Look for a thing: here if it lies open, then room after room, opening what is shut."""
+        """Search for a thing: first in sight, then in one room after another, opening containers."""
         if self.sees(thing) or self.has(thing):
             return
         for room in dict.fromkeys((*first, *ROOMS)):
@@ -147,7 +147,7 @@ class Walk:
             self.act(f"pick up {thing}")
 
     def carry(self, thing: str) -> None:
-        """Carry a thing, wherever it lies."""
+        """Pick up a thing, wherever it is."""
         if not self.has(thing):
             self.find(thing)
             self.act(f"pick up {thing}")
@@ -166,12 +166,12 @@ class Walk:
         return holds(f"{self.look}\n{self.inventory}", vessel, thing)
 
     def follow(self, actions: Sequence[str]) -> None:
-        """Follow somebody else, who does not know the way."""
+        """Replay the actions of another agent."""
         for action in actions:
             self._take(action, is_perturbation=True)
 
     def wait_until(self, seen: Callable[[], bool]) -> None:
-        """Wait step by step. Raises Unsolved when nothing comes of it."""
+        """Wait step by step until a condition holds. Raises Unsolved if it never does."""
         for _ in range(_PATIENCE):
             if seen():
                 return
@@ -179,7 +179,7 @@ class Walk:
         raise Unsolved("waited in vain")
 
     def oracle_object(self, opening: str) -> str:
-        """The object of the oracle's last action that starts so. Raises Unsolved if it has none."""
+        """The object of the oracle's last action with this beginning. Raises Unsolved if there is none."""
         for action in reversed(self.oracle):
             if action.startswith(opening):
                 return action.removeprefix(opening).strip()
@@ -220,7 +220,7 @@ def words_of(pattern: str, text: str) -> tuple[str, ...]:
 
 
 def vessel_of(walk: Walk, thing: str) -> str | None:
-    """The cup, jar or pot in sight that holds a thing, called as it is listed; None if it lies bare."""
+    """The cup, jar or pot in sight that holds a thing, by its listed name; None if the thing is in none."""
     text = f"{walk.look}\n{walk.inventory}"
     for name, content in re.findall(r"an? ([a-z ]+?) \(containing ([^()]*)\)", text):
         if re.search(rf"\b{re.escape(thing)}\b", content, re.IGNORECASE) and name not in ("sink", "toilet", "bathtub"):

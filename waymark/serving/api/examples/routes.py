@@ -1,4 +1,4 @@
-"""Which examples the OpenAPI page shows beside which route."""
+"""The examples that the OpenAPI page shows for each route."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from waymark.worlds.registry import get_format
 
 @dataclass(frozen=True)
 class Shown:
-    """What a route is shown with: each example by a few words that tell what is special about it."""
+    """The examples of a route, each with a short description."""
 
     answers: Mapping[str, object]
     requests: Mapping[str, object] = field(default_factory=dict)

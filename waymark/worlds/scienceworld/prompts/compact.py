@@ -34,26 +34,19 @@ from dataclasses import dataclass
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import decision_of
-from waymark.worlds.scienceworld.prompts.bounds import within_bounds
-from waymark.worlds.scienceworld.prompts.reasons import explained
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
-    HISTORY,
-    READS,
+from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
+from waymark.worlds.scienceworld.prompts.decisions import (
     Decisions,
     actions,
-    asked,
-    join,
-    plain_readings,
-    readings,
-    scene,
-    searched,
-    seen,
-    shortened,
-    since,
     subgoals,
-    task,
+    turns_of_subgoal,
     words_of_subgoal,
 )
+from waymark.worlds.scienceworld.prompts.instruction import remaining_instruction, task
+from waymark.worlds.scienceworld.prompts.readings import READS, plain_readings, readings
+from waymark.worlds.scienceworld.prompts.reasons import explained
+from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
+from waymark.worlds.scienceworld.prompts.things_in_sight import scene, scene_by_relevance, visited_rooms
 
 _TURNS_BEFORE = 3
 _TURNS_SINCE = 8
@@ -71,17 +64,17 @@ class _Compact(Decisions):
     def render(self, role: Role, state: AgentState) -> str:
         state = within_bounds(actions_only(state))
         if role == "executor":
-            given = words_of_subgoal(state.current_subgoal or "")
-            done = since(state)
+            subgoal = words_of_subgoal(state.current_subgoal or "")
+            done = turns_of_subgoal(state)
             before = state.turns[: len(state.turns) - len(done)]
             acted = [actions("before", before, _TURNS_BEFORE), actions("did", done, _TURNS_SINCE)]
-            return join([given, *acted, _answer(state, role), *scene(state)])
+            return join([subgoal, *acted, _answer(state, role), *scene(state)])
         gave = subgoals(state) if role != "flat" else ""
         read = readings(state) if self.aids else plain_readings(state)
-        instruction = asked(state, read) if self.aids else task(state)
+        instruction = remaining_instruction(state, read) if self.aids else task(state)
         acted = [gave, actions("did", state.turns, _TURNS[role]), read]
-        here = searched(state, instruction) if self.aids else scene(state)
-        return join([instruction, seen(state), *acted, _answer(state, role), *here, f"score {state.score}"])
+        here = scene_by_relevance(state, instruction) if self.aids else scene(state)
+        return join([instruction, visited_rooms(state), *acted, _answer(state, role), *here, f"score {state.score}"])
 
     def explain(self, role: Role, state: AgentState, decision: str | None) -> str:
         """The model's output for a decision in a state, with its reason where the format has reasons."""

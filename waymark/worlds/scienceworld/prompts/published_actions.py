@@ -1,16 +1,16 @@
-"""Actions in the functional form of the published models, as their training data and prompts have it.
+"""The functional form of actions in the training data and prompts of the published models.
 
-It differs from `waymark.worlds.scienceworld.actions`, which covers every action of the environment and comes back as it
-went in:
+It differs from `waymark.worlds.scienceworld.actions`, which covers every action of the environment and can be converted
+back without loss:
 
-- `wait1` is written `WAIT()` too, and `WAIT()` comes back as `wait`;
-- two objects are cut at the last word of their verb, whatever their names hold; `pour` without ` into ` is cut at the
-  last ` in `, and so is `drop` (`DROP(orange, inventory)`);
+- `wait1` is also written as `WAIT()`, and `WAIT()` is converted back to `wait`;
+- two objects are split at the last occurrence of their verb's word, without regard to their names; `pour` without `
+  into ` is split at the last ` in `, and so is `drop` (`DROP(orange, inventory)`);
 - `0` and `1` answer an ambiguous request: `CHOOSE(0)`.
 
 The published table lacks `put down`, `eat`, `flush`, `disconnect`, `inventory`, `look in` and `use` with one object.
 The published code refuses to train on them and prints `None` in the history. Here they have the form of
-`waymark.worlds.scienceworld.actions`, so that every path can be learnt from.
+`waymark.worlds.scienceworld.actions`, so that every path can be used for training.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TWO_OBJECTS = (
     ("dunk ", " into ", "DUNK"),
     ("drop ", " in ", "DROP"),
 )
-"""Verb, word between the objects, functional name; the first that fits wins."""
+"""Verb, word between the objects, functional name; the first row that matches is used."""
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _WHOLE_BACK = {"SEE()": "look around", "WAIT()": "wait", "CHOOSE(0)": "0", "CHOOSE(1)": "1"}
 _SYNONYMS = {

@@ -1,4 +1,4 @@
-"""Answers with their reason first: what was read, and the clause of the task that it meets.
+"""Answers that begin with their reason: the reading, and the clause of the task that it fulfils.
 
     0 2 3 5 degrees above 0 0 5 0 degrees , focus on blue box : focus_on blue box
     on conductive , place it in red box : move metal fork , red box
@@ -6,8 +6,8 @@
     0 3 0 down above 0 0 4 down : focus_on inclined plane with a glass surface
 
 A small model does not find the box that an instruction leads to in one step. Written out, each step is a copy or one
-comparison (Nye et al., "Show Your Work: Scratchpads for Intermediate Computation with Language Models", 2021).
-Only the decision after ` : ` counts; a reason is never executed.
+comparison (Nye et al., "Show Your Work: Scratchpads for Intermediate Computation with Language Models", 2021). Only the
+text after ` : ` is the decision; a reason is never executed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import re
 
 from waymark.contracts import AgentState
 from waymark.worlds.base import REASON_END
-from waymark.worlds.scienceworld.prompts.text_normalisation import (
+from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.readings import (
     READING,
-    circuit,
-    crossed,
+    circuit_reading,
+    cross_reading,
     latest_readings,
-    task,
     value_of,
 )
 from waymark.worlds.scienceworld.rules.risk import BOX
@@ -31,13 +31,13 @@ _PLANE = "inclined plane"
 
 
 def explained(state: AgentState, decision: str) -> str:
-    """A decision as our formats write it, with its reason before it where it answers the task's question."""
+    """A decision in the notation of our formats, after its reason if it answers the task's question."""
     reason = _of_box(state, decision) or _of_plane(state, decision)
     return f"{reason}{REASON_END}{decision}" if reason else decision
 
 
 def _of_box(state: AgentState, decision: str) -> str:
-    """The reading and the clause that lead to one of several boxes; empty where the task has no such clause."""
+    """The reading and the clause that lead to one of several boxes; empty if the task has no such clause."""
     instruction = task(state)
     chosen = BOX.search(decision)
     if chosen is None or len(set(BOX.findall(instruction))) < 2:
@@ -51,24 +51,24 @@ def _of_box(state: AgentState, decision: str) -> str:
 
 
 def _evidence(state: AgentState, relation: str, clause: str) -> str:
-    """What was read, if it says that the clause holds; else empty."""
+    """The reading, if it says that the clause holds; else empty."""
     if relation in ("above", "below"):
         limit = READING.search(clause)
         for _, answer in reversed(latest_readings(state)):
-            found = READING.search(answer)
-            if found and limit and (value_of(found) > value_of(limit)) == (relation == "above"):
-                return found.group()
+            reading = READING.search(answer)
+            if reading and limit and (value_of(reading) > value_of(limit)) == (relation == "above"):
+                return reading.group()
         return ""
-    said = " ".join([*circuit(state), *crossed(state)]).split()
-    return said[1] if relation in said[2:3] else ""
+    words = " ".join([*circuit_reading(state), *cross_reading(state)]).split()
+    return words[1] if relation in words[2:3] else ""
 
 
 def _of_plane(state: AgentState, decision: str) -> str:
     """How the readings of two planes compare, in the order in which they were read."""
     if _PLANE not in decision or not decision.startswith("focus"):
         return ""
-    found = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
-    read = [one for one in found if one is not None]
+    matches = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
+    read = [match for match in matches if match is not None]
     if len(read) != 2 or value_of(read[0]) == value_of(read[1]):
         return ""
     relation = "above" if value_of(read[0]) > value_of(read[1]) else "below"

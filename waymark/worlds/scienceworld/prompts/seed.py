@@ -1,13 +1,13 @@
 """The prompts of the published models (Hashemzadeh et al., CoLLAs 2024), byte for byte as their evaluation sends them.
 
 Two formats, `seed` and `seed-imported`, differ in the controller's prompt alone. The published code has two functions
-for it: `seed` is the one that nothing calls but whose arguments the loop gives (the last sub-goal given is the current
-one); `seed-imported` is the one that the loop imports (the last but one is current). Both leave the sentence about the
-current sub-goal out where there is none.
+for it: `seed` is the one that nothing calls but that fits the loop's arguments (the last sub-goal is the current one);
+`seed-imported` is the one that the loop imports (the last but one is current). Both leave the sentence about the
+current sub-goal out if there is none.
 
-What a state says and what a prompt shows of it:
+How a prompt shows a state:
 
-- An ended sub-goal is a turn: it is shown as `END_SG()` with the last answer again, and `Time` counts it.
+- An ended sub-goal is a turn: it is shown as `END_SG()` with the last observation again, and `Time` counts it.
 - The history opens with a virtual turn, `look around` answered by `N/A`. Its last ten turns are shown, the oldest
   marked `<extra_id_10>`, then downwards.
 - Scores and rewards are cut as the published code cuts them: `int(0.29 * 100)` is 28, and 57 and 58 lose a point too.
@@ -52,7 +52,7 @@ _QUESTIONS: dict[Role, str] = {
 
 @dataclass(frozen=True)
 class Seed:
-    """The published format. `behind` is how many of the last sub-goals given the controller's prompt leaves out."""
+    """The published format. `behind` is the number of last sub-goals that the controller's prompt leaves out."""
 
     name: str
     behind: int = 0
@@ -68,7 +68,7 @@ class Seed:
         state = within_bounds(state)
         text = f"{state.task} </s> Time: {state.step}; Score: {truncated(state.score)}; </s> "
         if role in ("executor", "controller"):
-            text += _given(state, self.behind if role == "controller" else 0)
+            text += _subgoals(state, self.behind if role == "controller" else 0)
         if role != "first":
             text += f"Action history: </s>{_history(state, rewards)} </s> "
         text += f"Current environment: {state.look} </s> Current inventory: {state.inventory} </s> "
@@ -89,7 +89,7 @@ class Seed:
         return published_actions.formal(_clean(decision))
 
     def parse(self, role: Role, text: str) -> str | None:
-        """The inverse of `target`, as far as the published form has one."""
+        """The inverse of `target`, as far as the published form can be converted back."""
         if role in ("controller", "first"):
             if not text.strip():
                 raise UnparsableAction("The model wrote nothing.", remedy="Ask for more alternatives.")
@@ -107,17 +107,17 @@ def truncated(points: int) -> int:
     return int(points / 100 * 100)
 
 
-def _given(state: AgentState, behind: int) -> str:
+def _subgoals(state: AgentState, behind: int) -> str:
     """The sub-goals given so far, without the last `behind`: those completed, and the current one."""
-    given = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
-    given = given[: max(0, len(given) - behind)]
-    completed = f". Completed subtasks are: {', '.join(given[:-1])}" if given[1:] else ". No completed subtasks"
-    return completed + "".join(f". The current subtask is {subgoal}" for subgoal in given[-1:])
+    subgoals = [*state.completed_subgoals, *([state.current_subgoal] if state.current_subgoal else [])]
+    subgoals = subgoals[: max(0, len(subgoals) - behind)]
+    completed = f". Completed subtasks are: {', '.join(subgoals[:-1])}" if subgoals[1:] else ". No completed subtasks"
+    return completed + "".join(f". The current subtask is {subgoal}" for subgoal in subgoals[-1:])
 
 
 def _history(state: AgentState, rewards: Sequence[int]) -> str:
-    whole = state.step == len(state.turns) + 1
-    turns = (_OPENING, *state.turns) if whole else state.turns
+    has_all_turns = state.step == len(state.turns) + 1
+    turns = (_OPENING, *state.turns) if has_all_turns else state.turns
     turns = turns[max(0, len(turns) - _HISTORY_TURNS) :]
     printed = [0, *rewards][-len(turns) :] if turns else []
     return "".join(
@@ -127,7 +127,9 @@ def _history(state: AgentState, rewards: Sequence[int]) -> str:
 
 
 def _formal(turn: Turn) -> str:
-    """A turn's action in functional form. What was no action is shown as it was tried: its answer tells."""
+    """A turn's action in functional form. Text that is not an action is shown as it was tried; its answer shows the
+    error.
+    """
     if turn.action is None:
         return END
     try:

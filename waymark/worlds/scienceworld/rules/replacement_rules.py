@@ -1,9 +1,9 @@
-"""Rules that replace actions. `repair` has the pure functions by which they choose."""
+"""Rules that replace actions. `action_matching` has the pure functions by which they choose."""
 
 from __future__ import annotations
 
 from waymark.agent.rules import ProposedAction, ReplacementRule
-from waymark.worlds.scienceworld.rules import repair
+from waymark.worlds.scienceworld.rules import action_matching
 from waymark.worlds.scienceworld.subgoals import canonical_action
 
 
@@ -20,7 +20,7 @@ class HoldToSubgoal(ReplacementRule):
     def instead_of(self, action: str, subgoal: str) -> str | None:
         """The action that the sub-goal spells out, if the given one leaves out what it names."""
         meant = canonical_action(subgoal, action)
-        return meant if meant is not None and repair.leaves_out(action, meant) else None
+        return meant if meant is not None and action_matching.leaves_out(action, meant) else None
 
 
 class RepairSubgoal(ReplacementRule):
@@ -34,9 +34,9 @@ class RepairSubgoal(ReplacementRule):
 
     async def replace(self, action: ProposedAction) -> str | None:
         """The valid action that the sub-goal spells out."""
-        given = action.state.current_subgoal
-        meant = canonical_action(given, action.proposed[0]) if given else None
-        return None if meant is None else repair.first_valid(meant, [meant], await action.valid())
+        subgoal = action.state.current_subgoal
+        meant = canonical_action(subgoal, action.proposed[0]) if subgoal else None
+        return None if meant is None else action_matching.first_valid(meant, [meant], await action.valid())
 
     replace_unreadable = replace
 
@@ -53,7 +53,7 @@ class RepairAlternatives(ReplacementRule):
     async def replace(self, action: ProposedAction) -> str | None:
         """The first valid alternative of the same verb."""
         valid = await action.valid()
-        return repair.first_valid(action.proposed[0], await action.ask(), valid)
+        return action_matching.first_valid(action.proposed[0], await action.ask(), valid)
 
 
 class RepairShortlist(ReplacementRule):
@@ -67,8 +67,8 @@ class RepairShortlist(ReplacementRule):
 
     async def replace(self, action: ProposedAction) -> str | None:
         """What the executor prefers of the shortlist."""
-        limit = min(repair.SHORTLIST, action.candidates)
-        candidates = repair.shortlist(action.proposed[0], await action.valid(), limit)
+        limit = min(action_matching.SHORTLIST, action.candidates)
+        candidates = action_matching.shortlist(action.proposed[0], await action.valid(), limit)
         return await action.weigh(candidates) if candidates else None
 
 
@@ -85,5 +85,5 @@ class RepairSimilarity(ReplacementRule):
 
     async def replace(self, action: ProposedAction) -> str | None:
         """The published replacement."""
-        state, recent = action.state, action.recent[-repair.NOT_AGAIN :]
-        return repair.most_similar(action.proposed, await action.valid(), recent, state.look, state.inventory)
+        state, recent = action.state, action.recent[-action_matching.NOT_AGAIN :]
+        return action_matching.most_similar(action.proposed, await action.valid(), recent, state.look, state.inventory)

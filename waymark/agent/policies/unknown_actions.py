@@ -1,4 +1,4 @@
-"""What replaces an action that the environment does not know: the agent's replacement rules, tried in order."""
+"""Replacement of actions that the environment does not know, by the agent's replacement rules in order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from waymark.agent.readable import decisions_of
 from waymark.agent.rules import ProposedAction, ReplacementRule
 
 ALTERNATIVES = 5
-"""How many actions the executor is asked for after its first is unknown."""
+"""Number of actions that the executor is asked for after its first one was unknown."""
 
 
-class Replacements:
+class UnknownActionReplacer:
     """Finds a valid action in place of one that the environment does not know."""
 
     def __init__(self, play: Play) -> None:
@@ -21,14 +21,14 @@ class Replacements:
         self._rules = [rule for rule in play.rules.of(ReplacementRule) if rule.way == way]
 
     async def replace(self, proposed: Sequence[str], *, taken: Collection[str]) -> str | None:
-        """What to do instead of the first of the executor's actions; None where no rule knows.
+        """The action to take instead of the executor's first one; None if no rule finds one.
 
         Actions in `taken` are not taken again, unless they are meant to be repeated. Raises ServiceError,
         EnvironmentFault.
         """
         spent = {action for action in taken if not action.startswith(self._play.world.repeatable)}
         published = self._play.agent.repair_by == "similarity"
-        action = self.proposed(proposed, barred=() if published else {proposed[0], *spent})
+        action = self.proposal(proposed, barred=() if published else {proposed[0], *spent})
         for rule in self._rules:
             calls = self._play.model_calls
             replacement = await rule.replace(action)
@@ -38,8 +38,8 @@ class Replacements:
                 return replacement
         return None
 
-    def proposed(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
-        """The action with what a rule may ask about it; `barred` actions do not count as valid.
+    def proposal(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
+        """The action, with everything that a rule may need to replace it; `barred` actions do not count as valid.
 
         The environment lists its valid actions at most once, and only if a rule asks for them.
         """

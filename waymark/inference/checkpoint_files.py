@@ -31,7 +31,7 @@ _SHOWN: Final = 200
 
 def list_files(folder: Path) -> dict[str, Path]:
     """Every file below a folder, by its relative path. Raises CheckpointError."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting: list[tuple[Path, int]] = [(folder, 0)]
     while waiting:
         inner, depth = waiting.pop()
@@ -49,15 +49,15 @@ def list_files(folder: Path) -> dict[str, Path]:
                     continue
                 if not stat.S_ISREG(mode):
                     raise CheckpointError(f"{path} is {_called(mode)}, not a file.", remedy=_COPY_AGAIN)
-                found[path.relative_to(folder).as_posix()] = path
+                files[path.relative_to(folder).as_posix()] = path
         except OSError as error:
             where = Path(os.fsdecode(error.filename)) if error.filename else inner
             raise CheckpointError(f"{where} cannot be read: {error.strerror}.", remedy=_COPY_AGAIN) from error
-        if len(found) + len(waiting) > MOST_FILES:
+        if len(files) + len(waiting) > MOST_FILES:
             raise CheckpointError(
                 f"{folder} holds more than {MOST_FILES} files.", remedy="Name the checkpoint's own folder."
             )
-    return found
+    return files
 
 
 def open_file(path: Path) -> BufferedReader:

@@ -1,4 +1,4 @@
-"""How runs differ task by task and episode by episode: what stands below the table of a comparison.
+"""The differences of runs by task and by episode, shown below the table of a comparison.
 
 The difference of a task type is that of `waymark.evaluation.comparison` for this type alone, with the same paired
 bootstrap.
@@ -13,7 +13,7 @@ from waymark.evaluation.comparison import Comparison, Run, compare
 from waymark.evaluation.intervals import mean, over_variations_and_play
 
 MOST_CHANGED = 50
-"""How many episodes are listed of those that changed most."""
+"""Number of episodes with the largest changes that are listed."""
 
 
 class TaskDifference(Contract):
@@ -23,12 +23,12 @@ class TaskDifference(Contract):
     run: str
     """The run that is compared with the first one."""
     episodes: int
-    """How many episodes both played."""
+    """Number of episodes that both played."""
     baseline_mean: float
     mean: float
     difference: float
     ci95: tuple[float, float] | None
-    """Paired; None with fewer than three variations."""
+    """Paired interval; None with fewer than three variations."""
 
 
 class ChangedEpisode(Contract):
@@ -49,7 +49,7 @@ class RunComparison(Contract):
     """Answer of `GET /v1/comparison`."""
 
     runs: tuple[str, ...]
-    """In the order in which they were named; the first is what the others are compared with."""
+    """In the order of the request; the others are compared with the first."""
     comparison: Comparison
     tasks: tuple[TaskDifference, ...]
     changed: tuple[ChangedEpisode, ...]
@@ -67,7 +67,7 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
         }
         for run in runs
     ]
-    shared = sorted(set.intersection(*(set(one) for one in played)))
+    shared = sorted(set.intersection(*map(set, played)))
     tasks: list[TaskDifference] = []
     changed: list[ChangedEpisode] = []
     for run, theirs in zip(runs[1:], played[1:], strict=True):
@@ -83,7 +83,7 @@ _Pairs = Sequence[tuple[EpisodeResult, EpisodeResult]]
 
 
 def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifference]:
-    found = []
+    tasks = []
     for task in order:
         of_task = [pair for pair in pairs if pair[0].task == task]
         by_variation: dict[int, list[tuple[float, float]]] = {}
@@ -92,7 +92,7 @@ def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifferen
         befores = [[[before for before, _ in plays] for plays in by_variation.values()]]
         afters = [[[after for _, after in plays] for plays in by_variation.values()]]
         differences = [[[after - before for before, after in plays] for plays in by_variation.values()]]
-        found.append(
+        tasks.append(
             TaskDifference(
                 task=task,
                 run=run,
@@ -103,7 +103,7 @@ def _by_task(run: str, pairs: _Pairs, order: Sequence[str]) -> list[TaskDifferen
                 ci95=over_variations_and_play(differences),
             )
         )
-    return found
+    return tasks
 
 
 def _most_changed(run: str, pairs: _Pairs) -> list[ChangedEpisode]:

@@ -1,7 +1,7 @@
-"""What `waymark up` writes down while its stack runs, so that `waymark down` and `waymark status` find it.
+"""The record of a running `waymark up`, by which `waymark down` and `waymark status` find its stack.
 
-A file in the folder of the stack, under the runs folder: `runs/stack-…/up.json`. A process is told from a later one
-with the same number by the time at which it started; nobody else's process is ever ended.
+A file in the folder of the stack, under the runs folder: `runs/stack-…/up.json`. The start time of the process
+distinguishes it from a later one with the same number, so no other process is ever ended.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Writes every committed episode to its run folder, and takes an evaluation back from there.
+"""Writes every committed episode to its run folder, and restores an evaluation from its folder.
 
-It follows the commits in Redis rather than the workers, so a line is written once however often an episode was
-played, and one that was committed while the app was down is written when it is back. One env-runner app at a time may
-write to a runs folder.
+It follows the commits in Redis, not the workers. So each episode is written once, however often it was played, and
+results that were committed while the app was down are written after its start. One env-runner app at a time may write
+to a runs folder.
 
-Evaluations do not share their fates. One whose folder or records cannot be used is set aside and tried again with
-back-off, while all others are written. A folder that is deleted while its evaluation plays is made anew from Redis, as
-is a file in it that is shorter than what was written.
+Evaluations are independent. If the folder or the records of one cannot be used, it is set aside and tried again with
+back-off, while all others are written. A folder that is deleted while its evaluation plays is written again from Redis.
+So is a file in it that has become shorter.
 """
 
 from __future__ import annotations
@@ -22,46 +22,48 @@ from services.env_runner.queue import JobStore
 from services.env_runner.queue.reading import PAGE, Entry
 from services.env_runner.set_aside import SetAsides
 from waymark.contracts import EpisodeResult
+from waymark.contracts.health import StorageHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
 from waymark.evaluation.identity import check_results
 from waymark.evaluation.protocols import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
 from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
-from waymark.health import StorageHealth
 from waymark.serving.background import utc_now
 from waymark.worlds.registry import world_of
 
 _PROBE_SECONDS = 10.0
-"""How often the folder of all runs is tested."""
+"""Seconds between two tests of the runs folder."""
 _PROBE_BYTES = 4_096
 _SUBMIT_BYTES = 65_536
-"""What must be writable for an evaluation to be taken."""
+"""Bytes that must be writable for an evaluation to be accepted."""
 _TURN_SECONDS = 0.5
-"""How long results are written in one go: who submits an evaluation waits meanwhile."""
+"""Seconds for which results are written in one call; a submission waits meanwhile."""
 _AUDIT_SECONDS = 5.0
-"""How often what was written is compared with what is on disk and in Redis, also while nothing new comes."""
+"""Seconds between two comparisons of the written results with the folder and with Redis, which also run without new
+results."""
 _MOVE_AWAY = "Move the folder away; it is made anew from Redis then."
 _PLAY_AGAIN = "All others are on disk. Submit the evaluation again to have these played again."
 _log = logging.getLogger(__name__)
 
 
 def _no_beat() -> None:
-    """Where nobody watches the progress."""
+    """The default `beat`, for callers that do not watch the progress."""
 
 
 @dataclass
 class _Followed:
-    """How far an evaluation is on disk."""
+    """The state of an evaluation on disk."""
 
     evaluation: Evaluation
     folder: RunFolder
     written: dict[str, int]
-    """Episode id to a hash of its light result: one that was played again is written again."""
+    """Episode id to a hash of its light result. An episode that was played again has another hash and is written
+    again."""
     mark: tuple[tuple[int, int] | None, ...]
-    """As the folder was left after the last write; another mark means that somebody else has changed it."""
+    """The mark of the folder after the last write; another mark means that something else has changed it."""
     cursor: str = "0"
-    told: set[str] = field(default_factory=set)
-    """Episodes whose commit was seen."""
+    announced: set[str] = field(default_factory=set)
+    """Ids of the episodes whose commit was seen."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Events and episodes that could not be read, and why."""
     audited: float = float("-inf")
@@ -69,11 +71,11 @@ class _Followed:
 
     @property
     def complete(self) -> bool:
-        """Whether every episode was told and written."""
-        return len(self.told) == self.evaluation.episodes
+        """Whether every episode's commit was seen and written."""
+        return len(self.announced) == self.evaluation.episodes
 
     def intact(self) -> bool:
-        """Whether the folder is as it was left."""
+        """Whether the folder is unchanged since the last write."""
         return self.folder.mark() == self.mark
 
 
@@ -99,7 +101,7 @@ class ResultKeeper:
         """Why nothing at all can be written, if that is so."""
 
     def folder(self, evaluation_id: str) -> RunFolder:
-        """Where an evaluation's results lie."""
+        """The folder of an evaluation's results."""
         return RunFolder(self._runs / evaluation_id)
 
     # --- submission ----------------------------------------------------------------------------------------
@@ -120,7 +122,8 @@ class ResultKeeper:
     # --- writing -------------------------------------------------------------------------------------------
 
     def follow(self, evaluation_id: str) -> None:
-        """Write this evaluation from now on, beginning with what its folder lacks; sets it aside if it cannot.
+        """Write this evaluation from now on, beginning with the results that its folder lacks; sets it aside if that
+        fails.
 
         To be called again when episodes are played again. Raises JobStoreUnavailable.
         """
@@ -131,22 +134,22 @@ class ResultKeeper:
     def catch_up(self, *, only: str | None = None, final: bool = False, beat: Callable[[], None] = _no_beat) -> int:
         """Write what was committed since the last call; returns how many episodes that were.
 
-        A call takes about half a second at most, and `behind` then names what it had no time for: call again. `only`:
-        write this evaluation's alone. `final`: write all, try those that are set aside, too, whatever their pause, and
-        those whose folders are gone. `beat` is called as it gets on.
+        A call takes about half a second at most. `behind` then names the evaluations for which it had no time: call
+        again. `only`: write only this evaluation. `final`: write all, including those that are set aside, without
+        regard to their pauses, and those whose folders are gone. `beat` is called whenever there is progress.
         """
         ids = self._store.ids()
         self.set_aside.keep_only(set(ids))
         self._probe(final)
         if final:
-            self._settled = {one for one in self._settled if self._is_there(one)}
-        wanted = [one for one in ids if one not in self._settled and (final or self.set_aside.due(one))]
-        wanted = [one for one in wanted if only in (None, one)]
+            self._settled = {name for name in self._settled if self._is_there(name)}
+        wanted = [name for name in ids if name not in self._settled and (final or self.set_aside.due(name))]
+        wanted = [name for name in wanted if only in (None, name)]
         if self._served in wanted:  # in turns, so that a long one keeps no other from being written
             first = wanted.index(self._served) + 1
             wanted = wanted[first:] + wanted[:first]
         self.behind -= {only} if only else set(self.behind)
-        new = self._store.entries({one: self._followed[one].cursor for one in wanted if one in self._followed})
+        new = self._store.entries({name: self._followed[name].cursor for name in wanted if name in self._followed})
         count = 0
         self._until = float("inf") if final else self._clock() + _TURN_SECONDS
         for place, evaluation_id in enumerate(wanted):
@@ -161,11 +164,11 @@ class ResultKeeper:
 
     @property
     def unwritten(self) -> bool:
-        """Whether results may be missing on disk, as of the last call of `catch_up`."""
+        """Whether results may be missing on disk after the last call of `catch_up`."""
         return bool(self.set_aside.report())
 
     def _attempt(self, evaluation_id: str, new: Sequence[Entry] | RecordDamaged | None, *, final: bool = False) -> int:
-        """Write what is new of one evaluation, or set it aside. Raises JobStoreUnavailable alone."""
+        """Write the new results of one evaluation, or set it aside. Raises only JobStoreUnavailable."""
         count = 0
         try:
             if isinstance(new, RecordDamaged):
@@ -221,7 +224,7 @@ class ResultKeeper:
             del self._followed[evaluation_id]
             self._settled.add(evaluation_id)
         elif followed.unreadable:
-            # It stays followed; to be set aside means here that it is looked at less often, and reported.
+            # It is still followed. Set aside means here that it is checked less often, and reported.
             why = next(iter(followed.unreadable.values()))
             self._give_up(
                 evaluation_id,
@@ -232,7 +235,7 @@ class ResultKeeper:
         return count
 
     def _was_changed(self, followed: _Followed) -> bool:
-        """Whether a folder is not as it was left; one that was cancelled may be."""
+        """Whether a folder has changed since the last write; a cancelled evaluation's folder may change."""
         return not followed.intact() and self._store.status(followed.evaluation.id).state != "cancelled"
 
     def _begin(self, evaluation_id: str) -> _Followed:
@@ -247,7 +250,9 @@ class ResultKeeper:
         return _Followed(evaluation, folder, written, folder.mark())
 
     def _begin_folder(self, evaluation: Evaluation) -> RunFolder:
-        """The folder of an evaluation with its header. Raises StorageUnavailable, InvalidInput for another's."""
+        """The folder of an evaluation with its header. Raises StorageUnavailable; InvalidInput for the folder of
+        another evaluation.
+        """
         folder = self.folder(evaluation.id)
         for name in (HEADER, EPISODES):
             check_plain_file(folder.path / name)
@@ -289,11 +294,11 @@ class ResultKeeper:
     def _write(self, followed: _Followed, light: EpisodeResult) -> int:
         """Write one result unless it is there; returns how many that were. Raises OSError."""
         if followed.written.get(light.id) == hash(light):
-            followed.told.add(light.id)
+            followed.announced.add(light.id)
             return 0
         evaluation_id = followed.evaluation.id
         try:
-            whole = self._store.episode(evaluation_id, light.id)
+            result = self._store.episode(evaluation_id, light.id)
         except NotFound:
             if self._store.light_result(evaluation_id, light.id) is not None:
                 followed.unreadable[light.id] = f"Redis has lost the turns of episode {light.id}."
@@ -301,10 +306,10 @@ class ResultKeeper:
         except RecordDamaged as error:
             followed.unreadable[light.id] = error.message
             return 0
-        followed.folder.append(whole)
+        followed.folder.append(result)
         followed.mark = followed.folder.mark()
         followed.written[light.id] = hash(light)
-        followed.told.add(light.id)
+        followed.announced.add(light.id)
         return 1
 
     def _audit(self, followed: _Followed) -> int:
@@ -314,8 +319,8 @@ class ResultKeeper:
         self._store.evaluation(evaluation_id)
         counted, there = self._store.count_finished(evaluation_id)
         count = 0
-        if there != len(followed.told):
-            for episode in sorted(self._store.finished(evaluation_id) - followed.told):
+        if there != len(followed.announced):
+            for episode in sorted(self._store.finished(evaluation_id) - followed.announced):
                 count += self._write_unannounced(followed, episode)
         if there < counted and self._store.count_finished(evaluation_id) == (counted, there):
             raise RecordDamaged(
@@ -386,7 +391,7 @@ class ResultKeeper:
         return None
 
     def restore(self, evaluation_id: str) -> None:
-        """Give Redis back what is on disk of an evaluation that it has lost; nothing to do for one that it knows.
+        """Restore an evaluation that Redis has lost from its folder; does nothing if Redis knows it.
 
         Raises NotFound, InvalidInput, StorageUnavailable.
         """
@@ -406,7 +411,7 @@ def _of(evaluation: Evaluation, manifest: set[str], folder: RunFolder) -> Iterat
         if result.id not in manifest:
             raise InvalidInput(
                 f"{folder.path} holds episode {result.id}, which its request does not contain.",
-                remedy="It was written by another version of waymark: go on with that, or begin a new evaluation.",
+                remedy="Another version of waymark wrote it: continue with that version, or begin a new evaluation.",
                 field="evaluation_id",
             )
         check_results(evaluation.id, evaluation.versions, [result])

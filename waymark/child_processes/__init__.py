@@ -1,0 +1,1 @@
+"""Processes that this one starts: how they are started, watched until they are ready, and ended."""

@@ -1,0 +1,31 @@
+"""The empty app that every HTTP service of Waymark begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+
+from waymark import __version__
+from waymark.serving.middleware import problems
+from waymark.serving.telemetry import observe
+
+
+def new_app(
+    title: str, *statuses: int, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
+) -> FastAPI:
+    """An app without routes and without FastAPI's own pages, whose place `docs` takes.
+
+    `statuses` are those of problems that any of its routes may answer.
+    """
+    return FastAPI(
+        title=title,
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=observe.TELEMETRY,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        responses=problems.describe(*statuses) or None,
+    )

@@ -1,0 +1,115 @@
+"""How many connections a server has open, how long each may take, and which have to go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from waymark.serving.middleware.connections import Connection
+
+Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "too_many", "replaced"]
+"""Why a connection was closed by the service."""
+
+_LOOK_SECONDS: Final = 1.0
+_SPARE_FILES: Final = 32
+"""Descriptors that are left for everything that is no connection."""
+_MOST_REFUSED: Final = _SPARE_FILES // 2
+"""Connections over the limit that are not closed at once."""
+_RESCAN_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """See `connections`; sizes in bytes, times in seconds."""
+
+    connections: int = 2_048
+    head_bytes: int = 65_536
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    body_rate: float = 1_000.0
+    idle_seconds: float = 5.0
+    write_seconds: float = 30.0
+
+    @property
+    def look_seconds(self) -> float:
+        """How often connections are looked at."""
+        shortest = min(self.head_seconds, self.body_seconds, self.idle_seconds, self.write_seconds)
+        return max(0.02, min(_LOOK_SECONDS, shortest / 4))
+
+
+class Guard:
+    """The connections of one server: how many there may be, and which have to go."""
+
+    def __init__(
+        self, limits: ConnectionLimits | None = None, count: Callable[[Reason], object] = lambda _: None
+    ) -> None:
+        self.limits = limits or ConnectionLimits()
+        self.count = count
+        self.open: set[Connection] = set()
+        self.refused: set[Connection] = set()
+        """Of those over the limit, the few whose callers are given time to read that."""
+        self._most = self.limits.connections
+        self._replaceable: list[Connection] = []
+        self._scan_at = 0.0
+
+    async def watch(self) -> None:
+        """Close what is over its time, until cancelled.
+
+        A look that comes late judges nobody: while the event loop, or the machine, stood still, callers could do
+        nothing about their times. The look after it judges, or a busy service would close nothing.
+        """
+        loop, look = asyncio.get_running_loop(), self.limits.look_seconds
+        due, judged = loop.time(), True
+        while True:
+            self._most = min(self.limits.connections, _room_for_connections(len(self.open) + len(self.refused)))
+            now = loop.time()
+            judged = not judged or now - due <= look
+            for connection in (*self.open, *self.refused) if judged else ():
+                connection.check(now)
+            due = now + look
+            await asyncio.sleep(look)
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more connection may be opened; makes room by closing one that waits for a request."""
+        if len(self.open) < self._most:
+            return True
+        if not self._replaceable and now >= self._scan_at:
+            self._scan_at = now + _RESCAN_SECONDS
+            waiting = [connection for connection in self.open if connection.waits_since(now) is not None]
+            self._replaceable = sorted(waiting, key=lambda connection: connection.waits_since(now) or 0, reverse=True)
+        while self._replaceable:
+            oldest = self._replaceable.pop()
+            if oldest in self.open and oldest.waits_since(now) is not None and not oldest.has_unread():
+                self.count("replaced")
+                oldest.make_room()
+                return True
+        return False
+
+    def can_linger(self, connection: Connection) -> bool:
+        """Whether one over the limit may stay open until its caller has read that, or has had the time to."""
+        if len(self.refused) >= _MOST_REFUSED:
+            return False
+        self.refused.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+        self.open.discard(connection)
+        self.refused.discard(connection)
+
+
+def _room_for_connections(connections: int) -> int:
+    """How many connections the limit on open files leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 1_000_000
+    try:
+        others = len(os.listdir("/proc/self/fd")) - connections
+    except OSError:  # not on Linux
+        others = 64
+    return max(1, soft - max(0, others) - min(_SPARE_FILES, soft // 4))
