@@ -98,10 +98,10 @@ class RerankedController:
     async def subgoal(self, state: AgentState, *, n: int = 1, model: str = "default") -> SubgoalResponse:
         """The controller's best of four, the most likely together with its action first."""
         answer = await self._inner.subgoal(state, n=max(n, _RERANKED), model=model)
-        readable = [one for one in answer.alternatives if one.parsed]
+        readable = [alternative for alternative in answer.alternatives if alternative.parsed]
         if len(readable) < 2:
             return answer
-        actions = [await self._first_action(state, one) for one in readable]
+        actions = [await self._first_action(state, alternative) for alternative in readable]
         scores = await self._action_scores(state, actions)
         order = sorted(range(len(readable)), key=lambda place: -(readable[place].logprob + scores[place]))
         ordered = [readable[place] for place in order]
@@ -119,7 +119,11 @@ class RerankedController:
         fold = StateFold(state)
         fold.give_subgoal(alternative.subgoal)
         answer = await self._executor.action(fold.state, n=2)
-        best = [(one.action, one.logprob) for one in answer.alternatives if one.parsed and one.action]
+        best = [
+            (decision.action, decision.logprob)
+            for decision in answer.alternatives
+            if decision.parsed and decision.action
+        ]
         return best[0] if best else (None, -100.0)
 
     async def _action_scores(self, state: AgentState, actions: Sequence[tuple[str | None, float]]) -> list[float]:
@@ -128,12 +132,12 @@ class RerankedController:
         named = sorted({action for action, _ in actions if action})
         if not named:
             return [0.0] * len(actions)
-        asked = state.model_copy(update={"current_subgoal": None, "completed_subgoals": (), "subgoal_step": None})
+        flat_state = state.model_copy(update={"current_subgoal": None, "completed_subgoals": (), "subgoal_step": None})
         try:
-            answer = await self._flat.action(asked, n=len(named), valid_actions=named)
+            answer = await self._flat.action(flat_state, n=len(named), valid_actions=named)
         except InvalidInput:  # an action that the format cannot write
             return [0.0] * len(actions)
-        likely = {one.action: one.logprob for one in answer.alternatives}
+        likely = {alternative.action: alternative.logprob for alternative in answer.alternatives}
         return [likely.get(action, -100.0) if action else -100.0 for action, _ in actions]
 
 

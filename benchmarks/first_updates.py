@@ -37,7 +37,7 @@ from waymark.worlds.base import REASON_END
 _SAMPLE = 64
 _WARMUP = 20
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 
 RoleOption = Annotated[str, typer.Option(help="Role: controller, executor or flat.")]
@@ -92,10 +92,10 @@ class _Trained:
 def _corpus(role: str, prompt_format: str, leave_out: int | None) -> list[Example]:
     data, annotations = Path("data/trajectories.parquet"), Path("data/annotations.parquet")
     wording = Wording(_role(role), prompt_format)
-    found = read_corpora(
+    corpora = read_corpora(
         wording, data, annotations, "all", require_all=False, note=say, bar=progress_bar(), leave_out=leave_out
     )
-    return found.examples["train"]
+    return corpora.examples["train"]
 
 
 def _role(name: str) -> Role:
@@ -115,7 +115,10 @@ def losses(
     updates: Annotated[int, typer.Option(help="Batches to look at, and updates of each rate.")] = 30,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16, as the training does.")] = True,
 ) -> None:
-    """Print the loss of the first batches as they are, then of two samples as training goes on."""
+    """Print losses of the first batches, then of two samples.
+
+    The first batches are measured as they are, the samples as training goes on.
+    """
     settings = read_recipe(recipe, role, base=str(base), seed=seed)
     corpus = _corpus(role, prompt_format, leave_out)
     asis = _Trained(settings, corpus, bf16)
@@ -166,9 +169,9 @@ def speed(
             trained = _Trained(settings, corpus, bf16)
             trained.update(trained.batches[0], 1e-5)  # kernels are made
             seconds = list(_timed(trained, updates))
-            each = sum(seconds) / len(seconds)
+            mean_seconds = sum(seconds) / len(seconds)
             name = "bfloat16" if bf16 else "float32"
-            table.add_row(str(batch), name, f"{each:.2f}", f"{batch / each:.0f}")
+            table.add_row(str(batch), name, f"{mean_seconds:.2f}", f"{batch / mean_seconds:.0f}")
     _out.print(f"{torch.get_num_threads()} threads", table, sep="\n")
 
 

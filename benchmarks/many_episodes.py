@@ -56,7 +56,7 @@ _SAMPLE_SECONDS = 0.5
 _TENTHS = 10
 _REDIS = "Redis"
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class Process(BaseModel):

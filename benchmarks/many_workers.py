@@ -45,7 +45,7 @@ _WORDS = (
     "the a door kitchen hallway in to you see substance called water pot stove cupboard move focus on teleport".split()
 )
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class Costs(BaseModel):

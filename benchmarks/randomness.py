@@ -39,13 +39,13 @@ TOGETHER = 16
 _ROLES: tuple[Role, ...] = ("executor", "controller")
 _ALTERNATIVES = (1, 5)
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 _out = Console(highlight=False)
 
 
 @app.command()
 def engine() -> None:
-    """Ask for every prompt alone, alone again, and in shuffled batches."""
+    """Ask for each prompt alone, twice, and in shuffled batches."""
     table = Table("role", "dtype", "n", "prompts", "asked", "other answer", "other log-probability", "at most")
     for role in _ROLES:
         found = checkpoint.load(CHECKPOINTS / role, role)
@@ -84,7 +84,7 @@ def _differences(some: Sequence[Generation], others: Sequence[Generation]) -> tu
 
 @app.command()
 def simulator() -> None:
-    """Take the same actions in fresh Java processes, without any model."""
+    """Take the same actions in fresh Java processes; no model."""
     from training.trajectories import read_table
 
     paths: dict[str, Trajectory] = {}

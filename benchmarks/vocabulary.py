@@ -1,4 +1,4 @@
-"""Which words of its prompts a checkpoint's vocabulary lacks, and how its answers that begin with one fare.
+"""Count the words of prompts that a checkpoint's vocabulary lacks, and score the answers that begin with one.
 
     python -m benchmarks.vocabulary [checkpoints/controller checkpoints/executor] [--every 6]
 
@@ -31,7 +31,7 @@ _SHOWN, _BATCH, _VOCABULARY = 6, 32, 2048
 
 
 def lacking(tokens: Tokens, corpus: list[Example]) -> tuple[Counter[str], list[Example]]:
-    """The words that are read as numbers with how many prompts hold each, and the examples whose answer begins so."""
+    """Words that are read as numbers, with the prompts that hold each; and examples whose answer begins with one."""
     words: Counter[str] = Counter()
     begun = []
     for example in corpus:
@@ -44,7 +44,7 @@ def lacking(tokens: Tokens, corpus: list[Example]) -> tuple[Counter[str], list[E
 
 def main(
     checkpoints: Annotated[list[Path] | None, typer.Argument(help="Checkpoint folders.")] = None,
-    every: Annotated[int, typer.Option(help="Take every so-manieth training path.", min=1)] = 6,
+    every: Annotated[int, typer.Option(help="Take one of this many training paths.", min=1)] = 6,
     data: Annotated[Path, typer.Option(help="Table of trajectories.")] = Path("data/trajectories.parquet"),
     annotations: Annotated[Path, typer.Option(help="Table of sub-goals.")] = Path("data/annotations.parquet"),
 ) -> None:
@@ -53,8 +53,8 @@ def main(
     paths = [path for path in read_table(data) if path.split == "train"][::every]
     named = read_annotations(annotations)
     for folder in checkpoints or [Path("checkpoints/controller"), Path("checkpoints/executor")]:
-        found = load(folder)
-        role, form = found.card.role, get_format(found.card.prompt_format)
+        checkpoint = load(folder)
+        role, form = checkpoint.card.role, get_format(checkpoint.card.prompt_format)
         corpus = examples(paths, named, role, form)
         own = Tokens(read_tokenizer(folder / "tokenizer.json"), 1)
         words, begun = lacking(own, corpus)
@@ -65,7 +65,7 @@ def main(
         console.print(f"  with a vocabulary of {_VOCABULARY} learnt from these: {_most(anew)}")
         if begun:
             answers: Counter[tuple[str, str]] = Counter()
-            with_numbers = open_generator("ctranslate2", found, threads=1)
+            with_numbers = open_generator("ctranslate2", checkpoint, threads=1)
             for start in range(0, len(begun), _BATCH):
                 batch = begun[start : start + _BATCH]
                 written = with_numbers.generate([example.prompt for example in batch])

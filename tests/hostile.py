@@ -50,16 +50,16 @@ _SHAPES = (
 
 
 @dataclass(frozen=True)
-class Found:
+class PlacedPattern:
     """A compiled pattern and where it stands."""
 
     place: str
     pattern: re.Pattern[str]
 
 
-def patterns(package: ModuleType = waymark) -> list[Found]:
+def patterns(package: ModuleType = waymark) -> list[PlacedPattern]:
     """Every pattern of a package: compiled in its modules, or written in a call such as `re.sub("…", text)`."""
-    patterns_by_text: dict[str, Found] = {}
+    patterns_by_text: dict[str, PlacedPattern] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if info.name.endswith("__main__"):
             continue
@@ -69,10 +69,10 @@ def patterns(package: ModuleType = waymark) -> list[Found]:
             continue
         for name, value in list(vars(module).items()):
             for pattern in _compiled(value, 4):
-                patterns_by_text.setdefault(pattern.pattern, Found(f"{info.name}.{name}", pattern))
+                patterns_by_text.setdefault(pattern.pattern, PlacedPattern(f"{info.name}.{name}", pattern))
         assert module.__file__ is not None
         for line, text, flags in _inline(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
-            patterns_by_text.setdefault(text, Found(f"{info.name}:{line}", re.compile(text, flags)))
+            patterns_by_text.setdefault(text, PlacedPattern(f"{info.name}:{line}", re.compile(text, flags)))
     return list(patterns_by_text.values())
 
 

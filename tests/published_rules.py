@@ -13,7 +13,7 @@ END = "end subgoal"
 ENDED = "the current subgoal is done."
 EXECUTOR_QUESTION = " What action should you do next? </s> "
 CONTROLLER_QUESTION = " . What subtask should you do next? </s> "
-ONE = {
+OF_ONE_OBJECT = {
     "focus on": "FOCUS",
     "look at": "LOOK",
     "read": "READ",
@@ -29,7 +29,7 @@ ONE = {
     "examine": "EXAMINE",
     "mix": "MIX",
 }
-TWO = {"connect": "to", "move": "to", "use": "on", "pour": "into", "dunk": "into"}
+OF_TWO_OBJECTS = {"connect": "to", "move": "to", "use": "on", "pour": "into", "dunk": "into"}
 
 
 @dataclass
@@ -66,8 +66,8 @@ def formal(action: str) -> str | None:
     if action.isdigit():
         return f"CHOOSE({action})"
     verb, _, rest = action.partition(" ")
-    if verb in TWO:
-        word = f" {TWO[verb]} "
+    if verb in OF_TWO_OBJECTS:
+        word = f" {OF_TWO_OBJECTS[verb]} "
         if verb == "pour" and word not in rest:
             word = " in "
         if word not in rest:
@@ -79,9 +79,9 @@ def formal(action: str) -> str | None:
             return f"DROP({rest})"
         at = rest.rindex(" in ")
         return f"DROP({rest[:at]}, {rest[at + 4 :]})"
-    for beginning in sorted(ONE, key=len, reverse=True):
+    for beginning in sorted(OF_ONE_OBJECT, key=len, reverse=True):
         if action.startswith(beginning + " "):
-            return f"{ONE[beginning]}({action[len(beginning) + 1 :]})"
+            return f"{OF_ONE_OBJECT[beginning]}({action[len(beginning) + 1 :]})"
     return None
 
 

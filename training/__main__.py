@@ -26,7 +26,13 @@ from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
 from waymark.hints import COMMAND, as_called
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=__doc__,
+)
 for _command in (
     paths.trajectories,
     rollouts.corrections,

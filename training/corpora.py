@@ -66,10 +66,10 @@ class Wording:
         if not self.failed_attempts:
             return []
         prompt_format = get_format(self.prompt_format)
-        found = decisions_after_failures(
+        decided = decisions_after_failures(
             trajectories, annotations, self.role, self.failed_attempts, training_world(self.world)
         )
-        return [write_example(path, decision, self.role, prompt_format) for path, decision in found]
+        return [write_example(path, decision, self.role, prompt_format) for path, decision in decided]
 
     @property
     def options(self) -> str:
@@ -103,11 +103,11 @@ def read_annotated(
     Raises InvalidInput for files that are missing, damaged or do not belong together.
     """
     note(f"Reading {data} and {annotations} …")
-    every = read_table(data)
+    trajectories = read_table(data)
     named = read_annotations(annotations)
-    if coverage := describe_coverage(every, named):
+    if coverage := describe_coverage(trajectories, named):
         note(coverage)
-    paths = chosen(every)
+    paths = chosen(trajectories)
     kept = annotated(paths, named, require_all=require_all)
     return kept, named, len(paths) - len(kept)
 
@@ -131,13 +131,13 @@ def read_corpora(
     without detours. Raises InvalidInput for files that do not belong together, and for a leak.
     """
 
-    def sampled(every: Sequence[Trajectory]) -> list[Trajectory]:
-        if sampling == "published" and (lacking := missing(every)):
+    def sampled(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+        if sampling == "published" and (lacking := missing(trajectories)):
             note(
                 f"{data} lacks {sum(lacking.values())} of the published train variations, of {len(lacking)} tasks. "
                 "To record them: python -m training trajectories --sampling published"
             )
-        return sample(every, sampling, seed)
+        return sample(trajectories, sampling, seed)
 
     paths, named, lacking_names = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
     chosen = _by_split(paths) if leave_out is None else by_fold(paths, leave_out)

@@ -122,12 +122,12 @@ def decisions_after_failures(
 
 def _foreign(paths: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation]) -> dict[str, list[_Foreign]]:
     """The sub-goals of each task type with their first actions."""
-    found: defaultdict[str, dict[_Foreign, None]] = defaultdict(dict)
+    by_task: defaultdict[str, dict[_Foreign, None]] = defaultdict(dict)
     for path in paths:
         for segment in annotations[path.key].segments:
             if segment.stop > segment.start and not on_detour(path, segment):
-                found[path.task_id][segment.subgoal, path.steps[segment.start].action] = None
-    return defaultdict(list, {task: list(every) for task, every in found.items()})
+                by_task[path.task_id][segment.subgoal, path.steps[segment.start].action] = None
+    return defaultdict(list, {task: list(subgoals) for task, subgoals in by_task.items()})
 
 
 def _act(fold: StateFold, step: RecordedStep) -> None:

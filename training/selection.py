@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -34,8 +35,13 @@ class DevScores:
         return (self.exact_match, -self.loss) > (other.exact_match, -other.loss)
 
     def replaces(self, best: DevScores) -> bool:
-        """Whether these weights are kept instead of the best so far: they are better, or as good and trained longer."""
-        return not best.is_better_than(self)
+        """Whether these weights are kept instead of the best so far: they are better, or as good and trained longer.
+
+        Weights whose loss is no number are kept only where there are no others.
+        """
+        if not math.isfinite(self.loss):
+            return not math.isfinite(best.loss)
+        return not (math.isfinite(best.loss) and best.is_better_than(self))
 
 
 @dataclass(frozen=True)

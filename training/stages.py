@@ -68,7 +68,7 @@ class Progress:
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage was done by this command, and its files are unchanged."""
         entry = self.done.get(stage.name)
-        if not isinstance(entry, dict):  # none, or a file that somebody has edited: the stage is done again
+        if not isinstance(entry, dict):  # missing or edited by hand: the stage runs again
             return False
         if (entry.get("command"), entry.get("recipe_sha256")) != (stage.command, stage.recipe_sha256):
             return False

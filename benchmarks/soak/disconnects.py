@@ -46,15 +46,15 @@ _PATIENCE: Final = 30.0
 
 
 class Disconnects(BaseModel):
-    """What became of requests on connections that were being closed. All is well when `disconnected` is 0."""
+    """Counts of requests on connections that were being closed. The test passes if `disconnected` is 0."""
 
     machine: str
     seconds: float
     halts: int
     answers: dict[str, int]
-    """By status."""
+    """Number of answers by HTTP status."""
     last_answers: dict[str, int]
-    """By status, of the requests that were sent while the service stopped."""
+    """Number of answers by HTTP status, for the requests sent while the service stopped."""
     disconnected: int
     """Requests that got no answer."""
 
@@ -80,7 +80,7 @@ class _Caller:
             self._wire.setblocking(False)
             await loop.sock_connect(self._wire, ("127.0.0.1", self._port))
         status, closing = "disconnected", True
-        with suppress(OSError):  # a reset: what came before it is still to be read
+        with suppress(OSError):  # after a reset, read what came before it
             await loop.sock_sendall(self._wire, _REQUEST)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):

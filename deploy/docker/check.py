@@ -122,12 +122,12 @@ def _checkpoints(service: Service, runner: Settings, environment: Mapping[str, s
     if settings.engine == "scripted":
         return
     try:
-        found = verify_checkpoints(service, settings, quick=True)
+        checkpoints = verify_checkpoints(service, settings, quick=True)
     except WaymarkError as error:
         yield f"{service}: {error}".replace(f"{_CHECKPOINTS}/", f"{folder}/").replace(*next(iter(own.items())))
         return
     world = get_world(runner.environment)
-    for checkpoint in found.values():
+    for checkpoint in checkpoints.values():
         other = world_of_format(checkpoint.card.prompt_format)
         if not isinstance(world, type(other)):
             yield (
@@ -160,10 +160,10 @@ def _walk() -> Iterator[Path]:
 
 def main() -> None:
     """Print what is wrong, and end."""
-    found = list(mistakes(dict(os.environ)))
-    for line in found:
+    lines = list(mistakes(dict(os.environ)))
+    for line in lines:
         sys.stderr.write(f"{line}\n")
-    sys.exit(2 if found else 0)
+    sys.exit(2 if lines else 0)
 
 
 if __name__ == "__main__":

@@ -253,6 +253,14 @@ def test_ties_are_decided_by_loss_then_by_later_step() -> None:
         assert (scores.is_better_than(best), scores.replaces(best)) == (is_better, replaces)
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_weights_whose_dev_loss_is_no_number_replace_none(loss: float) -> None:
+    broken = DevScores(loss, 0.9)
+    assert not broken.replaces(DevScores(5.0, 0.1))
+    assert DevScores(5.0, 0.1).replaces(broken)
+    assert broken.replaces(broken)  # the first evaluation is kept, whatever it is
+
+
 def test_of_equal_evaluations_the_lowest_loss_is_kept(corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path / "run", replace(TINY, steps=8, learning_rate=1e-4), corpus, corpus)
     rows = [row for row in run.train() if "dev_loss" in row]

@@ -109,14 +109,16 @@ ASKING = (ask_chat, ask_service, ask_as_worker, ask_sync, ask_as_loadtest)
 
 @pytest.mark.parametrize("answer", BOMBS)
 @pytest.mark.parametrize("ask", ASKING)
-async def test_a_bomb_is_refused_in_little_memory(answer: Answer, ask: Callable[[HostileServer], object]) -> None:
+async def test_a_decompression_bomb_is_refused_in_little_memory(
+    answer: Answer, ask: Callable[[HostileServer], object]
+) -> None:
     with HostileServer(answer) as server, Measured() as measured, pytest.raises(WaymarkError):
         await ask(server)  # type: ignore[misc]
     assert measured.peak < TOO_LARGE * 2.5  # 64 MB of an answer, as it grows and is copied
     assert measured.seconds < PATIENCE
 
 
-async def test_a_planners_bomb_is_one_error_with_a_remedy() -> None:
+async def test_a_decompression_bomb_from_the_planner_is_one_error_with_a_remedy() -> None:
     with HostileServer(zipped(TWICE, "gzip, gzip")) as server, Measured() as measured:
         with pytest.raises(ServiceRejected, match="compressed as 'gzip, gzip'") as caught:
             async with chat(server, attempts=6) as client:
@@ -128,13 +130,15 @@ async def test_a_planners_bomb_is_one_error_with_a_remedy() -> None:
 
 @pytest.mark.parametrize("answer", SLOW)
 @pytest.mark.parametrize("ask", [ask_chat, ask_service, ask_as_worker, ask_as_loadtest])
-async def test_a_drip_ends_with_the_deadline(answer: Answer, ask: Callable[[HostileServer], object]) -> None:
+async def test_an_answer_that_arrives_too_slowly_ends_with_the_deadline(
+    answer: Answer, ask: Callable[[HostileServer], object]
+) -> None:
     with HostileServer(answer) as server, Measured() as measured, pytest.raises(WaymarkError):
         await ask(server)  # type: ignore[misc]
     assert measured.seconds < PATIENCE
 
 
-async def test_a_dripping_body_ends_with_the_deadline_without_asyncio() -> None:
+async def test_a_body_that_arrives_too_slowly_ends_the_sync_client_at_its_deadline() -> None:
     with HostileServer(drip) as server, Measured() as measured, pytest.raises(ServiceError):
         await ask_sync(server)
     assert measured.seconds < PATIENCE

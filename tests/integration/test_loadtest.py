@@ -77,7 +77,9 @@ def stranger(requests: list[dict[str, Any]]) -> FastAPI:
     return app
 
 
-def test_a_service_of_ours_is_found_out_and_answers_all(waymark: Waymark, executor: str, tmp_path: Path) -> None:
+def test_a_waymark_service_is_recognised_and_answers_every_request(
+    waymark: Waymark, executor: str, tmp_path: Path
+) -> None:
     load = ("--rate", "200,400", "--requests", "40", "--plot", "curve.png", "--json")
     code, out, err = waymark("loadtest", executor, *load).wait()
     assert code == 0, err

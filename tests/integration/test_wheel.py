@@ -6,13 +6,16 @@ The packages that Waymark needs come from the environment that runs the tests; n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from collections.abc import Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -182,3 +185,45 @@ def test_training_runs_from_the_wheel_or_names_missing_packages(complete: Path, 
     done = run(complete, tmp_path, "training", "--help")
     assert done.returncode in {0, 3}
     assert "finetune" in done.stdout or "-m pip install" in done.stderr
+
+
+def _extras() -> set[str]:
+    """The modules that only extras bring: none of them is there after `pip install` of the wheel."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<=\[;]", one)[0] for extra in project["optional-dependencies"].values() for one in extra}
+    distributions = {name.lower().replace("_", "-"): set[str]() for name in names}
+    for module, brought_by in packages_distributions().items():
+        for distribution in brought_by:
+            distributions.setdefault(distribution.lower().replace("_", "-"), set()).add(module)
+    needed = {re.split(r"[<=\[;]", one)[0].lower() for one in project["dependencies"]}
+    extras = {name.lower().replace("_", "-") for name in names} - needed - {"waymark-agents"}
+    return {module for name in extras for module in distributions.get(name, ()) if not module.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("evaluate", "-m pip install"),
+        ("up", "-m pip install"),
+        ("loadtest http://127.0.0.1:1", "aiohttp"),
+        ("report nowhere", "No run at nowhere"),
+        ("export nowhere x.csv", "No run at nowhere"),
+        ("status", "Nothing runs"),
+        ("view", "redis, sse-starlette"),
+        ("serve env-runner", "redis, sse-starlette"),
+        ("--help", ""),
+    ],
+)
+def test_each_command_runs_with_the_packages_of_the_wheel_alone(words: str, says: str, tmp_path: Path) -> None:
+    extras = _extras()
+    assert {"tenacity", "redis", "aiohttp", "torch"} <= extras
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({sorted(extras)!r}))\n"
+        f"sys.argv[1:] = {words.split()!r}; from waymark.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
+    assert done.returncode in {0, 2, 3}

@@ -59,7 +59,7 @@ async def test_single_and_list_routes_name_the_checkpoint(
     }
 
 
-async def test_the_mcp_tool_and_completions_name_it_too() -> None:
+async def test_the_mcp_tool_and_completions_name_the_checkpoint_too() -> None:
     call = {"name": "next_action", "arguments": {"state": STATE}}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     answer = await ask(app_of("executor", default="executor"), "/mcp", body)

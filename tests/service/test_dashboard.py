@@ -80,7 +80,7 @@ async def test_a_file_that_a_browser_has_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("path", ["/web/nothing.js", "/web/", "/web/..%2fapp.py", "/web/%2e%2e%2fapp.py"])
-async def test_nothing_else_is_served_from_there(path: str) -> None:
+async def test_no_other_file_of_the_dashboard_folder_is_served(path: str) -> None:
     async with serving() as http:
         answer = await http.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

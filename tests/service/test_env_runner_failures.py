@@ -113,7 +113,7 @@ BREAKS: dict[str, Break] = {
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
 @pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
-async def test_others_are_written_while_one_is_set_aside(
+async def test_other_evaluations_are_written_while_one_is_set_aside(
     store: JobStore, tmp_path: Path, broken: Break, restarted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()

@@ -55,7 +55,7 @@ async def test_the_routes_warn_of_looks_of_other_worlds_alone(form: str, look: s
         assert all(f"not one of {title}" in warning["message"] for warning in answer["warnings"])
 
 
-def test_no_recorded_state_is_doubted() -> None:
+def test_no_recorded_state_gets_a_warning() -> None:
     for path in trajectories():
         for look in (path.look, *(step.look for step in path.steps)):
             assert not warnings_of("compact", AgentState(task=path.task, look=look))

@@ -151,7 +151,7 @@ async def test_a_hostile_body_does_not_hold_up_the_others() -> None:
 
 
 @pytest.mark.parametrize("escape", ["\\\\", '\\"', '\\\\\\"', "\\u0022"])
-def test_commas_in_texts_are_no_values(escape: str) -> None:
+def test_commas_inside_strings_are_not_counted_as_values(escape: str) -> None:
     check_values(f'["{escape}{"," * 2 * MOST_VALUES}{escape}"]'.encode())
     with pytest.raises(InputTooLarge):
         check_values(f'["{escape}"{",0" * MOST_VALUES}]'.encode())

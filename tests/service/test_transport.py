@@ -70,7 +70,7 @@ async def test_a_connection_breaks_before_its_answer() -> None:
             await client.subgoal(STATE)
 
 
-async def test_no_answer_comes_in_time() -> None:
+async def test_no_answer_before_the_deadline_is_deadline_exceeded() -> None:
     async with controller(lambda _: None, seconds=0.2) as client:
         with pytest.raises(DeadlineExceeded):
             await client.subgoal(STATE)

@@ -44,7 +44,7 @@ def play(kept: Kept, player: Player, arms: Sequence[str] | None = None) -> None:
     play_all(kept, ["hierarchical"], arms, CHOSEN, 2, 100, player)
 
 
-def test_an_arm_leaves_out_one_rule_all_or_none() -> None:
+def test_rules_without_one_all_or_none_are_listed() -> None:
     names = {rule.name for rule in agent_world("scienceworld").rules}
     assert rules_without(ALL) is None
     assert rules_without(NONE) == ()
@@ -105,18 +105,18 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 def test_the_report_says_what_each_rule_is_worth(tmp_path: Path) -> None:
     kept = Kept(tmp_path, SETTINGS)
     play(kept, Player())
-    found = report(kept, ["hierarchical", "flat"], CHOSEN)
-    rows = {row["arm"]: row for row in found["agents"]["hierarchical"]}
-    assert set(found["agents"]) == {"hierarchical"}
+    document = report(kept, ["hierarchical", "flat"], CHOSEN)
+    rows = {row["arm"]: row for row in document["agents"]["hierarchical"]}
+    assert set(document["agents"]) == {"hierarchical"}
     assert rows[ALL]["mean"] == 80
     assert rows["risk"]["worth"] == pytest.approx((40 / 3 + 10) / 2)
     assert rows[NONE]["tasks"] == {"1-1": pytest.approx((40 + 40 + 30) / 3), "4-2": 40}
     assert rows["in-sight"]["worth_ci95"][0] == 0 < rows["in-sight"]["worth_ci95"][1]
     assert (rows["risk"]["turns_acted"], rows["in-sight"]["turns_acted"]) == (6, 10)
-    assert found["single_things"] == 0
+    assert document["single_things"] == 0
 
 
-def test_a_part_counts_errors_as_nothing_and_adds_up_rules() -> None:
+def test_errored_episodes_score_zero_and_uses_of_rules_are_added_up() -> None:
     fine = result("a", variation=0, score=60).model_copy(update={"rules": (RuleUse(rule="risk", turns=2),)})
     errored = result("b", variation=0, error=EpisodeError(kind="environment_fault", message="died"))
     played = Played.of(Part("flat", ALL, "1-1"), [fine, errored.model_copy(update={"repeat": 1})])

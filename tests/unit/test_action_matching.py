@@ -30,7 +30,7 @@ def test_an_alternative_of_another_verb_is_another_intention() -> None:
     assert first_valid("focus on wolves", ["look at baby wolf", "wait1"], VALID) is None
 
 
-def test_no_valid_alternative_is_none() -> None:
+def test_without_a_valid_alternative_the_result_is_none() -> None:
     assert first_valid("pick up sun", ["pick up moon", "not an action, at all"], VALID) is None
 
 

@@ -45,6 +45,6 @@ def seconds(function: Callable[[str], object], text: str) -> float:
 
 @pytest.mark.parametrize("piece", HOSTILE)
 @pytest.mark.parametrize("function", [read, _SUBGOAL.findall], ids=["plan", "annotation"])
-def test_reading_grows_with_the_text_and_no_faster(function: Callable[[str], object], piece: str) -> None:
+def test_reading_time_grows_in_proportion_to_the_text(function: Callable[[str], object], piece: str) -> None:
     short, long = (seconds(function, piece * (size // len(piece))) for size in SIZES)
     assert long < max(GROWTH * short, 0.05)

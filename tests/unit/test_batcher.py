@@ -269,7 +269,7 @@ async def test_a_queue_is_bounded_in_tokens_counted_once_tokenised(generator: Ga
     batcher.close()
 
 
-async def test_when_to_come_back_follows_from_the_pace_so_far() -> None:
+async def test_the_time_to_retry_follows_from_the_throughput_so_far() -> None:
     capacity = QueueCapacity(max_requests=10, max_tokens=100)
     capacity.enter(10, 10)
     capacity.served(4, seconds=2.0)
@@ -378,7 +378,7 @@ async def test_a_lost_engine_is_not_asked_again_for_each_request(capacity: Queue
     batcher.close()
 
 
-async def test_a_forgetful_engine_and_a_failing_observer_stop_nothing(
+async def test_an_engine_that_drops_an_answer_and_a_failing_observer_stop_nothing(
     capacity: QueueCapacity,
 ) -> None:
     class Forgetful(ScriptedGenerator):

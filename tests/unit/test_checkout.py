@@ -67,7 +67,7 @@ def test_variables_of_git_lead_to_no_other_repository(
     assert find_checkout(outside) is None
 
 
-def test_a_ceiling_or_a_configuration_hides_no_checkout(
+def test_variables_of_git_hide_no_checkout(
     checkout: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, commit = checkout

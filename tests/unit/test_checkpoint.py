@@ -92,7 +92,7 @@ def test_weights_cut_short_before_their_card_was_written_are_refused(folder: Pat
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     rewritten(folder)
-    assert "bytes where its header says" in refusal(folder)
+    assert "bytes, but its header says" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

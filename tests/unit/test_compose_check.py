@@ -37,12 +37,12 @@ def filled(folder: Path) -> Path:
     return folder
 
 
-def found() -> list[str]:
+def all_mistakes() -> list[str]:
     return list(mistakes(dict(os.environ)))
 
 
 def test_the_shipped_checkpoints_and_defaults_have_no_mistake(filled: Path) -> None:
-    assert found() == []
+    assert all_mistakes() == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    [line] = found()
+    [line] = all_mistakes()
     assert named in line
     assert "\n" not in line
     assert "secret-key" not in line
@@ -77,7 +77,7 @@ def test_services_elsewhere_may_have_keys_of_their_own(filled: Path, monkeypatch
     monkeypatch.setenv("WAYMARK_API_KEYS", "ours")
     monkeypatch.setenv("WAYMARK_API_KEY", "theirs")
     monkeypatch.setenv("HOST_SERVICES", "https://models.example")
-    assert found() == []
+    assert all_mistakes() == []
 
 
 @pytest.mark.parametrize(("content", "named"), [("", "There is no key"), ("my key\n", "Line 1 of")])
@@ -87,25 +87,25 @@ def test_a_wrong_file_of_keys_is_named_as_the_host_does(
     keys = filled / "keys"
     keys.write_text(content)
     monkeypatch.setenv("WAYMARK_API_KEYS_FILE", str(keys))
-    [line] = found()
+    [line] = all_mistakes()
     assert line.startswith("WAYMARK_API_KEYS_FILE")
     assert named in line
 
 
 def test_checkpoints_of_another_world_are_refused(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYMARK_ENVIRONMENT", "textworld-express")
-    for line, name in zip(found(), ("controller", "executor"), strict=True):
+    for line, name in zip(all_mistakes(), ("controller", "executor"), strict=True):
         assert line.startswith(f"{name}: {HOST}/{name} was trained for ScienceWorld")
 
 
 def test_an_empty_folder_holds_no_checkpoints(folder: Path) -> None:
-    for line, name in zip(found(), ("controller", "executor"), strict=True):
+    for line, name in zip(all_mistakes(), ("controller", "executor"), strict=True):
         assert line.startswith(f"{name}: No checkpoint at {HOST}/{name}")
 
 
 def test_one_checkpoint_is_no_folder_of_checkpoints(folder: Path) -> None:
     shutil.copytree(ROOT / "checkpoints" / "executor", folder / "checkpoints", dirs_exist_ok=True)
-    assert found() == [
+    assert all_mistakes() == [
         f"WAYMARK_CHECKPOINTS_FOLDER={HOST} is one checkpoint itself. "
         "Name the folder around it, which holds controller/ and executor/."
     ]
@@ -114,7 +114,7 @@ def test_one_checkpoint_is_no_folder_of_checkpoints(folder: Path) -> None:
 def test_a_changed_checkpoint_is_refused(filled: Path) -> None:
     with (filled / "checkpoints" / "executor" / "tokenizer.json").open("a") as file:
         file.write(" ")
-    [line] = found()
+    [line] = all_mistakes()
     assert line.startswith(f"executor: tokenizer.json in {HOST}/executor is not the file")
 
 
@@ -124,10 +124,10 @@ def test_the_engine_needs_weights_in_its_form(filled: Path, monkeypatch: pytest.
     card = json.loads((folder / "card.json").read_text())
     card["files"] = {name: digest for name, digest in card["files"].items() if not name.startswith("ctranslate2/")}
     (folder / "card.json").write_text(json.dumps(card))
-    [line] = found()
+    [line] = all_mistakes()
     assert line.startswith(f"executor: {HOST}/executor has no weights for CTranslate2.")
     monkeypatch.setenv("WAYMARK_MODELS", "gpu")  # transformers, unless an engine is named
-    assert found() == []
+    assert all_mistakes() == []
 
 
 def test_the_script_ends_with_two_and_prints_each_line_once(filled: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_example_explains_exactly_the_variables_that_are_read() -> None:
     )
     lines = (ROOT / ".env.example").read_text().splitlines()
     shown = {line[1:].partition("=")[0] for line in lines if re.match(r"#[A-Z_]+=", line)}
-    only_for_compose_itself = {"COMPOSE_PROFILES"}
+    only_for_compose_itself = {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"}
     inside_the_containers = {"WAYMARK_EVALUATE"}
     assert shown - only_for_compose_itself - inside_the_containers == read - inside_the_containers
 

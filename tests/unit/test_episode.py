@@ -184,7 +184,7 @@ async def test_an_environment_that_dies_is_a_recorded_error() -> None:
     assert (result.stopped, result.turns) == ("error", 0)
 
 
-async def test_a_bug_is_raised() -> None:
+async def test_an_error_in_the_code_itself_is_raised() -> None:
     def wrong(_: TurnRecord) -> None:
         raise ZeroDivisionError
 

@@ -61,13 +61,13 @@ async def test_waiting_may_be_given_again_and_again() -> None:
     assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["wait1(5)", "b", "wait1(5)"]
 
 
-async def test_waiting_in_vain_gives_way_after_three_times() -> None:
+async def test_a_subgoal_to_wait_is_replaced_after_three_times_without_effect() -> None:
     controller = Controller([["wait1(1)", "navigate_to(foundry)"]])
     result = await play(acting(*["wait1"] * 4), controller, turns=4)
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "navigate_to(foundry)"]
 
 
-async def test_a_counted_wait_ends_when_it_is_counted() -> None:
+async def test_a_subgoal_to_wait_twice_ends_after_two_waits() -> None:
     controller = Controller([["wait1(2)"], ["b"]])
     result = await play(acting(*["wait1"] * 3), controller, turns=3)
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(2)", "wait1(2)", "b"]
@@ -135,7 +135,7 @@ async def test_complete_task_gives_way_to_the_next_best_subgoal() -> None:
     assert result.success
 
 
-async def test_an_agent_that_believes_it_is_done_waits() -> None:
+async def test_an_agent_that_only_proposes_complete_task_waits() -> None:
     controller = Controller([["complete_task()"], ["complete_task()"], ["a"]])
     result = await play(acting(*SOLUTION), controller)
     waiting = result.trajectory[0]

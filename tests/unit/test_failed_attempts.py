@@ -32,26 +32,26 @@ def test_the_controller_names_what_the_oracle_did() -> None:
         path.key: {decision.answer for decision in decisions(path, rule_annotations([path])[path.key], "controller")}
         for path in one_of_each_task()
     }
-    found = list(after_failures("controller"))
-    assert len(found) > 100
-    assert all(decision.answer in answers[path.key] for path, decision in found)
-    assert all(decision.state.subgoal_step is None for _, decision in found)
-    assert any(refused(decision) for _, decision in found)
-    assert any(not refused(decision) for _, decision in found)
+    after = list(after_failures("controller"))
+    assert len(after) > 100
+    assert all(decision.answer in answers[path.key] for path, decision in after)
+    assert all(decision.state.subgoal_step is None for _, decision in after)
+    assert any(refused(decision) for _, decision in after)
+    assert any(not refused(decision) for _, decision in after)
 
 
 def test_the_executor_ends_what_cannot_be_done_or_is_done_and_corrects_a_misspelling() -> None:
-    found = [decision for _, decision in after_failures("executor")]
-    assert {refused(decision) for decision in found if decision.answer is None} == {True, False}
-    assert all(refused(decision) for decision in found if decision.answer is not None)
-    assert all(decision.state.turns[-1].action != decision.answer for decision in found if decision.answer)
-    assert all(decision.state.subgoal_step is not None for decision in found)
+    after = [decision for _, decision in after_failures("executor")]
+    assert {refused(decision) for decision in after if decision.answer is None} == {True, False}
+    assert all(refused(decision) for decision in after if decision.answer is not None)
+    assert all(decision.state.turns[-1].action != decision.answer for decision in after if decision.answer)
+    assert all(decision.state.subgoal_step is not None for decision in after)
 
 
 def test_the_flat_agent_answers_with_the_right_action() -> None:
-    found = [decision for _, decision in after_failures("flat")]
-    assert found
-    assert all(decision.answer and refused(decision) and not decision.state.current_subgoal for decision in found)
+    after = [decision for _, decision in after_failures("flat")]
+    assert after
+    assert all(decision.answer and refused(decision) and not decision.state.current_subgoal for decision in after)
 
 
 def test_an_attempt_changes_neither_room_nor_inventory_nor_score() -> None:
@@ -62,12 +62,12 @@ def test_an_attempt_changes_neither_room_nor_inventory_nor_score() -> None:
 
 
 def test_the_same_paths_give_the_same_attempts_and_a_share_of_them() -> None:
-    every, some = list(after_failures("executor")), list(after_failures("executor", 0.2))
-    assert some == list(after_failures("executor", 0.2))
-    assert 0.1 < len(some) / len(every) < 0.3
+    all_attempts, fewer_attempts = list(after_failures("executor")), list(after_failures("executor", 0.2))
+    assert fewer_attempts == list(after_failures("executor", 0.2))
+    assert 0.1 < len(fewer_attempts) / len(all_attempts) < 0.3
 
 
-def test_training_adds_them_only_where_it_is_asked_to() -> None:
+def test_failed_attempts_are_added_only_on_request() -> None:
     chosen = one_of_each_task()
     named = rule_annotations(chosen)
     assert Wording("executor", "compact").examples_after_failures(chosen, named) == []
@@ -80,6 +80,8 @@ def test_training_adds_them_only_where_it_is_asked_to() -> None:
     ("world", "prompt_format", "as_published"),
     [("textworld-express", "textworld-plain", False), ("scienceworld", "seed", True)],
 )
-def test_they_are_refused_where_they_cannot_be_made_up(world: str, prompt_format: str, as_published: bool) -> None:
+def test_failed_attempts_are_refused_where_they_cannot_be_made(
+    world: str, prompt_format: str, as_published: bool
+) -> None:
     with pytest.raises(InvalidInput, match=r"failed attempts|unknown action"):
         Wording("executor", prompt_format, as_published=as_published, world=world, failed_attempts=0.1)

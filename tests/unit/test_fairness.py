@@ -52,7 +52,7 @@ def test_new_callers_start_without_credit() -> None:
     assert shares.next([A, HEAVY]) == A
 
 
-def test_flows_that_went_away_are_forgotten() -> None:
+def test_callers_that_stopped_asking_are_forgotten() -> None:
     shares = Shares()
     for number in range(5_000):
         flow = Flow(str(number))

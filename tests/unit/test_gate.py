@@ -112,7 +112,7 @@ async def test_a_paused_episode_ends_at_its_limit_or_stop(site: Site) -> None:
     assert site.reports[-1] is not None
 
 
-async def test_a_first_model_that_appears_or_disappears_does_not_pass() -> None:
+async def test_answers_with_or_without_an_unexpected_first_model_are_refused() -> None:
     with pytest.raises(WrongCheckpoint):
         await CheckedController(Services(FIRST), Site(wait_seconds=0).gate, OURS).subgoal(START)
     site = Site(WITH_FIRST)

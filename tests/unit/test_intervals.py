@@ -27,7 +27,7 @@ def width(interval: Interval | None) -> float:
 
 @pytest.mark.parametrize(("a", "e"), [(20.0, 0.0), (20.0, 20.0), (5.0, 30.0), (0.0, 20.0)])
 @pytest.mark.parametrize("plays", [2, 5])
-def test_the_interval_is_as_wide_as_both_kinds_of_luck(a: float, e: float, plays: int) -> None:
+def test_the_interval_covers_variations_and_randomness_of_play(a: float, e: float, plays: int) -> None:
     random, types, variations = np.random.default_rng(1), 6, 20
     widths = [width(over_variations_and_play(drawn_scores(random, types, variations, plays, a, e))) for _ in range(20)]
     true = 2 * Z * np.sqrt((a**2 + e**2 / plays) / (variations * types))
@@ -35,7 +35,7 @@ def test_the_interval_is_as_wide_as_both_kinds_of_luck(a: float, e: float, plays
 
 
 @pytest.mark.parametrize("plays", [2, 5])
-def test_the_interval_of_play_holds_luck_of_play_alone(plays: int) -> None:
+def test_the_interval_of_play_covers_randomness_of_play_alone(plays: int) -> None:
     random, types, variations, e = np.random.default_rng(1), 6, 20, 20.0
     widths = [width(over_play(drawn_scores(random, types, variations, plays, 40.0, e))) for _ in range(20)]
     true = 2 * Z * np.sqrt(e**2 / (plays * variations * types))
@@ -58,7 +58,7 @@ def test_plays_that_are_alike_give_the_interval_of_one_play() -> None:
     assert over_play(thrice) == pytest.approx((mean(once), mean(once)))
 
 
-def test_variations_that_are_alike_leave_luck_of_play() -> None:
+def test_equal_variations_leave_randomness_of_play_alone() -> None:
     scores = [[[0, 100]] * 10]
     both, play = over_variations_and_play(scores), over_play(scores)
     assert both is not None

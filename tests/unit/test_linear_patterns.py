@@ -7,7 +7,7 @@ import pytest
 from tests import hostile
 
 
-def _worst(case: hostile.Found) -> tuple[float, str]:
+def _worst(case: hostile.PlacedPattern) -> tuple[float, str]:
     """The first growth that is too much, else the last one; and at what."""
     growth, shape = 0.0, ""
     for short, long in zip(
@@ -21,6 +21,6 @@ def _worst(case: hostile.Found) -> tuple[float, str]:
 
 
 @pytest.mark.parametrize("case", hostile.patterns(), ids=lambda case: case.place)
-def test_a_pattern_takes_time_in_proportion_to_its_text(case: hostile.Found) -> None:
+def test_a_pattern_takes_time_in_proportion_to_its_text(case: hostile.PlacedPattern) -> None:
     growth, shape = _worst(case)
     assert growth <= hostile.GROWTH, f"{case.pattern.pattern!r} grows {growth:.1f} times at {shape}"

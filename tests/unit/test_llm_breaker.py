@@ -88,7 +88,7 @@ def test_zero_failures_mean_that_all_paths_are_tried(tmp_path: Path) -> None:
     assert not annotator.breaker.is_open
 
 
-def test_a_success_between_failures_counts_anew(tmp_path: Path) -> None:
+def test_a_success_resets_the_count_of_failures(tmp_path: Path) -> None:
     replies = iter([500, 500, 200] * 5)
 
     def sometimes(request: httpx.Request) -> httpx.Response:

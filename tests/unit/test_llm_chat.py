@@ -67,7 +67,7 @@ async def test_retry_after_is_honoured_instead_of_our_own_pause(retry_after: str
         httpx.Response(200, json={"choices": []}),
     ],
 )
-async def test_what_may_pass_is_tried_again(bad: httpx.Response, tmp_path: Path) -> None:
+async def test_errors_that_may_be_temporary_are_tried_again(bad: httpx.Response, tmp_path: Path) -> None:
     handle, _ = answering(bad, completion("hi"))
     async with chat(handle, tmp_path, Limits(first_pause=0)) as model:
         assert (await model.ask(HELLO))[1].text == "hi"
@@ -83,7 +83,7 @@ async def test_what_may_pass_is_tried_again(bad: httpx.Response, tmp_path: Path)
         (httpx.Response(429, headers={"retry-after": str(LONGEST_PAUSE + 1)}), ServiceUnavailable),
     ],
 )
-async def test_what_will_not_pass_is_not_tried_again(
+async def test_permanent_errors_are_not_tried_again(
     response: httpx.Response, error: type[Exception], tmp_path: Path
 ) -> None:
     handle, seen = answering(response)

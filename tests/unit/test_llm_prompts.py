@@ -78,7 +78,7 @@ def aligned(*answers: str) -> tuple[list[tuple[str, int]], list[range], int]:
     )
 
 
-def test_a_faithful_answer_covers_the_path_as_it_says() -> None:
+def test_an_answer_that_names_every_action_is_aligned_as_written() -> None:
     found, missing, extra = aligned("a(): {teleport to kitchen} b(): {open cupboard, pick up metal pot} "
                                     "c(): {wait1, wait1} d(): {focus on water}")  # fmt: skip
     assert found == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]

@@ -135,7 +135,7 @@ def test_an_evaluation_with_an_unknown_rule_is_refused(rules: tuple[str, ...]) -
         episodes("e", EvaluationRequest(tasks=("4-2",), agent=AgentConfig(rules=rules)))
 
 
-def test_rules_are_a_set() -> None:
+def test_order_and_repetition_of_rules_do_not_matter() -> None:
     assert AgentConfig(rules=("risk", "circles", "risk")) == AgentConfig(rules=("circles", "risk"))
 
 

@@ -119,7 +119,7 @@ def test_readings_stay_in_sight_digit_by_digit() -> None:
     ) in prompt
 
 
-def test_a_circuit_is_read_once_something_was_connected() -> None:
+def test_a_circuit_is_read_only_after_a_connection_was_made() -> None:
     look = "This room is called the workshop. In it, you see:\n\ta red light bulb, which is {}\n\ta switch, which is on"
 
     def reads(action: str, *, lamp: str, clause: str = "") -> str:
@@ -168,7 +168,7 @@ def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[
         assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 
-def test_a_cross_tells_what_its_child_shows() -> None:
+def test_the_trait_of_a_child_plant_is_read_from_its_flower_pot() -> None:
     def reads(trait: str, bears: str, *answers: str) -> str:
         flower = "a pea plant in the reproducing stage with a tall height. On the pea plant you see: "
         pots = f"a flower pot 1 (containing {flower}{bears}. , soil)\n\ta seed jar (containing a round pea seed)"
@@ -248,7 +248,7 @@ def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
             assert COMPACT.parse(role, COMPACT.target(role, decision.answer)) == expected
 
 
-def test_an_empty_answer_stands_for_nothing() -> None:
+def test_an_empty_answer_cannot_be_parsed() -> None:
     with pytest.raises(UnparsableAction):
         COMPACT.parse("executor", "  ")
 

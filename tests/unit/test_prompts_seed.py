@@ -173,7 +173,7 @@ def test_scores_are_cut_as_floats(score: int, shown: int) -> None:
     assert f"; Score: {shown}; </s>" in SEED.render("flat", scored(score))
 
 
-def test_only_three_scores_lose_a_point() -> None:
+def test_only_three_scores_are_shown_one_point_too_low() -> None:
     changed = [score for score in range(101) if f"; Score: {score}; " not in SEED.render("flat", scored(score))]
     assert changed == [29, 57, 58]
 
@@ -258,7 +258,7 @@ def test_an_ended_sub_goal_is_a_turn_that_counts() -> None:
 OUTSIDE = "This outside location is called the outside. Here you see: \n\tthe agent\n"
 
 
-def test_outside_counts_once_walked_to() -> None:
+def test_outside_is_a_visited_room_only_after_walking_there() -> None:
     fold = StateFold.start(TASK, OUTSIDE, INVENTORY)
     assert "Visited rooms" not in SEED.render("flat", fold.state)
     fold.act("go to kitchen", "You move to the kitchen.", LOOK, INVENTORY, 0)
@@ -288,7 +288,7 @@ def after_subgoals(*subgoals: str) -> AgentState:
         (("a()", "b()", "c()"), ". Completed subtasks are: a(). The current subtask is b()Action"),
     ],
 )
-def test_the_imported_twin_is_one_sub_goal_behind(subgoals: tuple[str, ...], sentence: str) -> None:
+def test_the_imported_format_shows_one_sub_goal_fewer(subgoals: tuple[str, ...], sentence: str) -> None:
     state = after_subgoals(*subgoals)
     assert sentence in SEED_IMPORTED.render("controller", state)
     assert SEED_IMPORTED.render("executor", state) == SEED.render("executor", state)

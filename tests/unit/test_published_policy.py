@@ -52,14 +52,14 @@ async def test_both_models_are_asked_with_the_agents_beams() -> None:
     assert {controller.asked[-1][1], executor.asked[-1][1]} == {3}
 
 
-async def test_an_end_anywhere_among_the_beams_ends_the_sub_goal() -> None:
+async def test_the_sub_goal_ends_if_any_beam_says_so() -> None:
     executor = Executor([["look around", "wait1", None]])
     result = await play(executor, Controller([["a()"]]), turns=1)
     turn = result.trajectory[0]
     assert (turn.action, turn.moves, result.actions) == (None, 0, 0)
 
 
-async def test_an_end_means_nothing_to_the_flat_agent() -> None:
+async def test_the_flat_agent_ignores_the_end_of_a_sub_goal() -> None:
     result = await play(Executor([["look around", None]]), None, FLAT, turns=1)
     assert actions_of(result) == ["look around"]
 
@@ -196,7 +196,7 @@ def test_a_focus_on_unseen_things_is_no_candidate() -> None:
     assert replacement == "look at steel pot"
 
 
-def test_nothing_shares_a_word() -> None:
+def test_an_action_that_shares_no_word_is_not_replaced() -> None:
     assert replaced("xyzzy") is None
 
 

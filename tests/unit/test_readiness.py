@@ -63,7 +63,7 @@ def test_a_full_disk_of_redis_ends_the_start_at_once(server: HTTPServer, part: P
 
 
 @pytest.mark.parametrize("answer", [b"[" * 100_000, b"not ready", b"{}"])
-def test_other_answers_are_no_reason(server: HTTPServer, answer: bytes) -> None:
+def test_answers_that_are_no_problem_document_are_ignored(server: HTTPServer, answer: bytes) -> None:
     server.answer = answer  # type: ignore[attr-defined]
     ready = Readiness(f"http://127.0.0.1:{server.server_port}")
     assert not ready()

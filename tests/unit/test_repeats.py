@@ -108,7 +108,7 @@ def test_a_variation_weighs_the_same_however_often_it_was_played() -> None:
     assert (summary.tasks[0].mean, summary.tasks[0].episodes) == (50, 4)
 
 
-def test_repeats_show_luck_of_play_beside_the_interval_of_both() -> None:
+def test_repeats_give_an_interval_of_play_inside_the_whole_interval() -> None:
     summary = summarise(played("1-1", (0, 20), (40, 60), (80, 100)))
     assert summary.repeats == 2
     assert summary.repeat_means == (40, 60)
@@ -117,7 +117,7 @@ def test_repeats_show_luck_of_play_beside_the_interval_of_both() -> None:
     assert summary.ci95[0] < summary.ci95_play[0] < summary.mean < summary.ci95_play[1] < summary.ci95[1]
 
 
-def test_one_play_does_not_tell_luck_of_play_apart() -> None:
+def test_one_play_gives_no_interval_of_play() -> None:
     once = summarise(played("1-1", (0,), (40,), (80,)))
     assert (once.repeats, once.ci95_play, once.repeat_means) == (1, None, ())
     assert any("played once" in note for note in once.randomness)
@@ -170,7 +170,7 @@ def test_repeats_are_compared_in_pairs() -> None:
     assert difference.ci95 == difference.ci95_play == pytest.approx((10, 10))
 
 
-def test_luck_of_play_widens_a_difference_without_one_between_variations() -> None:
+def test_randomness_of_play_widens_the_interval_of_a_difference() -> None:
     base, other = ((50, 50),) * 6, ((0, 100),) * 6
     (difference,) = compare([run("a", played("1-1", *base)), run("b", played("1-1", *other))]).differences
     assert (difference.mean, difference.equal) == (0, 6)

@@ -59,7 +59,7 @@ def refusal(server: Answering, *, timeout: float = 5.0) -> str:
     return line
 
 
-def test_a_good_endpoint_is_asked_once_and_timed(server: Answering) -> None:
+def test_an_endpoint_that_works_is_asked_once_and_timed(server: Answering) -> None:
     server.seconds = 0.2
     assert check_endpoint(Endpoint(server.url, "stand-in"), Limits()) >= 0.2
     assert server.asked == 1

@@ -200,7 +200,7 @@ def test_a_malformed_header_is_reported(folder: RunFolder, edit: Edit, says: str
 )
 def test_a_header_needs_an_id_that_can_name_a_file(folder: RunFolder, name: str) -> None:
     edit_header(folder, lambda document: document.update(id=name))
-    assert "for its id" in fault(folder)
+    assert "has the id" in fault(folder)
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"\xff\xfe", b"{", b"[" * 100_000, b'{"id": "\\ud800"}'])

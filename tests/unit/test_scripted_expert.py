@@ -107,7 +107,7 @@ class Bench:
         ],
     ],
 )
-def test_a_circuit_is_laid_after_any_earlier_connections(before: list[str]) -> None:
+def test_a_new_circuit_is_built_whatever_was_connected_before(before: list[str]) -> None:
     bench = Bench()
     task = "determine if fork is electrically conductive. The fork is located around the workshop."
     walker = Walk(bench, Opening(task=task, look=bench.look, inventory=""), ["move fork to red box"])

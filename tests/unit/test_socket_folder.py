@@ -44,7 +44,7 @@ def test_characters_beyond_ascii_count_as_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "relative", "shared"])
-def test_a_place_that_cannot_serve_is_passed_over(kind: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_hold_sockets_is_not_chosen(kind: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     if kind == "file":
         place.write_text("")

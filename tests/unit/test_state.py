@@ -135,7 +135,7 @@ def test_a_state_never_carries_more_turns_than_a_request_may() -> None:
     assert len(state.recent(many, 10).turns) == 1_000
 
 
-def test_formats_of_actions_see_neither_the_ends_nor_their_count() -> None:
+def test_formats_that_read_actions_only_see_no_ended_subgoals() -> None:
     fold = StateFold(ended_after_each(3))
     fold.give_subgoal("next()")
     shown = state.actions_only(fold.state)

@@ -65,7 +65,7 @@ THINGS = "counter,bowl,red apple,orange,drawer,fridge,oven,glass jar,sodium chlo
         (["complete_task()"], None, None),
     ],
 )
-def test_which_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
+def test_the_first_allowed_subgoal_is_followed(alternatives: list[str], ended: str | None, chosen: str | None) -> None:
     assert choose_subgoal(alternatives, Choice(KITCHEN, ended), SUBGOAL_RULES) == chosen
 
 

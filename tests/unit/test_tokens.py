@@ -28,7 +28,7 @@ def test_words_that_the_vocabulary_lacks_become_numbers_of_the_prompt(tokens: To
 
 
 @pytest.mark.parametrize("answer", ["move clip , grapefruit box", "x-y", "move box", "move zebra , clip"])
-def test_an_answer_comes_back_as_it_was(tokens: Tokens, answer: str) -> None:
+def test_an_answer_is_unchanged_by_tokenising_and_decoding(tokens: Tokens, answer: str) -> None:
     (read,) = tokens.prompts([PROMPT], 50)
     assert tokens.text(tokens.target(answer, read), read) == answer
     assert "".join(tokens.pieces(answer, read)) == answer

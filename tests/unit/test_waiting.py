@@ -67,7 +67,7 @@ async def test_an_evaluation_set_aside_is_reported_once() -> None:
     assert "written again" in runner.lines[1]
 
 
-async def test_all_set_aside_for_long_is_an_error() -> None:
+async def test_waiting_fails_if_every_evaluation_stays_set_aside() -> None:
     runner = Runner({"a"})
     runner.set_aside("a")
     assert await runner.look() is None

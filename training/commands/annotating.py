@@ -76,7 +76,10 @@ def annotate(
     / "cache",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be asked, and call nothing.")] = False,
 ) -> None:
-    """Split recorded paths into sub-goals, by rule or by a large model. Resumes where it was stopped."""
+    """Split recorded paths into sub-goals.
+
+    A rule or a large model does it. Resumes where it was stopped.
+    """
     trained = training_world(world)
     told = None if annotator == "rule" else trained.annotation_prompts()
     data = data or trained.data
@@ -122,7 +125,10 @@ def subgoals(
         Path | None, typer.Option(help="Text file to write, one sub-goal per line. Default: that of the package.")
     ] = None,
 ) -> None:
-    """Write the list of training sub-goals, from which the agent `random` draws."""
+    """Write the list of training sub-goals.
+
+    The agent `random` draws from it.
+    """
     trained = training_world(world)
     output = output or trained.subgoals_file
     require_writable_file(output, "output")
@@ -137,7 +143,10 @@ def compare(
     right: Annotated[Path, typer.Argument(help="Another table, of the same paths.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Compare two annotations by task: sub-goals per path, lengths, verbs, and agreement."""
+    """Compare two annotations of the same paths.
+
+    Shown by task: sub-goals per path, lengths, verbs, and agreement.
+    """
     from training.compare import compare as compare_annotations
 
     report = compare_annotations(read_annotations(left), read_annotations(right))
@@ -157,7 +166,7 @@ def rules(
     as_json: Annotated[bool, typer.Option("--json", help="Print every refusal as one JSON document.")] = False,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Count how many sub-goals of the data each rule of play would refuse."""
+    """Count the sub-goals that each rule of play would refuse."""
     trained = training_world(world)
     replay = trained.audit_rules()
     data, annotations = data or trained.data, annotations or trained.annotations

@@ -25,7 +25,10 @@ def export(
     prompt_format: FormatOption = None,
     data: DataOption = None,
 ) -> None:
-    """Turn a run's best weights into a checkpoint for the services: card, safetensors, CTranslate2 int8."""
+    """Make a checkpoint of the best weights of a training run.
+
+    It is for the services: card, safetensors, CTranslate2 int8.
+    """
     from training.export import export as export_run
     from training.origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
@@ -68,7 +71,10 @@ def convert(
         str, typer.Option(help="Number type of the weights for CTranslate2: int8, float32, …")
     ] = "int8",
 ) -> None:
-    """Turn any fine-tuned T5 or Llama into a checkpoint for the services, converted for CTranslate2."""
+    """Make a checkpoint of any fine-tuned T5 or Llama.
+
+    It is for the services, and converted for CTranslate2.
+    """
     from training.export import convert as convert_folder
 
     card = convert_folder(

@@ -63,7 +63,10 @@ def datasets(
     annotations: AnnotationsOption = None,
     require_all: RequireAllOption = False,
 ) -> None:
-    """Write one role's prompts and targets, one Parquet file per split, and describe them. Refuses test variations."""
+    """Write one role's prompts and targets as Parquet files.
+
+    There is one file per split, and a description. Test variations are refused.
+    """
     from training.bases import require_base
     from training.recipe import read_recipe
 
@@ -76,10 +79,10 @@ def datasets(
     folder = output or Path("build/datasets") / f"{role}-{name}"
     require_writable_folder(folder, "output")
     require_base(settings)
-    found = read_corpora(
+    read = read_corpora(
         wording, data, annotations, sampling, seed, require_all=require_all, note=say, bar=progress_bar()
     )
-    corpora = found.examples
+    corpora = read.examples
 
     from training.model import open_tokenizer, open_tokens
     from training.statistics import describe as count
@@ -87,7 +90,7 @@ def datasets(
 
     with progress_bar() as bar:
         train = bar.track(corpora["train"], description="tokenizer") if not settings.base else corpora["train"]
-        pieces = open_tokenizer(settings, (text for one in train for text in (one.prompt, one.target)))
+        pieces = open_tokenizer(settings, (text for example in train for text in (example.prompt, example.target)))
         limits = {"max_input_tokens": settings.max_input_tokens, "max_new_tokens": settings.max_new_tokens}
         task = bar.add_task("counting", total=sum(map(len, corpora.values())))
         counted = count(corpora, open_tokens(settings, pieces), **limits, advance=lambda: bar.advance(task))
@@ -98,7 +101,7 @@ def datasets(
         "controller": controller,
         "flat_ends": flat_ends,
         "data_sha256": read_manifest(data)["sha256"],
-        "paths_without_annotation": found.left_out,
+        "paths_without_annotation": read.left_out,
         "sampling": sampling,
         "seed": seed,
         "tokenizer": settings.base or f"learnt, {pieces.get_vocab_size()} pieces",
@@ -110,7 +113,10 @@ def datasets(
 
 
 def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
-    """Print the things of each fold of the training variations, by task type, as Markdown."""
+    """Print the things of each fold, by task type, as Markdown.
+
+    The folds are those of the training variations.
+    """
     trained = training_world(world)
     typer.echo(trained.fold_table(read_table(data or trained.data)))
 
@@ -136,7 +142,10 @@ def score(
         int | None, typer.Option(help="Score on the training variations of this fold (0, 1 or 2) instead of dev.")
     ] = None,
 ) -> None:
-    """Measure exact match on dev, or a fold, by task; for an executor also with a controller's sub-goals."""
+    """Measure exact match on dev, or on a fold, by task.
+
+    For an executor it is also measured with the sub-goals of a controller.
+    """
     from training.score import opened, table
     from training.score import score as score_all
 
@@ -151,10 +160,10 @@ def score(
             f"The folder {trained.checkpoints} holds no checkpoints.", remedy="Name their folders.", field="checkpoints"
         )
 
-    def on_dev(every: Sequence[Trajectory]) -> list[Trajectory]:
+    def on_dev(paths: Sequence[Trajectory]) -> list[Trajectory]:
         if fold is not None:
-            return by_fold(every, fold)["dev"]
-        chosen = [one for one in every if find_task(one.task_id).split_of(one.variation) == "dev"]
+            return by_fold(paths, fold)["dev"]
+        chosen = [path for path in paths if find_task(path.task_id).split_of(path.variation) == "dev"]
         if not chosen:
             raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
         return chosen
@@ -163,12 +172,12 @@ def score(
     with opened(sources, engine, role=role, prompt_format=form) as contestants, progress_bar() as bar:
         task = bar.add_task("")
 
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+        def show_progress(description: str, done: int, total: int) -> None:
+            bar.update(task, description=description, completed=done, total=total)
 
-        scores = score_all(contestants, paths, named, told)
+        scores = score_all(contestants, paths, named, show_progress)
     if as_json:
         facts = {"data_sha256": read_manifest(data)["sha256"], "paths_without_annotation": left_out}
-        typer.echo(json.dumps({**facts, "scores": [asdict(one) for one in scores]}))
+        typer.echo(json.dumps({**facts, "scores": [asdict(measured) for measured in scores]}))
     else:
         Console(markup=False, emoji=False).print(table(scores))

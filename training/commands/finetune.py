@@ -97,7 +97,9 @@ def finetune(
         bool, typer.Option("--help-recipe", is_eager=True, callback=_help_recipe, help="List the recipe's fields.")
     ] = False,
 ) -> None:
-    """Fine-tune the model of one role and keep the weights with the best dev score. Resumes.
+    """Fine-tune the model of one role.
+
+    The weights with the best dev score are kept. Resumes where it was stopped.
 
     Several GPUs: accelerate launch -m training finetune …
     """
@@ -126,7 +128,7 @@ def finetune(
 
         check(plot)
     require_base(settings)
-    found = read_corpora(
+    read = read_corpora(
         wording,
         data,
         annotations,
@@ -136,7 +138,7 @@ def finetune(
         bar=progress_bar(),
         leave_out=leave_out,
     )
-    corpora = found.examples
+    corpora = read.examples
     require_fitting_data(settings, prompt_format, corpora["train"], corpora["dev"])
     origin = Origin(
         role=role,
@@ -201,7 +203,7 @@ def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
         elif value is False and parameter.default:
             words.append(parameter.secondary_opts[0])
         elif isinstance(value, list | tuple):
-            words += [word for one in value for word in (options[0], str(one))]
+            words += [word for item in value for word in (options[0], str(item))]
         elif value is not None and (options[0] in ("--format", "--recipe") or str(value) != str(parameter.default)):
             words += [options[0], str(value)]
     return shlex.join(words)
@@ -233,22 +235,22 @@ def _follow(trainer: Run, role: str) -> None:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.fields[figures]}", markup=False),
         console=console,
         disable=not trainer.main,
     )
     with bar:
-        task = bar.add_task(role, total=trainer.steps, completed=trainer.step, told="")
+        task = bar.add_task(role, total=trainer.steps, completed=trainer.step, figures="")
         for metrics in trainer.train():
-            told = _in_words(metrics)
+            figures = _in_words(metrics)
             if "dev_loss" in metrics:
                 if trainer.main:
-                    say(f"step {trainer.step}: {told}")
+                    say(f"step {trainer.step}: {figures}")
                     say(f"  by verb: {_by_verb(trainer, metrics)}")
                 continue
-            bar.update(task, completed=trainer.step, told=told)
+            bar.update(task, completed=trainer.step, figures=figures)
             if trainer.main and not console.is_terminal and "loss" in metrics and is_reported(trainer.step):
-                say(f"step {trainer.step}/{trainer.steps}: {told}")
+                say(f"step {trainer.step}/{trainer.steps}: {figures}")
 
 
 def _in_words(metrics: dict[str, float]) -> str:

@@ -82,7 +82,10 @@ def trajectories(
         ),
     ] = None,
 ) -> None:
-    """Record solved episodes and keep those whose replay reaches 100. Resumes where it was stopped."""
+    """Record solved episodes for training.
+
+    Only those whose replay reaches a score of 100 are kept. Resumes where it was stopped.
+    """
     trained = training_world(world)
     by_task = parse_limits(limits, trained.world)
     splits = [known_split(name) for name in split or ["train", "dev"]]

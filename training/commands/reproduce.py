@@ -69,7 +69,10 @@ def reproduce(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking for confirmation.")] = False,
 ) -> None:
-    """Reproduce the published method: record, annotate, train four models, play, show the table. Resumes."""
+    """Reproduce the published method.
+
+    Record, annotate, train four models, play, show the table. Resumes where it was stopped.
+    """
     from training.files import require_writable_folder
     from training.interruption import received
     from training.llm.budget import Budget
@@ -105,7 +108,7 @@ def reproduce(
         budget=budget,
     )
     require_writable_folder(output, "output")
-    Progress(output)  # one that is no JSON is told of before anything is done
+    Progress(output)  # reports a damaged progress file before any work begins
     if launch:
         launcher(launch)
     shapes = check_bases(settings)
@@ -151,7 +154,10 @@ def base(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
 ) -> None:
-    """Make a T5 with random weights and a tokenizer of whole phrases, in place of a pretrained T5."""
+    """Make a T5 with random weights, to use as a pretrained T5.
+
+    Its tokenizer has whole phrases as tokens.
+    """
     from training.corpora import read_corpora
     from training.layers import parse_changes
     from training.recipe import read_recipe
@@ -185,7 +191,10 @@ def sizes(
         float, typer.Option(callback=finite, help="Share of the peak rate that training reaches.", min=0.001, max=1)
     ] = 0.35,
 ) -> None:
-    """Compute the memory, time and disk that training the published models takes at each size."""
+    """Compute the memory, time and disk that training takes.
+
+    The figures are for the published models, at each size.
+    """
     from training.recipe import read_recipe
     from training.reproduce.sizes import FLAN_T5 as SHAPES
     from training.reproduce.sizes import PUBLISHED_EXAMPLES

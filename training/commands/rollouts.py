@@ -95,7 +95,10 @@ def corrections(
     output: ExtendedTableOption = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations, and add solutions that start where it went astray. Resumes."""
+    """Add solutions that start where the agent went astray.
+
+    The agent plays train variations to find these places. Resumes where it was stopped.
+    """
     dagger = training_world(world).corrections()
     extension = _extend(world, checkpoints, agent, output, data)
     without_rules = rules == "none"
@@ -130,7 +133,10 @@ def self_play(
     output: ExtendedTableOption = None,
     data: DataOption = None,
 ) -> None:
-    """Let the agent play train variations with sampled decisions, and add its shortest solved episodes. Resumes."""
+    """Add the shortest episodes that the agent solved itself.
+
+    The agent plays train variations with sampled decisions. Resumes where it was stopped.
+    """
     own = training_world(world).self_play()
     extension = _extend(world, checkpoints, agent, output, data)
     now = {"rollouts": rollouts, "variations": variations, "temperature": temperature, "rules": rules, **extension.used}

@@ -40,8 +40,8 @@ class _Stderr:
 
 
 console: Final = Console(file=cast(IO[str], _Stderr()), quiet=RANK != "0", markup=False, emoji=False)
-"""Prints to stderr; of several processes only the first one prints. Texts are printed as they
-are: names may look like markup."""
+"""Prints to stderr. With several processes only the first one prints. Texts are printed unchanged, because
+names may look like rich's markup."""
 
 
 def known_world(name: str) -> str:

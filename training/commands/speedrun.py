@@ -38,7 +38,10 @@ def speedrun(
         bool, typer.Option("--toy", help="Use tiny models and three updates, to check that all stages run.")
     ] = False,
 ) -> None:
-    """Make weights of the shipped kind from nothing: record, train, correct, train again, export. Resumes."""
+    """Make weights of the shipped kind from nothing.
+
+    Record, train, correct, train again, export. Resumes where it was stopped.
+    """
     from training.files import require_writable_folder
     from training.speedrun import ROLES, Speedrun, run_all, times
     from training.stages import StageFailed

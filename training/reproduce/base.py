@@ -62,8 +62,10 @@ def train_phrase_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 def sample_texts(corpora: Iterable[Sequence[Example]], seed: int = 0) -> list[str]:
     """Prompts and targets for the tokenizer, equally many of each role."""
     draw = random.Random(seed)
-    chosen = [one for corpus in corpora for one in draw.sample(list(corpus), min(_TEXTS_OF_A_ROLE, len(corpus)))]
-    return [text for one in chosen for text in (one.prompt, one.target)]
+    chosen = [
+        example for corpus in corpora for example in draw.sample(list(corpus), min(_TEXTS_OF_A_ROLE, len(corpus)))
+    ]
+    return [text for example in chosen for text in (example.prompt, example.target)]
 
 
 def wordings(prompt_format: str) -> list[Wording]:

@@ -81,9 +81,9 @@ class Shape:
         seen = recipe.steps_for(examples) * recipe.batch * recipe.accumulate
         work = 8 if recipe.recompute else 6
         output = self.vocabulary * self.width
-        each = work * (self.encoder * PROMPT_TOKENS + (self.decoder + output) * ANSWER_TOKENS)
+        work_of_example = work * (self.encoder * PROMPT_TOKENS + (self.decoder + output) * ANSWER_TOKENS)
         attention = 2 * work * self.encoder_layers * self.heads * self.key * PROMPT_TOKENS**2
-        return seen * (each + attention) / flops / 3600
+        return seen * (work_of_example + attention) / flops / 3600
 
     def disk_gigabytes(self) -> float:
         """Gigabytes on disk of one role: the run folder and the checkpoint."""

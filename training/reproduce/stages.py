@@ -86,7 +86,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
 
 
 def launcher(launch: str) -> list[str]:
-    """The words of a launcher's command. Raises InvalidInput (field `launch`) for one that cannot be started."""
+    """Split a launcher's command into words. Raises InvalidInput (field `launch`) if it cannot be started."""
     try:
         words = shlex.split(launch)
     except ValueError as error:
@@ -95,7 +95,7 @@ def launcher(launch: str) -> list[str]:
             remedy="Quote it as a shell would take it.",
             field="launch",
         ) from error
-    if words and words[0] == "accelerate":  # that of this environment, which need not be on PATH
+    if words and words[0] == "accelerate":  # the one of this virtual environment, which may not be on PATH
         words[:1] = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
     if not words or shutil.which(words[0]) is None:
         raise InvalidInput(

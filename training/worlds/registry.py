@@ -29,8 +29,8 @@ def training_world(name: str) -> TrainingWorld:
             remedy=f"Worlds are {', '.join(TRAINING_WORLDS)}.",
             field="world",
         )
-    found: TrainingWorld = import_module(_MODULES[name]).WORLD
-    return found
+    world: TrainingWorld = import_module(_MODULES[name]).WORLD
+    return world
 
 
 def training_world_of(task_ids: Iterable[str]) -> TrainingWorld:

@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 
 def spread(task: TaskType, split: Split, limit: int) -> list[int]:
     """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
-    every = task.split(split)
-    count = min(limit, len(every))
-    return [every[(index * len(every)) // count] for index in range(count)]
+    variations = task.split(split)
+    count = min(limit, len(variations))
+    return [variations[(index * len(variations)) // count] for index in range(count)]
 
 
 def balanced(lists: Iterable[Sequence[_T]]) -> list[_T]:

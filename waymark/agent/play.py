@@ -93,7 +93,7 @@ class Play:
 
     @property
     def wants_subgoal(self) -> bool:
-        """Whether the source of sub-goals is to be asked in this turn."""
+        """Whether the source of sub-goals is asked in this turn."""
         return self.agent.controller_calls == "every_step" or self.state.subgoal_step is None
 
     async def open(self) -> None:

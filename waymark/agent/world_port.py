@@ -97,5 +97,5 @@ class AgentWorld:
 
 
 def with_room(rooms: tuple[str, ...], room: str | None) -> tuple[str, ...]:
-    """The rooms, each once, with one more, unless that is None."""
+    """The rooms with `room` added, unless it is None or already among them."""
     return rooms if room is None or room in rooms else (*rooms, room)

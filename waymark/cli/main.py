@@ -38,6 +38,7 @@ app = typer.Typer(
     help=f"Serve and evaluate small hierarchical language agents in text worlds.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Final, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
 import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from waymark.clients import bounded
 from waymark.clients.addresses import check_key, is_loopback, shown
@@ -32,6 +31,9 @@ from waymark.errors import (
     ServiceRejected,
     ServiceUnavailable,
 )
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState  # imported where it is used: it comes with the extra `env` alone
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds. An endpoint that asks for a longer one is not asked again in this run."""
@@ -170,6 +172,8 @@ class ChatClient:
 
     async def _persist(self, request: dict[str, JsonValue]) -> Answer:
         """Try until there is an answer, or no try is left."""
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Again),
@@ -260,6 +264,8 @@ class ChatClient:
         failure = state.outcome.exception() if state.outcome else None
         if isinstance(failure, _Again) and failure.pause is not None:
             return failure.pause
+        from tenacity import wait_random_exponential
+
         return float(wait_random_exponential(multiplier=self.limits.first_pause, max=_LONGEST_BACK_OFF)(state))
 
 

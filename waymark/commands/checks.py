@@ -76,15 +76,18 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
     check_options(options)
 
 
-def check_packages(environment: str) -> None:
-    """Raise StackError if a package is missing that the local stack, or its world, needs."""
-    world = get_world(environment)
-    extras = [("env", package) for package in _STACK_PACKAGES] + [(world.extra, package) for package in world.packages]
+def check_packages(environment: str = "") -> None:
+    """Raise StackError if a package is missing that the local stack, or its world, needs. Without a world: the app."""
+    extras = [("env", package) for package in _STACK_PACKAGES]
+    if environment:
+        world = get_world(environment)
+        extras += [(world.extra, package) for package in world.packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
     if missing:
         names = ", ".join(package for _, package in missing)
         raise StackError(
-            f"Evaluations on this machine need packages that are not installed: {names}.",
+            f"{'Evaluations on this machine need' if environment else 'This needs'} packages that are not installed: "
+            f"{names}.",
             remedy="Install them: " + " && ".join(install(brings) for brings in dict.fromkeys(dict(missing))),
         )
 

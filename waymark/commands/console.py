@@ -62,7 +62,7 @@ codecs.register_error(_ERRORS, _replace)
 
 
 class SafeConsole(Console):
-    """A console that prints nothing more when its reader is gone, or when there never was one.
+    """A console that stops printing if its output is closed, or was never open.
 
     It prints texts as they are: names of files and of models may look like rich's markup (`[/b]`) or emoji (`:cat:`).
     """

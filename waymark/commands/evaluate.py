@@ -87,7 +87,9 @@ def evaluate(
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Play a world, by default ScienceWorld, with the shipped checkpoints; show the scores beside published ones.
+    """Play a world and show the scores beside published ones.
+
+    The world is ScienceWorld and the checkpoints are the shipped ones, unless options say otherwise.
 
     Several agents (`--agent hierarchical,flat`) play side by side and end in a table that compares them.
     """
@@ -155,9 +157,9 @@ def resume(
             requests = [RunFolder(run).evaluation().request for run in runs]
             check_stack(options, requests)
             if engine != "scripted":
-                found = check_checkpoints(checkpoints, set(), engine)
+                models = check_checkpoints(checkpoints, set(), engine)
                 for run in runs:
-                    check_run(run, found)
+                    check_run(run, models)
         names = [run.absolute().name for run in runs]
         play_to_the_end(played, partial(resume_all, names, errored), options, url, json=json)
 

@@ -58,12 +58,12 @@ _SHOWN: Final = 60
 
 
 def finite(number: float | None) -> float | None:
-    """The callback of every option that takes a float: `inf` passes each range that has no end.
+    """The callback of every option that takes a float. A range without a maximum would accept `inf`.
 
-    Raises typer.BadParameter.
+    Raises typer.BadParameter for numbers that are not finite.
     """
     if number is not None and not math.isfinite(number):
-        raise typer.BadParameter(f"{number} is not a number that can be used here.")
+        raise typer.BadParameter(f"{number} is not a finite number.")
     return number
 
 

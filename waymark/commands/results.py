@@ -11,6 +11,7 @@ import typer
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.recover import recover_results
+from waymark.commands.checks import check_packages
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption
 from waymark.commands.play import errors_reported, show
@@ -37,7 +38,10 @@ def recover(
         ),
     ] = None,
 ) -> None:
-    """Write results that an embedded Redis still holds to their run folders, then remove its data."""
+    """Write results that an embedded Redis still holds to disk.
+
+    They go to the folders of their runs. Then the data of that Redis are removed.
+    """
     with errors_reported(), ended_by_signals():
         try:
             recover_results(data, runs, tell)
@@ -82,6 +86,8 @@ def view(
     port: Annotated[int, typer.Option(help="Port of the dashboard; 0 chooses a free one.", min=0, max=65_535)] = 8000,
 ) -> None:
     """Show runs on disk in the dashboard, a page in the browser. Needs neither models nor Redis."""
+    with errors_reported():
+        check_packages()
     settings = {**python_environment(), "WAYMARK_PORT": str(port)}
     command = python_command("services.env_runner", "view", *(str(run.absolute()) for run in runs or ()))
     os.execve(command[0], command, settings)  # noqa: S606 - no shell is wanted

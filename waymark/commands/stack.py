@@ -57,7 +57,7 @@ def up(
     ),
     executor_port: Annotated[int, typer.Option(help="Port of the executor.", min=1, max=65_535)] = PORTS["executor"],
 ) -> None:
-    """Start the local stack and leave it running until Ctrl-C or `waymark down`."""
+    """Start the local stack. It runs until Ctrl-C or `waymark down`."""
     ports: dict[Service, int] = {"controller": controller_port, "executor": executor_port, "env-runner": port}
     options = StackOptions(
         runs=runs,
@@ -94,7 +94,10 @@ def _tell_started(stack: Stack, task: str) -> None:
 
 
 def down(runs: RunsOption = Path("runs")) -> None:
-    """End the stacks that `waymark up` has started with this runs folder. Finished episodes are written first."""
+    """End the stacks of this runs folder.
+
+    They are those that `waymark up` has started. Finished episodes are written first.
+    """
     with errors_reported(), ended_by_signals():
         records = list(find_records(runs))
         if not records:
@@ -145,7 +148,10 @@ def status(
 
 
 def worker(environment: EnvironmentOption = "scienceworld", slots: SlotsOption = None) -> None:
-    """Play episodes for a running stack (WAYMARK_REDIS_URL, WAYMARK_CONTROLLER_URL, WAYMARK_EXECUTOR_URL)."""
+    """Play episodes for a running stack.
+
+    WAYMARK_REDIS_URL, WAYMARK_CONTROLLER_URL and WAYMARK_EXECUTOR_URL say where the stack is.
+    """
     with errors_reported():
         check_packages(environment)
     settings = {**python_environment(), "WAYMARK_ENVIRONMENT": environment}
@@ -161,6 +167,9 @@ def serve(
     ],
 ) -> None:
     """Run one service in the foreground. Its settings come from WAYMARK_* variables."""
+    if service == "env-runner":
+        with errors_reported():
+            check_packages()
     process = python_command(f"services.{service.replace('-', '_')}")
     os.execve(process[0], process, python_environment())  # noqa: S606 - no shell is wanted
 

@@ -15,7 +15,10 @@ from waymark.hints import COMMAND, command_name, install, missing_packages
 
 
 def training(ctx: typer.Context) -> None:
-    """Run a training command, e.g. `waymark training finetune executor`. The same as `python -m training`."""
+    """Run a training command. The same as `python -m training`.
+
+    Example: `waymark training finetune executor`.
+    """
     with errors_reported():
         missing = missing_packages("train")
         if missing:

@@ -9,11 +9,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from waymark.contracts.base import Contract, Name, Phrase, Score, Text
 
 MOST_TURNS: Final = 1_000
-"""Of a state."""
+"""Largest number of turns of a state."""
 MOST_ROOMS: Final = 200
-"""Of a state."""
+"""Largest number of visited rooms of a state."""
 MOST_SUBGOALS: Final = 1_000
-"""Completed ones of a state."""
+"""Largest number of completed sub-goals of a state."""
 
 
 class Turn(Contract):
@@ -50,12 +50,12 @@ class AgentState(Contract):
     turns: Annotated[tuple[Turn, ...], Field(max_length=MOST_TURNS)] = ()
     """Oldest first. Send at least the last `history_turns` of `/info`."""
     visited_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] = ()
-    """Each room once, in the order of the first visit; of more than 200 the first."""
+    """Each room once, in the order of the first visit. If there are more than 200, the first 200."""
     named_rooms: Annotated[tuple[Phrase, ...], Field(max_length=MOST_ROOMS)] | None = None
     """The visited rooms by the published rule, for the prompts of `seed`: rooms that the answer to a walk (`You move to
     the kitchen.`) or a look (`This room is called …`) names. Null: the same as `visited_rooms`."""
     completed_subgoals: Annotated[tuple[Phrase, ...], Field(max_length=MOST_SUBGOALS)] = ()
-    """The sub-goals given before the current one, oldest first; of more than 1,000 the last."""
+    """The sub-goals given before the current one, oldest first. If there are more than 1,000, the last 1,000."""
     current_subgoal: Phrase | None = None
     """The last sub-goal given."""
     subgoal_step: Annotated[int, Field(ge=1)] | None = None

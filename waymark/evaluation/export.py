@@ -32,11 +32,11 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "parquet": "application/vnd.apache.parquet",
 }
 _ROWS: Final = 100
-"""Largest number of rows of a group in a Parquet file."""
+"""Largest number of rows of a row group of a Parquet file."""
 _GROUP_BYTES: Final = 32_000_000
-"""A group whose turns are over this ends, whatever its rows."""
+"""Bytes of turns after which a row group ends, even if it has fewer rows."""
 _PIECE_BYTES: Final = 16_384
-"""Of a piece of JSON lines or CSV, at least, but for the last."""
+"""Smallest size of a piece of JSON lines or CSV in bytes. The last piece may be smaller."""
 _REPLAY: Final = {"opening", "trajectory"}
 """Fields that CSV leaves out, because they are texts of many lines."""
 
@@ -80,7 +80,7 @@ def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Parts in pieces of about `_PIECE_BYTES`: none so long that whoever sends it keeps others waiting."""
+    """Parts in pieces of about `_PIECE_BYTES`, so short that sending one does not make other requests wait."""
     piece = bytearray()
     for part in parts:
         piece += part
@@ -147,7 +147,7 @@ def _parquet(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
 
 
 class _Group:
-    """Rows of a Parquet file that are written together. Turns are Arrow's already, everything else is not yet."""
+    """Rows of a Parquet file that are written together. Turns are kept as Arrow arrays, the rest as Python objects."""
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema
@@ -155,12 +155,12 @@ class _Group:
         self.heads: list[dict[str, Any]] = []
         self._turns: list[Any] = []
         self._ends = [0]
-        """In all turns, where those of each row end; the first row begins at 0."""
+        """For each row, the number of turns up to its end, after a first 0: the offsets of an Arrow list array."""
         self._bytes = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether it is to be written."""
+        """Whether the group must be written before another row is added."""
         return len(self.heads) >= _ROWS or self._bytes >= _GROUP_BYTES
 
     def add(self, result: EpisodeResult) -> None:
@@ -191,7 +191,7 @@ class _Group:
 
 
 def _named(turn: dict[str, Any]) -> dict[str, Any]:
-    """A turn whose alternatives are structs rather than pairs."""
+    """A turn as a dict, in which each alternative is a dict with named fields instead of a pair."""
     for name in ("subgoals", "actions"):
         turn[name] = [dict(zip(Considered._fields, pair, strict=True)) for pair in turn[name]]
     return turn

@@ -245,7 +245,7 @@ def _event(kind: str, began: datetime, passed: float, **fields: Any) -> _Json:
 
 
 def _after(began: datetime, seconds: float) -> str:
-    """So many seconds later; the last time that can be written for more than the calendar has."""
+    """The time `seconds` later, or the last time that the calendar can hold if that is earlier."""
     try:
         return (began + timedelta(seconds=seconds)).isoformat()
     except OverflowError:

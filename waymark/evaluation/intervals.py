@@ -126,6 +126,6 @@ def _shrinkage(means: _Numbers, deviations: _Numbers, plays: _Places) -> float:
 
 
 def average(values: Iterable[float]) -> float:
-    """The plain mean of numbers; 0 without any."""
+    """The mean of numbers, or 0 if there are none."""
     listed = list(values)
     return sum(listed) / len(listed) if listed else 0.0

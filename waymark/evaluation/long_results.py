@@ -57,7 +57,7 @@ def write_result(result: EpisodeResult) -> bytes:
 
 
 def write_parts(result: EpisodeResult) -> Iterator[bytes]:
-    """The same in parts of a few turns each."""
+    """The result as JSON in parts of a few turns each. Joined, they are `model_dump_json` as bytes."""
     if len(result.trajectory) <= TURNS_AT_ONCE:
         yield result.model_dump_json().encode()
         return
@@ -69,7 +69,7 @@ def write_parts(result: EpisodeResult) -> Iterator[bytes]:
 
 
 def few_turns(result: EpisodeResult) -> Iterator[tuple[TurnRecord, ...]]:
-    """Its turns, so many at once as may be worked on without a pause."""
+    """The turns of a result in groups of `TURNS_AT_ONCE`, small enough to be handled without a pause."""
     return (
         result.trajectory[first : first + TURNS_AT_ONCE] for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
     )

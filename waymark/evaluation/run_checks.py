@@ -118,15 +118,15 @@ def check_created(created: str, where: str) -> None:
 
 
 def check_name(name: str, where: str) -> None:
-    """What can stand in the name of a file, since exports are named after the run."""
+    """Raise InvalidInput unless an id can be part of a file name. Exports are named after the id of the run."""
     if not _NAME.fullmatch(name):
-        raise InvalidInput(f"{where} has {name[:40]!r} for its id.", remedy=_REMEDY)
+        raise InvalidInput(f"{where} has the id {name[:40]!r}, which cannot be part of a file name.", remedy=_REMEDY)
 
 
 def check_numbers(model: BaseModel, where: str, *, signed: bool = False) -> None:
-    """Counts from 0 up to what every format holds, and times and probabilities that are numbers; however deep.
+    """Raise InvalidInput unless every number in a value, at any depth, is finite and fits every export format.
 
-    With `signed` every number may be negative.
+    Only fields whose name ends with score, reward or logprob may be negative; with `signed` all may.
     """
     for name, value in _numbers(model, ""):
         fits = math.isfinite(value) and abs(value) <= _LARGEST

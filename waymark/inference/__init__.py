@@ -42,7 +42,7 @@ class Generation:
 
     @classmethod
     def of(cls, encoded: Encoded, candidates: Sequence[Candidate]) -> Generation:
-        """The answer to a prompt as its engine read it."""
+        """An answer to a prompt that the engine has tokenised."""
         return cls(tuple(candidates), prompt_tokens=len(encoded.ids), truncated_tokens=encoded.truncated)
 
 

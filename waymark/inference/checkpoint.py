@@ -149,9 +149,11 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
                 remedy="Write one: "
                 + command("training", "convert", folder, "OUTPUT", "--role", "ROLE", "--format", "FORMAT"),
             )
-        what = f"it has no {CARD}" if folder.is_dir() else "it is no folder" if _exists(folder) else "it does not exist"
+        problem = (
+            f"it has no {CARD}" if folder.is_dir() else "it is no folder" if _exists(folder) else "it does not exist"
+        )
         raise CheckpointError(
-            f"No checkpoint at {folder}: {what}.",
+            f"No checkpoint at {folder}: {problem}.",
             remedy=f"Name a folder with a {CARD}, as `{command('training', 'export')}` writes it.",
         )
     raw = read_file(path, LARGEST_CARD)
@@ -266,10 +268,10 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
     if tokens > rows:
         raise CheckpointError(f"The tokenizer of {folder} has {tokens} tokens, its model {rows}.", remedy=remedy)
     for field in _SPECIAL:
-        said = config.get(field)
-        if said is None and field in _NEEDED[weights.architecture_of(config)]:
+        numbers = config.get(field)
+        if numbers is None and field in _NEEDED[weights.architecture_of(config)]:
             raise CheckpointError(f"The config.json of {folder} names no {field}.", remedy=remedy)
-        for number in said if isinstance(said, list) else [said]:
+        for number in numbers if isinstance(numbers, list) else [numbers]:
             is_token = isinstance(number, int) and 0 <= number < rows and tokenizer.id_to_token(number)
             if number is not None and not is_token:
                 raise CheckpointError(

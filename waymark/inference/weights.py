@@ -77,7 +77,7 @@ def read_shapes(weights: Path) -> Shapes:
             ) from error
     if size != expected_size:
         raise CheckpointError(
-            f"{weights} has {size} bytes where its header says {expected_size}.", remedy="Copy the whole file again."
+            f"{weights} has {size} bytes, but its header says {expected_size}.", remedy="Copy the whole file again."
         )
     return {name: shape for name, (shape, _) in tensors.items()}
 

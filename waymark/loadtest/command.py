@@ -67,8 +67,9 @@ class _UrlFirst(TyperGroup):
 app = typer.Typer(
     cls=_UrlFirst,
     no_args_is_help=True,
+    rich_markup_mode=None,
     help=(
-        "Measure how much a service answers, how fast, and how it behaves under overload.\n\n"
+        "Measure throughput, latency, and the behaviour under overload.\n\n"
         f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
     ),
 )
@@ -299,7 +300,7 @@ def _numbers(text: str | None, option: str) -> list[float]:
 def _read(path: Path) -> LoadReport:
     try:
         report = LoadReport.model_validate_json(read_small(path))
-        check_numbers(report, str(path), signed=True)  # a timer may go off a moment early
+        check_numbers(report, str(path), signed=True)  # a timer may fire early: below 0
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}.", remedy=_REPORT) from error
     except ValidationError as error:

@@ -155,7 +155,7 @@ def write_requests(target: Target, states: Sequence[RecordedState], *, seed: int
     chosen = states_for(target, states)
     if not chosen:
         raise InvalidInput(
-            f"The episodes of this run sent nothing to the {role}.",
+            f"No episode of this run sent a request to the {role}.",
             remedy="Name a run of a hierarchical agent.",
             field="states",
         )

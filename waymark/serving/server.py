@@ -28,7 +28,7 @@ _SWITCH_SECONDS = 0.0005
 COLLECT_RARELY = 500_000
 """Threshold of the garbage collector, in objects: several times a full queue of requests with all of their turns."""
 _SELDOM_ALL = (700, 10, 10_000)
-"""Python's own thresholds, but for the last: all objects are looked through after 70 million new ones."""
+"""Python's default thresholds except the last. A full collection comes only after 70 million new objects."""
 _LOOK_SECONDS = 0.05
 
 
@@ -91,7 +91,7 @@ def serve(
     # so they need no collections. At Python's own threshold, collections ran eight times a second for 5 to 30 ms under
     # overload. At 50,000 objects a queue that filled up caused one of 50 ms, which made refusals late.
     # Services that read long results (an episode has up to 20,000 turns) leave no cycles either, but hold many objects,
-    # so that a full collection takes 130 ms, and there were four of them at once. Young objects are collected as usual.
+    # so that a full collection takes 130 ms, and four followed at once. Young objects are collected as usual.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*((collect_after,) if collect_after is not None else _SELDOM_ALL))
@@ -161,7 +161,7 @@ class Server(uvicorn.Server):
         give_up = time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
         while self._beginning.is_alive() and not self.force_exit and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
-        await asyncio.sleep(0)  # one more round, which accepts who has connected: closing the port would reset them
+        await asyncio.sleep(0)  # one more round accepts callers that have connected; else closing the port resets them
         await super().shutdown(sockets)
         self._watching.cancel()
 

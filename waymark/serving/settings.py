@@ -24,7 +24,7 @@ _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")
 _SHOWN = 300
 """Characters of a value that an error quotes."""
 _UNQUOTED = frozenset({"WAYMARK_API_KEYS", "WAYMARK_PLANNER_PARAMETERS"})
-"""Variables that may hold a secret, besides those whose type says so."""
+"""Variables that may hold a secret although their type is not SecretStr."""
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 PORTS: dict[Service, int] = {"controller": 8001, "executor": 8002}
@@ -93,13 +93,13 @@ class ListenSettings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: object, field: ValidationInfo) -> object:
-        """What an editor adds to a file of variables (Windows line ends, a byte-order mark) belongs to no value."""
-        is_secret = cls.model_fields[str(field.field_name)].annotation is SecretStr  # which may hold any character
+        """Remove what an editor adds to a file of variables: Windows line ends and a byte-order mark."""
+        is_secret = cls.model_fields[str(field.field_name)].annotation is SecretStr  # a secret may hold any character
         if is_secret or not isinstance(value, str):
             return value
         value = value.removeprefix("\ufeff").rstrip("\r\n")
         if not all(letter.isprintable() for letter in value):
-            raise ValueError("it holds a control character, or bytes that are no UTF-8")
+            raise ValueError("it holds a control character or bytes that are not UTF-8")
         return value
 
     @field_validator("allowed_hosts", mode="before")

@@ -1,4 +1,4 @@
-// The page on which runs are chosen that shall be compared.
+// The page that chooses the runs to compare.
 
 import { el } from "./dom.js";
 import { ago, count, requestSummary } from "./words.js";

@@ -1,4 +1,4 @@
-// What replays have in common: turns grouped by sub-goal, where two episodes part, and the marks of a turn.
+// What replays have in common: turns grouped by sub-goal, where two episodes first differ, and the marks of a turn.
 
 import { el } from "./dom.js";
 

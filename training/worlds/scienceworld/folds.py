@@ -107,15 +107,15 @@ def things_of(task_id: str, instruction: str, actions: Sequence[str] = ()) -> tu
     """
     text = instruction.lower()
     if task_id in _KIND_ONLY:
-        found = [action.removeprefix(_FOCUS) for action in actions if action.startswith(_FOCUS)]
+        names = [action.removeprefix(_FOCUS) for action in actions if action.startswith(_FOCUS)]
     elif planes := _PLANES.search(text):
-        found = [f"plane {name}" if len(name) == 1 else name for name in planes.groups()]
+        names = [f"plane {name}" if len(name) == 1 else name for name in planes.groups()]
     elif trait := _TRAIT.search(text):
-        found = [f"{trait[1]} of {trait[2]}"]
+        names = [f"{trait[1]} of {trait[2]}"]
     else:
         named = _NAMED[task_id].search(text) if task_id in _NAMED else None
-        found = [named[1]] if named else []
-    things = tuple(dict.fromkeys(_TITLE.sub("book", _AGE.sub("", name)) for name in found))
+        names = [named[1]] if named else []
+    things = tuple(dict.fromkeys(_TITLE.sub("book", _AGE.sub("", name)) for name in names))
     if not things:
         raise InvalidInput(
             f"No thing is named in the instruction of task {task_id}: {instruction[:200]!r}.",
@@ -135,17 +135,17 @@ def folded(trajectories: Iterable[Trajectory]) -> list[FoldedVariation]:
         if path.split == "train":
             first.setdefault((path.task_id, path.variation), path)
     order = {task.id: place for place, task in enumerate(TASKS)}
-    made = []
+    variations = []
     for (task_id, variation), path in sorted(first.items(), key=lambda entry: (order[entry[0][0]], entry[0][1])):
         things = things_of(task_id, path.task, [step.action for step in path.steps if not step.detour])
-        made.append(FoldedVariation(task_id, variation, things, frozenset(map(fold_of, things))))
-    return made
+        variations.append(FoldedVariation(task_id, variation, things, frozenset(map(fold_of, things))))
+    return variations
 
 
 def left_out(trajectories: Sequence[Trajectory], fold: int) -> Callable[[Trajectory], bool]:
     """Whether a path is of a training variation that asks for a thing of the fold. Raises InvalidInput."""
     check_fold(fold)
-    within = {(one.task_id, one.variation) for one in folded(trajectories) if fold in one.folds}
+    within = {(variation.task_id, variation.variation) for variation in folded(trajectories) if fold in variation.folds}
     return lambda path: (path.task_id, path.variation) in within
 
 
@@ -157,16 +157,16 @@ def held_out(trajectories: Sequence[Trajectory], fold: int, most: int) -> dict[s
     """
     check_fold(fold)
     by_task: dict[str, dict[str, list[int]]] = {}
-    for one in folded(trajectories):
-        if fold in one.folds:
-            thing = next(thing for thing in one.things if fold_of(thing) == fold)
-            by_task.setdefault(one.task_id, {}).setdefault(thing, []).append(one.variation)
+    for variation in folded(trajectories):
+        if fold in variation.folds:
+            thing = next(thing for thing in variation.things if fold_of(thing) == fold)
+            by_task.setdefault(variation.task_id, {}).setdefault(thing, []).append(variation.variation)
     return {task: _spread(things, most) for task, things in by_task.items()}
 
 
 def _spread(things: Mapping[str, list[int]], most: int) -> dict[str, list[int]]:
-    each = -(-most // len(things))
-    chosen = {thing: variations[:: max(1, len(variations) // each)][:each] for thing, variations in things.items()}
+    share = -(-most // len(things))
+    chosen = {thing: variations[:: max(1, len(variations) // share)][:share] for thing, variations in things.items()}
     ranked = sorted((rank, thing) for thing, variations in chosen.items() for rank in range(len(variations)))[:most]
     counts = {thing: sum(name == thing for _, name in ranked) for thing in chosen}
     return {thing: variations[: counts[thing]] for thing, variations in chosen.items() if counts[thing]}
@@ -175,14 +175,14 @@ def _spread(things: Mapping[str, list[int]], most: int) -> dict[str, list[int]]:
 def table(trajectories: Sequence[Trajectory]) -> str:
     """The folds as a Markdown table: for each task type the things of each fold, with their recorded variations."""
     lines = ["| task type | fold 0 | fold 1 | fold 2 |", "|---|---|---|---|"]
-    every = folded(trajectories)
+    variations = folded(trajectories)
     for task in TASKS:
-        own = [one for one in every if one.task_id == task.id]
+        of_task = [variation for variation in variations if variation.task_id == task.id]
         cells = []
         for fold in FOLDS:
             counts: dict[str, int] = {}
-            for one in own:
-                for thing in one.things:
+            for variation in of_task:
+                for thing in variation.things:
                     if fold_of(thing) == fold:
                         counts[thing] = counts.get(thing, 0) + 1
             cells.append(", ".join(f"{thing} {count}" for thing, count in sorted(counts.items())) or "none")

@@ -188,8 +188,8 @@ def record(slot: ScienceWorldSlot, wanted: Wanted) -> list[Trajectory]:
             directly(slot, wanted, oracle, take, misplaced=take > wanted.takes)
             for take in range(1, wanted.takes + wanted.misplaced + 1)
         )
-        recorded = [direct, *(one for one in more if one is not None)]
-    return [replace(one, gold_actions=len(gold)) for one in recorded]
+        recorded = [direct, *(path for path in more if path is not None)]
+    return [replace(path, gold_actions=len(gold)) for path in recorded]
 
 
 def _as_the_oracle(slot: ScienceWorldSlot, wanted: Wanted, gold: Sequence[str]) -> Trajectory:

@@ -104,8 +104,8 @@ def plan(
     chosen: list[list[Wanted]] = []
     for task in tasks:
         variations = spread(task, split, limits.get(task.id, limit))
-        each = -(-takes // len(variations)) if variations else 0
+        takes_of_each = -(-takes // len(variations)) if variations else 0
         moved = -(-misplaced // len(variations)) if variations and task.id in MISPLACED else 0
-        wanted = (Wanted(task.id, variation, simplifications, each, moved) for variation in variations)
+        wanted = (Wanted(task.id, variation, simplifications, takes_of_each, moved) for variation in variations)
         chosen.append(list(wanted))
     return balanced(chosen)

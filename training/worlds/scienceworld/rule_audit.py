@@ -54,7 +54,7 @@ class Refusals:
 
     def of(self, rule: Rule) -> list[Refusal]:
         """Those of one rule."""
-        return [one for one in self.refused if one.rule == rule]
+        return [refusal for refusal in self.refused if refusal.rule == rule]
 
     def table(self) -> Table:
         """For people: each rule with what it refuses, and what of that most often."""
@@ -110,5 +110,5 @@ def _cut_short(path: Trajectory, annotation: Annotation) -> Iterator[Refusal]:
 
 
 def _most_often(refused: Sequence[Refusal]) -> str:
-    counts = Counter(one.subgoal for one in refused)
+    counts = Counter(refusal.subgoal for refusal in refused)
     return ", ".join(f"{subgoal} {count}" for subgoal, count in counts.most_common(_SHOWN))

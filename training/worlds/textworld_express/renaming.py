@@ -40,7 +40,7 @@ def renamed(path: Trajectory, take: int) -> Trajectory | None:
     pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b", re.IGNORECASE)
 
     def called(text: str) -> str:
-        return pattern.sub(lambda found: names[found.group().lower()], text)
+        return pattern.sub(lambda match: names[match.group().lower()], text)
 
     steps = [
         replace(

@@ -31,7 +31,7 @@ FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _TRY_AGAIN: Final = frozenset(
     {
-        httpx.codes.REQUEST_TIMEOUT,  # the connection was being closed: the request was not read
+        httpx.codes.REQUEST_TIMEOUT,  # the service closed the connection before it read the request
         httpx.codes.TOO_MANY_REQUESTS,
         httpx.codes.BAD_GATEWAY,
         httpx.codes.SERVICE_UNAVAILABLE,

@@ -59,7 +59,7 @@ def best_in_steps(
         was_read, pending = pending, _wanted(choices)
         if pending:
             yield was_read
-    return [choice.found() for choice in choices]
+    return [choice.ranked() for choice in choices]
 
 
 def _wanted(choices: Sequence[_Choice]) -> list[tuple[int, Answer]]:
@@ -91,7 +91,7 @@ class _Choice:
                 if token != read:
                     break
 
-    def found(self) -> list[Ranked]:
+    def ranked(self) -> list[Ranked]:
         """The best, once nothing is wanted."""
         return [Ranked(place, tuple(self.known[place])) for place in self._leading()]
 

@@ -45,8 +45,8 @@ REPLACEABLE_SECONDS: Final = 0.1
 """Seconds of silence after which a new caller may take a connection's place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
 _IDLE_GRACE: Final = 0.2
-"""Idle connections are closed so much later than they are kept, as a share of that time: pools that close theirs after
-the same time do so first."""
+"""How much later than the idle limit the service closes an idle connection, as a share of that limit. A client whose
+pool has the same limit then closes first."""
 _NOT_READ: Final = "This connection is closed. A request that is on its way was not read: send it again."
 _TOO_LATE: Final[Mapping[Reason, str]] = {
     "head_timeout": "The headers did not arrive in time. Send them faster.",
@@ -93,7 +93,7 @@ class Connection(HttpToolsProtocol):
         self._buffered = 0
         self._buffered_since = 0.0
         self._stopping = False
-        """Whether the service stops: the next answer is the last."""
+        """Whether the service is stopping, so that the next answer is the last one."""
         self._lost = False
         self._call_when_lost: Callable[[], object] | None = None
 
@@ -150,11 +150,11 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def shutdown(self) -> None:
-        """Close it when what has come so far is answered: the service stops."""
+        """Close the connection after the requests that have arrived are answered, because the service stops."""
         self._stopping = True
         if self._is_answering:
             self.cycle.keep_alive = False
-        elif self._phase in ("dropping", "body"):  # all is said
+        elif self._phase in ("dropping", "body"):  # no answer is left to send
             self.transport.close()
         elif not self.has_unread():
             self._answer(408, "RequestTimeout", _NOT_READ)
@@ -162,9 +162,9 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def has_unread(self) -> bool:
-        """Whether something has come that the event loop has not read yet."""
+        """Whether the socket holds bytes that the event loop has not read yet."""
         unread = array.array("i", [0])
-        with contextlib.suppress(OSError, AttributeError):  # it is closed, or no socket
+        with contextlib.suppress(OSError, AttributeError):  # closed, or not a socket
             fcntl.ioctl(self._writer.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
         return unread[0] > 0
 
@@ -339,7 +339,7 @@ class Connection(HttpToolsProtocol):
         if self._phase != "body":
             self._linger()
             return
-        self._drop()  # and close, so that the route which waits for the body learns of it
+        self._drop()  # closing tells the route that waits for the body
         self.transport.close()
 
     # --- refusals -----------------------------------------------------------------------------------------------------
@@ -359,9 +359,9 @@ class Connection(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Send nothing more, and close when the caller does, or after a while.
+        """Send nothing more, and close when the caller does, or after `_LINGER_SECONDS`.
 
-        Closed at once, the connection would be reset under a caller that still sends, before it reads the refusal.
+        If it were closed at once, a caller that still sends would get a reset before it could read the refusal.
         """
         self._drop()
         self._since = self.loop.time()

@@ -1,4 +1,4 @@
-"""How many connections a server has open, how long each may take, and which have to go."""
+"""Limits on the number of open connections and on their times, and the choice of those to close."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_
 
 _LOOK_SECONDS: Final = 1.0
 _SPARE_FILES: Final = 32
-"""Descriptors that are left for everything that is no connection."""
+"""File descriptors kept free for everything except connections."""
 _MOST_REFUSED: Final = _SPARE_FILES // 2
-"""Connections over the limit that are not closed at once."""
+"""Largest number of connections over the limit that stay open until the caller has read the refusal."""
 _RESCAN_SECONDS: Final = 0.05
 
 
@@ -43,7 +43,7 @@ class ConnectionLimits:
 
 
 class Guard:
-    """The connections of one server: how many there may be, and which have to go."""
+    """The connections of one server: it limits their number and times, and chooses those to close."""
 
     def __init__(
         self, limits: ConnectionLimits | None = None, count: Callable[[Reason], object] = lambda _: None
@@ -52,16 +52,16 @@ class Guard:
         self.count = count
         self.open: set[Connection] = set()
         self.refused: set[Connection] = set()
-        """Of those over the limit, the few whose callers are given time to read that."""
+        """The connections over the limit that stay open until their callers have read the refusal."""
         self._most = self.limits.connections
         self._replaceable: list[Connection] = []
         self._scan_at = 0.0
 
     async def watch(self) -> None:
-        """Close what is over its time, until cancelled.
+        """Close connections that are over their time limits, until cancelled.
 
-        A look that comes late judges nobody: while the event loop, or the machine, stood still, callers could do
-        nothing about their times. The look after it judges, or a busy service would close nothing.
+        A look that comes late closes nothing, because callers could do nothing while the event loop or the machine
+        stood still. The look after it always decides. Otherwise a busy service would never close any.
         """
         loop, look = asyncio.get_running_loop(), self.limits.look_seconds
         due, judged = loop.time(), True
@@ -75,7 +75,7 @@ class Guard:
             await asyncio.sleep(look)
 
     def has_room(self, now: float) -> bool:
-        """Whether one more connection may be opened; makes room by closing one that waits for a request."""
+        """Whether one more connection may be opened. If needed, closes one that waits for a request to make room."""
         if len(self.open) < self._most:
             return True
         if not self._replaceable and now >= self._scan_at:
@@ -91,14 +91,14 @@ class Guard:
         return False
 
     def can_linger(self, connection: Connection) -> bool:
-        """Whether one over the limit may stay open until its caller has read that, or has had the time to."""
+        """Whether a connection over the limit may stay open for a while, so that its caller can read the refusal."""
         if len(self.refused) >= _MOST_REFUSED:
             return False
         self.refused.add(connection)
         return True
 
     def forget(self, connection: Connection) -> None:
-        """It is closed."""
+        """Count a closed connection no more."""
         self.open.discard(connection)
         self.refused.discard(connection)
 

@@ -165,6 +165,7 @@ class JavaCache:
             return False
         self._lock = lock
         self._remove_drafts(f"{self._file.stem}-*.draft")
+        self._remove_drafts(f"{self._file.stem}-*.note")
         return True
 
     def _remove_drafts(self, pattern: str) -> None:

@@ -118,7 +118,7 @@ def _is_listed(thing: str, scene: str) -> bool:
     inside, _, vessel = thing.rpartition(" in ")
     if not inside:
         vessel, _, inside = thing.partition(" containing ")
-    return bool(inside) and all(holds(scene, vessel, one) for one in re.split(r", | and ", inside))
+    return bool(inside) and all(holds(scene, vessel, content) for content in re.split(r", | and ", inside))
 
 
 def is_reached(subgoal: str, state: AgentState) -> bool:

@@ -33,7 +33,7 @@ PHRASES: Final = (
     "wiggle your toes",
 )
 """Actions without an object."""
-_ONE: Final = (
+_OF_ONE_OBJECT: Final = (
     ("open door to", "OPEN_DOOR"),
     ("close door to", "CLOSE_DOOR"),
     ("open", "OPEN"),
@@ -50,9 +50,9 @@ _ONE: Final = (
     ("touch", "TOUCH"),
 )
 """Actions with one object: how they begin, and their name. Longer beginnings come first."""
-_TWO: Final = (("put", "PUT"), ("cook", "COOK"))
+_OF_TWO_OBJECTS: Final = (("put", "PUT"), ("cook", "COOK"))
 """Actions with two objects, joined by ` in `."""
-_NAMES: Final = {name: words for words, name in (*_ONE, *_TWO)} | {
+_NAMES: Final = {name: words for words, name in (*_OF_ONE_OBJECT, *_OF_TWO_OBJECTS)} | {
     phrase.upper().replace(" ", "_"): phrase for phrase in PHRASES
 }
 
@@ -74,11 +74,11 @@ def parse(text: str) -> Action:
     words = " ".join(text.split())
     if words in PHRASES:
         return Action(words.upper().replace(" ", "_"))
-    for beginning, name in _TWO:
+    for beginning, name in _OF_TWO_OBJECTS:
         thing, joint, place = words.removeprefix(f"{beginning} ").rpartition(" in ")
         if words.startswith(f"{beginning} ") and joint and thing and place:
             return Action(name, (thing, place))
-    for beginning, name in _ONE:
+    for beginning, name in _OF_ONE_OBJECT:
         if words.startswith(f"{beginning} "):
             return Action(name, (words.removeprefix(f"{beginning} "),))
     raise UnparsableAction(

@@ -81,12 +81,12 @@ def _joined(walk: Walk) -> dict[_End, _End]:
     joined: dict[_End, _End] = {}
     for taken in walk.taken:
         answer = taken.step.observation.lower()
-        if found := _PARTED.search(answer):
-            parted = found[1] or found[2]
-            joined = {one: other for one, other in joined.items() if parted not in (one[0], other[0])}
-        if found := _JOINED.search(answer):
-            one, other = (found[2], found[1]), (found[4].strip(), found[3])
-            joined |= {one: other, other: one}
+        if match := _PARTED.search(answer):
+            parted = match[1] or match[2]
+            joined = {end: other_end for end, other_end in joined.items() if parted not in (end[0], other_end[0])}
+        if match := _JOINED.search(answer):
+            end, other_end = (match[2], match[1]), (match[4].strip(), match[3])
+            joined |= {end: other_end, other_end: end}
     return joined
 
 

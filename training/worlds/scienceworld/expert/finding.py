@@ -41,7 +41,7 @@ def find_and_box(walk: Walk) -> None:
         ]
         if not names:
             raise Unsolved("no animal outside")
-        name = carried = next((one for one in names if walk.did(f"focus on {one}")), names[0])
+        name = carried = next((animal for animal in names if walk.did(f"focus on {animal}")), names[0])
         walk.focus(name)
         walk.go("outside")
     walk.act(f"pick up {carried}")

@@ -57,13 +57,13 @@ def mix_paint(walk: Walk) -> None:
         _mix(walk, more, goals[0], goals[1])
 
 
-def _mix(walk: Walk, one: str, other: str, goal: str) -> None:
+def _mix(walk: Walk, colour: str, other_colour: str, goal: str) -> None:
     """Pour one paint into the other and mix, unless that was done."""
     walk.go("art studio")
     if walk.sees(f"{goal} paint"):
         walk.focus(f"{goal} paint")
         return
-    walk.act(f"pour cup containing {one} paint into cup containing {other} paint")
+    walk.act(f"pour cup containing {colour} paint into cup containing {other_colour} paint")
     walk.go("art studio")
     listed = re.search(r"cup \(containing ([a-z-]+ paint), ([a-z-]+ paint)\)", walk.look)
     if not listed:

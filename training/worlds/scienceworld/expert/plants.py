@@ -41,8 +41,8 @@ def _pollinated(walk: Walk, pots: Sequence[str], ripe: str) -> str:
     """Water until two plants blossom, shut the doors so that no bee flies off, let the bees out, and wait for what is
     ripe then: how it is called."""
     for number in range(18):
-        if found := re.search(ripe, walk.look, re.IGNORECASE):
-            return " ".join(found[1].split())
+        if match := re.search(ripe, walk.look, re.IGNORECASE):
+            return " ".join(match[1].split())
         if walk.sees("bee hive door is closed") and walk.look.count("in the reproducing stage") > 1:
             for room in re.findall(r"A door to the ([a-z ]+) \(that is open\)", walk.look):
                 walk.act(f"close door to {room}")

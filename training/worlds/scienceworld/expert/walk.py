@@ -213,10 +213,10 @@ class Walk:
 
 def words_of(pattern: str, text: str) -> tuple[str, ...]:
     """The groups of a pattern in a task. Raises Unsolved if the task reads otherwise."""
-    found = re.search(pattern, text, re.IGNORECASE)
-    if not found:
+    match = re.search(pattern, text, re.IGNORECASE)
+    if not match:
         raise Unsolved("the task reads otherwise")
-    return tuple(group.strip().lower() for group in found.groups())
+    return tuple(group.strip().lower() for group in match.groups())
 
 
 def vessel_of(walk: Walk, thing: str) -> str | None:
