@@ -3,10 +3,10 @@
     python -m benchmarks.ablation --fold 0 [--agents hierarchical,flat] [--variations 6] [--repeats 3] [--json FILE]
     python -m benchmarks.ablation --fold 0 --arms all,none,in-sight
 
-A fold holds the variations that ask for certain things (`training.worlds.scienceworld.folds`; `python -m training
-folds` lists them). Its scores say something about unknown things only if the checkpoints were trained without the fold
-(`finetune --leave-out FOLD`). The checkpoints that ship have seen all training things: with them the figures say what
-the rules are worth on known things, and the report says so. Test variations are never played here.
+A fold holds the variations that ask for certain things (`python -m training folds` lists them). Its scores say
+something about unknown things only if the checkpoints were trained without the fold (`finetune --leave-out FOLD`). The
+checkpoints that ship have seen all training things: with them the figures say what the rules are worth on known things,
+and the report says so. Test variations are never played here.
 
 The agent with all rules plays first. A rule that acted in none of its turns is worth nothing there and is not taken
 away. Where it acted in some task types, only those are played without it, and the others count as they are. The worth
@@ -37,7 +37,7 @@ from rich.table import Table
 
 from benchmarks.machine import describe
 from training.trajectories import read_table
-from training.worlds.scienceworld.folds import held_out
+from training.worlds.registry import training_world
 from waymark.agent.presets import AGENTS, find_agents
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
@@ -367,7 +367,7 @@ def main(
     try:
         names = [name.strip() for name in agents.split(",") if name.strip()]
         find_agents(names)
-        chosen = held_out(read_table(data), fold, variations)
+        chosen = training_world(DEFAULT_WORLD).held_out(read_table(data), fold, variations)
         if tasks:
             chosen = {task: chosen[task] for task in tasks.split(",") if task in chosen}
         wanted = [arm.strip() for arm in arms.split(",")] if arms else None

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import anyio
 import typer
@@ -33,7 +33,7 @@ from rich.table import Table
 from benchmarks.ablation import Chosen, Scores, by_things
 from training.local_agent import open_agent
 from training.trajectories import read_table
-from training.worlds.scienceworld.folds import held_out
+from training.worlds.registry import training_world
 from training.worlds.scienceworld.self_play import DrawnController, DrawnExecutor
 from waymark.agent.episode import run_episode
 from waymark.agent.ports import Controller, Executor
@@ -51,10 +51,12 @@ from waymark.contracts import (
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.evaluation.clusters import mean_over_things, over_things
 from waymark.evaluation.protocols import TURNS_PER_MOVE
-from waymark.worlds.scienceworld.environment import ScienceWorldSlot
+from waymark.worlds.base import Environment, EnvironmentLimits
+from waymark.worlds.registry import get_world
 
 _BEAMS, _RERANKED = 5, 4
 _MOVES, _PATIENCE = 100, 50
+_WORLD: Final = get_world("scienceworld")
 _SIMPLIFICATIONS = "easy"
 
 
@@ -161,7 +163,7 @@ def chosen_ports(way: str, checkpoints: Path, rng: random.Random) -> tuple[Contr
     )
 
 
-def play(slot: ScienceWorldSlot, way: str, task: str, variation: int, checkpoints: Path, rules: bool) -> EpisodeResult:
+def play(slot: Environment, way: str, task: str, variation: int, checkpoints: Path, rules: bool) -> EpisodeResult:
     """One episode."""
     spec = EpisodeSpec(
         id="choices",
@@ -255,11 +257,11 @@ def main(
     """Play, compare and print."""
     console = Console(highlight=False)
     names = ways.split(",")
-    chosen = held_out(read_table(data), fold, variations)
+    chosen = training_world(_WORLD.name).held_out(read_table(data), fold, variations)
     if tasks:
         chosen = {task: chosen[task] for task in tasks.split(",") if task in chosen}
     kept = _Kept(keep)
-    slot = ScienceWorldSlot()
+    slot = _WORLD.open(EnvironmentLimits())
     try:
         for way in names:
             for task, variation in _episodes(chosen):
@@ -270,7 +272,7 @@ def main(
                     result = play(slot, way, task, variation, checkpoints, rules == "all")
                 except EnvironmentFault:
                     slot.close()
-                    slot = ScienceWorldSlot()
+                    slot = _WORLD.open(EnvironmentLimits())
                     result = play(slot, way, task, variation, checkpoints, rules == "all")
                 kept.add(way, result, time.process_time() - began)
     finally:

@@ -20,19 +20,20 @@ from itertools import chain
 from rich.console import Console
 from scienceworld import ScienceWorldEnv
 
-from waymark.worlds.scienceworld.environment import ENVIRONMENT_VERSION, ScienceWorldSlot
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.base import EnvironmentLimits
+from waymark.worlds.registry import get_world
 
 EPISODES = (("4-2", 0), ("1-1", 0), ("2-1", 0), ("3-3", 0), ("4-1", 0), ("5-1", 0), ("6-1", 0), ("7-1", 0))
 """Task and variation: one of most topics, in full rooms and empty ones. The first warms both JVMs, uncounted."""
 SIMPLIFICATIONS = "easy"
+WORLD = get_world("scienceworld")
 MAX_STEPS = 60
 """Of one episode."""
 
 
 def measure() -> tuple[list[float], list[float]]:
     """Milliseconds of every step: ours, theirs."""
-    slot = ScienceWorldSlot()
+    slot = WORLD.open(EnvironmentLimits())
     env = ScienceWorldEnv("", envStepLimit=10_000)
     ours: list[list[float]] = []
     theirs: list[list[float]] = []
@@ -40,7 +41,7 @@ def measure() -> tuple[list[float], list[float]]:
         for task, variation in EPISODES:
             path = slot.gold_path(task, variation, SIMPLIFICATIONS)[:MAX_STEPS]
             slot.reset(task, variation, SIMPLIFICATIONS)
-            env.load(find_task(task).name, variation, SIMPLIFICATIONS)
+            env.load(WORLD.find_task(task).name, variation, SIMPLIFICATIONS)
             env.reset()
             pairs = [(_milliseconds(slot.step, action), _milliseconds(env.step, action)) for action in path]
             ours.append([mine for mine, _ in pairs])
@@ -62,7 +63,7 @@ def main() -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as scratch, chdir(scratch):  # the simulator writes a file where it runs
         ours, theirs = measure()
-    console.print(f"{ENVIRONMENT_VERSION}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
+    console.print(f"{WORLD.version}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
     console.print(f"{len(ours)} steps, median ms: ScienceWorldEnv {statistics.median(theirs):.1f}")
     console.print(f"{len(ours)} steps, median ms: ScienceWorldSlot {statistics.median(ours):.1f}")
     console.print(f"ratio {statistics.median(theirs) / statistics.median(ours):.1f}")

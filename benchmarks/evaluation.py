@@ -46,14 +46,14 @@ from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.evaluation.protocols import episodes, limits_of, pinned
 from waymark.process import children, cpu_seconds, simulators_at_once
+from waymark.worlds.base import TaskType
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
-from waymark.worlds.scienceworld.protocols import PROTOCOLS
-from waymark.worlds.scienceworld.tasks import TASKS, TaskType
 
 if TYPE_CHECKING:  # it needs torch, which the other comparison does not
     from benchmarks.published import PublishedLoop
 
-LIMITS = limits_of(PROTOCOLS["seed"], AgentConfig())
+TASKS = get_world(DEFAULT_WORLD).tasks
+LIMITS = limits_of(get_world(DEFAULT_WORLD).protocols["seed"], AgentConfig())
 PUBLISHED_TARGET, WORKERS_TARGET = 10.0, 1.7
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "scienceworld")
 OURS = "waymark evaluate"

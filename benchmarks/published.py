@@ -23,8 +23,7 @@ from waymark.errors import UnparsableAction
 from waymark.inference import checkpoint
 from waymark.inference.engines.transformers import load_causal, load_seq2seq
 from waymark.inference.tokens import Tokens, read_tokenizer
-from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.tasks import find_task
+from waymark.worlds.registry import get_format, get_world
 
 BEAMS = 5
 
@@ -103,7 +102,7 @@ class PublishedLoop:
 
     def play(self, task: str, variation: int) -> list[TurnRecord]:
         """One episode: both models at every step, no repair, nothing avoided. An ended sub-goal acts not."""
-        self._env.load(find_task(task).name, variation, "easy")
+        self._env.load(get_world("scienceworld").find_task(task).name, variation, "easy")
         _, infos = self._env.reset()
         words = infos["taskDesc"].removeprefix("Task Description:").split()
         fold = StateFold.start(" ".join(words), infos["look"], infos["inv"])

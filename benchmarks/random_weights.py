@@ -21,11 +21,11 @@ from waymark.contracts import AgentState
 from waymark.errors import UnparsableAction
 from waymark.inference.checkpoint import CheckpointCard, Training, write_card
 from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
-from waymark.worlds.scienceworld import actions
-from waymark.worlds.scienceworld.prompts.seed import SEED
+from waymark.worlds.registry import get_format, world_of_format
 
 PUBLISHED_INPUT = 1024
 """Tokens that the published models read."""
+_FORMAT = "seed"
 _PIECES = 560
 _SPECIALS = ["<pad>", "</s>", "<unk>"]
 _END = 1
@@ -74,8 +74,8 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
     weights say nothing that ends. `quantization` is that of the weights for CTranslate2; None writes none.
     """
     torch.manual_seed(0)
-    tokenizer = _tokenizer([write_prompt(SEED, "executor", state) for state in states])
-    answers = [SEED.target("executor", action) for action in _actions(states)]
+    tokenizer = _tokenizer([write_prompt(get_format(_FORMAT), "executor", state) for state in states])
+    answers = [get_format(_FORMAT).target("executor", action) for action in _actions(states)]
     lengths = [len(tokenizer.encode(answer).ids) for answer in answers]
     config: Any = T5Config.from_dict(
         {
@@ -102,7 +102,7 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
         name="random weights",
         role="executor",
         architecture="seq2seq",
-        prompt_format="seed",
+        prompt_format=_FORMAT,
         parameters=model.num_parameters(),
         max_input_tokens=PUBLISHED_INPUT,
         max_new_tokens=round(sum(lengths) / len(lengths)),
@@ -115,10 +115,11 @@ def make_checkpoint(folder: Path, shape: Shape, states: Sequence[AgentState], qu
 
 def _actions(states: Sequence[AgentState]) -> list[str]:
     """The latest action of each state that has one which the grammar knows."""
+    grammar = world_of_format(_FORMAT).grammar
     known = []
     for state in states:
         try:
-            known += [actions.format(actions.parse(turn.acted)) for turn in state.turns[-1:] if turn.action]
+            known += [grammar.plain(grammar.formal(turn.acted)) for turn in state.turns[-1:] if turn.action]
         except UnparsableAction:
             continue
     return known

@@ -29,7 +29,8 @@ from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.inference import Generation, checkpoint
 from waymark.inference.load import open_generator
 from waymark.loadtest.states import sample
-from waymark.worlds.registry import get_format
+from waymark.worlds.base import EnvironmentLimits
+from waymark.worlds.registry import DEFAULT_WORLD, get_format, get_world
 
 if TYPE_CHECKING:
     from training.trajectories import Trajectory
@@ -99,9 +100,7 @@ def simulator() -> None:
 
 def _played(paths: Sequence[Trajectory]) -> dict[str, list[object]]:
     """What one Java process shows along each path."""
-    from waymark.worlds.scienceworld.environment import ScienceWorldSlot
-
-    slot = ScienceWorldSlot()
+    slot = get_world(DEFAULT_WORLD).open(EnvironmentLimits())
     shown: dict[str, list[object]] = {}
     for path in paths:
         opening = slot.reset(path.task_id, path.variation, path.simplifications)

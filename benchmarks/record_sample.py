@@ -34,12 +34,12 @@ from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.loadtest import states
 from waymark.loadtest.states import RecordedState, SampleOrigin
 from waymark.process import simulators_at_once
-from waymark.worlds.scienceworld.protocols import PROTOCOLS
-from waymark.worlds.scienceworld.tasks import TASKS
+from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 KEPT = {"controller": 3, "executor": 5}
 """States of one episode, by the service that was asked."""
-_SPLIT = PROTOCOLS["dev"]
+_WORLD = get_world(DEFAULT_WORLD)
+_SPLIT = _WORLD.protocols["dev"]
 _SEED = 0
 
 
@@ -64,7 +64,7 @@ def choose(result: EpisodeResult, turns: int) -> list[RecordedState]:
 
 def write(results: Sequence[EpisodeResult], folder: Path) -> SampleOrigin:
     """Write the sample and where it comes from."""
-    order = {task.id: place for place, task in enumerate(TASKS)}
+    order = {task.id: place for place, task in enumerate(_WORLD.tasks)}
     results = sorted(results, key=lambda result: order[result.task])
     versions = results[0].versions
     assert versions is not None
@@ -88,7 +88,7 @@ async def _play(url: str) -> None:
     async with EvaluationClient(url) as client:
         submitted = [
             await client.submit(EvaluationRequest(protocol="dev", tasks=(task.id,), variations=(_variation(task.id),)))
-            for task in TASKS
+            for task in _WORLD.tasks
         ]
         for status in track(submitted, "Playing", console=Console(stderr=True)):
             async for _ in client.events(status.id):
@@ -96,7 +96,7 @@ async def _play(url: str) -> None:
 
 
 def _variation(task_id: str) -> int:
-    return _SPLIT.variations_of(next(task for task in TASKS if task.id == task_id))[0]
+    return _SPLIT.variations_of(_WORLD.find_task(task_id))[0]
 
 
 def _results(runs: Path) -> Iterable[EpisodeResult]:
@@ -124,7 +124,7 @@ def main(
             with Stack(StackOptions(runs=folder, slots=slots or simulators_at_once())) as stack:
                 asyncio.run(_play(stack.url("env-runner")))
         results = list(_results(folder))
-        missing = {task.id for task in TASKS} - {result.task for result in results if not result.error}
+        missing = {task.id for task in _WORLD.tasks} - {result.task for result in results if not result.error}
         if missing:
             raise SystemExit(f"No episode was finished of {', '.join(sorted(missing))}; nothing was written.")
         origin = write(results, target)

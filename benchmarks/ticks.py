@@ -20,8 +20,8 @@ from rich.console import Console
 
 from benchmarks.machine import describe, figures
 from training.trajectories import Trajectory, read_table
-from waymark.worlds.scienceworld.environment import ScienceWorldSlot
-from waymark.worlds.scienceworld.scene import without_readings
+from waymark.worlds.base import Environment, EnvironmentLimits
+from waymark.worlds.registry import get_world
 
 MOST: Final = 40
 """Repetitions after which an action is taken for one that lets no time pass."""
@@ -39,6 +39,7 @@ WAITS: Final = (
 )
 """`look around`, `inventory` and `task` cost no move; the simulator does not know the last one."""
 _TASKS: Final = ("1-1", "1-2", "1-3")
+_WORLD: Final = get_world("scienceworld")
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ def until_heated(path: Trajectory) -> list[str] | None:
     return actions[: waits[0]] if waits else None
 
 
-def repeat(slot: ScienceWorldSlot, path: Trajectory, before: Sequence[str], action: str) -> Change:
+def repeat(slot: Environment, path: Trajectory, before: Sequence[str], action: str) -> Change:
     """Replay a path's beginning and repeat an action until the look has changed in more than its readings."""
     slot.reset(path.task_id, path.variation, path.simplifications)
     for one in before:
         step = slot.step(one)
-    begun, seen = step.moves, without_readings(step.look)
+    begun, seen = step.moves, _WORLD.agent.without_readings(step.look)
     for number in range(1, MOST + 1):
         step = slot.step(action)
-        if without_readings(step.look) != seen:
+        if _WORLD.agent.without_readings(step.look) != seen:
             return Change(number, step.moves - begun)
     return Change(None, step.moves - begun)
 
@@ -89,7 +90,7 @@ def main(
     """Measure and print."""
     console = Console(highlight=False)
     console.print(describe("scienceworld").line(), soft_wrap=True)
-    slot = ScienceWorldSlot()
+    slot = _WORLD.open(EnvironmentLimits())
     try:
         for path, before in chosen(read_table(data), each):
             table = figures("repeated", "times", "moves")

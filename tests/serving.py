@@ -7,8 +7,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from typing import Any, Literal
 
 import httpx
@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
-from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.inference.engines.scripted import Policy, ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.middleware.guard import ConnectionLimits
 from waymark.serving.models import scripted_model
@@ -31,20 +31,32 @@ STATE: dict[str, Any] = {
     "current_subgoal": "x()",
 }
 JSON = {"content-type": "application/json"}
+MCP_ACCEPT = {"accept": "application/json, text/event-stream"}
 
-Say = Callable[[str], Sequence[tuple[str, float]]]
 Asking = AbstractAsyncContextManager[httpx.AsyncClient]
 
 
-def says(*texts: str) -> Say:
+def says(*texts: str) -> Policy:
     """A policy that answers every prompt with these texts, best first."""
     return lambda _: [(text, -1.0 - rank) for rank, text in enumerate(texts)]
+
+
+def tool_call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The body of a request to `/mcp` that calls a tool."""
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    """A connection for raw bytes."""
+    with closing(socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=20)) as wire:
+        yield wire
 
 
 class Stuck(ScriptedGenerator):
     """Answers when it is released; remembers the prompts of each batch."""
 
-    def __init__(self, say: Say = says("look around")) -> None:  # noqa: B008 - it holds nothing
+    def __init__(self, say: Policy = says("look around")) -> None:  # noqa: B008 - it holds nothing
         super().__init__(say)
         self.entered, self.released = threading.Event(), threading.Event()
         self.batches: list[list[str]] = []
@@ -80,7 +92,7 @@ async def asking_generators(
 
 @asynccontextmanager
 async def asking(
-    service: Service, settings: ServiceSettings | None = None, **policies: Say
+    service: Service, settings: ServiceSettings | None = None, **policies: Policy
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running service whose named models answer by these policies."""
     generators = {name: ScriptedGenerator(policy) for name, policy in policies.items()}

@@ -46,8 +46,10 @@ class Batches:
         self._corpus = corpus
         world = training_world_of(example.task_id for example in corpus)
         self._summed = list(accumulate(_weights(corpus, recipe, world, losses)))
-        self._rename = world.augmentation(corpus, share=recipe.rename, seed=recipe.seed)
-        self._drillable = [example for example in corpus if self._rename.drill(example)] if recipe.drills else []
+        augmented = bool(recipe.rename or recipe.drills)
+        self._augment = world.augmentation(corpus, share=recipe.rename, seed=recipe.seed) if augmented else None
+        drills = self._augment if recipe.drills else None
+        self._drillable = [example for example in corpus if drills and drills.is_drillable(example)]
         if recipe.drills and not self._drillable:
             raise InvalidInput(
                 "No training example can be made a copying drill.", remedy="Set drills to 0.", field="drills"
@@ -63,27 +65,37 @@ class Batches:
         return self._chunk[place]
 
     def once(self) -> list[Pair]:
-        """Each example once, in the order of the corpus, renamed as in the batches."""
-        self._rename.reseed(self._recipe.seed)
-        return [self._rename(example) for example in self._corpus]
+        """Each example once, in the order of the corpus, changed as in the batches."""
+        if self._augment:
+            self._augment.reseed(self._recipe.seed)
+        return [self._pair(example) for example in self._corpus]
+
+    def _pair(self, example: Example) -> Pair:
+        """An example's text, changed where the recipe says so."""
+        if self._augment and self._recipe.rename and example.source:
+            return example.source.written(self._augment(example))
+        return example.prompt, example.target
 
     def _draw(self, chunk: int) -> list[list[Pair]]:
         size = self._recipe.batch
         draw = random.Random(f"{self._recipe.seed} {chunk}")
-        self._rename.reseed(draw.getrandbits(64))
-        pairs = [
-            self._rename(choice) for choice in draw.choices(self._corpus, cum_weights=self._summed, k=size * _CHUNK)
-        ]
+        seed = draw.getrandbits(64)
+        if self._augment:
+            self._augment.reseed(seed)
+        pairs = [self._pair(choice) for choice in draw.choices(self._corpus, cum_weights=self._summed, k=size * _CHUNK)]
         pairs.sort(key=lambda pair: len(pair[0]))
         batches = [pairs[at : at + size] for at in range(0, len(pairs), size)]
         draw.shuffle(batches)
         drawn = []
         for batch in batches:
-            for _ in range(self._recipe.drills):
-                drills = map(self._rename.drill, draw.choices(self._drillable, k=size))
-                drawn.append([drill for drill in drills if drill])
+            drawn += [self._drill(draw) for _ in range(self._recipe.drills)]
             drawn.append(batch)
         return drawn
+
+    def _drill(self, draw: random.Random) -> list[Pair]:
+        """A batch of drills."""
+        assert self._augment
+        return [self._augment.drill(chosen) for chosen in draw.choices(self._drillable, k=self._recipe.batch)]
 
 
 def _weights(

@@ -19,9 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,23 +53,54 @@ _SCHEMA = pa.schema(
 _ROW_GROUP = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One decision. `instruction` is the part of the prompt with the task or sub-goal."""
-
-    task_id: str
-    variation: int
-    prompt: str
-    target: str
-    instruction: str
-
-
 @dataclass(frozen=True)
 class Decision:
     """A state on an oracle path, with all turns, and the oracle's decision in it (None: the sub-goal has ended)."""
 
     state: AgentState
     answer: str | None
+
+    def written(self, role: Role, prompt_format: PromptFormat) -> tuple[str, str]:
+        """Its prompt and target, by the code that serves."""
+        return (
+            write_prompt(prompt_format, role, self.state),
+            write_target(prompt_format, role, self.state, self.answer),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an example was written from."""
+
+    decision: Decision
+    """With the turns that the format shows."""
+    role: Role
+    prompt_format: PromptFormat
+
+    def written(self, decision: Decision) -> tuple[str, str]:
+        """Prompt and target of another decision, written in the same way."""
+        return decision.written(self.role, self.prompt_format)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One decision as text. `instruction` is the task or sub-goal in the prompt."""
+
+    task_id: str
+    variation: int
+    prompt: str
+    target: str
+    instruction: str
+    source: Source | None = field(default=None, compare=False, repr=False)
+    """None if published code wrote the example."""
+
+    @classmethod
+    def of(cls, task_id: str, variation: int, decision: Decision, role: Role, prompt_format: PromptFormat) -> Self:
+        """A decision as text."""
+        state = StateFold(decision.state).visible(prompt_format.history_turns)
+        source = Source(replace(decision, state=state), role, prompt_format)
+        instruction = (state.current_subgoal or "") if role == "executor" else state.task
+        return cls(task_id, variation, *source.written(source.decision), instruction, source)
 
 
 def decisions(
@@ -125,14 +156,7 @@ def examples(
 
 def write_example(trajectory: Trajectory, decision: Decision, role: Role, prompt_format: PromptFormat) -> Example:
     """One decision on a path as its prompt and target."""
-    state = decision.state
-    return Example(
-        task_id=trajectory.task_id,
-        variation=trajectory.variation,
-        prompt=write_prompt(prompt_format, role, state),
-        target=write_target(prompt_format, role, state, decision.answer),
-        instruction=(state.current_subgoal or "") if role == "executor" else state.task,
-    )
+    return Example.of(trajectory.task_id, trajectory.variation, decision, role, prompt_format)
 
 
 def sample(trajectories: Sequence[Trajectory], sampling: Sampling, seed: int = PUBLISHED_SEED) -> list[Trajectory]:
@@ -195,7 +219,10 @@ def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], abou
         table = folder / f"{split}.parquet"
         with pq.ParquetWriter(table, _SCHEMA, compression="zstd") as writer:
             for start in range(0, len(corpus), _ROW_GROUP):
-                rows = [asdict(example) for example in corpus[start : start + _ROW_GROUP]]
+                rows = [
+                    {name: getattr(example, name) for name in _SCHEMA.names}
+                    for example in corpus[start : start + _ROW_GROUP]
+                ]
                 writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
         files[table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1) + "\n")

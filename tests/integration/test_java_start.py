@@ -175,6 +175,20 @@ def test_a_cache_that_java_cannot_start_from_is_deleted(cache: Path, caplog: pyt
     assert "Java does not start from it" in caplog.text
 
 
+def test_what_is_no_file_is_deleted_without_waiting_for_it(tmp_path: Path) -> None:
+    def prepare() -> JavaCache:
+        return JavaCache(tmp_path, find_java(), [__file__])
+
+    first = prepare()
+    first.close(whole=False)
+    (lock,) = tmp_path.glob("*.lock")
+    os.mkfifo(lock.with_suffix(".aot"))
+    cache = prepare()  # opened, the FIFO would wait for its other end
+    assert not cache.reads
+    assert not lock.with_suffix(".aot").exists()
+    cache.close(whole=False)
+
+
 def test_a_cache_without_checksum_is_written_anew(cache: Path) -> None:
     written(cache).with_suffix(".sha256").unlink()
     slot = ScienceWorldSlot(cache=cache)

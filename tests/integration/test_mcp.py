@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
+from tests.serving import MCP_ACCEPT
 from waymark.cli.local_stack import Stack
 from waymark.clients.services import ControllerClient
 from waymark.contracts import ActionRequest, ActionResponse, SubgoalRequest, SubgoalResponse
@@ -25,7 +26,6 @@ pytestmark = [
 ]
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 @asynccontextmanager
@@ -90,15 +90,15 @@ async def test_the_agent_is_told_what_is_wrong_with_its_call(stack: Stack) -> No
 
 async def test_a_page_of_another_host_reaches_no_tool(stack: Stack) -> None:
     async with httpx.AsyncClient(base_url=stack.url("controller"), trust_env=False) as http:
-        foreign = await http.post("/mcp", json=LIST, headers={**ACCEPT, "host": "evil.example"})
-        page = await http.post("/mcp", json=LIST, headers={**ACCEPT, "origin": "http://evil.example"})
+        foreign = await http.post("/mcp", json=LIST, headers={**MCP_ACCEPT, "host": "evil.example"})
+        page = await http.post("/mcp", json=LIST, headers={**MCP_ACCEPT, "origin": "http://evil.example"})
     assert (foreign.status_code, page.status_code) == (421, 403)
 
 
 async def test_a_key_is_asked_for(guarded: tuple[str, str]) -> None:
     url, key = guarded
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        refused = await http.post("/mcp", json=LIST, headers=ACCEPT)
+        refused = await http.post("/mcp", json=LIST, headers=MCP_ACCEPT)
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     async with tools(url, key) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["next_subgoal"]

@@ -190,12 +190,16 @@ def test_training_runs_from_the_wheel_or_names_missing_packages(complete: Path, 
 def _extras() -> set[str]:
     """The modules that only extras bring: none of them is there after `pip install` of the wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {re.split(r"[<=\[;]", one)[0] for extra in project["optional-dependencies"].values() for one in extra}
+    names = {
+        re.split(r"[<=\[;]", requirement)[0]
+        for extra in project["optional-dependencies"].values()
+        for requirement in extra
+    }
     distributions = {name.lower().replace("_", "-"): set[str]() for name in names}
     for module, brought_by in packages_distributions().items():
         for distribution in brought_by:
             distributions.setdefault(distribution.lower().replace("_", "-"), set()).add(module)
-    needed = {re.split(r"[<=\[;]", one)[0].lower() for one in project["dependencies"]}
+    needed = {re.split(r"[<=\[;]", requirement)[0].lower() for requirement in project["dependencies"]}
     extras = {name.lower().replace("_", "-") for name in names} - needed - {"waymark-agents"}
     return {module for name in extras for module in distributions.get(name, ()) if not module.startswith("_")}
 

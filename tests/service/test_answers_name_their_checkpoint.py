@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.serving import STATE, says
+from tests.serving import MCP_ACCEPT, STATE, says, tool_call
 from waymark.contracts import ActionResponse, Role, SubgoalResponse
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
@@ -18,7 +18,6 @@ from waymark.serving.models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 
 pytestmark = pytest.mark.anyio
-ACCEPT = {"accept": "application/json, text/event-stream"}
 FRESH = {"task": STATE["task"], "look": STATE["look"]}
 HASHES = {"default": "a" * 64, "first": "f" * 64, "flat": "e" * 64}
 
@@ -33,7 +32,7 @@ def app_of(service: Service, **roles: Role) -> FastAPI:
 
 async def ask(app: FastAPI, path: str, body: Any) -> Any:
     transport = httpx.ASGITransport(app)
-    client = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=ACCEPT)
+    client = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=MCP_ACCEPT)
     async with app.router.lifespan_context(app), client:
         response = await client.post(path, json=body)
     assert response.status_code == 200, response.text
@@ -60,8 +59,7 @@ async def test_single_and_list_routes_name_the_checkpoint(
 
 
 async def test_the_mcp_tool_and_completions_name_the_checkpoint_too() -> None:
-    call = {"name": "next_action", "arguments": {"state": STATE}}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    body = tool_call("next_action", {"state": STATE})
     answer = await ask(app_of("executor", default="executor"), "/mcp", body)
     assert answer["result"]["structuredContent"]["checkpoint_sha256"] == HASHES["default"]
     written = await ask(app_of("executor", default="executor"), "/v1/completions", {"model": "default", "prompt": "x"})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.serving import says, served, service_app
+from tests.serving import connected, says, served, service_app
 from waymark.clients.services import SyncExecutorClient
 from waymark.contracts import Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
@@ -37,12 +37,6 @@ def app() -> FastAPI:
         return {}
 
     return app
-
-
-@contextmanager
-def connected(url: str) -> Iterator[socket.socket]:
-    with closing(socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=20)) as wire:
-        yield wire
 
 
 def answer(wire: socket.socket) -> int:

@@ -7,12 +7,11 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 
 import httpx
 import pytest
 
-from tests.serving import STATE, says, served, service_app
+from tests.serving import STATE, connected, says, served, service_app
 from waymark.contracts import ActionResponse, Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.middleware.guard import ConnectionLimits
@@ -38,12 +37,6 @@ def quick_url() -> Iterator[str]:
     """A service with short times."""
     with served(service_app("executor", default=ScriptedGenerator(says("look around"))), QUICK) as url:
         yield url
-
-
-@contextmanager
-def connected(url: str) -> Iterator[socket.socket]:
-    with closing(socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), timeout=20)) as wire:
-        yield wire
 
 
 def answers(wire: socket.socket, count: int = 1) -> list[tuple[int, bytes]]:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.oracle import trajectories
-from tests.serving import says
+from tests.serving import MCP_ACCEPT, says, tool_call
 from waymark.contracts import AgentState
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
@@ -26,7 +26,6 @@ KITCHEN = "This room is called the kitchen. In it, you see: \n\ta table\nYou als
 PANTRY = "You are in the pantry. In one part of the room you see a shelf. To the North you see the kitchen."
 WORLDS = {"compact": KITCHEN, "compact-nohistory": KITCHEN, "seed": KITCHEN, "textworld-plain": PANTRY}
 """By prompt format: a look of its world."""
-ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 def state(look: str) -> dict[str, Any]:
@@ -41,13 +40,12 @@ async def test_the_routes_warn_of_looks_of_other_worlds_alone(form: str, look: s
         scripted_model("default", "executor", ScriptedGenerator(says("look around"))), format=get_format(form)
     )
     app = create_app("executor", {"default": model}, ServiceSettings())
-    call = {"name": "next_action", "arguments": {"state": state(look)}}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    body = tool_call("next_action", {"state": state(look)})
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     async with app.router.lifespan_context(app), client:
         single = (await client.post("/v1/action", json={"state": state(look)})).json()
         (listed,) = (await client.post("/v1/actions", json=[{"state": state(look)}])).json()
-        tool = (await client.post("/mcp", json=body, headers=ACCEPT)).json()["result"]["structuredContent"]
+        tool = (await client.post("/mcp", json=body, headers=MCP_ACCEPT)).json()["result"]["structuredContent"]
     title = "TextWorldExpress" if form == "textworld-plain" else "ScienceWorld"
     for answer in (single, listed, tool):
         codes = [(warning["code"], warning["field"]) for warning in answer["warnings"]]

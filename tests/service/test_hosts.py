@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from services.env_runner.settings import Settings as RunnerSettings
-from tests.service.test_connections import answers, connected
-from tests.serving import JSON, STATE, asking, problem, says, served, service_app
+from tests.service.test_connections import answers
+from tests.serving import JSON, STATE, asking, connected, problem, says, served, service_app
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.settings import ListenSettings, ServiceSettings, read

@@ -5,19 +5,13 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.serving import service_app
+from tests.serving import MCP_ACCEPT, service_app, tool_call
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.api.examples import START
 
 pytestmark = pytest.mark.anyio
 
-ACCEPT = {"accept": "application/json, text/event-stream"}
-CALL = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "tools/call",
-    "params": {"name": "next_subgoal", "arguments": {"state": START.model_dump(mode="json")}},
-}
+CALL = tool_call("next_subgoal", {"state": START.model_dump(mode="json")})
 
 
 async def ask(method: str) -> httpx.Response:
@@ -29,7 +23,7 @@ async def ask(method: str) -> httpx.Response:
     app = service_app("controller", default=ScriptedGenerator(broken))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     async with app.router.lifespan_context(app), client:
-        return await client.request(method, "/mcp", json=CALL, headers=ACCEPT)
+        return await client.request(method, "/mcp", json=CALL, headers=MCP_ACCEPT)
 
 
 async def test_a_failure_does_not_tell_its_cause() -> None:

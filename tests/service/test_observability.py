@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving import captured_log
+from tests.serving import STATE, captured_log
 from waymark.clients.services import ControllerClient
 from waymark.contracts import AgentState
 from waymark.errors import InvalidInput
@@ -34,8 +34,6 @@ from waymark.serving.settings import ServiceSettings
 from waymark.serving.telemetry import tracing
 
 pytestmark = pytest.mark.anyio
-
-STATE = {"task": "Your task is to boil water.", "look": "This room is called the kitchen.", "current_subgoal": "x()"}
 
 
 class Says(ScriptedGenerator):

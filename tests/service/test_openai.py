@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import JSON, Say, asking, says
+from tests.serving import JSON, asking, says
+from waymark.inference.engines.scripted import Policy
 from waymark.serving.api.openai import Completion, ErrorBody, ModelList
 from waymark.serving.settings import ServiceSettings
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 ANSWERS = says("go to kitchen", "open door to kitchen", "end")
 
 
-async def complete(policy: Say = ANSWERS, **body: Any) -> Completion:
+async def complete(policy: Policy = ANSWERS, **body: Any) -> Completion:
     async with asking("executor", default=policy) as client:
         response = await client.post("/v1/completions", json={"model": "default", "prompt": "navigate_to", **body})
     assert response.status_code == 200, response.text

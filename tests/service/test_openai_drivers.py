@@ -12,7 +12,8 @@ import openai
 import pytest
 from pydantic import SecretStr
 
-from tests.serving import JSON, Say, asking, says
+from tests.serving import JSON, asking, says
+from waymark.inference.engines.scripted import Policy
 from waymark.serving.api.openai import Completion
 from waymark.serving.settings import ServiceSettings
 
@@ -39,7 +40,7 @@ AIPERF = {
 }
 
 
-async def post(body: dict[str, Any], policy: Say = SAYS) -> httpx.Response:
+async def post(body: dict[str, Any], policy: Policy = SAYS) -> httpx.Response:
     async with asking("executor", default=policy) as client:
         return await client.post("/v1/completions", json=body)
 
@@ -116,7 +117,7 @@ async def test_a_value_that_asks_for_more_is_refused_by_name(other: dict[str, An
 
 
 @asynccontextmanager
-async def official(policy: Say = SAYS) -> AsyncIterator[openai.AsyncOpenAI]:
+async def official(policy: Policy = SAYS) -> AsyncIterator[openai.AsyncOpenAI]:
     async with asking("executor", default=policy) as http:
         theirs: Any = http  # it says another library's client, and takes any that looks like it
         yield openai.AsyncOpenAI(base_url="http://localhost/v1", api_key="none", http_client=theirs, max_retries=0)

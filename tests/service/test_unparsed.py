@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import STATE, asking, says, service_app
+from tests.serving import MCP_ACCEPT, STATE, asking, says, service_app, tool_call
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
 from waymark.serving.models import scripted_model
@@ -18,7 +18,6 @@ from waymark.worlds.registry import get_format
 pytestmark = pytest.mark.anyio
 
 UNREADABLE = ["", "   ", "?", "...", "\x00", "look\x1b[31m around", "look\u202earound", "word " * 200, "\n\n"]
-ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 @pytest.mark.parametrize("text", [*UNREADABLE, "reset task", " Reset  TASK "])
@@ -64,12 +63,11 @@ async def test_a_readable_answer_says_so_and_quotes_nothing() -> None:
 
 
 async def test_the_mcp_tool_marks_unreadable_text_too() -> None:
-    call = {"name": "next_action", "arguments": {"state": STATE}}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    body = tool_call("next_action", {"state": STATE})
     app = service_app("executor", default=ScriptedGenerator(says("?")))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     async with app.router.lifespan_context(app), client:
-        answer = (await client.post("/mcp", json=body, headers=ACCEPT)).json()["result"]["structuredContent"]
+        answer = (await client.post("/mcp", json=body, headers=MCP_ACCEPT)).json()["result"]["structuredContent"]
     assert (answer["action"], answer["parsed"], answer["raw"]) == (None, False, "?")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import grimp
@@ -15,6 +16,15 @@ def test_every_import_contract_of_pyproject_is_kept() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ["waymark.worlds", "training.worlds"])
+def test_a_contract_protects_every_world(package: str) -> None:
+    worlds = {f"{package}.{path.parent.name}" for path in (ROOT / package.replace(".", "/")).glob("*/world.py")}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    protected = [set(contract.get("protected_modules", ())) for contract in contracts]
+    assert worlds
+    assert worlds in protected
 
 
 @pytest.mark.parametrize("module", ["waymark.contracts", "waymark.errors"])

@@ -10,17 +10,32 @@ import torch
 from tokenizers import Tokenizer, processors
 
 from training.batches import IGNORED, Batches, Tensors
-from training.datasets import Example
+from training.datasets import Decision, Example
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
 from training.worlds.scienceworld.augmentation import is_answer
+from waymark.contracts import AgentState
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.tokens import Tokens
+from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 RECIPE = Recipe(batch=2, drills=1, rename=0.5, max_input_tokens=20, max_new_tokens=8)
+
+
+def focused(number: int, name: str, answer: str = "focus on {}") -> Example:
+    """An executor's example whose prompt is as long as its number says."""
+    things = "".join(f"\tthing {letter}\n" for letter in "bcdefgh"[:number])
+    state = AgentState(
+        task="Your task is to focus.",
+        look=f"This room is called the kitchen. In it, you see: \n{things}",
+        inventory=f"In your inventory, you see:\n\ta {name}\n",
+        current_subgoal=f"focus_on({name})",
+    )
+    return Example.of("4-2", number, Decision(state, answer.format(name)), "executor", COMPACT)
+
+
 EXAMPLES = [
-    Example("4-2", number, f"focus on {name} | room kitchen {'a b c d ' * number}", f"focus on {name}", f"focus {name}")
-    for number, name in enumerate("apple banana cherry orange lead tin mercury gallium".split())
+    focused(number, name) for number, name in enumerate("apple banana cherry orange lead tin mercury gallium".split())
 ]
 PAIRS = [(example.prompt, example.target) for example in EXAMPLES]
 
@@ -66,9 +81,19 @@ def test_hard_examples_are_drawn_more_often_and_none_is_forgotten(hard: float, t
     assert counts["other"] > 50
 
 
+def test_without_renaming_examples_stay_as_they_are() -> None:
+    """Also boxes, paints and scores, which renaming changes in every example."""
+    boxed = Example(
+        "9-1", 0, "focus on red box or blue box | score 3", "focus on red box", "focus on red box or blue box"
+    )
+    for example in (boxed, *EXAMPLES):
+        batches = Batches([example], replace(RECIPE, rename=0.0, drills=0))
+        assert set(batches[0]) == set(batches.once()) == {(example.prompt, example.target)}
+
+
 def test_drills_that_cannot_be_made_are_refused() -> None:
     with pytest.raises(InvalidInput, match="copying drill"):
-        Batches([replace(EXAMPLES[0], target="wait")], RECIPE)
+        Batches([focused(0, "apple", "wait")], RECIPE)
 
 
 def test_the_loss_of_an_encoder_decoder_is_over_the_answer(tokenizer: Tokenizer) -> None:

@@ -16,6 +16,7 @@ from training.compare import compare
 from training.llm import prompts
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.prompts import Named
+from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Limits, Message
 from waymark.worlds.base import COMPLETE, Segment
 
@@ -33,7 +34,7 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
     async def run(chosen: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
         async with chat(handle, tmp_path) as model:
-            await LLMAnnotator(model).annotate(paths[:chosen], outcomes.append)
+            await LLMAnnotator(model, PROMPTS).annotate(paths[:chosen], outcomes.append)
         return outcomes
 
     paths = of_different_tasks("2-1", 6)
@@ -61,7 +62,7 @@ async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator
 
     outcomes: list[Outcome] = []
     async with chat(handle, tmp_path) as model:
-        await LLMAnnotator(model).annotate([path, strayed], outcomes.append)
+        await LLMAnnotator(model, PROMPTS).annotate([path, strayed], outcomes.append)
     found = {outcome.key: outcome.annotation.segments for outcome in outcomes if isinstance(outcome, Annotated)}
     assert [one.stop for one in found[path.key]] == [len(path.steps)] * 2
     by_rule = annotate_by_rule(strayed).segments[1].subgoal
@@ -89,7 +90,7 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
     async def run() -> tuple[list[Outcome], int]:
         outcomes: list[Outcome] = []
         async with chat(handle, tmp_path) as model:
-            await LLMAnnotator(model).annotate(paths, outcomes.append)
+            await LLMAnnotator(model, PROMPTS).annotate(paths, outcomes.append)
         return outcomes, model.usage.asked.answers
 
     outcomes, _ = await run()
@@ -114,7 +115,7 @@ async def test_an_answer_is_kept_when_the_repair_call_after_it_fails(tmp_path: P
     outcomes: list[Outcome] = []
     for _ in range(2):
         async with chat(handle, tmp_path, Limits(attempts=1)) as model:
-            await LLMAnnotator(model).annotate([path], outcomes.append)
+            await LLMAnnotator(model, PROMPTS).annotate([path], outcomes.append)
     failure, annotated = outcomes
     assert isinstance(failure, Failure)
     assert "answered 500" in failure.reason

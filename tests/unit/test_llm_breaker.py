@@ -14,6 +14,7 @@ from tests.oracle import of_different_tasks
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.chat import ChatModel
 from training.trajectories import Trajectory
+from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Endpoint, Limits
 
 PATHS = [path for task in ("2-1", "2-2", "3-3") for path in of_different_tasks(task, 5)]
@@ -47,7 +48,7 @@ def annotate(
     async def run() -> LLMAnnotator:
         endpoint = Endpoint("http://model/v1", "large", "key")
         async with ChatModel(endpoint, cache, limits, httpx.MockTransport(count)) as model:
-            annotator = LLMAnnotator(model, give_up_after)
+            annotator = LLMAnnotator(model, PROMPTS, give_up_after)
             await annotator.annotate(paths, outcomes.append)
             return annotator
 

@@ -7,6 +7,7 @@ import pytest
 from tests.oracle import one_of_each_task
 from training.llm.budget import Budget, Prices, estimate
 from training.llm.chat import Tokens, Usage
+from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError
 
@@ -18,18 +19,18 @@ QUESTION: list[Message] = [{"role": "user", "content": "x" * 35}]
 
 def test_an_estimate_grows_with_the_paths() -> None:
     paths = one_of_each_task()
-    half, whole = estimate(paths[:15], PRICES), estimate(paths, PRICES)
+    half, whole = estimate(paths[:15], PRICES, PROMPTS), estimate(paths, PRICES, PROMPTS)
     assert whole.paths == 30
     assert whole.calls == 33
     assert half.cost is not None
     assert whole.cost is not None
     assert 1.5 < whole.cost / half.cost < 3
-    assert estimate(paths, None).cost is None
+    assert estimate(paths, None, PROMPTS).cost is None
 
 
 def test_an_estimate_over_the_limit_is_refused() -> None:
     with pytest.raises(InvalidInput, match="over --max-cost 1: about 33 calls"):
-        Budget(1, PRICES, Usage()).require(estimate(one_of_each_task(), PRICES))
+        Budget(1, PRICES, Usage()).require(estimate(one_of_each_task(), PRICES, PROMPTS))
 
 
 def test_a_limit_without_prices_is_refused() -> None:

@@ -10,9 +10,13 @@ from tests.oracle import one_of_each_task
 from training.annotate import annotate_by_rule
 from training.llm import prompts
 from training.llm.alignment import Alignment
-from training.llm.prompts import BOIL_WATER, MEANINGS, Named
+from training.llm.prompts import Named
+from training.worlds.scienceworld.annotation_prompts import BOIL_WATER, MEANINGS, PROMPTS
 from waymark.worlds.base import COMPLETE, Segment
+from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.actions import GRAMMAR, parse
+
+ACTIONS = get_world("scienceworld").grammar
 
 
 def pairs(named: list[Named]) -> list[tuple[str, tuple[str, ...]]]:
@@ -21,13 +25,13 @@ def pairs(named: list[Named]) -> list[tuple[str, tuple[str, ...]]]:
 
 def test_every_action_template_is_explained() -> None:
     assert MEANINGS.keys() == {(row.verb, row.arity) for row in GRAMMAR}
-    system = prompts.opening()[0]["content"]
+    system = prompts.opening(PROMPTS)[0]["content"]
     assert "- connect OBJ to OBJ: " in system
     assert all(parse(action) for named in BOIL_WATER.named for action in named.actions)
 
 
 def test_the_worked_example_is_a_turn_in_the_published_form() -> None:
-    _, asked, answered = prompts.opening()
+    _, asked, answered = prompts.opening(PROMPTS)
     assert asked["content"].endswith("'use thermometer on substance in metal pot'}")
     assert answered["content"].startswith("1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}\n2- ")
 
@@ -63,7 +67,7 @@ PATH = ["teleport to kitchen", "open cupboard", "pick up metal pot", "wait1", "w
 
 def aligned(*answers: str) -> tuple[list[tuple[str, int]], list[range], int]:
     """Sub-goals with how many actions each has, what is missing, and how many extra actions there were."""
-    alignment = Alignment(PATH)
+    alignment = Alignment(PATH, ACTIONS)
     for answer in answers:
         alignment.take(prompts.read(answer))
     segments = [] if alignment.missing() else alignment.segments()[:-1]
@@ -109,7 +113,7 @@ def test_a_run_of_missing_actions_is_for_the_model_to_name() -> None:
 
 
 def test_a_path_of_one_action_that_is_missing_is_a_run() -> None:
-    alignment = Alignment(["focus on water"])
+    alignment = Alignment(["focus on water"], ACTIONS)
     alignment.take([])
     assert alignment.missing() == [range(1)]
 
@@ -129,13 +133,13 @@ def test_the_rule_annotators_subgoals_come_through_an_answer_unchanged() -> None
         answer = [
             Named(subgoal=segment.subgoal, actions=tuple(actions[segment.start : segment.stop])) for segment in segments
         ]
-        alignment = Alignment(actions)
+        alignment = Alignment(actions, ACTIONS)
         alignment.take(prompts.read(prompts.written(answer)))
         assert alignment.segments() == segments
 
 
 def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_names() -> None:
-    alignment = Alignment(["wait", "look around", "look around", "wait", "wait", "look around"])
+    alignment = Alignment(["wait", "look around", "look around", "wait", "wait", "look around"], ACTIONS)
     alignment.take([Named(subgoal="a()", actions=("look around", "wait"))])
     assert alignment.missing() == [range(4, 6)]
     alignment.take([Named(subgoal="b()", actions=("wait", "look around"))])
@@ -146,7 +150,7 @@ def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_name
 def test_whatever_an_answer_leaves_out_a_path_is_covered_once_its_runs_are_named(data: st.DataObject) -> None:
     path = data.draw(st.lists(st.sampled_from([*PATH, "wait", "eat apple"]), min_size=1, max_size=12))
     said = data.draw(st.lists(st.sampled_from([*PATH, "nonsense", "go north"]), max_size=12))
-    alignment = Alignment(path)
+    alignment = Alignment(path, ACTIONS)
     alignment.take([Named(subgoal=f"s{index}()", actions=(action,)) for index, action in enumerate(said)])
     missing = tuple(path[index] for run in alignment.missing() for index in run)
     alignment.take([Named(subgoal="rest()", actions=missing)])

@@ -120,7 +120,7 @@ def test_renaming_keeps_a_reason_true() -> None:
     answers = oracle_answers()
     rename = Renamer(answers, share=1.0, seed=0)
     for example in answers * 20:
-        prompt, target = rename(example)
+        prompt, target = rename(example).written("controller", COMPACT_REASONS)
         reason, _, decision = target.rpartition(" : ")
         assert decision_of(target) == decision
         shown = set(prompt.replace(" , ", " ").split()) | {"on", "off", "above", "below"}

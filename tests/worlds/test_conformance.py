@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -45,6 +46,8 @@ PLAYED = {
     ),
 }
 """Tasks whose oracle path is played: short ones, and of TextWorldExpress all."""
+HANGS_AFTER = 5.0
+"""Seconds after which a simulator that does not answer is taken for hung."""
 WEB_PAGE = "Free shipping on all orders over $35! Add to cart. Kitchen & Dining > Thermometers. 4.7 out of 5 stars"
 CHAT = "Hi there! Can you help me to move the couch out of the kitchen? You are in the way :-)"
 
@@ -128,10 +131,18 @@ def test_the_oracle_path_reaches_the_full_score(world: World, environment: Envir
 
 
 def test_a_reset_begins_the_same_episode_again(world: World, environment: Environment) -> None:
+    """Whatever was played before: task, room, moves and score are those of the beginning."""
     task = tasks_of(world)[0]
-    openings = [environment.reset(task.id, task.split("dev")[0], world.default_options) for _ in range(2)]
+    begun, path = task.split("train")[0], path_of(world, environment, task)
+    openings, firsts = [], []
+    for _ in range(2):
+        openings.append(environment.reset(task.id, begun, world.default_options))
+        firsts.append(environment.step(path[0]))
+        for action in path[1:]:
+            environment.step(action)
     assert openings[0].task == openings[1].task
     assert world.room_of(openings[0].look) == world.room_of(openings[1].look)
+    assert (firsts[0].moves, firsts[0].score) == (firsts[1].moves, firsts[1].score)
 
 
 def test_an_unknown_action_changes_nothing(world: World, environment: Environment) -> None:
@@ -150,6 +161,12 @@ def test_every_valid_action_survives_the_grammar(world: World, environment: Envi
         for action in valid:
             assert world.grammar.plain(world.grammar.formal(action)) == action
         assert environment.step(valid[0]).known
+
+
+def test_every_oracle_action_survives_the_grammar(world: World, environment: Environment) -> None:
+    for episode in oracle_episodes(world, environment):
+        for action, _ in episode.taken:
+            assert world.grammar.plain(world.grammar.formal(action)) == action
 
 
 def test_text_that_is_no_action_is_refused_by_the_grammar(world: World) -> None:
@@ -220,6 +237,25 @@ def test_a_simulator_that_dies_is_an_environment_fault(world: World) -> None:
             os.kill(process, signal.SIGKILL)
         with pytest.raises(EnvironmentFault, match="retried"):
             opened.reset(task.id, task.split("train")[0], world.default_options)
+    finally:
+        opened.close()
+
+
+def test_a_simulator_that_hangs_is_ended_at_its_time_limit(world: World) -> None:
+    before = children()
+    opened = world.open(EnvironmentLimits(timeout=HANGS_AFTER))
+    started = children() - before
+    try:
+        if not started:
+            pytest.skip(f"{world.title} starts no process")
+        task = world.tasks[0]
+        for process in started:
+            os.kill(process, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(EnvironmentFault, match="retried"):
+            opened.reset(task.id, task.split("train")[0], world.default_options)
+        assert HANGS_AFTER <= time.monotonic() - began < 4 * HANGS_AFTER
+        assert not children() & started
     finally:
         opened.close()
 

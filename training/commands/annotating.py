@@ -81,12 +81,11 @@ def annotate(
     A rule or a large model does it. Resumes where it was stopped.
     """
     trained = training_world(world)
-    if annotator == "llm":
-        trained.require_llm_annotation()
+    told = None if annotator == "rule" else trained.annotation_prompts()
     data = data or trained.data
     target = output or (trained.annotations if annotator == "rule" else _LLM / "annotations.parquet")
     require_writable_file(target, "output")
-    if annotator == "rule":
+    if told is None:
         paths = read_table(data)
         with progress_bar() as bar:
             annotations = [annotate_by_rule(path) for path in bar.track(paths, description="paths")]
@@ -101,12 +100,13 @@ def annotate(
     if limit is not None:
         paths = first_of_each_task(paths, limit)
     if dry_run:
-        print_prompts(Console(markup=False, emoji=False), paths)
+        print_prompts(Console(markup=False, emoji=False), paths, told)
         return
     failed = annotate_with_llm(
         paths,
         endpoint_from(url, model, key, parameters),
         Limits(concurrency, attempts, timeout),
+        told,
         give_up_after=give_up_after,
         cache=cache,
         output=target,

@@ -23,8 +23,7 @@ from rapidfuzz.distance import Indel
 
 from training.llm.prompts import Named
 from waymark.errors import UnparsableAction
-from waymark.worlds.base import COMPLETE, Segment
-from waymark.worlds.scienceworld.actions import Action, parse
+from waymark.worlds.base import COMPLETE, Grammar, Segment
 
 Owner = tuple[int, str]
 """A sub-goal and a number that distinguishes it from others of the same name."""
@@ -37,8 +36,9 @@ class Alignment:
     adds to the sub-goal before them.
     """
 
-    def __init__(self, actions: Sequence[str]) -> None:
-        self._actions = [_understood(action) for action in actions]
+    def __init__(self, actions: Sequence[str], grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._actions = [_understood(action, grammar) for action in actions]
         self._owners: list[Owner | None] = [None] * len(actions)
         self._answers = 0
         self.extra = 0
@@ -47,7 +47,7 @@ class Alignment:
         """Assign missing actions to the sub-goals of an answer. At first, all actions are missing."""
         asked = [index for run in self.missing() for index in run]
         given = [(number, named.subgoal, action) for number, named in enumerate(answer) for action in named.actions]
-        said = [_understood(action) for _, _, action in given]
+        said = [_understood(action, self._grammar) for _, _, action in given]
         pairs = list(_pairs(said, [self._actions[index] for index in asked]))
         for ours, theirs in pairs:
             number, subgoal, _ = given[ours]
@@ -88,12 +88,12 @@ def segments(owners: Iterable[Owner]) -> list[Segment]:
     return [*found, Segment(COMPLETE, at, at)]
 
 
-def _pairs(said: Sequence[Action], path: Sequence[Action]) -> Iterator[tuple[int, int]]:
+def _pairs(said: Sequence[str], path: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Positions in the answer and in the path that stand for the same action, in order."""
     equal = [(-1, -1), *_common(said, path), (len(said), len(path))]
     for (ours, theirs), (next_ours, next_theirs) in pairwise(equal):
         between, gap = said[ours + 1 : next_ours], path[theirs + 1 : next_theirs]
-        for left, right in _common([one.verb for one in between], [one.verb for one in gap]):
+        for left, right in _common(list(map(_verb_of, between)), list(map(_verb_of, gap))):
             yield ours + 1 + left, theirs + 1 + right
         if next_ours < len(said):
             yield next_ours, next_theirs
@@ -105,10 +105,14 @@ def _common(left: Sequence[object], right: Sequence[object]) -> Iterator[tuple[i
         yield from zip(range(block.a, block.a + block.size), range(block.b, block.b + block.size), strict=True)
 
 
-def _understood(text: str) -> Action:
-    """The action that a text stands for; a text that the grammar does not know stands for itself."""
+def _understood(text: str, grammar: Grammar) -> str:
+    """The action of a text in functional form; a text that the grammar does not know stands for itself."""
     words = " ".join(text.lower().split())
     try:
-        return parse(words)
+        return grammar.formal(words)
     except UnparsableAction:
-        return Action(words.partition(" ")[0], (words,))
+        return f"{words.partition(' ')[0]}({words})"
+
+
+def _verb_of(formal: str) -> str:
+    return formal.partition("(")[0]

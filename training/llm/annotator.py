@@ -26,11 +26,12 @@ from training.llm import alignment, prompts
 from training.llm.breaker import Breaker
 from training.llm.budget import Budget, Prices
 from training.llm.chat import ChatModel, DiskCache
-from training.llm.prompts import Named, WorkedExample
+from training.llm.prompts import AnnotationPrompts, Named, WorkedExample
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Answer, Message, as_json
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError
 from waymark.worlds.base import Segment
+from waymark.worlds.registry import world_of_task
 
 REPAIRS: Final = 2
 """Largest number of further questions about actions that the model left out."""
@@ -74,17 +75,19 @@ Outcome = Annotated | Failure
 
 
 class LLMAnnotator:
-    """Annotates paths with one chat model, one task type's examples shared by all its paths.
+    """Annotates paths of one world with one chat model, one task type's examples shared by all its paths.
 
     After `give_up_after` requests in a row that failed, only answers that are on disk are used; 0: never. The same
     once `budget` is spent.
     """
 
-    def __init__(self, model: ChatModel, give_up_after: int = 0, budget: Budget | None = None) -> None:
+    def __init__(
+        self, model: ChatModel, told: AnnotationPrompts, give_up_after: int = 0, budget: Budget | None = None
+    ) -> None:
         self._model = model
         self.budget = budget or Budget(None, None, model.usage)
         self.breaker = Breaker(give_up_after)
-        self._opening = prompts.opening()
+        self._opening = prompts.opening(told)
         self._examples = DiskCache(model.answers.folder / "examples", WorkedExample)
         self.name = f"llm:{model.endpoint.model}"
 
@@ -146,7 +149,7 @@ class LLMAnnotator:
     async def _annotate(self, trajectory: Trajectory, example: WorkedExample | None, keys: list[str]) -> Annotated:
         actions = shown_actions(trajectory)
         messages = self._conversation(trajectory, example)
-        found = alignment.Alignment(actions)
+        found = alignment.Alignment(actions, world_of_task(trajectory.task_id).grammar)
         answer = await self._ask(messages, keys)
         found.take(prompts.read(answer.text))
         while (runs := found.missing()) and len(keys) <= REPAIRS:

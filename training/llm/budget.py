@@ -11,6 +11,7 @@ from typing import Final
 
 from training.llm import prompts
 from training.llm.chat import Tokens, Usage
+from training.llm.prompts import AnnotationPrompts
 from training.trajectories import Trajectory
 from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError
@@ -53,14 +54,14 @@ class Estimate:
         return text if self.cost is None else f"{text}, cost {self.cost:.2f}"
 
 
-def estimate(trajectories: Sequence[Trajectory], prices: Prices | None) -> Estimate:
+def estimate(trajectories: Sequence[Trajectory], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
     """The estimate for annotating these paths from nothing. Stored answers cost nothing, but count here."""
-    return estimate_paths([_characters(path) for path in trajectories], prices)
+    return estimate_paths([_characters(path) for path in trajectories], prices, told)
 
 
-def estimate_paths(characters: Sequence[tuple[int, int]], prices: Prices | None) -> Estimate:
+def estimate_paths(characters: Sequence[tuple[int, int]], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
     """The same, from the number of characters of each path's question and answer."""
-    opening = sum(len(message["content"]) for message in prompts.opening())
+    opening = sum(len(message["content"]) for message in prompts.opening(told))
     example = max((question + answer for question, answer in characters), default=0)
     asked = sum(opening + min(example, question + answer) + question for question, answer in characters)
     answered = sum(answer for _, answer in characters)

@@ -134,9 +134,9 @@ class ChatModel:
         content: dict[str, JsonValue] = {"messages": as_json(messages)}
         key = self.key(content)
         async with self._asking[key]:  # paths that are alike wait for one answer
-            if found := self.answers.get(key):
-                self.usage.cached.add(found.answer)
-                return key, found.answer
+            if known := self.answers.get(key):
+                self.usage.cached.add(known.answer)
+                return key, known.answer
             answer = await self._client.ask(messages)
             self.answers.put(key, Exchange(request=self._client.request(messages), answer=answer))
             self.usage.asked.add(answer)

@@ -25,6 +25,7 @@ from training.llm.annotator import (
 )
 from training.llm.budget import Budget, Prices, estimate
 from training.llm.chat import ChatModel, Tokens, Usage
+from training.llm.prompts import AnnotationPrompts
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput
@@ -55,7 +56,7 @@ def prices_from(prompt: float | None, completion: float | None) -> Prices | None
     return Prices(prompt, completion)
 
 
-def print_prompts(console: Console, trajectories: Sequence[Trajectory]) -> None:
+def print_prompts(console: Console, trajectories: Sequence[Trajectory], told: AnnotationPrompts) -> None:
     """Print the complete requests without sending them."""
 
     def show(heading: str, messages: Sequence[Message]) -> None:
@@ -63,7 +64,7 @@ def print_prompts(console: Console, trajectories: Sequence[Trajectory]) -> None:
         for message in messages:
             console.print(f"[{message['role']}]\n{message['content']}\n", markup=False, highlight=False, soft_wrap=True)
 
-    show("every conversation begins with", prompts.opening())
+    show("every conversation begins with", prompts.opening(told))
     for _, group in groupby(sorted(trajectories, key=lambda one: one.task_id), key=lambda one: one.task_id):
         first, *others = from_the_middle(list(group))
         show(f"{_name(*first.key)}; its sub-goals become the second example below", [question(first)])
@@ -75,6 +76,7 @@ def annotate_with_llm(
     trajectories: Sequence[Trajectory],
     endpoint: Endpoint,
     limits: Limits,
+    told: AnnotationPrompts,
     *,
     give_up_after: int,
     cache: Path,
@@ -91,13 +93,13 @@ def annotate_with_llm(
     and EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
     """
     outcomes: dict[PathKey, Outcome] = {}
-    expected = estimate(trajectories, prices)
+    expected = estimate(trajectories, prices, told)
     Budget(max_cost, prices, Usage()).require(expected)
     console.print(f"Estimate: {expected}.", highlight=False, soft_wrap=True)
 
     async def run() -> tuple[ChatModel, LLMAnnotator]:
         async with ChatModel(endpoint, cache, limits) as model:
-            annotator = LLMAnnotator(model, give_up_after, Budget(max_cost, prices, model.usage))
+            annotator = LLMAnnotator(model, told, give_up_after, Budget(max_cost, prices, model.usage))
             shown = bar.add_task(annotator.name, total=len(trajectories))
 
             def done(outcome: Outcome) -> None:

@@ -20,9 +20,9 @@ from training.corpora import Wording
 from training.datasets import Example
 from training.model import fresh_model
 from training.recipe import Recipe
+from training.reproduce.plan import ROLES
 from training.run_state import building
 from training.tokenizer import END, PAD, UNKNOWN
-from waymark.contracts import Role
 
 _SENTINELS: Final = 100
 """`<extra_id_0>` and so on: T5's own special tokens, ten of which number the turns of a published prompt."""
@@ -32,7 +32,6 @@ _PHRASE_ENDS: Final = rf"[|.;>]+{_SPACE}*|,{_SPACE}|\("
 _LONGEST_PIECE: Final = 40
 """Largest number of characters of a piece."""
 _TEXTS_OF_A_ROLE: Final = 1500
-ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
 
 
 def train_phrase_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:

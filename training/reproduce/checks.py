@@ -16,13 +16,14 @@ from tokenizers import Tokenizer
 from training.bases import require_base, weight_files
 from training.llm import prompts
 from training.model import base_config, open_tokenizer
-from training.reproduce.plan import ROLES, Plan, Settings
+from training.reproduce.plan import ROLES, WORLD, Plan, Settings
 from training.reproduce.sizes import Shape, shape_of
+from training.reproduce.stages import FORMAT
 from waymark.clients.chat import ChatClient, Endpoint, Limits, Message
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, ServiceError
 from waymark.inference.weights import check_config, read_shapes
-from waymark.worlds.scienceworld.prompts.seed import SEED
+from waymark.worlds.registry import get_format
 
 _TRIES: Final = 3
 _SLOWEST: Final = 60.0
@@ -77,7 +78,7 @@ def check_vocabulary(base: str, tokenizer: Tokenizer, embeddings: int) -> None:
             remedy="Keep the tokenizer that the model was trained with.",
             field="model",
         )
-    needed = [f"<extra_id_{number}>" for number in range(1, SEED.history_turns + 1)]
+    needed = [f"<extra_id_{number}>" for number in range(1, get_format(FORMAT).history_turns + 1)]
     lacking = [name for name in needed if tokenizer.token_to_id(name) is None]
     if lacking:
         raise InvalidInput(
@@ -136,9 +137,10 @@ def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> f
 
     Raises InvalidInput if it is too slow or wrong, and the client's errors if it cannot be used.
     """
-    example = prompts.BOIL_WATER
+    told = WORLD.annotation_prompts()
+    example = told.example
     question: list[Message] = [
-        *prompts.opening(),
+        *prompts.opening(told),
         prompts.asked(example.task, [action for named in example.named for action in named.actions]),
     ]
 

@@ -12,10 +12,12 @@ from training.llm.budget import Estimate, Prices, estimate_paths
 from training.recipe import Recipe, read_recipe
 from training.reproduce.sizes import PUBLISHED_EXAMPLES, Shape
 from training.trajectories import Trajectory, Wanted, read_table
-from training.worlds.scienceworld.recording import Recording
+from training.worlds.base import Recording, RecordingRequest, TrainingWorld
+from training.worlds.registry import find_task, training_world
 from waymark.contracts import Role
-from waymark.worlds.scienceworld.tasks import TASKS, find_task
 
+WORLD: Final[TrainingWorld] = training_world("scienceworld")
+"""The world that the method was published for."""
 ROLES: Final[tuple[Role, ...]] = ("controller", "executor", "first", "flat")
 PublishedPaths = Literal["expert", "gold"]
 """The scripted expert's paths, or the simulator's own, as published."""
@@ -64,11 +66,15 @@ class Settings:
     @property
     def recording(self) -> Recording:
         """What to record."""
-        return Recording(self.paths, "published", self.limit, {}, 0, 0, "easy")
+        return WORLD.recording(
+            RecordingRequest(
+                paths=self.paths, sampling="published", limit=self.limit, takes=0, misplaced=0, options="easy"
+            )
+        )
 
     def wanted(self) -> list[Wanted]:
         """The variations to record."""
-        chosen = [find_task(name) for name in self.tasks.split(",")] if self.tasks else list(TASKS)
+        chosen = [WORLD.world.find_task(name) for name in self.tasks.split(",")] if self.tasks else WORLD.world.tasks
         return self.recording.plan(["train", "dev"], chosen)
 
     def recipe_of(self, role: Role) -> Recipe:
@@ -170,7 +176,7 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
         )
     calls = None
     if settings.annotator == "llm":
-        calls = estimate_paths(_characters(recorded, len(wanted)), settings.prices)
+        calls = estimate_paths(_characters(recorded, len(wanted)), settings.prices, WORLD.annotation_prompts())
     return Plan(
         paths=len(recorded) or len(wanted),
         is_recorded=bool(recorded),

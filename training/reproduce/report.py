@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from training.export import current_commit
 from training.files import sha256_of
-from training.reproduce.plan import ROLES, Settings
+from training.reproduce.plan import ROLES, WORLD, Settings
 from training.stages import Progress
 from waymark import __version__
 from waymark.agent.presets import name_of
@@ -19,7 +19,6 @@ from waymark.contracts import Summary
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import published_methods, summarise
 from waymark.inference.checkpoint import load
-from waymark.worlds.scienceworld.tasks import GROUPS
 
 TABLE: Final = "table.md"
 MANIFEST: Final = "manifest.json"
@@ -38,26 +37,27 @@ def summaries(settings: Settings) -> dict[str, Summary]:
 
 def table(settings: Settings, scores: dict[str, Summary]) -> str:
     """A Markdown table of our scores and the published ones."""
+    columns = WORLD.world.groups
     lines = [
         f"# The published method, reproduced ({datetime.now(UTC).date()})",
         "",
         f"Protocol `{settings.protocol}`, paths {settings.paths}, annotator {settings.annotator}, no rules of play. "
         "Points of 100, mean over task types; 95% intervals over variations.",
         "",
-        f"| agent | parameters | episodes | overall | 95% interval | {' | '.join(GROUPS)} |",
-        f"|---|---|---|---|---|{'---|' * len(GROUPS)}",
+        f"| agent | parameters | episodes | overall | 95% interval | {' | '.join(columns)} |",
+        f"|---|---|---|---|---|{'---|' * len(columns)}",
     ]
     sizes = {role: load(settings.folder / "checkpoints" / role, role).card.parameters for role in ROLES}
     of_agent = {"published": ROLES[:3], "published_flat": ROLES[3:]}
     for name, summary in scores.items():
         parameters = " + ".join(f"{sizes[role] / 1e6:.2f} M" for role in of_agent[name])
         interval = "too few variations" if summary.ci95 is None else "{:.1f} to {:.1f}".format(*summary.ci95)
-        groups = [f"{summary.groups[group]:.1f}" if group in summary.groups else "" for group in GROUPS]
+        groups = [f"{summary.groups[group]:.1f}" if group in summary.groups else "" for group in columns]
         cells = [name, parameters, str(summary.episodes), f"**{summary.mean:.1f}**", interval, *groups]
         lines.append(f"| {' | '.join(cells)} |")
     for method in published_methods():
         if method.method in _SHOWN:
-            groups = [f"{method.groups[group]:.2f}" if group in method.groups else "" for group in GROUPS]
+            groups = [f"{method.groups[group]:.2f}" if group in method.groups else "" for group in columns]
             cells = [f"*published:* {method.method}", method.model, "", f"{method.overall:.2f}", "", *groups]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -18,7 +18,8 @@ from waymark.worlds.base import PromptFormat, Split, TaskType, World
 
 if TYPE_CHECKING:
     from training.annotate import Annotation
-    from training.datasets import Example
+    from training.datasets import Decision, Example
+    from training.llm.prompts import AnnotationPrompts
     from training.trajectories import PathKey, Record, Trajectory, Wanted
 
 PathSource = Literal["expert", "shortened", "gold"]
@@ -73,18 +74,25 @@ class Recording(Protocol):
 
 
 class Augmentation(Protocol):
-    """Changes examples while they are drawn, so that a model learns to copy and not to recite."""
+    """Changes decisions while their examples are drawn, so that a model learns to copy and not to recite.
+
+    It changes what was seen and done, never a prompt: the changed decision is written by the code that serves.
+    """
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as one made with this seed would."""
         ...
 
-    def __call__(self, example: Example) -> tuple[str, str]:
-        """Prompt and target, changed or not."""
+    def __call__(self, example: Example) -> Decision:
+        """The example's decision, changed or not. Raises ValueError for an example whose decision is not known."""
         ...
 
-    def drill(self, example: Example) -> tuple[str, str] | None:
-        """A copying drill; None where there is none."""
+    def is_drillable(self, example: Example) -> bool:
+        """Whether `drill` makes something of an example."""
+        ...
+
+    def drill(self, example: Example) -> tuple[str, str]:
+        """A copying drill: the beginning of a prompt that is enough to answer, and the answer."""
         ...
 
 
@@ -145,20 +153,6 @@ class SelfPlay(Protocol):
         ...
 
 
-class Unchanged:
-    """Implements `Augmentation`: every example as it is."""
-
-    def reseed(self, seed: int) -> None:
-        """Nothing is drawn."""
-
-    def __call__(self, example: Example) -> tuple[str, str]:
-        """Prompt and target."""
-        return example.prompt, example.target
-
-    def drill(self, example: Example) -> None:
-        """There are no drills."""
-
-
 class TrainingWorld(ABC):
     """One world as training sees it. Stateless."""
 
@@ -211,9 +205,15 @@ class TrainingWorld(ABC):
     def default_format(self, role: Role, *, as_published: bool) -> str:
         """The prompt format of a dataset whose command names none."""
 
-    def augmentation(self, corpus: Sequence[Example], *, share: float, seed: int) -> Augmentation:  # noqa: ARG002
-        """What changes examples as they are drawn; `share` of them are renamed. By default nothing."""
-        return Unchanged()
+    def augmentation(
+        self,
+        corpus: Sequence[Example],  # noqa: ARG002
+        *,
+        share: float,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> Augmentation | None:
+        """What changes decisions as they are drawn; `share` of them are renamed. None: this world has nothing."""
+        return None
 
     def is_answer(self, example: Example) -> bool:  # noqa: ARG002
         """Whether a decision answers the question that its task is about (`Recipe.answers`)."""
@@ -265,6 +265,17 @@ class TrainingWorld(ABC):
         self.check_fold(fold)
         return lambda _: False
 
+    def held_out(
+        self,
+        trajectories: Sequence[Trajectory],  # noqa: ARG002
+        fold: int,
+        most: int,  # noqa: ARG002
+    ) -> dict[str, dict[str, list[int]]]:
+        """Variations to judge an agent by that was trained without a fold: of each task type at most `most`, by the
+        thing that they ask for. Raises InvalidInput."""
+        self.check_fold(fold)
+        return {}
+
     def fold_table(self, trajectories: Sequence[Trajectory]) -> str:  # noqa: ARG002
         """The folds as a Markdown table. Raises InvalidInput."""
         self.check_fold(0)
@@ -275,8 +286,8 @@ class TrainingWorld(ABC):
         """Where the training sub-goals ship that an agent with random ones draws from. Raises InvalidInput."""
         raise self._lacks("no list of sub-goals in the package", "Name a file: --output FILE.", "output")
 
-    def require_llm_annotation(self) -> None:
-        """Raise InvalidInput where no prompts are known that would make a large model annotate paths."""
+    def annotation_prompts(self) -> AnnotationPrompts:
+        """What a large model is told before it annotates paths. Raises InvalidInput where nothing is known."""
         raise self._lacks("no prompts for a large model", "Annotate by rule: --annotator rule.", "annotator")
 
     def _lacks(self, what: str, remedy: str, name: str) -> InvalidInput:

@@ -17,6 +17,7 @@ def write_prompt(prompt_format: PromptFormat, role: Role, state: AgentState) -> 
 
 def write_target(prompt_format: PromptFormat, role: Role, state: AgentState, decision: str | None) -> str:
     """The training target for a decision in a state, which is cut as in `write_prompt`."""
-    if isinstance(prompt_format, ExplainingFormat):
+    # A protocol's own check takes as long as a short prompt; few formats explain.
+    if hasattr(prompt_format, "explain") and isinstance(prompt_format, ExplainingFormat):
         return prompt_format.explain(role, StateFold(state).visible(prompt_format.history_turns), decision)
     return prompt_format.target(role, decision)

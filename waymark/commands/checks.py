@@ -28,14 +28,10 @@ from waymark.hints import install
 from waymark.inference import checkpoint
 from waymark.inference.available import check_engine
 from waymark.inference.checkpoint import Checkpoint
+from waymark.worlds.registry import get_world
 
 _ANSWER_SECONDS: Final = 5.0
 _STACK_PACKAGES: Final = {"redis": "redis", "sse_starlette": "sse-starlette", "tenacity": "tenacity"}
-_WORLD_PACKAGES: Final = {
-    "scienceworld": ("env", ("py4j", "scienceworld")),
-    "textworld-express": ("textworld-express", ("py4j", "textworld_express")),
-}
-"""By world: its extra, and the packages that this installs."""
 _ROLES: Final[Mapping[str, Role]] = {
     "controller": "controller",
     "executor": "executor",
@@ -81,9 +77,11 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
 
 
 def check_packages(environment: str = "") -> None:
-    """Raise StackError if a package is missing that the local stack, or its world, needs. Without a world: the app."""
-    extra, packages = _WORLD_PACKAGES.get(environment, ("env", ()))
-    extras = [("env", package) for package in _STACK_PACKAGES] + [(extra, package) for package in packages]
+    """Raise StackError if packages of the env-runner, or of the world `environment` if one is given, are missing."""
+    extras = [("env", package) for package in _STACK_PACKAGES]
+    if environment:
+        world = get_world(environment)
+        extras += [(world.extra, package) for package in world.packages]
     missing = [(brings, _STACK_PACKAGES.get(package, package)) for brings, package in extras if not find_spec(package)]
     if missing:
         names = ", ".join(package for _, package in missing)

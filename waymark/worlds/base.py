@@ -291,6 +291,10 @@ class World(ABC):
     """The folder of its shipped checkpoints in `checkpoints/`; empty: `checkpoints/` itself."""
     waiting_action: ClassVar[str | None] = None
     """The action of an agent that believes it is done; None: its episode ends."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Optional modules that its environment imports, e.g. `py4j`."""
+    extra: ClassVar[str] = "env"
+    """The extra of the distribution that installs them."""
     published: ClassVar[PublishedScores] = PublishedScores()
     randomness: ClassVar[str] = ""
     """A sentence for reports: why a repeated play of the same episodes may give other scores. Empty if it may not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.annotate import Annotation
 from training.datasets import Example
@@ -25,6 +25,9 @@ from waymark.contracts import AgentState, Role
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.subgoals import in_sight
+
+if TYPE_CHECKING:
+    from training.llm.prompts import AnnotationPrompts
 
 _TAKES, _MISPLACED = 70, 60
 _GOLD = Path("build/gold/trajectories.parquet")
@@ -68,7 +71,7 @@ class ScienceWorldTraining(TrainingWorld):
         return "seed-imported" if role == "controller" else "seed"
 
     def augmentation(self, corpus: Sequence[Example], *, share: float, seed: int) -> Augmentation:
-        """See `augmentation.Renamer`."""
+        """See `augmentation`."""
         return Renamer(corpus, share=share, seed=seed)
 
     def is_answer(self, example: Example) -> bool:
@@ -130,12 +133,19 @@ class ScienceWorldTraining(TrainingWorld):
         """See `folds.left_out`."""
         return folds.left_out(trajectories, fold)
 
+    def held_out(self, trajectories: Sequence[Trajectory], fold: int, most: int) -> dict[str, dict[str, list[int]]]:
+        """See `folds.held_out`."""
+        return folds.held_out(trajectories, fold, most)
+
     def fold_table(self, trajectories: Sequence[Trajectory]) -> str:
         """See `folds.table`."""
         return folds.table(trajectories)
 
-    def require_llm_annotation(self) -> None:
-        """`training.llm` knows its actions."""
+    def annotation_prompts(self) -> AnnotationPrompts:
+        """See `annotation_prompts`."""
+        from training.worlds.scienceworld.annotation_prompts import PROMPTS
+
+        return PROMPTS
 
 
 WORLD = ScienceWorldTraining()

@@ -13,26 +13,17 @@ Further takes of a path have other names for things (`renaming`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from training.trajectories import RecordedStep, Trajectory, Wanted
+from training.trajectories import Trajectory, Wanted
+from training.worlds.replaying import Seen, play, record_gold
 from training.worlds.textworld_express.renaming import renamed
 from waymark.worlds.base import SOLVED, Environment
 from waymark.worlds.textworld_express.scene import room_of
-from waymark.worlds.textworld_express.tasks import find_task
 
 _LOOKING: Final = frozenset(("look around", "task", "inventory"))
 """Actions that show what is in the state already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an agent sees after a step (or at the start)."""
-
-    look: str
-    inventory: str
-    observation: str
 
 
 def without_circles(actions: Sequence[str], seen: Sequence[Seen]) -> list[str]:
@@ -68,31 +59,9 @@ def record(environment: Environment, wanted: Wanted) -> list[Trajectory]:
     """The path of one variation, some milliseconds, and as many takes with other names as are wanted."""
     gold = environment.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
     chosen = [action for action in gold if action not in _LOOKING]
-    played, seen = _play(environment, wanted, chosen)
-    path, _ = _play(environment, wanted, without_circles([step.action for step in played.steps], seen))
+    played, seen = play(environment, wanted, chosen)
+    path, _ = play(environment, wanted, without_circles([step.action for step in played.steps], seen))
     path = replace(path, form="shortened") if path.score >= SOLVED else record_gold(environment, wanted)[0]
     path = replace(path, gold_actions=len(gold))
     takes = (renamed(path, take) for take in range(1, wanted.takes + 1))
     return [path, *(take for take in takes if take is not None)]
-
-
-def record_gold(environment: Environment, wanted: Wanted) -> list[Trajectory]:
-    """The simulator's own path of one variation, but for what the game did not understand."""
-    gold = environment.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
-    path, _ = _play(environment, wanted, gold)
-    return [replace(path, gold_actions=len(gold))]
-
-
-def _play(environment: Environment, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, list[Seen]]:
-    """What a path leads to, up to the end of the game, and what is seen on it."""
-    opening = environment.reset(wanted.task_id, wanted.variation, wanted.simplifications)
-    steps: list[RecordedStep] = []
-    seen = [Seen(opening.look, opening.inventory, "")]
-    for action in actions:
-        step = environment.step(action)
-        if step.known:
-            steps.append(RecordedStep(action, step.observation, step.look, step.inventory, step.score, step.moves, []))
-            seen.append(Seen(step.look, step.inventory, step.observation))
-        if step.completed:
-            break
-    return Trajectory.of(wanted, find_task(wanted.task_id), opening, steps, form="gold"), seen

@@ -1,7 +1,7 @@
 """OpenAI's completions for our models: `/v1/models` and `/v1/completions`, for clients of that API.
 
-A prompt is text as the checkpoint's own prompt format writes it (`waymark.worlds.scienceworld.prompts`; `/info` names
-the format), the completion is the model's text, not parsed. Models decode deterministically: greedily, or with a beam
+A prompt is text as the checkpoint's own prompt format writes it (docs/reference/prompt-formats.md; `/info` names the
+format), the completion is the model's text, not parsed. Models decode deterministically: greedily, or with a beam
 of `best_of`. Fields that would need sampling or probabilities of the prompt are refused by name, not ignored
 (`openai_request`). Without `max_tokens` an answer is as long as the checkpoint allows, not 16 tokens; a text is cut at
 4,000 characters. A stream has one chunk for each choice, because computing an answer takes less time than a round trip.

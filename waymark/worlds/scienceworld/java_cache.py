@@ -113,6 +113,9 @@ class JavaCache:
             if _foreign(self._file):
                 _report(f"The simulator's cache {self._file} is not used: another user can have written it.")
                 return False
+            if not stat.S_ISREG(self._file.stat().st_mode):
+                self.discard("it is no file")
+                return False
             with self._file.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:

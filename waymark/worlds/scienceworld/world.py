@@ -55,6 +55,7 @@ class ScienceWorld(JavaWorld):
     example_subgoals = ("navigate_to(kitchen)", "pick_up(thermometer)")
     example_actions = ("teleport to kitchen", "pick up thermometer")
     waiting_action = "wait1"
+    packages: ClassVar[tuple[str, ...]] = ("py4j", "scienceworld")
     randomness = (
         "The same command does not give the same scores twice, because of the simulator. It takes no seed, an episode "
         "depends on what its Java process played before, and processes list things in different orders. The models "

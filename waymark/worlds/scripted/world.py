@@ -14,6 +14,7 @@ class ScriptedWorld(ScienceWorld):
 
     name: ClassVar[str] = "scripted"
     formats = ()  # ScienceWorld's own
+    packages = ()
     randomness = ""
 
     @property

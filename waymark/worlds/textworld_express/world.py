@@ -55,6 +55,8 @@ class TextWorldExpress(JavaWorld):
     example_actions = ("move north", "put coin in box")
     checkpoints = "textworld_express"
     waiting_action = "look around"
+    packages = ("py4j", "textworld_express")
+    extra = "textworld-express"
 
     @property
     def version(self) -> str:

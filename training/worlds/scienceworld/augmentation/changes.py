@@ -1,0 +1,249 @@
+"""The same changes made to all texts of a decision: task, sub-goals, turns, scene, inventory and answer."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, Protocol
+
+from training.datasets import Decision
+from waymark.contracts import AgentState, Turn
+from waymark.worlds.scienceworld.prompts.text_normalisation import plain
+
+
+class Rewrite(Protocol):
+    """Changes a text, be it the simulator's, a sub-goal, an action or a prompt."""
+
+    @property
+    def touches(self) -> Collection[str]:
+        """Lower-case words without one of which a text stays as it is."""
+        ...
+
+    def __call__(self, text: str) -> str:
+        """The changed text."""
+        ...
+
+
+_WORD: Final = re.compile(r"\b([a-z]+)\b", re.IGNORECASE)
+_BOX: Final = re.compile(r"\b[a-z]+ box\b", re.IGNORECASE)
+_POT: Final = re.compile(r"(?<=\bflower pot )\d\b")
+_DEGREES: Final = re.compile(
+    r"(?P<kept>currently reading a temperature of )?(?<![\d.-])(?P<value>\d+)(?=(?:\.0)? degrees\b)"
+)
+"""A temperature that is compared. What a thermometer shows by itself is not."""
+_DOWN: Final = re.compile(r"(?<=approximately )(?P<value>\d+)(?=% down\b)")
+"""How far a block is down a plane."""
+UNKNOWN: Final = re.compile(r"\b(?:(solid|liquid) )?unknown substance [a-z]\b", re.IGNORECASE)
+_CACHED_TEXTS: Final = 10_000
+"""Actions and answers are few, and most hold nothing that changes; looks are many."""
+_CONDITION: Final = re.compile(r" (?:which is )?(?:open|closed|on|off|activated|deactivated)\b.*", re.DOTALL)
+_ARTICLE: Final = "\ta "
+VESSELS: Final = ("bowl", "jug", "wood cup", "glass jar")
+
+
+class Names:
+    """Words that are called otherwise, and before them names of two words (`phrases`) that are one name."""
+
+    def __init__(self, names: Mapping[str, str], phrases: Mapping[str, str] | None = None) -> None:
+        self._names = names
+        self._phrases = dict(phrases or {})
+        self.touches = {*names, *(phrase.split(" ")[0] for phrase in self._phrases)}
+
+    def __call__(self, text: str) -> str:
+        """The text with the new names."""
+        for number, phrase in enumerate(self._phrases):
+            text = re.sub(rf"\b{phrase}\b", f"\x00{number}\x00", text, flags=re.IGNORECASE)
+        parts = _WORD.split(text)
+        parts[1::2] = [self._names.get(word.lower(), word) for word in parts[1::2]]
+        text = "".join(parts)
+        for number, name in enumerate(self._phrases.values()):
+            text = text.replace(f"\x00{number}\x00", name)
+        return text
+
+
+class Boxes:
+    """Boxes that are called otherwise: `red box`, by name."""
+
+    touches = ("box",)
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def __call__(self, text: str) -> str:
+        """The text with the new names."""
+        return _BOX.sub(lambda box: self._names.get(box[0].lower(), box[0]), text) if " box" in text else text
+
+
+class Phrases:
+    """Phrases that are called otherwise, each in turn, wherever they stand. `touches` is a word that all of them have.
+
+    A box that `Boxes` has numbered counts as a box.
+    """
+
+    def __init__(self, names: Mapping[str, str], touches: str) -> None:
+        self._names = names
+        self.touches = (touches,)
+
+    def __call__(self, text: str) -> str:
+        """The text with the new names."""
+        for phrase, name in self._names.items():
+            text = text.replace(phrase, name)
+        return text
+
+
+class Unknown:
+    """The unknown substance that is asked for, by another name; `state` is what it is asked for as, e.g. `solid`."""
+
+    touches = ("unknown",)
+
+    def __init__(self, name: str, state: str | None) -> None:
+        self._name, self._state = name, state
+
+    def __call__(self, text: str) -> str:
+        """The text with the new name; in another state than that asked for, the state stands before it."""
+        return UNKNOWN.sub(self._called, text)
+
+    def _called(self, found: re.Match[str]) -> str:
+        state = found[1].lower() if found[1] else None
+        return self._name if state in (None, self._state) else f"{state} {self._name}"
+
+
+class Pots:
+    """Flower pots with other numbers."""
+
+    touches = ("pot",)
+
+    def __init__(self, numbers: Mapping[str, str]) -> None:
+        self._numbers = numbers
+
+    def __call__(self, text: str) -> str:
+        """The text with the new numbers."""
+        return _POT.sub(lambda pot: self._numbers.get(pot[0], pot[0]), text) if "flower pot " in text else text
+
+
+class Readings:
+    """Other readings in the same order: temperatures in degrees and ways down a plane in percent, old to new.
+
+    What lies between two of them lies between the new ones.
+    """
+
+    touches = ("degrees", "down")
+
+    def __init__(self, degrees: Mapping[int, int], down: Mapping[int, int]) -> None:
+        self._degrees, self._down = degrees, down
+
+    def __call__(self, text: str) -> str:
+        """The text with the new readings."""
+        if self._degrees and " degrees" in text:
+            text = _DEGREES.sub(self._warm, text)
+        if self._down and " down" in text:
+            text = _DOWN.sub(lambda found: str(_between(int(found["value"]), self._down)), text)
+        return text
+
+    def _warm(self, found: re.Match[str]) -> str:
+        return found[0] if found["kept"] else str(_between(int(found["value"]), self._degrees))
+
+
+def _between(value: int, new: Mapping[int, int]) -> int:
+    """Where a value stands among others that are changed."""
+    if value in new:
+        return new[value]
+    olds = sorted(new)
+    place = bisect_left(olds, value)
+    if place == 0:
+        return max(0, new[olds[0]] - (olds[0] - value))
+    if place == len(olds):
+        return new[olds[-1]] + value - olds[-1]
+    return (new[olds[place - 1]] + new[olds[place]]) // 2
+
+
+def changed(
+    decision: Decision, rewrites: Sequence[Rewrite], score: int, holders: Mapping[str, str] | None = None
+) -> Decision:
+    """A decision after the same rewrites of all its texts.
+
+    `holders` names what things that lie in the room lie on or in now, by the new names of both. A score says no more
+    than before; the last rewards are kept as they were.
+    """
+    touches = frozenset[str]().union(*(rewrite.touches for rewrite in rewrites))
+    known: dict[str, str] = {}
+
+    def rewritten(text: str) -> str:
+        if text not in known:
+            new = text
+            for rewrite in rewrites:
+                new = rewrite(new)
+            known[text] = new
+        return known[text]
+
+    def said(text: str) -> str:
+        return text if touches.isdisjoint(_words_of(text)) else rewritten(text)
+
+    def acted(turn: Turn) -> Turn:
+        action, observation = turn.action and said(turn.action), said(turn.observation)
+        if action == turn.action and observation == turn.observation:
+            return turn
+        return turn.model_copy(update={"action": action, "observation": observation})
+
+    state = decision.state
+    update: dict[str, object] = {"score": score}
+    if rewrites:
+        update |= {
+            "task": rewritten(state.task),
+            "look": rewritten(state.look),
+            "inventory": rewritten(state.inventory),
+            "observation": rewritten(state.observation),
+            "turns": tuple(map(acted, state.turns)),
+            "completed_subgoals": tuple(map(rewritten, state.completed_subgoals)),
+            "current_subgoal": state.current_subgoal and rewritten(state.current_subgoal),
+        }
+    new = state.model_copy(update=update)
+    if holders:
+        new = _moved(new, holders)
+    return replace(decision, state=new, answer=decision.answer and rewritten(decision.answer))
+
+
+@lru_cache(_CACHED_TEXTS)
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))
+
+
+def _moved(state: AgentState, holders: Mapping[str, str]) -> AgentState:
+    """The state with things of the room on or in something."""
+    look = moved(state.look, holders)
+    seen = state.observation.strip() == state.look.strip()
+    return state.model_copy(update={"look": look, **({"observation": look} if seen else {})})
+
+
+def moved(look: str, holders: Mapping[str, str]) -> str:
+    """A look in which things that stand in a line of their own lie on furniture or in a vessel (`holders`).
+
+    >>> moved("In it, you see: \\n\\ta chair. On the chair is: nothing.\\n\\ttin\\n", {"tin": "chair"})
+    'In it, you see: \\n\\ta chair. On the chair is: tin.\\n'
+    """
+    lines = look.split("\n")
+    for thing, holder in holders.items():
+        place = next((at for at, line in enumerate(lines) if _name_of(line) == thing), None)
+        if place is None:
+            continue
+        entry = lines[place].strip()
+        if holder in VESSELS:
+            lines[place] = f"{_ARTICLE}{holder} (containing {entry})"
+            continue
+        begins = f"{_ARTICLE}{holder}. On the {holder} is: "
+        stands = next((at for at, line in enumerate(lines) if line.startswith(begins)), None)
+        if stands is None:
+            lines[place] = f"{begins}{entry}."
+        else:
+            holds = lines[stands].removeprefix(begins)
+            lines[stands] = f"{begins}{entry}." if holds.strip(". ") == "nothing" else f"{begins}{entry}, {holds}"
+            del lines[place]
+    return "\n".join(lines)
+
+
+def _name_of(line: str) -> str:
+    """What stands in a line of a look, as prompts name it."""
+    return _CONDITION.sub("", plain(line)) if line.startswith("\t") else ""
