@@ -87,7 +87,7 @@ def test_an_answer_that_names_every_action_is_aligned_as_written() -> None:
 
 def test_extra_actions_are_dropped_and_subgoals_of_nothing_else_with_them() -> None:
     segments, _, extra = aligned("a(): {teleport to kitchen, look around} x(): {eat apple} b(): {open cupboard, "
-                              "pick up metal pot} c(): {wait1, wait1, wait1} d(): {focus on water}")  # fmt: skip
+                                 "pick up metal pot} c(): {wait1, wait1, wait1} d(): {focus on water}")  # fmt: skip
     assert segments == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
     assert extra == 3
 

@@ -162,10 +162,11 @@ def _alignment(outcomes: Sequence[Outcome]) -> str:
     """One line about the actions of the answers that did not match the paths."""
     good = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
     touched = sum(1 for path in good if path.extra or path.joined or path.repairs)
+    dropped, joined = sum(path.extra for path in good), sum(path.joined for path in good)
+    repairs = sum(path.repairs for path in good)
     return (
-        f"aligned: {len(good)} paths, {touched} of them not as answered: {sum(path.extra for path in good)} actions "
-        f"that are none of the path dropped, {sum(path.joined for path in good)} left out alone joined to the one before, "
-        f"{sum(path.repairs for path in good)} calls more about longer gaps"
+        f"aligned: {len(good)} paths, {touched} of them not as answered: {dropped} actions that are none of the path "
+        f"dropped, {joined} left out alone joined to the one before, {repairs} calls more about longer gaps"
     )
 
 
