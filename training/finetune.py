@@ -37,7 +37,7 @@ from training.devices import open_accelerator
 from training.interruption import Interruption
 from training.meter import Meter
 from training.metrics import Metrics
-from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy
+from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy, suit_to_cpu
 from training.recipe import Recipe, has_state, require_same_recipe
 from training.run_state import building, load_state, recover_folders, save_state, writing
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
@@ -97,6 +97,7 @@ class Run:
             model = open_model(recipe, self.tokenizer)
         if self.main:
             (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+        suit_to_cpu(model)
         if recipe.recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
         self._tensors = Tensors(Tokens(self.tokenizer, end_token(model)), recipe, pad_token(model))

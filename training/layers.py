@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from waymark.errors import InvalidInput
@@ -30,6 +31,14 @@ def layered(values: Mapping[str, Any], source: str, role: str = "", size: str = 
             )
         fields |= known.get(chosen, {})
     return fields
+
+
+def has_sizes(recipe: Path) -> bool:
+    """Whether a recipe file holds several sizes; not where it cannot be read, which `read_recipe` tells."""
+    try:
+        return "sizes" in json.loads(recipe.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def parse_changes(changes: Iterable[str]) -> dict[str, Any]:

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from tokenizers import Tokenizer
+from waymark.inference.checkpoint_files import read_object
 
 from tests.chat_server import ChatServer
-from training.reproduce.checks import check_endpoint, check_room
+from training.recipe import Recipe
+from training.reproduce.base import make_base
+from training.reproduce.checks import check_endpoint, check_launcher, check_room, check_vocabulary, check_weights
 from training.reproduce.plan import Plan, Training
 from training.reproduce.stages import launcher
 from training.stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
-from waymark.errors import InvalidInput
+from waymark.errors import CheckpointError, InvalidInput
 
 TRAINING = Training("executor", examples=10, steps=1, hours=0.1, gigabytes=0.01, disk=0.01)
 PLAN = Plan(paths=1, is_recorded=False, recording_hours=0.1, calls=None, trainings=[TRAINING])
@@ -102,6 +106,61 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
 
 def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:
     check_room(PLAN, tmp_path, is_sharded=False)
+
+
+SHAPE = Recipe(vocabulary=300, width=16, feedforward=32, heads=2, encoder_layers=1, decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    make_base(folder / "t5", SHAPE, ["open door to kitchen", "go to kitchen"])
+    return folder / "t5"
+
+
+def test_whole_weights_of_their_config_pass(base: Path) -> None:
+    check_weights(str(base), read_object(base / "config.json"))
+
+
+def test_weights_that_were_cut_off_are_refused(base: Path, tmp_path: Path) -> None:
+    weights = (base / "model.safetensors").read_bytes()
+    for length in (len(weights) - 1, 1000):
+        (tmp_path / "model.safetensors").write_bytes(weights[:length])
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            check_weights(str(tmp_path), read_object(base / "config.json"))
+
+
+def test_a_shard_that_was_cut_off_is_refused(base: Path, tmp_path: Path) -> None:
+    weights = (base / "model.safetensors").read_bytes()
+    (tmp_path / "model-1.safetensors").write_bytes(weights)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"shared.weight": "model-1.safetensors"}}')
+    check_weights(str(tmp_path), read_object(base / "config.json"))
+    (tmp_path / "model-1.safetensors").write_bytes(weights[:-1])
+    with pytest.raises(CheckpointError, match="Copy it again, whole"):
+        check_weights(str(tmp_path), read_object(base / "config.json"))
+
+
+def test_weights_of_another_config_are_refused(base: Path) -> None:
+    with pytest.raises(CheckpointError, match="says d_model 32, its weights 16"):
+        check_weights(str(base), {**read_object(base / "config.json"), "d_model": 32})
+
+
+def test_a_tokenizer_of_another_model_is_refused(base: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    check_vocabulary("mine", tokenizer, tokenizer.get_vocab_size())
+    with pytest.raises(InvalidInput, match="its model 100 embeddings"):
+        check_vocabulary("mine", tokenizer, 100)
+
+
+@pytest.mark.parametrize("options", ["--config_file none.yaml", "--config_file=none.yaml", "--config_file"])
+def test_a_launcher_without_its_configuration_is_refused(options: str) -> None:
+    with pytest.raises(InvalidInput, match="--launch names with --config_file"):
+        check_launcher(launcher(f"accelerate launch {options}"))
+
+
+def test_a_launcher_with_its_configuration_is_not_refused() -> None:
+    for options in ("", "--config_file training/recipes/accelerate/gpus.yaml"):
+        check_launcher(launcher(f"accelerate launch {options}"))
 
 
 @pytest.mark.parametrize("launch", [" ", "'", 'torchrun "', "no-such-launcher --nproc 2", "/", "\n"])

@@ -21,7 +21,13 @@ FLAN_T5: Final = Path("training/recipes/flan-t5.json")
 
 def reproduce(
     model: Annotated[str, typer.Option(help="T5 to fine-tune: hub name or folder. Default: that of the recipe.")] = "",
-    size: Annotated[str, typer.Option(help="Size of the model: small, base, large or xl.")] = "large",
+    size: Annotated[
+        str,
+        typer.Option(
+            help="Size of the model: small, base, large or xl. Default: large, if the recipe has sizes.",
+            show_default=False,
+        ),
+    ] = "",
     recipe: Annotated[Path, typer.Option(help="Recipe for all roles.")] = FLAN_T5,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Override a field of the recipe: FIELD=VALUE. May be repeated.")
@@ -75,10 +81,11 @@ def reproduce(
     """
     from training.files import require_writable_folder
     from training.interruption import received
+    from training.layers import has_sizes
     from training.llm.budget import Budget
     from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
-    from training.reproduce.checks import check_bases, check_endpoint, check_room, train_flops
+    from training.reproduce.checks import check_bases, check_endpoint, check_launcher, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
     from training.reproduce.stages import launcher, run_all
@@ -86,11 +93,10 @@ def reproduce(
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)
-    is_layered = recipe == FLAN_T5
     settings = Settings(
         folder=output,
         recipe=recipe,
-        size=size if is_layered else "",
+        size=size or ("large" if has_sizes(recipe) else ""),
         changes=tuple(changes or ()),
         base=model,
         paths=paths,
@@ -110,7 +116,7 @@ def reproduce(
     require_writable_folder(output, "output")
     Progress(output)  # reports a damaged progress file before any work begins
     if launch:
-        launcher(launch)
+        check_launcher(launcher(launch))
     shapes = check_bases(settings)
     plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
     check_room(plan, output, is_sharded=bool(launch))

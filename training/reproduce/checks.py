@@ -1,18 +1,19 @@
-"""Checks before the start everything that could fail hours later: the base model, its vocabulary, the endpoint, memory,
-disk."""
+"""Checks before the start everything that could fail hours later: base models, launcher, endpoint, memory, disk."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import torch
 from tokenizers import Tokenizer
 
-from training.bases import require_base
+from training.bases import require_base, weight_files
 from training.llm import prompts
 from training.model import base_config, open_tokenizer
 from training.reproduce.plan import ROLES, WORLD, Plan, Settings
@@ -21,6 +22,7 @@ from training.reproduce.stages import FORMAT
 from waymark.clients.chat import ChatClient, Endpoint, Limits, Message
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, ServiceError
+from waymark.inference.weights import check_config, read_shapes
 from waymark.worlds.registry import get_format
 
 _TRIES: Final = 3
@@ -46,14 +48,36 @@ def check_bases(settings: Settings) -> dict[Role, Shape]:
                     remedy="Name a T5, such as google/flan-t5-large.",
                     field="model",
                 )
-            check_vocabulary(recipe.base, open_tokenizer(recipe, ()))
-            known[recipe.base] = shape_of(base_config(recipe).to_dict())
+            config = base_config(recipe).to_dict()
+            check_weights(recipe.base, config)
+            shape = shape_of(config)
+            check_vocabulary(recipe.base, open_tokenizer(recipe, ()), shape.vocabulary)
+            known[recipe.base] = shape
         shapes[role] = known[recipe.base]
     return shapes
 
 
-def check_vocabulary(base: str, tokenizer: Tokenizer) -> None:
-    """Raise InvalidInput if the vocabulary lacks the tokens that number the turns of a published prompt."""
+def check_weights(base: str, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a folder's weights are not whole, or not those of its config.json.
+
+    Their headers alone are read. Weights of the hub are not looked at: they are downloaded when training begins.
+    """
+    files = weight_files(Path(base))
+    if len(files) == 1:
+        check_config(config, files[0])
+    for shard in files[1:]:  # after their index
+        read_shapes(shard)
+
+
+def check_vocabulary(base: str, tokenizer: Tokenizer, embeddings: int) -> None:
+    """Raise InvalidInput if the vocabulary lacks the tokens that number the turns of a published prompt, or has more
+    tokens than the model has embeddings."""
+    if tokenizer.get_vocab_size() > embeddings:
+        raise InvalidInput(
+            f"The tokenizer of {base} has {tokenizer.get_vocab_size()} tokens, its model {embeddings} embeddings.",
+            remedy="Keep the tokenizer that the model was trained with.",
+            field="model",
+        )
     needed = [f"<extra_id_{number}>" for number in range(1, get_format(FORMAT).history_turns + 1)]
     lacking = [name for name in needed if tokenizer.token_to_id(name) is None]
     if lacking:
@@ -85,6 +109,18 @@ def check_room(plan: Plan, folder: Path, *, is_sharded: bool) -> None:
             "shard it with --launch.",
             field="size",
         )
+
+
+def check_launcher(words: Sequence[str]) -> None:
+    """Raise InvalidInput if the configuration that a launcher's words name with `--config_file` is no file."""
+    for option, value in pairwise([*words, ""]):
+        name, equals, path = option.partition("=")
+        if name == "--config_file" and not Path(path if equals else value).is_file():
+            raise InvalidInput(
+                f"There is no file {path if equals else value!r}, which --launch names with --config_file.",
+                remedy="Configurations that come with Waymark are in training/recipes/accelerate/.",
+                field="launch",
+            )
 
 
 def memory_gigabytes() -> tuple[float, str]:
