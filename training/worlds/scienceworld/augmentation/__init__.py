@@ -1,16 +1,17 @@
-"""Data augmentation: a decision whose names and numbers are changed throughout, before it is written as a prompt.
+"""Data augmentation: names and numbers of a decision are changed everywhere before it is written as a prompt.
 
-Names change so that models learn to copy instead of recite; numbers, so that they learn to compare; scores, so that
-they do not read from them where a thing lies; places, since what training tasks ask for nearly always lies about.
+Names change so that models learn to copy them instead of reciting those of training. Numbers change so that models
+learn to compare. Scores change so that models do not guess from the score where a thing is. Places change because the
+things that training tasks ask for nearly always lie openly in a room.
 
-    renamer.py    which names, numbers and places change, drawn anew for each example
+    renamer.py    draws for each example which names, numbers and places change
     names.py      new names and colours
-    shown.py      what a decision shows, in plain words: what there is to change
-    changes.py    the same changes made to the task, the sub-goals, all turns, the scene and the answer
+    shown.py      finds the names and things in a decision that may change
+    changes.py    makes the same changes in the task, the sub-goals, all turns, the scene and the answer
 
-What changes is decided by one wording of the decision, that of `compact`, whatever the format of the examples. It is
-changed in the decision's state and answer. Only then are prompt and target written, by the code that serves: a model
-reads what serving would write if things were called so.
+What changes is always decided from the decision as the format `compact` writes it, also for examples of another
+format. The changes are made in the decision's state and answer. Only then does the code that also serves write prompt
+and target. So a model reads what serving would write if things had these names.
 """
 
 from __future__ import annotations

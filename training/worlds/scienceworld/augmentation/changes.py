@@ -15,11 +15,11 @@ from waymark.worlds.scienceworld.prompts.text_normalisation import plain
 
 
 class Rewrite(Protocol):
-    """Changes a text, be it the simulator's, a sub-goal, an action or a prompt."""
+    """Changes a text: one of the simulator, a sub-goal, an action or a prompt."""
 
     @property
     def touches(self) -> Collection[str]:
-        """Lower-case words without one of which a text stays as it is."""
+        """Lower-case words. A text that has none of them is not changed."""
         ...
 
     def __call__(self, text: str) -> str:
@@ -33,19 +33,19 @@ _POT: Final = re.compile(r"(?<=\bflower pot )\d\b")
 _DEGREES: Final = re.compile(
     r"(?P<kept>currently reading a temperature of )?(?<![\d.-])(?P<value>\d+)(?=(?:\.0)? degrees\b)"
 )
-"""A temperature that is compared. What a thermometer shows by itself is not."""
+"""A temperature that the agent compares. The one in the description of a thermometer matches too, as `kept`."""
 _DOWN: Final = re.compile(r"(?<=approximately )(?P<value>\d+)(?=% down\b)")
-"""How far a block is down a plane."""
+"""How far a block has moved down an inclined plane, in percent."""
 UNKNOWN: Final = re.compile(r"\b(?:(solid|liquid) )?unknown substance [a-z]\b", re.IGNORECASE)
 _CACHED_TEXTS: Final = 10_000
-"""Actions and answers are few, and most hold nothing that changes; looks are many."""
+"""Number of texts whose words are cached."""
 _CONDITION: Final = re.compile(r" (?:which is )?(?:open|closed|on|off|activated|deactivated)\b.*", re.DOTALL)
 _ARTICLE: Final = "\ta "
 VESSELS: Final = ("bowl", "jug", "wood cup", "glass jar")
 
 
 class Names:
-    """Words that are called otherwise, and before them names of two words (`phrases`) that are one name."""
+    """Gives words new names. Names of two words (`phrases`) are replaced first, each as one name."""
 
     def __init__(self, names: Mapping[str, str], phrases: Mapping[str, str] | None = None) -> None:
         self._names = names
@@ -65,7 +65,7 @@ class Names:
 
 
 class Boxes:
-    """Boxes that are called otherwise: `red box`, by name."""
+    """Gives boxes new names. The keys are whole names such as `red box`."""
 
     touches = ("box",)
 
@@ -78,7 +78,7 @@ class Boxes:
 
 
 class Phrases:
-    """Phrases that are called otherwise, each in turn, wherever they stand. `touches` is a word that all of them have.
+    """Replaces phrases, one after the other, anywhere in a text. `touches` is a word that all of them contain.
 
     A box that `Boxes` has numbered counts as a box.
     """
@@ -95,7 +95,7 @@ class Phrases:
 
 
 class Unknown:
-    """The unknown substance that is asked for, by another name; `state` is what it is asked for as, e.g. `solid`."""
+    """Gives the unknown substance of the task a new name. `state` is its state in the task, e.g. `solid`."""
 
     touches = ("unknown",)
 
@@ -103,7 +103,7 @@ class Unknown:
         self._name, self._state = name, state
 
     def __call__(self, text: str) -> str:
-        """The text with the new name; in another state than that asked for, the state stands before it."""
+        """The text with the new name. A state other than the task's stands before the name."""
         return UNKNOWN.sub(self._called, text)
 
     def _called(self, match: re.Match[str]) -> str:
@@ -112,7 +112,7 @@ class Unknown:
 
 
 class Pots:
-    """Flower pots with other numbers."""
+    """Gives flower pots new numbers."""
 
     touches = ("pot",)
 
@@ -125,9 +125,10 @@ class Pots:
 
 
 class Readings:
-    """Other readings in the same order: temperatures in degrees and ways down a plane in percent, old to new.
+    """Replaces readings by others in the same order: old to new temperatures in degrees Celsius, and old to new
+    positions on a plane in percent.
 
-    What lies between two of them lies between the new ones.
+    A value between two old readings is replaced by one between the two new ones.
     """
 
     touches = ("degrees", "down")
@@ -148,7 +149,7 @@ class Readings:
 
 
 def _between(value: int, new: Mapping[int, int]) -> int:
-    """Where a value stands among others that are changed."""
+    """The new value for one that is between, below or above the old readings."""
     if value in new:
         return new[value]
     olds = sorted(new)
@@ -163,10 +164,10 @@ def _between(value: int, new: Mapping[int, int]) -> int:
 def changed(
     decision: Decision, rewrites: Sequence[Rewrite], score: int, holders: Mapping[str, str] | None = None
 ) -> Decision:
-    """A decision after the same rewrites of all its texts.
+    """A decision with the same rewrites made in all its texts.
 
-    `holders` names what things that lie in the room lie on or in now, by the new names of both. A score says no more
-    than before; the last rewards are kept as they were.
+    `holders` maps a thing that lies in the room to the furniture or vessel on or in which it lies now, both by their
+    new names. `score` replaces the score of the state. Rewards of turns are not changed.
     """
     touches = frozenset[str]().union(*(rewrite.touches for rewrite in rewrites))
     known: dict[str, str] = {}
@@ -212,14 +213,14 @@ def _words_of(text: str) -> frozenset[str]:
 
 
 def _moved(state: AgentState, holders: Mapping[str, str]) -> AgentState:
-    """The state with things of the room on or in something."""
+    """The state with things of the room moved onto furniture or into vessels."""
     look = moved(state.look, holders)
     seen = state.observation.strip() == state.look.strip()
     return state.model_copy(update={"look": look, **({"observation": look} if seen else {})})
 
 
 def moved(look: str, holders: Mapping[str, str]) -> str:
-    """A look in which things that stand in a line of their own lie on furniture or in a vessel (`holders`).
+    """A look in which things that have a line of their own lie on furniture or in a vessel (`holders`) instead.
 
     >>> moved("In it, you see: \\n\\ta chair. On the chair is: nothing.\\n\\ttin\\n", {"tin": "chair"})
     'In it, you see: \\n\\ta chair. On the chair is: tin.\\n'
@@ -245,5 +246,5 @@ def moved(look: str, holders: Mapping[str, str]) -> str:
 
 
 def _name_of(line: str) -> str:
-    """What stands in a line of a look, as prompts name it."""
+    """The name of the thing in a line of a look, as prompts write it."""
     return _CONDITION.sub("", plain(line)) if line.startswith("\t") else ""

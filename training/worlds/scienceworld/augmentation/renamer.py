@@ -1,4 +1,4 @@
-"""Which names, numbers and places of a decision change, drawn anew for each example."""
+"""Draws for each example which names, numbers and places of its decision change."""
 
 from __future__ import annotations
 
@@ -36,55 +36,58 @@ from training.worlds.scienceworld.augmentation.shown import (
 from training.worlds.words import made_up
 
 _BYSTANDERS: Final = 0.06
-"""Share of the things around that nobody has heard of either."""
+"""Share of the other things in the scene that get new names too."""
 _SWAPPED: Final = 0.15
-"""Share of examples in which what is named changes its name with one of the things around: what lies in every kitchen
-of the training variations, and is never asked for there, is asked for elsewhere."""
+"""Share of examples in which the thing of the task exchanges names with another thing in the scene. Some things lie in
+every kitchen of the training variations and are asked for only in other variations."""
 _ALWAYS: Final = ("2-3", "3-4", "9-1", "9-2", "9-3")
-"""Task types where what training variations show of a name (which surface is smooth, which unknown substance conducts)
-is another thing elsewhere: only what is measured counts."""
+"""Task types whose names always change. A property of a name in training variations (which surface is smooth, which
+unknown substance conducts) is different in other variations, so only measurements count."""
 _PRIMARY: Final = ("red", "yellow", "blue")
 _MIXTURES: Final = {
     "orange": frozenset({"red", "yellow"}),
     "green": frozenset({"yellow", "blue"}),
     "violet": frozenset({"red", "blue"}),
 }
-"""What the simulator's paints make. Colours change places so that this stays true: what training variations show of one
-mixture, all are learnt from."""
+"""What the simulator's paints make. Colours exchange names only so that this stays true. So a model learns all mixtures
+from each one that training variations show."""
 _ANY_COLOUR: Final = 0.5
 _LAMP: Final = re.compile(r"\b[a-z]+ light bulb\b")
 _POWERED: Final = 0.3
-"""Share of circuits that power something else than lamps."""
+"""Share of circuits in which a motor or buzzer replaces a lamp."""
 _HATCHED: Final = ("4-1", "4-4", "8-1")
-"""Task types that take animals as they are listed, where training variations have eggs and others have young."""
+"""Task types in which animals get any age. Training variations show eggs where other variations show young animals."""
 _FORMS: Final = ("{} egg", "baby {}", "juvenile {}", "{}")
 _NUMBERED: Final = "{}box"
-"""What a box is called until its new colour is drawn: no other rule takes it for a name."""
+"""Name of a box until its new colour is drawn. No other change treats it as a name."""
 _HOLDERS: Final = [*"table counter desk chair couch bed shelf drawer".split(), "large cupboard"]
 _HELD: Final = 0.35
-"""Share of examples in which what lies in a room lies on or in something: nearly nothing that training tasks ask for
-does, while elsewhere it may lie among the wires on the workshop's table."""
+"""Share of examples in which the things of the task are put on furniture or into a vessel. In training variations they
+nearly always lie openly in the room. In others they may lie among the wires on the workshop's table."""
 _MELTED: Final = ("1-1", "1-2", "1-3", "1-4", "2-1", "2-2", "2-3")
-"""Task types that ask for substances: what lies in a vessel is liquid, and is carried in it."""
+"""Task types that ask for substances. They are not put into vessels, because a substance in a vessel is liquid and is
+carried with the vessel."""
 _ALIKE_TASKS: Final = (*_MELTED, *CIRCUITS, "4-2", "6-1")
-"""Task types that ask for things; what shares a name with a plant or an animal may be one of its kind."""
+"""Task types whose new names may share a word with a thing in the scene. In the others such a name might be read as a
+kind of that plant or animal."""
 _KNOWN: Final = 0.5
-"""Share of the examples of 2-3 that call their substance as those of 2-2 are, which its few do not show enough: `tin`
-as it is found, and `liquid tin` once it has changed."""
+"""Share of the examples of 2-3 whose unknown substance gets a name as in 2-2: `tin` as it is found, and `liquid tin`
+after it has changed its state. 2-3 has too few examples of its own."""
 _DOWN: Final = re.compile(r"(?<!\d )\b\d \d \d(?= down\b)")
 _DEGREES: Final = re.compile(r"(?<!- )(?<!\d )\b\d \d \d \d(?= degrees\b)")
-"""Readings as prompts write them: percentages with three digits, temperatures with four."""
+"""Readings as prompts write them, digit by digit: percentages with three digits, temperatures with four."""
 _STEEPEST, _HOTTEST = 100, 600
 _CLOSE, _APART = 0.6, 12
-"""Share of examples whose readings lie within so many of each other on average, as those do that are hard to tell."""
+"""Share of examples whose new readings are close together, and their mean distance at most (percent or degrees). Close
+readings are hard to compare."""
 _BEGUN, _ABOUT, _SHIFTED = 15, 5, 0.5
-"""Points below the first are had for going where things are kept in training variations, elsewhere in others: any such
-score may stand for any other. From there on, a share of the scores is off by up to so many."""
+"""A score below the first value is replaced by any other below it, because these points are given for reaching a place
+that differs between variations. Of the higher scores the share `_SHIFTED` changes by up to `_ABOUT` points."""
 _POTS: Final = "123456789"
 
 
 class _Change:
-    """What is drawn for one example: rewrites, and what it shows after those that come before its names."""
+    """The changes drawn for one example, and what the example shows after the rewrites made so far."""
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
@@ -92,27 +95,27 @@ class _Change:
         self.holders: dict[str, str] = {}
 
     def rewrite_first(self, rewrite: Rewrite) -> None:
-        """One rewrite more, before names are drawn: they are those of what is shown then."""
+        """Add a rewrite and apply it now, so that names drawn later are for the rewritten prompt."""
         self.rewrites.append(rewrite)
         prompt, target = rewrite(self.shown.prompt), rewrite(self.shown.target)
         self.shown = replace(self.shown, prompt=prompt, target=target)
 
     def made(self, decision: Decision, score: int) -> Decision:
-        """A decision with all of it."""
+        """A decision with all these changes."""
         return changed(decision, self.rewrites, score, self.holders)
 
 
 class Renamer:
-    """Consistent renaming: words that the instruction names and the answer repeats get other names throughout.
+    """Consistent renaming: words that stand in the instruction and in the answer get other names everywhere.
 
-    Test variations hold out substances, plants and components. A model that has learnt `water` as the answer
-    boils water whatever it is told; one that has seen the named thing change its name learns to copy it.
-    Names that have to be inferred stay, but where any of a kind will do. Wherever an instruction is given, its names
-    change, whether this answer repeats them or not: else a word that nobody knows would always be the answer. Now and
-    then something that merely stands around is renamed too.
+    Test variations have substances, plants and components that training never shows. A model that has learnt `water`
+    as the answer boils water whatever the task says. A model that has seen the thing of the task under many names
+    learns to copy it. Names that a model must infer do not change, except where any thing of a kind is right. The names
+    of an instruction change in all its examples, also where the answer does not repeat them. Otherwise an unknown word
+    would always be the answer. For the same reason some other things in the scene are renamed too.
 
-    The boxes of an instruction, of which its answer is always the same one, are called otherwise in every example, all
-    of them: else the answer is known by the instruction or, where it alone has a new name, by that.
+    All boxes of an instruction get new names in every example. The right box of an instruction is always the same one.
+    A model would otherwise recognise it by the instruction or, if it alone were renamed, by its new name.
     """
 
     def __init__(self, corpus: Sequence[Example], *, share: float, seed: int) -> None:
@@ -129,7 +132,7 @@ class Renamer:
             )
 
     def reseed(self, seed: int) -> None:
-        """Draw from here on as a renamer made with this seed would."""
+        """Restart the random draws from this seed."""
         self._random.seed(seed)
 
     def __call__(self, example: Example) -> Decision:
@@ -154,10 +157,10 @@ class Renamer:
         return example.source is not None and bool(shown.nameable()) and change.shown.is_told_by(known)
 
     def drill(self, example: Example) -> tuple[str, str]:
-        """A copying drill: the instruction alone, always renamed, and its answer.
+        """A copying drill: prompt and target of the instruction alone, always renamed.
 
-        Short, so ten times cheaper than the whole prompt, and nothing but copying solves it. For examples that
-        `is_drillable` names, of a format whose prompts begin with the instruction.
+        It costs a tenth of the whole prompt, and only copying solves it. The example must be one for which
+        `is_drillable` is true, in a format whose prompts begin with the instruction.
         """
         source = _source_of(example)
         change = _numbered(Shown.of(example))
@@ -165,7 +168,7 @@ class Renamer:
         self._rename(change)
         self._colour_boxes(change)
         decision = source.decision
-        if " if " not in change.shown.prompt:  # no readings decide what is left of the instruction
+        if " if " not in change.shown.prompt:  # what the prompt keeps of the instruction does not depend on readings
             bare = decision.state.model_copy(update={"turns": (), "look": "", "inventory": "", "observation": ""})
             decision = replace(decision, state=bare)
         prompt, target = source.written(change.made(decision, decision.state.score))
@@ -187,7 +190,7 @@ class Renamer:
             self._power(change, names)
 
     def _drawn_names(self, shown: Shown) -> Names:
-        """Other names for what is told, for some of what is around, and for wires and lamps."""
+        """New names for the things of the instruction, for some others in the scene, and for wires and lamps."""
         words = shown.words
         named = words & self._names[shown.task_id, shown.instruction]
         around = [word for word in sorted(words & self._bystanders - named) if self._random.random() < _BYSTANDERS]
@@ -210,21 +213,21 @@ class Renamer:
         return Names(names, phrases)
 
     def _know(self, change: _Change) -> None:
-        """Give the unknown substance that is asked for another name."""
+        """Give the unknown substance of the task a name like a known one."""
         asked = UNKNOWN.search(change.shown.instruction.lower())
         if asked:
             change.rewrite_first(Unknown(self._new.name(change.shown.words, change.shown.things()), asked[1]))
 
     def _hold(self, change: _Change, names: Names) -> None:
-        """Now and then, put what is named and lies in the room on or in something."""
+        """With the probability `_HELD`, put the things of the task that lie in the room on or into something."""
         if self._random.random() >= _HELD:
             return
         holders = _HOLDERS if change.shown.task_id in _MELTED else [*_HOLDERS, *VESSELS]
         change.holders = {names(thing): self._random.choice(holders) for thing in change.shown.named_here()}
 
     def _swapped(self, shown: Shown, things: Sequence[str], names: Sequence[str]) -> tuple[str, str] | None:
-        """Now and then, one of the told names and one of the things around, to change places: also what other tasks
-        ask for, where tasks ask for things."""
+        """With the probability `_SWAPPED`, a name of the instruction and a thing of the scene that exchange names. In
+        `_ALIKE_TASKS` the thing may be one that other tasks ask for."""
         named = {word for name in names for word in name.split()}
         if not names or self._random.random() >= _SWAPPED:
             return None
@@ -234,13 +237,13 @@ class Renamer:
             thing
             for thing in things
             if changeable.issuperset(thing.split()) and not named.intersection(thing.split())
-            # a word of one thing alone, so that no other loses it
+            # each word belongs to this thing alone, so no other thing loses a word
             if " " not in thing or {words[word] for word in thing.split()} == {shown.prompt.count(thing)}
         ]
         return (self._random.choice(names), self._random.choice(around)) if around else None
 
     def _colour_boxes(self, change: _Change) -> None:
-        """Give the boxes that were numbered other colours."""
+        """Give the numbered boxes their new colours."""
         count = len(several_boxes(change.shown.instruction))
         if count:
             colours = self._new.colours(count, change.shown.words)
@@ -249,9 +252,9 @@ class Renamer:
             )
 
     def _power(self, change: _Change, names: Names) -> None:
-        """Now and then, put something else in place of a lamp throughout: a motor, a buzzer, one that nobody knows.
+        """With the probability `_POWERED`, replace a lamp everywhere by a motor or buzzer, known or made up.
 
-        What it is shows by its last word: readings of circuits name motors and buzzers as they name lamps.
+        The last word of its name says what it is. Readings of circuits name motors and buzzers as they name lamps.
         """
         lamps = sorted(set(_LAMP.findall(change.shown.prompt)))
         if not lamps or self._random.random() >= _POWERED:
@@ -262,7 +265,7 @@ class Renamer:
         change.rewrites.append(Phrases({names(lamp): other}, "bulb"))
 
     def _colours(self, *, is_told: bool) -> dict[str, str]:
-        """Other colours that mix as these do; where what is needed is told, half of the time any names at all."""
+        """New colours that mix in the same way. If `is_told`, any names with the probability `_ANY_COLOUR`."""
         if is_told and self._random.random() < _ANY_COLOUR:
             return {colour: self._new.name(()) for colour in (*_PRIMARY, *_MIXTURES)}
         primary = dict(zip(_PRIMARY, self._random.sample(_PRIMARY, len(_PRIMARY)), strict=True))
@@ -272,7 +275,7 @@ class Renamer:
         }
 
     def _renumber(self, change: _Change) -> None:
-        """Draw other readings in the same order: which is greater stays, how great it is does not."""
+        """Draw other readings in the same order, so that comparisons have the same result."""
         prompt = change.shown.prompt
         down = self._readings(_DOWN.findall(prompt), _STEEPEST) if " down" in prompt else {}
         degrees = self._readings(_DEGREES.findall(prompt), _HOTTEST) if " degrees" in prompt else {}
@@ -280,14 +283,14 @@ class Renamer:
             change.rewrites.append(Readings(degrees, down))
 
     def _readings(self, shown: Iterable[str], highest: int) -> dict[int, int]:
-        """Readings with those that stand for them; none where there is nothing to compare."""
+        """New values by old readings; empty if there are fewer than two to compare."""
         read = sorted({int(digits.replace(" ", "")) for digits in shown})
         if len(read) < 2:
             return {}
         return dict(zip(read, sorted(self._random.sample(self._range(highest, len(read)), len(read))), strict=True))
 
     def _range(self, highest: int, count: int) -> range:
-        """What the readings are drawn from."""
+        """The range from which the new readings are drawn."""
         if self._random.random() >= _CLOSE:
             return range(highest)
         span = min(highest, count * _APART)
@@ -295,7 +298,7 @@ class Renamer:
         return range(lowest, lowest + span)
 
     def _score(self, source: Source) -> int:
-        """Another score that says as much of how far the task is. An executor reads none."""
+        """Another score that means the same progress. An executor reads no score, so its score stays."""
         score = source.decision.state.score
         if source.role == "executor" or score < 0:
             return score
@@ -313,7 +316,7 @@ def _source_of(example: Example) -> Source:
 
 
 def _numbered(shown: Shown) -> _Change:
-    """The beginning of a change: numbers for the boxes to choose from, which no other rule takes for names."""
+    """A change that begins by numbering the boxes to choose from, so that no other change treats them as names."""
     change = _Change(shown)
     boxes = several_boxes(shown.instruction)
     if boxes:

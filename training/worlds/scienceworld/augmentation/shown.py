@@ -1,6 +1,6 @@
-"""What a decision shows, in plain words: the words and things in it that may be called otherwise.
+"""Finds the words and things in a decision that may get new names.
 
-A decision is read as `compact` writes it, because there a name looks the same wherever it stands.
+A decision is read as the format `compact` writes it, because there a name is written in the same way everywhere.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from waymark.worlds.scienceworld.rules.risk import BOX
 from waymark.worlds.scienceworld.scene import OTHER_THINGS
 
 PAINTS: Final = ("6-2", "6-3")
-"""Task types that name a paint of which must be known what it is mixed of, until the first mixture stands in the
-prompt or a sub-goal says it: then all is told."""
+"""Task types that name a paint whose ingredients a model must know, until the prompt shows the first mixture or a
+sub-goal names them."""
 CIRCUITS: Final = ("3-1", "3-2", "3-3", "3-4")
-"""Task types that take whichever wires and lamps the prompt shows; of a source it must be known what it is."""
+"""Task types that use any wires and lamps that the prompt shows. The kind of a power source must be known."""
 _SHOWN: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("4-1", "4-3", "4-4"), ("focus", "pick", "move")),
     "6-1": ("move", "pour"),
 }
-"""Task types and how answers of theirs begin that take what the prompt shows, whichever it is: any living thing, plant
-or animal (which it is shows by what stands around its name), what the recipe says."""
+"""By task type, the verbs of answers that may take any fitting thing of the prompt: any living thing, plant or animal
+(the words around its name say which it is), or an ingredient of the recipe."""
 _COMMON, _KNOWLEDGE = 0.25, 0.003
-"""A word in more prompts than the first share, or in more answers that were not told it than the second, is no
-bystander: it is how prompts are written, or what a model has to know."""
+"""A word is not renamed if more than the first share of prompts contain it, because it belongs to the prompt format; or
+if more than the second share of answers contain it without the instruction naming it, because a model must know it."""
 _WAITING: Final = "wait_for"
-"""How sub-goals begin whose actions name nothing."""
+"""Beginning of sub-goals whose actions name no thing."""
 _KINDS: Final = frozenset("metal cup wire light bulb battery".split())
-"""Words that say what sort of a thing it is; shown alone, they are not told."""
+"""Words for kinds of things. That the prompt shows such a word does not tell a model which thing to take."""
 GRAMMAR: Final = frozenset(
     "a at by nothing thing material to on in into with and containing inventory room the of first focus pick move pour "
     "wait substance unknown terminal anode cathode surface inclined plane seed plant box up boil melt freeze change "
@@ -47,32 +47,32 @@ GRAMMAR: Final = frozenset(
     "this is it you see also called air agent ground which turned off open closed activated deactivated door currently "
     "reading temperature degrees celsius titled location that approximately down".split()
 )
-"""Words that stay: those between names, and what is called the same in every variation. Water comes from taps: were it
-renamed, whatever nobody knows would be looked for there. The words of the last two lines are how the simulator writes
-scenes: were they renamed, no scene could be read any more."""
+"""Words that never change: those between names, and names that are the same in every variation. Water comes from taps.
+If it were renamed, a model would learn to look for unknown things there. The words of the last two lines are those
+with which the simulator writes scenes. If they were renamed, a scene could not be parsed."""
 _MIXED: Final = "; mix "
-"""How a prompt says that something was mixed after something else."""
+"""Text of a prompt for a mixture that was made after another action."""
 _SCENE: Final = " | room "
-"""Where a prompt begins to say what is around."""
+"""Text with which the description of the scene begins in a prompt."""
 PART: Final = " | "
-"""Between the parts of a prompt, of which the instruction is the first."""
+"""Separator of the parts of a prompt. The first part is the instruction."""
 _WORD: Final = re.compile(r"[a-z]+")
 _LONG_WORD: Final = re.compile(r"\b[a-z]{3,}\b")
 _TRAIT: Final = re.compile(r"whether ([a-z]+) (?:plant|seed|leaf|flower) ")
 _COLOURED: Final = re.compile(r"\b([a-z]+) (?:wire|light bulb)\b")
 _EGG: Final = re.compile(r"(?:[,:]|\bhave) ((?:[a-z]+ )?[a-z]+) egg(?= [,|])")
-"""An egg in a scene, and what it is of."""
+"""An egg in a scene; the group is its animal."""
 _LISTED: Final = re.compile(r"(?:[:,(]|\b(?:holds|have)) ([a-z]+(?: [a-z]+)?)(?= [,()|])")
 """A thing with a name of one word or two in a scene."""
 _CONDITION: Final = re.compile(r" (?:off|on|open|closed|deactivated|activated|holds)$")
-"""What is told of a thing right after its name."""
+"""The condition of a thing, which follows its name."""
 _PLAIN: Final = frozenset("wire bulb box".split())
-"""Things that are told apart by their colours alone."""
+"""Things that are distinguished by colour alone."""
 _HERE: Final = re.compile(r"(?<= \| here )[^|]+(?= \|)")
-"""What a prompt tells of what is named and in sight."""
+"""The part of a prompt that lists the things of the instruction in sight."""
 _CACHED_INSTRUCTIONS: Final = 10_000
 _ANSWER: Final = re.compile(r"(?:focus|move)[ _].*\b(?:box|inclined plane\b.*)")
-"""What answers a task's question look like: they name a box or a plane."""
+"""A decision that answers the question of a task: it names a box or a plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,13 @@ class Shown:
 
     task_id: str
     instruction: str
-    """As it was given: an executor's sub-goal, else the task."""
+    """The sub-goal for an executor, otherwise the task, as it was given."""
     prompt: str
     target: str
 
     @classmethod
     def of(cls, example: Example) -> Shown:
-        """What an example shows. Published data, of which no decision is known, show what they say."""
+        """Read an example. Published data have no decision, so their own prompt and target are read."""
         source = example.source
         if source is None or source.prompt_format is COMPACT:
             return cls(example.task_id, example.instruction, example.prompt, example.target)
@@ -100,29 +100,36 @@ class Shown:
 
     @property
     def instruction_shown(self) -> str:
-        """The instruction as the prompt has it: without clauses that are ruled out."""
+        """The instruction as the prompt writes it, without clauses that readings have excluded."""
         return self.prompt.split(PART, 1)[0]
 
     @property
     def is_subgoal(self) -> bool:
-        """Whether the instruction is an executor's."""
+        """Whether the instruction is a sub-goal, that is, the example is one of an executor."""
         return self.instruction.endswith(")")
 
     @property
     def is_mixed(self) -> bool:
-        """Whether paints were mixed, or a sub-goal says which are to be."""
+        """Whether paints have been mixed, or a sub-goal says which paints to mix."""
         return _MIXED in self.prompt or self.is_subgoal
 
     @property
     def scene(self) -> str:
-        """What is around and carried, and what follows it."""
+        """The part of the prompt from the scene on, with the inventory, up to the end."""
         return self.prompt.partition(_SCENE)[2]
 
     def things(self) -> list[str]:
+<<<<<<< HEAD
         """The names, of a word or two, of things in the scene and carried: none that begins as all prompts are written,
         nor what is called by its colour."""
         names = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
         return sorted(thing for thing in names if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
+=======
+        """Names of one or two words of things in the scene and inventory, sorted. Names that begin with a grammar word
+        and things named by their colour are left out."""
+        told = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
+        return sorted(thing for thing in told if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
+>>>>>>> s14-prose
 
     def eggs(self) -> list[str]:
         """The animals of which an egg is in sight."""
@@ -133,9 +140,14 @@ class Shown:
         return list(dict.fromkeys(_COLOURED.findall(self.prompt)))
 
     def named_here(self) -> list[str]:
+<<<<<<< HEAD
         """The things in sight that the instruction names and that lie in the room: neither in a thing nor carried, and
         no boxes."""
         match = _HERE.search(self.prompt)
+=======
+        """Things of the instruction that lie openly in the room: not in another thing, not carried, no boxes."""
+        found = _HERE.search(self.prompt)
+>>>>>>> s14-prose
         carried = self.prompt.partition(" | have ")[2]
         return [
             thing
@@ -144,10 +156,11 @@ class Shown:
         ]
 
     def nameable(self) -> list[str]:
-        """Words that both the instruction and the answer hold, the answer's verb and grammar words excluded.
+        """Words that stand both in the instruction and in the answer, without the answer's verb and grammar words.
 
-        Where any of a kind will do, what the prompt shows counts as told. What is waited for is looked for, whatever it
-        is called; so is the trait that a cross is to show. Which paints make which is to be known.
+        If any thing of a kind is right, the words of the prompt count as words of the instruction. In a sub-goal to
+        wait, all words of the instruction may change. The trait that a task on plant genetics asks for may change too.
+        There are none in tasks that mix paints, because a model must know which paints make which.
         """
         if self.task_id in PAINTS:
             return []
@@ -164,23 +177,23 @@ class Shown:
         ]
 
     def traits(self) -> list[str]:
-        """The trait that a cross is to show."""
+        """The trait whose inheritance the task asks for, if any."""
         return _TRAIT.findall(self.instruction.lower())
 
     def kinds(self) -> list[tuple[str, str]]:
-        """Names in the instruction whose last word says what sort of a thing it is: `orange juice` is no orange."""
+        """Names of two words in the instruction whose last word is their kind. `orange juice` is not an orange."""
         words = _WORD.findall(self.instruction.lower())
         return [(first, kind) for first, kind in pairwise(words) if kind in OTHER_THINGS and first not in GRAMMAR]
 
     def is_told_by(self, text: str) -> bool:
-        """Whether all words of the answer but its verb stand in a text or are grammar."""
+        """Whether all words of the answer except its verb stand in a text or are grammar words."""
         known = GRAMMAR | set(text.split())
         return known.issuperset(decision_of(self.target).split()[1:])
 
 
 @lru_cache(_CACHED_INSTRUCTIONS)
 def several_boxes(instruction: str) -> tuple[str, ...]:
-    """The boxes that an instruction names, each once, if there are several for an answer to choose from."""
+    """The boxes that an instruction names, each once; empty unless there are at least two to choose from."""
     named = tuple(dict.fromkeys(BOX.findall(instruction.lower())))
     return named if len(named) > 1 else ()
 
@@ -192,12 +205,12 @@ def is_answer(example: Example) -> bool:
 
 
 def words_of(corpus: Sequence[Shown]) -> list[str]:
-    """The words of all prompts, from three letters."""
+    """All words of at least three letters in the prompts, sorted, without grammar words."""
     return sorted({word for shown in corpus for word in _LONG_WORD.findall(shown.prompt)} - GRAMMAR)
 
 
 def inconsequential(corpus: Sequence[Shown]) -> frozenset[str]:
-    """Words of scenes on which no answer depends that was not told them."""
+    """Words of scenes that may be renamed, because no answer depends on them unless the instruction names them."""
     counts, inferred = Counter[str](), Counter[str]()
     for shown in corpus:
         counts.update(set(_LONG_WORD.findall(shown.scene)))
@@ -206,8 +219,13 @@ def inconsequential(corpus: Sequence[Shown]) -> frozenset[str]:
     return frozenset(word for word, count in counts.items() if count < common and inferred[word] < knowledge) - GRAMMAR
 
 
+<<<<<<< HEAD
 def words_told(corpus: Collection[Shown]) -> set[str]:
     """Words of instructions, and the verbs of answers."""
+=======
+def told(corpus: Collection[Shown]) -> set[str]:
+    """All words of instructions, and the verbs of answers."""
+>>>>>>> s14-prose
     instructions = {shown.instruction.lower() for shown in corpus}
     verbs = {decision_of(shown.target).split(" ", 1)[0] for shown in corpus}
     return verbs.union(*map(_WORD.findall, instructions))
