@@ -119,17 +119,10 @@ class Shown:
         return self.prompt.partition(_SCENE)[2]
 
     def things(self) -> list[str]:
-<<<<<<< HEAD
-        """The names, of a word or two, of things in the scene and carried: none that begins as all prompts are written,
-        nor what is called by its colour."""
-        names = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
-        return sorted(thing for thing in names if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
-=======
         """Names of one or two words of things in the scene and inventory, sorted. Names that begin with a grammar word
         and things named by their colour are left out."""
-        told = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
-        return sorted(thing for thing in told if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
->>>>>>> s14-prose
+        names = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
+        return sorted(thing for thing in names if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
 
     def eggs(self) -> list[str]:
         """The animals of which an egg is in sight."""
@@ -140,14 +133,8 @@ class Shown:
         return list(dict.fromkeys(_COLOURED.findall(self.prompt)))
 
     def named_here(self) -> list[str]:
-<<<<<<< HEAD
-        """The things in sight that the instruction names and that lie in the room: neither in a thing nor carried, and
-        no boxes."""
-        match = _HERE.search(self.prompt)
-=======
         """Things of the instruction that lie openly in the room: not in another thing, not carried, no boxes."""
-        found = _HERE.search(self.prompt)
->>>>>>> s14-prose
+        match = _HERE.search(self.prompt)
         carried = self.prompt.partition(" | have ")[2]
         return [
             thing
@@ -219,13 +206,8 @@ def inconsequential(corpus: Sequence[Shown]) -> frozenset[str]:
     return frozenset(word for word, count in counts.items() if count < common and inferred[word] < knowledge) - GRAMMAR
 
 
-<<<<<<< HEAD
 def words_told(corpus: Collection[Shown]) -> set[str]:
-    """Words of instructions, and the verbs of answers."""
-=======
-def told(corpus: Collection[Shown]) -> set[str]:
     """All words of instructions, and the verbs of answers."""
->>>>>>> s14-prose
     instructions = {shown.instruction.lower() for shown in corpus}
     verbs = {decision_of(shown.target).split(" ", 1)[0] for shown in corpus}
     return verbs.union(*map(_WORD.findall, instructions))
