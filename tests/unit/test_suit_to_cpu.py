@@ -34,7 +34,9 @@ def test_kernels_for_a_cpu_change_no_loss_and_no_gradient(feed_forward: str) -> 
         model.zero_grad()
         loss = model(input_ids=tokens, attention_mask=mask, labels=labels).loss
         loss.backward()
-        return loss.detach(), {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+        return loss.detach(), {
+            name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+        }
 
     before, gradients = learn()
     suit_to_cpu(model)

@@ -225,39 +225,35 @@ def test_the_same_actions_give_the_same_episode(world: World, environment: Envir
         assert [environment.step(action) for action, _ in episode.taken] == [step for _, step in episode.taken]
 
 
-def test_a_simulator_that_dies_is_an_environment_fault(world: World) -> None:
+def fault_after(
+    number: signal.Signals, world: World, limits: EnvironmentLimits | None = None
+) -> tuple[float, set[int]]:
+    """How long a reset takes to fail once a simulator's processes got a signal, and which of them still run then."""
     before = children()
-    opened = world.open(EnvironmentLimits())
+    opened = world.open(limits or EnvironmentLimits())
     started = children() - before
     try:
         if not started:
             pytest.skip(f"{world.title} starts no process")
         task = world.tasks[0]
         for process in started:
-            os.kill(process, signal.SIGKILL)
-        with pytest.raises(EnvironmentFault, match="retried"):
-            opened.reset(task.id, task.split("train")[0], world.default_options)
-    finally:
-        opened.close()
-
-
-def test_a_simulator_that_hangs_is_ended_at_its_time_limit(world: World) -> None:
-    before = children()
-    opened = world.open(EnvironmentLimits(timeout=HANGS_AFTER))
-    started = children() - before
-    try:
-        if not started:
-            pytest.skip(f"{world.title} starts no process")
-        task = world.tasks[0]
-        for process in started:
-            os.kill(process, signal.SIGSTOP)
+            os.kill(process, number)
         began = time.monotonic()
         with pytest.raises(EnvironmentFault, match="retried"):
             opened.reset(task.id, task.split("train")[0], world.default_options)
-        assert HANGS_AFTER <= time.monotonic() - began < 4 * HANGS_AFTER
-        assert not children() & started
+        return time.monotonic() - began, children() & started
     finally:
         opened.close()
+
+
+def test_a_simulator_that_dies_is_an_environment_fault(world: World) -> None:
+    fault_after(signal.SIGKILL, world)
+
+
+def test_a_simulator_that_hangs_is_ended_at_its_time_limit(world: World) -> None:
+    seconds, running = fault_after(signal.SIGSTOP, world, EnvironmentLimits(timeout=HANGS_AFTER))
+    assert HANGS_AFTER <= seconds < 4 * HANGS_AFTER
+    assert not running
 
 
 def test_no_two_worlds_share_a_task_unless_they_share_all() -> None:

@@ -17,6 +17,14 @@ from training.annotate import (
     training_subgoals,
     write_annotations,
 )
+from training.commands.endpoint_options import (
+    CompletionPriceOption,
+    ConcurrencyOption,
+    ModelOption,
+    PromptPriceOption,
+    TimeoutOption,
+    UrlOption,
+)
 from training.commands.shared import (
     AnnotationsOption,
     DataOption,
@@ -47,28 +55,22 @@ def annotate(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="With llm: largest number of paths of each task.", min=1)] = None,
-    url: Annotated[
-        str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
-    ] = "",
-    model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="Name of the model at the endpoint.")] = "",
+    url: UrlOption = "",
+    model: ModelOption = "",
     key: Annotated[
         str, typer.Option(envvar="WAYMARK_LLM_KEY", help="Key of the endpoint, sent as a bearer token.")
     ] = "",
     parameters: Annotated[
         str, typer.Option(help="Additional fields of each request, as a JSON object, e.g. max_tokens.")
     ] = '{"temperature": 0}',
-    concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
+    concurrency: ConcurrencyOption = 4,
     attempts: Annotated[int, typer.Option(help="Attempts for each request.", min=1)] = 6,
-    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
+    timeout: TimeoutOption = 300.0,
     give_up_after: Annotated[
         int, typer.Option(help="Stop after this many failed requests in a row. 0: never.", min=0)
     ] = 5,
-    prompt_price: Annotated[
-        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
-    ] = None,
-    completion_price: Annotated[
-        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
-    ] = None,
+    prompt_price: PromptPriceOption = None,
+    completion_price: CompletionPriceOption = None,
     max_cost: Annotated[
         float | None, typer.Option(callback=finite, help="Upper limit of the total cost. Needs both prices.", min=0)
     ] = None,

@@ -8,6 +8,14 @@ from typing import Annotated, Final
 
 import typer
 
+from training.commands.endpoint_options import (
+    CompletionPriceOption,
+    ConcurrencyOption,
+    ModelOption,
+    PromptPriceOption,
+    TimeoutOption,
+    UrlOption,
+)
 from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
 from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
 from training.worlds.registry import training_world
@@ -41,21 +49,15 @@ def reproduce(
         float | None,
         typer.Option(callback=finite, help="Upper limit of the cost of annotation. Needs both prices.", min=0),
     ] = None,
-    url: Annotated[
-        str, typer.Option(envvar="WAYMARK_LLM_URL", help="Base address of a chat endpoint, e.g. …/v1.")
-    ] = "",
-    llm_model: Annotated[str, typer.Option(envvar="WAYMARK_LLM_MODEL", help="Name of the model at the endpoint.")] = "",
+    url: UrlOption = "",
+    llm_model: ModelOption = "",
     parameters: Annotated[
         str, typer.Option(help="Additional fields of each request, as a JSON object.")
     ] = '{"temperature": 0}',
-    concurrency: Annotated[int, typer.Option(help="Concurrent requests.", min=1)] = 4,
-    timeout: Annotated[float, typer.Option(callback=finite, help="Seconds that an attempt may take.", min=0.1)] = 300.0,
-    prompt_price: Annotated[
-        float | None, typer.Option(callback=finite, help="Price of one million prompt tokens.", min=0)
-    ] = None,
-    completion_price: Annotated[
-        float | None, typer.Option(callback=finite, help="Price of one million completion tokens.", min=0)
-    ] = None,
+    concurrency: ConcurrencyOption = 4,
+    timeout: TimeoutOption = 300.0,
+    prompt_price: PromptPriceOption = None,
+    completion_price: CompletionPriceOption = None,
     output: Annotated[Path, typer.Option(help="Folder for all files of the run.")] = Path("build/reproduce"),
     launch: Annotated[
         str, typer.Option(help="Launcher for several GPUs, e.g. 'accelerate launch --config_file F'.")
