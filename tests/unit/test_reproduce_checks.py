@@ -12,7 +12,6 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from tokenizers import Tokenizer
-from waymark.inference.checkpoint_files import read_object
 
 from tests.chat_server import ChatServer
 from training.recipe import Recipe
@@ -23,6 +22,7 @@ from training.reproduce.stages import launcher
 from training.stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import CheckpointError, InvalidInput
+from waymark.inference.checkpoint_files import read_object
 
 TRAINING = Training("executor", examples=10, steps=1, hours=0.1, gigabytes=0.01, disk=0.01)
 PLAN = Plan(paths=1, is_recorded=False, recording_hours=0.1, calls=None, trainings=[TRAINING])
