@@ -204,12 +204,12 @@ def _played(kept: Kept, part: Part) -> Played | None:
     return whole if whole is not None and not whole.rules.get(part.arm) else None
 
 
-def stack_player(stack: Stack, told: Callable[[int], object]) -> Play:
+def stack_player(stack: Stack, advance: Callable[[int], object]) -> Play:
     """Plays on a running stack; `told` hears of each finished episode."""
 
     def play(wanted: Sequence[tuple[Part, EvaluationRequest]]) -> Iterator[Played]:
         for at in range(0, len(wanted), _AT_ONCE):
-            yield from asyncio.run(_play(stack.url("env-runner"), wanted[at : at + _AT_ONCE], told))
+            yield from asyncio.run(_play(stack.url("env-runner"), wanted[at : at + _AT_ONCE], advance))
 
     return play
 
@@ -219,7 +219,7 @@ _AT_ONCE: Final = 4
 
 
 async def _play(
-    url: str, wanted: Sequence[tuple[Part, EvaluationRequest]], told: Callable[[int], object]
+    url: str, wanted: Sequence[tuple[Part, EvaluationRequest]], advance: Callable[[int], object]
 ) -> list[Played]:
     async with EvaluationClient(url) as client:
         submitted = [(part, await client.submit(request)) for part, request in wanted]
@@ -229,7 +229,7 @@ async def _play(
             async for event in client.events(status.id):
                 if isinstance(event, EpisodeResult):
                     results.append(event)
-                    told(1)
+                    advance(1)
             played.append(Played.of(part, results))
         return played
 
@@ -244,24 +244,26 @@ def by_things(chosen: Chosen, *arms: Scores) -> ThingScores:
         of_task = []
         for variations in things.values():
             plays = [[arm[task, variation] for arm in arms] for variation in variations]
-            of_task.append([_difference(*each) if len(each) > 1 else each[0] for each in plays])
+            of_task.append(
+                [_difference(*of_variation) if len(of_variation) > 1 else of_variation[0] for of_variation in plays]
+            )
         nested.append(of_task)
     return nested
 
 
 def _difference(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    return [one - other for one, other in zip(first, second, strict=True)]
+    return [first_score - second_score for first_score, second_score in zip(first, second, strict=True)]
 
 
 def report(kept: Kept, agents: Sequence[str], chosen: Chosen) -> dict[str, Any]:
     """Means and intervals of every arm that is complete, and what each rule is worth."""
-    found: dict[str, Any] = {"agents": {}, "single_things": 0}
+    document: dict[str, Any] = {"agents": {}, "single_things": 0}
     complete = {name: _complete(kept, name, chosen) for name in agents}
     for name, arms in complete.items():
         if ALL not in arms:
             continue
         whole = by_things(chosen, arms[ALL])
-        found["single_things"] = single_things(whole)
+        document["single_things"] = single_things(whole)
         rows = []
         for arm, scores in arms.items():
             nested = by_things(chosen, scores)
@@ -274,13 +276,13 @@ def report(kept: Kept, agents: Sequence[str], chosen: Chosen) -> dict[str, Any]:
             row["errors"] = sum(part.errors for part in parts)
             row["turns_acted"] = sum(kept.played[Part(name, ALL, task)].rules.get(arm, 0) for task in chosen)
             rows.append(row)
-        found["agents"][name] = rows
+        document["agents"][name] = rows
     for arm in (ALL, NONE):
         pair = [complete.get(name, {}).get(arm) for name in ("hierarchical", "flat")]
         if pair[0] is not None and pair[1] is not None:
             nested = by_things(chosen, pair[0], pair[1])
-            found[f"hierarchical_minus_flat_{arm}"] = {"mean": mean_over_things(nested), "ci95": over_things(nested)}
-    return found
+            document[f"hierarchical_minus_flat_{arm}"] = {"mean": mean_over_things(nested), "ci95": over_things(nested)}
+    return document
 
 
 def _task_mean(played: Played) -> float:
@@ -299,9 +301,9 @@ def _complete(kept: Kept, agent: str, chosen: Chosen) -> dict[str, Scores]:
     return arms
 
 
-def show(found: Mapping[str, Any], console: Console) -> None:
+def show(document: Mapping[str, Any], console: Console) -> None:
     """Print the report as tables."""
-    for name, rows in found["agents"].items():
+    for name, rows in document["agents"].items():
         shown = Table(title=name, box=box.SIMPLE)
         for column in ("rules", "mean", "95%", "worth", "95%", "turns"):
             shown.add_column(column, justify="left" if column == "rules" else "right", no_wrap=True)
@@ -314,11 +316,11 @@ def show(found: Mapping[str, Any], console: Console) -> None:
             )  # fmt: skip
         console.print(shown)
     for arm in (ALL, NONE):
-        if pair := found.get(f"hierarchical_minus_flat_{arm}"):
+        if pair := document.get(f"hierarchical_minus_flat_{arm}"):
             console.print(f"hierarchical minus flat, {arm} rules: {pair['mean']:+.1f} {_span(pair['ci95'])}")
-    if found["single_things"]:
-        console.print(f"{found['single_things']} task types have one thing only, so intervals are too narrow.")
-    console.print(found["about"]["note"])
+    if document["single_things"]:
+        console.print(f"{document['single_things']} task types have one thing only, so intervals are too narrow.")
+    console.print(document["about"]["note"])
 
 
 def _span(interval: Sequence[float] | None) -> str:
@@ -388,8 +390,8 @@ def main(
             play_all(
                 kept, names, wanted, chosen, repeats, moves, stack_player(stack, lambda done: bar.advance(task, done))
             )
-        found = report(kept, names, chosen)
-        found["about"] = {
+        document = report(kept, names, chosen)
+        document["about"] = {
             **settings,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": describe().model_dump(mode="json"),
@@ -398,10 +400,10 @@ def main(
     except WaymarkError as error:
         Console(stderr=True).print(str(error), style="bold red")
         raise typer.Exit(2) from error
-    show(found, console)
+    show(document, console)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
+        json_file.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

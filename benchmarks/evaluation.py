@@ -167,7 +167,7 @@ def one_against_two(
     request: EvaluationRequest, rounds: Iterable[int], scratch: Path, pause: float | None
 ) -> list[tuple[Played, Played]]:
     """Rounds of one worker with one simulator and of two such, in turn."""
-    found = []
+    rounds_played = []
     options = StackOptions(runs=scratch, slots=0)
     if pause is not None:
         options = replace(options, engine="scripted", environment="scripted")
@@ -182,8 +182,8 @@ def one_against_two(
                 alone = evaluate("one worker", stack, request, first)
                 with _worker(stack, scratch, pause) as second:
                     evaluate("warm-up", stack, asked(tasks(2), "quick"), first, second)
-                    found.append((alone, evaluate("two workers", stack, request, first, second)))
-    return found
+                    rounds_played.append((alone, evaluate("two workers", stack, request, first, second)))
+    return rounds_played
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def report(machine: Machine, rounds: Sequence[tuple[Played, Played]], target: fl
         machine=machine,
         baseline=rounds[0][0].side,
         side=rounds[0][1].side,
-        played=[one for pair in rounds for one in pair],
+        played=[side_played for pair in rounds for side_played in pair],
         ratio=statistics.median(ours.an_hour / theirs.an_hour for theirs, ours in rounds),
         turns_ratio=statistics.median(
             (ours.turns / ours.seconds) / (theirs.turns / theirs.seconds) for theirs, ours in rounds
@@ -236,26 +236,26 @@ def report(machine: Machine, rounds: Sequence[tuple[Played, Played]], target: fl
     )
 
 
-def show(found: Report, console: Console) -> None:
+def show(report: Report, console: Console) -> None:
     """Print the rounds and the ratio."""
     table = figures("", "episodes", "seconds", "episodes/h", "turns/s", "CPU s", "score", "errored")
-    for one in found.played:
+    for played in report.played:
         table.add_row(
-            one.side,
-            str(one.episodes),
-            f"{one.seconds:.1f}",
-            f"{one.an_hour:.0f}",
-            f"{one.turns / one.seconds:.1f}",
-            f"{one.cpu_seconds:.1f}",
-            f"{one.mean_score:.1f}",
-            str(one.errored),
+            played.side,
+            str(played.episodes),
+            f"{played.seconds:.1f}",
+            f"{played.an_hour:.0f}",
+            f"{played.turns / played.seconds:.1f}",
+            f"{played.cpu_seconds:.1f}",
+            f"{played.mean_score:.1f}",
+            str(played.errored),
         )
     console.print(table)
-    console.print(found.machine.line(), soft_wrap=True)
-    console.print(f"ratio {found.turns_ratio:.1f} turns a second, {found.side} to {found.baseline}")
-    console.print(f"ratio {found.cpu_ratio:.1f} episodes a second of CPU time, {found.side} to {found.baseline}")
+    console.print(report.machine.line(), soft_wrap=True)
+    console.print(f"ratio {report.turns_ratio:.1f} turns a second, {report.side} to {report.baseline}")
+    console.print(f"ratio {report.cpu_ratio:.1f} episodes a second of CPU time, {report.side} to {report.baseline}")
     console.print(
-        f"ratio {found.ratio:.2f} episodes an hour, {found.side} to {found.baseline} (target >= {found.target:g})"
+        f"ratio {report.ratio:.2f} episodes an hour, {report.side} to {report.baseline} (target >= {report.target:g})"
     )
 
 
@@ -280,10 +280,10 @@ def main(
             played = one_against_two(request, turns, scratch, pause)
         else:
             played = against_published(request, turns, scratch, slots)
-    found = report(machine, played, WORKERS_TARGET if workers else PUBLISHED_TARGET)
-    show(found, console)
+    ratios = report(machine, played, WORKERS_TARGET if workers else PUBLISHED_TARGET)
+    show(ratios, console)
     if json is not None:
-        json.write_text(found.model_dump_json(indent=2))
+        json.write_text(ratios.model_dump_json(indent=2))
 
 
 if __name__ == "__main__":

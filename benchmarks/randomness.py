@@ -48,11 +48,11 @@ def engine() -> None:
     """Ask for each prompt alone, twice, and in shuffled batches."""
     table = Table("role", "dtype", "n", "prompts", "asked", "other answer", "other log-probability", "at most")
     for role in _ROLES:
-        found = checkpoint.load(CHECKPOINTS / role, role)
-        prompt_format = get_format(found.card.prompt_format)
-        prompts = [write_prompt(prompt_format, role, one.state) for one in sample() if one.asked == role]
+        loaded = checkpoint.load(CHECKPOINTS / role, role)
+        prompt_format = get_format(loaded.card.prompt_format)
+        prompts = [write_prompt(prompt_format, role, decision.state) for decision in sample() if decision.asked == role]
         for dtype in ("auto", "float32"):
-            generator = open_generator("ctranslate2", found, dtype=dtype, threads=1)
+            generator = open_generator("ctranslate2", loaded, dtype=dtype, threads=1)
             for n in _ALTERNATIVES:
                 alone = [generator.generate([prompt], n=n)[0] for prompt in prompts]
                 again = [generator.generate([prompt], n=n)[0] for prompt in prompts]
@@ -69,13 +69,13 @@ def engine() -> None:
     _out.print(describe("ctranslate2").line(), table, sep="\n")
 
 
-def _differences(some: Sequence[Generation], others: Sequence[Generation]) -> tuple[str, str, str]:
+def _differences(first: Sequence[Generation], others: Sequence[Generation]) -> tuple[str, str, str]:
     """Prompts whose best answer differs, whose log-probabilities differ, and the largest such difference."""
     answers = logprobs = 0
     most = 0.0
-    for one, other in zip(some, others, strict=True):
-        answers += one.candidates[0].text != other.candidates[0].text
-        pairs = zip(one.candidates, other.candidates, strict=True)
+    for answer, other in zip(first, others, strict=True):
+        answers += answer.candidates[0].text != other.candidates[0].text
+        pairs = zip(answer.candidates, other.candidates, strict=True)
         apart = [abs(a.logprob - b.logprob) for a, b in pairs if a.text == b.text]
         logprobs += any(apart)
         most = max(most, *apart)
@@ -115,25 +115,25 @@ def runs(
     second: Annotated[Path, typer.Argument(help="The same of another play of the same episodes.")],
 ) -> None:
     """Say what made two plays of the same episodes differ."""
-    one, other = dict(_episodes(first)), dict(_episodes(second))
+    first_results, second_results = dict(_episodes(first)), dict(_episodes(second))
     causes: Counter[str] = Counter()
     equal = likely = scores = 0
-    for key in sorted(one.keys() & other.keys()):
-        cause, decisions, logprobs = compare(one[key], other[key])
+    for key in sorted(first_results.keys() & second_results.keys()):
+        cause, decisions, logprobs = compare(first_results[key], second_results[key])
         causes[cause] += 1
         equal += decisions
         likely += logprobs
-        scores += one[key].score != other[key].score
+        scores += first_results[key].score != second_results[key].score
     _out.print(f"{causes.total()} episodes; scores differ in {scores}. First difference: {dict(causes)}.")
     _out.print(f"{equal} decisions on equal input, {likely} of them with another log-probability.")
 
 
-def compare(one: EpisodeResult, other: EpisodeResult) -> tuple[str, int, int]:
+def compare(first: EpisodeResult, second: EpisodeResult) -> tuple[str, int, int]:
     """What differs first, the decisions on equal input until then, and those with another log-probability."""
-    if one.opening != other.opening:
+    if first.opening != second.opening:
         return "opening", 0, 0
     equal = logprobs = 0
-    for ours, theirs in zip(one.trajectory, other.trajectory, strict=False):
+    for ours, theirs in zip(first.trajectory, second.trajectory, strict=False):
         if (ours.subgoal, ours.proposed, ours.action) != (theirs.subgoal, theirs.proposed, theirs.action):
             return "decision", equal, logprobs
         equal += 1

@@ -45,21 +45,21 @@ _SEED = 0
 
 def history_turns(versions: Versions) -> int:
     """The turns that a worker sent: the longest history that a checkpoint of either service reads."""
-    asked = (versions.controller, versions.first, versions.executor)
-    return max(one.history_turns for one in asked if one is not None)
+    models = (versions.controller, versions.first, versions.executor)
+    return max(model.history_turns for model in models if model is not None)
 
 
 def choose(result: EpisodeResult, turns: int) -> list[RecordedState]:
     """The states of one episode that are kept, in the order of play."""
-    every = [
+    recorded = [
         RecordedState(task=result.task, asked=moment.asked, state=moment.state) for moment in moments(result, turns)
     ]
     chance = random.Random(f"{_SEED} {result.task} {result.variation}")
     kept: set[int] = set()
-    for asked, most in KEPT.items():
-        places = [place for place, one in enumerate(every) if one.asked == asked]
+    for role, most in KEPT.items():
+        places = [place for place, candidate in enumerate(recorded) if candidate.asked == role]
         kept.update(chance.sample(places, min(most, len(places))))
-    return [every[place] for place in sorted(kept)]
+    return [recorded[place] for place in sorted(kept)]
 
 
 def write(results: Sequence[EpisodeResult], folder: Path) -> SampleOrigin:
@@ -69,8 +69,8 @@ def write(results: Sequence[EpisodeResult], folder: Path) -> SampleOrigin:
     versions = results[0].versions
     assert versions is not None
     turns = history_turns(versions)
-    kept = [one for result in results for one in choose(result, turns)]
-    text = "".join(one.model_dump_json(exclude_defaults=True) + "\n" for one in kept)
+    kept = [state for result in results for state in choose(result, turns)]
+    text = "".join(state.model_dump_json(exclude_defaults=True) + "\n" for state in kept)
     (folder / states.SAMPLE).write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     origin = SampleOrigin(
         command="python -m benchmarks.record_sample",

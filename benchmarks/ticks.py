@@ -62,8 +62,8 @@ def until_heated(path: Trajectory) -> list[str] | None:
 def repeat(slot: Environment, path: Trajectory, before: Sequence[str], action: str) -> Change:
     """Replay a path's beginning and repeat an action until the look has changed in more than its readings."""
     slot.reset(path.task_id, path.variation, path.simplifications)
-    for one in before:
-        step = slot.step(one)
+    for earlier in before:
+        step = slot.step(earlier)
     begun, seen = step.moves, _WORLD.agent.without_readings(step.look)
     for number in range(1, MOST + 1):
         step = slot.step(action)
@@ -72,13 +72,13 @@ def repeat(slot: Environment, path: Trajectory, before: Sequence[str], action: s
     return Change(None, step.moves - begun)
 
 
-def chosen(paths: Sequence[Trajectory], each: int) -> Iterator[tuple[Trajectory, list[str]]]:
+def chosen(paths: Sequence[Trajectory], most: int) -> Iterator[tuple[Trajectory, list[str]]]:
     """The first training paths of the tasks that wait, of different substances."""
     for task in _TASKS:
         seen: set[str] = set()
         for path in paths:
             before = until_heated(path) if (path.task_id, path.split, path.take) == (task, "train", 0) else None
-            if before and path.task not in seen and len(seen) < each:
+            if before and path.task not in seen and len(seen) < most:
                 seen.add(path.task)
                 yield path, before
 
@@ -95,9 +95,9 @@ def main(
         for path, before in chosen(read_table(data), each):
             table = figures("repeated", "times", "moves")
             for action in WAITS:
-                found = repeat(slot, path, before, action)
-                times = str(found.repetitions) if found.repetitions else f"none in {MOST}"
-                table.add_row(action, times, str(found.moves))
+                change = repeat(slot, path, before, action)
+                times = str(change.repetitions) if change.repetitions else f"none in {MOST}"
+                table.add_row(action, times, str(change.moves))
             console.print(f"{path.task_id}/{path.variation} after {before[-1]!r}")
             console.print(table)
     finally:

@@ -141,8 +141,8 @@ class Tensors:
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean cross-entropy of each answer's tokens, in nats."""
         logits, labels = self._aligned(logits, labels)
-        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
-        return each.sum(dim=1) / (labels != IGNORED).sum(dim=1)
+        token_losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
+        return token_losses.sum(dim=1) / (labels != IGNORED).sum(dim=1)
 
     def right(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Which answers are right token by token under teacher forcing: those that greedy search would give."""

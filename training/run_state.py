@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from safetensors import SafetensorError
+
+from waymark.errors import CheckpointError
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
@@ -47,7 +50,7 @@ def load_state(
 ) -> dict[str, Any] | None:
     """Load the state of a run into model and optimizer and return its progress; None if none was saved.
 
-    `adapters` says that the state lacks the frozen weights of the base.
+    `adapters` says that the state lacks the frozen weights of the base. Raises CheckpointError for a damaged state.
     """
     if accelerator.distributed_type in _SHARDED:
         state = folder / "state"
@@ -59,9 +62,15 @@ def load_state(
     path = folder / "state.pt"
     if not path.exists():
         return None
-    progress = torch.load(path, map_location=accelerator.device, weights_only=True)
-    accelerator.unwrap_model(model).load_state_dict(progress.pop("model"), strict=not adapters)
-    optimizer.load_state_dict(progress.pop("optimizer"))
+    try:
+        progress = torch.load(path, map_location=accelerator.device, weights_only=True)
+        accelerator.unwrap_model(model).load_state_dict(progress.pop("model"), strict=not adapters)
+        optimizer.load_state_dict(progress.pop("optimizer"))
+    except (RuntimeError, ValueError, LookupError, AttributeError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(
+            f"Cannot resume from {path}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
+            remedy=f"Begin in another --run folder; --base {folder / 'best'} starts from the best weights so far.",
+        ) from error
     return progress
 
 

@@ -81,7 +81,7 @@ def _keys(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
         yield f"WAYMARK_API_KEYS_FILE: {str(error).replace(_KEYS, file)}"
         return
     elsewhere = environment.get("HOST_SERVICES", "")
-    if not settings.asks_for_key or elsewhere:
+    if keys is None or elsewhere:
         return
     key = environment.get("WAYMARK_API_KEY", "")
     if not key:

@@ -146,8 +146,8 @@ def test_powered_devices_are_renamed_too() -> None:
         powered.add(target.removeprefix("focus on "))
         assert prompt.count(target.removeprefix("focus on ")) == 3  # asked, here, in the room
     assert {"electric motor", "electric buzzer"} < powered
-    assert sum(one.endswith(" light bulb") for one in powered) > 10
-    unknown = {one for one in powered if one.endswith((" motor", " buzzer")) and not one.startswith("electric ")}
+    assert sum(name.endswith(" light bulb") for name in powered) > 10
+    unknown = {name for name in powered if name.endswith((" motor", " buzzer")) and not name.startswith("electric ")}
     assert unknown
 
 
@@ -159,8 +159,8 @@ def places_of_what_is_named(task: str) -> set[str]:
     places = set()
     for seed in range(200):
         look = Renamer([example], share=1.0, seed=seed)(example).state.look
-        found = re.search(r"a ([a-z ]+)(?: \(containing |\. On the \1 is: )(?!nothing)", look)
-        places.add(found[1] if found else "")
+        match = re.search(r"a ([a-z ]+)(?: \(containing |\. On the \1 is: )(?!nothing)", look)
+        places.add(match[1] if match else "")
     return places
 
 
@@ -220,9 +220,9 @@ def test_mixed_paints_are_found_under_any_name() -> None:
     targets = set()
     for seed in range(40):
         prompt, target = drawn(second, seed, share=0.0)
-        told = re.match(r"make (.+) - (.+) \| seen hall \| did pour it ; mix it ; focus on \2 \|", prompt)
-        assert told
-        assert target == f"pour {told[1]} , {told[2]}"
+        match = re.match(r"make (.+) - (.+) \| seen hall \| did pour it ; mix it ; focus on \2 \|", prompt)
+        assert match
+        assert target == f"pour {match[1]} , {match[2]}"
         targets.add(target)
     assert len(targets) > 15
 
@@ -281,15 +281,15 @@ def test_unknown_substances_sometimes_get_ordinary_names() -> None:
     example = decided("2-3", asked, None, [stove], turns=read)
     forms = set()
     for seed in range(50):
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"monitor_temperature (.+) , melt \| did use thermometer on (.+) "
             r"\| room hall : stove on holds liquid (.+) \| have orange",
             drawn(example, seed)[0],
         )
-        assert found
-        assert found[1] == found[2]
-        assert found[1].removeprefix("solid ") == found[3]
-        forms.add(found[1].startswith("solid unknown substance "))
+        assert match
+        assert match[1] == match[2]
+        assert match[1].removeprefix("solid ") == match[3]
+        forms.add(match[1].startswith("solid unknown substance "))
     assert forms == {True, False}
 
 
@@ -322,7 +322,7 @@ def read_planes(*percents: int) -> Example:
 def test_other_readings_stand_in_the_same_order() -> None:
     for seed in range(20):
         prompt, _ = drawn(read_planes(30, 15, 30), seed)
-        first, second, third = (int(found.replace(" ", "")) for found in re.findall(r"(\d \d \d) down", prompt))
+        first, second, third = (int(digits.replace(" ", "")) for digits in re.findall(r"(\d \d \d) down", prompt))
         assert first == third > second
         assert "thermometer 10" in prompt
 

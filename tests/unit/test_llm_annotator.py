@@ -63,11 +63,11 @@ async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator
     outcomes: list[Outcome] = []
     async with chat(handle, tmp_path) as model:
         await LLMAnnotator(model, PROMPTS).annotate([path, strayed], outcomes.append)
-    found = {outcome.key: outcome.annotation.segments for outcome in outcomes if isinstance(outcome, Annotated)}
-    assert [one.stop for one in found[path.key]] == [len(path.steps)] * 2
+    segments = {outcome.key: outcome.annotation.segments for outcome in outcomes if isinstance(outcome, Annotated)}
+    assert [segment.stop for segment in segments[path.key]] == [len(path.steps)] * 2
     by_rule = annotate_by_rule(strayed).segments[1].subgoal
     pieces = [("all(it)", 1), (by_rule, 2), (by_rule, 3), ("all(it)", len(strayed.steps))]
-    assert [(one.subgoal, one.stop) for one in found[strayed.key][:-1]] == pieces
+    assert [(segment.subgoal, segment.stop) for segment in segments[strayed.key][:-1]] == pieces
     assert model.usage.asked.answers == 1  # without the detours the two paths are the same
 
 
@@ -79,13 +79,13 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
 
     def handle(request: httpx.Request) -> httpx.Response:
         messages = json.loads(request.content)["messages"]
-        asked = next(message for message in messages[::-1] if message["content"].startswith("Task: "))["content"]
-        if broken.task in asked and not mended:
+        question = next(message for message in messages[::-1] if message["content"].startswith("Task: "))["content"]
+        if broken.task in question and not mended:
             return completion("I would rather not.")
-        return completion(prompts.written([Named(subgoal="all(it)", actions=tuple(said(asked)))]))
+        return completion(prompts.written([Named(subgoal="all(it)", actions=tuple(actions_of(question)))]))
 
-    def said(asked: str) -> tuple[str, ...]:
-        return prompts.read("all(): " + asked.partition("Actions: ")[2])[0].actions
+    def actions_of(question: str) -> tuple[str, ...]:
+        return prompts.read("all(): " + question.partition("Actions: ")[2])[0].actions
 
     async def run() -> tuple[list[Outcome], int]:
         outcomes: list[Outcome] = []
@@ -100,9 +100,9 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
     assert len(failure.answers) == 3
     assert all((tmp_path / name).exists() for name in failure.answers)
     mended = True
-    outcomes, asked = await run()
+    outcomes, requests = await run()
     assert not any(isinstance(outcome, Failure) for outcome in outcomes)
-    assert asked == 1
+    assert requests == 1
 
 
 @pytest.mark.anyio
@@ -144,7 +144,7 @@ def test_agreement_counts_cuts_verbs_and_names() -> None:
         annotation(1, ("x()", 2), annotator="two"),
         annotation(2, ("x()", 1), annotator="two"),
     )
-    facts = compare({one.key: one for one in left}, {one.key: one for one in right}).facts()
+    facts = compare({labels.key: labels for labels in left}, {labels.key: labels for labels in right}).facts()
     agreed = facts["tasks"]["4-2"]
     assert (facts["left"], facts["right"]) == ("one", "two")
     assert agreed["left"]["subgoals_per_path"] == 3

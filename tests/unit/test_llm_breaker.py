@@ -103,7 +103,7 @@ def test_a_success_resets_the_count_of_failures(tmp_path: Path) -> None:
 def test_answers_on_disk_are_used_after_asking_has_stopped(tmp_path: Path) -> None:
     known = PATHS[-3:]
     first, asked, _ = annotate(good, tmp_path, 2, paths=known)
-    assert all(isinstance(one, Annotated) for one in first)
+    assert all(isinstance(path_outcome, Annotated) for path_outcome in first)
     outcomes, asked, _ = annotate(failing(500), tmp_path, 2)
     assert asked in (2, 3)
     assert {outcome.key for outcome in outcomes if isinstance(outcome, Annotated)} == {path.key for path in known}

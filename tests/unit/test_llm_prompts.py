@@ -20,7 +20,7 @@ ACTIONS = get_world("scienceworld").grammar
 
 
 def pairs(named: list[Named]) -> list[tuple[str, tuple[str, ...]]]:
-    return [(one.subgoal, one.actions) for one in named]
+    return [(subgoal.subgoal, subgoal.actions) for subgoal in named]
 
 
 def test_every_action_template_is_explained() -> None:
@@ -79,36 +79,36 @@ def aligned(*answers: str) -> tuple[list[tuple[str, int]], list[range], int]:
 
 
 def test_an_answer_that_names_every_action_is_aligned_as_written() -> None:
-    found, missing, extra = aligned("a(): {teleport to kitchen} b(): {open cupboard, pick up metal pot} "
-                                    "c(): {wait1, wait1} d(): {focus on water}")  # fmt: skip
-    assert found == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
+    segments, missing, extra = aligned("a(): {teleport to kitchen} b(): {open cupboard, pick up metal pot} "
+                                       "c(): {wait1, wait1} d(): {focus on water}")  # fmt: skip
+    assert segments == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
     assert (missing, extra) == ([], 0)
 
 
 def test_extra_actions_are_dropped_and_subgoals_of_nothing_else_with_them() -> None:
-    found, _, extra = aligned("a(): {teleport to kitchen, look around} x(): {eat apple} b(): {open cupboard, "
-                              "pick up metal pot} c(): {wait1, wait1, wait1} d(): {focus on water}")  # fmt: skip
-    assert found == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
+    segments, _, extra = aligned("a(): {teleport to kitchen, look around} x(): {eat apple} b(): {open cupboard, "
+                                 "pick up metal pot} c(): {wait1, wait1, wait1} d(): {focus on water}")  # fmt: skip
+    assert segments == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
     assert extra == 3
 
 
 def test_a_single_missing_action_joins_the_subgoal_before_it() -> None:
-    found, _, _ = aligned(
+    segments, _, _ = aligned(
         "a(): {teleport to kitchen} b(): {pick up metal pot} c(): {wait1, wait1} d(): {focus on water}"
     )
-    assert found == [("a()", 2), ("b()", 1), ("c()", 2), ("d()", 1)]
+    assert segments == [("a()", 2), ("b()", 1), ("c()", 2), ("d()", 1)]
 
 
 def test_a_missing_first_action_joins_the_subgoal_after_it() -> None:
-    found, _, _ = aligned("b(): {open cupboard, pick up metal pot} c(): {wait1, wait1} d(): {focus on water}")
-    assert found == [("b()", 3), ("c()", 2), ("d()", 1)]
+    segments, _, _ = aligned("b(): {open cupboard, pick up metal pot} c(): {wait1, wait1} d(): {focus on water}")
+    assert segments == [("b()", 3), ("c()", 2), ("d()", 1)]
 
 
 def test_a_run_of_missing_actions_is_for_the_model_to_name() -> None:
     first = "a(): {teleport to kitchen} d(): {wait1, wait1, focus on water}"
     assert aligned(first)[1] == [range(1, 3)]
-    found, missing, _ = aligned(first, "b(): {open cupboard} b(): {pick up metal pot}")
-    assert found == [("a()", 1), ("b()", 1), ("b()", 1), ("d()", 3)]
+    segments, missing, _ = aligned(first, "b(): {open cupboard} b(): {pick up metal pot}")
+    assert segments == [("a()", 1), ("b()", 1), ("b()", 1), ("d()", 3)]
     assert missing == []
 
 
@@ -118,11 +118,12 @@ def test_a_path_of_one_action_that_is_missing_is_a_run() -> None:
     assert alignment.missing() == [range(1)]
 
 
-@pytest.mark.parametrize("said", ["pick up pot", "Pick up  the metal pot", "take metal pot", "get pot"])
-def test_an_action_said_in_other_words_keeps_its_place(said: str) -> None:
-    found, _, extra = aligned(f"a(): {{teleport to kitchen, open cupboard}} b(): {{{said}}} c(): {{wait1, wait1}} "
-                              "d(): {focus on water}")  # fmt: skip
-    assert found == [("a()", 2), ("b()", 1), ("c()", 2), ("d()", 1)]
+@pytest.mark.parametrize("spelling", ["pick up pot", "Pick up  the metal pot", "take metal pot", "get pot"])
+def test_an_action_said_in_other_words_keeps_its_place(spelling: str) -> None:
+    segments, _, extra = aligned(
+        f"a(): {{teleport to kitchen, open cupboard}} b(): {{{spelling}}} c(): {{wait1, wait1}} d(): {{focus on water}}"
+    )
+    assert segments == [("a()", 2), ("b()", 1), ("c()", 2), ("d()", 1)]
     assert extra == 0
 
 
@@ -149,9 +150,9 @@ def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_name
 @given(st.data())
 def test_whatever_an_answer_leaves_out_a_path_is_covered_once_its_runs_are_named(data: st.DataObject) -> None:
     path = data.draw(st.lists(st.sampled_from([*PATH, "wait", "eat apple"]), min_size=1, max_size=12))
-    said = data.draw(st.lists(st.sampled_from([*PATH, "nonsense", "go north"]), max_size=12))
+    answered = data.draw(st.lists(st.sampled_from([*PATH, "nonsense", "go north"]), max_size=12))
     alignment = Alignment(path, ACTIONS)
-    alignment.take([Named(subgoal=f"s{index}()", actions=(action,)) for index, action in enumerate(said)])
+    alignment.take([Named(subgoal=f"s{index}()", actions=(action,)) for index, action in enumerate(answered)])
     missing = tuple(path[index] for run in alignment.missing() for index in run)
     alignment.take([Named(subgoal="rest()", actions=missing)])
     segments = alignment.segments()

@@ -136,7 +136,7 @@ def test_a_shard_that_was_cut_off_is_refused(base: Path, tmp_path: Path) -> None
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"shared.weight": "model-1.safetensors"}}')
     check_weights(str(tmp_path), read_object(base / "config.json"))
     (tmp_path / "model-1.safetensors").write_bytes(weights[:-1])
-    with pytest.raises(CheckpointError, match="Copy it again, whole"):
+    with pytest.raises(CheckpointError, match=r"has \d+ bytes, but its header says"):
         check_weights(str(tmp_path), read_object(base / "config.json"))
 
 

@@ -14,10 +14,18 @@ def test_kernels_for_a_cpu_change_no_loss_and_no_gradient(feed_forward: str) -> 
     if torch.accelerator.is_available():
         pytest.skip("changes nothing where there is an accelerator")
     torch.manual_seed(0)
-    shape = {"d_model": 16, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 2, "vocab_size": 50}
-    model = T5ForConditionalGeneration(
-        T5Config(**shape, dropout_rate=0.0, feed_forward_proj=feed_forward, decoder_start_token_id=0)
+    config = T5Config(
+        vocab_size=50,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        dropout_rate=0.0,
+        feed_forward_proj=feed_forward,
     )
+    config.decoder_start_token_id = 0
+    model = T5ForConditionalGeneration(config)
     tokens, labels = torch.randint(2, 50, (3, 20)), torch.randint(2, 50, (3, 6))
     mask = torch.ones_like(tokens)
     mask[0, 12:] = 0

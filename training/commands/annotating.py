@@ -81,11 +81,11 @@ def annotate(
     A rule or a large model does it. Resumes where it was stopped.
     """
     trained = training_world(world)
-    told = None if annotator == "rule" else trained.annotation_prompts()
+    llm_prompts = None if annotator == "rule" else trained.annotation_prompts()
     data = data or trained.data
     target = output or (trained.annotations if annotator == "rule" else _LLM / "annotations.parquet")
     require_writable_file(target, "output")
-    if told is None:
+    if llm_prompts is None:
         paths = read_table(data)
         with progress_bar() as bar:
             annotations = [annotate_by_rule(path) for path in bar.track(paths, description="paths")]
@@ -100,13 +100,13 @@ def annotate(
     if limit is not None:
         paths = first_of_each_task(paths, limit)
     if dry_run:
-        print_prompts(Console(markup=False, emoji=False), paths, told)
+        print_prompts(Console(markup=False, emoji=False), paths, llm_prompts)
         return
     failed = annotate_with_llm(
         paths,
         endpoint_from(url, model, key, parameters),
         Limits(concurrency, attempts, timeout),
-        told,
+        llm_prompts,
         give_up_after=give_up_after,
         cache=cache,
         output=target,

@@ -120,6 +120,7 @@ def reproduce(
     shapes = check_bases(settings)
     plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
     check_room(plan, output, is_sharded=bool(launch))
+    os.environ |= {"WAYMARK_LLM_URL": url, "WAYMARK_LLM_MODEL": llm_model}  # the stage reads them
     if annotator == "llm" and not settings.annotations.exists():
         assert plan.calls is not None
         Budget(budget, prices, Usage(), option="--budget").require(plan.calls)
@@ -127,7 +128,6 @@ def reproduce(
         seconds = check_endpoint(endpoint, Limits(timeout=timeout))
         hours = plan.calls.calls * seconds / concurrency / 3600
         say(f"endpoint   answered a first question in {seconds:.1f} s: about {hours:.1f} h for all paths")
-        os.environ |= {"WAYMARK_LLM_URL": url, "WAYMARK_LLM_MODEL": llm_model}
     for line in plan.lines():
         say(line)
     if not yes and not typer.confirm("Begin?", err=True):

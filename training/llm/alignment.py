@@ -47,8 +47,8 @@ class Alignment:
         """Assign missing actions to the sub-goals of an answer. At first, all actions are missing."""
         asked = [index for run in self.missing() for index in run]
         given = [(number, named.subgoal, action) for number, named in enumerate(answer) for action in named.actions]
-        said = [_understood(action, self._grammar) for _, _, action in given]
-        pairs = list(_pairs(said, [self._actions[index] for index in asked]))
+        answered = [_understood(action, self._grammar) for _, _, action in given]
+        pairs = list(_pairs(answered, [self._actions[index] for index in asked]))
         for ours, theirs in pairs:
             number, subgoal, _ = given[ours]
             self._owners[asked[theirs]] = (self._answers + number, subgoal)
@@ -80,22 +80,22 @@ class Alignment:
 
 def segments(owners: Iterable[Owner]) -> list[Segment]:
     """Neighbouring actions of one owner as a segment; `complete_task()` follows as an empty one."""
-    found, at = [], 0
+    segments, at = [], 0
     for (_, subgoal), group in groupby(owners):
         stop = at + len(list(group))
-        found.append(Segment(subgoal, at, stop))
+        segments.append(Segment(subgoal, at, stop))
         at = stop
-    return [*found, Segment(COMPLETE, at, at)]
+    return [*segments, Segment(COMPLETE, at, at)]
 
 
-def _pairs(said: Sequence[str], path: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _pairs(answered: Sequence[str], path: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Positions in the answer and in the path that stand for the same action, in order."""
-    equal = [(-1, -1), *_common(said, path), (len(said), len(path))]
+    equal = [(-1, -1), *_common(answered, path), (len(answered), len(path))]
     for (ours, theirs), (next_ours, next_theirs) in pairwise(equal):
-        between, gap = said[ours + 1 : next_ours], path[theirs + 1 : next_theirs]
+        between, gap = answered[ours + 1 : next_ours], path[theirs + 1 : next_theirs]
         for left, right in _common(list(map(_verb_of, between)), list(map(_verb_of, gap))):
             yield ours + 1 + left, theirs + 1 + right
-        if next_ours < len(said):
+        if next_ours < len(answered):
             yield next_ours, next_theirs
 
 

@@ -82,12 +82,16 @@ class LLMAnnotator:
     """
 
     def __init__(
-        self, model: ChatModel, told: AnnotationPrompts, give_up_after: int = 0, budget: Budget | None = None
+        self,
+        model: ChatModel,
+        annotation_prompts: AnnotationPrompts,
+        give_up_after: int = 0,
+        budget: Budget | None = None,
     ) -> None:
         self._model = model
         self.budget = budget or Budget(None, None, model.usage)
         self.breaker = Breaker(give_up_after)
-        self._opening = prompts.opening(told)
+        self._opening = prompts.opening(annotation_prompts)
         self._examples = DiskCache(model.answers.folder / "examples", WorkedExample)
         self.name = f"llm:{model.endpoint.model}"
 
@@ -102,7 +106,7 @@ class LLMAnnotator:
         unusable: list[EndpointUnusable] = []
         async with anyio.create_task_group() as group:
 
-            async def one(trajectory: Trajectory, example: WorkedExample | None) -> Outcome | None:
+            async def annotate_path(trajectory: Trajectory, example: WorkedExample | None) -> Outcome | None:
                 try:
                     outcome = await self._outcome(trajectory, example)
                 except EndpointUnusable as error:
@@ -117,11 +121,11 @@ class LLMAnnotator:
                 waiting = from_the_middle(by_task[task_id])
                 while waiting and not example:
                     trajectory = waiting.pop(0)
-                    outcome = await one(trajectory, None)
+                    outcome = await annotate_path(trajectory, None)
                     if isinstance(outcome, Annotated):
                         example = self._keep_example(trajectory, outcome.annotation)
                 for trajectory in waiting:
-                    group.start_soon(one, trajectory, example)
+                    group.start_soon(annotate_path, trajectory, example)
 
             for task_id in by_task:
                 group.start_soon(all_of, task_id)
@@ -149,19 +153,19 @@ class LLMAnnotator:
     async def _annotate(self, trajectory: Trajectory, example: WorkedExample | None, keys: list[str]) -> Annotated:
         actions = shown_actions(trajectory)
         messages = self._conversation(trajectory, example)
-        found = alignment.Alignment(actions, world_of_task(trajectory.task_id).grammar)
+        aligned = alignment.Alignment(actions, world_of_task(trajectory.task_id).grammar)
         answer = await self._ask(messages, keys)
-        found.take(prompts.read(answer.text))
-        while (runs := found.missing()) and len(keys) <= REPAIRS:
+        aligned.take(prompts.read(answer.text))
+        while (runs := aligned.missing()) and len(keys) <= REPAIRS:
             again = prompts.repair([actions[run.start : run.stop] for run in runs])
             messages = [*messages, {"role": "assistant", "content": answer.text}, again]
             answer = await self._ask(messages, keys)
-            found.take(prompts.read(answer.text))
+            aligned.take(prompts.read(answer.text))
         if runs:
             raise AnnotationFailed(_reason(sum(map(len, runs)), len(actions), answer))
-        segments = with_detours(trajectory, found.segments())
+        segments = with_detours(trajectory, aligned.segments())
         annotation = Annotation(trajectory.task_id, trajectory.variation, self.name, segments, trajectory.take)
-        return Annotated(annotation, found.extra, found.joined, len(keys) - 1)
+        return Annotated(annotation, aligned.extra, aligned.joined, len(keys) - 1)
 
     async def _ask(self, messages: Sequence[Message], keys: list[str]) -> Answer:
         key = self._model.key({"messages": as_json(messages)})
@@ -236,19 +240,19 @@ def from_the_middle(paths: Sequence[Trajectory]) -> list[Trajectory]:
 def _reason(missing: int, actions: int, answer: Answer) -> str:
     """Why a path failed, from what is missing after the last answer."""
     if not prompts.read(answer.text):
-        said = "The model's answer holds no sub-goals in the form asked for"
+        reason = "The model's answer holds no sub-goals in the form asked for"
     else:
-        said = f"The model's answers leave {missing} of {actions} actions in no sub-goal"
+        reason = f"The model's answers leave {missing} of {actions} actions in no sub-goal"
     if answer.finish_reason == "length":
-        return f"{said}; the last one was cut off at its token limit. Raise max_tokens in --parameters."
-    return f"{said} (finish_reason {answer.finish_reason})."
+        return f"{reason}; the last one was cut off at its token limit. Raise max_tokens in --parameters."
+    return f"{reason} (finish_reason {answer.finish_reason})."
 
 
-def _unaligned(one: Annotated) -> dict[str, Any]:
+def _unaligned(annotated: Annotated) -> dict[str, Any]:
     """What of a path's answers did not match its actions."""
-    task_id, variation, take = one.key
+    task_id, variation, take = annotated.key
     path = {"task_id": task_id, "variation": variation, "take": take}
-    return path | {"extra": one.extra, "joined": one.joined, "repairs": one.repairs}
+    return path | {"extra": annotated.extra, "joined": annotated.joined, "repairs": annotated.repairs}
 
 
 def manifest(
@@ -263,10 +267,10 @@ def manifest(
         "endpoint": model.endpoint.address,
         "parameters": dict(model.endpoint.parameters),
         "paths": len(annotated),
-        "extra_actions": sum(one.extra for one in annotated),
-        "joined_actions": sum(one.joined for one in annotated),
-        "repair_calls": sum(one.repairs for one in annotated),
-        "unaligned": [_unaligned(one) for one in annotated if one.extra or one.joined or one.repairs],
+        "extra_actions": sum(path.extra for path in annotated),
+        "joined_actions": sum(path.joined for path in annotated),
+        "repair_calls": sum(path.repairs for path in annotated),
+        "unaligned": [_unaligned(path) for path in annotated if path.extra or path.joined or path.repairs],
         "usage": asdict(model.usage),
         "cost": {"asked": prices.cost(model.usage.asked), "cached": prices.cost(model.usage.cached)}
         if prices

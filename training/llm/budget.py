@@ -54,14 +54,18 @@ class Estimate:
         return text if self.cost is None else f"{text}, cost {self.cost:.2f}"
 
 
-def estimate(trajectories: Sequence[Trajectory], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
+def estimate(
+    trajectories: Sequence[Trajectory], prices: Prices | None, annotation_prompts: AnnotationPrompts
+) -> Estimate:
     """The estimate for annotating these paths from nothing. Stored answers cost nothing, but count here."""
-    return estimate_paths([_characters(path) for path in trajectories], prices, told)
+    return estimate_paths([_characters(path) for path in trajectories], prices, annotation_prompts)
 
 
-def estimate_paths(characters: Sequence[tuple[int, int]], prices: Prices | None, told: AnnotationPrompts) -> Estimate:
+def estimate_paths(
+    characters: Sequence[tuple[int, int]], prices: Prices | None, annotation_prompts: AnnotationPrompts
+) -> Estimate:
     """The same, from the number of characters of each path's question and answer."""
-    opening = sum(len(message["content"]) for message in prompts.opening(told))
+    opening = sum(len(message["content"]) for message in prompts.opening(annotation_prompts))
     example = max((question + answer for question, answer in characters), default=0)
     asked = sum(opening + min(example, question + answer) + question for question, answer in characters)
     answered = sum(answer for _, answer in characters)

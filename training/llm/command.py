@@ -56,7 +56,7 @@ def prices_from(prompt: float | None, completion: float | None) -> Prices | None
     return Prices(prompt, completion)
 
 
-def print_prompts(console: Console, trajectories: Sequence[Trajectory], told: AnnotationPrompts) -> None:
+def print_prompts(console: Console, trajectories: Sequence[Trajectory], annotation_prompts: AnnotationPrompts) -> None:
     """Print the complete requests without sending them."""
 
     def show(heading: str, messages: Sequence[Message]) -> None:
@@ -64,19 +64,19 @@ def print_prompts(console: Console, trajectories: Sequence[Trajectory], told: An
         for message in messages:
             console.print(f"[{message['role']}]\n{message['content']}\n", markup=False, highlight=False, soft_wrap=True)
 
-    show("every conversation begins with", prompts.opening(told))
-    for _, group in groupby(sorted(trajectories, key=lambda one: one.task_id), key=lambda one: one.task_id):
+    show("every conversation begins with", prompts.opening(annotation_prompts))
+    for _, group in groupby(sorted(trajectories, key=lambda path: path.task_id), key=lambda path: path.task_id):
         first, *others = from_the_middle(list(group))
         show(f"{_name(*first.key)}; its sub-goals become the second example below", [question(first)])
-        for one in others:
-            show(f"{_name(*one.key)}; after the second example", [question(one)])
+        for path in others:
+            show(f"{_name(*path.key)}; after the second example", [question(path)])
 
 
 def annotate_with_llm(
     trajectories: Sequence[Trajectory],
     endpoint: Endpoint,
     limits: Limits,
-    told: AnnotationPrompts,
+    annotation_prompts: AnnotationPrompts,
     *,
     give_up_after: int,
     cache: Path,
@@ -93,18 +93,18 @@ def annotate_with_llm(
     and EndpointUnusable. Interrupted or failed, everything answered so far is in `cache`.
     """
     outcomes: dict[PathKey, Outcome] = {}
-    expected = estimate(trajectories, prices, told)
+    expected = estimate(trajectories, prices, annotation_prompts)
     Budget(max_cost, prices, Usage()).require(expected)
     console.print(f"Estimate: {expected}.", highlight=False, soft_wrap=True)
 
     async def run() -> tuple[ChatModel, LLMAnnotator]:
         async with ChatModel(endpoint, cache, limits) as model:
-            annotator = LLMAnnotator(model, told, give_up_after, Budget(max_cost, prices, model.usage))
+            annotator = LLMAnnotator(model, annotation_prompts, give_up_after, Budget(max_cost, prices, model.usage))
             shown = bar.add_task(annotator.name, total=len(trajectories))
 
             def done(outcome: Outcome) -> None:
                 outcomes[outcome.key] = outcome
-                failed = sum(isinstance(each, Failure) for each in outcomes.values())
+                failed = sum(isinstance(known, Failure) for known in outcomes.values())
                 description = f"{annotator.name} · {failed} failed, {model.usage.retries} tries again"
                 bar.update(shown, advance=1, description=description)
 
@@ -122,8 +122,8 @@ def annotate_with_llm(
         )
         raise
     ordered = [outcomes[trajectory.key] for trajectory in trajectories]
-    annotations = [one.annotation for one in ordered if isinstance(one, Annotated)]
-    failures = [one for one in ordered if isinstance(one, Failure)]
+    annotations = [outcome.annotation for outcome in ordered if isinstance(outcome, Annotated)]
+    failures = [outcome for outcome in ordered if isinstance(outcome, Failure)]
     write_annotations(annotations, output)
     facts = manifest(output, annotator, model, ordered, prices)
     output.with_suffix(".manifest.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -161,11 +161,12 @@ def annotate_with_llm(
 def _alignment(outcomes: Sequence[Outcome]) -> str:
     """One line about the actions of the answers that did not match the paths."""
     good = [outcome for outcome in outcomes if isinstance(outcome, Annotated)]
-    touched = sum(1 for one in good if one.extra or one.joined or one.repairs)
+    touched = sum(1 for path in good if path.extra or path.joined or path.repairs)
+    dropped, joined = sum(path.extra for path in good), sum(path.joined for path in good)
+    repairs = sum(path.repairs for path in good)
     return (
-        f"aligned: {len(good)} paths, {touched} of them not as answered: {sum(one.extra for one in good)} actions that "
-        f"are none of the path dropped, {sum(one.joined for one in good)} left out alone joined to the one before, "
-        f"{sum(one.repairs for one in good)} calls more about longer gaps"
+        f"aligned: {len(good)} paths, {touched} of them not as answered: {dropped} actions that are none of the path "
+        f"dropped, {joined} left out alone joined to the one before, {repairs} calls more about longer gaps"
     )
 
 

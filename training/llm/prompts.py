@@ -62,9 +62,9 @@ _SUBGOAL = re.compile(
 _QUOTES = " \t\r\n'\"`‘’“”"
 
 
-def opening(told: AnnotationPrompts) -> list[Message]:
+def opening(annotation_prompts: AnnotationPrompts) -> list[Message]:
     """The system message and the worked example: how every conversation begins."""
-    return [{"role": "system", "content": told.system}, *shown(told.example)]
+    return [{"role": "system", "content": annotation_prompts.system}, *shown(annotation_prompts.example)]
 
 
 def shown(example: WorkedExample) -> list[Message]:
@@ -85,7 +85,9 @@ def repair(runs: Iterable[Sequence[str]]) -> Message:
 
 def written(named: Iterable[Named]) -> str:
     """Sub-goals in the published notation."""
-    return "\n".join(f"{number}- {one.subgoal}: {_braced(one.actions)}" for number, one in enumerate(named, start=1))
+    return "\n".join(
+        f"{number}- {subgoal.subgoal}: {_braced(subgoal.actions)}" for number, subgoal in enumerate(named, start=1)
+    )
 
 
 def read(text: str) -> list[Named]:
@@ -99,11 +101,11 @@ def read(text: str) -> list[Named]:
 Named(subgoal='wait(1)', actions=('wa',))]
     """
     answer = text.rpartition("</think>")[2].partition("<think>")[0]
-    found = (
+    subgoals = (
         Named(subgoal=f"{name}({', '.join(_items(arguments))})", actions=tuple(_items(actions)))
         for name, arguments, actions in _SUBGOAL.findall(answer)
     )
-    return [named for named in found if named.subgoal != COMPLETE]
+    return [named for named in subgoals if named.subgoal != COMPLETE]
 
 
 def _items(text: str) -> list[str]:

@@ -137,10 +137,10 @@ def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> f
 
     Raises InvalidInput if it is too slow or wrong, and the client's errors if it cannot be used.
     """
-    told = WORLD.annotation_prompts()
-    example = told.example
+    annotation_prompts = WORLD.annotation_prompts()
+    example = annotation_prompts.example
     question: list[Message] = [
-        *prompts.opening(told),
+        *prompts.opening(annotation_prompts),
         prompts.asked(example.task, [action for named in example.named for action in named.actions]),
     ]
 

@@ -158,7 +158,7 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
     """The plan of these settings. Recorded paths are counted, the rest is estimated."""
     wanted = settings.wanted()
     recorded: list[Trajectory] = read_table(settings.data) if settings.data.exists() else []
-    train = sum(find_task(one.task_id).split_of(one.variation) == "train" for one in wanted)
+    train = sum(find_task(path.task_id).split_of(path.variation) == "train" for path in wanted)
     trainings = []
     for role in ROLES:
         recipe = settings.recipe_of(role)
@@ -180,7 +180,9 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
     return Plan(
         paths=len(recorded) or len(wanted),
         is_recorded=bool(recorded),
-        recording_hours=sum(_SECONDS_OF_PATH.get(one.task_id, _SECONDS) for one in wanted) / settings.processes / 3600,
+        recording_hours=sum(_SECONDS_OF_PATH.get(path.task_id, _SECONDS) for path in wanted)
+        / settings.processes
+        / 3600,
         calls=calls,
         trainings=trainings,
         episodes=2 * episodes,

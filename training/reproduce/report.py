@@ -28,11 +28,11 @@ _SHOWN: Final = ("Swift-only (Sub-goal Distillation's)", "Sub-goal Distillation"
 
 def summaries(settings: Settings) -> dict[str, Summary]:
     """The summary of each agent, by its name."""
-    found = {}
+    by_agent = {}
     for header in sorted((settings.folder / "play").glob("*/evaluation.json")):
         run = RunFolder(header.parent)
-        found[name_of(run.evaluation().request.agent).partition(",")[0]] = summarise(run.checked_results())
-    return found
+        by_agent[name_of(run.evaluation().request.agent).partition(",")[0]] = summarise(run.checked_results())
+    return by_agent
 
 
 def table(settings: Settings, scores: dict[str, Summary]) -> str:
@@ -73,7 +73,9 @@ def write_report(settings: Settings, progress: Progress) -> str:
         "commit": current_commit(),
         "versions": {"waymark": __version__} | {name: version(name) for name in _PACKAGES},
         "recipes": {role: asdict(settings.recipe_of(role)) for role in ROLES},
-        "stages": {name: {"command": one["command"], "seconds": one["seconds"]} for name, one in progress.done.items()},
+        "stages": {
+            name: {"command": stage["command"], "seconds": stage["seconds"]} for name, stage in progress.done.items()
+        },
         "scores": {name: summary.model_dump(mode="json") for name, summary in scores.items()},
         "files": files(settings.folder),
     }

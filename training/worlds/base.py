@@ -290,5 +290,5 @@ class TrainingWorld(ABC):
         """What a large model is told before it annotates paths. Raises InvalidInput where nothing is known."""
         raise self._lacks("no prompts for a large model", "Annotate by rule: --annotator rule.", "annotator")
 
-    def _lacks(self, what: str, remedy: str, name: str) -> InvalidInput:
-        return InvalidInput(f"{self.world.title} has {what}.", remedy=remedy, field=name)
+    def _lacks(self, lacking: str, remedy: str, name: str) -> InvalidInput:
+        return InvalidInput(f"{self.world.title} has {lacking}.", remedy=remedy, field=name)

@@ -111,16 +111,16 @@ def check_checkpoints(folder: Path, needed: Iterable[str], engine: str) -> dict[
         if (folder / checkpoint.CARD).exists():
             remedy = f"It is one checkpoint itself: name the folder around it, which holds {', '.join(_ROLES)}."
         raise CheckpointError(f"--checkpoints {str(folder)!r} holds no checkpoints.", remedy=remedy)
-    found: dict[str, Checkpoint] = {}
+    checkpoints: dict[str, Checkpoint] = {}
     for name in wanted:
         path = folder / name
-        found[name] = checkpoint.load(path, _ROLES[name], hashes=checkpoint.is_quick_to_hash(path))
+        checkpoints[name] = checkpoint.load(path, _ROLES[name], hashes=checkpoint.is_quick_to_hash(path))
         if engine == "ctranslate2":
-            found[name].check_converted()
-    return found
+            checkpoints[name].check_converted()
+    return checkpoints
 
 
-def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
+def check_run(path: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """Raise InvalidInput if a run began with other checkpoints than these."""
     versions = RunFolder(path).evaluation().versions
     began: dict[str, CheckpointInfo | None] = {
@@ -129,7 +129,7 @@ def check_run(path: Path, found: Mapping[str, Checkpoint]) -> None:
         versions.executor.role: versions.executor,
     }
     for name, info in began.items():
-        here = found.get(name)
+        here = checkpoints.get(name)
         if info is None or here is None or not info.sha256 or info.model not in ("default", name):
             continue
         if here.sha256 != info.sha256:

@@ -106,8 +106,8 @@ class Unknown:
         """The text with the new name. A state other than the task's stands before the name."""
         return UNKNOWN.sub(self._called, text)
 
-    def _called(self, found: re.Match[str]) -> str:
-        state = found[1].lower() if found[1] else None
+    def _called(self, match: re.Match[str]) -> str:
+        state = match[1].lower() if match[1] else None
         return self._name if state in (None, self._state) else f"{state} {self._name}"
 
 
@@ -141,11 +141,11 @@ class Readings:
         if self._degrees and " degrees" in text:
             text = _DEGREES.sub(self._warm, text)
         if self._down and " down" in text:
-            text = _DOWN.sub(lambda found: str(_between(int(found["value"]), self._down)), text)
+            text = _DOWN.sub(lambda match: str(_between(int(match["value"]), self._down)), text)
         return text
 
-    def _warm(self, found: re.Match[str]) -> str:
-        return found[0] if found["kept"] else str(_between(int(found["value"]), self._degrees))
+    def _warm(self, match: re.Match[str]) -> str:
+        return match[0] if match["kept"] else str(_between(int(match["value"]), self._degrees))
 
 
 def _between(value: int, new: Mapping[int, int]) -> int:
@@ -180,11 +180,11 @@ def changed(
             known[text] = new
         return known[text]
 
-    def said(text: str) -> str:
+    def renamed(text: str) -> str:
         return text if touches.isdisjoint(_words_of(text)) else rewritten(text)
 
     def acted(turn: Turn) -> Turn:
-        action, observation = turn.action and said(turn.action), said(turn.observation)
+        action, observation = turn.action and renamed(turn.action), renamed(turn.observation)
         if action == turn.action and observation == turn.observation:
             return turn
         return turn.model_copy(update={"action": action, "observation": observation})

@@ -30,8 +30,8 @@ from training.worlds.scienceworld.augmentation.shown import (
     Shown,
     inconsequential,
     several_boxes,
-    told,
     words_of,
+    words_told,
 )
 from training.worlds.words import made_up
 
@@ -124,10 +124,12 @@ class Renamer:
         shown = [Shown.of(example) for example in corpus]
         self._new = NewNames(self._random, words_of(shown))
         self._inconsequential = inconsequential(shown)
-        self._bystanders = self._inconsequential - told(shown)
+        self._bystanders = self._inconsequential - words_told(shown)
         self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for one in shown:
-            self._names[one.task_id, one.instruction].update(_numbered(one).shown.nameable())
+        for shown_example in shown:
+            self._names[shown_example.task_id, shown_example.instruction].update(
+                _numbered(shown_example).shown.nameable()
+            )
 
     def reseed(self, seed: int) -> None:
         """Restart the random draws from this seed."""
@@ -141,7 +143,7 @@ class Renamer:
         source = _source_of(example)
         change = _numbered(Shown.of(example))
         if example.task_id in PAINTS:
-            change.rewrites.append(Names(self._colours(told=change.shown.is_mixed)))
+            change.rewrites.append(Names(self._colours(is_told=change.shown.is_mixed)))
         elif example.task_id in _ALWAYS or self._random.random() < self._share:
             self._rename(change)
         self._colour_boxes(change)
@@ -203,8 +205,8 @@ class Renamer:
         phrases = {f"{first} {kind}": f"{names.pop(first)} {names[kind]}" for first, kind in kinds}
         asked = sorted({*phrases, *named.difference(letters, *kinds)})
         if swapped := self._swapped(shown, things, asked):
-            for one, other in (swapped, swapped[::-1]):
-                (phrases if " " in one else names)[one] = other
+            for name, other_name in (swapped, swapped[::-1]):
+                (phrases if " " in name else names)[name] = other_name
         if shown.task_id in CIRCUITS:
             coloured = shown.coloured()
             names |= dict(zip(coloured, self._new.colours(len(coloured), words), strict=False))
@@ -262,9 +264,9 @@ class Renamer:
         lamp, other = self._random.choice(named), self._random.choice(["electric motor", "electric buzzer", unknown])
         change.rewrites.append(Phrases({names(lamp): other}, "bulb"))
 
-    def _colours(self, *, told: bool) -> dict[str, str]:
-        """New colours that mix in the same way. If `told`, any names with the probability `_ANY_COLOUR`."""
-        if told and self._random.random() < _ANY_COLOUR:
+    def _colours(self, *, is_told: bool) -> dict[str, str]:
+        """New colours that mix in the same way. If `is_told`, any names with the probability `_ANY_COLOUR`."""
+        if is_told and self._random.random() < _ANY_COLOUR:
             return {colour: self._new.name(()) for colour in (*_PRIMARY, *_MIXTURES)}
         primary = dict(zip(_PRIMARY, self._random.sample(_PRIMARY, len(_PRIMARY)), strict=True))
         mixture = {parts: name for name, parts in _MIXTURES.items()}

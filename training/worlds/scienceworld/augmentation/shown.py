@@ -121,8 +121,8 @@ class Shown:
     def things(self) -> list[str]:
         """Names of one or two words of things in the scene and inventory, sorted. Names that begin with a grammar word
         and things named by their colour are left out."""
-        told = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
-        return sorted(thing for thing in told if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
+        names = {_CONDITION.sub("", thing) for thing in _LISTED.findall(self.scene)}
+        return sorted(thing for thing in names if thing.split()[0] not in GRAMMAR and thing.split()[-1] not in _PLAIN)
 
     def eggs(self) -> list[str]:
         """The animals of which an egg is in sight."""
@@ -134,11 +134,11 @@ class Shown:
 
     def named_here(self) -> list[str]:
         """Things of the instruction that lie openly in the room: not in another thing, not carried, no boxes."""
-        found = _HERE.search(self.prompt)
+        match = _HERE.search(self.prompt)
         carried = self.prompt.partition(" | have ")[2]
         return [
             thing
-            for thing in (found[0].split(" , ") if found else [])
+            for thing in (match[0].split(" , ") if match else [])
             if thing != "nothing" and not thing.endswith("box") and " in " not in thing and thing not in carried
         ]
 
@@ -151,16 +151,16 @@ class Shown:
         """
         if self.task_id in PAINTS:
             return []
-        told = set(_WORD.findall(self.instruction.lower()))
+        known = set(_WORD.findall(self.instruction.lower()))
         decision = decision_of(self.target)
         if decision.startswith(_SHOWN.get(self.task_id, ())):
-            told.update(self.words - _KINDS)
+            known.update(self.words - _KINDS)
         if self.task_id in CIRCUITS:
-            told.update(_COLOURED.findall(self.prompt))
-        answer = list(told) if self.instruction.startswith(_WAITING) else decision.split()[1:]
+            known.update(_COLOURED.findall(self.prompt))
+        answer = list(known) if self.instruction.startswith(_WAITING) else decision.split()[1:]
         answer += self.traits()
         return [
-            word for word in dict.fromkeys(answer) if word in told and _WORD.fullmatch(word) and word not in GRAMMAR
+            word for word in dict.fromkeys(answer) if word in known and _WORD.fullmatch(word) and word not in GRAMMAR
         ]
 
     def traits(self) -> list[str]:
@@ -206,7 +206,7 @@ def inconsequential(corpus: Sequence[Shown]) -> frozenset[str]:
     return frozenset(word for word, count in counts.items() if count < common and inferred[word] < knowledge) - GRAMMAR
 
 
-def told(corpus: Collection[Shown]) -> set[str]:
+def words_told(corpus: Collection[Shown]) -> set[str]:
     """All words of instructions, and the verbs of answers."""
     instructions = {shown.instruction.lower() for shown in corpus}
     verbs = {decision_of(shown.target).split(" ", 1)[0] for shown in corpus}
