@@ -43,7 +43,7 @@ from training.run_state import building, load_state, recover_folders, save_state
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
 from training.truncation import Truncation, measure_truncation, require_whole
 from waymark.errors import TrainingDiverged
-from waymark.inference.tokens import Tokens
+from waymark.inference.tokens import Tokens, read_tokenizer
 from waymark.process import keep_freed_memory
 
 _REPORTED_FIRST = (1, 2, 5, 10, 20)
@@ -364,7 +364,7 @@ class Run:
     def _tokenizer(self, train: Sequence[Example]) -> Tokenizer:
         kept = self.folder / "tokenizer.json"
         if has_state(self.folder) or not self.main:  # the main process comes first
-            return Tokenizer.from_file(str(kept))
+            return read_tokenizer(kept)
         texts = (text for example in train for text in (example.prompt, example.target))
         tokenizer = open_tokenizer(self.recipe, texts)
         tokenizer.save(str(kept))
