@@ -51,7 +51,7 @@ def annotate(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Table to write. Default: the world's; for ScienceWorld data/annotations.parquet, with llm build/llm/…"
+            help="Table to write. Default: the world's; for ScienceWorld data/annotations.parquet, llm: in build/llm"
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="With llm: largest number of paths of each task.", min=1)] = None,

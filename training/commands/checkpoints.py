@@ -68,7 +68,7 @@ def convert(
         int, typer.Option(help="Largest length of an answer in tokens, for a model without a card.", min=1)
     ] = 30,
     quantization: Annotated[
-        str, typer.Option(help="Number type of the weights for CTranslate2: int8, float32, …")
+        str, typer.Option(help="Number type of the weights for CTranslate2: for example int8 or float32.")
     ] = "int8",
 ) -> None:
     """Make a checkpoint of any fine-tuned T5 or Llama.

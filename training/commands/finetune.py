@@ -101,7 +101,7 @@ def finetune(
 
     The weights with the best dev score are kept. Resumes where it was stopped.
 
-    Several GPUs: accelerate launch -m training finetune …
+    Several GPUs: accelerate launch -m training finetune ...
     """
     from training.bases import require_base
     from training.metrics import require_wandb

@@ -77,7 +77,7 @@ def trajectories(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Table to write. Default: the world's, data/trajectories.parquet; gold: build/gold/….",
+            help="Table to write. Default: the world's, data/trajectories.parquet; gold: in build/gold.",
             show_default=False,
         ),
     ] = None,

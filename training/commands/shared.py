@@ -86,7 +86,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         callback=known_format,
-        help="Prompt format: compact, seed, transcript, … Default: the world's; for ScienceWorld compact.",
+        help="Prompt format: compact, seed or another. Default: the world's; for ScienceWorld compact.",
         show_default=False,
     ),
 ]
@@ -95,7 +95,7 @@ FormatOfRoleOption = Annotated[
     typer.Option(
         "--format",
         callback=known_format,
-        help="Prompt format: compact, seed, transcript, … Default: the world's; for ScienceWorld compact, with "
+        help="Prompt format: compact, seed or another. Default: the world's; for ScienceWorld compact, with "
         "--as-published seed, and seed-imported for the controller.",
         show_default=False,
     ),

@@ -18,7 +18,7 @@ from waymark.worlds.registry import DEFAULT_WORLD
 def speedrun(
     output: Annotated[Path, typer.Option(help="Folder for all files of the run.")] = Path("build/speedrun"),
     prompt_format: Annotated[
-        str, typer.Option("--format", callback=known_format, help="Prompt format: compact, compact-reasons, …")
+        str, typer.Option("--format", callback=known_format, help="Prompt format: compact, compact-reasons or another.")
     ] = "compact",
     anew: Annotated[bool, typer.Option("--anew", help="Record paths and sub-goals again.")] = False,
     leave_out: Annotated[int | None, typer.Option(help="Train without the things of this fold (0, 1 or 2).")] = None,

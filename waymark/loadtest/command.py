@@ -70,7 +70,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help=(
         "Measure throughput, latency, and the behaviour under overload.\n\n"
-        f"`{command('loadtest')} URL …` is `{command('loadtest')} run URL …`.\n\n{_EXIT_CODES}"
+        f"`{command('loadtest')} URL ...` is `{command('loadtest')} run URL ...`.\n\n{_EXIT_CODES}"
     ),
 )
 
