@@ -244,7 +244,8 @@ def test_a_folder_that_containers_cannot_read_is_told_in_the_terminal(compose: C
     compose.settings["WAYMARK_CHECKPOINTS_FOLDER"] = str(folder)
     done = compose("up", "check", check=False)
     del compose.settings["WAYMARK_CHECKPOINTS_FOLDER"]
-    assert f"WAYMARK_CHECKPOINTS_FOLDER={folder}: user 10001 of the containers cannot read {folder}" in done.stdout
+    line = f"WAYMARK_CHECKPOINTS_FOLDER={folder}: user 10001 of the containers cannot read {folder}"
+    assert line in done.stdout + done.stderr
 
 
 def test_an_evaluation_continues_after_an_upgrade_from_the_previous_commit(tmp_path: Path) -> None:
