@@ -6,6 +6,8 @@
 - A head has `head_seconds`. A body may pause for `body_seconds`, and needs `body_rate` bytes a second over all. Over
   these times the answer is 408. A connection without a request is closed after `idle_seconds`, one whose caller does
   not read its answer after `write_seconds`.
+- At most 32 requests of a connection may wait for the answers to earlier ones (pipelining). Over it the connection is
+  closed.
 - At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
   longest for a request. Where none can be replaced the new one gets 503.
 - Nothing is closed by time, or replaced, while something that came has not been read, nor right after the event loop
@@ -41,6 +43,8 @@ from waymark.serving.middleware.one_write import OneWrite
 _LINGER_SECONDS: Final = 3.0
 """Seconds for which further data of a refused caller are read and dropped, so that the refusal reaches it."""
 _MAX_HEADERS: Final = 256
+_MAX_PIPELINED: Final = 32
+"""Requests of one connection that wait for the answers to earlier ones."""
 REPLACEABLE_SECONDS: Final = 0.1
 """Seconds of silence after which a new caller may take a connection's place."""
 _REPLACEABLE_BODY_SECONDS: Final = 2.0
@@ -56,6 +60,10 @@ _TOO_LATE: Final[Mapping[Reason, str]] = {
 ON_DISCONNECT: Final = "waymark.on_disconnect"
 """The extension of an ASGI scope whose `call` is `Connection.on_disconnect`."""
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
+
+
+class _TooManyPipelined(Exception):
+    """Ends parsing at once."""
 
 
 class _HeadTooLarge(Exception):
@@ -180,6 +188,11 @@ class Connection(HttpToolsProtocol):
             if isinstance(error.__context__, _HeadTooLarge):
                 self._refuse_head()
                 return
+            if isinstance(error.__context__, _TooManyPipelined):
+                self._guard.count("pipelining")
+                self._drop()
+                self.transport.close()
+                return
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
             return
@@ -215,6 +228,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise _TooManyPipelined
         self._phase, self._since, self._head_bytes = "head", self._heard, 0
         super().on_message_begin()
         self.scope["extensions"] = {ON_DISCONNECT: {"call": self.on_disconnect}}
@@ -392,4 +407,5 @@ class Connection(HttpToolsProtocol):
         self._phase = "dropping"
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
         self.url, self.headers = b"", []
+        self.pipeline.clear()
         self.flow.resume_reading()

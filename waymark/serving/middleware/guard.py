@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from waymark.serving.middleware.connections import Connection
 
-Reason = Literal["head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "too_many", "replaced"]
+Reason = Literal[
+    "head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "pipelining", "too_many", "replaced"
+]
 """Why a connection was closed by the service."""
 
 _LOOK_SECONDS: Final = 1.0
