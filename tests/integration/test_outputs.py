@@ -21,9 +21,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of all tasks; its place has a letter that few encodings have."""
+    """A finished run of all tasks. Names of its folder and environment have letters that few encodings have."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "é→✓")
-    header = evaluation("é→✓")
+    header = evaluation("run")
+    versions = header.versions.model_copy(update={"environment": f"{header.versions.environment} é→✓"})
+    header = header.model_copy(update={"versions": versions})
     folder.begin(header)
     for spec in episodes(header.id, header.request):
         folder.append(result_of(spec))
@@ -72,7 +74,7 @@ def test_a_report_is_printed_in_any_encoding(run: Path, settings: dict[str, str]
 def test_a_document_keeps_its_characters_in_any_encoding(run: Path, encoding: str) -> None:
     done = waymark("report", str(run), "--json", settings={"PYTHONIOENCODING": encoding})
     assert done.returncode == 0
-    assert "é→✓" in json.loads(done.stdout.decode(encoding)).values()
+    assert json.loads(done.stdout.decode(encoding))["versions"]["environment"].endswith(" é→✓")
 
 
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii"])
