@@ -121,7 +121,11 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def children(pid: int) -> list[int]:
     """The processes that a process has started, from whichever thread, and that still run. Linux only."""
-    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    ids: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            ids += map(int, file.read_text().split())
+    return ids
 
 
 def cgroup_quota(groups: str, root: Path = _CGROUPS) -> float | None:

@@ -273,7 +273,7 @@ async def test_an_evaluation_that_needs_a_missing_planner_is_skipped(store: JobS
     assert store.status("planned").finished == 0
     mismatch = store.status("planned").waiting
     assert mismatch is not None
-    assert "no large model" in mismatch.found
+    assert "no planner" in mismatch.found
 
 
 async def test_a_cancelled_episode_stops_and_leaves_no_result(store: JobStore) -> None:

@@ -75,7 +75,7 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         ("HOST", "9" * 5_000, "WAYMARK_HOST=999"),
         ("ALLOWED_HOSTS", "-" * 5_000, "WAYMARK_ALLOWED_HOSTS=---"),
         ("DEVICE", "c\x1b[31muda", "a control character"),
-        ("DEVICE", "c\udcffuda", "no UTF-8"),
+        ("DEVICE", "c\udcffuda", "not UTF-8"),
     ],
 )
 def test_a_wrong_setting_is_quoted(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, word: str) -> None:
