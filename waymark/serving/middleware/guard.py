@@ -19,9 +19,6 @@ Reason = Literal[
 
 _LOOK_SECONDS: Final = 1.0
 _SPARE_FILES: Final = 32
-"""File descriptors kept free for everything except connections."""
-_MOST_REFUSED: Final = _SPARE_FILES // 2
-"""Largest number of connections over the limit that stay open until the caller has read the refusal."""
 _RESCAN_SECONDS: Final = 0.05
 
 
@@ -93,8 +90,11 @@ class Guard:
         return False
 
     def can_linger(self, connection: Connection) -> bool:
-        """Whether a connection over the limit may stay open for a while, so that its caller can read the refusal."""
-        if len(self.refused) >= _MOST_REFUSED:
+        """Whether a connection over the limit may stay open for a while, so that its caller can read the refusal.
+
+        Such connections use at most half of the spare files.
+        """
+        if len(self.refused) >= _spare_files() // 2:
             return False
         self.refused.add(connection)
         return True
@@ -103,6 +103,12 @@ class Guard:
         """Count a closed connection no more."""
         self.open.discard(connection)
         self.refused.discard(connection)
+
+
+def _spare_files() -> int:
+    """File descriptors kept free for everything except connections: fewer where a process may open few."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _SPARE_FILES if soft == resource.RLIM_INFINITY else min(_SPARE_FILES, soft // 4)
 
 
 def _room_for_connections(connections: int) -> int:
@@ -114,4 +120,4 @@ def _room_for_connections(connections: int) -> int:
         others = len(os.listdir("/proc/self/fd")) - connections
     except OSError:  # not on Linux
         others = 64
-    return max(1, soft - max(0, others) - min(_SPARE_FILES, soft // 4))
+    return max(1, soft - max(0, others) - _spare_files())
