@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from waymark.contracts import ActionRequest
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 
 _JSON = {"content-type": "application/json"}
 _TIMEOUT_SECONDS = 120

@@ -44,7 +44,7 @@ from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
-from waymark.evaluation.protocols import episodes, limits_of, pinned
+from waymark.evaluation.requested_episodes import episodes, limits_of, pinned
 from waymark.process import children, cpu_seconds, simulators_at_once
 from waymark.worlds.base import TaskType
 from waymark.worlds.registry import DEFAULT_WORLD, get_world

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rich import box
 from rich.table import Table
 
-from waymark.evaluation.checkout import find_checkout
+from waymark.evaluation.git_checkout import find_checkout
 from waymark.process import available_cores
 
 

@@ -38,7 +38,7 @@ from waymark.child_processes.part import Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation, RunFolder
 from waymark.process import cpu_seconds, resident_mb
 

@@ -30,10 +30,10 @@ from rich.table import Table
 from benchmarks.services import machine, running
 from waymark.agent.prompt import write_prompt
 from waymark.inference import Generator, checkpoint
-from waymark.inference.load import open_generator
-from waymark.loadtest import session, target
-from waymark.loadtest.results import Stage
-from waymark.loadtest.states import RecordedState, sample
+from waymark.inference.open_engine import open_generator
+from waymark.loadtest import load_stages, target
+from waymark.loadtest.load_report import Stage
+from waymark.loadtest.sample_states import RecordedState, sample
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 
@@ -95,14 +95,14 @@ def engine_latency(generator: Generator, prompts: Sequence[str]) -> list[float]:
     return times
 
 
-async def service_stage(url: str, states: Sequence[RecordedState], concurrency: int, load: session.Plan) -> Stage:
+async def service_stage(url: str, states: Sequence[RecordedState], concurrency: int, load: load_stages.Plan) -> Stage:
     """One closed loop against the service."""
     async with target.connect(key=None, timeout=60) as http:
         service = await target.find(http, url, api="auto", model=None)
         bodies = target.write_requests(service, states, seed=_SEED)
         await target.probe(http, service, bodies)
         send = target.sender(http, service, bodies, run=f"overhead-{concurrency}")
-        async for stage in session.measure(send, load, run="overhead", seed=_SEED, stop=asyncio.Event()):
+        async for stage in load_stages.measure(send, load, run="overhead", seed=_SEED, stop=asyncio.Event()):
             if stage.answered != stage.sent:
                 raise SystemExit(f"Not every request was answered: {stage.refused} {stage.errors}")
             return stage
@@ -120,8 +120,8 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     engine_latency(generator, prompts[:20])
     engine, service, engine_times, service_times = [], [], [], []
     with running("services.executor", {"THREADS": str(threads)}, log) as process:
-        load = session.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
-        idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
+        load = load_stages.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
+        idle = load_stages.plan(concurrencies=[1], seconds=seconds, requests=len(states))
         for _ in range(rounds):
             engine.append(engine_throughput(generator, prompts, settings, seconds))
             service.append(uvloop.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)

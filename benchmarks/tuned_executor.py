@@ -12,7 +12,7 @@ import sys
 from typing import Final
 
 from services.executor.__main__ import main
-from waymark.serving import server
+from waymark.serving import http_server
 from waymark.serving.middleware import one_write
 
 SWITCHES: Final = ("niceness", "one-write")
@@ -21,7 +21,7 @@ SWITCHES: Final = ("niceness", "one-write")
 def turn_off(name: str) -> None:
     """Take one part of the tuning out of this process."""
     if name == "niceness":  # threads of the engine have the priority of Python's
-        _replace(server, "put_python_first", lambda: None)
+        _replace(http_server, "put_python_first", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart
         _replace(one_write.OneWrite, "write", _write_now)
     else:

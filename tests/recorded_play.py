@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from tests.wandering import digest
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import (
     ActionResponse,
@@ -29,7 +29,7 @@ from waymark.contracts import (
     SubgoalResponse,
 )
 from waymark.serving.app import create_app
-from waymark.serving.models import open_models
+from waymark.serving.loaded_models import open_models
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.base import Environment, Step
 

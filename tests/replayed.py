@@ -12,15 +12,15 @@ from dataclasses import replace
 import httpx
 
 from tests.oracle import trajectories
-from training.annotate import Annotation, annotate_by_rule
+from training.annotations import Annotation, annotate_by_rule
 from training.trajectories import Trajectory
-from waymark.agent.episode import RequestLimits, run_episode
+from waymark.agent.episode_loop import RequestLimits, run_episode
 from waymark.agent.state import StateFold
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits, Opening, Role
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.worlds.base import Step
 from waymark.worlds.registry import get_format

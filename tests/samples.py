@@ -18,7 +18,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.evaluation.run_folder import Evaluation
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 
 EXECUTOR = scripted_model("default", "executor").info
 CONTROLLER = scripted_model("default", "controller").info

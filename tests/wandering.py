@@ -23,7 +23,7 @@ from waymark.contracts import (
     SubgoalAlternative,
     SubgoalResponse,
 )
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.base import Step
 
 UNKNOWN = "No known action matches that input."

@@ -26,7 +26,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.trajectories import PathKey, Trajectory
 from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import find_task, in_order, training_world_of

@@ -10,12 +10,12 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from training.bases import read_config, require_supported
-from training.files import read_json, require_writable_folder
+from training.base_models import read_config, require_supported
 from training.recipe import Recipe, make_recipe, recipe_sha256
 from training.run_state import building
 from training.selection import DEV_SCORES
 from training.shards import put_weights, require_finite
+from training.user_files import read_json, require_writable_folder
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, WaymarkError
 from waymark.inference.checkpoint import (
@@ -28,7 +28,7 @@ from waymark.inference.checkpoint import (
     write_card,
 )
 from waymark.inference.engines.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
-from waymark.inference.weights import count_parameters
+from waymark.inference.weight_shapes import count_parameters
 from waymark.worlds.registry import get_format
 
 _SHIPPED = ("config.json", "tokenizer.json", "tokenizer_config.json")

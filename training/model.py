@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.models.t5.modeling_t5 import T5DenseActDense, T5DenseGatedActDense
 
-from training.bases import require_fitting_base
+from training.base_models import require_fitting_base
 from training.recipe import Recipe
 from training.tokenizer import END, PAD, train_tokenizer
 from waymark.errors import CheckpointError

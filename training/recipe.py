@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from training.datasets import Example
-from training.files import read_json
-from training.layers import layered
+from training.recipe_layers import layered
+from training.user_files import read_json
 from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.files import read_json, reading, sha256_of
+from training.user_files import read_json, reading, sha256_of
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.process import end_with

@@ -20,14 +20,14 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.env_runner import answers, dashboard, examples, insight, play_routes
-from services.env_runner.library import RunLibrary
+from services.env_runner import dashboard_files, dashboard_routes, examples, json_answers, play_along_routes
 from services.env_runner.provenance import Provenance, check_unchanged
-from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.play import PlayQueue
+from services.env_runner.queue.play_along import PlayQueue
 from services.env_runner.redis_probe import RedisProbe
+from services.env_runner.result_publisher import ResultPublisher
 from services.env_runner.result_writer import ResultKeeper
+from services.env_runner.run_library import RunLibrary
 from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.clients.services import ControllerClient, ExecutorClient
@@ -47,18 +47,18 @@ from waymark.contracts import (
 )
 from waymark.contracts.health import RunnerHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
+from waymark.evaluation.checkpoint_identity import check_results
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
-from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import check_world, episodes, pinned, protocol_of
+from waymark.evaluation.requested_episodes import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import beside_published, summarise
 from waymark.serving.api import docs, openapi
 from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems
-from waymark.serving.middleware.auth import open_keys
+from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.middleware.json_bounds import FEW_VALUES
-from waymark.serving.telemetry import metrics, observe
+from waymark.serving.telemetry import metrics, observed_requests
 from waymark.worlds.registry import get_world, world_of
 
 _IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -144,23 +144,23 @@ def create_app(
         most_values={"/v1/evaluations": FEW_VALUES},
         hosts=allowed_hosts(settings),
         keys=open_keys(settings),
-        open_paths=dashboard.paths() | docs.paths(),
+        open_paths=dashboard_files.paths() | docs.paths(),
     )
     _add_submission(app, store, publisher, versions)
     _add_control(app, store, publisher, versions)
     library = RunLibrary(store, settings.runs)
     add_reading(app, library, publisher.events)
-    insight.install(app, library, can_play=True, world=settings.environment)
+    dashboard_routes.install(app, library, can_play=True, world=settings.environment)
     if play is not None:
         world = get_world(settings.environment)
-        play_routes.install(app, play, world, most=settings.play_sessions, minutes=settings.play_minutes)
+        play_along_routes.install(app, play, world, most=settings.play_sessions, minutes=settings.play_minutes)
     probe = RedisProbe(store.ping)
     _add_probes(app, probe, publisher, provenance)
-    dashboard.install(app)
+    dashboard_files.install(app)
     docs.install(app)
     requests = metrics.Requests()
     requests.registry.register(metrics.Episodes(lambda: _count_episodes(store, probe)))
-    observe.install(app, requests)
+    observed_requests.install(app, requests)
     openapi.install(app, "env-runner", examples.ROUTES)
     return app
 
@@ -273,7 +273,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     @app.get("/v1/evaluations/{evaluation_id}/results", response_model=list[EpisodeResult])
     def results(evaluation_id: _EvaluationId) -> Response:
         """All results so far, light, in the order of play."""
-        return answers.of_list(store.results(evaluation_id))
+        return json_answers.of_list(store.results(evaluation_id))
 
     @app.get("/v1/evaluations/{evaluation_id}/summary")
     def summary(evaluation_id: _EvaluationId) -> EvaluationSummary:
@@ -310,7 +310,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
     @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}", response_model=EpisodeResult)
     def episode(evaluation_id: _EvaluationId, episode_id: _EpisodeId) -> Response:
         """One result with every turn, and the versions with which it was played."""
-        return answers.of_result(store.episode(evaluation_id, episode_id))
+        return json_answers.of_result(store.episode(evaluation_id, episode_id))
 
     @app.get(
         "/v1/evaluations/{evaluation_id}/export",
@@ -343,7 +343,7 @@ def add_reading(app: FastAPI, store: RunLibrary, follow: _Events) -> None:
         """
         await asyncio.to_thread(store.status, evaluation_id)
         if await asyncio.to_thread(store.on_disk_only, evaluation_id):
-            return EventSourceResponse(insight.folder_events(store, evaluation_id))
+            return EventSourceResponse(dashboard_routes.folder_events(store, evaluation_id))
         return EventSourceResponse(follow(evaluation_id, last_event_id))
 
 

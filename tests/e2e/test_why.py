@@ -17,9 +17,9 @@ from selenium.webdriver.support.ui import Select
 
 from tests.browser import Page, Runner
 from tests.samples import VERSIONS, evaluation, result
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EvaluationRequest, MadeBy
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.registry import get_world
 
 AXE = gzip.decompress((Path(__file__).parent / "axe" / "axe.min.js.gz").read_bytes()).decode()

@@ -18,7 +18,7 @@ from waymark.child_processes.readiness import is_ready
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 LEASE_SECONDS = 2.0

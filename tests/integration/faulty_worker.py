@@ -18,7 +18,7 @@ from waymark.contracts import Opening
 from waymark.process import end_with
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.settings import read
-from waymark.serving.telemetry import observe
+from waymark.serving.telemetry import observed_requests
 from waymark.worlds.base import Step
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -55,7 +55,7 @@ def main() -> None:
         _supervise()
     with exit_clearly("worker"):
         settings = read(Settings)
-        observe.start("worker", settings)
+        observed_requests.start("worker", settings)
         run(settings, lambda: FaultyEnvironment(seconds, poison))
 
 

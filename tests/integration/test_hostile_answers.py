@@ -20,10 +20,10 @@ from tests.hostile_server import (
     huge_header,
     redirect,
 )
-from waymark.clients.bounded import AnswerRefused, decompress
+from waymark.clients.aiohttp_transport import AiohttpTransport
+from waymark.clients.answer_limits import AnswerRefused, decompress
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.services import EvaluationClient, ExecutorClient, SyncEvaluationClient, SyncExecutorClient
-from waymark.clients.transport import AiohttpTransport
 from waymark.errors import InvalidInput, ServiceError, ServiceRejected, WaymarkError
 from waymark.loadtest.target import connect, find
 

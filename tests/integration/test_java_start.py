@@ -21,7 +21,7 @@ from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest, Limits
 from waymark.errors import EnvironmentFault, SimulatorNotStarted
 from waymark.process import children
-from waymark.worlds.java import find_java, java_environment
+from waymark.worlds.java_process import find_java, java_environment
 from waymark.worlds.scienceworld import java_cache
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot, slot_jars
 from waymark.worlds.scienceworld.java_cache import JavaCache

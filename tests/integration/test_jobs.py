@@ -20,7 +20,7 @@ from waymark.contracts import (
     MadeBy,
 )
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WrongCheckpoint
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.scienceworld.tasks import TASKS
 
 LEASE_SECONDS = 0.5

@@ -22,8 +22,8 @@ from tests.commands import Command
 from waymark.child_processes.part import HOST
 from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
-from waymark.loadtest.results import LoadReport
-from waymark.serving.server import bind
+from waymark.loadtest.load_report import LoadReport
+from waymark.serving.http_server import bind
 
 Waymark = Callable[..., Command]
 

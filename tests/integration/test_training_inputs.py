@@ -19,7 +19,7 @@ import pytest
 
 from tests.oracle import rule_annotations, trajectories, write_paths
 from training.__main__ import main
-from training.annotate import Annotation, write_annotations
+from training.annotations import Annotation, write_annotations
 from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load

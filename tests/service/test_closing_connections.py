@@ -16,7 +16,7 @@ from tests.serving import connected, says, served, service_app
 from waymark.clients.services import SyncExecutorClient
 from waymark.contracts import Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware.guard import ConnectionLimits
+from waymark.serving.middleware.connection_limits import ConnectionLimits
 
 ASK = b"GET /info HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BODY = b'{"state":{"task":"boil water","look":"a kitchen","current_subgoal":"x()"}}'

@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from tests.samples import VERSIONS
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeResult, EpisodeSpec, Limits, Role, TurnRecord, Versions
 from waymark.errors import InvalidInput
-from waymark.evaluation.explain import explain
+from waymark.evaluation.turn_explanation import explain
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 from waymark.worlds.scripted.environment import ScriptedEnvironment

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.env_runner.publisher import FOLLOW_SECONDS, ResultPublisher
 from services.env_runner.queue import Event
+from services.env_runner.result_publisher import FOLLOW_SECONDS, ResultPublisher
 from services.env_runner.result_writer import ResultKeeper
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus

@@ -12,7 +12,7 @@ import pytest
 from tests.serving import JSON, STATE, Asking, Stuck, asking, asking_generators, problem, says
 from waymark.contracts import ActionResponse, ServiceInfo, SubgoalResponse
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from tests.replayed import RecordedPath, long_paths, play
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import decisions, examples
 from training.trajectories import Trajectory
 from waymark.contracts import AgentState, Role

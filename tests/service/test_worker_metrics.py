@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from services.env_runner.metrics import WorkerMetrics
+from services.env_runner.worker_metrics import WorkerMetrics
 from tests.samples import spec
 from waymark.child_processes.part import HOST
 from waymark.cli.local_stack import free_ports

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.ablation import ALL, NONE, Kept, Part, Played, play_all, report, request_of, rules_without
 from tests.samples import result
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeError, EvaluationRequest, Limits, RuleUse
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.registry import agent_world
 
 CHOSEN = {"1-1": {"water": [0, 1], "ice": [4]}, "4-2": {"chair": [0], "bed": [2]}}

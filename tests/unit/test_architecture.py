@@ -36,7 +36,7 @@ def test_contracts_and_errors_need_only_pydantic(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["waymark.serving", "waymark.clients.services", "waymark.cli.main", "waymark.agent.episode"]
+    "entry", ["waymark.serving", "waymark.clients.services", "waymark.cli.main", "waymark.agent.episode_loop"]
 )
 def test_importing_opens_no_engine_simulator_or_store(entry: str) -> None:
     code = f"import sys, {entry}; print(*(name for name in {HEAVY} if name in sys.modules))"

@@ -9,7 +9,7 @@ import sys
 
 import waymark
 from waymark.agent.state import start
-from waymark.caching import ByteCache
+from waymark.byte_cache import ByteCache
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.prompts import text_normalisation, things_in_sight
 from waymark.worlds.scienceworld.rules import action_matching
@@ -72,4 +72,4 @@ def test_no_other_cache_holds_texts() -> None:
             ours = getattr(value, "__module__", "").startswith("waymark")
             if ours and hasattr(value, "cache_info") and inspect.signature(value).parameters:
                 kept.add(f"{value.__module__}.{name}")
-    assert kept == {"waymark.clients.services.protocol._url"}, "use waymark.caching, which is bounded in bytes"
+    assert kept == {"waymark.clients.services.retries._url"}, "use waymark.byte_cache, which is bounded in bytes"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waymark.evaluation.clusters import ThingScores, mean_over_things, over_things, single_things
 from waymark.evaluation.intervals import over_variations_and_play
+from waymark.evaluation.intervals_over_things import ThingScores, mean_over_things, over_things, single_things
 
 
 def drawn_scores(

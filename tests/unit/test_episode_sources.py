@@ -8,7 +8,7 @@ import pytest
 
 from tests.samples import spec
 from tests.scripted_agent import Controller, Planner, acting, actions_of, play
-from waymark.agent.episode import RETRYABLE, run_episode
+from waymark.agent.episode_loop import RETRYABLE, run_episode
 from waymark.contracts import (
     AgentConfig,
     EpisodeResult,

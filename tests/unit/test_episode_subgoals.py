@@ -19,7 +19,7 @@ from waymark.contracts import (
     AgentConfig,
 )
 from waymark.evaluation.run_folder import RunFolder
-from waymark.loadtest.states import from_run
+from waymark.loadtest.sample_states import from_run
 
 pytestmark = pytest.mark.anyio
 

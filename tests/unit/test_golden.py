@@ -14,9 +14,9 @@ from tests.answers import action_answer, subgoal_answer
 from tests.golden_episodes import END, Episode, golden, name, recorded
 from training import datasets
 from training.datasets import ControllerExamples
-from training.worlds.scienceworld import published
-from waymark.agent.episode import RequestLimits, run_episode
-from waymark.agent.presets import AGENTS
+from training.worlds.scienceworld import published_examples
+from waymark.agent.episode_loop import RequestLimits, run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.prompt import write_prompt
 from waymark.contracts import (
     ActionAlternative,
@@ -44,7 +44,9 @@ def published_rows(
     episode: Episode, role: Role, prompt_format: str = "seed", *, flat_ends: bool = False
 ) -> list[tuple[str, str]]:
     path, annotation = recorded(episode)
-    examples = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
+    examples = published_examples.examples(
+        [path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends
+    )
     return [(example.prompt, example.target) for example in examples]
 
 
@@ -81,8 +83,8 @@ def test_golden_flat_dataset(episode: Episode) -> None:
 
 @episodes
 def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
-    steps = published.align(*recorded(episode))
-    assert [row.place for row in published.rows(episode["task_description"], steps)] == [
+    steps = published_examples.align(*recorded(episode))
+    assert [row.place for row in published_examples.rows(episode["task_description"], steps)] == [
         row["i"] for row in episode["dataset"]
     ]
     assert [step.action or END for step in steps] == [step["action"] for step in episode["steps"]]
@@ -90,7 +92,7 @@ def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
 
 @episodes
 def test_golden_alignment(episode: Episode) -> None:
-    steps = published.align(*recorded(episode))
+    steps = published_examples.align(*recorded(episode))
     for ours, theirs in zip(steps, episode["steps"], strict=True):
         assert {**theirs, "action": None if theirs["action"] == END else theirs["action"]} == vars(ours)
 

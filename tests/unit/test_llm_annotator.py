@@ -11,8 +11,8 @@ import pytest
 
 from tests.chat_endpoint import answering, chat, completion
 from tests.oracle import of_different_tasks, one_of_each_task, rule_annotations
-from training.annotate import Annotation, annotate_by_rule, read_annotations, write_annotations
-from training.compare import compare
+from training.annotations import Annotation, annotate_by_rule, read_annotations, write_annotations
+from training.compare_annotations import compare
 from training.llm import prompts
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.prompts import Named

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle import one_of_each_task
-from training.annotate import annotate_by_rule
+from training.annotations import annotate_by_rule
 from training.llm import prompts
 from training.llm.alignment import Alignment
 from training.llm.prompts import Named

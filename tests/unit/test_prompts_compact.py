@@ -9,7 +9,7 @@ from training.datasets import decisions
 from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN
 
 LOOK = """This room is called the kitchen. In it, you see: 

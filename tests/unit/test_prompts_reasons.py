@@ -13,7 +13,7 @@ from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from waymark.agent import state as fold
 from waymark.agent.prompt import write_target
 from waymark.contracts import AgentState, Role
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN, COMPACT_REASONS
 

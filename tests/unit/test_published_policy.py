@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.scripted_agent import Controller, Executor, acting, actions_of
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS, find_agents, name_of
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits
 from waymark.errors import InvalidInput
 from waymark.worlds.scienceworld.rules.action_matching import most_similar

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from training.datasets import Example
-from training.layers import layered
-from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
-from training.reference import recipe_fields, recipe_help
+from training.recipe_layers import layered
+from training.recipe_reference import recipe_fields, recipe_help
+from training.run_origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from waymark.errors import InvalidInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))

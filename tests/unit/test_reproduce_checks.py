@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 
 from tests.chat_server import ChatServer
 from training.recipe import Recipe
-from training.reproduce.base import make_base
 from training.reproduce.checks import check_endpoint, check_launcher, check_room, check_vocabulary, check_weights
 from training.reproduce.plan import Plan, Training
+from training.reproduce.random_base import make_base
 from training.reproduce.stages import launcher
-from training.stages import PROGRESS, Progress, Stage
+from training.resumable_stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint_files import read_object

@@ -6,7 +6,7 @@ import pytest
 
 from waymark.contracts import EvaluationRequest
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.scienceworld.simplifications import LABELS, for_simulator
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment

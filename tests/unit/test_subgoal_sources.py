@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.answers import subgoal_answer
-from training.annotate import Annotation
-from training.annotate import training_subgoals as training_subgoals_of
+from training.annotations import Annotation
+from training.annotations import training_subgoals as training_subgoals_of
 from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.agent.subgoal_sources import llm_plan, oracle
@@ -21,7 +21,7 @@ from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, Subgo
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
-from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld.planner_prompt import PLAN_PROMPT
 from waymark.worlds.scienceworld.random_subgoals import (
     training_subgoals,
     visible_rooms,

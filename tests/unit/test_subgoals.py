@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
-from training.annotate import Annotation, annotate_by_rule, read_annotations
+from training.annotations import Annotation, annotate_by_rule, read_annotations
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.contracts import AgentState
 from waymark.worlds.base import COMPLETE, PathStep, Segment

@@ -30,7 +30,7 @@ def export(
     It is for the services: card, safetensors, CTranslate2 int8.
     """
     from training.export import export as export_run
-    from training.origin import read_origin, require_same_purpose
+    from training.run_origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
 
     trained = training_world(world)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from training.commands.shared import DataOption, ProcessesOption, WorldOption, console, progress_bar
-from training.files import require_writable_file
 from training.trajectories import (
     Record,
     Trajectory,
@@ -22,6 +21,7 @@ from training.trajectories import (
     read_table,
     write_table,
 )
+from training.user_files import require_writable_file
 from training.worlds.base import TrainedAgent
 from training.worlds.registry import training_world
 from waymark.commands.options import finite

@@ -42,9 +42,9 @@ def speedrun(
 
     Record, train, correct, train again, export. Resumes where it was stopped.
     """
-    from training.files import require_writable_folder
+    from training.resumable_stages import StageFailed
     from training.speedrun import ROLES, Speedrun, run_all, times
-    from training.stages import StageFailed
+    from training.user_files import require_writable_folder
 
     if leave_out is not None:
         training_world(DEFAULT_WORLD).check_fold(leave_out)

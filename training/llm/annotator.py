@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import anyio
 
-from training.annotate import Annotation, annotate_by_rule
+from training.annotations import Annotation, annotate_by_rule
 from training.llm import alignment, prompts
 from training.llm.breaker import Breaker
 from training.llm.budget import Budget, Prices

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
-from training.annotate import describe, write_annotations
+from training.annotations import describe, write_annotations
 from training.llm import prompts
 from training.llm.annotator import (
     Annotated,

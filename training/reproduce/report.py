@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.export import current_commit
-from training.files import sha256_of
 from training.reproduce.plan import ROLES, WORLD, Settings
-from training.stages import Progress
+from training.resumable_stages import Progress
+from training.user_files import sha256_of
 from waymark import __version__
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import Summary
 from waymark.evaluation.run_folder import RunFolder
 from waymark.evaluation.scores import published_methods, summarise

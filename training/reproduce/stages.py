@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from training.files import read_json
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
-from training.stages import Progress, Stage, run_child, run_stages, run_training
+from training.resumable_stages import Progress, Stage, run_child, run_stages, run_training
+from training.user_files import read_json
 from waymark.errors import InvalidInput
 
 AGENTS: Final = ("published", "published_flat")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from training.files import read_json
+from training.user_files import read_json
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, Split, TaskType, World
 
 if TYPE_CHECKING:
-    from training.annotate import Annotation
+    from training.annotations import Annotation
     from training.datasets import Decision, Example
     from training.llm.prompts import AnnotationPrompts
     from training.trajectories import PathKey, Record, Trajectory, Wanted

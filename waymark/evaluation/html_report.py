@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import EpisodeResult, Summary
 from waymark.evaluation.comparison import Run
-from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
-from waymark.evaluation.plots import bars, differences, score_line
+from waymark.evaluation.failure_modes import FailureMode, failure_modes, last_gain, mode_of
 from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.evaluation.scores import (
     beside_published,
@@ -21,6 +20,7 @@ from waymark.evaluation.scores import (
     summarise,
     world_played,
 )
+from waymark.evaluation.svg_plots import bars, differences, score_line
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 

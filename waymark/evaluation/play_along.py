@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from waymark.agent.play import Play
-from waymark.agent.readable import decisions_of, subgoals_of
+from waymark.agent.running_episode import Play
+from waymark.agent.usable_alternatives import decisions_of, subgoals_of
 from waymark.contracts import (
     AgentConfig,
     Considered,

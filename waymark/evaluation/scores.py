@@ -24,7 +24,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.evaluation.intervals import Interval, average, mean, over_play, over_variations_and_play
-from waymark.evaluation.protocols import split_of
+from waymark.evaluation.requested_episodes import split_of
 from waymark.worlds.base import SPLITS, TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 

@@ -28,15 +28,15 @@ from waymark.serving.api.json_route import DeadlineMs, listing_at_most
 from waymark.serving.api.mcp import McpEndpoint
 from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
+from waymark.serving.loaded_models import Models
 from waymark.serving.middleware import problems
-from waymark.serving.middleware.auth import open_keys
+from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.callers import IdentifyCaller
 from waymark.serving.middleware.hosts import allowed_hosts
 from waymark.serving.middleware.json_bounds import FEW_VALUES, STATE_VALUES
 from waymark.serving.model_server import ModelServer
-from waymark.serving.models import Models
 from waymark.serving.settings import Service, ServiceSettings
-from waymark.serving.telemetry import metrics, observe
+from waymark.serving.telemetry import metrics, observed_requests
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -100,7 +100,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     docs.install(app)
     openai.install(app, model_server)
     openapi.install(app, service)
-    observe.install(app, requests)
+    observed_requests.install(app, requests)
     return app
 
 

@@ -9,10 +9,10 @@ from waymark.contracts import DecisionRequest
 from waymark.errors import InvalidInput, ServiceUnavailable
 from waymark.inference import Remote
 from waymark.inference.batching import Answer, Batcher, Observer, QueueCapacity, Work
-from waymark.serving import limits
+from waymark.serving import request_limits
 from waymark.serving.decisions import Decided, Question
+from waymark.serving.loaded_models import Models, ServedModel, costs_of, warm_up
 from waymark.serving.middleware.callers import caller
-from waymark.serving.models import Models, ServedModel, costs_of, warm_up
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.serving.telemetry import tracing
 
@@ -32,7 +32,7 @@ class ModelServer:
     ) -> None:
         self.service = service
         self.models = models
-        self.limits = limits.limits_of(settings)
+        self.limits = request_limits.limits_of(settings)
         self.capacity = QueueCapacity(
             settings.max_queue,
             settings.max_queue_tokens,
@@ -123,7 +123,7 @@ class ModelServer:
         The nearest of the deadlines holds for all. `listed` requests are named in errors by their number.
         """
         self.check_ready()
-        limits.check_items(len(requests), self.limits)
+        request_limits.check_items(len(requests), self.limits)
         questions = [self._question(request, f"{number}." if listed else "") for number, request in enumerate(requests)]
         deadlines = [deadline_ms, *(request.deadline_ms for request in requests)]
         nearest = min((seconds for seconds in deadlines if seconds is not None), default=None)
@@ -152,7 +152,7 @@ class ModelServer:
 
     def _question(self, request: DecisionRequest, path: str) -> Question:
         try:
-            limits.check(request, self.limits)
+            request_limits.check(request, self.limits)
             return Question(self._choose(request), request, path)
         except InvalidInput as error:
             error.field = f"{path}{error.field}"

@@ -36,7 +36,7 @@ effect.
 Evaluations take turns: each lease serves the next of them, so a short one does not wait for a long one to end.
 """
 
-from services.env_runner.queue.jobs import WAITING_SECONDS, JobStore
+from services.env_runner.queue.job_store import WAITING_SECONDS, JobStore
 from services.env_runner.queue.lease import MAX_DELIVERIES, Event, Lease
 
 __all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]

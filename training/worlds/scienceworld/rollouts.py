@@ -17,12 +17,12 @@ import anyio
 
 from training.trajectories import Trajectory, Wanted
 from training.worlds.base import TrainedAgent
+from training.worlds.made_up_words import made_up
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
 from training.worlds.scienceworld.paths import begin
-from training.worlds.words import made_up
-from waymark.agent.episode import run_episode
-from waymark.agent.ports import Controller, Executor
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.model_ports import Controller, Executor
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeResult, EpisodeSpec, Limits, Opening
 from waymark.worlds.base import Step
 

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from rich import box
 from rich.table import Table
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
 from waymark.agent.rules import Choice, SubgoalRule, rules_of

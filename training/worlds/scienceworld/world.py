@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import Example
 from training.trajectories import PathKey, Trajectory
 from training.worlds.base import (
@@ -18,7 +18,7 @@ from training.worlds.base import (
     SelfPlay,
     TrainingWorld,
 )
-from training.worlds.scienceworld import folds, gold, published
+from training.worlds.scienceworld import folds, gold_paths, published_examples
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import AgentState, Role
@@ -84,11 +84,11 @@ class ScienceWorldTraining(TrainingWorld):
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:
         """See `gold.published_variations`."""
-        return gold.published_variations(task, seed)
+        return gold_paths.published_variations(task, seed)
 
     def require_published(self, prompt_format: PromptFormat) -> None:
         """The formats `seed` were published."""
-        published.require_published(prompt_format)
+        published_examples.require_published(prompt_format)
 
     def published_examples(
         self,
@@ -100,7 +100,7 @@ class ScienceWorldTraining(TrainingWorld):
         flat_ends: bool,
     ) -> list[Example]:
         """See `published.examples`."""
-        return published.examples(trajectories, annotations, role, prompt_format, flat_ends=flat_ends)
+        return published_examples.examples(trajectories, annotations, role, prompt_format, flat_ends=flat_ends)
 
     def corrections(self) -> Corrections:
         """See `dagger`."""

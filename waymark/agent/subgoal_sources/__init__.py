@@ -7,7 +7,7 @@
     llm_plan       plan.PlanSource                llm_plan.ask_plan: a large model's plan, made once
     none           no source at all               the flat agent
 
-A source object belongs to one episode. The loop of `waymark.agent.episode` is the same for all sources.
+A source object belongs to one episode. The loop of `waymark.agent.episode_loop` is the same for all sources.
 """
 
 from __future__ import annotations

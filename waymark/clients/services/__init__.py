@@ -24,7 +24,7 @@ from waymark.clients.services.clients_sync import (
     SyncServiceClient,
 )
 from waymark.clients.services.events import ENDED
-from waymark.clients.services.protocol import API_KEY
+from waymark.clients.services.retries import API_KEY
 
 __all__ = [
     "API_KEY",

@@ -10,8 +10,8 @@ encoding, tickets, settling    parts of these
 """
 
 from waymark.inference.batching.batcher import Batcher
-from waymark.inference.batching.capacity import QueueCapacity
-from waymark.inference.batching.cost import CHARACTERS_A_TOKEN, CostModel
-from waymark.inference.batching.work import Answer, Loss, Observer, Query, Work
+from waymark.inference.batching.queries import Answer, Loss, Observer, Query, Work
+from waymark.inference.batching.queue_capacity import QueueCapacity
+from waymark.inference.batching.request_cost import CHARACTERS_A_TOKEN, CostModel
 
 __all__ = ["CHARACTERS_A_TOKEN", "Answer", "Batcher", "CostModel", "Loss", "Observer", "Query", "QueueCapacity", "Work"]

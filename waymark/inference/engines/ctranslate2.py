@@ -17,8 +17,8 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
+from waymark.command_hints import command
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
-from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.checkpoint_files import read_object

@@ -20,8 +20,8 @@ import httpx
 
 from waymark.child_processes.part import HOST, Part, wait_until_ready
 from waymark.child_processes.python_process import python_command, python_environment
+from waymark.command_hints import make_vllm
 from waymark.errors import EngineUnavailable, StackError
-from waymark.hints import make_vllm
 from waymark.inference.checkpoint import Checkpoint
 from waymark.process import available_cores
 

@@ -40,12 +40,12 @@ from waymark.errors import (
     WaymarkError,
 )
 from waymark.serving.api.validation import field_problems, sentence
-from waymark.serving.middleware.auth import Keys, RequireKey
+from waymark.serving.middleware.api_keys import Keys, RequireKey
 from waymark.serving.middleware.hosts import Edge
 from waymark.serving.middleware.json_bounds import MOST_VALUES, check_values
-from waymark.serving.middleware.replay import replayed
-from waymark.serving.telemetry import observe
-from waymark.serving.text import printable
+from waymark.serving.middleware.replayed_body import replayed
+from waymark.serving.printable_text import printable
+from waymark.serving.telemetry import observed_requests
 
 _STATUS: Final[dict[type[WaymarkError], HTTPStatus]] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -208,7 +208,7 @@ class _Requests:
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        observe.identify(request_id)
+        observed_requests.identify(request_id)
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -12,7 +12,7 @@ from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
 from waymark.worlds.base import PathStep
 from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoals
-from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld.planner_prompt import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules import RULES
 
 

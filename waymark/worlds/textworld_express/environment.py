@@ -17,12 +17,12 @@ from typing import Any, Final, TypeVar
 
 from py4j.protocol import Py4JError
 
+from waymark.command_hints import install_package
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.hints import install_package
 from waymark.worlds.base import EnvironmentLimits, Step
-from waymark.worlds.java import Jvm, Watchdog, find_java
 from waymark.worlds.java_calls import RETRIED, connect, py4j_jar, watched_call
+from waymark.worlds.java_process import Jvm, Watchdog, find_java
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.tasks import find_task, seed_of
 

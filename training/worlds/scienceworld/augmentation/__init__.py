@@ -16,7 +16,7 @@ and target. So a model reads what serving would write if things had these names.
 
 from __future__ import annotations
 
+from training.worlds.scienceworld.augmentation.renameable_words import is_answer
 from training.worlds.scienceworld.augmentation.renamer import Renamer
-from training.worlds.scienceworld.augmentation.shown import is_answer
 
 __all__ = ["Renamer", "is_answer"]
