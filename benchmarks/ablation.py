@@ -46,7 +46,7 @@ from waymark.errors import InvalidInput, WaymarkError
 from waymark.evaluation.intervals_over_things import ThingScores, mean_over_things, over_things, single_things
 from waymark.evaluation.requested_episodes import TURNS_PER_MOVE
 from waymark.inference.checkpoint import load
-from waymark.process import simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world
 
 ALL: Final = "all"

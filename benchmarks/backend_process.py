@@ -29,7 +29,7 @@ from waymark.errors import UnparsableAction, WaymarkError
 from waymark.inference import Generator, checkpoint
 from waymark.inference.open_engine import open_generator
 from waymark.loadtest.sample_states import sample
-from waymark.process import children
+from waymark.operating_system.process_tree import children
 from waymark.worlds.base import PromptFormat
 from waymark.worlds.registry import get_format
 

@@ -45,7 +45,8 @@ from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
 from waymark.evaluation.requested_episodes import episodes, limits_of, pinned
-from waymark.process import children, cpu_seconds, simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
+from waymark.operating_system.process_tree import children, cpu_seconds
 from waymark.worlds.base import TaskType
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from waymark.evaluation.git_checkout import find_checkout
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 
 class Machine(BaseModel):

@@ -40,7 +40,8 @@ from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
 from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation, RunFolder
-from waymark.process import cpu_seconds, resident_mb
+from waymark.operating_system.memory import resident_mb
+from waymark.operating_system.process_tree import cpu_seconds
 
 GROWTH_TARGET = 0.05
 ANSWER_MS_TARGET = 50.0

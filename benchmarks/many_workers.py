@@ -28,7 +28,7 @@ from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, TurnRecord, Versions
 from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation
-from waymark.process import cpu_seconds
+from waymark.operating_system.process_tree import cpu_seconds
 
 LEASE_SECONDS = 30.0
 SLOTS = 2

@@ -33,7 +33,7 @@ from waymark.errors import WaymarkError
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.loadtest import sample_states
 from waymark.loadtest.sample_states import RecordedState, SampleOrigin
-from waymark.process import simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 KEPT = {"controller": 3, "executor": 5}

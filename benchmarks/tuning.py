@@ -29,7 +29,7 @@ from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
 from benchmarks.tuned_executor import SWITCHES
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 LOAD, OVERLOAD, IDLE = 64, 512, 1
 

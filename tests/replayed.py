@@ -24,7 +24,7 @@ from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.worlds.base import Step
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.subgoals import is_over
+from waymark.worlds.scienceworld.subgoal_end import is_over
 
 LIMITS = Limits(moves=10_000, turns=1_000)
 

@@ -44,7 +44,7 @@ from training.speed_meter import Meter
 from training.truncation import Truncation, measure_truncation, require_whole
 from waymark.errors import TrainingDiverged
 from waymark.inference.tokens import Tokens, read_tokenizer
-from waymark.process import keep_freed_memory
+from waymark.operating_system.memory import keep_freed_memory
 
 _REPORTED_FIRST = (1, 2, 5, 10, 20)
 _REPORT_EVERY = 50

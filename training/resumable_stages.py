@@ -22,7 +22,7 @@ import typer
 
 from training.user_files import read_json, sha256_of
 from waymark.errors import WaymarkError
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 
 PROGRESS: Final = "progress.json"
 _SECONDS_TO_END: Final = 60.0

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from training.user_files import read_json, reading, sha256_of
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, TaskType, World
 from waymark.worlds.registry import get_world
 

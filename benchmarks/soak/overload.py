@@ -37,7 +37,7 @@ from waymark.loadtest import load_stages, target
 from waymark.loadtest.load_loops import Samples
 from waymark.loadtest.load_report import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.sample_states import sample
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 GOODPUT_TARGET: Final = 0.9
 REFUSAL_MS_TARGET: Final = 50.0

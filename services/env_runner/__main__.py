@@ -23,7 +23,7 @@ from services.env_runner.run_library import RunLibrary, name_folders
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
-from waymark.process import die_with_parent
+from waymark.operating_system.process_tree import die_with_parent
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.http_server import bind, serve
 from waymark.serving.settings import read

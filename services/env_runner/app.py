@@ -49,9 +49,10 @@ from waymark.contracts.health import RunnerHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, ServiceUnavailable
 from waymark.evaluation.checkpoint_identity import check_results
 from waymark.evaluation.export import MEDIA_TYPES, Format, encode
+from waymark.evaluation.published_comparison import beside_published
 from waymark.evaluation.requested_episodes import check_world, episodes, pinned, protocol_of
 from waymark.evaluation.run_folder import Evaluation
-from waymark.evaluation.scores import beside_published, summarise
+from waymark.evaluation.scores import summarise
 from waymark.serving.api import docs, openapi
 from waymark.serving.api.new_app import new_app
 from waymark.serving.middleware import problems

@@ -15,7 +15,7 @@ import time
 from services.env_runner.settings import Settings
 from services.env_runner.worker import run
 from waymark.contracts import Opening
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observed_requests

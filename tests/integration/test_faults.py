@@ -22,7 +22,7 @@ from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable,
 from tests.integration.faulty_worker import STEPPING
 from tests.samples import VERSIONS
 from waymark.cli.embedded_redis import EmbeddedRedis
-from waymark.process import children
+from waymark.operating_system.process_tree import children
 
 TURNS_TO_A_STEP = 4
 """The scripted executor ends three sub-goals before it acts."""

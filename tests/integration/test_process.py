@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 CHILD = """
 import time
-from waymark.process import die_with_parent
+from waymark.operating_system.process_tree import die_with_parent
 die_with_parent({"WAYMARK_DIE_WITH_PARENT": "1"})
 print("ready", flush=True)
 time.sleep(600)
@@ -25,7 +25,7 @@ subprocess.run([sys.executable, "-c", {CHILD!r}])
 THREADS = """
 import os, threading
 import numpy
-from waymark.process import part_cores, put_python_first
+from waymark.operating_system.native_threads import part_cores, put_python_first
 
 def niceness(thread):
     return os.getpriority(os.PRIO_PROCESS, thread)

@@ -21,7 +21,7 @@ from waymark.cli.redis_server import find_redis_server
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
-from waymark.process import children
+from waymark.operating_system.process_tree import children
 
 PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
 """Without blanks and quotes, which Redis' own configuration file would want escaped."""

@@ -19,7 +19,8 @@ from services.env_runner.settings import Settings
 from tests.samples import result
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult
-from waymark.evaluation.scores import beside_published, published_methods, summarise
+from waymark.evaluation.published_comparison import beside_published, published_methods
+from waymark.evaluation.scores import summarise
 from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,8 @@ from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, MadeBy
 from waymark.errors import JobStoreUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, encode
-from waymark.evaluation.scores import beside_published, summarise
+from waymark.evaluation.published_comparison import beside_published
+from waymark.evaluation.scores import summarise
 from waymark.serving.middleware import problems
 from waymark.worlds.registry import get_world
 

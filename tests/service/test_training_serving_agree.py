@@ -15,7 +15,7 @@ from training.trajectories import Trajectory
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import SOLVED
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.subgoals import is_over
+from waymark.worlds.scienceworld.subgoal_end import is_over
 
 pytestmark = pytest.mark.anyio
 

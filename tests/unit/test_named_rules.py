@@ -17,8 +17,9 @@ from waymark.agent.rules import GENERIC, generic_rules
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, EvaluationRequest, RuleUse
 from waymark.errors import InvalidInput
+from waymark.evaluation.json_report import evaluation_json
 from waymark.evaluation.requested_episodes import episodes
-from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.evaluation.scores import summarise
 from waymark.evaluation.terminal_report import render
 from waymark.worlds.registry import agent_world
 from waymark.worlds.scienceworld.rules import RULES

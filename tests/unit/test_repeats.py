@@ -18,8 +18,9 @@ from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Lim
 from waymark.errors import InvalidInput
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.export import encode
+from waymark.evaluation.json_report import evaluation_json
 from waymark.evaluation.requested_episodes import episodes
-from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.evaluation.scores import summarise
 from waymark.evaluation.terminal_report import render, render_comparison
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 

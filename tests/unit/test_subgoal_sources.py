@@ -28,7 +28,7 @@ from waymark.worlds.scienceworld.random_subgoals import (
     visible_things,
     with_random_arguments,
 )
-from waymark.worlds.scienceworld.subgoals import is_reached
+from waymark.worlds.scienceworld.subgoal_end import is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 

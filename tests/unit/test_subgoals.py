@@ -10,7 +10,9 @@ from waymark.agent.state import after_step, after_subgoal_ended, start, with_sub
 from waymark.contracts import AgentState
 from waymark.worlds.base import COMPLETE, PathStep, Segment
 from waymark.worlds.scienceworld.annotator import annotate
-from waymark.worlds.scienceworld.subgoals import canonical_action, in_sight, is_over, most_actions
+from waymark.worlds.scienceworld.subgoal_actions import canonical_action
+from waymark.worlds.scienceworld.subgoal_end import is_over, most_actions
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:

@@ -12,10 +12,10 @@ from itertools import combinations
 import pytest
 
 from training.worlds.registry import TRAINING_WORLDS
-from waymark import process
 from waymark.agent.state import StateFold
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import EnvironmentFault, InvalidInput, UnparsableAction
+from waymark.operating_system import process_tree
 from waymark.worlds.base import (
     COMPLETE,
     SOLVED,
@@ -303,4 +303,4 @@ def states_of(world: World, episode: Episode) -> list[AgentState]:
 
 def children() -> set[int]:
     """The processes that this one has started and that still run."""
-    return set(process.children(os.getpid()))
+    return set(process_tree.children(os.getpid()))

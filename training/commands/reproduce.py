@@ -21,7 +21,7 @@ from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settin
 from training.worlds.registry import training_world
 from waymark.commands.options import finite
 from waymark.errors import InvalidInput
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
 
 FLAN_T5: Final = Path("training/recipes/flan-t5.json")

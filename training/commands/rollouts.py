@@ -25,7 +25,7 @@ from training.user_files import require_writable_file
 from training.worlds.base import TrainedAgent
 from training.worlds.registry import training_world
 from waymark.commands.options import finite
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.base import World
 from waymark.worlds.registry import DEFAULT_WORLD
 

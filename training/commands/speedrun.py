@@ -11,7 +11,7 @@ from training.commands.shared import known_format, say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
 
 

@@ -15,7 +15,7 @@ from training.user_files import require_writable_file
 from training.worlds.base import PathSource, RecordingRequest, Sampling
 from training.worlds.registry import training_world
 from waymark.errors import InvalidInput
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.base import SPLITS, Split, World
 from waymark.worlds.registry import DEFAULT_WORLD
 

@@ -16,8 +16,9 @@ from training.user_files import sha256_of
 from waymark import __version__
 from waymark.agent.named_agents import name_of
 from waymark.contracts import Summary
+from waymark.evaluation.published_comparison import published_methods
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.scores import published_methods, summarise
+from waymark.evaluation.scores import summarise
 from waymark.inference.checkpoint import load
 
 TABLE: Final = "table.md"

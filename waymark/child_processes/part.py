@@ -14,7 +14,7 @@ from typing import Final
 
 from waymark.child_processes.readiness import Readiness
 from waymark.errors import PortInUse, StackError
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 
 HOST: Final = "127.0.0.1"
 """Where parts listen."""

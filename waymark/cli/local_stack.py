@@ -33,7 +33,7 @@ from waymark.command_hints import COMMAND, command, command_name
 from waymark.errors import InvalidInput, PortInUse, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
 from waymark.evaluation.writable_folders import NO_FOLDER, check_writable
-from waymark.process import available_cores, simulators_at_once
+from waymark.operating_system.cpu_cores import available_cores, simulators_at_once
 from waymark.worlds.registry import get_world
 
 VLLM_START_SECONDS = 1_200.0

@@ -1,4 +1,4 @@
-"""Read an answer of an HTTP server within its limits. `reading_sync` is generated from this."""
+"""Read an answer of an HTTP server within its limits. `read_answer_sync` is generated from this."""
 
 from __future__ import annotations
 

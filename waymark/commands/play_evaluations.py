@@ -36,8 +36,9 @@ from waymark.errors import ServiceError, ServiceRejected, StackError, WaymarkErr
 from waymark.evaluation import terminal_report
 from waymark.evaluation.checkpoint_identity import check_results
 from waymark.evaluation.comparison import Run, compare
+from waymark.evaluation.json_report import evaluation_json
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.scores import evaluation_json, summarise, world_played
+from waymark.evaluation.scores import summarise, world_played
 
 _WATCH_SECONDS = 0.3
 _RESUME_SECONDS = 600.0

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from waymark.agent.named_agents import name_of
 from waymark.evaluation.comparison import Run
 from waymark.evaluation.failure_modes import failure_modes
+from waymark.evaluation.published_comparison import beside_published, published_notes
 from waymark.evaluation.run_differences import compare_runs
-from waymark.evaluation.scores import beside_published, published_notes, summarise, world_played
+from waymark.evaluation.scores import summarise, world_played
 
 _EXAMPLES = 3
 

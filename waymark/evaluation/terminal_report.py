@@ -17,8 +17,9 @@ from waymark.agent.named_agents import name_of
 from waymark.contracts import Effort, EvaluationRequest, Summary, TaskScore, Versions
 from waymark.evaluation.comparison import Comparison
 from waymark.evaluation.intervals import average
+from waymark.evaluation.published_comparison import published_methods, published_notes
 from waymark.evaluation.requested_episodes import split_of
-from waymark.evaluation.scores import published_methods, published_notes, world_played
+from waymark.evaluation.scores import world_played
 from waymark.terminal_table import Column, FittingTable
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world

@@ -37,7 +37,7 @@ from waymark.loadtest.load_loops import Arrivals, Load, Samples
 from waymark.loadtest.load_report import REFUSALS, LoadReport, Stage, Target
 from waymark.loadtest.load_stages import RAMP_CONCURRENCY, Plan, measure, plan
 from waymark.loadtest.sample_states import RecordedState
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 SOME_FAILED, BAD_INPUT, CANNOT_REACH, INTERRUPTED = 1, 2, 3, 130
 _EXIT_CODES = (

@@ -1,6 +1,6 @@
 """The controller and the executor, from one factory.
 
-A request passes the check of its key (`auth`), the checks of the queue and of its size (`problems`), one validation
+A request passes the check of its key (`api_keys`), the checks of the queue and of its size (`problems`), one validation
 (`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
 and in the name of a decision.
 """

@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse
-from waymark.process import part_cores, put_python_first
+from waymark.operating_system.native_threads import part_cores, put_python_first
 from waymark.serving.middleware.connection_limits import ConnectionLimits, Guard
 from waymark.serving.middleware.connections import Connection
 
@@ -125,7 +125,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 loop="uvloop",
                 log_config=None,
-                access_log=False,  # `observe` writes it
+                access_log=False,  # `observed_requests` writes it
                 server_header=False,
                 proxy_headers=False,  # nothing asks for a caller's address
                 timeout_graceful_shutdown=grace_seconds,  # type: ignore[arg-type]  # it says int and takes any number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from waymark.process import die_with_parent
+from waymark.operating_system.process_tree import die_with_parent
 from waymark.serving.app import create_app
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.http_server import COLLECT_RARELY, bind, serve

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.open_engine import Engine
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.serving.middleware.connection_limits import ConnectionLimits
 from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import logs

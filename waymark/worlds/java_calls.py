@@ -12,7 +12,8 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 
 from waymark.errors import EnvironmentFault
-from waymark.worlds.java_process import Jvm, Watchdog
+from waymark.worlds.java_process import Jvm
+from waymark.worlds.java_watchdog import Watchdog
 
 RETRIED = "The episode is retried in a fresh one."
 """The remedy of an error that ends a JVM."""

@@ -5,7 +5,7 @@ slot's loading hides behind another's play. A thread of its own renews the lease
 and learns from Redis which are lost or cancelled. A fault of the simulator costs its slot, not the worker: the
 episode is played once more in a fresh one. When a service cannot be reached, the episode goes back to the queue.
 Before each episode, and at every decision, the checkpoints are held to those that its evaluation was submitted for
-(`identity`).
+(`checkpoint_identity`).
 When Redis cannot, play goes on, and what it is to be told waits.
 
 An episode that has been handed out as often as is allowed is played alone: whatever it does to the worker, no other

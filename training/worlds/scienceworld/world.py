@@ -24,7 +24,7 @@ from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
-from waymark.worlds.scienceworld.subgoals import in_sight
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 if TYPE_CHECKING:
     from training.llm.prompts import AnnotationPrompts
@@ -79,11 +79,11 @@ class ScienceWorldTraining(TrainingWorld):
         return is_answer(example)
 
     def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:
-        """See `waymark.worlds.scienceworld.subgoals.in_sight`."""
+        """See `waymark.worlds.scienceworld.subgoals_in_sight.in_sight`."""
         return not in_sight([subgoal], state)
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:
-        """See `gold.published_variations`."""
+        """See `gold_paths.published_variations`."""
         return gold_paths.published_variations(task, seed)
 
     def require_published(self, prompt_format: PromptFormat) -> None:
@@ -99,7 +99,7 @@ class ScienceWorldTraining(TrainingWorld):
         *,
         flat_ends: bool,
     ) -> list[Example]:
-        """See `published.examples`."""
+        """See `published_examples.examples`."""
         return published_examples.examples(trajectories, annotations, role, prompt_format, flat_ends=flat_ends)
 
     def corrections(self) -> Corrections:

@@ -10,7 +10,7 @@ its time lasts. Asking twice is safe: decisions change nothing, and an evaluatio
 service says is wrong is translated into the error tree once. All methods raise ServiceError.
 
     calls         what can be asked, and the types of the responses
-    protocol      when a call is tried again, deadlines, errors: a generator without input or output
+    retries       when a call is tried again, deadlines, errors: a generator without input or output
     events        the events of an evaluation, without input or output
     clients       what drives these two with asyncio
     clients_sync  the same for plain code, generated from `clients` by `.ci/unasync`

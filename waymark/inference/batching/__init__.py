@@ -1,12 +1,12 @@
 """From requests to batches: admission by cost, fairness, and one batcher for each model.
 
-batcher   two threads that tokenise and answer the requests for one model
-work      queries, answers, observers
-capacity  limits of a service's queue
-fairness  which caller is served next
-choice    which requests share a batch
-cost      cost of a request in tokens
-encoding, tickets, settling    parts of these
+batcher         two threads that tokenise and answer the requests for one model
+queries         queries, answers, observers
+queue_capacity  limits of a service's queue
+fairness        which caller is served next
+batch_choice    which requests share a batch
+request_cost    cost of a request in tokens
+encoding, tickets, outcome_delivery    parts of these
 """
 
 from waymark.inference.batching.batcher import Batcher

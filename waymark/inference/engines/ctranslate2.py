@@ -24,7 +24,8 @@ from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
-from waymark.process import available_cores, keep_freed_memory
+from waymark.operating_system.cpu_cores import available_cores
+from waymark.operating_system.memory import keep_freed_memory
 
 _SMALL_WEIGHTS = 64 * 2**20
 """Bytes of weights that cores can share: up to this size, each core runs batches of its own (about 50 M parameters in

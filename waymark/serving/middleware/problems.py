@@ -245,7 +245,7 @@ class _Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in self._paths:
-            scope["state"]["route"] = scope["path"]  # `observe` wants to know, and the router is not reached
+            scope["state"]["route"] = scope["path"]  # `observed_requests` wants to know, and the router is not reached
             self._admit()
         await self._app(scope, receive, send)
 

@@ -31,7 +31,8 @@ from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.worlds.base import Step
 from waymark.worlds.java_calls import connect, py4j_jar, watched_call
-from waymark.worlds.java_process import START_SECONDS, Jvm, Watchdog, find_java
+from waymark.worlds.java_process import START_SECONDS, Jvm, find_java
+from waymark.worlds.java_watchdog import Watchdog
 from waymark.worlds.scienceworld.java_cache import JavaCache
 from waymark.worlds.scienceworld.simplifications import for_simulator
 from waymark.worlds.scienceworld.tasks import check_variation, find_task

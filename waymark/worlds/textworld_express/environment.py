@@ -22,7 +22,8 @@ from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.worlds.base import EnvironmentLimits, Step
 from waymark.worlds.java_calls import RETRIED, connect, py4j_jar, watched_call
-from waymark.worlds.java_process import Jvm, Watchdog, find_java
+from waymark.worlds.java_process import Jvm, find_java
+from waymark.worlds.java_watchdog import Watchdog
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.tasks import find_task, seed_of
 
