@@ -55,9 +55,10 @@ from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import summarise
 from waymark.serving.api import docs, openapi
 from waymark.serving.api.new_app import new_app
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import problem_documents
 from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.install import install_middleware
 from waymark.serving.middleware.json_bounds import FEW_VALUES
 from waymark.serving.telemetry import metrics, observed_requests
 from waymark.worlds.registry import get_world, world_of
@@ -140,7 +141,7 @@ def create_app(
 
     app = new_app("Waymark env-runner", 401, 404, 413, 422, 503, lifespan=lifespan)
     app.state.publisher = publisher
-    problems.install(
+    install_middleware(
         app,
         most_values={"/v1/evaluations": FEW_VALUES},
         hosts=allowed_hosts(settings),
@@ -175,7 +176,9 @@ def _add_submission(app: FastAPI, store: JobStore, publisher: ResultPublisher, v
         200: {"model": EvaluationStatus, "description": "Submitted before, under this key"}
     }
 
-    @app.post("/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed | problems.describe(507))
+    @app.post(
+        "/v1/evaluations", status_code=status.HTTP_201_CREATED, responses=replayed | problem_documents.describe(507)
+    )
     async def submit(
         request: EvaluationRequest, response: Response, idempotency_key: _IdempotencyKey = None
     ) -> EvaluationStatus:
@@ -227,7 +230,7 @@ def _add_control(app: FastAPI, store: JobStore, publisher: ResultPublisher, vers
         store.cancel(evaluation_id)
         return store.status(evaluation_id)
 
-    @app.post("/v1/evaluations/{evaluation_id}/resume", responses=problems.describe(507))
+    @app.post("/v1/evaluations/{evaluation_id}/resume", responses=problem_documents.describe(507))
     async def resume(
         evaluation_id: _EvaluationId,
         errored: Annotated[bool, Query(description="Play those again, too, that errored.")] = False,
@@ -399,7 +402,7 @@ def _not_ready(health: RunnerHealth, request: Request) -> Response:
         for case in health.set_aside
     ]
     detail = "; ".join(f"The background task {problem.field.partition('.')[2]} {problem.message}" for problem in tasks)
-    return problems.problem_response(
+    return problem_documents.problem_response(
         503,
         ServiceUnavailable.__name__,
         f"{detail} The service's log says more.",

@@ -22,7 +22,7 @@ from waymark.evaluation.comparison import Run
 from waymark.evaluation.failure_modes import FailureMode, failure_modes
 from waymark.evaluation.run_differences import RunComparison, compare_runs
 from waymark.evaluation.turn_explanation import TurnExplanation, explain
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import problem_documents
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 MOST_COMPARED = 8
@@ -70,7 +70,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         library.status(run_id)
         return library.notes(run_id)
 
-    @app.put("/v1/runs/{run_id}/notes", responses=problems.describe(507))
+    @app.put("/v1/runs/{run_id}/notes", responses=problem_documents.describe(507))
     def write_notes(run_id: _RunId, notes: RunNotes) -> RunNotes:
         """Name a run, tag it or write a note about it. It is kept in the run's folder."""
         return library.write_notes(run_id, notes)

@@ -11,7 +11,7 @@ from services.env_runner.queue.play_along import PlayQueue
 from waymark.agent.rules import check_rules
 from waymark.errors import InvalidInput, NotFound
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import problem_documents
 from waymark.worlds.base import World
 
 _SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As it was answered when it began.")]
@@ -20,7 +20,7 @@ _SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="As it w
 def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes: float) -> None:
     """Give an app these routes; at most `most` sessions are open at once, each for at most `minutes`."""
 
-    @app.post("/v1/play", status_code=status.HTTP_201_CREATED, responses=problems.describe(429))
+    @app.post("/v1/play", status_code=status.HTTP_201_CREATED, responses=problem_documents.describe(429))
     def begin(request: PlayRequest) -> PlayView:
         """Begin to play a variation by hand, or ask for the environment's own solution."""
         if not most:
@@ -52,7 +52,9 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
         """What the session shows now."""
         return queue.look(session_id)
 
-    @app.post("/v1/play/{session_id}/turns", status_code=status.HTTP_202_ACCEPTED, responses=problems.describe(429))
+    @app.post(
+        "/v1/play/{session_id}/turns", status_code=status.HTTP_202_ACCEPTED, responses=problem_documents.describe(429)
+    )
     def decide(session_id: _SessionId, decision: PlayTurn) -> PlayView:
         """Follow a sub-goal, take an action or end the sub-goal. `GET` the session to see what came of it."""
         queue.decide(session_id, decision)

@@ -20,9 +20,9 @@ from waymark import __version__
 from waymark.contracts import Contract
 from waymark.serving.api import docs, openapi
 from waymark.serving.api.new_app import new_app
-from waymark.serving.middleware import problems
 from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.install import install_middleware
 from waymark.serving.settings import ListenSettings
 from waymark.serving.telemetry import metrics, observed_requests
 
@@ -43,7 +43,7 @@ class ViewerInfo(Contract):
 def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
     """The app over run folders."""
     app = new_app("Waymark runs", 401, 404, 413, 422, 503)
-    problems.install(
+    install_middleware(
         app,
         hosts=allowed_hosts(settings),
         keys=open_keys(settings),

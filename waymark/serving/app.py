@@ -1,8 +1,8 @@
 """The controller and the executor, from one factory.
 
-A request passes the check of its key (`api_keys`), the checks of the queue and of its size (`problems`), one validation
-(`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
-and in the name of a decision.
+A request passes the checks of its key, of the queue and of its size (`middleware`), one validation (`json_route`),
+rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes and in the name
+of a decision.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from waymark.serving.api.mcp import McpEndpoint
 from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
 from waymark.serving.loaded_models import Models
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import problem_documents
 from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.callers import IdentifyCaller
 from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.install import install_middleware
 from waymark.serving.middleware.json_bounds import FEW_VALUES, STATE_VALUES
 from waymark.serving.model_server import ModelServer
 from waymark.serving.settings import Service, ServiceSettings
@@ -80,7 +81,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
 
     app = new_app(f"Waymark {service}", lifespan=lifespan)
     app.state.model_server = model_server
-    problems.install(
+    install_middleware(
         app,
         max_body_bytes=settings.max_body_bytes,
         most_values={openai.COMPLETIONS: FEW_VALUES, mcp.PATH: STATE_VALUES},
@@ -113,7 +114,7 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
         return Health()
 
     @router.get("/health", include_in_schema=False)  # what vLLM calls it, and load generators ask for
-    @router.get("/health/ready", responses=problems.describe(503))
+    @router.get("/health/ready", responses=problem_documents.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""
         model_server.check_ready()
@@ -177,6 +178,6 @@ def _add_decision_routes(
             endpoint,
             methods=["POST"],
             tags=[model_server.service],
-            responses=problems.describe(*_REFUSALS),
+            responses=problem_documents.describe(*_REFUSALS),
             route_class_override=listing_at_most(model_server.limits.items),
         )

@@ -1,7 +1,7 @@
 """The limits of a service from its settings. They are checked before any work is done for a request, and shown in
 `/info`.
 
-`problems` counts the bytes of a body while it is read; the batcher counts the tokens of prompts and the waiting work.
+`body_limit` counts the bytes of a body while it is read; the batcher counts the tokens of prompts and the waiting work.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI
 
 from waymark import __version__
-from waymark.serving.middleware import problems
+from waymark.serving.middleware import problem_documents
 from waymark.serving.telemetry import observed_requests
 
 
@@ -27,5 +27,5 @@ def new_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        responses=problems.describe(*statuses) or None,
+        responses=problem_documents.describe(*statuses) or None,
     )

@@ -33,7 +33,7 @@ from waymark.serving import request_limits
 from waymark.serving.api.json_route import CancelledWhenGone, ClientGone, DeadlineMs
 from waymark.serving.api.openai_request import CompletionRequest
 from waymark.serving.loaded_models import ServedModel
-from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
+from waymark.serving.middleware.problem_documents import CLIENT_CLOSED_REQUEST
 from waymark.serving.model_server import ModelServer
 
 COMPLETIONS: Final = "/v1/completions"
