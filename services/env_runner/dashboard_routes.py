@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Response
 from pydantic import Field
-from sse_starlette import ServerSentEvent
 
 from services.env_runner import json_answers, world_routes
+from services.env_runner.route_parameters import NAME, EpisodeId, RunId
 from services.env_runner.run_library import RunLibrary, RunList
 from services.env_runner.run_notes import RunNotes
 from services.env_runner.same_variation import OtherEpisodes, other_episodes
@@ -27,9 +26,6 @@ from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 MOST_COMPARED = 8
 """Runs of one comparison."""
-NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$"
-_RunId = Annotated[str, Path(pattern=NAME, description="As `GET /v1/runs` names it.")]
-_EpisodeId = Annotated[str, Path(pattern=NAME, description="As results and events name it.")]
 
 
 class Failures(Contract):
@@ -65,20 +61,20 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         return json_answers.of_items(library.entries())
 
     @app.get("/v1/runs/{run_id}/notes")
-    def read_notes(run_id: _RunId) -> RunNotes:
+    def read_notes(run_id: RunId) -> RunNotes:
         """The name, tags and note of a run."""
         library.status(run_id)
         return library.notes(run_id)
 
     @app.put("/v1/runs/{run_id}/notes", responses=problem_documents.describe(507))
-    def write_notes(run_id: _RunId, notes: RunNotes) -> RunNotes:
+    def write_notes(run_id: RunId, notes: RunNotes) -> RunNotes:
         """Name a run, tag it or write a note about it. It is kept in the run's folder."""
         return library.write_notes(run_id, notes)
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}/turns/{turn}")
     def explained(
-        evaluation_id: _RunId,
-        episode_id: _EpisodeId,
+        evaluation_id: RunId,
+        episode_id: EpisodeId,
         turn: Annotated[int, Path(ge=1, le=20_000, description="Number of the turn, from 1.")],
     ) -> TurnExplanation:
         """Why a turn went as it did: the exact prompts of its models, their checkpoints, and the alternatives."""
@@ -99,7 +95,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")
-    def failures(evaluation_id: _RunId) -> Failures:
+    def failures(evaluation_id: RunId) -> Failures:
         """How its episodes failed so far: the modes, most frequent first, each with an example."""
         return Failures(items=failure_modes(library.results(evaluation_id)))
 
@@ -119,7 +115,7 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         )
 
     @app.get("/v1/evaluations/{evaluation_id}/episodes/{episode_id}/elsewhere")
-    def elsewhere(evaluation_id: _RunId, episode_id: _EpisodeId) -> OtherEpisodes:
+    def elsewhere(evaluation_id: RunId, episode_id: EpisodeId) -> OtherEpisodes:
         """The same variation in other runs, the highest score first."""
         return other_episodes(library, evaluation_id, library.episode(evaluation_id, episode_id))
 
@@ -129,8 +125,3 @@ def _load(library: RunLibrary, run: str) -> Run:
     results = library.results(run)
     check_results(run, evaluation.versions, results)
     return Run(run, evaluation.request, evaluation.versions, results)
-
-
-async def folder_events(library: RunLibrary, run: str) -> AsyncIterator[ServerSentEvent]:
-    """The events of a run that is only on disk: its status, once."""
-    yield ServerSentEvent(event="status", data=library.status(run).model_dump_json())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from services.env_runner.queue import JobStore
 from waymark.contracts import EvaluationStatus
 
+FOLLOW_SECONDS = 0.25
+"""Seconds between two reads of new commits, which are then written and sent as events."""
 _FORGET_SECONDS = 60.0
 """Seconds without a request after which an evaluation is forgotten."""
 

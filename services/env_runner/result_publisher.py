@@ -1,4 +1,4 @@
-"""Writes commits to disk, then sends them as events. So every result that was sent is on disk, even if a process dies.
+"""Writes commits to disk before they are sent as events, so every result that was sent survives the death of a process.
 
 Two background tasks do that: `writer` follows the commits, `reconciler` enqueues episodes that were lost.
 """
@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from sse_starlette import ServerSentEvent
-
-from services.env_runner.progress_follower import Follower, Look, is_after
-from services.env_runner.queue import Event, JobStore
+from services.env_runner.progress_follower import FOLLOW_SECONDS, Follower
+from services.env_runner.queue import JobStore
 from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.set_aside_evaluations import SetAsides
-from waymark.clients.services import ENDED
 from waymark.contracts.health import RunnerHealth, SetAside
-from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
+from waymark.errors import JobStoreUnavailable, WaymarkError
 from waymark.evaluation.run_folder import Evaluation
 from waymark.serving.background_tasks import Beat, Supervisor
 
-FOLLOW_SECONDS = 0.25
-"""Seconds between two reads of new commits, which are then written and sent as events."""
 _log = logging.getLogger(__name__)
 
 
 class ResultPublisher:
-    """The run folders and the events of all evaluations, behind one lock.
+    """The run folders of all evaluations, behind one lock, and their progress for `event_streams`.
 
     Lost episodes are searched every `reconcile_seconds`, and `retry_seconds` after Redis did not answer. A task that
     waits longer reports every `beat_seconds` that it is alive.
@@ -54,7 +48,7 @@ class ResultPublisher:
         """What Redis said when it last failed, as it was logged."""
         self.unwritten = False
         """Whether results may be in Redis alone: from `start` until `stop` has written the last one."""
-        self._follower = Follower(store, self._write_evaluation, FOLLOW_SECONDS)
+        self.follower = Follower(store, self._write_evaluation, FOLLOW_SECONDS)
         self.tasks = Supervisor()
         self.tasks.add("writer", self._keep_writing)
         self.tasks.add("reconciler", self._keep_reconciling)
@@ -120,36 +114,6 @@ class ResultPublisher:
         """Write this evaluation's results from now on."""
         async with self._writing:
             await asyncio.to_thread(self._keeper.follow, evaluation_id)
-
-    # --- events ----------------------------------------------------------------------------------------------
-
-    async def events(self, evaluation_id: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
-        """The events of one evaluation after a cursor, until it ends. If Redis does not answer they end at once; ask
-        again.
-        """
-        before: Look | None = None
-        with suppress(JobStoreUnavailable, RecordDamaged, NotFound):
-            while True:
-                now = await self._follower.look(evaluation_id)
-                if before is None or now.newest != before.newest:
-                    async for event in self._events(evaluation_id, cursor, now.newest):
-                        cursor = event.cursor
-                        yield ServerSentEvent(event="episode", id=cursor, data=event.result.model_dump_json())
-                if before is None or now.status != before.status:
-                    yield ServerSentEvent(event="status", data=now.status.model_dump_json())
-                if now.status.state in ENDED:
-                    return
-                before = now
-                await asyncio.sleep(FOLLOW_SECONDS)
-
-    async def _events(self, evaluation_id: str, cursor: str, newest: str) -> AsyncIterator[Event]:
-        """The events after a cursor up to the one that is told as the newest."""
-        while committed := await asyncio.to_thread(self._store.events, {evaluation_id: cursor}):
-            for event in committed:
-                if is_after(event.cursor, newest):
-                    return
-                cursor = event.cursor
-                yield event
 
     # --- background tasks ------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from sse_starlette import ServerSentEvent
 
 from services.env_runner import dashboard_files, dashboard_routes, examples
-from services.env_runner.app import add_reading
+from services.env_runner.evaluation_routes import add_reading
+from services.env_runner.event_streams import folder_events
 from services.env_runner.run_library import RunLibrary
 from waymark import __version__
 from waymark.contracts import Contract
@@ -51,7 +52,7 @@ def create_viewer(settings: ListenSettings, library: RunLibrary) -> FastAPI:
     )
 
     async def follow(evaluation_id: str, _: str) -> AsyncIterator[ServerSentEvent]:
-        async for event in dashboard_routes.folder_events(library, evaluation_id):
+        async for event in folder_events(library, evaluation_id):
             yield event
 
     add_reading(app, library, follow)

@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.samples import evaluation
-from tests.scripted_agent import (
-    SOLUTION,
-    Controller,
-    Executor,
-    acting,
-    actions_of,
-    play,
-)
-from waymark.contracts import (
-    AgentConfig,
-)
+from tests.scripted_agent import SOLUTION, Controller, Executor, acting, actions_of, play
+from waymark.contracts import AgentConfig
 from waymark.evaluation.run_folder import RunFolder
 from waymark.loadtest.sample_states import from_run
 

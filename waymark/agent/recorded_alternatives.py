@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from waymark.contracts import (
-    ActionResponse,
-    Considered,
-    SubgoalResponse,
-    TurnRecord,
-)
+from waymark.contracts import ActionResponse, Considered, SubgoalResponse, TurnRecord
 
 MOST: Final = 5
 """Number of alternatives of one model that a turn keeps, besides the one that was followed."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from waymark.contracts import (
-    EpisodeResult,
-    EvaluationRequest,
-    Versions,
-)
+from waymark.contracts import EpisodeResult, EvaluationRequest, Versions
 from waymark.evaluation.scores import summarise, world_played
 
 

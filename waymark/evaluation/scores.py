@@ -11,14 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from waymark.contracts import (
-    Effort,
-    EpisodeResult,
-    ErrorKind,
-    Summary,
-    TaskScore,
-    Versions,
-)
+from waymark.contracts import Effort, EpisodeResult, ErrorKind, Summary, TaskScore, Versions
 from waymark.evaluation.intervals import Interval, average, mean, over_play, over_variations_and_play
 from waymark.worlds.base import TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of

@@ -9,9 +9,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waymark.errors import (
-    InputTooLarge,
-)
+from waymark.errors import InputTooLarge
 from waymark.serving.middleware.json_bounds import MOST_VALUES, check_values
 from waymark.serving.middleware.problem_documents import CLIENT_CLOSED_REQUEST
 from waymark.serving.middleware.replayed_body import replayed

@@ -11,10 +11,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from waymark.errors import (
-    ServiceUnavailable,
-    WaymarkError,
-)
+from waymark.errors import ServiceUnavailable, WaymarkError
 from waymark.serving.middleware.problem_documents import error_response, problem_response
 from waymark.serving.telemetry import observed_requests
 
