@@ -89,7 +89,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         keys=open_keys(settings),
         open_paths=docs.paths(),
         asking=_ASKING[service],
-        admit=model_server.check,
+        admit=model_server.admission.check_request,
     )
     app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
     if service == "controller":
@@ -117,8 +117,8 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
     @router.get("/health/ready", responses=problem_documents.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""
-        model_server.check_ready()
-        model_server.check_models()
+        model_server.admission.check_ready()
+        model_server.admission.check_models()
         return Health()
 
     @router.get("/info")
