@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.batches import IGNORED, Batches, Pair, Tensors
-from training.commands.shared import progress_bar, say
+from training.commands.console import progress_bar, say
 from training.datasets import Example
 from training.model import end_token, open_model, open_tokenizer, pad_token
 from training.recipe import Recipe, read_recipe

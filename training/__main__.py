@@ -19,7 +19,7 @@ from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
 from training.commands import annotations, checkpoints, datasets, finetune, reproduce, rollouts, speedrun, trajectories
-from training.commands.shared import RANK
+from training.commands.console import RANK
 from training.interruption import end_on_signals, received
 from training.user_files import reason
 from waymark.command_hints import COMMAND, as_called

@@ -17,6 +17,8 @@ from training.annotations import (
     training_subgoals,
     write_annotations,
 )
+from training.commands.common_options import AnnotationsOption, DataOption, RequireAllOption, WorldOption
+from training.commands.console import console, progress_bar, say
 from training.commands.endpoint_options import (
     CompletionPriceOption,
     ConcurrencyOption,
@@ -24,15 +26,6 @@ from training.commands.endpoint_options import (
     PromptPriceOption,
     TimeoutOption,
     UrlOption,
-)
-from training.commands.shared import (
-    AnnotationsOption,
-    DataOption,
-    RequireAllOption,
-    WorldOption,
-    console,
-    progress_bar,
-    say,
 )
 from training.role_examples import read_annotated
 from training.trajectories import read_table

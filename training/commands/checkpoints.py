@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands.shared import DataOption, FormatOption, RoleArgument, WorldOption, known_format, say
+from training.commands.common_options import DataOption, FormatOption, RoleArgument, WorldOption, known_format
+from training.commands.console import say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.worlds.registry import DEFAULT_WORLD

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.commands.shared import (
+from training.commands.common_options import (
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -23,11 +23,9 @@ from training.commands.shared import (
     RoleArgument,
     SamplingOption,
     WorldOption,
-    console,
     known_format,
-    progress_bar,
-    say,
 )
+from training.commands.console import console, progress_bar, say
 from training.datasets import MANIFEST, write_dataset
 from training.role_examples import Wording, by_fold, read_annotated, read_corpora
 from training.trajectories import Trajectory, read_manifest, read_table

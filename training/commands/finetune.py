@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from training.commands.shared import (
+from training.commands.common_options import (
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -21,10 +21,8 @@ from training.commands.shared import (
     RoleArgument,
     SamplingOption,
     WorldOption,
-    console,
-    progress_bar,
-    say,
 )
+from training.commands.console import console, progress_bar, say
 from training.recipe_layers import parse_changes
 from training.role_examples import Wording, read_corpora
 from training.trajectories import read_manifest

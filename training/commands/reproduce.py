@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from training.commands.common_options import AnnotationsOption, DataOption
+from training.commands.console import progress_bar, say
 from training.commands.endpoint_options import (
     CompletionPriceOption,
     ConcurrencyOption,
@@ -16,7 +18,6 @@ from training.commands.endpoint_options import (
     TimeoutOption,
     UrlOption,
 )
-from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
 from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
 from training.worlds.registry import training_world
 from waymark.commands.options import finite

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from training.commands.shared import DataOption, ProcessesOption, WorldOption, console, progress_bar
+from training.commands.common_options import DataOption, ProcessesOption, WorldOption
+from training.commands.console import console, progress_bar
 from training.trajectories import (
     Record,
     Trajectory,

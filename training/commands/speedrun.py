@@ -7,7 +7,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from training.commands.shared import known_format, say
+from training.commands.common_options import known_format
+from training.commands.console import say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput

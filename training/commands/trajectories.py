@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands.shared import ProcessesOption, WorldOption, console, progress_bar
+from training.commands.common_options import ProcessesOption, WorldOption
+from training.commands.console import console, progress_bar
 from training.trajectories import collect, read_manifest, read_parts, read_table, rows_of, write_table
 from training.user_files import require_writable_file
 from training.worlds.base import PathSource, RecordingRequest, Sampling
