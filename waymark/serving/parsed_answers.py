@@ -10,12 +10,12 @@ from waymark.contracts import Role
 from waymark.errors import UnparsableAction, WaymarkError
 from waymark.inference import Candidate
 from waymark.worlds.base import PromptFormat
+from waymark.worlds.registry import world_of_format
 
 MAX_DECISION: Final = 500
 """Characters of the contracts' `Phrase`: a decision goes back into the next state."""
 MAX_RAW: Final = 500
 """Characters of unreadable text that an answer quotes."""
-_FORBIDDEN: Final = "reset task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def parse(prompt_format: PromptFormat, role: Role, text: str) -> str | None:
     """The decision that a model's text stands for; None ends the sub-goal.
 
     Raises UnparsableAction for text that the format cannot read, that is over 500 characters long, that holds control
-    characters or no letter and no digit, or that would restart the episode.
+    characters or no letter and no digit, or that is a forbidden action of the format's world.
     """
     decision = prompt_format.parse(role, text)
     if decision is None:
@@ -61,6 +61,6 @@ def parse(prompt_format: PromptFormat, role: Role, text: str) -> str | None:
         raise UnparsableAction(f"The model wrote {len(decision)} characters; a decision has at most {MAX_DECISION}.")
     if not decision.isprintable() or not any(map(str.isalnum, decision)):
         raise UnparsableAction("The model wrote control characters, or neither letters nor digits.")
-    if decision.lower().split() == _FORBIDDEN.split():
-        raise UnparsableAction(f"{_FORBIDDEN!r} would restart the episode.")
+    if " ".join(decision.lower().split()) in world_of_format(prompt_format.name).forbidden_actions:
+        raise UnparsableAction(f"{decision!r} would restart the episode.")
     return decision
