@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
-from waymark.child_processes.part import Part
+from waymark.child_processes.child_process import Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient

@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe
 from services.env_runner.queue import JobStore
-from waymark.child_processes.part import Part
+from waymark.child_processes.child_process import Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions

@@ -13,7 +13,7 @@ import redis
 
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
-from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, Part, wait_until_ready
 from waymark.child_processes.readiness import is_ready
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import free_ports

@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.commands import Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
 from waymark.loadtest.load_report import LoadReport

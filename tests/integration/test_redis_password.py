@@ -15,7 +15,7 @@ import pytest
 
 from services.env_runner.queue import JobStore
 from tests.commands import SCRIPTED, Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import Stack, StackOptions, free_ports
 from waymark.cli.redis_server import find_redis_server
 from waymark.clients.services import SyncEvaluationClient

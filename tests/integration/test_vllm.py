@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.integration.test_engines import TEXTS, make_checkpoint
-from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.child_process import HOST, Part
 from waymark.child_processes.readiness import is_ready
 from waymark.cli.local_stack import free_ports
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.oracle import one_of_each_task
 from training.llm.budget import Budget, Prices, estimate
-from training.llm.chat import Tokens, Usage
+from training.llm.stored_answers import Tokens, Usage
 from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError

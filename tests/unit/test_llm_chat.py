@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.chat_endpoint import HELLO, KEY, answering, chat, completion
-from training.llm.chat import ChatModel
+from training.llm.stored_answers import ChatModel
 from waymark.clients.chat import LONGEST_PAUSE, Endpoint, Limits, Message
 from waymark.errors import EndpointUnusable, InvalidInput, ServiceRejected, ServiceUnavailable
 

@@ -84,8 +84,8 @@ def reproduce(
     """
     from training.interruption import received
     from training.llm.budget import Budget
-    from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
+    from training.llm.stored_answers import Usage
     from training.recipe_layers import has_sizes
     from training.reproduce.checks import check_bases, check_endpoint, check_launcher, check_room, train_flops
     from training.reproduce.plan import make_plan

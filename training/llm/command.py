@@ -24,8 +24,8 @@ from training.llm.annotator import (
     question,
 )
 from training.llm.budget import Budget, Prices, estimate
-from training.llm.chat import ChatModel, Tokens, Usage
 from training.llm.prompts import AnnotationPrompts
+from training.llm.stored_answers import ChatModel, Tokens, Usage
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
 
-from waymark.child_processes.part import HOST, START_SECONDS, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, START_SECONDS, Part, wait_until_ready
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.child_processes.readiness import Readiness
 from waymark.cli.embedded_redis import EmbeddedRedis

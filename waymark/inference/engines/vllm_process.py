@@ -18,7 +18,7 @@ from typing import Final
 
 import httpx
 
-from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, Part, wait_until_ready
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.command_hints import make_vllm
 from waymark.errors import EngineUnavailable, StackError
