@@ -20,7 +20,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from waymark.clients import answer_limits
-from waymark.clients.addresses import check_key, is_loopback, shown
+from waymark.clients.addresses import is_loopback, shown
+from waymark.clients.api_key import check_key
 from waymark.clients.proxies import named_proxies, open_client
 from waymark.clients.read_answer import read
 from waymark.errors import (

@@ -15,9 +15,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
-from waymark.clients.addresses import check_key, shown
+from waymark.clients.addresses import shown
 from waymark.clients.aiohttp_transport import connections, read_answer
 from waymark.clients.answer_limits import AnswerRefused
+from waymark.clients.api_key import check_key
 from waymark.contracts import MOST_TURNS, ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
 from waymark.loadtest.load_loops import Outcome, Send

@@ -16,6 +16,7 @@ service says is wrong is translated into the error tree once. All methods raise 
     clients_sync  the same for plain code, generated from `clients` by `.ci/unasync`
 """
 
+from waymark.clients.api_key import API_KEY
 from waymark.clients.services.clients import ControllerClient, EvaluationClient, ExecutorClient, ServiceClient
 from waymark.clients.services.clients_sync import (
     SyncControllerClient,
@@ -24,7 +25,6 @@ from waymark.clients.services.clients_sync import (
     SyncServiceClient,
 )
 from waymark.clients.services.events import ENDED
-from waymark.clients.services.retries import API_KEY
 
 __all__ = [
     "API_KEY",

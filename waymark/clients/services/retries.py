@@ -6,7 +6,6 @@ clients with asyncio and without only drive it.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Generator, Mapping
@@ -18,14 +17,13 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from waymark.clients import answer_limits
-from waymark.clients.addresses import check_key, shown
+from waymark.clients.addresses import shown
+from waymark.clients.api_key import API_KEY
 from waymark.clients.services.calls import Call, Response
 from waymark.clients.trace_context import trace_headers
 from waymark.contracts import DEADLINE_HEADER, Problem
 from waymark.errors import DeadlineExceeded, ServiceError, ServiceRejected, ServiceUnavailable
 
-API_KEY: Final = "WAYMARK_API_KEY"
-"""The variable that holds the bearer key of a caller who is given none."""
 FIRST_PAUSE: Final = 0.1
 """Seconds before the second attempt, without jitter; each further pause is twice as long."""
 _LONGEST_PAUSE: Final = 2.0
@@ -175,9 +173,3 @@ def _problem(response: httpx.Response) -> tuple[str, str | None]:
         return response.reason_phrase or "no reason given", None
     detail = f"{problem.detail} (request {problem.request_id})"
     return detail, problem.errors[0].field if problem.errors else None
-
-
-def key_headers(api_key: str | None) -> Mapping[str, str]:
-    """The header that carries a bearer key, by default that of the environment. Raises InvalidInput."""
-    key = os.environ.get(API_KEY) if api_key is None else api_key
-    return {"authorization": f"Bearer {check_key(key, API_KEY)}"} if key else {}
