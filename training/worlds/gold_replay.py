@@ -1,4 +1,4 @@
-"""An environment's own solution played again and recorded with all that is seen on it, in any world."""
+"""Plays an environment's own solution again and records it, in any world."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Seen:
 
 
 def record_gold(environment: Environment, wanted: Wanted) -> list[Trajectory]:
-    """The simulator's own path of one variation: the simplest recorder that a world can have."""
+    """Record the simulator's own path of one variation. The simplest recorder that a world can have."""
     gold = environment.gold_path(wanted.task_id, wanted.variation, wanted.simplifications)
     path, _ = play(environment, wanted, gold)
     return [replace(path, gold_actions=len(gold))]
 
 
 def play(environment: Environment, wanted: Wanted, actions: Sequence[str]) -> tuple[Trajectory, list[Seen]]:
-    """What a path leads to, up to the end of the episode, and what is seen on it.
+    """The trajectory of a path up to the end of the episode, and what the agent sees after each step.
 
-    Actions that the environment does not understand are left out.
+    Actions that the environment does not know are left out.
     """
     opening = environment.reset(wanted.task_id, wanted.variation, wanted.simplifications)
     steps: list[RecordedStep] = []

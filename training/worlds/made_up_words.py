@@ -1,4 +1,4 @@
-"""Made-up words, which no vocabulary knows: models learn from them to copy what they read."""
+"""Made-up words. Models that read them learn to copy names instead of recalling them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _SYLLABLES = (
 )
 
 
-def made_up(chance: random.Random) -> str:
-    """A word that nobody knows."""
-    return "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 3)))
+def made_up(rng: random.Random) -> str:
+    """A word of two or three syllables that is in no vocabulary."""
+    return "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 3)))

@@ -1,4 +1,4 @@
-"""Which variations of a split are recorded, and in what order."""
+"""Chooses the variations of a split to record, and their order."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _T = TypeVar("_T")
 
 
 def spread(task: TaskType, split: Split, limit: int) -> list[int]:
-    """At most `limit` variations of a split, evenly spaced over it, so that every kind of room is met."""
+    """At most `limit` variations of a split, evenly spaced, so that they cover its kinds of rooms."""
     variations = task.split(split)
     count = min(limit, len(variations))
     return [variations[(index * len(variations)) // count] for index in range(count)]
 
 
 def balanced(lists: Iterable[Sequence[_T]]) -> list[_T]:
-    """Every list's first, then every list's second, so that what is stopped early has some of each.
+    """The first item of every list, then the second of every list. So a run that is stopped early has some of each.
 
     >>> balanced([[1, 2, 3], [10]])
     [1, 10, 2, 3]
