@@ -39,7 +39,7 @@ def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
     assert calls.count("first") == 2
 
 
-def test_a_text_that_is_too_long_for_the_cache_evicts_nothing() -> None:
+def test_a_text_too_long_for_the_cache_evicts_nothing() -> None:
     cache = ByteCache(str.upper, 100_000, sys.getsizeof)
     cache("short")
     kept = cache.bytes

@@ -33,7 +33,7 @@ from waymark.worlds.scienceworld.tasks import TASKS, find_task
         ("10-2", "whether blue seed color is a trait in the unknown E plant.", [], ("seed color of unknown e",)),
     ],
 )  # fmt: skip
-def test_things_of_a_variation_are_found_in_its_instruction_and_actions(
+def test_instruction_and_actions_give_the_things_of_a_variation(
     task: str, instruction: str, actions: list[str], things: tuple[str, ...]
 ) -> None:
     assert things_of(task, instruction, actions) == things

@@ -55,29 +55,29 @@ def columns(rows: Sequence[dict[str, str]], *names: str) -> list[tuple[str, ...]
 
 
 @episodes
-def test_golden_executor_dataset(episode: Episode) -> None:
+def test_golden_executor_dataset_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "executor") == columns(episode["dataset"], "executor_input", "executor_target")
 
 
 @episodes
-def test_golden_controller_dataset_as_published(episode: Episode) -> None:
+def test_golden_controller_dataset_is_reproduced(episode: Episode) -> None:
     expected = columns(episode["dataset"], "controller_input", "controller_target")
     assert published_rows(episode, "controller", "seed-imported") == expected
 
 
 @episodes
-def test_golden_controller_dataset_of_the_test_twin(episode: Episode) -> None:
+def test_golden_controller_dataset_of_the_test_twin_is_reproduced(episode: Episode) -> None:
     expected = columns(episode["dataset"], "controller_test_input", "controller_target")
     assert published_rows(episode, "controller") == expected
 
 
 @episodes
-def test_golden_flat_dataset_with_ended_sub_goals(episode: Episode) -> None:
+def test_golden_flat_dataset_with_ended_sub_goals_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "flat", flat_ends=True) == columns(episode["dataset"], "flat_input", "flat_target")
 
 
 @episodes
-def test_golden_flat_dataset(episode: Episode) -> None:
+def test_golden_flat_dataset_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "flat") == columns(episode["flat"], "input", "target")
 
 
@@ -91,7 +91,7 @@ def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
 
 
 @episodes
-def test_golden_alignment(episode: Episode) -> None:
+def test_golden_alignment_is_reproduced(episode: Episode) -> None:
     steps = published_examples.align(*recorded(episode))
     for ours, theirs in zip(steps, episode["steps"], strict=True):
         assert {**theirs, "action": None if theirs["action"] == END else theirs["action"]} == vars(ours)
@@ -172,7 +172,7 @@ def prompts(states: Sequence[AgentState], role: Role, prompt_format: str = "seed
 
 
 @episodes
-async def test_golden_prompts_of_the_published_agent(episode: Episode) -> None:
+async def test_golden_prompts_of_the_published_agent_are_reproduced(episode: Episode) -> None:
     states = (await played(episode)).asked
     entries, later = episode["evaluation"], episode["evaluation"][1:]
     assert prompts(states["executor"], "executor") == [entry["executor_input"] for entry in entries]

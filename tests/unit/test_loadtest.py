@@ -326,7 +326,7 @@ def report(*stages: Stage) -> LoadReport:
     )
 
 
-def test_a_picture_that_cannot_be_written_is_refused_before_the_test(tmp_path: Path) -> None:
+def test_an_unwritable_picture_is_refused_before_the_test(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
         saturation_curve.check(tmp_path / "folder.png")

@@ -72,7 +72,7 @@ def test_the_first_allowed_subgoal_is_followed(alternatives: list[str], ended: s
 @pytest.mark.parametrize(
     ("subgoal", "most"), [("open(oven)", 1), ("measure_temperature(ice)", 3), ("wait_for(frog)", 3), ("wait1(5)", 3)]
 )
-def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) -> None:
+def test_a_subgoal_is_given_a_limited_number_of_times(subgoal: str, most: int) -> None:
     allowed, spent = (Choice(KITCHEN, "a", {subgoal: times}) for times in (most - 1, most))
     assert choose_subgoal([subgoal, "b"], allowed, SUBGOAL_RULES) == subgoal
     assert choose_subgoal([subgoal, "b"], spent, SUBGOAL_RULES) == "b"

@@ -182,9 +182,7 @@ def test_subgoals_may_last_little_longer_than_oracles_took(subgoal: str, most: i
         ("measure_temperature(tin)", "liquid tin", False),
     ],
 )
-def test_a_subgoal_to_watch_a_temperature_ends_after_the_reading_it_waits_for(
-    subgoal: str, read: str, over: bool
-) -> None:
+def test_watching_a_temperature_ends_after_the_awaited_reading(subgoal: str, read: str, over: bool) -> None:
     state = with_subgoal(start(task="Melt it.", look="a stove", inventory=""), subgoal)
     assert not is_over(state)
     state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)

@@ -118,8 +118,8 @@ class Corrections(Protocol):
         *,
         without_rules: bool,
     ) -> Sequence[Wanted]:
-        """The variations to play, in order. `rollouts` is the number of episodes of each task type; in `misplaced` of
-        them the thing lies in another room. `without_rules`: the agent uses no rules of play."""
+        """The variations to play, in order. `rollouts` is the number of episodes of each task type, `misplaced` that
+        of task types whose thing may lie in another room. `without_rules`: the agent uses no rules of play."""
         ...
 
     def first_take(self, rounds: int) -> int:
