@@ -115,7 +115,7 @@ def convert(
     if role is None or prompt_format is None:
         raise InvalidInput(
             f"{folder} has no {CARD} that says what it was trained for.",
-            remedy="Say it: --role ROLE --format FORMAT.",
+            remedy="Name both: --role ROLE --format FORMAT.",
             field="role" if role is None else "format",
         )
     name, architecture, checked_format = folder.resolve().name, architecture_of(folder), get_format(prompt_format).name
@@ -146,7 +146,7 @@ def require_replaceable(output: Path, source: Path) -> None:
             "Output and model are the same folder."
             if output.resolve() == source.resolve()
             else f"The output {output} holds the model {source}, which it would replace.",
-            remedy="Name another one.",
+            remedy="Name another output folder.",
             field="output",
         )
     if output.is_dir() and any(output.iterdir()) and not (output / CARD).is_file():
@@ -192,7 +192,7 @@ def _dev_scores(run: Path) -> dict[str, float]:
         return {"step": best["step"], "exact_match": best["dev_exact_match"], "loss": best["dev_loss"]}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidInput(
-            f"{run / 'metrics.jsonl'} does not say how the best weights of the run did.",
+            f"{run / 'metrics.jsonl'} holds no scores of the run's best weights.",
             remedy="Train the run again, or convert its best/ folder: python -m training convert.",
             field="run",
         ) from error

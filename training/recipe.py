@@ -180,10 +180,10 @@ def read_recipe(path: Path, role: str = "", size: str = "", **changed: Any) -> R
         ) from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"The recipe {path} is no JSON: {error}.", remedy="Correct the file.", field="recipe"
+            f"The recipe {path} is not JSON: {error}.", remedy="Correct the file.", field="recipe"
         ) from error
     if not isinstance(values, dict):
-        raise InvalidInput(f"The recipe {path} is no JSON object.", remedy="Write fields and values.", field="recipe")
+        raise InvalidInput(f"The recipe {path} is not a JSON object.", remedy="Write its fields.", field="recipe")
     return make_recipe(layered(values, str(path), role, size) | changed, str(path))
 
 

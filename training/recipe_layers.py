@@ -21,7 +21,7 @@ def layered(values: Mapping[str, Any], source: str, role: str = "", size: str = 
         known = values.get(layer, {})
         if not isinstance(known, dict) or not all(isinstance(changes, dict) for changes in known.values()):
             raise InvalidInput(
-                f"{source} has {layer} that are no objects.", remedy="Give each a JSON object of fields.", field=layer
+                f"{source} has {layer} that are not JSON objects.", remedy="Write each as {FIELD: VALUE}.", field=layer
             )
         if layer == "sizes" and chosen and chosen not in known:
             raise InvalidInput(

@@ -49,7 +49,9 @@ def require_writable_folder(folder: Path, field: str) -> None:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise InvalidInput(
-            f"Cannot write to the folder {folder}: {nearest} is not a folder.", remedy="Name another one.", field=field
+            f"Cannot write to the folder {folder}: {nearest} is not a folder.",
+            remedy="Name another folder.",
+            field=field,
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InvalidInput(

@@ -91,7 +91,8 @@ def install(app: FastAPI, library: RunLibrary, *, can_play: bool, world: str = D
         largest changes.
         """
         if len(set(run)) < len(run):
-            raise InvalidInput("A run is named twice.", remedy="Name each run once.", field="run")
+            twice = next(name for name in run if run.count(name) > 1)
+            raise InvalidInput(f"The run {twice!r} is named twice.", remedy="Name each run once.", field="run")
         return compare_runs([_load(library, name) for name in run])
 
     @app.get("/v1/evaluations/{evaluation_id}/failures")

@@ -168,7 +168,7 @@ class RunLibrary:
         if result is None:
             raise NotFound(
                 f"No finished episode {episode!r} in evaluation {run!r}.",
-                remedy="GET its /results lists those that are.",
+                remedy=f"GET /v1/evaluations/{run}/results lists the finished ones.",
             )
         return result
 

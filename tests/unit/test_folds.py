@@ -40,7 +40,7 @@ def test_instruction_and_actions_give_the_things_of_a_variation(
 
 
 def test_an_instruction_without_a_thing_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="No thing is named"):
+    with pytest.raises(InvalidInput, match="names no thing of a fold"):
         things_of("1-1", "Your task is to sing.")
 
 

@@ -40,7 +40,7 @@ def endpoint_from(url: str, model: str, key: str, parameters: str) -> Endpoint:
         fields = TypeAdapter(dict[str, JsonValue]).validate_json(parameters)
     except ValidationError as error:
         raise InvalidInput(
-            f"--parameters {parameters!r} is no JSON object.",
+            f"--parameters {parameters!r} is not a JSON object.",
             remedy="""For example: --parameters '{"temperature": 0, "max_tokens": 4096}'.""",
             field="parameters",
         ) from error

@@ -92,7 +92,7 @@ def launcher(launch: str) -> list[str]:
     except ValueError as error:
         raise InvalidInput(
             f"--launch {launch!r} is no command: {str(error).lower()}.",
-            remedy="Quote it as a shell would take it.",
+            remedy="Quote it as in a shell.",
             field="launch",
         ) from error
     if words and words[0] == "accelerate":  # the one of this virtual environment, which may not be on PATH

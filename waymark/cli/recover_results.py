@@ -33,7 +33,7 @@ def check_written(finished: Mapping[Path, int]) -> None:
         if there < count:
             raise StorageUnavailable(
                 f"{path} holds {there} of {count} finished episodes.",
-                remedy="Somebody else has changed or removed it, or it could not be written.",
+                remedy="It was changed or removed by another process, or it could not be written.",
             )
 
 

@@ -217,7 +217,8 @@ class ChatClient:
             )
             raise _Again(refused) from error
         except httpx.TransportError as error:
-            raise _Again(ServiceUnavailable(f"{where} broke the connection off: {error!r}.")) from error
+            broken = ServiceUnavailable(f"{where} closed the connection before the end of its answer: {error!r}.")
+            raise _Again(broken) from error
         if response.is_success:
             return self._read(response)
         raise self._failure(response)

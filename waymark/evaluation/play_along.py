@@ -129,7 +129,7 @@ class HandPlay:
         """Carry out the person's decision. Raises InvalidInput if it is not possible now."""
         play, text = self._play, (decision.text or "").strip()
         if decision.turn != len(play.turns) + 1:
-            raise InvalidInput(f"Turn {decision.turn} is over.", remedy="Look at the session again.", field="turn")
+            raise InvalidInput(f"Turn {decision.turn} is over.", remedy="Get the session again.", field="turn")
         if decision.kind != "end_subgoal" and not text:
             raise InvalidInput("The text is empty.", remedy="Write a sub-goal or an action.", field="text")
         if decision.kind != "action" and not self._hierarchical:

@@ -62,7 +62,9 @@ def plan(
 ) -> Plan:
     """Open loops of these rates, closed loops of these concurrencies, or a ramp. Raises InvalidInput."""
     if sum((bool(rates), bool(concurrencies), ramp)) > 1:
-        raise InvalidInput("A test is a list of rates, one of concurrencies, or a ramp.", remedy="Ask for one of them.")
+        raise InvalidInput(
+            "A load test takes rates, concurrencies, or a ramp.", remedy="Give one of --rate, --concurrency and --ramp."
+        )
     load = Load(None, None, seconds, requests, arrivals)
     if ramp:
         return Plan((replace(load, concurrency=RAMP_CONCURRENCY),), ramp=True)

@@ -103,7 +103,7 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
 def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
     if info.service not in _PATHS:
         raise InvalidInput(
-            f"{shown(base)} is the {info.service}, which answers no decisions.",
+            f"{shown(base)} is the {info.service}, which makes no decisions.",
             remedy="Give the URL of its controller or executor.",
             field="url",
         )

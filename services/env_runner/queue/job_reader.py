@@ -122,7 +122,7 @@ class JobReader(Connection):
         if full is None:
             raise NotFound(
                 f"No finished episode {episode_id!r} in evaluation {evaluation_id!r}.",
-                remedy="GET its /results lists those that are.",
+                remedy=f"GET /v1/evaluations/{evaluation_id}/results lists the finished ones.",
             )
         return unpack(full, f"episode {episode_id} of evaluation {evaluation_id}")
 

@@ -166,7 +166,7 @@ class JobStore(JobReader):
         with self._translated_errors():
             if self._damaged(keys=[Keys(status.id).evaluation]):
                 raise RecordDamaged(
-                    f"Keys of the evaluation {status.id} in Redis are of other types than they should be.",
+                    f"Keys of the evaluation {status.id} in Redis have wrong types.",
                     remedy="Something else writes there: give Waymark a Redis database of its own.",
                 )
         if is_active and self._queued(status.id) == status.episodes - status.finished:

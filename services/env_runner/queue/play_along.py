@@ -72,7 +72,7 @@ class PlayQueue(Connection):
             text = self._redis.get(_SESSION + session)
             expires = self._redis.zscore(_OPEN, session)
         if text is None:
-            raise NotFound(f"No session {session!r}.", remedy="It has timed out; begin a new one.")
+            raise NotFound(f"No session {session!r}.", remedy="It may have timed out; begin a new one.")
         view = read(PlayView, text, f"the session {session}")
         if view.state == "ended":
             return view

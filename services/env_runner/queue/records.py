@@ -40,7 +40,7 @@ def read(kind: type[_Model], text: str | bytes | None, record: str) -> _Model:
 
 def unreadable(record: str, reason: str) -> RecordDamaged:
     """The error for a record that cannot be read."""
-    return RecordDamaged(f"Redis holds {record}, but unreadable: {reason}.", remedy=_REMEDY)
+    return RecordDamaged(f"Redis holds {record}, but it cannot be read: {reason}.", remedy=_REMEDY)
 
 
 def unpack(full: bytes, record: str) -> EpisodeResult:

@@ -38,7 +38,7 @@ class Connection:
         except (ValueError, TypeError):
             # Their messages may quote the query, which may hold a secret.
             raise InvalidInput(
-                f"The options behind `?` of the Redis address {self._where} are not understood.",
+                f"The options after `?` in the Redis address {self._where} are not supported.",
                 remedy="Set WAYMARK_REDIS_URL to redis://host:port/0 without them.",
                 field="WAYMARK_REDIS_URL",
             ) from None
