@@ -3,6 +3,7 @@
     python -m benchmarks.tuning [--seconds 10] [--rounds 3] [--only niceness]
 
     niceness    native threads of the engine give way to Python's
+    slices      Python's threads have time slices of 0.2 ms
     one-write   head and body of an answer are sent at once
     cores       the engine's threads have the last core to themselves (off by default; here it is switched on)
 

@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from waymark.errors import InvalidInput, PortInUse
-from waymark.operating_system.native_threads import part_cores, put_python_first
+from waymark.operating_system.thread_scheduling import part_cores, put_python_first, shorten_slices
 from waymark.serving.middleware.connection_limits import ConnectionLimits, Guard
 from waymark.serving.middleware.connections import Connection
 
@@ -144,6 +144,7 @@ class Server(uvicorn.Server):
             # An engine uses all of its cores. Without a higher priority the event loop gets only a share of one core,
             # and requests wait for seconds in their sockets, where no limit applies.
             put_python_first()
+            shorten_slices()
             part_cores(self._engine_cores)
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
             self.failure = error
