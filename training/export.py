@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from training.shards import put_weights, require_finite
 from training.user_files import read_json, require_writable_folder
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, WaymarkError
+from waymark.evaluation.git_checkout import short_commit
 from waymark.inference.checkpoint import (
     CARD,
     WEIGHTS,
@@ -76,7 +76,7 @@ def export(
             created=datetime.now(UTC).date().isoformat(),
             training=Training(
                 command=command,
-                commit=current_commit(),
+                commit=short_commit(),
                 data_sha256=data_sha256,
                 base_sha256=base_sha256,
                 annotations_sha256=annotations_sha256,
@@ -196,12 +196,3 @@ def _dev_scores(run: Path) -> dict[str, float]:
             remedy="Train the run again, or convert its best/ folder: python -m training convert.",
             field="run",
         ) from error
-
-
-def current_commit() -> str | None:
-    """The short hash of the checkout's commit; None outside of one."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

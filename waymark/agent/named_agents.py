@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from waymark.agent.rules import check_rules
+from waymark.agent.rules import ALL_RULES, parse_rules
 from waymark.contracts import AgentConfig
 from waymark.errors import InvalidInput
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world
@@ -42,8 +42,6 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "llm_plan": "A plan that a large language model writes at the start.",
 }
 """A sentence about each agent of `AGENTS`."""
-ALL_RULES: Final = "all"
-NO_RULES: Final = "none"
 MOST_NAMED: Final = 4
 """With more rules than this, an agent's name gives their number instead of their names."""
 MOST_BEAMS: Final = 16
@@ -78,27 +76,10 @@ def find_agents(
             remedy="1 is greedy decoding; the published loop used 5.",
             field="beams",
         )
-    chosen = parse_rules(rules, world)
+    chosen = parse_rules(rules, agent_world(world))
     changed = ({} if repair else {"repair": False}) | ({} if beams is None else {"beams": beams})
     agents = [AGENTS[name].model_copy(update=changed) for name in chosen_names]
     return [agent.model_copy(update={"rules": chosen}) if agent.policy == "guided" else agent for agent in agents]
-
-
-def parse_rules(text: str, world: str = DEFAULT_WORLD) -> tuple[str, ...] | None:
-    """The value of `AgentConfig.rules` for `all`, `none`, or names of rules separated by commas.
-
-    Raises InvalidInput (field `agent.rules`) that lists the known names.
-
-    >>> parse_rules("all"), parse_rules("none"), parse_rules("in-sight, circles")
-    (None, (), ('circles', 'in-sight'))
-    """
-    names = {name.strip() for name in text.split(",")} - {""}
-    if names == {ALL_RULES}:
-        return None
-    if names == {NO_RULES}:
-        return ()
-    check_rules(sorted(names) or [text], agent_world(world))
-    return tuple(sorted(names))
 
 
 def name_of(agent: AgentConfig) -> str:

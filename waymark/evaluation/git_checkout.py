@@ -46,6 +46,12 @@ def find_checkout(package: Path = Path(__file__).parents[1]) -> Checkout | None:
     return Checkout(commit, modified=bool(changes))
 
 
+def short_commit() -> str | None:
+    """The first seven digits of the commit of the checkout that holds this code; None outside of one."""
+    checkout = find_checkout()
+    return None if checkout is None else checkout.commit[:7]
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """The output of git in a folder, without regard to git's environment variables; None: it failed."""
     command = ["git", *_SETTINGS, "-C", str(folder), *arguments]
