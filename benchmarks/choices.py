@@ -170,7 +170,7 @@ def play(slot: Environment, way: str, task: str, variation: int, checkpoints: Pa
         evaluation="choices",
         task=task,
         variation=variation,
-        simplifications=_SIMPLIFICATIONS,
+        options=_SIMPLIFICATIONS,
         seed=0,
         agent=AGENTS["hierarchical"].model_copy(update={"rules": None if rules else ()}),
         limits=Limits(moves=_MOVES, turns=TURNS_PER_MOVE * _MOVES, patience=_PATIENCE),

@@ -42,7 +42,7 @@ class RecordedPath:
 
     # --- the environment
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         return Opening(task=self._path.task, look=self._path.look, inventory=self._path.inventory)
 
     def step(self, action: str) -> Step:
@@ -61,7 +61,7 @@ class RecordedPath:
     def valid_actions(self) -> list[str]:
         raise AssertionError("every action is known")
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise AssertionError("nobody asks for it")
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ async def play(recorded: RecordedPath, path: Trajectory, formats: Mapping[Role, 
         evaluation="recorded",
         task=path.task_id,
         variation=path.variation,
-        simplifications=path.simplifications,
+        options=path.simplifications,
         seed=0,
         agent=AgentConfig(subgoals="controller" if "controller" in models else "none", repair=False),
         limits=LIMITS,

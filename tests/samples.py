@@ -54,7 +54,7 @@ def spec(
     **fields: Any,
 ) -> EpisodeSpec:
     """An episode to play; `fields` are others of the spec."""
-    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "simplifications": "easy", "seed": 0}
+    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "options": "easy", "seed": 0}
     limits = Limits(moves=moves, turns=turns, patience=patience)
     return EpisodeSpec(
         **(identity | fields), task=task, variation=variation, agent=agent or AgentConfig(), limits=limits

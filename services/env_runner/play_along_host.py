@@ -163,7 +163,7 @@ class PlayHost:
             tasks=(request.task,),
             variations=(request.variation,),
             agent=request.agent,
-            simplifications=request.simplifications,
+            options=request.simplifications,
             limits=_LIMITS,
         )
         versions: Versions = self._provenance.versions(request.agent, *services)

@@ -27,11 +27,13 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
             raise NotFound("Play along is switched off here.", remedy="Set WAYMARK_PLAY_SESSIONS to 1 or more.")
         task = world.find_task(request.task)
         world.check_variation(task, request.variation)
-        options = world.default_options if request.simplifications is None else request.simplifications
+        field = "simplifications" if request.options is None else "options"
+        named = getattr(request, field)
+        options = world.default_options if named is None else named
         try:
             world.check_options(options, [task])
         except InvalidInput as error:
-            error.field = "simplifications"
+            error.field = field
             raise
         if request.agent.subgoals not in ("controller", "none"):
             raise InvalidInput(
@@ -40,7 +42,7 @@ def install(app: FastAPI, queue: PlayQueue, world: World, *, most: int, minutes:
                 field="agent.subgoals",
             )
         check_rules(request.agent.rules or (), world.agent)
-        completed = request.model_copy(update={"task": task.id, "simplifications": options})
+        completed = request.model_copy(update={"task": task.id, "options": None, "simplifications": options})
         view = PlayView(
             id=secrets.token_hex(8), state="waiting", task=task.id, variation=request.variation, agent=request.agent
         )

@@ -34,9 +34,9 @@ class FaultyEnvironment(ScriptedEnvironment):
         self._poison = poison
         super().__init__()
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         self._poisoned = variation in self._poison
-        return super().reset(task_id, variation, simplifications)
+        return super().reset(task_id, variation, options)
 
     def step(self, action: str) -> Step:
         _log.info(STEPPING)

@@ -201,6 +201,7 @@ async def test_a_session_that_no_worker_takes_times_out(table: Table) -> None:
         ("tasks", {"task": "99-9", "variation": 0}),
         ("variations", {"task": "4-2", "variation": 99_999}),
         ("agent.subgoals", {"task": "4-2", "variation": 0, "agent": {"subgoals": "random"}}),
+        ("options", {"task": "4-2", "variation": 0, "options": "fly"}),
         ("simplifications", {"task": "4-2", "variation": 0, "simplifications": "fly"}),
     ],
 )

@@ -63,7 +63,7 @@ async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
     settings = ServiceSettings(engine="scripted")
     controller, executor = create_app("controller", controllers, settings), create_app("executor", executors, settings)
     spec = EpisodeSpec(
-        id="e", evaluation="v", task="4-2", variation=0, simplifications="easy", seed=0, agent=AGENTS[agent],
+        id="e", evaluation="v", task="4-2", variation=0, options="easy", seed=0, agent=AGENTS[agent],
         limits=Limits(moves=30, turns=30),
     )  # fmt: skip
     flat = agent.endswith("flat")

@@ -111,7 +111,7 @@ class Replayed:
     def __post_init__(self) -> None:
         self.path, _ = recorded(self.episode)
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         return Opening(task=self.path.task, look=self.path.look, inventory=self.path.inventory)
 
     def step(self, action: str) -> Step:
@@ -121,7 +121,7 @@ class Replayed:
         done = self.taken == len(self.path.steps)
         return Step(step.observation, step.look, step.inventory, step.score, self.taken, done, known=True)
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise NotImplementedError
 
     def valid_actions(self) -> list[str]:
@@ -156,7 +156,7 @@ async def played(episode: Episode) -> Replayed:
         evaluation="golden",
         task=episode["task"],
         variation=episode["variation"],
-        simplifications="easy",
+        options="easy",
         seed=0,
         agent=AGENTS["published"],
         limits=Limits(moves=10_000, turns=20_000),

@@ -29,7 +29,7 @@ async def play(
 ) -> EpisodeResult:
     limits = Limits(moves=100, turns=turns, patience=patience, repetition=repetition)
     spec = EpisodeSpec(
-        id="x", evaluation="e", task="4-2", variation=0, simplifications="easy", seed=0, agent=agent, limits=limits
+        id="x", evaluation="e", task="4-2", variation=0, options="easy", seed=0, agent=agent, limits=limits
     )
     return await run_episode(spec, ScriptedEnvironment(), controller, executor)
 

@@ -98,7 +98,7 @@ class Play:
 
     async def open(self) -> None:
         """Load the task, and compute the sub-goals that are known before the episode."""
-        episode = (self.spec.task, self.spec.variation, self.spec.simplifications)
+        episode = (self.spec.task, self.spec.variation, self.spec.options)
         if self.agent.policy == "oracle_actions":
             path = await to_thread.run_sync(self._environment.gold_path, *episode)
             self.plan = self.world.replayable_path(path)

@@ -44,8 +44,12 @@ class PlayRequest(Contract):
     variation: Variation
     agent: AgentConfig = AgentConfig()
     """Source of proposed sub-goals: the `controller`, or `none`."""
+    options: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        default=None, exclude_if=lambda options: options is None
+    )
+    """Options of the world, which checks them; null: its default."""
     simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
-    """Options of the world, e.g. the simulator's simplifications; null: those that the world plays with by default."""
+    """The old name of `options`; used if `options` is null."""
     oracle: bool = False
     """Only return the actions of the environment's own solution; nothing is played."""
 

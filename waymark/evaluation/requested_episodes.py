@@ -155,7 +155,7 @@ def _episode(
         evaluation=evaluation_id,
         task=task.id,
         variation=variation,
-        simplifications=options,
+        options=options,
         seed=request.seed,
         agent=request.agent,
         limits=limits,

@@ -14,7 +14,7 @@ export function solutionButton({ task, variation }, { simplifications, options }
       el("p", { class: "note", role: "status" }, "A worker asks the environment for its solution …"),
     );
     try {
-      const actions = await solve({ task, variation, simplifications: options ?? simplifications }, signal);
+      const actions = await solve({ task, variation, options: options ?? simplifications }, signal);
       target.replaceChildren(
         el("h2", {}, `The environment's own solution: ${count(actions.length, "action")}`),
         el(
