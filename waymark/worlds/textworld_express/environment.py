@@ -43,7 +43,11 @@ class TextWorldExpressEnvironment:
         self._jvm = Jvm(find_java(), [_HEAP, "-XX:+UseSerialGC"], jars, str(wheel), title=_TITLE)
         self._watchdog = Watchdog(self._jvm.process.pid, limits.timeout, limits.memory_mb, self._jvm.end)
         self._gateway = connect(self._jvm)
-        self._server: Any = self._call(self._open)
+        try:
+            self._server: Any = self._call(self._open)
+        except EnvironmentFault:
+            self.close()
+            raise
         self._moves = 0
         self._valid: dict[str, str] = {}
         """Valid actions now, by their text in lower case."""
