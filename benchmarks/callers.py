@@ -100,6 +100,8 @@ class _Side:
         address = urlsplit(self.url)
         head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
         requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in self.documents]
+        if address.hostname is None or address.port is None:
+            raise ValueError(f"A URL without host and port: {self.url}")
         loop = asyncio.get_running_loop()
         while time.perf_counter() < self.until:
             try:

@@ -131,9 +131,11 @@ def test_renaming_keeps_a_reason_true() -> None:
         values = [value_of(reading) for reading in READING.finditer(read)]
         relation = reason.split(" ", 1)[0]
         if example.task_id.startswith("9-"):
-            assert values and (values[0] > values[1]) == (relation == "above")
+            assert values
+            assert (values[0] > values[1]) == (relation == "above")
         if example.task_id in ("2-1", "2-2", "2-3"):
             clause = next(clause for clause in instruction.split(" if ")[1:] if f" {relation} " in clause)
             limit = READING.search(clause)
-            assert limit and reason.removeprefix(f"{relation} , ") in clause
+            assert limit
+            assert reason.removeprefix(f"{relation} , ") in clause
             assert any((value > value_of(limit)) == (relation == "above") for value in values)

@@ -58,9 +58,10 @@ def test_attention_in_bfloat16_keeps_its_precision(has_bias: bool) -> None:
     mask[0, ..., 3:] = torch.finfo(torch.bfloat16).min
     module = torch.nn.Module()
     read, weights = attention.attend(module, query, key, value, mask, position_bias=bias)
-    halved = [tensor.bfloat16() for tensor in (query, key, value)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        read_halved, weights_halved = attention.attend(module, *halved, mask, position_bias=bias)
+        read_halved, weights_halved = attention.attend(
+            module, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, position_bias=bias
+        )
     assert read_halved.dtype is weights_halved.dtype is torch.bfloat16
     assert not weights[0, ..., 3:].any()
     torch.testing.assert_close(read_halved.float(), read, atol=0.05, rtol=0.05)
