@@ -43,6 +43,9 @@ class Recipe:
     """Train low-rank adapters of this rank on all linear layers of `base`, merged when saved; 0: train all weights."""
     lora_alpha: Positive = 32
     """Adapters are scaled by alpha / rank."""
+    more_words: Annotated[Natural, _unit("words")] = 0
+    """Words to add to the vocabulary of a `base` that Waymark trained from scratch: the most frequent words of the
+    training examples that it lacks. Their embeddings start as the mean of the copy tokens', which stood for them."""
     vocabulary: Annotated[Positive, _unit("tokens")] = 2048
     """Pieces of the tokenizer. From scratch only, like the next five."""
     width: Annotated[Positive, _unit("dimensions")] = 256
@@ -156,6 +159,12 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
         )
     if not recipe.base and recipe.architecture == "seq2seq" and not recipe.encoder_layers:
         raise InvalidInput(f"{source} has no encoder layers.", remedy="Give at least one.", field="encoder_layers")
+    if recipe.more_words and not recipe.base:
+        raise InvalidInput(
+            f"{source} asks for {recipe.more_words} more words of a model from scratch, which learns its vocabulary.",
+            remedy="Name a base, or set more_words to 0 and vocabulary to a larger number.",
+            field="more_words",
+        )
     if recipe.lora_rank and not recipe.base:
         raise InvalidInput(
             f"{source} asks for LoRA on a model from scratch, which has nothing to adapt.",

@@ -32,6 +32,7 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
         ({"width": 100, "heads": 8}, "heads", "share of the width"),
         ({"encoder_layers": 0}, "encoder_layers", "at least one"),
         ({"lora_rank": 8}, "lora_rank", "nothing to adapt"),
+        ({"more_words": 8}, "more_words", "learns its vocabulary"),
         ({"base": "./absent"}, "base", "no base folder ./absent"),
     ],
 )

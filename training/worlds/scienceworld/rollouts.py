@@ -167,7 +167,7 @@ def play_rollout(
         evaluation="rollouts",
         task=wanted.task_id,
         variation=wanted.variation,
-        simplifications=wanted.simplifications,
+        options=wanted.simplifications,
         seed=0,
         agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
         limits=limits,
