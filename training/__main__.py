@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotations as annotation_commands
-from training.commands import checkpoints, datasets, finetune, reproduce, rollouts, speedrun, trajectories
+from training.commands import annotation, checkpoints, datasets, finetune, reproduce, rollouts, speedrun, trajectories
 from training.commands.console import RANK
 from training.interruption import end_on_signals, received
 from training.user_files import reason
@@ -38,10 +37,10 @@ for _command in (
     trajectories.trajectories,
     rollouts.corrections,
     rollouts.self_play,
-    annotation_commands.annotate,
-    annotation_commands.subgoals,
-    annotation_commands.compare,
-    annotation_commands.rules,
+    annotation.annotate,
+    annotation.subgoals,
+    annotation.compare,
+    annotation.rules,
     datasets.datasets,
     datasets.folds,
     finetune.finetune,
