@@ -31,11 +31,13 @@ from accelerate.utils import gather_object
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from training.batches import IGNORED, Batches, Pair, Tensors
+from training.batches import Batches, Pair
+from training.cpu_kernels import suit_to_cpu
 from training.datasets import Example
 from training.devices import open_accelerator
 from training.interruption import Interruption
-from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy, suit_to_cpu
+from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy
+from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe, has_state, require_same_recipe
 from training.run_metrics import Metrics
 from training.run_state import building, load_state, recover_folders, save_state, writing

@@ -9,7 +9,7 @@ import pytest
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import Decision, decisions
 from training.failed_attempts import decisions_after_failures
-from training.role_examples import Wording
+from training.load_examples import Wording
 from training.trajectories import Trajectory
 from training.worlds.registry import training_world
 from waymark.contracts import Role

@@ -27,7 +27,7 @@ from training.commands.endpoint_options import (
     TimeoutOption,
     UrlOption,
 )
-from training.role_examples import read_annotated
+from training.load_examples import read_annotated
 from training.trajectories import read_table
 from training.user_files import require_writable_file, require_writable_folder
 from training.worlds.registry import training_world

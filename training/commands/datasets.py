@@ -27,7 +27,7 @@ from training.commands.common_options import (
 )
 from training.commands.console import console, progress_bar, say
 from training.datasets import MANIFEST, write_dataset
-from training.role_examples import Wording, by_fold, read_annotated, read_corpora
+from training.load_examples import Wording, by_fold, read_annotated, read_corpora
 from training.trajectories import Trajectory, read_manifest, read_table
 from training.user_files import require_writable_folder
 from training.worlds.base import PUBLISHED_SEED

@@ -167,10 +167,10 @@ def base(
 
     Its tokenizer has whole phrases as tokens.
     """
+    from training.load_examples import read_corpora
     from training.recipe import read_recipe
     from training.recipe_layers import parse_changes
     from training.reproduce.random_base import make_base, sample_texts, wordings
-    from training.role_examples import read_corpora
 
     settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
     published = training_world(DEFAULT_WORLD)

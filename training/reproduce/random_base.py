@@ -17,10 +17,10 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from training.datasets import Example
+from training.load_examples import Wording
 from training.model import fresh_model
 from training.recipe import Recipe
 from training.reproduce.plan import ROLES
-from training.role_examples import Wording
 from training.run_state import building
 from training.tokenizer import END, PAD, UNKNOWN
 
