@@ -1,4 +1,4 @@
-"""Prompts and targets as a model's inputs, cut as in serving; and the losses of its answers."""
+"""Prompts and targets as a model's inputs, cut as in serving."""
 
 from __future__ import annotations
 
@@ -43,23 +43,6 @@ class Tensors:
             "attention_mask": _rectangle([[1] * len(ids) for ids in prompts], 0),
             "labels": _rectangle(answers, IGNORED),
         }
-
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean cross-entropy of each answer's tokens, in nats."""
-        logits, labels = self._aligned(logits, labels)
-        token_losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
-        return token_losses.sum(dim=1) / (labels != IGNORED).sum(dim=1)
-
-    def right(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Which answers are right token by token under teacher forcing: those that greedy search would give."""
-        logits, labels = self._aligned(logits, labels)
-        return ((logits.argmax(-1) == labels) | (labels == IGNORED)).all(dim=1)
-
-    def _aligned(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of each position, aligned with the label that they predict; in a causal model that is the next
-        position's.
-        """
-        return (logits[:, :-1], labels[:, 1:]) if self.recipe.architecture == "causal" else (logits, labels)
 
     def _causal(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> dict[str, Tensor | int]:
         """Prompt and answer in one row, padded on the left. So all answers are at the end of the rows, and logits are
