@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import typer
+
 from waymark.evaluation.run_folder import RunFolder
 
 
@@ -20,7 +22,7 @@ def main(run: Path) -> None:
             if turn.action is None:
                 ended += 1
                 best += turn.actions[0][0] is None
-    print(f"{turns:,} turns; {ended:,} ended a sub-goal, in {best:,} of these END_SG() was the best answer")
+    typer.echo(f"{turns:,} turns; {ended:,} ended a sub-goal, in {best:,} of these END_SG() was the best answer")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ _QUIET = {
 }
 """Environment variables that stop libraries from writing between our lines, or from warning about things that are
 intended."""
-_MACHINE = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MACHINE = (*_FULL, errno.EIO, errno.EMFILE, errno.ENFILE)
 """Failures that other arguments would not avoid."""
 
 
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(130)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        _fail(f"{reason(error).capitalize()}{where}.", 1 if error.errno in _MACHINE else 2)
+        remedy = " Free some and run the same command again." if error.errno in _FULL else ""
+        _fail(f"{reason(error).capitalize()}{where}.{remedy}", 1 if error.errno in _MACHINE else 2)
     except Exception:
         if number := received():  # a library that was interrupted has raised an error of its own
             sys.exit(128 + number)

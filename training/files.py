@@ -54,7 +54,8 @@ def read_json(path: Path, description: str, field: str = "run") -> dict[str, Any
 def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path` that takes its place when the block ends; a failure removes it and keeps the old file.
 
-    Makes the folder. What is no file, such as a pipe or /dev/null, is written to directly.
+    Makes the folder. What is no file, such as a pipe or /dev/null, is written to directly. Errors of writing name
+    `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
@@ -65,6 +66,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(target)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

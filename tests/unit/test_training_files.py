@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -30,6 +31,15 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="full"):
         fail()
     assert files(tmp_path) == {"a": b"old"}
+
+
+def test_an_error_of_writing_names_the_file(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replacing(tmp_path / "a"):
+            raise OSError(errno.ENOSPC, "Error writing bytes to file")  # as Arrow does
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+        fail()
 
 
 def test_a_new_file_takes_the_place_of_the_old_one_in_a_new_folder_too(tmp_path: Path) -> None:
