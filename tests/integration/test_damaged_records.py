@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from services.env_runner.worker import Worker
 from tests.queued import on_disk
 from tests.samples import evaluation, result_of
 from tests.serving import scripted_services
-from waymark.contracts import EvaluationRequest
+from waymark.contracts import EvaluationRequest, Limits
 from waymark.evaluation.protocols import episodes
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -35,7 +36,7 @@ LEASE_SECONDS = 1.0
 SECONDS = 120.0
 NUMBER = "9" * 5_000
 DEEP = "[" * 50_000
-GARBAGE = ("", "x", "-1", "0.5", "1e999", "null", "{}", "[]", '{"versions": 3}', NUMBER, DEEP, "\x00\r\n")
+GARBAGE = ("", "x", "0.5", "null", '{"versions": 3}', NUMBER, DEEP)
 FIELDS = ("evaluation", "shared", "cancelled", "finished", "errored", "score_sum")
 HASHES = ("specs", "results", "trajectories", "renewals")
 LISTS = ("manifest", "released")
@@ -44,11 +45,13 @@ TYPES: dict[str, Callable[[Any, str], object]] = {
     "string": lambda redis, key: redis.set(key, "x"),
     "hash": lambda redis, key: redis.hset(key, "x", "y"),
     "list": lambda redis, key: redis.rpush(key, "x"),
-    "set": lambda redis, key: redis.sadd(key, "x"),
-    "zset": lambda redis, key: redis.zadd(key, {"x": 1}),
     "stream": lambda redis, key: redis.xadd(key, {"x": "y"}),
 }
 Damage = Callable[[Any, str], object]
+
+
+def put(redis: Any, key: str, *, value: str) -> None:
+    redis.set(key, value)
 
 
 def retyped(part: str, kind: str) -> Damage:
@@ -96,6 +99,11 @@ def added(part: str, value: str) -> Damage:
     return damage
 
 
+def waiting(value: str) -> Damage:
+    """The report of a worker that waits is `value`."""
+    return lambda redis, name: put(redis, f"waymark:evaluation:{name}:waiting", value=value)
+
+
 def every_damage() -> dict[str, Damage]:
     parts = ["", *(f":{name}" for name in (*HASHES, *LISTS, *STREAMS, "waiting"))]
     damages = {f"{part or 'hash'} is a {kind}": retyped(part, kind) for part in parts for kind in TYPES}
@@ -105,9 +113,7 @@ def every_damage() -> dict[str, Damage]:
         damages |= {f":{name} hold {shown}": field_of(f":{name}", value, None) for name in HASHES}
         damages |= {f":{name} holds {shown}": added(f":{name}", value) for name in (*LISTS, *STREAMS)}
         damages[f"renewals of leases are {shown}"] = renewals_of_leases(value)
-        damages[f"waiting is {shown}"] = lambda redis, name, value=value: redis.set(  # type: ignore[misc]
-            f"waymark:evaluation:{name}:waiting", value
-        )
+        damages[f"waiting is {shown}"] = waiting(value)
     return damages
 
 
@@ -165,7 +171,7 @@ async def running(store: JobStore, redis_url: str, runs: Path) -> AsyncIterator[
 
 
 def submit(store: JobStore, name: str, tasks: tuple[str, ...] = ("4-2", "1-1", "7-1")) -> None:
-    request = EvaluationRequest(tasks=tasks)
+    request = EvaluationRequest(tasks=tasks, limits=Limits(moves=3, turns=3))
     specs = episodes(name, request)
     store.submit(evaluation(name, request, episodes=len(specs)), specs)
 
@@ -173,10 +179,8 @@ def submit(store: JobStore, name: str, tasks: tuple[str, ...] = ("4-2", "1-1", "
 async def answers_of(http: httpx.AsyncClient, name: str) -> dict[str, int]:
     """The status codes of every route that reads or changes an evaluation."""
     one = f"/v1/evaluations/{name}"
-    paths = ["", "/results", "/summary", "/episodes", "/export", "/failures", f"/episodes/{name}-0"]
+    paths = ["", "/summary", "/episodes", "/export"]
     codes = {path: (await http.get(one + path)).status_code for path in paths}
-    codes["/notes"] = (await http.get(f"/v1/runs/{name}/notes")).status_code
-    codes["compare"] = (await http.get("/v1/comparison", params={"run": ["sound", name]})).status_code
     codes["/resume"] = (await http.post(f"{one}/resume", params={"errored": True})).status_code
     codes["/cancel"] = (await http.post(f"{one}/cancel")).status_code
     return codes
@@ -194,9 +198,8 @@ async def test_damage_of_one_evaluation_stops_no_other(store: JobStore, redis_ur
     for name, damage in zip(names, damages.values(), strict=True):
         damage(store._redis, name)
     async with running(store, redis_url, tmp_path) as site:
-        for name in ("sound", "sound-too"):
-            submit(store, name, ("4-2",))
-            await site.until_finished(name)
+        submit(store, "sound", ("4-2",))
+        await site.until_finished("sound")
         wrong = {
             f"{names[name]} {path}": code
             for name in names
@@ -216,35 +219,31 @@ async def test_damage_of_one_evaluation_stops_no_other(store: JobStore, redis_ur
 SHARED = ("evaluations", "submissions", "active", "dead", "protocol", "play:open", "play:waiting")
 
 
-@pytest.mark.parametrize("key", SHARED)
-async def test_damage_of_a_shared_key_is_told_until_repaired(
-    store: JobStore, redis_url: str, tmp_path: Path, key: str
-) -> None:
+async def test_damage_of_a_shared_key_is_told_until_repaired(store: JobStore, redis_url: str, tmp_path: Path) -> None:
     redis = store._redis
     async with running(store, redis_url, tmp_path) as site:
-        damages: list[Callable[[], object]] = [lambda kind=kind: TYPES[kind](redis, f"waymark:{key}") for kind in TYPES]  # type: ignore[misc]
-        damages += [lambda value=value: redis.set(f"waymark:{key}", value) for value in (NUMBER, "x", "1 y")]  # type: ignore[misc]
-        for damage in damages:
-            redis.rename(f"waymark:{key}", "kept") if redis.exists(f"waymark:{key}") else None
-            damage()
-            await asyncio.sleep(0.1)
-            body = {"task": "4-2", "variation": 0}
-            answers = [
-                await site.http.post("/v1/evaluations", json={"tasks": ["4-2"]}, headers={"Idempotency-Key": "k"}),
-                await site.http.get("/v1/evaluations"),
-                await site.http.get("/v1/runs"),
-                await site.http.get("/health/ready"),
-                await site.http.get("/metrics"),
-                await site.http.post("/v1/play", json=body),
-            ]
-            assert not [answer.text for answer in answers if answer.status_code >= 500 and answer.status_code != 503]
-            assert (await site.http.get("/health/live")).status_code == 200
-            redis.delete(f"waymark:{key}")
-            if redis.exists("kept"):
-                redis.rename("kept", f"waymark:{key}")
-        submit(store, f"after-{key.replace(':', '-')}")
-        await site.until_finished(f"after-{key.replace(':', '-')}")
+        for key in (f"waymark:{name}" for name in SHARED):
+            damages = [*TYPES.values(), *(partial(put, value=value) for value in (NUMBER, "1 y"))]
+            for damage in damages:
+                if redis.exists(key):
+                    redis.rename(key, "kept")
+                damage(redis, key)
+                answers = [
+                    await site.http.post("/v1/evaluations", json={"tasks": ["4-2"]}, headers={"Idempotency-Key": "k"}),
+                    await site.http.get("/v1/evaluations"),
+                    await site.http.get("/health/ready"),
+                    await site.http.get("/metrics"),
+                    await site.http.post("/v1/play", json={"task": "4-2", "variation": 0}),
+                ]
+                wrong = [answer.text for answer in answers if answer.status_code >= 500 and answer.status_code != 503]
+                assert wrong == []
+                assert (await site.http.get("/health/live")).status_code == 200
+                redis.delete(key)
+                if redis.exists("kept"):
+                    redis.rename("kept", key)
         redis.delete("waymark:play:open", "waymark:play:waiting")
+        submit(store, "afterwards", ("4-2",))
+        await site.until_finished("afterwards")
         session = (await site.http.post("/v1/play", json={"task": "4-2", "variation": 0})).json()["id"]
         began = time.monotonic()
         while (state := (await site.http.get(f"/v1/play/{session}")).json()["state"]) != "ready":

@@ -249,6 +249,7 @@ async def test_sessions_of_dead_workers_end_by_the_apps_clock(redis_url: str) ->
     queue.begin(views[3], request, most=1, seconds=60)
     assert queue.look(views[1].id).state == "ended"
     assert [view.id for view, _ in iter(lambda: queue.take(0.1), None)] == [views[3].id], "an ended one is not taken"
+    queue._redis.flushall()
     queue.close()
     restarted.close()
 
