@@ -30,6 +30,7 @@ from services.env_runner.redis_probe import RedisProbe
 from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings
 from waymark import __version__
+from waymark.agent.subgoal_sources import check_source
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import (
     AgentConfig,
@@ -211,6 +212,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     """A new evaluation and its episodes. Raises InvalidInput."""
     world = world_of(versions.environment)
     check_world(request, world)
+    check_source(request.agent, world.agent)
     now = datetime.now(UTC)
     name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
     request = pinned(request, world)
