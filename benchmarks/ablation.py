@@ -11,7 +11,7 @@ and the report says so. Test variations are never played here.
 The agent with all rules plays first. A rule that acted in none of its turns is worth nothing there and is not taken
 away. Where it acted in some task types, only those are played without it, and the others count as they are. The worth
 of a rule is the score with all rules minus the score without this one, on the same variations, with an interval
-over things (`waymark.evaluation.clusters`). Effects do not add up: rules stand in for each other.
+over things (`waymark.evaluation.intervals_over_things`). Effects do not add up: rules stand in for each other.
 
 Finished parts (an agent, its rules, a task type) are kept in --runs, and the same command resumes. Part of a part is
 played again. An episode takes about 2 to 10 s of a core: one arm of one agent on 28 task types, 6 variations and
@@ -38,15 +38,15 @@ from rich.table import Table
 from benchmarks.machine import describe
 from training.trajectories import read_table
 from training.worlds.registry import training_world
-from waymark.agent.presets import AGENTS, find_agents
+from waymark.agent.named_agents import AGENTS, find_agents
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, Limits
 from waymark.errors import InvalidInput, WaymarkError
-from waymark.evaluation.clusters import ThingScores, mean_over_things, over_things, single_things
-from waymark.evaluation.protocols import TURNS_PER_MOVE
+from waymark.evaluation.intervals_over_things import ThingScores, mean_over_things, over_things, single_things
+from waymark.evaluation.requested_episodes import TURNS_PER_MOVE
 from waymark.inference.checkpoint import load
-from waymark.process import simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.worlds.registry import DEFAULT_WORLD, agent_world
 
 ALL: Final = "all"

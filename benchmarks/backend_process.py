@@ -27,9 +27,9 @@ from waymark.agent.prompt import write_prompt
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction, WaymarkError
 from waymark.inference import Generator, checkpoint
-from waymark.inference.load import open_generator
-from waymark.loadtest.states import sample
-from waymark.process import children
+from waymark.inference.open_engine import open_generator
+from waymark.loadtest.sample_states import sample
+from waymark.operating_system.process_tree import children
 from waymark.worlds.base import PromptFormat
 from waymark.worlds.registry import get_format
 

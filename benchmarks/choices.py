@@ -35,9 +35,9 @@ from training.local_agent import open_agent
 from training.trajectories import read_table
 from training.worlds.registry import training_world
 from training.worlds.scienceworld.self_play import DrawnController, DrawnExecutor
-from waymark.agent.episode import run_episode
-from waymark.agent.ports import Controller, Executor
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.model_ports import Controller, Executor
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.state import StateFold
 from waymark.contracts import (
     ActionResponse,
@@ -49,8 +49,8 @@ from waymark.contracts import (
     SubgoalResponse,
 )
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.evaluation.clusters import mean_over_things, over_things
-from waymark.evaluation.protocols import TURNS_PER_MOVE
+from waymark.evaluation.intervals_over_things import mean_over_things, over_things
+from waymark.evaluation.requested_episodes import TURNS_PER_MOVE
 from waymark.worlds.base import Environment, EnvironmentLimits
 from waymark.worlds.registry import get_world
 
@@ -170,7 +170,7 @@ def play(slot: Environment, way: str, task: str, variation: int, checkpoints: Pa
         evaluation="choices",
         task=task,
         variation=variation,
-        simplifications=_SIMPLIFICATIONS,
+        options=_SIMPLIFICATIONS,
         seed=0,
         agent=AGENTS["hierarchical"].model_copy(update={"rules": None if rules else ()}),
         limits=Limits(moves=_MOVES, turns=TURNS_PER_MOVE * _MOVES, patience=_PATIENCE),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.services import Service
-from waymark.process import cpu_seconds
+from waymark.operating_system.process_tree import cpu_seconds
 
 _MARK_EVERY = 1.0
 

@@ -20,11 +20,11 @@ import typer
 from rich.console import Console
 
 from benchmarks.machine import describe, figures
-from training.annotate import read_annotations
+from training.annotations import read_annotations
 from training.batches import Batches
-from training.corpora import Wording
 from training.finetune import Run
 from training.recipe import read_recipe
+from training.role_examples import Wording
 from training.trajectories import read_table
 from training.worlds.registry import training_world
 from waymark.contracts import Role

@@ -39,13 +39,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.machine import Machine, describe, figures
-from waymark.child_processes.part import Part
+from waymark.child_processes.child_process import Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import CHECKPOINTS, Stack, StackOptions
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest
-from waymark.evaluation.protocols import episodes, limits_of, pinned
-from waymark.process import children, cpu_seconds, simulators_at_once
+from waymark.evaluation.requested_episodes import episodes, limits_of, pinned
+from waymark.operating_system.cpu_cores import simulators_at_once
+from waymark.operating_system.process_tree import children, cpu_seconds
 from waymark.worlds.base import TaskType
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

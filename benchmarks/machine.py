@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from rich import box
 from rich.table import Table
 
-from waymark.evaluation.checkout import find_checkout
-from waymark.process import available_cores
+from waymark.evaluation.git_checkout import find_checkout
+from waymark.operating_system.cpu_cores import available_cores
 
 
 class Machine(BaseModel):

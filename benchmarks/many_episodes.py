@@ -34,13 +34,14 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe
 from services.env_runner.queue import JobStore
-from waymark.child_processes.part import Part
+from waymark.child_processes.child_process import Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import Stack, StackOptions
 from waymark.contracts import EpisodeSpec, EvaluationRequest, EvaluationStatus, Limits, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation, RunFolder
-from waymark.process import cpu_seconds, resident_mb
+from waymark.operating_system.memory import resident_mb
+from waymark.operating_system.process_tree import cpu_seconds
 
 GROWTH_TARGET = 0.05
 ANSWER_MS_TARGET = 50.0

@@ -26,9 +26,9 @@ from benchmarks.redis_memory import MODEL
 from services.env_runner.queue import JobStore, Lease
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, TurnRecord, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation
-from waymark.process import cpu_seconds
+from waymark.operating_system.process_tree import cpu_seconds
 
 LEASE_SECONDS = 30.0
 SLOTS = 2

@@ -14,7 +14,7 @@ import litserve  # type: ignore[import-not-found]  # in an environment of its ow
 
 from waymark.contracts import ActionRequest
 from waymark.inference import Generation, checkpoint
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.worlds.registry import get_format
 
 _FOLDER = Path("checkpoints/executor")

@@ -31,7 +31,7 @@ from rich.console import Console
 from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import free_ports
 
 LITSERVE = "litserve==0.2.19"

@@ -27,8 +27,8 @@ from waymark.cli.local_stack import CHECKPOINTS
 from waymark.contracts import EpisodeResult, Role
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 from waymark.inference import Generation, checkpoint
-from waymark.inference.load import open_generator
-from waymark.loadtest.states import sample
+from waymark.inference.open_engine import open_generator
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.base import EnvironmentLimits
 from waymark.worlds.registry import DEFAULT_WORLD, get_format, get_world
 

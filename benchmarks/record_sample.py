@@ -31,9 +31,9 @@ from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import WaymarkError
 from waymark.evaluation.run_folder import EPISODES, RunFolder
-from waymark.loadtest import states
-from waymark.loadtest.states import RecordedState, SampleOrigin
-from waymark.process import simulators_at_once
+from waymark.loadtest import sample_states
+from waymark.loadtest.sample_states import RecordedState, SampleOrigin
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 
 KEPT = {"controller": 3, "executor": 5}
@@ -71,7 +71,7 @@ def write(results: Sequence[EpisodeResult], folder: Path) -> SampleOrigin:
     turns = history_turns(versions)
     kept = [state for result in results for state in choose(result, turns)]
     text = "".join(state.model_dump_json(exclude_defaults=True) + "\n" for state in kept)
-    (folder / states.SAMPLE).write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    (folder / sample_states.SAMPLE).write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     origin = SampleOrigin(
         command="python -m benchmarks.record_sample",
         history_turns=turns,
@@ -79,7 +79,7 @@ def write(results: Sequence[EpisodeResult], folder: Path) -> SampleOrigin:
         episodes=tuple(f"{result.task}/{result.variation}" for result in results),
         versions=versions,
     )
-    (folder / states.ORIGIN).write_text(json.dumps(origin.model_dump(mode="json"), indent=1) + "\n")
+    (folder / sample_states.ORIGIN).write_text(json.dumps(origin.model_dump(mode="json"), indent=1) + "\n")
     return origin
 
 
@@ -113,7 +113,7 @@ def main(
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Episodes played at once. Default: 3 for every 2 cores.")] = None,
     target: Annotated[Path, typer.Option(help="Folder to write to. Default: the package.")] = Path(
-        states.__file__
+        sample_states.__file__
     ).parent,
 ) -> None:
     """Play, choose and write."""
@@ -128,7 +128,7 @@ def main(
         if missing:
             raise SystemExit(f"No episode was finished of {', '.join(sorted(missing))}; nothing was written.")
         origin = write(results, target)
-        size = (target / states.SAMPLE).stat().st_size
+        size = (target / sample_states.SAMPLE).stat().st_size
         console.print(f"{origin.states} states with up to {origin.history_turns} turns, {size:,} bytes.")
     except WaymarkError as error:
         console.print(str(error), style="bold red")

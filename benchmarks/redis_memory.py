@@ -19,9 +19,9 @@ import redis
 from services.env_runner.queue import JobStore
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.contracts import EvaluationRequest, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 
 MODEL = scripted_model("default", "executor").info.model_copy(
     update={

@@ -27,7 +27,7 @@ from benchmarks.services import machine
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 TARGET_MS = 1.0

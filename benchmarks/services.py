@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, Part, wait_until_ready
 from waymark.child_processes.readiness import is_ready
 from waymark.cli.local_stack import free_ports
 

@@ -12,7 +12,6 @@ Targets: at least 0.9 of the engine's throughput, at most 3 ms added to its medi
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -27,13 +26,12 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import callers
 from benchmarks.services import machine, running
 from waymark.agent.prompt import write_prompt
 from waymark.inference import Generator, checkpoint
-from waymark.inference.load import open_generator
-from waymark.loadtest import session, target
-from waymark.loadtest.results import Stage
-from waymark.loadtest.states import RecordedState, sample
+from waymark.inference.open_engine import open_generator
+from waymark.loadtest.sample_states import sample
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 
@@ -41,8 +39,6 @@ CONCURRENCY = 64
 THROUGHPUT_TARGET = 0.9
 ADDED_MS_TARGET = 3.0
 _FOLDER = Path("checkpoints/executor")
-_SEED = 0
-_NO_END = 1_000_000_000
 
 
 class Report(BaseModel):
@@ -95,18 +91,12 @@ def engine_latency(generator: Generator, prompts: Sequence[str]) -> list[float]:
     return times
 
 
-async def service_stage(url: str, states: Sequence[RecordedState], concurrency: int, load: session.Plan) -> Stage:
+def service_side(url: str, requests: Sequence[bytes], callers_at_once: int, seconds: float) -> callers.Measured:
     """One closed loop against the service."""
-    async with target.connect(key=None, timeout=60) as http:
-        service = await target.find(http, url, api="auto", model=None)
-        bodies = target.write_requests(service, states, seed=_SEED)
-        await target.probe(http, service, bodies)
-        send = target.sender(http, service, bodies, run=f"overhead-{concurrency}")
-        async for stage in session.measure(send, load, run="overhead", seed=_SEED, stop=asyncio.Event()):
-            if stage.answered != stage.sent:
-                raise SystemExit(f"Not every request was answered: {stage.refused} {stage.errors}")
-            return stage
-    raise AssertionError
+    measured, _ = uvloop.run(callers.ask(url, requests, callers_at_once, seconds))
+    if measured.refused:
+        raise SystemExit(f"Not every request was answered: {dict(measured.refused)}")
+    return measured
 
 
 def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
@@ -120,13 +110,13 @@ def measure(seconds: float, rounds: int, threads: int, log: Path) -> Report:
     engine_latency(generator, prompts[:20])
     engine, service, engine_times, service_times = [], [], [], []
     with running("services.executor", {"THREADS": str(threads)}, log) as process:
-        load = session.plan(concurrencies=[CONCURRENCY], seconds=seconds, requests=_NO_END)
-        idle = session.plan(concurrencies=[1], seconds=seconds, requests=len(states))
+        url, requests = f"{process.url}/v1/action", callers.bodies()
+        service_side(url, requests, CONCURRENCY, min(2.0, seconds))  # warm
         for _ in range(rounds):
             engine.append(engine_throughput(generator, prompts, settings, seconds))
-            service.append(uvloop.run(service_stage(process.url, states, CONCURRENCY, load)).throughput)
+            service.append(service_side(url, requests, CONCURRENCY, seconds).throughput)
             engine_times.append(statistics.median(engine_latency(generator, prompts)))
-            service_times.append(uvloop.run(service_stage(process.url, states, 1, idle)).latency_ms.p50 or 0.0)
+            service_times.append(service_side(url, requests, 1, seconds).p50)
     return Report(
         machine=machine(),
         engine=f"{generator.engine} {generator.dtype}",

@@ -1,6 +1,6 @@
 """The executor with some of its tuning left out: what `benchmarks.tuning` measures against the executor as it ships.
 
-    BENCHMARK_OFF=niceness,one-write python -m benchmarks.tuned_executor
+    BENCHMARK_OFF=niceness,slices,one-write python -m benchmarks.tuned_executor
 
 The product has no switches for these; they are taken out here, before the service starts.
 """
@@ -12,16 +12,18 @@ import sys
 from typing import Final
 
 from services.executor.__main__ import main
-from waymark.serving import server
+from waymark.serving import http_server
 from waymark.serving.middleware import one_write
 
-SWITCHES: Final = ("niceness", "one-write")
+SWITCHES: Final = ("niceness", "slices", "one-write")
 
 
 def turn_off(name: str) -> None:
     """Take one part of the tuning out of this process."""
     if name == "niceness":  # threads of the engine have the priority of Python's
-        _replace(server, "put_python_first", lambda: None)
+        _replace(http_server, "put_python_first", lambda: None)
+    elif name == "slices":  # all threads have the kernel's own time slices
+        _replace(http_server, "shorten_slices", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart
         _replace(one_write.OneWrite, "write", _write_now)
     else:

@@ -3,6 +3,7 @@
     python -m benchmarks.tuning [--seconds 10] [--rounds 3] [--only niceness]
 
     niceness    native threads of the engine give way to Python's
+    slices      Python's threads have time slices of 0.2 ms
     one-write   head and body of an answer are sent at once
     cores       the engine's threads have the last core to themselves (off by default; here it is switched on)
 
@@ -29,7 +30,7 @@ from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
 from benchmarks.tuned_executor import SWITCHES
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 LOAD, OVERLOAD, IDLE = 64, 512, 1
 

@@ -18,12 +18,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.annotate import read_annotations
+from training.annotations import read_annotations
 from training.datasets import Example, examples
 from training.tokenizer import train_tokenizer
 from training.trajectories import read_table
 from waymark.inference.checkpoint import load
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.inference.tokens import Tokens, read_tokenizer
 from waymark.worlds.registry import get_format
 

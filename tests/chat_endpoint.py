@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from training.llm.chat import ChatModel
+from training.llm.stored_answers import ChatModel
 from waymark.clients.chat import Endpoint, Limits, Message
 
 KEY = "sk-secret"

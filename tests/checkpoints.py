@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models
 from waymark.contracts import Role
 from waymark.inference.checkpoint import CARD, CheckpointCard, Training, write_card
 from waymark.inference.checkpoint_files import list_files, sha256_of
-from waymark.inference.weights import architecture_of, count_parameters, shapes_of
+from waymark.inference.weight_shapes import architecture_of, count_parameters, shapes_of
 
 WORDS = ("<pad>", "</s>", "<unk>", "look", "around")
 T5: Mapping[str, Any] = {

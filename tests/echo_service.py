@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from waymark.errors import EngineUnavailable
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.models import ServedModel, scripted_model
-from waymark.serving.process import run_service
+from waymark.serving.loaded_models import ServedModel, scripted_model
+from waymark.serving.model_service import run_service
 from waymark.serving.settings import Service, ServiceSettings
 
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.trajectories import RecordedStep, Trajectory
 from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.tasks import find_task

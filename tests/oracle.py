@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.annotate import Annotation, annotate_by_rule
+from training.annotations import Annotation, annotate_by_rule
 from training.trajectories import PathKey, Trajectory, read_table
 
 TABLE = Path(__file__).parents[1] / "data" / "trajectories.parquet"

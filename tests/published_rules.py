@@ -1,7 +1,7 @@
 """The published prompts and targets, written a second time from the rules in words (`tests/golden/README.md`) alone.
 
-It shares no code with `waymark.worlds.scienceworld.prompts` and `training.published`, so that episodes other than the
-golden ones can be compared: whatever both get wrong, they get wrong independently of each other.
+It shares no code with `waymark.worlds.scienceworld.prompts` and `training.worlds.scienceworld.published_examples`. So
+episodes other than the golden ones can be compared, and a mistake in one is not a mistake in the other.
 """
 
 from __future__ import annotations

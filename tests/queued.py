@@ -9,7 +9,7 @@ import anyio
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation, result_of
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 TASKS = ("1-1", "4-1", "4-2")

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from tests.wandering import digest
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import (
     ActionResponse,
@@ -29,7 +29,7 @@ from waymark.contracts import (
     SubgoalResponse,
 )
 from waymark.serving.app import create_app
-from waymark.serving.models import open_models
+from waymark.serving.loaded_models import open_models
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.base import Environment, Step
 
@@ -50,7 +50,7 @@ def spec_of(task: str, variation: int, agent: AgentConfig) -> EpisodeSpec:
         evaluation="e",
         task=task,
         variation=variation,
-        simplifications="easy",
+        options="easy",
         seed=0,
         agent=agent,
         limits=Limits(moves=100, turns=60),
@@ -64,8 +64,8 @@ class Recorder:
         self._environment, self._controller, self._executor = environment, controller, executor
         self.calls: list[Call] = []
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
-        opening = self._environment.reset(task_id, variation, simplifications)
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
+        opening = self._environment.reset(task_id, variation, options)
         self.calls.append(["reset", opening.model_dump()])
         return opening
 
@@ -79,7 +79,7 @@ class Recorder:
         self.calls.append(["valid", actions])
         return actions
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise AssertionError("nobody asks for it")
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Player:
         assert call == recorded
         return answer
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         return Opening.model_validate(self._answer("reset"))
 
     def step(self, action: str) -> Step:
@@ -119,7 +119,7 @@ class Player:
         actions: list[str] = self._answer("valid")
         return actions
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise AssertionError("nobody asks for it")
 
     def close(self) -> None:

@@ -12,19 +12,19 @@ from dataclasses import replace
 import httpx
 
 from tests.oracle import trajectories
-from training.annotate import Annotation, annotate_by_rule
+from training.annotations import Annotation, annotate_by_rule
 from training.trajectories import Trajectory
-from waymark.agent.episode import RequestLimits, run_episode
+from waymark.agent.episode_loop import RequestLimits, run_episode
 from waymark.agent.state import StateFold
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits, Opening, Role
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.worlds.base import Step
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.subgoals import is_over
+from waymark.worlds.scienceworld.subgoal_end import is_over
 
 LIMITS = Limits(moves=10_000, turns=1_000)
 
@@ -42,7 +42,7 @@ class RecordedPath:
 
     # --- the environment
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         return Opening(task=self._path.task, look=self._path.look, inventory=self._path.inventory)
 
     def step(self, action: str) -> Step:
@@ -61,7 +61,7 @@ class RecordedPath:
     def valid_actions(self) -> list[str]:
         raise AssertionError("every action is known")
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise AssertionError("nobody asks for it")
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ async def play(recorded: RecordedPath, path: Trajectory, formats: Mapping[Role, 
         evaluation="recorded",
         task=path.task_id,
         variation=path.variation,
-        simplifications=path.simplifications,
+        options=path.simplifications,
         seed=0,
         agent=AgentConfig(subgoals="controller" if "controller" in models else "none", repair=False),
         limits=LIMITS,

@@ -18,7 +18,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.evaluation.run_folder import Evaluation
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 
 EXECUTOR = scripted_model("default", "executor").info
 CONTROLLER = scripted_model("default", "controller").info
@@ -54,7 +54,7 @@ def spec(
     **fields: Any,
 ) -> EpisodeSpec:
     """An episode to play; `fields` are others of the spec."""
-    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "simplifications": "easy", "seed": 0}
+    identity: dict[str, Any] = {"id": "x", "evaluation": "e", "options": "easy", "seed": 0}
     limits = Limits(moves=moves, turns=turns, patience=patience)
     return EpisodeSpec(
         **(identity | fields), task=task, variation=variation, agent=agent or AgentConfig(), limits=limits

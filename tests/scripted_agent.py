@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.answers import action_answer, subgoal_answer
 from tests.samples import spec
-from waymark.agent.episode import run_episode
+from waymark.agent.episode_loop import run_episode
 from waymark.clients.chat import Answer, Message
 from waymark.contracts import (
     ActionAlternative,

@@ -19,9 +19,9 @@ from waymark.contracts import Problem, Role
 from waymark.inference import Generation, Prompt
 from waymark.inference.engines.scripted import Policy, ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.middleware.guard import ConnectionLimits
-from waymark.serving.models import scripted_model
-from waymark.serving.server import Server
+from waymark.serving.http_server import Server
+from waymark.serving.loaded_models import scripted_model
+from waymark.serving.middleware.connection_limits import ConnectionLimits
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.serving.telemetry import logs
 

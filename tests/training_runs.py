@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.oracle import rule_annotations, trajectories, write_paths
-from training.annotate import write_annotations
+from training.annotations import write_annotations
 from training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from waymark.contracts import (
     SubgoalAlternative,
     SubgoalResponse,
 )
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.base import Step
 
 UNKNOWN = "No known action matches that input."
@@ -56,7 +56,7 @@ class WanderingEnvironment:
         self._now = self._rng.choice(self._states)
         self._score = self._moves = 0
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         self._begin()
         return Opening(task=self._now.task, look=self._now.look, inventory=self._now.inventory)
 
@@ -87,7 +87,7 @@ class WanderingEnvironment:
             valid.append(f"use thermometer on {thing}")
         return list(dict.fromkeys(valid))
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         self._begin()
         return [action for action in self.valid_actions() if self._rng.random() < 0.15][:12]
 

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.text import Text
 from typer.exceptions import Abort, TyperException
 
-from training.commands import annotating, checkpoints, datasets, finetune, paths, reproduce, rollouts, speedrun
-from training.commands.shared import RANK
-from training.files import reason
+from training.commands import annotation, checkpoints, datasets, finetune, reproduce, rollouts, speedrun, trajectories
+from training.commands.console import RANK
 from training.interruption import end_on_signals, received
+from training.user_files import reason
+from waymark.command_hints import COMMAND, as_called
 from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
-from waymark.hints import COMMAND, as_called
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,13 +34,13 @@ app = typer.Typer(
     help=__doc__,
 )
 for _command in (
-    paths.trajectories,
+    trajectories.trajectories,
     rollouts.corrections,
     rollouts.self_play,
-    annotating.annotate,
-    annotating.subgoals,
-    annotating.compare,
-    annotating.rules,
+    annotation.annotate,
+    annotation.subgoals,
+    annotation.compare,
+    annotation.rules,
     datasets.datasets,
     datasets.folds,
     finetune.finetune,

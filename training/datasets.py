@@ -26,7 +26,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.trajectories import PathKey, Trajectory
 from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import find_task, in_order, training_world_of
@@ -203,7 +203,7 @@ def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
     if leaks:
         (task, variation, split), actual = next(iter(leaks.items()))
         raise InvalidInput(
-            f"Variation {variation} of task {task} is for {actual}, but stands in the {split} examples "
+            f"Variation {variation} of task {task} is for {actual}, but it is among the {split} examples "
             f"({len(leaks)} such variations).",
             remedy="Record the trajectories again: python -m training trajectories. The world's tasks say which "
             "variations are whose.",

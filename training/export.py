@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from training.bases import read_config, require_supported
-from training.files import read_json, require_writable_folder
+from training.base_models import read_config, require_supported
 from training.recipe import Recipe, make_recipe, recipe_sha256
 from training.run_state import building
 from training.selection import DEV_SCORES
 from training.shards import put_weights, require_finite
+from training.user_files import read_json, require_writable_folder
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, WaymarkError
+from waymark.evaluation.git_checkout import short_commit
 from waymark.inference.checkpoint import (
     CARD,
     WEIGHTS,
@@ -28,7 +28,7 @@ from waymark.inference.checkpoint import (
     write_card,
 )
 from waymark.inference.engines.ctranslate2 import CONVERTIBLE, convert_to_ctranslate2
-from waymark.inference.weights import count_parameters
+from waymark.inference.weight_shapes import count_parameters
 from waymark.worlds.registry import get_format
 
 _SHIPPED = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -76,7 +76,7 @@ def export(
             created=datetime.now(UTC).date().isoformat(),
             training=Training(
                 command=command,
-                commit=current_commit(),
+                commit=short_commit(),
                 data_sha256=data_sha256,
                 base_sha256=base_sha256,
                 annotations_sha256=annotations_sha256,
@@ -115,7 +115,7 @@ def convert(
     if role is None or prompt_format is None:
         raise InvalidInput(
             f"{folder} has no {CARD} that says what it was trained for.",
-            remedy="Say it: --role ROLE --format FORMAT.",
+            remedy="Name both: --role ROLE --format FORMAT.",
             field="role" if role is None else "format",
         )
     name, architecture, checked_format = folder.resolve().name, architecture_of(folder), get_format(prompt_format).name
@@ -146,7 +146,7 @@ def require_replaceable(output: Path, source: Path) -> None:
             "Output and model are the same folder."
             if output.resolve() == source.resolve()
             else f"The output {output} holds the model {source}, which it would replace.",
-            remedy="Name another one.",
+            remedy="Name another output folder.",
             field="output",
         )
     if output.is_dir() and any(output.iterdir()) and not (output / CARD).is_file():
@@ -192,16 +192,7 @@ def _dev_scores(run: Path) -> dict[str, float]:
         return {"step": best["step"], "exact_match": best["dev_exact_match"], "loss": best["dev_loss"]}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidInput(
-            f"{run / 'metrics.jsonl'} does not say how the best weights of the run did.",
+            f"{run / 'metrics.jsonl'} holds no scores of the run's best weights.",
             remedy="Train the run again, or convert its best/ folder: python -m training convert.",
             field="run",
         ) from error
-
-
-def current_commit() -> str | None:
-    """The short hash of the checkout's commit; None outside of one."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

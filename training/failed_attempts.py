@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import Decision, on_detour
 from training.trajectories import PathKey, RecordedStep, Trajectory
 from training.worlds.base import TrainingWorld

@@ -35,16 +35,16 @@ from training.batches import IGNORED, Batches, Pair, Tensors
 from training.datasets import Example
 from training.devices import open_accelerator
 from training.interruption import Interruption
-from training.meter import Meter
-from training.metrics import Metrics
 from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy, suit_to_cpu
 from training.recipe import Recipe, has_state, require_same_recipe
+from training.run_metrics import Metrics
 from training.run_state import building, load_state, recover_folders, save_state, writing
 from training.selection import DEV_SCORES, Baseline, DevScores, share_by_verb
+from training.speed_meter import Meter
 from training.truncation import Truncation, measure_truncation, require_whole
 from waymark.errors import TrainingDiverged
 from waymark.inference.tokens import Tokens, read_tokenizer
-from waymark.process import keep_freed_memory
+from waymark.operating_system.memory import keep_freed_memory
 
 _REPORTED_FIRST = (1, 2, 5, 10, 20)
 _REPORT_EVERY = 50

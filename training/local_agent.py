@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from training.worlds.base import TrainedAgent
-from waymark.agent.ports import Controller, Executor
+from waymark.agent.model_ports import Controller, Executor
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
@@ -22,7 +22,7 @@ from waymark.contracts import (
 from waymark.inference.batching import Answer
 from waymark.inference.checkpoint import load
 from waymark.serving.decisions import Decided, Question, action_response, subgoal_response
-from waymark.serving.models import ServedModel, open_model
+from waymark.serving.loaded_models import ServedModel, open_model
 from waymark.serving.settings import ServiceSettings
 
 _ROLES: Final[Mapping[TrainedAgent, tuple[Role, ...]]] = {

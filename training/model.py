@@ -26,11 +26,12 @@ from transformers import (
 )
 from transformers.models.t5.modeling_t5 import T5DenseActDense, T5DenseGatedActDense
 
-from training.bases import require_fitting_base
+from training import attention
+from training.base_models import require_fitting_base
 from training.recipe import Recipe
-from training.tokenizer import END, PAD, train_tokenizer
+from training.tokenizer import END, PAD, extend_tokenizer, train_tokenizer
 from waymark.errors import CheckpointError
-from waymark.inference.tokens import Tokens, read_tokenizer
+from waymark.inference.tokens import Tokens, copy_tokens, read_tokenizer
 
 _NEIGHBOURS = (1, 17, 2, 18)
 """T5's buckets of relative position: the word before, after, two before, two after."""
@@ -38,9 +39,16 @@ _NEIGHBOUR_BIAS = 6.0
 
 
 def open_tokenizer(recipe: Recipe, texts: Iterable[str]) -> Tokenizer:
-    """The base model's tokenizer, or a new one made from prompts and targets. Raises CheckpointError."""
+    """The base model's tokenizer, with more words if the recipe says so, or a new one; words are those of prompts and
+    targets. Raises InvalidInput and CheckpointError.
+    """
     if not recipe.base:
         return train_tokenizer(texts, recipe.vocabulary)
+    tokenizer = _tokenizer_of_base(recipe)
+    return extend_tokenizer(tokenizer, texts, recipe.more_words) if recipe.more_words else tokenizer
+
+
+def _tokenizer_of_base(recipe: Recipe) -> Tokenizer:
     kept = Path(recipe.base) / "tokenizer.json"
     if kept.exists():
         return read_tokenizer(kept)
@@ -65,6 +73,8 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
     if not recipe.base:
         return fresh_model(recipe, tokenizer)
     model = _pretrained(recipe)
+    if recipe.more_words:
+        _extend_embeddings(model, _tokenizer_of_base(recipe), tokenizer)
     if tokenizer.get_vocab_size() > model.get_input_embeddings().num_embeddings:
         raise CheckpointError(
             f"The tokenizer of {recipe.base} has more tokens than the model has embeddings.",
@@ -79,14 +89,14 @@ def fresh_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 
 
 def suit_to_cpu(model: Any) -> None:
-    """Choose the kernels of a T5 that compute the same faster on a CPU: a third less time an update (docs/log.md).
+    """Choose the kernels of a T5 that compute the same faster on a CPU: half the time an update (docs/log.md).
 
-    Attention by plain products, because the fused one cannot learn T5's relative bias and falls back to a slower way;
-    GELU with tanh as one kernel instead of eight.
+    Attention by plain products in one precision, because the fused one cannot learn T5's relative bias and falls back
+    to a slower way; GELU with tanh as one kernel instead of eight.
     """
     if torch.accelerator.is_available() or model.config.model_type != "t5":
         return
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation(attention.NAME)
     if model.config.dense_act_fn == "gelu_new":
         for module in model.modules():
             if isinstance(module, T5DenseGatedActDense | T5DenseActDense):
@@ -149,6 +159,24 @@ def _pretrained(recipe: Recipe) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise _unloadable(recipe.base, error) from error
     return model
+
+
+def _extend_embeddings(model: Any, before: Tokenizer, after: Tokenizer) -> None:
+    """Give each token of a new tokenizer the embedding that it had; new tokens get the mean of the copy tokens'."""
+    vocabulary = before.get_vocab()
+    copies = [number for name, number in vocabulary.items() if name in copy_tokens(len(vocabulary))]
+    kept = [matrix.weight.detach().clone() for matrix in _embeddings(model)]
+    model.resize_token_embeddings(after.get_vocab_size(), mean_resizing=False)
+    with torch.no_grad():
+        for matrix, old in zip(_embeddings(model), kept, strict=True):
+            for name, number in after.get_vocab().items():
+                matrix.weight[number] = old[vocabulary[name]] if name in vocabulary else old[copies].mean(dim=0)
+
+
+def _embeddings(model: Any) -> list[Any]:
+    """The matrices with a row for each token: of the input, and of the output if it has its own."""
+    read, written = model.get_input_embeddings(), model.get_output_embeddings()
+    return [read] if written is None or written.weight is read.weight else [read, written]
 
 
 def _unloadable(base: str, error: Exception) -> CheckpointError:

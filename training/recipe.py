@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from training.datasets import Example
-from training.files import read_json
-from training.layers import layered
+from training.recipe_layers import layered
+from training.user_files import read_json
 from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
 
@@ -43,6 +43,9 @@ class Recipe:
     """Train low-rank adapters of this rank on all linear layers of `base`, merged when saved; 0: train all weights."""
     lora_alpha: Positive = 32
     """Adapters are scaled by alpha / rank."""
+    more_words: Annotated[Natural, _unit("words")] = 0
+    """Words to add to the vocabulary of a `base` that Waymark trained from scratch: the most frequent words of the
+    training examples that it lacks. Their embeddings start as the mean of the copy tokens', which stood for them."""
     vocabulary: Annotated[Positive, _unit("tokens")] = 2048
     """Pieces of the tokenizer. From scratch only, like the next five."""
     width: Annotated[Positive, _unit("dimensions")] = 256
@@ -156,6 +159,12 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
         )
     if not recipe.base and recipe.architecture == "seq2seq" and not recipe.encoder_layers:
         raise InvalidInput(f"{source} has no encoder layers.", remedy="Give at least one.", field="encoder_layers")
+    if recipe.more_words and not recipe.base:
+        raise InvalidInput(
+            f"{source} asks for {recipe.more_words} more words of a model from scratch, which learns its vocabulary.",
+            remedy="Name a base, or set more_words to 0 and vocabulary to a larger number.",
+            field="more_words",
+        )
     if recipe.lora_rank and not recipe.base:
         raise InvalidInput(
             f"{source} asks for LoRA on a model from scratch, which has nothing to adapt.",
@@ -180,10 +189,10 @@ def read_recipe(path: Path, role: str = "", size: str = "", **changed: Any) -> R
         ) from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"The recipe {path} is no JSON: {error}.", remedy="Correct the file.", field="recipe"
+            f"The recipe {path} is not JSON: {error}.", remedy="Correct the file.", field="recipe"
         ) from error
     if not isinstance(values, dict):
-        raise InvalidInput(f"The recipe {path} is no JSON object.", remedy="Write fields and values.", field="recipe")
+        raise InvalidInput(f"The recipe {path} is not a JSON object.", remedy="Write its fields.", field="recipe")
     return make_recipe(layered(values, str(path), role, size) | changed, str(path))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from training.bases import COPY_AGAIN, INDEX, read_index
+from training.base_models import COPY_AGAIN, INDEX, read_index
 from training.run_state import writing
 from waymark.errors import CheckpointError, TrainingDiverged
 from waymark.inference.checkpoint import WEIGHTS

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from training.recipe import read_recipe, recipe_sha256
-from training.stages import Progress, Stage, clock, run_stages, run_training
+from training.resumable_stages import Progress, Stage, clock, run_stages, run_training
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput

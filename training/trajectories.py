@@ -19,10 +19,10 @@ from typing import Any, Final, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.files import read_json, reading, sha256_of
+from training.user_files import read_json, reading, sha256_of
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, TaskType, World
 from waymark.worlds.registry import get_world
 

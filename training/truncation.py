@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from training.dataset_statistics import describe_split
 from training.datasets import Example
 from training.recipe import Recipe
-from training.statistics import describe_split
 from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens
 

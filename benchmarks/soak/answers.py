@@ -29,7 +29,7 @@ from waymark.agent.prompt import write_prompt
 from waymark.contracts import ActionRequest, AgentState
 from waymark.inference.engines.scripted import trial_policy
 from waymark.loadtest import target
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.registry import get_format
 
 _CALLERS: Final = 96

@@ -33,11 +33,11 @@ from rich.table import Table
 from benchmarks.cpu_contention import Contention, ContentionMonitor
 from benchmarks.services import Service, machine, running
 from benchmarks.soak.verdict import JsonFile, finish
-from waymark.loadtest import session, target
-from waymark.loadtest.drive import Samples
-from waymark.loadtest.results import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
-from waymark.loadtest.states import sample
-from waymark.process import available_cores
+from waymark.loadtest import load_stages, target
+from waymark.loadtest.load_loops import Samples
+from waymark.loadtest.load_report import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
+from waymark.loadtest.sample_states import sample
+from waymark.operating_system.cpu_cores import available_cores
 
 GOODPUT_TARGET: Final = 0.9
 REFUSAL_MS_TARGET: Final = 50.0
@@ -150,8 +150,8 @@ async def _overload(
         send = target.sender(http, served, bodies, run="soak")
         all_samples: list[Samples] = []
 
-        async def stage(plan: session.Plan) -> Stage:
-            measured = session.measure(
+        async def stage(plan: load_stages.Plan) -> Stage:
+            measured = load_stages.measure(
                 send,
                 plan,
                 run="soak",
@@ -163,11 +163,11 @@ async def _overload(
             return only
 
         report(f"finding the peak: {_PEAK_CONCURRENCY} callers, {peak_seconds:g} s")
-        closed = session.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=peak_seconds, requests=_NO_END)
+        closed = load_stages.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=peak_seconds, requests=_NO_END)
         peak = (await stage(closed)).throughput
         report(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
         await _connect(http, service.url)
-        over = await stage(session.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
+        over = await stage(load_stages.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
     return report_overload(
         contention, all_samples, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads

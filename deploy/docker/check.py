@@ -18,10 +18,10 @@ from typing import Final
 from services.env_runner.settings import Settings
 from waymark.contracts import EvaluationRequest
 from waymark.errors import InvalidInput, WaymarkError
-from waymark.evaluation.protocols import protocol_of
+from waymark.evaluation.requested_episodes import protocol_of
 from waymark.inference.checkpoint import CARD
-from waymark.serving.middleware.auth import open_keys
-from waymark.serving.models import verify_checkpoints
+from waymark.serving.loaded_models import verify_checkpoints
+from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.settings import Service, ServiceSettings, read
 from waymark.worlds.registry import get_world, world_of_format
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The service `evaluate`: plays one evaluation and prints its table, its id and where to look at it.
+# The service `evaluate`: plays one evaluation and prints its table, its id and the address of its page.
 # WAYMARK_EVALUATE is the protocol, or `none`. Further options of `waymark evaluate` may follow as arguments.
 set -eu
 protocol=${WAYMARK_EVALUATE:-quick}
@@ -8,12 +8,12 @@ dashboard=http://127.0.0.1:${WAYMARK_PUBLISHED_PORT:-8000}
 python -P deploy/docker/await_models.py
 if [ "$protocol" = none ]; then
   echo "The stack is up. Dashboard: $dashboard"
-  sleep 5 # `docker compose up --wait` calls it a failure if a container ends while it looks
+  sleep 5 # `docker compose up --wait` fails if a container ends while it waits
   exit 0
 fi
 echo "Playing the protocol '$protocol'. Watch it at $dashboard"
 status=0
-# What it says meanwhile names the env-runner as containers do; you reach it at the published address.
+# Messages name the env-runner's address inside the containers' network. Replace it by the published address.
 mkfifo /tmp/remarks
 sed -u "s|${WAYMARK_URL:-http://env-runner:8000}|$dashboard|g" </tmp/remarks >&2 &
 waymark evaluate --protocol "$protocol" --json "$@" >/tmp/evaluation.json 2>/tmp/remarks || status=$?

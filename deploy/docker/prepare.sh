@@ -1,14 +1,14 @@
 #!/bin/sh
 # Runs once before the other containers start, as root with few capabilities:
-# 1. The password of Redis is written to the shared volume: the one that is given, else a random one made once.
-# 2. The key that Prometheus shows is written there too.
-# 3. The folder for results gets the user that writes to it.
+# 1. Write the password of Redis to the shared volume: the given one, or a random one that is made once.
+# 2. Write the key that Prometheus sends there too.
+# 3. Make the user who writes results the owner of their folder.
 set -eu
 secrets=/run/waymark
 user=${WAYMARK_UID:-10001}
 group=${WAYMARK_GID:-10001}
 
-# Everybody in a container that mounts this volume may read it; containers that do not need it do not mount it.
+# Every user in a container that mounts this volume can read it. Only containers that need it mount it.
 write() { # NAME, the content on standard input
   umask 077
   cat >"$secrets/$1.new"
@@ -16,7 +16,7 @@ write() { # NAME, the content on standard input
   mv -f "$secrets/$1.new" "$secrets/$1"
 }
 
-# Messages name files and folders as the host does.
+# Messages name files and folders by their paths on the host.
 refuse() { # LINE...
   printf '%s\n' "$*" >&2
   exit 1
@@ -27,7 +27,7 @@ named=${HOST_PASSWORD_FILE:-}
 if [ -n "$named" ] && ! { [ -f "$given" ] && [ -n "$(cat "$given")" ]; }; then
   refuse "WAYMARK_REDIS_PASSWORD_FILE=$named holds no password. Write the password of Redis on its first line."
 elif [ -n "$named" ]; then
-  # A last line end is no part of a password.
+  # The last line break is not part of the password.
   printf %s "$(cat "$given")" | write redis-password
 elif [ -n "${WAYMARK_REDIS_PASSWORD:-}" ]; then
   printf %s "$WAYMARK_REDIS_PASSWORD" | write redis-password
@@ -46,7 +46,8 @@ elif [ "$owner" != "$user" ]; then
   refuse "The folder for results, $runs, belongs to user $owner, and the containers run as user $user." \
     "Write WAYMARK_UID=$owner and WAYMARK_GID=$(stat -c %g /app/runs) to .env, $another"
 fi
-# Only for what the disk says of itself: on a network disk root may write less than the user of the containers.
+# A test write that looks only for errors of the disk. On a network disk root may have fewer rights than the user of the
+# containers, so other errors mean nothing.
 problem=$({ : >/app/runs/.prepare && rm /app/runs/.prepare; } 2>&1) || true
 case $problem in
   *"Read-only"*) refuse "The folder for results, $runs, is on a read-only disk. Make it writable, $another" ;;

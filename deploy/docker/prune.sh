@@ -12,7 +12,7 @@ if [ $# -gt 0 ]; then "$venv/bin/python" -m pip uninstall --quiet --yes "$@"; fi
 packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 find "$packages" -depth -type d \( -name tests -o -name test \) -exec rm -rf {} +
 find "$packages" -type f \( -name '*.pyi' -o -name '*.h' -o -name '*.a' -o -name '*.pxd' -o -name '*.f90' \) -delete
-# Not the libraries in *.libs: `strip` breaks those that the makers of wheels have patched.
+# Not the libraries in *.libs: they were patched when the wheels were built, and `strip` breaks them.
 for module in "$packages"/ctranslate2/_ext.*.so "$packages"/uvloop/loop.*.so "$packages"/tokenizers/*.so \
   "$packages"/cryptography/hazmat/bindings/*.so; do
   if [ -f "$module" ]; then strip --strip-unneeded "$module"; fi
@@ -26,7 +26,7 @@ if [ -d "$java" ]; then
   done
   rm -rf "$java/legal" "$java/man" "$java/include"
 fi
-# What is left has to load.
+# Check that the remaining packages load.
 "$venv/bin/python" - <<'END'
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,5 +35,5 @@ for name in ("numpy", "tokenizers", "ctranslate2", "uvloop", "cryptography.ferne
     if find_spec(name.partition(".")[0]):
         import_module(name)
 END
-# pip goes last: it has done the rest.
+# Remove pip last, because the steps above need it.
 rm -rf "$packages"/pip "$packages"/pip-*.dist-info "$venv"/bin/pip*

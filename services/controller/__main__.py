@@ -1,8 +1,8 @@
-"""`python -m services.controller`: see `waymark.serving.process`."""
+"""`python -m services.controller`: see `waymark.serving.model_service`."""
 
 from __future__ import annotations
 
-from waymark.serving.process import run_service
+from waymark.serving.model_service import run_service
 
 
 def main() -> None:

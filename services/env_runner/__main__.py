@@ -15,19 +15,19 @@ from pathlib import Path
 from services.env_runner import worker
 from services.env_runner.app import create_app
 from services.env_runner.environments import open_environment
-from services.env_runner.library import RunLibrary, name_folders
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.play import PlayQueue
+from services.env_runner.queue.play_along import PlayQueue
 from services.env_runner.result_writer import ResultKeeper
+from services.env_runner.run_library import RunLibrary, name_folders
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
-from waymark.process import die_with_parent
+from waymark.operating_system.process_tree import die_with_parent
 from waymark.serving.exit_codes import exit_clearly
-from waymark.serving.server import bind, serve
+from waymark.serving.http_server import bind, serve
 from waymark.serving.settings import read
-from waymark.serving.telemetry import observe
+from waymark.serving.telemetry import observed_requests
 from waymark.worlds.base import Environment
 
 UNWRITTEN = 5
@@ -44,7 +44,7 @@ def main() -> None:
             _view([Path(name) for name in sys.argv[2:]])
             return
         settings = read(Settings)
-        observe.start("env-runner" if part == "app" else part, settings)
+        observed_requests.start("env-runner" if part == "app" else part, settings)
         if part == "app":
             _serve(settings)
         elif part == "publish":

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from waymark.agent.ports import Controller, Executor
+from waymark.agent.model_ports import Controller, Executor
 from waymark.contracts import (
     ActionResponse,
     AgentState,
@@ -27,7 +27,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.errors import WrongCheckpoint
-from waymark.evaluation.identity import ASKED, Difference, describe, model_of, short_hash
+from waymark.evaluation.checkpoint_identity import ASKED, Difference, describe, model_of, short_hash
 
 CHECKPOINT_WAIT_SECONDS: Final = 300.0
 """Seconds for which an episode stays paused before it goes back to the queue."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from services.env_runner.insight import Failures, Options
-from services.env_runner.library import RunEntry, RunList
+from services.env_runner.dashboard_routes import Failures, Options
+from services.env_runner.run_library import RunEntry, RunList
 from services.env_runner.run_notes import RunNotes
 from services.env_runner.same_variation import OtherEpisode, OtherEpisodes
 from services.env_runner.world_routes import WorldInfo, Worlds, describe
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import AgentConfig, Considered, EvaluationRequest
 from waymark.evaluation.comparison import Run
-from waymark.evaluation.explain import TurnExplanation, explain
-from waymark.evaluation.failures import failure_modes
+from waymark.evaluation.failure_modes import failure_modes
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
 from waymark.evaluation.run_differences import RunComparison, compare_runs
+from waymark.evaluation.turn_explanation import TurnExplanation, explain
 from waymark.serving.api.examples import FINISHED, PLAYED, START, Shown
 from waymark.worlds.registry import DEFAULT_WORLD, get_world
 

@@ -13,8 +13,8 @@ from services.env_runner.settings import Settings
 from waymark import __version__
 from waymark.contracts import AgentConfig, CheckpointInfo, Role, ServiceInfo, Versions
 from waymark.errors import InvalidInput
-from waymark.evaluation.checkout import find_checkout
-from waymark.evaluation.identity import differences
+from waymark.evaluation.checkpoint_identity import differences
+from waymark.evaluation.git_checkout import find_checkout
 from waymark.evaluation.run_folder import Evaluation
 
 

@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.reading import PAGE, Entry
-from services.env_runner.set_aside import SetAsides
+from services.env_runner.queue.job_reader import PAGE, Entry
+from services.env_runner.set_aside_evaluations import SetAsides
 from waymark.contracts import EpisodeResult
 from waymark.contracts.health import StorageHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
-from waymark.evaluation.identity import check_results
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.checkpoint_identity import check_results
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, Evaluation, RunFolder
-from waymark.evaluation.storage import check_plain_file, check_writable, unavailable
-from waymark.serving.background import utc_now
+from waymark.evaluation.writable_folders import check_plain_file, check_writable, unavailable
+from waymark.serving.background_tasks import utc_now
 from waymark.worlds.registry import world_of
 
 _PROBE_SECONDS = 10.0

@@ -13,8 +13,8 @@ from pydantic import Field, StringConstraints
 
 from waymark.contracts import Contract, Name
 from waymark.errors import NotFound, StorageUnavailable
-from waymark.evaluation.run_checks import parse, read_small
-from waymark.evaluation.storage import unavailable
+from waymark.evaluation.run_folder_checks import parse, read_small
+from waymark.evaluation.writable_folders import unavailable
 
 NOTES: Final = "notes.json"
 

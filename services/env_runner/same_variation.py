@@ -8,10 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
-from services.env_runner.library import RunEntry, RunLibrary
+from services.env_runner.run_library import RunEntry, RunLibrary
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest
 from waymark.errors import InvalidInput, NotFound
-from waymark.evaluation.protocols import protocol_of, split_of
+from waymark.evaluation.requested_episodes import protocol_of, split_of
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 

@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 from services.env_runner.checkpoint_gate import CHECKPOINT_WAIT_SECONDS
 from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.clients.chat import Endpoint
-from waymark.process import simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.serving.settings import ListenSettings
 from waymark.worlds.registry import DEFAULT_WORLD, WorldName
 

@@ -235,7 +235,7 @@ def test_a_folder_without_checkpoints_is_named(compose: Compose, tmp_path: Path)
     assert str(tmp_path / "absent") in done.stderr
 
 
-def test_a_folder_that_containers_cannot_read_is_told_in_the_terminal(compose: Compose, tmp_path: Path) -> None:
+def test_a_folder_unreadable_in_containers_is_named_in_the_terminal(compose: Compose, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     for role in ("controller", "executor"):
         shutil.copytree(ROOT / "checkpoints" / role, folder / role)

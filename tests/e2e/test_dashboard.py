@@ -18,11 +18,11 @@ from selenium.webdriver.support.ui import Select
 from services.env_runner.queue import JobStore
 from tests.browser import KEY, Page, Runner
 from tests.samples import VERSIONS, result
-from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.child_process import Part, wait_until_ready
 from waymark.child_processes.readiness import is_ready
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, TurnRecord
 from waymark.evaluation.export import encode
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import summarise
 from waymark.worlds.registry import get_world

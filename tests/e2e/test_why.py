@@ -17,9 +17,9 @@ from selenium.webdriver.support.ui import Select
 
 from tests.browser import Page, Runner
 from tests.samples import VERSIONS, evaluation, result
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EvaluationRequest, MadeBy
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.registry import get_world
 
 AXE = gzip.decompress((Path(__file__).parent / "axe" / "axe.min.js.gz").read_bytes()).decode()
@@ -141,9 +141,7 @@ def test_two_runs_are_compared_and_their_episodes_side_by_side(page: Page, pair:
         page.find(".parting .badge", "differs here")
 
 
-def test_a_failed_episode_and_the_better_agents_one_are_four_clicks_away(
-    page: Page, runner: Runner, pair: tuple[str, str]
-) -> None:
+def test_four_clicks_lead_from_a_failure_to_the_better_agent(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
     page.open()
     page.click("#runs a", pair[0])  # 1
     page.find("#failures")

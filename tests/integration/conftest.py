@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands import Command
 from tests.integration.faults import Services, Site
-from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.child_process import HOST, Part
 from waymark.cli.local_stack import Stack, StackOptions, free_ports
 from waymark.clients.services import SyncControllerClient
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot

@@ -13,12 +13,12 @@ import redis
 
 from services.env_runner.queue import JobStore
 from tests.samples import VERSIONS, evaluation
-from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, Part, wait_until_ready
 from waymark.child_processes.readiness import is_ready
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits, Versions
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 LEASE_SECONDS = 2.0

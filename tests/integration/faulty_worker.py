@@ -15,10 +15,10 @@ import time
 from services.env_runner.settings import Settings
 from services.env_runner.worker import run
 from waymark.contracts import Opening
-from waymark.process import end_with
+from waymark.operating_system.process_tree import end_with
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.settings import read
-from waymark.serving.telemetry import observe
+from waymark.serving.telemetry import observed_requests
 from waymark.worlds.base import Step
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -34,9 +34,9 @@ class FaultyEnvironment(ScriptedEnvironment):
         self._poison = poison
         super().__init__()
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         self._poisoned = variation in self._poison
-        return super().reset(task_id, variation, simplifications)
+        return super().reset(task_id, variation, options)
 
     def step(self, action: str) -> Step:
         _log.info(STEPPING)
@@ -55,7 +55,7 @@ def main() -> None:
         _supervise()
     with exit_clearly("worker"):
         settings = read(Settings)
-        observe.start("worker", settings)
+        observed_requests.start("worker", settings)
         run(settings, lambda: FaultyEnvironment(seconds, poison))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.oracle import of_different_tasks, one_of_each_task, write_paths
-from training.annotate import read_annotations
+from training.annotations import read_annotations
 from training.trajectories import Trajectory
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tests.chat_server import ChatServer
 from tests.oracle import of_different_tasks, one_of_each_task, write_paths
-from training.annotate import annotate_by_rule, read_annotations, write_annotations
+from training.annotations import annotate_by_rule, read_annotations, write_annotations
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-very-secret"

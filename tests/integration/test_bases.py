@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import LLAMA, T5, make_folder
-from training.bases import INDEX, require_base, require_supported, weight_files
+from training.base_models import INDEX, require_base, require_supported, weight_files
 from training.export import convert
-from training.origin import sha256_of_base
 from training.recipe import make_recipe
+from training.run_origin import sha256_of_base
 from waymark.errors import CheckpointError, InvalidInput, WaymarkError
 from waymark.inference.checkpoint import CARD, load
 

@@ -17,8 +17,8 @@ from tests.samples import evaluation, result_of
 from waymark.cli.local_stack import CHECKPOINTS
 from waymark.clients.services import SyncControllerClient, SyncExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy, Versions
-from waymark.evaluation.identity import short_hash
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.checkpoint_identity import short_hash
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 OURS = CHECKPOINTS / "executor"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.answers import action_answer, subgoal_answer
 from tests.oracle import trajectories
-from training.annotate import annotate_by_rule
+from training.annotations import annotate_by_rule
 from training.datasets import examples
 from training.worlds.scienceworld.dagger import FIRST_TAKE, Corrected, corrections, first_take, numbered, plan
 from training.worlds.scienceworld.expert import MISPLACED

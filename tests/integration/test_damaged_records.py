@@ -18,17 +18,17 @@ import httpx
 import pytest
 
 from services.env_runner.app import create_app
-from services.env_runner.play_host import PlayHost
+from services.env_runner.play_along_host import PlayHost
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.play import PlayQueue
+from services.env_runner.queue.play_along import PlayQueue
 from services.env_runner.settings import Settings
 from services.env_runner.worker import Worker
 from tests.queued import on_disk
 from tests.samples import evaluation, result_of
 from tests.serving import scripted_services
 from waymark.contracts import EvaluationRequest, Limits
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
@@ -178,11 +178,11 @@ def submit(store: JobStore, name: str, tasks: tuple[str, ...] = ("4-2", "1-1", "
 
 async def answers_of(http: httpx.AsyncClient, name: str) -> dict[str, int]:
     """The status codes of every route that reads or changes an evaluation."""
-    one = f"/v1/evaluations/{name}"
+    base = f"/v1/evaluations/{name}"
     paths = ["", "/summary", "/episodes", "/export"]
-    codes = {path: (await http.get(one + path)).status_code for path in paths}
-    codes["/resume"] = (await http.post(f"{one}/resume", params={"errored": True})).status_code
-    codes["/cancel"] = (await http.post(f"{one}/cancel")).status_code
+    codes = {path: (await http.get(base + path)).status_code for path in paths}
+    codes["/resume"] = (await http.post(f"{base}/resume", params={"errored": True})).status_code
+    codes["/cancel"] = (await http.post(f"{base}/cancel")).status_code
     return codes
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.checkpoints import make_folder
 from tests.commands import SCRIPTED, Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 
 Waymark = Callable[..., Command]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")

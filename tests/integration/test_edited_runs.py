@@ -12,7 +12,7 @@ import pytest
 from tests.commands import Command
 from tests.samples import evaluation, result, result_of
 from waymark.contracts import EvaluationRequest
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]

@@ -21,7 +21,7 @@ from training.export import convert
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
 from waymark.inference import Generation, Generator
 from waymark.inference.checkpoint import Checkpoint, load
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -290,7 +290,7 @@ def test_a_missing_engine_says_which_package_to_install(engine: str, tmp_path: P
     code = (
         f"import sys; from pathlib import Path; sys.modules[{package!r}] = None\n"
         "from waymark.inference.checkpoint import load; from waymark.errors import EngineUnavailable\n"
-        "from waymark.inference.load import open_generator\n"
+        "from waymark.inference.open_engine import open_generator\n"
         f"try: open_generator({engine!r}, load(Path({str(tmp_path)!r})))\n"
         "except EngineUnavailable as error: print(error)"
     )

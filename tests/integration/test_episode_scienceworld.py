@@ -6,13 +6,8 @@ import pytest
 
 from tests import samples
 from tests.answers import action_answer
-from waymark.agent.episode import run_episode
-from waymark.contracts import (
-    ActionAlternative,
-    ActionResponse,
-    AgentConfig,
-    AgentState,
-)
+from waymark.agent.episode_loop import run_episode
+from waymark.contracts import ActionAlternative, ActionResponse, AgentConfig, AgentState
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 

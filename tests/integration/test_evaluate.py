@@ -18,7 +18,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from waymark.cli.local_stack import CHECKPOINTS
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES
 from waymark.inference.checkpoint import load
 

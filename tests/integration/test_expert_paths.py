@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.annotate import annotate_by_rule
+from training.annotations import annotate_by_rule
 from training.trajectories import Wanted
 from training.worlds.scienceworld.expert import WITHOUT_ORACLE
 from training.worlds.scienceworld.paths import directly

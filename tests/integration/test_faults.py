@@ -22,7 +22,7 @@ from tests.integration.faults import LEASE_SECONDS, Services, Site, unreachable,
 from tests.integration.faulty_worker import STEPPING
 from tests.samples import VERSIONS
 from waymark.cli.embedded_redis import EmbeddedRedis
-from waymark.process import children
+from waymark.operating_system.process_tree import children
 
 TURNS_TO_A_STEP = 4
 """The scripted executor ends three sub-goals before it acts."""
@@ -38,7 +38,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     services.stop()
 
 
-def test_a_worker_that_is_killed_in_midst_of_its_episodes(site: Site) -> None:
+def test_a_killed_workers_episodes_are_played_by_another(site: Site) -> None:
     specs = site.submit("killed", 30)
     doomed = site.worker(seconds=0.05)
     until(lambda: site.finished("killed") >= 4 and site.store.status("killed").running == 2, "both slots play")
@@ -56,7 +56,7 @@ def killed(redis: EmbeddedRedis) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("gone", [killed, unreachable])
-def test_a_redis_that_is_gone_for_longer_than_a_lease(
+def test_results_survive_a_redis_outage_longer_than_a_lease(
     site: Site, gone: Callable[[EmbeddedRedis], AbstractContextManager[None]]
 ) -> None:
     specs = site.submit("gone", 60)
@@ -84,7 +84,7 @@ def test_a_worker_frozen_past_its_lease_cannot_commit(site: Site) -> None:
     frozen.check()
 
 
-def test_an_executor_that_is_killed_and_started_again(site: Site, services: Services) -> None:
+def test_results_survive_a_restart_of_the_executor(site: Site, services: Services) -> None:
     specs = site.submit("executor", 30)
     worker = site.worker(seconds=0.05)
     until(lambda: site.finished("executor") >= 4, "play is under way")
@@ -95,7 +95,7 @@ def test_an_executor_that_is_killed_and_started_again(site: Site, services: Serv
     site.assert_exact("executor", specs)
 
 
-def test_a_jvm_that_is_killed_and_one_that_hangs(site: Site) -> None:
+def test_killed_and_hanging_jvms_are_replaced(site: Site) -> None:
     versions = VERSIONS.model_copy(update={"environment": environment_version("scienceworld")})
     specs = site.submit("jvm", 2, turns=60, task="7-2", versions=versions)
     settings = {"ENVIRONMENT": "scienceworld", "SLOTS": "1", "SIMULATOR_TIMEOUT_SECONDS": "10", "LEASE_SECONDS": "30"}
@@ -124,7 +124,7 @@ def _jvm(worker: int) -> int:
     return processes[0]
 
 
-def test_a_disk_that_is_full_for_a_while(site: Site) -> None:
+def test_results_are_written_once_a_full_disk_has_room(site: Site) -> None:
     specs = site.submit("full", 20)
     runs = site.folder / "runs"
     app = site.app(runs)
@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_for_a_while(site: Site) -> None:
     app.check()
 
 
-def test_the_same_evaluation_submitted_twice_at_once(site: Site) -> None:
+def test_an_evaluation_submitted_twice_at_once_is_played_once(site: Site) -> None:
     worker = site.worker(seconds=0)
     both = threading.Barrier(2)
 
@@ -159,7 +159,7 @@ def test_the_same_evaluation_submitted_twice_at_once(site: Site) -> None:
     site.assert_exact("twice", specs)
 
 
-def test_three_poison_episodes_among_two_hundred(site: Site) -> None:
+def test_poison_episodes_are_given_up_and_all_others_played(site: Site) -> None:
     poison = (3, 77, 150)
     specs = site.submit("poison", 200, turns=TURNS_TO_A_STEP)
     supervisors = [site.worker(seconds=0, poison=poison) for _ in range(2)]

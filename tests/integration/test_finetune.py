@@ -24,12 +24,12 @@ from training.__main__ import app
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run
-from training.model import open_model
+from training.model import open_model, open_tokenizer
 from training.tokenizer import train_tokenizer
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint import load
 from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
-from waymark.inference.tokens import Tokens, read_tokenizer
+from waymark.inference.tokens import Tokens, copy_tokens, read_tokenizer
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,27 @@ def _until_evaluated(run: Run) -> None:
 
 def _finish(run: Run) -> list[dict[str, float]]:
     return list(run.train())
+
+
+def test_a_base_with_more_words_reads_known_words_as_before(
+    pretrained: dict[Architecture, Path], corpus: list[Example]
+) -> None:
+    base = str(pretrained["seq2seq"])
+    recipe = replace(TINY, base=base, more_words=3)
+    before = open_tokenizer(replace(recipe, more_words=0), ())
+    after = open_tokenizer(recipe, [f"{corpus[0].prompt} quokka zyzzyva quokka"])
+    model, plain = open_model(recipe, after), open_model(replace(recipe, more_words=0), before)
+    for name in ("get_input_embeddings", "get_output_embeddings"):
+        grown, old = getattr(model, name)().weight, getattr(plain, name)().weight
+        copies = [before.token_to_id(copy) for copy in copy_tokens(32)]
+        assert (
+            len(grown)
+            == after.get_vocab_size()
+            == before.get_vocab_size() + len(after.get_vocab()) - len(before.get_vocab())
+        )
+        assert torch.equal(grown[after.token_to_id("<copy_5>")], old[before.token_to_id("<copy_5>")])
+        assert torch.equal(grown[after.token_to_id("</s>")], old[before.token_to_id("</s>")])
+        assert torch.allclose(grown[after.token_to_id("▁quokka")], old[copies].mean(dim=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [0, 4], ids=["whole", "lora"])

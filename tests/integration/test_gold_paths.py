@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from tests.golden_episodes import COPY, golden, recorded
-from training.annotate import annotate_by_rule
+from training.annotations import annotate_by_rule
 from training.trajectories import Trajectory, Wanted
-from training.worlds.scienceworld.gold import record_gold
-from training.worlds.scienceworld.published import align
+from training.worlds.scienceworld.gold_paths import record_gold
+from training.worlds.scienceworld.published_examples import align
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 _NUMBER = re.compile(r"-?\d+")

@@ -20,10 +20,10 @@ from tests.hostile_server import (
     huge_header,
     redirect,
 )
-from waymark.clients.bounded import AnswerRefused, decompress
+from waymark.clients.aiohttp_transport import AiohttpTransport
+from waymark.clients.answer_limits import AnswerRefused, decompress
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.services import EvaluationClient, ExecutorClient, SyncEvaluationClient, SyncExecutorClient
-from waymark.clients.transport import AiohttpTransport
 from waymark.errors import InvalidInput, ServiceError, ServiceRejected, WaymarkError
 from waymark.loadtest.target import connect, find
 
@@ -118,7 +118,7 @@ async def test_a_decompression_bomb_is_refused_in_little_memory(
     assert measured.seconds < PATIENCE
 
 
-async def test_a_decompression_bomb_from_the_planner_is_one_error_with_a_remedy() -> None:
+async def test_a_decompression_bomb_from_the_planner_is_one_error() -> None:
     with HostileServer(zipped(TWICE, "gzip, gzip")) as server, Measured() as measured:
         with pytest.raises(ServiceRejected, match="compressed as 'gzip, gzip'") as caught:
             async with chat(server, attempts=6) as client:
@@ -138,7 +138,7 @@ async def test_an_answer_that_arrives_too_slowly_ends_with_the_deadline(
     assert measured.seconds < PATIENCE
 
 
-async def test_a_body_that_arrives_too_slowly_ends_the_sync_client_at_its_deadline() -> None:
+async def test_a_slow_body_ends_the_sync_client_at_its_deadline() -> None:
     with HostileServer(drip) as server, Measured() as measured, pytest.raises(ServiceError):
         await ask_sync(server)
     assert measured.seconds < PATIENCE

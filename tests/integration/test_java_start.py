@@ -20,8 +20,8 @@ from waymark.cli.local_stack import Stack, StackOptions
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest, Limits
 from waymark.errors import EnvironmentFault, SimulatorNotStarted
-from waymark.process import children
-from waymark.worlds.java import find_java, java_environment
+from waymark.operating_system.process_tree import children
+from waymark.worlds.java_process import find_java, java_environment
 from waymark.worlds.scienceworld import java_cache
 from waymark.worlds.scienceworld.environment import ScienceWorldSlot, slot_jars
 from waymark.worlds.scienceworld.java_cache import JavaCache

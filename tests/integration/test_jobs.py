@@ -20,7 +20,7 @@ from waymark.contracts import (
     MadeBy,
 )
 from waymark.errors import JobStoreUnavailable, NotFound, RecordDamaged, WrongCheckpoint
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.scienceworld.tasks import TASKS
 
 LEASE_SECONDS = 0.5
@@ -372,7 +372,7 @@ def test_a_stored_evaluation_over_todays_limits_stops_no_other(store: JobStore) 
     problem = store.look_up(["hostile"])["hostile"]
     assert isinstance(problem, RecordDamaged)
     assert len(str(problem)) < 1_000
-    with pytest.raises(RecordDamaged, match="unreadable"):
+    with pytest.raises(RecordDamaged, match="cannot be read"):
         store.evaluation("hostile")
     assert store.lease("alice", wait_seconds=0, skip=["hostile"]) is not None
     store.cancel("honest")

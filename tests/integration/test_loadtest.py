@@ -19,11 +19,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from tests.commands import Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import free_ports
 from waymark.clients.services import ExecutorClient
-from waymark.loadtest.results import LoadReport
-from waymark.serving.server import bind
+from waymark.loadtest.load_report import LoadReport
+from waymark.serving.http_server import bind
 
 Waymark = Callable[..., Command]
 
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_a_test_with_its_measurements(waymark: Waymark) -> None:
     [
         (["http://127.0.0.1:1"], 3, "Nothing answers at http://127.0.0.1:1"),
         (["localhost"], 2, "is no address"),
-        (["http://127.0.0.1:1", "--rate", "1", "--ramp"], 2, "Ask for one of them."),
+        (["http://127.0.0.1:1", "--rate", "1", "--ramp"], 2, "Give one of --rate, --concurrency and --ramp."),
         (["http://127.0.0.1:1", "--rate", "fast"], 2, "--rate fast is no list"),
         (["http://127.0.0.1:1", "--plot", "curve.txt"], 2, "Name a .png or .svg file."),
         (["compare", "none.json", "none.json"], 2, "none.json cannot be read"),

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from waymark.serving.app import create_app
-from waymark.serving.models import open_models
+from waymark.serving.loaded_models import open_models
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

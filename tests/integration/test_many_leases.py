@@ -9,7 +9,7 @@ import pytest
 from services.env_runner.queue import JobStore
 from tests.samples import evaluation
 from waymark.contracts import EvaluationRequest
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 
 LEASE_SECONDS = 20.0
 MANY = 1_000

@@ -17,7 +17,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.observe import DASHBOARDS, OBSERVE, alert_rules, ask, assert_panels_are_answered, panel_queries
-from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.child_process import HOST, Part
 from waymark.cli.local_stack import Stack, free_ports
 
 NEEDS_PROMETHEUS = "needs prometheus and promtool (Debian: apt install prometheus)"

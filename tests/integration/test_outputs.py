@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands import SCRIPTED
 from tests.samples import evaluation, result_of
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from tests import samples
 from tests.chat_server import ChatServer
 from tests.commands import SCRIPTED, Command
-from waymark.agent.episode import run_episode
+from waymark.agent.episode_loop import run_episode
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.contracts import ActionResponse, AgentConfig, AgentState, EpisodeResult, Timing, Usage
 from waymark.evaluation.run_folder import RunFolder

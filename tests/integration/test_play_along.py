@@ -13,17 +13,17 @@ import httpx
 import pytest
 
 from services.env_runner.app import create_app
-from services.env_runner.play_host import PlayHost
+from services.env_runner.play_along_host import PlayHost
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.play import PlayQueue
+from services.env_runner.queue.play_along import PlayQueue
 from services.env_runner.settings import Settings
 from services.env_runner.worker import Worker
 from tests.serving import scripted_services
 from waymark.contracts import EpisodeResult
 from waymark.errors import QueueFull
-from waymark.evaluation.explain import explain
 from waymark.evaluation.play_along import PlayRequest, PlayView
+from waymark.evaluation.turn_explanation import explain
 from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
 
 pytestmark = pytest.mark.anyio
@@ -273,6 +273,7 @@ async def test_a_damaged_session_costs_no_other_one(hosted: Table, damage: str |
         ("tasks", {"task": "99-9", "variation": 0}),
         ("variations", {"task": "4-2", "variation": 99_999}),
         ("agent.subgoals", {"task": "4-2", "variation": 0, "agent": {"subgoals": "random"}}),
+        ("options", {"task": "4-2", "variation": 0, "options": "fly"}),
         ("simplifications", {"task": "4-2", "variation": 0, "simplifications": "fly"}),
     ],
 )

@@ -9,10 +9,10 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.hostile_server import HostileServer, at_once
+from waymark.clients.aiohttp_transport import AiohttpTransport
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.proxies import named_proxies
 from waymark.clients.services import ExecutorClient, SyncExecutorClient
-from waymark.clients.transport import AiohttpTransport
 from waymark.errors import EndpointUnusable
 from waymark.loadtest.target import connect
 from waymark.serving.telemetry import tracing

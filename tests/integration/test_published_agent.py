@@ -11,10 +11,10 @@ import pytest
 from tests.commands import Command
 from tests.oracle import one_of_each_task, rule_annotations
 from tests.training_runs import TINY_SHAPE
-from training.corpora import Wording
 from training.export import export
 from training.finetune import Run
 from training.recipe import Recipe
+from training.role_examples import Wording
 from waymark.contracts import Role
 from waymark.inference.checkpoint import load
 

@@ -15,13 +15,13 @@ import pytest
 
 from services.env_runner.queue import JobStore
 from tests.commands import SCRIPTED, Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import Stack, StackOptions, free_ports
 from waymark.cli.redis_server import find_redis_server
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
-from waymark.process import children
+from waymark.operating_system.process_tree import children
 
 PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
 """Without blanks and quotes, which Redis' own configuration file would want escaped."""

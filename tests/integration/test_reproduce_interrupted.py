@@ -15,8 +15,8 @@ import pytest
 
 from tests.faulty_annotator import FaultyAnnotator
 from tests.reproduction import SECONDS, run, start
-from training.files import sha256_of
 from training.reproduce.plan import ROLES
+from training.user_files import sha256_of
 
 STAGES = (
     "trajectories",

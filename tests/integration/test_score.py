@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracle import rule_annotations, trajectories, write_paths
-from training.annotate import write_annotations
+from training.annotations import write_annotations
 from training.datasets import examples
-from training.score import opened, score
+from training.offline_score import opened, score
 from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load
 from waymark.worlds.registry import get_format

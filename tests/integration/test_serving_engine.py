@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from waymark.contracts import ActionResponse
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.serving.app import create_app
-from waymark.serving.models import open_models
+from waymark.serving.loaded_models import open_models
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

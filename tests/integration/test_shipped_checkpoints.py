@@ -16,7 +16,7 @@ from training.worlds.base import RecordingRequest
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.inference.checkpoint import load
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.worlds.base import EnvironmentLimits
 from waymark.worlds.registry import get_format, world_of_format
 

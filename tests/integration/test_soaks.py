@@ -30,7 +30,7 @@ def test_thousands_of_requests_through_refusals_are_answered_once_each(tmp_path:
     assert report.refused > 0
 
 
-def test_no_caller_is_disconnected_while_a_service_stands_still_or_stops(tmp_path: Path) -> None:
+def test_callers_stay_connected_while_a_service_stalls_or_stops(tmp_path: Path) -> None:
     ended = soak(tmp_path / "report", "disconnects", "--seconds", "5", "--callers", "50")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = Disconnects.model_validate_json((tmp_path / "report").read_bytes())

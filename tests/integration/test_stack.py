@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.commands import SCRIPTED, Command
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, free_ports
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EpisodeResult, EvaluationRequest, Limits

@@ -21,7 +21,7 @@ from training.trajectories import Wanted, collect, read_manifest, read_parts, re
 from training.worlds.scienceworld.paths import record
 from waymark.errors import InvalidInput
 from waymark.inference.checkpoint import load
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
 

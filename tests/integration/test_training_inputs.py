@@ -19,7 +19,7 @@ import pytest
 
 from tests.oracle import rule_annotations, trajectories, write_paths
 from training.__main__ import main
-from training.annotate import Annotation, write_annotations
+from training.annotations import Annotation, write_annotations
 from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load
@@ -113,13 +113,13 @@ CASES: list[tuple[list[str], str]] = [
     # recipes
     ([*FINETUNE, "--recipe", "absent.json"], "Cannot read the recipe absent.json"),
     ([*FINETUNE, "--recipe", "folder"], "Cannot read the recipe folder"),
-    ([*FINETUNE, "--recipe", "list.json"], "no JSON object"),
-    ([*FINETUNE, "--recipe", "cut.json"], "is no JSON"),
-    ([*FINETUNE, "--recipe", "deep.json"], "is no JSON"),
-    ([*FINETUNE, "--recipe", "bytes.json"], "is no JSON"),
+    ([*FINETUNE, "--recipe", "list.json"], "not a JSON object"),
+    ([*FINETUNE, "--recipe", "cut.json"], "is not JSON"),
+    ([*FINETUNE, "--recipe", "deep.json"], "is not JSON"),
+    ([*FINETUNE, "--recipe", "bytes.json"], "is not JSON"),
     ([*FINETUNE, "--recipe", "unknown.json"], "Did you mean 'batch'?"),
     ([*FINETUNE, "--recipe", "typed.json"], "batch = '4'"),
-    (["datasets", "flat", "--recipe", "cut.json", *TABLES], "is no JSON"),
+    (["datasets", "flat", "--recipe", "cut.json", *TABLES], "is not JSON"),
     # tables
     ([*FINETUNE, "--data", "absent.parquet"], "absent.parquet is not there"),
     ([*FINETUNE, "--data", "folder"], "folder is not there"),

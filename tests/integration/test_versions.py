@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from services.env_runner.queue import JobStore, protocol
+from services.env_runner.queue import JobStore, record_version
 from waymark.errors import VersionMismatch
 
 _REFUSED = 2
@@ -23,25 +23,27 @@ def _worker(redis_url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("theirs", "age"), [(protocol.PROTOCOL + 1, "older"), (protocol.PROTOCOL - 1, "newer")])
+@pytest.mark.parametrize(
+    ("theirs", "age"), [(record_version.PROTOCOL + 1, "older"), (record_version.PROTOCOL - 1, "newer")]
+)
 def test_a_worker_of_another_version_is_refused_by_name(redis_url: str, store: JobStore, theirs: int, age: str) -> None:
-    store._redis.set(protocol.KEY, f"{theirs} 9.8.7")
+    store._redis.set(record_version.KEY, f"{theirs} 9.8.7")
     done = _worker(redis_url)
     assert done.returncode == _REFUSED
     assert len(done.stderr.strip().splitlines()) == 1
-    for part in (os.uname().nodename, age, "9.8.7", f"queue protocol {protocol.PROTOCOL}"):
+    for part in (os.uname().nodename, age, "9.8.7", f"queue protocol {record_version.PROTOCOL}"):
         assert part in done.stderr
 
 
 def test_an_older_env_runner_leaves_a_newer_redis_alone(store: JobStore) -> None:
-    store._redis.set(protocol.KEY, f"{protocol.PROTOCOL + 1} 9.8.7")
+    store._redis.set(record_version.KEY, f"{record_version.PROTOCOL + 1} 9.8.7")
     with pytest.raises(VersionMismatch, match=r"9\.8\.7"):
         store.announce()
-    assert store._redis.get(protocol.KEY) == f"{protocol.PROTOCOL + 1} 9.8.7"
+    assert store._redis.get(record_version.KEY) == f"{record_version.PROTOCOL + 1} 9.8.7"
 
 
 def test_an_older_redis_is_taken_over(store: JobStore) -> None:
-    store._redis.set(protocol.KEY, f"{protocol.PROTOCOL - 1} 0.0.1")
+    store._redis.set(record_version.KEY, f"{record_version.PROTOCOL - 1} 0.0.1")
     store.announce()
     assert store.lease("somebody", wait_seconds=0) is None
 
@@ -49,5 +51,5 @@ def test_an_older_redis_is_taken_over(store: JobStore) -> None:
 @pytest.mark.parametrize("text", [None, "", "no number", "²"])
 def test_a_redis_without_announced_version_is_accepted(store: JobStore, text: str | None) -> None:
     if text is not None:
-        store._redis.set(protocol.KEY, text)
+        store._redis.set(record_version.KEY, text)
     assert store.lease("somebody", wait_seconds=0) is None

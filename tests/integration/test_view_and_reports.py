@@ -13,7 +13,7 @@ import pytest
 from tests.commands import Command
 from tests.samples import evaluation, result_of
 from waymark.contracts import EvaluationRequest
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, RunFolder
 
 Waymark = Callable[..., Command]

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.integration.test_engines import TEXTS, make_checkpoint
-from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.child_process import HOST, Part
 from waymark.child_processes.readiness import is_ready
 from waymark.cli.local_stack import free_ports
 
@@ -51,9 +51,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def test_a_service_survives_the_end_of_its_vllm_and_ends_it_with_itself(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_service_outlives_its_vllm_and_ends_it_when_closed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if not request.config.getoption("--vllm"):
         pytest.skip("needs --vllm")
     make_checkpoint(tmp_path / "tiny", "causal")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.hints import DISTRIBUTION
+from waymark.command_hints import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "checkpoints"

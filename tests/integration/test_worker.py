@@ -20,9 +20,9 @@ from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy
 from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.base import Environment, Step
 from waymark.worlds.scripted.environment import ScriptedEnvironment

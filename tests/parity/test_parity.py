@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import TABLE, trajectories
-from training.annotate import read_annotations
+from training.annotations import read_annotations
 from training.datasets import Example, examples
 from waymark.inference import Candidate, Generation, Generator
 from waymark.inference.checkpoint import Checkpoint, load, write_card
 from waymark.inference.engines.ctranslate2 import convert_to_ctranslate2
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.worlds.registry import get_format
 
 pytest.importorskip("torch")

@@ -14,7 +14,7 @@ from tests.serving import MCP_ACCEPT, STATE, says, tool_call
 from waymark.contracts import ActionResponse, Role, SubgoalResponse
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 
 pytestmark = pytest.mark.anyio

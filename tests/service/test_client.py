@@ -19,7 +19,7 @@ from waymark.clients.services import (
     SyncExecutorClient,
 )
 from waymark.clients.services.calls import INFO
-from waymark.clients.services.protocol import ServiceProtocol
+from waymark.clients.services.retries import ServiceProtocol
 from waymark.contracts import (
     ActionRequest,
     AgentState,
@@ -43,7 +43,7 @@ from waymark.errors import (
 )
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

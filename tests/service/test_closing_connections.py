@@ -16,7 +16,7 @@ from tests.serving import connected, says, served, service_app
 from waymark.clients.services import SyncExecutorClient
 from waymark.contracts import Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware.guard import ConnectionLimits
+from waymark.serving.middleware.connection_limits import ConnectionLimits
 
 ASK = b"GET /info HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BODY = b'{"state":{"task":"boil water","look":"a kitchen","current_subgoal":"x()"}}'
@@ -88,7 +88,7 @@ def test_what_comes_while_the_service_stands_still_is_answered() -> None:
         assert [answer(late), answer(idle)] == [200, 200]
 
 
-def test_a_caller_whose_request_waits_to_be_read_is_not_replaced() -> None:
+def test_a_caller_with_an_unread_request_is_not_replaced() -> None:
     with served(app(), ConnectionLimits(connections=2)) as url, connected(url) as wire:
         time.sleep(0.2)
         with halted(url):
@@ -103,7 +103,7 @@ def test_a_caller_whose_request_waits_to_be_read_is_not_replaced() -> None:
 
 
 @pytest.mark.parametrize("before", [b"", ASK], ids=["unused", "used"])
-def test_a_request_that_crosses_the_closing_of_its_connection_is_told_so(before: bytes) -> None:
+def test_a_request_sent_while_its_connection_closes_is_answered(before: bytes) -> None:
     with served(app(), ConnectionLimits(head_seconds=0.3, idle_seconds=0.3)) as url, connected(url) as wire:
         if before:
             wire.sendall(before)
@@ -127,7 +127,7 @@ def test_a_connection_that_makes_room_for_another_is_told_so() -> None:
         assert answer(wire) == 408
 
 
-def test_a_refused_connection_reads_its_refusal_after_it_sent_a_request() -> None:
+def test_a_refused_connection_can_still_read_its_refusal() -> None:
     with served(app(), ConnectionLimits(connections=1)) as url, connected(url) as busy:
         busy.sendall(POST[:-5])
         time.sleep(0.2)
@@ -141,7 +141,7 @@ def test_a_refused_connection_reads_its_refusal_after_it_sent_a_request() -> Non
 # --- the end of a service ---------------------------------------------------------------------------------------------
 
 
-def test_a_connection_that_waits_when_the_service_stops_is_told_so() -> None:
+def test_a_waiting_connection_gets_an_answer_when_the_service_stops() -> None:
     with ExitStack() as wires:
         with served(app()) as url:
             unused, used = (wires.enter_context(connected(url)) for _ in range(2))

@@ -15,7 +15,7 @@ import pytest
 from tests.serving import STATE, connected, says, served, service_app
 from waymark.contracts import ActionResponse, Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware.guard import ConnectionLimits
+from waymark.serving.middleware.connection_limits import ConnectionLimits
 
 BODY = json.dumps({"state": STATE}).encode()
 HEAD = b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.env_runner import dashboard
+from services.env_runner import dashboard_files
 from services.env_runner.app import create_app
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
@@ -19,12 +19,13 @@ from services.env_runner.settings import Settings
 from tests.samples import result
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeError, EpisodeResult
-from waymark.evaluation.scores import beside_published, published_methods, summarise
+from waymark.evaluation.published_comparison import beside_published, published_methods
+from waymark.evaluation.scores import summarise
 from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio
 
-FILES = sorted(dashboard.WEB.iterdir())
+FILES = sorted(dashboard_files.WEB.iterdir())
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 
@@ -57,7 +58,7 @@ async def test_the_page_and_its_files_are_served() -> None:
             assert answer.content == file.read_bytes()
 
 
-@pytest.mark.parametrize("path", sorted(dashboard.paths()))
+@pytest.mark.parametrize("path", sorted(dashboard_files.paths()))
 async def test_every_file_forbids_what_it_does_not_need(path: str) -> None:
     async with serving() as http:
         headers = (await http.get(path)).headers
@@ -88,7 +89,7 @@ async def test_no_other_file_of_the_dashboard_folder_is_served(path: str) -> Non
 
 async def test_the_page_needs_no_key_and_the_interface_does() -> None:
     async with serving(api_keys="secret") as http:
-        for path in dashboard.paths():
+        for path in dashboard_files.paths():
             assert (await http.get(path)).status_code == 200
         for path in (
             "/v1/evaluations",

@@ -163,7 +163,7 @@ async def test_known_simplifications_are_taken_as_they_are_written(
 ) -> None:
     status = await client.submit(EvaluationRequest(tasks=("4-2",), simplifications=simplifications))
     assert status.request.simplifications == simplifications
-    assert store.specs(status.id)[0].simplifications == simplifications
+    assert store.specs(status.id)[0].options == simplifications
 
 
 async def test_unknown_ids_are_not_found(http: httpx.AsyncClient) -> None:

@@ -15,8 +15,9 @@ from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, EvaluationStatus, MadeBy
 from waymark.errors import JobStoreUnavailable
 from waymark.evaluation.export import MEDIA_TYPES, encode
-from waymark.evaluation.scores import beside_published, summarise
-from waymark.serving.middleware import problems
+from waymark.evaluation.published_comparison import beside_published
+from waymark.evaluation.scores import summarise
+from waymark.serving.middleware.install import install_middleware
 from waymark.worlds.registry import get_world
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ async def test_an_export_is_a_file_in_the_requested_format(
 
 async def test_a_file_that_breaks_off_is_never_taken_for_whole() -> None:
     app = FastAPI()
-    problems.install(app)
+    install_middleware(app)
 
     def pieces() -> Iterator[bytes]:
         yield b"half of it"

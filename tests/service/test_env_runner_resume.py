@@ -15,7 +15,7 @@ from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import EvaluationClient
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.errors import ServiceError, ServiceRejected
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 pytestmark = pytest.mark.anyio

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from services.env_runner.app import create_app
 from services.env_runner.provenance import Provenance
-from services.env_runner.publisher import ResultPublisher
 from services.env_runner.queue import JobStore
+from services.env_runner.result_publisher import ResultPublisher
 from services.env_runner.result_writer import ResultKeeper
 from services.env_runner.settings import Settings
 from tests.queued import on_disk, play, submit

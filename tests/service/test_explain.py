@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from tests.samples import VERSIONS
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeResult, EpisodeSpec, Limits, Role, TurnRecord, Versions
 from waymark.errors import InvalidInput
-from waymark.evaluation.explain import explain
+from waymark.evaluation.turn_explanation import explain
 from waymark.inference.engines.scripted import ScriptedGenerator, trial_policy
 from waymark.serving.app import create_app
-from waymark.serving.models import ServedModel, scripted_model
+from waymark.serving.loaded_models import ServedModel, scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 from waymark.worlds.scripted.environment import ScriptedEnvironment
@@ -63,7 +63,7 @@ async def play(agent: str, form: str) -> tuple[EpisodeResult, Sent]:
     settings = ServiceSettings(engine="scripted")
     controller, executor = create_app("controller", controllers, settings), create_app("executor", executors, settings)
     spec = EpisodeSpec(
-        id="e", evaluation="v", task="4-2", variation=0, simplifications="easy", seed=0, agent=AGENTS[agent],
+        id="e", evaluation="v", task="4-2", variation=0, options="easy", seed=0, agent=AGENTS[agent],
         limits=Limits(moves=30, turns=30),
     )  # fmt: skip
     flat = agent.endswith("flat")

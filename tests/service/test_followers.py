@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.env_runner.publisher import FOLLOW_SECONDS, ResultPublisher
+from services.env_runner.event_streams import live_events
+from services.env_runner.progress_follower import FOLLOW_SECONDS
 from services.env_runner.queue import Event
+from services.env_runner.result_publisher import ResultPublisher
 from services.env_runner.result_writer import ResultKeeper
 from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, EvaluationStatus
@@ -59,9 +61,9 @@ class Store:
         return {}
 
 
-async def follow(publisher: ResultPublisher, cursor: str = "0") -> list[tuple[str, str]]:
+async def follow(store: Any, publisher: ResultPublisher, cursor: str = "0") -> list[tuple[str, str]]:
     events = []
-    async for event in publisher.events("e", cursor):
+    async for event in live_events(store, publisher.follower.look, "e", cursor):
         data = str(event.data)
         events.append(
             (str(event.event), EpisodeResult.model_validate_json(data).id if event.event == "episode" else data)
@@ -73,7 +75,7 @@ async def test_a_hundred_followers_cost_as_much_as_one(tmp_path: Path) -> None:
     store: Any = Store()
     publisher = ResultPublisher(store, ResultKeeper(store, tmp_path), reconcile_seconds=30)
     store.commit()
-    following = [asyncio.create_task(follow(publisher)) for _ in range(100)]
+    following = [asyncio.create_task(follow(store, publisher)) for _ in range(100)]
     await asyncio.sleep(2 * FOLLOW_SECONDS)
     for _ in range(4):
         store.commit()
@@ -95,8 +97,8 @@ async def test_a_late_follower_gets_the_events_it_missed(tmp_path: Path) -> None
     for _ in range(5):
         store.commit()
     store.ended = True
-    assert [kind for kind, _ in await follow(publisher, "3-0")] == ["episode", "episode", "status"]
-    assert [kind for kind, _ in await follow(publisher, "9")] == ["status"]
+    assert [kind for kind, _ in await follow(store, publisher, "3-0")] == ["episode", "episode", "status"]
+    assert [kind for kind, _ in await follow(store, publisher, "9")] == ["status"]
 
 
 async def test_nothing_spins_while_redis_is_away(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ async def test_nothing_spins_while_redis_is_away(tmp_path: Path) -> None:
     store.ended = store.away = True
     keeper.behind.add("e")
     async with asyncio.timeout(10):
-        assert [kind for kind, _ in await follow(publisher)] == ["episode", "status"]
+        assert [kind for kind, _ in await follow(store, publisher)] == ["episode", "status"]
 
 
 async def test_a_submission_waits_for_no_other_evaluation(tmp_path: Path) -> None:

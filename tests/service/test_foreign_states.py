@@ -12,9 +12,9 @@ from tests.oracle import trajectories
 from tests.serving import MCP_ACCEPT, says, tool_call
 from waymark.contracts import AgentState
 from waymark.inference.engines.scripted import ScriptedGenerator
+from waymark.serving.answer_warnings import warnings_of
 from waymark.serving.app import create_app
-from waymark.serving.doubts import warnings_of
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 

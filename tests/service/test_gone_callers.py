@@ -17,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.serving import STATE, Stuck, served, service_app
-from waymark.serving.middleware.guard import ConnectionLimits
+from waymark.serving.middleware.connection_limits import ConnectionLimits
 
 BODY = json.dumps({"state": STATE}).encode()
 

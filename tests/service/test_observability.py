@@ -29,7 +29,7 @@ from waymark.errors import InvalidInput
 from waymark.inference import Generation, Generator, Prompt
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.serving.telemetry import tracing
 

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from services.env_runner.app import create_app as create_runner
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
-from services.env_runner.queue.play import PlayQueue
+from services.env_runner.queue.play_along import PlayQueue
 from services.env_runner.settings import Settings
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import ActionRequest, AgentState, Contract, EvaluationRequest, SubgoalRequest
 from waymark.serving.api.examples import SENT_OFF, START
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.worlds.registry import get_format
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from services.env_runner.publisher import ResultPublisher
 from services.env_runner.redis_probe import RedisProbe
+from services.env_runner.result_publisher import ResultPublisher
 from services.env_runner.result_writer import ResultKeeper
 from waymark.errors import JobStoreUnavailable, WaymarkError
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.env_runner.library import MOST_FOLDERS, RunLibrary, name_folders
+from services.env_runner.run_library import MOST_FOLDERS, RunLibrary, name_folders
 from services.env_runner.run_notes import NOTES, RunNotes
 from services.env_runner.settings import ViewerSettings
 from services.env_runner.viewer import create_viewer
@@ -20,7 +20,7 @@ from tests import samples
 from waymark.contracts import EpisodeResult, EvaluationRequest, Opening, TurnRecord
 from waymark.errors import NotFound
 from waymark.evaluation.inspect_log import inspect_log
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 from waymark.worlds.registry import WORLD_NAMES, get_world
 

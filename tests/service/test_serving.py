@@ -12,7 +12,7 @@ import pytest
 from tests.serving import JSON, STATE, Asking, Stuck, asking, asking_generators, problem, says
 from waymark.contracts import ActionResponse, ServiceInfo, SubgoalResponse
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +81,7 @@ async def test_lists_are_answered_in_order_by_the_named_models() -> None:
     ]
 
 
-async def test_info_and_health_of_a_running_service() -> None:
+async def test_a_running_service_reports_its_info_and_health() -> None:
     async with asking("executor", default=says("look around"), flat=says("inventory")) as client:
         info = ServiceInfo.model_validate_json((await client.get("/info")).content)
         assert [(checkpoint.model, checkpoint.role) for checkpoint in info.checkpoints] == [

@@ -13,7 +13,7 @@ from services.env_runner.settings import Settings as RunnerSettings
 from tests.serving import STATE, asking, problem, says
 from waymark.contracts import ServiceInfo
 from waymark.errors import InvalidInput
-from waymark.serving.middleware.auth import Keys, open_keys
+from waymark.serving.middleware.api_keys import Keys, open_keys
 from waymark.serving.settings import ServiceSettings, read
 
 TURN = {"action": "look around", "observation": "You see nothing."}

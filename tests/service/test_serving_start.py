@@ -94,7 +94,7 @@ def test_parameters_that_are_no_json_object_are_not_quoted(monkeypatch: pytest.M
     assert "s3cret" not in str(refused.value)
 
 
-def test_what_an_editor_adds_to_a_file_of_variables_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_breaks_and_marks_of_variable_files_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"RUNS": "runs of mine\r", "SLOTS": "3\r\n", "ENVIRONMENT": "\ufeffscripted\r", "PLANNER_PARAMETERS": "\r"}
     for name, value in values.items():
         monkeypatch.setenv(f"WAYMARK_{name}", value)

@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 
 from tests.replayed import RecordedPath, long_paths, play
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import decisions, examples
 from training.trajectories import Trajectory
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import SOLVED
 from waymark.worlds.registry import get_format
-from waymark.worlds.scienceworld.subgoals import is_over
+from waymark.worlds.scienceworld.subgoal_end import is_over
 
 pytestmark = pytest.mark.anyio
 

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.serving import served
+from waymark.clients.aiohttp_transport import AiohttpTransport
 from waymark.clients.services import ControllerClient, ExecutorClient
-from waymark.clients.transport import AiohttpTransport
 from waymark.contracts import AgentState
 from waymark.errors import ControllerUnavailable, DeadlineExceeded, ServiceRejected
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tests.serving import MCP_ACCEPT, STATE, asking, says, service_app, tool_call
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
 

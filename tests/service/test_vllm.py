@@ -18,9 +18,9 @@ from waymark.errors import EngineUnavailable, InvalidInput, ServiceRejected, Ser
 from waymark.inference.checkpoint import Checkpoint, load
 from waymark.inference.engines.vllm import VllmGenerator
 from waymark.inference.engines.vllm_process import served_name
-from waymark.inference.load import open_generator
+from waymark.inference.open_engine import open_generator
 from waymark.serving.app import create_app
-from waymark.serving.models import scripted_model
+from waymark.serving.loaded_models import scripted_model
 from waymark.serving.settings import ServiceSettings
 
 WORDS = ("<pad>", "</s>", "<unk>", *(f"▁{word}" for word in "go to kitchen look around pick up a".split()))

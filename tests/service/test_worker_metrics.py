@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from services.env_runner.metrics import WorkerMetrics
+from services.env_runner.worker_metrics import WorkerMetrics
 from tests.samples import spec
-from waymark.child_processes.part import HOST
+from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import free_ports
 from waymark.contracts import EpisodeResult
 from waymark.errors import PortInUse

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.ablation import ALL, NONE, Kept, Part, Played, play_all, report, request_of, rules_without
 from tests.samples import result
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeError, EvaluationRequest, Limits, RuleUse
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.registry import agent_world
 
 CHOSEN = {"1-1": {"water": [0, 1], "ice": [4]}, "4-2": {"chair": [0], "bed": [2]}}
@@ -51,7 +51,7 @@ def test_rules_without_one_all_or_none_are_listed() -> None:
     assert set(rules_without("risk") or ()) == names - {"risk"}
 
 
-def test_a_part_is_played_on_training_variations_as_often_as_asked() -> None:
+def test_a_part_plays_training_variations_as_often_as_asked() -> None:
     request = request_of(AGENTS["flat"], Part("flat", "risk", "1-1"), CHOSEN, 3, 100)
     specs = episodes("id", request)
     assert sorted({spec.variation for spec in specs}) == [0, 1, 4]
@@ -116,7 +116,7 @@ def test_the_report_says_what_each_rule_is_worth(tmp_path: Path) -> None:
     assert document["single_things"] == 0
 
 
-def test_errored_episodes_score_zero_and_uses_of_rules_are_added_up() -> None:
+def test_errored_episodes_score_zero_and_rule_uses_are_summed() -> None:
     fine = result("a", variation=0, score=60).model_copy(update={"rules": (RuleUse(rule="risk", turns=2),)})
     errored = result("b", variation=0, error=EpisodeError(kind="environment_fault", message="died"))
     played = Played.of(Part("flat", ALL, "1-1"), [fine, errored.model_copy(update={"repeat": 1})])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waymark.agent.presets import AGENTS, DESCRIPTIONS
+from waymark.agent.named_agents import AGENTS, DESCRIPTIONS
 
 
 def test_every_agent_has_a_sentence() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import Decision, Example, examples
 from training.worlds.scienceworld.augmentation import Renamer
-from training.worlds.scienceworld.augmentation.changes import moved
+from training.worlds.scienceworld.augmentation.rewrites import moved
 from waymark.contracts import AgentState, Role, Turn
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.prompts.compact import COMPACT

@@ -378,7 +378,7 @@ async def test_a_lost_engine_is_not_asked_again_for_each_request(capacity: Queue
     batcher.close()
 
 
-async def test_an_engine_that_drops_an_answer_and_a_failing_observer_stop_nothing(
+async def test_dropped_answers_and_failing_observers_stop_nothing(
     capacity: QueueCapacity,
 ) -> None:
     class Forgetful(ScriptedGenerator):

@@ -14,7 +14,7 @@ from waymark.inference import Encoded, Generation, Prompt, Steps
 from waymark.inference.batching import Answer, Batcher, CostModel, Query, QueueCapacity, Work
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.inference.steps import in_chunks
+from waymark.inference.scoring_steps import in_chunks
 
 pytestmark = pytest.mark.anyio
 HEAVY = tuple(f"choice {number}" for number in range(40))

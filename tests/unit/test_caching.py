@@ -9,7 +9,7 @@ import sys
 
 import waymark
 from waymark.agent.state import start
-from waymark.caching import ByteCache
+from waymark.byte_cache import ByteCache
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.prompts import text_normalisation, things_in_sight
 from waymark.worlds.scienceworld.rules import action_matching
@@ -39,7 +39,7 @@ def test_cached_values_are_reused_and_the_oldest_evicted() -> None:
     assert calls.count("first") == 2
 
 
-def test_a_text_that_is_too_long_for_the_cache_evicts_nothing() -> None:
+def test_a_text_too_long_for_the_cache_evicts_nothing() -> None:
     cache = ByteCache(str.upper, 100_000, sys.getsizeof)
     cache("short")
     kept = cache.bytes
@@ -72,4 +72,4 @@ def test_no_other_cache_holds_texts() -> None:
             ours = getattr(value, "__module__", "").startswith("waymark")
             if ours and hasattr(value, "cache_info") and inspect.signature(value).parameters:
                 kept.add(f"{value.__module__}.{name}")
-    assert kept == {"waymark.clients.services.protocol._url"}, "use waymark.caching, which is bounded in bytes"
+    assert kept == {"waymark.clients.services.retries._url"}, "use waymark.byte_cache, which is bounded in bytes"

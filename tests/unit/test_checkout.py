@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.evaluation.checkout import Checkout, find_checkout
+from waymark.evaluation.git_checkout import Checkout, find_checkout
 
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.choices import RerankedController, _Kept, chosen_ports, report
 from tests.samples import result
-from waymark.agent.ports import Executor
+from waymark.agent.model_ports import Executor
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,

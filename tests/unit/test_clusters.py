@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waymark.evaluation.clusters import ThingScores, mean_over_things, over_things, single_things
 from waymark.evaluation.intervals import over_variations_and_play
+from waymark.evaluation.intervals_over_things import ThingScores, mean_over_things, over_things, single_things
 
 
 def drawn_scores(
@@ -24,7 +24,7 @@ def test_the_mean_is_over_task_types() -> None:
 
 
 @pytest.mark.parametrize(("between", "within"), [(20.0, 0.0), (20.0, 10.0), (0.0, 20.0)])
-def test_the_interval_is_as_wide_as_the_choice_of_things_makes_it(between: float, within: float) -> None:
+def test_the_choice_of_things_widens_the_interval(between: float, within: float) -> None:
     random, things, variations = np.random.default_rng(1), 12, 4
     widths = []
     for _ in range(20):

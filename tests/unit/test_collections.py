@@ -12,7 +12,7 @@ import pytest
 _SERVICE = """
 import gc, json, os, signal, sys
 from waymark.serving.api.new_app import new_app
-from waymark.serving.server import COLLECT_RARELY, bind, serve
+from waymark.serving.http_server import COLLECT_RARELY, bind, serve
 
 collected = {0: 0, 1: 0, 2: 0}
 

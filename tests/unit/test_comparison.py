@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from tests import samples
-from waymark.agent.presets import AGENTS, find_agents, name_of
+from waymark.agent.named_agents import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeError, EpisodeResult, EvaluationRequest
 from waymark.errors import InvalidInput
 from waymark.evaluation.comparison import Run, compare
-from waymark.evaluation.report import render_comparison
+from waymark.evaluation.terminal_report import render_comparison
 
 DIED = EpisodeError(kind="EnvironmentFault", message="It died.")
 

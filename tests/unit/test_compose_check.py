@@ -81,7 +81,7 @@ def test_services_elsewhere_may_have_keys_of_their_own(filled: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("content", "named"), [("", "There is no key"), ("my key\n", "Line 1 of")])
-def test_a_wrong_file_of_keys_is_named_as_the_host_does(
+def test_a_wrong_keys_file_is_named_by_its_host_path(
     filled: Path, monkeypatch: pytest.MonkeyPatch, content: str, named: str
 ) -> None:
     keys = filled / "keys"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.process import cgroup_quota
+from waymark.operating_system.cpu_cores import cgroup_quota
 
 
 def group(folder: Path, **files: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from waymark.errors import InputTooLarge
-from waymark.inference.batching.cost import CostModel, check_cost
+from waymark.inference.batching.request_cost import CostModel, check_cost
 
 MODEL = CostModel(max_prompt_tokens=512, answer_tokens=64)
 

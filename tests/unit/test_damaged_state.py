@@ -13,7 +13,7 @@ from waymark.errors import CheckpointError
 
 
 @pytest.mark.parametrize("kept", [0, 100, 0.5, 0.99])
-def test_a_state_that_was_cut_off_is_refused_in_one_line(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_state_is_refused_in_one_line(tmp_path: Path, kept: float) -> None:
     accelerator, model = Accelerator(), torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(model.parameters())
     save_state(tmp_path, accelerator, model, optimizer, {"step": 3})

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
 from training.batches import IGNORED, Tensors
+from training.dataset_statistics import Lengths, describe_split, duplicates
 from training.datasets import Example, check_splits, decisions, examples, write_dataset
 from training.recipe import Recipe
-from training.statistics import Lengths, describe_split, duplicates
 from training.tokenizer import train_tokenizer
 from training.trajectories import Wanted, read_parts, rows_of
 from training.worlds.scienceworld.paths import shorten

@@ -8,8 +8,8 @@ import pytest
 
 from tests.samples import spec
 from tests.scripted_agent import FLAT, SOLUTION, Controller, Executor, acting, actions_of, play
-from waymark.agent.episode import RETRYABLE, run_episode
-from waymark.agent.ports import RequestLimits
+from waymark.agent.episode_loop import RETRYABLE, run_episode
+from waymark.agent.model_ports import RequestLimits
 from waymark.agent.stop_rules import stop_reason
 from waymark.contracts import (
     ActionResponse,

@@ -8,11 +8,8 @@ import pytest
 
 from tests.samples import spec
 from tests.scripted_agent import Controller, Planner, acting, actions_of, play
-from waymark.agent.episode import RETRYABLE, run_episode
-from waymark.contracts import (
-    AgentConfig,
-    EpisodeResult,
-)
+from waymark.agent.episode_loop import RETRYABLE, run_episode
+from waymark.contracts import AgentConfig, EpisodeResult
 from waymark.errors import DeadlineExceeded, ServiceError
 from waymark.worlds.scienceworld.random_subgoals import training_subgoals
 from waymark.worlds.scripted.environment import ScriptedEnvironment

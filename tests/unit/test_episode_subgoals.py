@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.samples import evaluation
-from tests.scripted_agent import (
-    SOLUTION,
-    Controller,
-    Executor,
-    acting,
-    actions_of,
-    play,
-)
-from waymark.contracts import (
-    AgentConfig,
-)
+from tests.scripted_agent import SOLUTION, Controller, Executor, acting, actions_of, play
+from waymark.contracts import AgentConfig
 from waymark.evaluation.run_folder import RunFolder
-from waymark.loadtest.states import from_run
+from waymark.loadtest.sample_states import from_run
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +52,7 @@ async def test_waiting_may_be_given_again_and_again() -> None:
     assert [turn.subgoal for turn in result.trajectory if turn.controller_called] == ["wait1(5)", "b", "wait1(5)"]
 
 
-async def test_a_subgoal_to_wait_is_replaced_after_three_times_without_effect() -> None:
+async def test_a_wait_is_replaced_after_three_times_without_effect() -> None:
     controller = Controller([["wait1(1)", "navigate_to(foundry)"]])
     result = await play(acting(*["wait1"] * 4), controller, turns=4)
     assert [turn.subgoal for turn in result.trajectory] == ["wait1(1)", "wait1(1)", "wait1(1)", "navigate_to(foundry)"]

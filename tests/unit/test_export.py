@@ -45,7 +45,7 @@ def test_parquet_holds_all_there_is_in_groups_of_rows() -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_a_long_episode_comes_in_pieces_and_turns_end_a_group(form: Format) -> None:
+def test_a_long_episode_is_written_in_pieces(form: Format) -> None:
     turn = TURN.model_copy(update={"observation": "x" * 20_000})
     long = PLAYED.model_copy(update={"trajectory": (turn,) * 200})
     pieces = list(encode([long] * 18, form))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
-from training.corpora import Wording
 from training.datasets import Decision, decisions
 from training.failed_attempts import decisions_after_failures
+from training.role_examples import Wording
 from training.trajectories import Trajectory
 from training.worlds.registry import training_world
 from waymark.contracts import Role
@@ -40,7 +40,7 @@ def test_the_controller_names_what_the_oracle_did() -> None:
     assert any(not refused(decision) for _, decision in after)
 
 
-def test_the_executor_ends_what_cannot_be_done_or_is_done_and_corrects_a_misspelling() -> None:
+def test_the_executor_ends_finished_and_impossible_subgoals_and_corrects_misspellings() -> None:
     after = [decision for _, decision in after_failures("executor")]
     assert {refused(decision) for decision in after if decision.answer is None} == {True, False}
     assert all(refused(decision) for decision in after if decision.answer is not None)
@@ -61,7 +61,7 @@ def test_an_attempt_changes_neither_room_nor_inventory_nor_score() -> None:
             assert (decision.state.look, decision.state.inventory, decision.state.score) in scenes
 
 
-def test_the_same_paths_give_the_same_attempts_and_a_share_of_them() -> None:
+def test_attempts_are_reproducible_and_made_for_a_share_of_paths() -> None:
     all_attempts, fewer_attempts = list(after_failures("executor")), list(after_failures("executor", 0.2))
     assert fewer_attempts == list(after_failures("executor", 0.2))
     assert 0.1 < len(fewer_attempts) / len(all_attempts) < 0.3

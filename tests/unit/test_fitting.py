@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from tests.unit.test_report import RESULTS, result
-from waymark.agent.presets import AGENTS
-from waymark.cli.progress import LiveProgress
+from waymark.agent.named_agents import AGENTS
+from waymark.cli.evaluation_progress import LiveProgress
 from waymark.commands.console import SafeConsole
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.comparison import Run, compare
-from waymark.evaluation.report import render, render_comparison
 from waymark.evaluation.scores import summarise
-from waymark.fitting import Column, FittingTable
+from waymark.evaluation.terminal_report import render, render_comparison
+from waymark.terminal_table import Column, FittingTable
 from waymark.worlds.scienceworld.tasks import TASKS
 
 WIDTHS = [30, 40, 60, 80, 100, 160]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import trajectories
-from training.corpora import by_fold
+from training.role_examples import by_fold
 from training.worlds.scienceworld.folds import FOLDS, fold_of, folded, held_out, left_out, table, things_of
 from waymark.errors import InvalidInput
 from waymark.worlds.scienceworld.tasks import TASKS, find_task
@@ -33,14 +33,14 @@ from waymark.worlds.scienceworld.tasks import TASKS, find_task
         ("10-2", "whether blue seed color is a trait in the unknown E plant.", [], ("seed color of unknown e",)),
     ],
 )  # fmt: skip
-def test_things_of_a_variation_are_found_in_its_instruction_and_actions(
+def test_instruction_and_actions_give_the_things_of_a_variation(
     task: str, instruction: str, actions: list[str], things: tuple[str, ...]
 ) -> None:
     assert things_of(task, instruction, actions) == things
 
 
 def test_an_instruction_without_a_thing_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="No thing is named"):
+    with pytest.raises(InvalidInput, match="names no thing of a fold"):
         things_of("1-1", "Your task is to sing.")
 
 

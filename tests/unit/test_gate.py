@@ -22,7 +22,7 @@ from waymark.contracts import (
     Versions,
 )
 from waymark.errors import WrongCheckpoint
-from waymark.evaluation.identity import Difference
+from waymark.evaluation.checkpoint_identity import Difference
 
 pytestmark = pytest.mark.anyio
 RIGHT, WRONG, FIRST = "a" * 64, "b" * 64, "f" * 64

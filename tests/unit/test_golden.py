@@ -14,9 +14,9 @@ from tests.answers import action_answer, subgoal_answer
 from tests.golden_episodes import END, Episode, golden, name, recorded
 from training import datasets
 from training.datasets import ControllerExamples
-from training.worlds.scienceworld import published
-from waymark.agent.episode import RequestLimits, run_episode
-from waymark.agent.presets import AGENTS
+from training.worlds.scienceworld import published_examples
+from waymark.agent.episode_loop import RequestLimits, run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.prompt import write_prompt
 from waymark.contracts import (
     ActionAlternative,
@@ -44,7 +44,9 @@ def published_rows(
     episode: Episode, role: Role, prompt_format: str = "seed", *, flat_ends: bool = False
 ) -> list[tuple[str, str]]:
     path, annotation = recorded(episode)
-    examples = published.examples([path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends)
+    examples = published_examples.examples(
+        [path], {path.key: annotation}, role, get_format(prompt_format), flat_ends=flat_ends
+    )
     return [(example.prompt, example.target) for example in examples]
 
 
@@ -53,44 +55,44 @@ def columns(rows: Sequence[dict[str, str]], *names: str) -> list[tuple[str, ...]
 
 
 @episodes
-def test_golden_executor_dataset(episode: Episode) -> None:
+def test_golden_executor_dataset_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "executor") == columns(episode["dataset"], "executor_input", "executor_target")
 
 
 @episodes
-def test_golden_controller_dataset_as_published(episode: Episode) -> None:
+def test_golden_controller_dataset_is_reproduced(episode: Episode) -> None:
     expected = columns(episode["dataset"], "controller_input", "controller_target")
     assert published_rows(episode, "controller", "seed-imported") == expected
 
 
 @episodes
-def test_golden_controller_dataset_of_the_test_twin(episode: Episode) -> None:
+def test_golden_controller_dataset_of_the_test_twin_is_reproduced(episode: Episode) -> None:
     expected = columns(episode["dataset"], "controller_test_input", "controller_target")
     assert published_rows(episode, "controller") == expected
 
 
 @episodes
-def test_golden_flat_dataset_with_ended_sub_goals(episode: Episode) -> None:
+def test_golden_flat_dataset_with_ended_sub_goals_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "flat", flat_ends=True) == columns(episode["dataset"], "flat_input", "flat_target")
 
 
 @episodes
-def test_golden_flat_dataset(episode: Episode) -> None:
+def test_golden_flat_dataset_is_reproduced(episode: Episode) -> None:
     assert published_rows(episode, "flat") == columns(episode["flat"], "input", "target")
 
 
 @episodes
 def test_golden_rows_are_numbered_from_one(episode: Episode) -> None:
-    steps = published.align(*recorded(episode))
-    assert [row.place for row in published.rows(episode["task_description"], steps)] == [
+    steps = published_examples.align(*recorded(episode))
+    assert [row.place for row in published_examples.rows(episode["task_description"], steps)] == [
         row["i"] for row in episode["dataset"]
     ]
     assert [step.action or END for step in steps] == [step["action"] for step in episode["steps"]]
 
 
 @episodes
-def test_golden_alignment(episode: Episode) -> None:
-    steps = published.align(*recorded(episode))
+def test_golden_alignment_is_reproduced(episode: Episode) -> None:
+    steps = published_examples.align(*recorded(episode))
     for ours, theirs in zip(steps, episode["steps"], strict=True):
         assert {**theirs, "action": None if theirs["action"] == END else theirs["action"]} == vars(ours)
 
@@ -109,7 +111,7 @@ class Replayed:
     def __post_init__(self) -> None:
         self.path, _ = recorded(self.episode)
 
-    def reset(self, task_id: str, variation: int, simplifications: str) -> Opening:
+    def reset(self, task_id: str, variation: int, options: str) -> Opening:
         return Opening(task=self.path.task, look=self.path.look, inventory=self.path.inventory)
 
     def step(self, action: str) -> Step:
@@ -119,7 +121,7 @@ class Replayed:
         done = self.taken == len(self.path.steps)
         return Step(step.observation, step.look, step.inventory, step.score, self.taken, done, known=True)
 
-    def gold_path(self, task_id: str, variation: int, simplifications: str) -> list[str]:
+    def gold_path(self, task_id: str, variation: int, options: str) -> list[str]:
         raise NotImplementedError
 
     def valid_actions(self) -> list[str]:
@@ -154,7 +156,7 @@ async def played(episode: Episode) -> Replayed:
         evaluation="golden",
         task=episode["task"],
         variation=episode["variation"],
-        simplifications="easy",
+        options="easy",
         seed=0,
         agent=AGENTS["published"],
         limits=Limits(moves=10_000, turns=20_000),
@@ -170,7 +172,7 @@ def prompts(states: Sequence[AgentState], role: Role, prompt_format: str = "seed
 
 
 @episodes
-async def test_golden_prompts_of_the_published_agent(episode: Episode) -> None:
+async def test_golden_prompts_of_the_published_agent_are_reproduced(episode: Episode) -> None:
     states = (await played(episode)).asked
     entries, later = episode["evaluation"], episode["evaluation"][1:]
     assert prompts(states["executor"], "executor") == [entry["executor_input"] for entry in entries]

@@ -15,12 +15,12 @@ import pytest
 
 from tests import samples
 from tests.wandering import WanderingEnvironment, WanderingModels, digest
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.prompt import write_prompt
 from waymark.agent.replay import moments
 from waymark.contracts import AgentConfig, EpisodeResult, Role
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.registry import get_format
 
 FILE = Path(__file__).parents[1] / "golden" / "behaviour.json"

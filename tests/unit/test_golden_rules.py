@@ -15,9 +15,9 @@ from tests import published_rules as second
 from tests.golden_episodes import Episode, golden, name, recorded
 from tests.oracle import one_of_each_task, rule_annotations
 from training import datasets
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.trajectories import RecordedStep, Trajectory
-from training.worlds.scienceworld import published
+from training.worlds.scienceworld import published_examples
 from waymark.contracts import Role
 from waymark.worlds.base import COMPLETE, PromptFormat, Segment
 from waymark.worlds.registry import get_format
@@ -126,7 +126,7 @@ def merged(annotation: Annotation) -> Annotation:
 
 
 def as_published(path: Trajectory, annotation: Annotation, role: Role, prompts: PromptFormat) -> Pairs:
-    examples = published.examples([path], {path.key: annotation}, role, prompts)
+    examples = published_examples.examples([path], {path.key: annotation}, role, prompts)
     return [(example.prompt, example.target) for example in examples]
 
 

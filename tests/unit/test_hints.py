@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from waymark import hints
+from waymark import command_hints
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("waymark", "services")
-ALLOWED = {"waymark/hints.py"}
+ALLOWED = {"waymark/command_hints.py"}
 
 
 def sources() -> list[Path]:
@@ -22,13 +22,13 @@ def sources() -> list[Path]:
 
 @pytest.mark.parametrize("called", ["./run", "../waymark/run", "'/a b/run'", "waymark"])
 def test_a_command_is_named_as_it_was_called(called: str) -> None:
-    text = hints.command("report", Path("runs/a b"), environment={hints.COMMAND: called})
+    text = command_hints.command("report", Path("runs/a b"), environment={command_hints.COMMAND: called})
     assert text == f"{called} report 'runs/a b'"
 
 
 def test_a_module_is_named_with_its_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/waymark/__main__.py"])
-    name = hints.command_name({})
+    name = command_hints.command_name({})
     assert name.endswith(" -m waymark")
     done = subprocess.run(f"{name} --version", shell=True, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.startswith("waymark ")
@@ -37,18 +37,18 @@ def test_a_module_is_named_with_its_interpreter(monkeypatch: pytest.MonkeyPatch)
 def test_a_program_outside_path_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/some where/bin/waymark"])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert hints.command_name({}) == "'/some where/bin/waymark'"
+    assert command_hints.command_name({}) == "'/some where/bin/waymark'"
 
 
 @pytest.mark.parametrize("extra", ["env", "torch", "parquet", "loadtest", "plot", "otel", "train"])
 def test_an_installation_names_packages_with_versions(extra: str) -> None:
-    command = hints.install(extra)
+    command = command_hints.install(extra)
     assert re.search(r"-m pip install( '?[a-z0-9-]+==[0-9a-z.]+'?)+$", command), command
     assert "waymark" not in command.partition("pip install")[2]
 
 
 def test_an_extra_that_names_others_holds_their_packages() -> None:
-    assert set(hints.requirements("env")) <= set(hints.requirements("train"))
+    assert set(command_hints.requirements("env")) <= set(command_hints.requirements("train"))
 
 
 @pytest.mark.parametrize("place", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -66,10 +66,10 @@ def test_no_message_names_a_command_or_package_by_itself(place: Path) -> None:
 
 def test_training_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Record it again: python -m training trajectories."
-    monkeypatch.setenv(hints.COMMAND, "./run")
-    assert hints.as_called(text) == "Record it again: ./run training trajectories."
-    monkeypatch.delenv(hints.COMMAND)
-    assert hints.as_called(text) == text
+    monkeypatch.setenv(command_hints.COMMAND, "./run")
+    assert command_hints.as_called(text) == "Record it again: ./run training trajectories."
+    monkeypatch.delenv(command_hints.COMMAND)
+    assert command_hints.as_called(text) == text
 
 
 def test_the_run_script_names_itself_as_it_was_called(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.samples import CONTROLLER, EXECUTOR, VERSIONS, result
 from waymark.contracts import EpisodeResult, MadeBy, Versions
 from waymark.errors import InvalidInput
-from waymark.evaluation.identity import check_results, differences
+from waymark.evaluation.checkpoint_identity import check_results, differences
 
 OURS = VERSIONS.model_copy(update={"executor": EXECUTOR.model_copy(update={"sha256": "a" * 64})})
 THEIRS = OURS.model_copy(update={"executor": EXECUTOR.model_copy(update={"sha256": "b" * 64})})

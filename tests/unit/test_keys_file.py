@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from waymark.errors import InvalidInput
-from waymark.serving.middleware.auth import Keys, _as_sent
+from waymark.serving.middleware.api_keys import Keys, _as_sent
 from waymark.serving.middleware.keys_file import LARGEST, read_keys
 
 

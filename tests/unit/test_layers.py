@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from training.layers import layered, parse_changes
 from training.recipe import read_recipe
+from training.recipe_layers import layered, parse_changes
 from training.reproduce.plan import ROLES
-from training.reproduce.sizes import FLAN_T5
+from training.reproduce.t5_sizes import FLAN_T5
 from waymark.errors import InvalidInput
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"

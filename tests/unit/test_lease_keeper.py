@@ -12,7 +12,7 @@ from services.env_runner.queue import JobStore, Lease
 from services.env_runner.worker import LeaseKeeper
 from waymark.contracts import EvaluationRequest
 from waymark.errors import JobStoreUnavailable
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 
 
 class FaultyStore:

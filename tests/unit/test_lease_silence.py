@@ -1,4 +1,4 @@
-from services.env_runner.queue.silence import Sighting, Silence
+from services.env_runner.queue.abandoned_leases import Sighting, Silence
 
 
 class Clock:

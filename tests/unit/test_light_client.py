@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.clients.bounded import AnswerRefused
+from waymark.clients.answer_limits import AnswerRefused
 from waymark.clients.services.events import EventDecoder, ServerEvent
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 
 from tests.chat_endpoint import answering, chat, completion
 from tests.oracle import of_different_tasks, one_of_each_task, rule_annotations
-from training.annotate import Annotation, annotate_by_rule, read_annotations, write_annotations
-from training.compare import compare
+from training.annotations import Annotation, annotate_by_rule, read_annotations, write_annotations
+from training.compare_annotations import compare
 from training.llm import prompts
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
 from training.llm.prompts import Named
@@ -22,7 +22,7 @@ from waymark.worlds.base import COMPLETE, Segment
 
 
 @pytest.mark.anyio
-async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(tmp_path: Path) -> None:
+async def test_each_task_type_gets_one_second_example_from_the_model(tmp_path: Path) -> None:
     conversations: list[list[Message]] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -49,7 +49,7 @@ async def test_each_task_type_gets_a_second_example_once_from_the_model_itself(t
 
 
 @pytest.mark.anyio
-async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator(tmp_path: Path) -> None:
+async def test_hidden_detours_keep_the_rule_annotators_subgoals(tmp_path: Path) -> None:
     (path,) = of_different_tasks("2-1", 1)
     stray = replace(path.steps[0], action="teleport to hallway", detour=True)
     strayed = replace(path, steps=[path.steps[0], stray, stray, *path.steps[1:]], take=1)
@@ -72,7 +72,7 @@ async def test_detours_are_not_shown_and_keep_the_subgoals_of_the_rule_annotator
 
 
 @pytest.mark.anyio
-async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path: Path) -> None:
+async def test_a_failing_path_does_not_stop_other_paths(tmp_path: Path) -> None:
     paths = of_different_tasks("2-1", 3)
     broken = paths[0]
     mended = False
@@ -106,7 +106,7 @@ async def test_a_failing_path_stops_neither_the_others_nor_a_later_try(tmp_path:
 
 
 @pytest.mark.anyio
-async def test_an_answer_is_kept_when_the_repair_call_after_it_fails(tmp_path: Path) -> None:
+async def test_an_answer_is_kept_if_its_repair_call_fails(tmp_path: Path) -> None:
     (path,) = of_different_tasks("2-1", 1)
     actions = tuple(step.action for step in path.steps)
     first = completion(prompts.written([Named(subgoal="half(it)", actions=actions[:-2])]))
@@ -124,7 +124,7 @@ async def test_an_answer_is_kept_when_the_repair_call_after_it_fails(tmp_path: P
     assert len(seen) == 3
 
 
-def test_a_run_without_any_annotation_writes_a_table_that_reads_back_empty(tmp_path: Path) -> None:
+def test_a_run_without_annotations_writes_an_empty_table(tmp_path: Path) -> None:
     assert write_annotations([], tmp_path / "none.parquet") == 0
     assert read_annotations(tmp_path / "none.parquet") == {}
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.oracle import of_different_tasks
 from training.llm.annotator import Annotated, Failure, LLMAnnotator, Outcome
-from training.llm.chat import ChatModel
+from training.llm.stored_answers import ChatModel
 from training.trajectories import Trajectory
 from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Endpoint, Limits

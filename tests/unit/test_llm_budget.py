@@ -6,7 +6,7 @@ import pytest
 
 from tests.oracle import one_of_each_task
 from training.llm.budget import Budget, Prices, estimate
-from training.llm.chat import Tokens, Usage
+from training.llm.stored_answers import Tokens, Usage
 from training.worlds.scienceworld.annotation_prompts import PROMPTS
 from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError
@@ -48,7 +48,7 @@ def test_calls_under_way_count_until_they_end() -> None:
     assert budget.is_spent
 
 
-def test_the_budget_counts_cached_answers_and_those_without_a_token_count() -> None:
+def test_the_budget_counts_cached_and_unmetered_answers() -> None:
     usage = Usage(cached=Tokens(prompt=20, completion=20))
     budget = Budget(100, PRICES, usage)
     budget.end(budget.begin(QUESTION), Answer(text="without a count"))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.chat_endpoint import HELLO, KEY, answering, chat, completion
-from training.llm.chat import ChatModel
+from training.llm.stored_answers import ChatModel
 from waymark.clients.chat import LONGEST_PAUSE, Endpoint, Limits, Message
 from waymark.errors import EndpointUnusable, InvalidInput, ServiceRejected, ServiceUnavailable
 
@@ -95,7 +95,7 @@ async def test_permanent_errors_are_not_tried_again(
 
 
 @pytest.mark.anyio
-async def test_no_more_requests_are_under_way_than_allowed_and_equal_ones_are_asked_once(tmp_path: Path) -> None:
+async def test_parallel_requests_are_limited_and_equal_ones_asked_once(tmp_path: Path) -> None:
     under_way, most, asked = 0, 0, 0
 
     async def handle(_: httpx.Request) -> httpx.Response:
@@ -125,7 +125,7 @@ def test_an_endpoint_needs_an_address_and_a_model(url: str, model: str) -> None:
         Endpoint(url, model)
 
 
-def test_an_address_is_shown_without_its_password_and_a_key_never() -> None:
+def test_addresses_are_shown_without_passwords_and_keys_never() -> None:
     endpoint = Endpoint("https://me:pass@model/v1/?key=1", "large", KEY)
     assert endpoint.address == "https://model/v1"
     assert KEY not in repr(endpoint)

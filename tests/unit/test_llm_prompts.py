@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle import one_of_each_task
-from training.annotate import annotate_by_rule
+from training.annotations import annotate_by_rule
 from training.llm import prompts
 from training.llm.alignment import Alignment
 from training.llm.prompts import Named
@@ -85,7 +85,7 @@ def test_an_answer_that_names_every_action_is_aligned_as_written() -> None:
     assert (missing, extra) == ([], 0)
 
 
-def test_extra_actions_are_dropped_and_subgoals_of_nothing_else_with_them() -> None:
+def test_extra_actions_and_subgoals_of_only_these_are_dropped() -> None:
     segments, _, extra = aligned("a(): {teleport to kitchen, look around} x(): {eat apple} b(): {open cupboard, "
                                  "pick up metal pot} c(): {wait1, wait1, wait1} d(): {focus on water}")  # fmt: skip
     assert segments == [("a()", 1), ("b()", 2), ("c()", 2), ("d()", 1)]
@@ -104,7 +104,7 @@ def test_a_missing_first_action_joins_the_subgoal_after_it() -> None:
     assert segments == [("b()", 3), ("c()", 2), ("d()", 1)]
 
 
-def test_a_run_of_missing_actions_is_for_the_model_to_name() -> None:
+def test_the_model_names_a_run_of_missing_actions() -> None:
     first = "a(): {teleport to kitchen} d(): {wait1, wait1, focus on water}"
     assert aligned(first)[1] == [range(1, 3)]
     segments, missing, _ = aligned(first, "b(): {open cupboard} b(): {pick up metal pot}")
@@ -112,7 +112,7 @@ def test_a_run_of_missing_actions_is_for_the_model_to_name() -> None:
     assert missing == []
 
 
-def test_a_path_of_one_action_that_is_missing_is_a_run() -> None:
+def test_a_wholly_missing_path_is_one_run() -> None:
     alignment = Alignment(["focus on water"], ACTIONS)
     alignment.take([])
     assert alignment.missing() == [range(1)]
@@ -139,7 +139,7 @@ def test_the_rule_annotators_subgoals_come_through_an_answer_unchanged() -> None
         assert alignment.segments() == segments
 
 
-def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_names() -> None:
+def test_a_single_omission_leaves_the_models_run_whole() -> None:
     alignment = Alignment(["wait", "look around", "look around", "wait", "wait", "look around"], ACTIONS)
     alignment.take([Named(subgoal="a()", actions=("look around", "wait"))])
     assert alignment.missing() == [range(4, 6)]
@@ -148,7 +148,7 @@ def test_an_action_left_out_alone_takes_nothing_from_the_run_that_the_model_name
 
 
 @given(st.data())
-def test_whatever_an_answer_leaves_out_a_path_is_covered_once_its_runs_are_named(data: st.DataObject) -> None:
+def test_every_path_is_covered_once_its_runs_are_named(data: st.DataObject) -> None:
     path = data.draw(st.lists(st.sampled_from([*PATH, "wait", "eat apple"]), min_size=1, max_size=12))
     answered = data.draw(st.lists(st.sampled_from([*PATH, "nonsense", "go north"]), max_size=12))
     alignment = Alignment(path, ACTIONS)

@@ -19,11 +19,11 @@ from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.inference import checkpoint
-from waymark.loadtest import plot, results, show, states, target
-from waymark.loadtest.drive import Load, Outcome, Samples, Send, drive, schedule
-from waymark.loadtest.results import LoadReport, Stage, Target
-from waymark.loadtest.session import RAMP, measure, plan
-from waymark.loadtest.states import missing_turns
+from waymark.loadtest import load_report, load_tables, sample_states, saturation_curve, target
+from waymark.loadtest.load_loops import Load, Outcome, Samples, Send, drive, schedule
+from waymark.loadtest.load_report import LoadReport, Stage, Target
+from waymark.loadtest.load_stages import RAMP, measure, plan
+from waymark.loadtest.sample_states import missing_turns
 from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.tasks import TASKS, find_task
 
@@ -79,7 +79,7 @@ async def test_a_generator_that_stalls_charges_its_own_lateness_too() -> None:
     assert len(held_up) > 10
     for place in held_up:
         assert samples.ended[place] - samples.due[place] >= free_again - samples.due[place]
-    stage = results.stage(OPEN, samples, run="r")
+    stage = load_report.stage(OPEN, samples, run="r")
     assert stage.latency_ms.mean is not None
     assert stage.service_ms.mean is not None
     assert stage.latency_ms.mean > stage.service_ms.mean
@@ -120,7 +120,7 @@ async def test_refusals_and_errors_are_counted_apart_from_answers() -> None:
         return outcomes[number % 6]
 
     load = Load(None, 2, ENDLESS, 60)
-    stage = results.stage(load, await done(load, send), run="r")
+    stage = load_report.stage(load, await done(load, send), run="r")
     assert (stage.sent, stage.answered, stage.unanswered) == (60, 10, 0)
     assert stage.refused == {"429": 10, "503": 10, "504": 10}
     assert stage.errors == {"500": 10, "timeout": 10}
@@ -147,16 +147,16 @@ async def test_a_stopped_test_reports_its_measurements() -> None:
 
 
 def test_percentiles_are_latencies_that_some_request_had() -> None:
-    quantiles = results.quantiles(np.arange(1_000, 0, -1, dtype=np.float64))
+    quantiles = load_report.quantiles(np.arange(1_000, 0, -1, dtype=np.float64))
     assert (quantiles.p50, quantiles.p90, quantiles.p99, quantiles.p999, quantiles.max) == (500, 900, 990, 999, 1_000)
-    assert results.quantiles(np.empty(0)).p99 is None
+    assert load_report.quantiles(np.empty(0)).p99 is None
 
 
 async def test_late_answers_count_for_no_throughput_or_goodput() -> None:
     samples = Samples(began=0.0, sent=3, window=2.0)
     for number, ended in enumerate((1.0, 1.5, 2.5)):
         samples.add(number, 0.0, 0.0, ended, 200)
-    stage = results.stage(Load(10, None, 2.0, 3), samples, run="r")
+    stage = load_report.stage(Load(10, None, 2.0, 3), samples, run="r")
     assert (stage.answered, stage.throughput, stage.goodput, stage.latency_ms.max) == (3, 1.0, 0.5, 2_500)
 
 
@@ -182,7 +182,7 @@ async def test_a_test_does_one_kind_of_load() -> None:
 def test_two_tests_are_compared_load_by_load() -> None:
     first = report(stage_of(rate=10, throughput=8), stage_of(rate=20, throughput=16))
     second = report(stage_of(rate=20, throughput=20), stage_of(rate=30, throughput=24))
-    changes = results.compare(first, second)
+    changes = load_report.compare(first, second)
     assert list(changes) == ["20/s poisson", "peak"]
     throughput = changes["20/s poisson"][0]
     assert (throughput.first, throughput.second, throughput.ratio) == (16, 20, 1.25)
@@ -191,11 +191,13 @@ def test_two_tests_are_compared_load_by_load() -> None:
 
 def test_the_sample_has_states_of_every_task_for_both_services() -> None:
     for role in ("controller", "executor"):
-        assert {decision.task for decision in states.sample() if decision.asked == role} == {task.id for task in TASKS}
+        assert {decision.task for decision in sample_states.sample() if decision.asked == role} == {
+            task.id for task in TASKS
+        }
 
 
 def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
-    origin, sample = states.sample_origin(), states.sample()
+    origin, sample = sample_states.sample_origin(), sample_states.sample()
     read = max(get_format(checkpoint.load(CHECKPOINTS / name).card.prompt_format).history_turns for name in SHIPPED)
     assert (origin.history_turns, origin.states) == (read, len(sample))
     assert missing_turns((decision.state for decision in sample), read) == 0
@@ -203,18 +205,20 @@ def test_no_state_of_the_sample_is_shorter_than_in_play() -> None:
 
 
 def test_the_sample_was_played_by_shipped_models_on_dev() -> None:
-    origin = states.sample_origin()
+    origin = sample_states.sample_origin()
     played = (origin.versions.controller, origin.versions.executor)
     assert [info.sha256 for info in played if info] == [checkpoint.load(CHECKPOINTS / name).sha256 for name in SHIPPED]
     for episode in origin.episodes:
         task, variation = episode.split("/")
         assert find_task(task).split_of(int(variation)) == "dev"
-    tasks = {decision.state.task for decision in states.sample()}
+    tasks = {decision.state.task for decision in sample_states.sample()}
     assert len(tasks) >= len(TASKS) - 2  # some tasks share their wording
 
 
 def test_states_are_cut_to_what_the_service_reads() -> None:
-    long = [decision for decision in states.sample() if decision.asked == "executor" and decision.state.step > 30]
+    long = [
+        decision for decision in sample_states.sample() if decision.asked == "executor" and decision.state.step > 30
+    ]
     sent = target.states_for(EXECUTOR.model_copy(update={"history_turns": 10}), long)
     assert [len(state.turns) for state in sent] == [10] * len(long)
     assert [state.step for state in sent] == [decision.state.step for decision in long]
@@ -223,9 +227,9 @@ def test_states_are_cut_to_what_the_service_reads() -> None:
 @pytest.mark.parametrize(("history_turns", "short"), [(40, False), (60, True)])
 def test_states_shorter_than_in_play_are_reported(history_turns: int, short: bool) -> None:
     read = EXECUTOR.model_copy(update={"history_turns": history_turns})
-    missing = missing_turns(target.states_for(read, states.sample()), history_turns)
+    missing = missing_turns(target.states_for(read, sample_states.sample()), history_turns)
     console = Console(file=io.StringIO(), width=200)
-    console.print(show.render(report().model_copy(update={"target": read, "short": missing, "distinct": 9_999})))
+    console.print(load_tables.render(report().model_copy(update={"target": read, "short": missing, "distinct": 9_999})))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert (f"{missing} of 9999 states have fewer turns than the 60" in shown) == short == (missing > 0)
 
@@ -287,10 +291,10 @@ def test_a_runs_states_are_those_that_its_models_saw(tmp_path: Path) -> None:
     folder.begin(evaluation())
     folder.append(result("old", task="4-2").model_copy(update={"trajectory": turns}))
     with pytest.raises(InvalidInput, match="how an episode opened"):
-        states.from_run(tmp_path)
+        sample_states.from_run(tmp_path)
     opening = Opening(task="Find an apple.", look="at first", inventory="nothing")
     folder.append(result("a", task="4-2").model_copy(update={"trajectory": turns, "opening": opening}))
-    decisions = states.from_run(tmp_path)
+    decisions = sample_states.from_run(tmp_path)
     roles = [decision.asked for decision in decisions]
     assert roles == ["controller", "executor", "executor", "controller", "executor"]
     assert [decision.state.look for decision in decisions] == ["at first"] * 2 + ["after 1"] * 3
@@ -303,7 +307,9 @@ def test_a_runs_states_are_those_that_its_models_saw(tmp_path: Path) -> None:
 
 def stage_of(*, throughput: float, rate: float | None = None) -> Stage:
     load = Load(rate, None if rate else 64, 1.0, 1)
-    return results.stage(load, Samples(began=0.0, window=1.0), run="r").model_copy(update={"throughput": throughput})
+    return load_report.stage(load, Samples(began=0.0, window=1.0), run="r").model_copy(
+        update={"throughput": throughput}
+    )
 
 
 def report(*stages: Stage) -> LoadReport:
@@ -320,7 +326,7 @@ def report(*stages: Stage) -> LoadReport:
     )
 
 
-def test_a_picture_that_cannot_be_written_is_refused_before_the_test(tmp_path: Path) -> None:
+def test_an_unwritable_picture_is_refused_before_the_test(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
-        plot.check(tmp_path / "folder.png")
+        saturation_curve.check(tmp_path / "folder.png")

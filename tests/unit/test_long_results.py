@@ -15,9 +15,9 @@ from tests import samples
 from waymark.agent.replay import moments
 from waymark.contracts import Considered, EpisodeResult, Opening, TurnRecord
 from waymark.errors import RecordDamaged
-from waymark.evaluation.explain import explain
-from waymark.evaluation.long_results import SHORT_BYTES, TURNS_AT_ONCE, read_result, without_turns, write_result
-from waymark.evaluation.run_checks import LINE_BYTES
+from waymark.evaluation.result_json import SHORT_BYTES, TURNS_AT_ONCE, read_result, without_turns, write_result
+from waymark.evaluation.run_folder_checks import LINE_BYTES
+from waymark.evaluation.turn_explanation import explain
 from waymark.worlds.registry import get_world
 
 HOSTILE = 'x"},{"turn":1},{"turn": ]} \\"},{\\"turn\\":9 ,"trajectory":[ é\u2028'

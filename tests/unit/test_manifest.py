@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.env_runner.queue.manifest import Manifest, spec_of
 from waymark.contracts import EvaluationRequest, Limits
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 
 
 def test_specs_are_restored_and_share_equal_fields() -> None:

@@ -12,14 +12,15 @@ from rich.console import Console
 from tests.samples import VERSIONS, result
 from tests.scripted_agent import Controller, acting, play
 from tests.unit.test_golden_behaviour import PLAYED, SEEDS, digest_of, played
-from waymark.agent.presets import AGENTS, find_agents, parse_rules
-from waymark.agent.rules import GENERIC, generic_rules
+from waymark.agent.named_agents import AGENTS, find_agents
+from waymark.agent.rules import GENERIC, generic_rules, parse_rules
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, EvaluationRequest, RuleUse
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
-from waymark.evaluation.report import render
-from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.evaluation.json_report import evaluation_json
+from waymark.evaluation.requested_episodes import episodes
+from waymark.evaluation.scores import summarise
+from waymark.evaluation.terminal_report import render
 from waymark.worlds.registry import agent_world
 from waymark.worlds.scienceworld.rules import RULES
 
@@ -117,7 +118,7 @@ def test_results_of_older_versions_count_no_rules() -> None:
     [("all", None), (" all ", None), ("none", ()), ("in-sight", ("in-sight",)), ("risk,circles,", ("circles", "risk"))],
 )
 def test_rules_are_named_on_the_command_line(text: str, rules: tuple[str, ...] | None) -> None:
-    assert parse_rules(text) == rules
+    assert parse_rules(text, agent_world()) == rules
     assert [agent.rules for agent in find_agents(["hierarchical,flat"], rules=text)] == [rules] * 2
 
 

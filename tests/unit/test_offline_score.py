@@ -10,8 +10,8 @@ import pytest
 
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import examples
-from training.matches import matches
-from training.score import Contestant, opened, score, table
+from training.exact_matches import matches
+from training.offline_score import Contestant, opened, score, table
 from training.trajectories import Trajectory
 from waymark.contracts import Role
 from waymark.errors import InvalidInput

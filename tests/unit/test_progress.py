@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from waymark.cli.progress import LiveProgress
+from waymark.cli.evaluation_progress import LiveProgress
 from waymark.contracts import CheckpointMismatch
 
 

@@ -9,7 +9,7 @@ from training.datasets import decisions
 from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN
 
 LOOK = """This room is called the kitchen. In it, you see: 
@@ -168,7 +168,7 @@ def test_clauses_that_readings_rule_out_are_left_out(task: str, measured: tuple[
         assert f" | here {' , '.join(boxes) or 'nothing'} |" in prompt
 
 
-def test_the_trait_of_a_child_plant_is_read_from_its_flower_pot() -> None:
+def test_a_flower_pot_shows_the_trait_of_its_child_plant() -> None:
     def reads(trait: str, bears: str, *answers: str) -> str:
         flower = "a pea plant in the reproducing stage with a tall height. On the pea plant you see: "
         pots = f"a flower pot 1 (containing {flower}{bears}. , soil)\n\ta seed jar (containing a round pea seed)"

@@ -13,9 +13,10 @@ from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from waymark.agent import state as fold
 from waymark.agent.prompt import write_target
 from waymark.contracts import AgentState, Role
-from waymark.loadtest.states import sample
+from waymark.loadtest.sample_states import sample
 from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN, COMPACT_REASONS
+from waymark.worlds.scienceworld.prompts.readings import READING, value_of
 
 LOOK = "This room is called the workshop. In it, you see: \n\ta blue box\n\ta red box"
 MEASURES = (
@@ -48,17 +49,17 @@ def measured(degrees: int) -> tuple[str, str]:
         (
             acted(MEASURES, measured(327)),
             "focus_on(blue box)",
-            "0 3 2 7 degrees above - 0 0 1 0 degrees , focus on blue box : focus_on blue box",
+            "above , focus on blue box : focus_on blue box",
         ),
         (
             acted(MEASURES, measured(-40)),
             "focus_on(red box)",
-            "- 0 0 4 0 degrees below - 0 0 1 0 degrees , focus on red box : focus_on red box",
+            "below , focus on red box : focus_on red box",
         ),
         (
             acted(MEASURES, measured(327)),  # another reading was meant
             "focus_on(red box)",
-            "below - 0 0 1 0 degrees , focus on red box : focus_on red box",
+            "below , focus on red box : focus_on red box",
         ),
         (
             acted(CONDUCTS, ("connect a to b", "done"), look=f"{LOOK}\n\ta red light bulb, which is on"),
@@ -73,7 +74,7 @@ def measured(degrees: int) -> tuple[str, str]:
                 ("look at inclined plane d", "a steel block (approximately 31% down the plane)"),
             ),
             "focus_on(inclined plane d)",
-            "0 0 5 down below 0 3 1 down : focus_on inclined plane d",
+            "below : focus_on inclined plane d",
         ),
         (acted(MEASURES), "pick_up(thermometer)", "pick_up thermometer"),
         (
@@ -125,9 +126,16 @@ def test_renaming_keeps_a_reason_true() -> None:
         assert decision_of(target) == decision
         shown = set(prompt.replace(" , ", " ").split()) | {"on", "off", "above", "below"}
         assert set(reason.replace(" , ", " ").split()) <= shown
-        if example.task_id in ("2-1", "2-2", "2-3"):
-            assert reason.partition("degrees ")[2] in prompt
-        relation = "above" if "above" in reason else "below"
+        instruction, *lines = prompt.split(" | ")
+        (read,) = [line for line in lines if line.startswith("read ")] or [""]
+        values = [value_of(reading) for reading in READING.finditer(read)]
+        relation = reason.split(" ", 1)[0]
         if example.task_id.startswith("9-"):
-            first, second = (int(part.replace("down", "").replace(" ", "")) for part in reason.split(relation))
-            assert (first > second) == (relation == "above")
+            assert values
+            assert (values[0] > values[1]) == (relation == "above")
+        if example.task_id in ("2-1", "2-2", "2-3"):
+            clause = next(clause for clause in instruction.split(" if ")[1:] if f" {relation} " in clause)
+            limit = READING.search(clause)
+            assert limit
+            assert reason.removeprefix(f"{relation} , ") in clause
+            assert any((value > value_of(limit)) == (relation == "above") for value in values)

@@ -2,8 +2,8 @@ import pytest
 
 from waymark.contracts import AgentConfig, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes, limits_of, pinned
-from waymark.evaluation.scores import published_notes
+from waymark.evaluation.published_comparison import published_notes
+from waymark.evaluation.requested_episodes import episodes, limits_of, pinned
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.protocols import PROTOCOLS
 from waymark.worlds.scienceworld.tasks import TASKS, find_task

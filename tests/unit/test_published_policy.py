@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.scripted_agent import Controller, Executor, acting, actions_of
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS, find_agents, name_of
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS, find_agents, name_of
 from waymark.contracts import AgentConfig, EpisodeResult, EpisodeSpec, Limits
 from waymark.errors import InvalidInput
 from waymark.worlds.scienceworld.rules.action_matching import most_similar
@@ -29,7 +29,7 @@ async def play(
 ) -> EpisodeResult:
     limits = Limits(moves=100, turns=turns, patience=patience, repetition=repetition)
     spec = EpisodeSpec(
-        id="x", evaluation="e", task="4-2", variation=0, simplifications="easy", seed=0, agent=agent, limits=limits
+        id="x", evaluation="e", task="4-2", variation=0, options="easy", seed=0, agent=agent, limits=limits
     )
     return await run_episode(spec, ScriptedEnvironment(), controller, executor)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.oracle import trajectories
 from training.datasets import missing, sample
 from training.trajectories import Trajectory
-from training.worlds.scienceworld.gold import PUBLISHED_LIMITS, plan, published_variations
+from training.worlds.scienceworld.gold_paths import PUBLISHED_LIMITS, plan, published_variations
 from waymark.worlds.scienceworld.tasks import SPLITS, TASKS, find_task
 
 

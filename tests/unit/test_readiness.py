@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.child_process import Part, wait_until_ready
 from waymark.child_processes.readiness import Readiness, is_ready
 from waymark.contracts import Problem
 from waymark.errors import StackError

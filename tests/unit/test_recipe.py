@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from training.datasets import Example
-from training.layers import layered
-from training.origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from training.recipe import Recipe, make_recipe, read_recipe, recipe_sha256, require_fitting_data, require_same_recipe
-from training.reference import recipe_fields, recipe_help
+from training.recipe_layers import layered
+from training.recipe_reference import recipe_fields, recipe_help
+from training.run_origin import Origin, claim, read_origin, require_same_purpose, sha256_of_base
 from waymark.errors import InvalidInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.json"))
@@ -32,6 +32,7 @@ EXAMPLES = [Example("4-2", 0, "find | room kitchen", "look around", "find")] * 4
         ({"width": 100, "heads": 8}, "heads", "share of the width"),
         ({"encoder_layers": 0}, "encoder_layers", "at least one"),
         ({"lora_rank": 8}, "lora_rank", "nothing to adapt"),
+        ({"more_words": 8}, "more_words", "learns its vocabulary"),
         ({"base": "./absent"}, "base", "no base folder ./absent"),
     ],
 )

@@ -12,15 +12,16 @@ from rich.console import Console
 
 from tests import samples
 from tests.scripted_agent import acting
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationRequest, Limits
 from waymark.errors import InvalidInput
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.export import encode
-from waymark.evaluation.protocols import episodes
-from waymark.evaluation.report import render, render_comparison
-from waymark.evaluation.scores import evaluation_json, summarise
+from waymark.evaluation.json_report import evaluation_json
+from waymark.evaluation.requested_episodes import episodes
+from waymark.evaluation.scores import summarise
+from waymark.evaluation.terminal_report import render, render_comparison
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
 ID_OF_TODAY = "4-2_225_3fe3fd223545"

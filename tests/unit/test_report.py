@@ -5,8 +5,8 @@ from rich.console import Console
 
 from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
-from waymark.evaluation.report import render
 from waymark.evaluation.scores import summarise
+from waymark.evaluation.terminal_report import render
 from waymark.worlds.scienceworld.tasks import TASKS
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests import samples
-from waymark.agent.presets import AGENTS
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest, Opening, TurnRecord
 from waymark.evaluation.comparison import Run
-from waymark.evaluation.failures import failure_modes
-from waymark.evaluation.files import export_as
+from waymark.evaluation.failure_modes import failure_modes
 from waymark.evaluation.html_report import html_report, wanted_examples
 from waymark.evaluation.inspect_log import inspect_log, log_name
-from waymark.evaluation.markdown import markdown_report
+from waymark.evaluation.markdown_report import markdown_report
+from waymark.evaluation.report_files import export_as
 from waymark.evaluation.run_differences import compare_runs
 from waymark.evaluation.run_folder import RunFolder
 

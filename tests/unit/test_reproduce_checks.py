@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 
 from tests.chat_server import ChatServer
 from training.recipe import Recipe
-from training.reproduce.base import make_base
 from training.reproduce.checks import check_endpoint, check_launcher, check_room, check_vocabulary, check_weights
 from training.reproduce.plan import Plan, Training
+from training.reproduce.random_base import make_base
 from training.reproduce.stages import launcher
-from training.stages import PROGRESS, Progress, Stage
+from training.resumable_stages import PROGRESS, Progress, Stage
 from waymark.clients.chat import Endpoint, Limits
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint_files import read_object
@@ -164,7 +164,7 @@ def test_a_launcher_with_its_configuration_is_not_refused() -> None:
 
 
 @pytest.mark.parametrize("launch", [" ", "'", 'torchrun "', "no-such-launcher --nproc 2", "/", "\n"])
-def test_a_launcher_that_cannot_be_started_is_refused_before_anything_is_done(launch: str) -> None:
+def test_an_unstartable_launcher_is_refused_before_anything_runs(launch: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         launcher(launch)
     assert refused.value.field == "launch"
@@ -185,7 +185,7 @@ def test_a_stage_whose_progress_was_edited_is_done_again(tmp_path: Path, entry: 
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff"])
-def test_progress_that_is_no_json_object_is_told_in_one_line(tmp_path: Path, text: bytes) -> None:
+def test_progress_without_a_json_object_is_one_line(tmp_path: Path, text: bytes) -> None:
     (tmp_path / PROGRESS).write_bytes(text)
     with pytest.raises(InvalidInput, match="finished stages"):
         Progress(tmp_path)

@@ -40,6 +40,6 @@ def test_no_box_is_chosen_before_its_temperature_was_read() -> None:
     assert is_confident_enough("focus_on(tin)", 0.0, unread)
 
 
-def test_a_task_with_a_single_box_has_no_box_to_choose() -> None:
+def test_a_single_box_is_no_choice() -> None:
     only = "Your task is to find a plant and move it to the red box."
     assert is_confident_enough("move(flower pot 1, red box)", math.log(0.5), state(75, only))

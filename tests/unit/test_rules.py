@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle import rule_annotations, trajectories
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.trajectories import RecordedStep, Trajectory
 from training.worlds.scienceworld.rule_audit import replay
 from waymark.worlds.base import COMPLETE, Segment

@@ -15,8 +15,8 @@ import pytest
 from tests.samples import evaluation, result
 from waymark.contracts import AgentConfig, EpisodeResult, EvaluationRequest, Opening, TurnRecord
 from waymark.errors import InvalidInput, NotFound
-from waymark.evaluation import run_checks
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation import run_folder_checks
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 REQUEST = EvaluationRequest(tasks=("1-1", "4-2"), variations=(0, 1), repeats=2)
@@ -145,7 +145,7 @@ def test_a_huge_line_is_refused_in_little_memory(folder: RunFolder, name: str) -
 
 
 def test_a_huge_line_is_reported_by_number(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_checks, "LINE_BYTES", 2_000)
+    monkeypatch.setattr(run_folder_checks, "LINE_BYTES", 2_000)
     with (folder.path / EPISODES).open("a") as file:
         file.write("x" * 2_000 + "\n")
     assert "Line 3 of" in fault(folder)

@@ -37,7 +37,7 @@ def test_a_torn_line_is_removed_before_the_next_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\x1f\x8b\x08\x00" + bytes(300), b"not ours", b"[1", b"\xff\xfe{"])
-def test_an_end_that_is_no_torn_line_is_refused_and_kept(tmp_path: Path, end: bytes) -> None:
+def test_an_end_that_is_no_torn_line_is_refused(tmp_path: Path, end: bytes) -> None:
     folder = begun(tmp_path, "a")
     with (tmp_path / EPISODES).open("ab") as file:
         file.write(end)

@@ -4,7 +4,9 @@ import pytest
 
 from tests.samples import FIGURES, result_of, spec
 from waymark.contracts import EpisodeError, EpisodeResult, EvaluationRequest
-from waymark.evaluation.scores import evaluation_json, published_methods, summarise
+from waymark.evaluation.json_report import evaluation_json
+from waymark.evaluation.published_comparison import published_methods
+from waymark.evaluation.scores import summarise
 from waymark.worlds.registry import get_world
 from waymark.worlds.scienceworld.tasks import GROUPS, TASKS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waymark.contracts import EvaluationRequest
+from waymark.contracts import EpisodeSpec, EvaluationRequest
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.scienceworld.simplifications import LABELS, for_simulator
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
@@ -56,7 +56,7 @@ def test_tasks_about_circuits_refuse_to_go_without_electricity(tasks: tuple[str,
 
 def test_simplifications_are_recorded_as_requested() -> None:
     (spec,) = episodes("e", EvaluationRequest(tasks=("4-2",), variations=(0,), simplifications="openDoors, easy"))
-    assert spec.simplifications == "openDoors, easy"
+    assert spec.options == "openDoors, easy"
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_the_scripted_world_refuses_what_scienceworld_does(task: str, variation:
     for ask in (world.reset, world.gold_path):
         with pytest.raises(InvalidInput):
             ask(task, variation, simplifications)
+
+
+def test_the_record_of_an_episode_keeps_the_old_name() -> None:
+    (spec,) = episodes("e", EvaluationRequest(tasks=("4-2",), variations=(0,), options="openDoors"))
+    record = spec.model_dump(mode="json")
+    assert record["simplifications"] == "openDoors"
+    assert EpisodeSpec.model_validate(record) == spec

@@ -7,8 +7,8 @@ import pytest
 from benchmarks.cpu_contention import ContentionMonitor, Mark
 from benchmarks.services import Service
 from benchmarks.soak.overload import Overload, report_overload
-from waymark.loadtest.drive import Load, Outcome, Samples
-from waymark.loadtest.results import stage
+from waymark.loadtest.load_loops import Load, Outcome, Samples
+from waymark.loadtest.load_report import stage
 
 PEAK = 100
 """Answers a second."""

@@ -10,8 +10,8 @@ import typer.main
 from tests.oracle import trajectories
 from training.__main__ import app
 from training.recipe import read_recipe
+from training.resumable_stages import Stage
 from training.speedrun import FIRST, MORE, ROLES, Speedrun, stages
-from training.stages import Stage
 from training.worlds.scienceworld.dagger import plan
 
 FOLDER = Path("build/made")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from waymark.child_processes.part import HOST, Part
+from waymark.child_processes.child_process import HOST, Part
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.local_stack import _claim, free_ports
 from waymark.errors import InvalidInput, PortInUse, StackError

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.answers import subgoal_answer
-from training.annotate import Annotation
-from training.annotate import training_subgoals as training_subgoals_of
+from training.annotations import Annotation
+from training.annotations import training_subgoals as training_subgoals_of
 from waymark.agent.rules import Choice, SubgoalRule, WellFormed, rules_of
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.agent.subgoal_sources import llm_plan, oracle
@@ -21,14 +21,14 @@ from waymark.contracts import AgentConfig, AgentState, SubgoalAlternative, Subgo
 from waymark.errors import EndpointUnusable, PlannerFailed, PlanUnreadable
 from waymark.worlds.base import COMPLETE, Segment
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
-from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld.planner_prompt import PLAN_PROMPT
 from waymark.worlds.scienceworld.random_subgoals import (
     training_subgoals,
     visible_rooms,
     visible_things,
     with_random_arguments,
 )
-from waymark.worlds.scienceworld.subgoals import is_reached
+from waymark.worlds.scienceworld.subgoal_end import is_reached
 from waymark.worlds.scienceworld.tasks import find_task
 from waymark.worlds.scripted.environment import ScriptedEnvironment
 
@@ -72,7 +72,7 @@ def test_the_first_allowed_subgoal_is_followed(alternatives: list[str], ended: s
 @pytest.mark.parametrize(
     ("subgoal", "most"), [("open(oven)", 1), ("measure_temperature(ice)", 3), ("wait_for(frog)", 3), ("wait1(5)", 3)]
 )
-def test_how_often_a_subgoal_may_be_given_in_one_scene(subgoal: str, most: int) -> None:
+def test_a_subgoal_is_given_a_limited_number_of_times(subgoal: str, most: int) -> None:
     allowed, spent = (Choice(KITCHEN, "a", {subgoal: times}) for times in (most - 1, most))
     assert choose_subgoal([subgoal, "b"], allowed, SUBGOAL_RULES) == subgoal
     assert choose_subgoal([subgoal, "b"], spent, SUBGOAL_RULES) == "b"

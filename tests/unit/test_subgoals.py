@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.oracle import TABLE, one_of_each_task, trajectories
-from training.annotate import Annotation, annotate_by_rule, read_annotations
+from training.annotations import Annotation, annotate_by_rule, read_annotations
 from waymark.agent.state import after_step, after_subgoal_ended, start, with_subgoal
 from waymark.contracts import AgentState
 from waymark.worlds.base import COMPLETE, PathStep, Segment
 from waymark.worlds.scienceworld.annotator import annotate
-from waymark.worlds.scienceworld.subgoals import canonical_action, in_sight, is_over, most_actions
+from waymark.worlds.scienceworld.subgoal_actions import canonical_action
+from waymark.worlds.scienceworld.subgoal_end import is_over, most_actions
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 
 def segments(task: str, *actions: str) -> list[tuple[str, int]]:
@@ -180,9 +182,7 @@ def test_subgoals_may_last_little_longer_than_oracles_took(subgoal: str, most: i
         ("measure_temperature(tin)", "liquid tin", False),
     ],
 )
-def test_a_subgoal_to_watch_a_temperature_ends_after_the_reading_it_waits_for(
-    subgoal: str, read: str, over: bool
-) -> None:
+def test_watching_a_temperature_ends_after_the_awaited_reading(subgoal: str, read: str, over: bool) -> None:
     state = with_subgoal(start(task="Melt it.", look="a stove", inventory=""), subgoal)
     assert not is_over(state)
     state = after_step(state, f"use thermometer on {read}", "35 degrees", "a stove", "", 0)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from training import attention
 from training.model import suit_to_cpu
 
 
@@ -41,8 +42,26 @@ def test_kernels_for_a_cpu_change_no_loss_and_no_gradient(feed_forward: str) -> 
     before, gradients = learn()
     suit_to_cpu(model)
     after, same = learn()
-    assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == attention.NAME
     torch.testing.assert_close(after, before)
     assert gradients.keys() == same.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(same[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_attention_in_bfloat16_keeps_its_precision(has_bias: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 8) for _ in range(3))
+    bias = torch.randn(1, 3, 5, 5) if has_bias else None
+    mask = torch.zeros(2, 1, 1, 5)
+    mask[0, ..., 3:] = torch.finfo(torch.bfloat16).min
+    module = torch.nn.Module()
+    read, weights = attention.attend(module, query, key, value, mask, position_bias=bias)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        read_halved, weights_halved = attention.attend(
+            module, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, position_bias=bias
+        )
+    assert read_halved.dtype is weights_halved.dtype is torch.bfloat16
+    assert not weights[0, ..., 3:].any()
+    torch.testing.assert_close(read_halved.float(), read, atol=0.05, rtol=0.05)

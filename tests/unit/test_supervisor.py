@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from waymark.contracts.health import TaskHealth
-from waymark.serving.background import Beat, Supervisor
+from waymark.serving.background_tasks import Beat, Supervisor
 
 pytestmark = pytest.mark.anyio
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
-from training.tokenizer import train_tokenizer
+from training.tokenizer import extend_tokenizer, train_tokenizer
+from waymark.errors import InvalidInput
 from waymark.inference.tokens import Tokens, copy_tokens
 
 PROMPT = "move grapefruit , box | you see : Paper clip , x-y , a box"
@@ -58,3 +59,23 @@ def test_a_vocabulary_without_copy_tokens_spells_every_word(tokenizer: Tokenizer
     (read,) = Tokens(plain, 1).prompts([PROMPT], 50)
     assert read.unknown == ()
     assert "<other_0>" not in Tokens(plain, 1).names(read.ids)
+
+
+def test_more_words_leave_the_other_pieces_as_they_were(tokenizer: Tokenizer) -> None:
+    more = extend_tokenizer(tokenizer, [PROMPT, "a grapefruit , 2 2 2"], 2)
+    before, after = tokenizer.get_vocab(), more.get_vocab()
+    assert {"▁grapefruit", "▁clip"} <= after.keys() - before.keys()
+    copies = copy_tokens(32)
+    assert {name: number for name, number in after.items() if name in before and name not in copies} == {
+        name: number for name, number in before.items() if name not in copies
+    }
+    assert [after[name] for name in copies] == list(range(len(after) - 32, len(after)))
+    (read,) = Tokens(more, 1).prompts([PROMPT], 50)
+    assert read.unknown == ("x-y",)
+    assert Tokens(more, 1).text(read.ids, read) == PROMPT.lower()
+    assert more.encode("move box , cup").tokens == tokenizer.encode("move box , cup").tokens
+
+
+def test_more_words_need_a_tokenizer_of_ours() -> None:
+    with pytest.raises(InvalidInput, match="more_words"):
+        extend_tokenizer(Tokenizer(models.BPE()), [PROMPT], 2)

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.samples import evaluation
-from waymark.cli import waiting
-from waymark.cli.waiting import HealthWatch
+from waymark.cli import health_watch
+from waymark.cli.health_watch import HealthWatch
 from waymark.contracts import EvaluationStatus
 from waymark.errors import JobStoreFull, StorageUnavailable
 
@@ -40,7 +40,7 @@ class Runner:
         )
 
     async def look(self) -> Exception | None:
-        self.now += 2 * waiting.LOOK_SECONDS
+        self.now += 2 * health_watch.LOOK_SECONDS
         return await self.watch.look()
 
     def set_aside(self, *names: str) -> None:

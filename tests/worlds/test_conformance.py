@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,13 +16,14 @@ import pytest
 from tests.samples import spec
 from tests.scripted_agent import Controller, Executor, Planner
 from training.worlds.registry import TRAINING_WORLDS
-from waymark import process
-from waymark.agent.episode import run_episode
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.state import StateFold
 from waymark.agent.subgoal_sources import check_source
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import EnvironmentFault, InvalidInput, UnparsableAction
+from waymark.operating_system import process_tree
+from waymark.operating_system.memory import resident_mb
 from waymark.worlds.base import (
     COMPLETE,
     SOLVED,
@@ -53,6 +56,9 @@ PLAYED = {
 """Tasks whose oracle path is played: short ones, and of TextWorldExpress all."""
 HANGS_AFTER = 5.0
 """Seconds after which a simulator that does not answer is taken for hung."""
+EPISODES = 12
+LEFT_BEHIND = 100_000
+"""Bytes that half of these episodes may leave in this process."""
 WEB_PAGE = "Free shipping on all orders over $35! Add to cart. Kitchen & Dining > Thermometers. 4.7 out of 5 stars"
 CHAT = "Hi there! Can you help me to move the couch out of the kitchen? You are in the way :-)"
 
@@ -115,6 +121,8 @@ def test_an_environment_refuses_unknown_tasks_and_options(world: World, environm
     for arguments in (("nothing", 0, world.default_options), (task.id, 10**9, world.default_options)):
         with pytest.raises(InvalidInput):
             environment.reset(*arguments)
+        with pytest.raises(InvalidInput):
+            environment.gold_path(*arguments)
     with pytest.raises(InvalidInput):
         environment.reset(task.id, 0, "nonsense")
 
@@ -156,6 +164,18 @@ def test_an_unknown_action_changes_nothing(world: World, environment: Environmen
     step = environment.step("frobnicate the quux")
     assert (step.known, step.completed, step.score) == (False, False, 0)
     assert step.look == opening.look
+
+
+def test_a_forbidden_action_is_never_valid_nor_taken(world: World, environment: Environment) -> None:
+    task = tasks_of(world)[0]
+    opening = environment.reset(task.id, task.split("train")[0], world.default_options)
+    assert not set(world.forbidden_actions) & set(environment.valid_actions())
+    for action in world.forbidden_actions:
+        with pytest.raises(UnparsableAction):
+            world.grammar.formal(action)
+        with suppress(InvalidInput):
+            step = environment.step(action)
+            assert (step.known, step.look) == (False, opening.look)
 
 
 def test_every_valid_action_survives_the_grammar(world: World, environment: Environment) -> None:
@@ -261,6 +281,49 @@ def test_a_simulator_that_hangs_is_ended_at_its_time_limit(world: World) -> None
     assert not running
 
 
+def test_a_simulator_over_its_memory_limit_is_ended(world: World) -> None:
+    if not world.packages:
+        pytest.skip(f"{world.title} has no simulator")
+    before = children()
+    with pytest.raises(EnvironmentFault, match="grew past 1 MB"):
+        open_and_reset(world, EnvironmentLimits(memory_mb=1))
+    assert children() <= before
+
+
+def open_and_reset(world: World, limits: EnvironmentLimits) -> None:
+    """Begin one train episode after another."""
+    opened = world.open(limits)
+    try:
+        for variation in world.tasks[0].split("train"):
+            opened.reset(world.tasks[0].id, variation, world.default_options)
+    finally:
+        opened.close()
+
+
+def test_many_episodes_leave_no_memory_behind(world: World, environment: Environment) -> None:
+    """Neither here nor in the simulator, whose Java grows up to the size of its heap."""
+    task = tasks_of(world)[0]
+    path = path_of(world, environment, task)
+    used = []
+    tracemalloc.start()
+    for _ in range(EPISODES):
+        environment.reset(task.id, task.split("train")[0], world.default_options)
+        for action in path:
+            environment.step(action)
+        used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert used[-1] - used[EPISODES // 2] < LEFT_BEHIND
+    assert all((resident_mb(pid) or 0) < EnvironmentLimits().memory_mb / 2 for pid in children())
+
+
+def test_a_closed_environment_leaves_no_process(world: World) -> None:
+    before = children()
+    opened = world.open(EnvironmentLimits())
+    opened.close()
+    opened.close()
+    assert children() <= before
+
+
 def test_no_two_worlds_share_a_task_unless_they_share_all() -> None:
     """`world_of_task` finds the world of a recorded path by its task."""
     ids = {name: frozenset(task.id for task in get_world(name).tasks) for name in WORLD_NAMES}
@@ -308,7 +371,7 @@ def states_of(world: World, episode: Episode) -> list[AgentState]:
 
 def children() -> set[int]:
     """The processes that this one has started and that still run."""
-    return set(process.children(os.getpid()))
+    return set(process_tree.children(os.getpid()))
 
 
 WITHOUT = {("textworld-express", source) for source in ("random", "semi_random", "llm_plan")}

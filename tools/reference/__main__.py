@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
 
 def _pages() -> dict[str, str]:
     from tools.reference import cli, decisions, http_api, settings
-    from training.reference import recipe_page
+    from training.recipe_reference import recipe_page
 
     return {
         "architecture/decisions.md": decisions.render(),

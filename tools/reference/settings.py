@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings
 from services.env_runner.settings import Settings, ViewerSettings
 from tools.reference.cli import options_with_variables
 from tools.reference.markdown import code, number, table
-from waymark.process import simulators_at_once
+from waymark.operating_system.cpu_cores import simulators_at_once
 from waymark.serving.settings import ListenSettings, ServiceSettings
 
 PREFIX: Final = "WAYMARK_"

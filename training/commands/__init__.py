@@ -1,1 +1,1 @@
-"""The commands of `python -m training`, one module for each group; `shared` holds common options."""
+"""The commands of `python -m training`, one module for each group; `common_options` holds what several share."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands.shared import DataOption, FormatOption, RoleArgument, WorldOption, known_format, say
+from training.commands.common_options import DataOption, FormatOption, RoleArgument, WorldOption, known_format
+from training.commands.console import say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.worlds.registry import DEFAULT_WORLD
@@ -30,7 +31,7 @@ def export(
     It is for the services: card, safetensors, CTranslate2 int8.
     """
     from training.export import export as export_run
-    from training.origin import read_origin, require_same_purpose
+    from training.run_origin import read_origin, require_same_purpose
     from training.trajectories import read_manifest
 
     trained = training_world(world)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.commands.shared import (
+from training.commands.common_options import (
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -23,20 +23,18 @@ from training.commands.shared import (
     RoleArgument,
     SamplingOption,
     WorldOption,
-    console,
     known_format,
-    progress_bar,
-    say,
 )
-from training.corpora import Wording, by_fold, read_annotated, read_corpora
+from training.commands.console import console, progress_bar, say
 from training.datasets import MANIFEST, write_dataset
-from training.files import require_writable_folder
+from training.role_examples import Wording, by_fold, read_annotated, read_corpora
 from training.trajectories import Trajectory, read_manifest, read_table
+from training.user_files import require_writable_folder
 from training.worlds.base import PUBLISHED_SEED
 from training.worlds.registry import find_task, training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.inference.load import Engine
+from waymark.inference.open_engine import Engine
 from waymark.worlds.registry import DEFAULT_WORLD
 from waymark.worlds.without_history import without_history
 
@@ -67,7 +65,7 @@ def datasets(
 
     There is one file per split, and a description. Test variations are refused.
     """
-    from training.bases import require_base
+    from training.base_models import require_base
     from training.recipe import read_recipe
 
     trained = training_world(world)
@@ -84,9 +82,9 @@ def datasets(
     )
     corpora = read.examples
 
+    from training.dataset_statistics import describe as count
+    from training.dataset_statistics import shown
     from training.model import open_tokenizer, open_tokens
-    from training.statistics import describe as count
-    from training.statistics import shown
 
     with progress_bar() as bar:
         train = bar.track(corpora["train"], description="tokenizer") if not settings.base else corpora["train"]
@@ -146,8 +144,8 @@ def score(
 
     For an executor it is also measured with the sub-goals of a controller.
     """
-    from training.score import opened, table
-    from training.score import score as score_all
+    from training.offline_score import opened, table
+    from training.offline_score import score as score_all
 
     trained = training_world(world)
     data, annotations = data or trained.data, annotations or trained.annotations

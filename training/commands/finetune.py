@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from training.commands.shared import (
+from training.commands.common_options import (
     AnnotationsOption,
     AsPublishedOption,
     ControllerOption,
@@ -21,14 +21,12 @@ from training.commands.shared import (
     RoleArgument,
     SamplingOption,
     WorldOption,
-    console,
-    progress_bar,
-    say,
 )
-from training.corpora import Wording, read_corpora
-from training.files import require_writable_folder, sha256_of
-from training.layers import parse_changes
+from training.commands.console import console, progress_bar, say
+from training.recipe_layers import parse_changes
+from training.role_examples import Wording, read_corpora
 from training.trajectories import read_manifest
+from training.user_files import require_writable_folder, sha256_of
 from training.worlds.registry import training_world
 from waymark.commands.options import finite
 from waymark.worlds.registry import DEFAULT_WORLD
@@ -36,14 +34,14 @@ from waymark.worlds.registry import DEFAULT_WORLD
 if TYPE_CHECKING:
     from training.finetune import Run
     from training.interruption import Interruption
-    from training.origin import Origin
+    from training.run_origin import Origin
 
 _VERBS_SHOWN = 6
 
 
 def _help_recipe(asked: bool) -> None:
     if asked:
-        from training.reference import recipe_help
+        from training.recipe_reference import recipe_help
 
         typer.echo(recipe_help())
         raise typer.Exit
@@ -103,10 +101,10 @@ def finetune(
 
     Several GPUs: accelerate launch -m training finetune ...
     """
-    from training.bases import require_base
-    from training.metrics import require_wandb
-    from training.origin import Origin, require_same_purpose, require_same_source, sha256_of_base
+    from training.base_models import require_base
     from training.recipe import read_recipe, require_fitting_data, require_same_recipe
+    from training.run_metrics import require_wandb
+    from training.run_origin import Origin, require_same_purpose, require_same_source, sha256_of_base
 
     trained = training_world(world)
     data, annotations, recipe = data or trained.data, annotations or trained.annotations, recipe or trained.recipe
@@ -124,7 +122,7 @@ def finetune(
     if wandb:
         require_wandb()
     if plot:
-        from waymark.loadtest.plot import check
+        from waymark.loadtest.saturation_curve import check
 
         check(plot)
     require_base(settings)
@@ -177,7 +175,7 @@ def finetune(
             raise typer.Exit(stop.exit_code or 130) from insisted
         finally:
             if plot and trainer.main:
-                from training.plot import draw
+                from training.training_curves import draw
 
                 draw(folder / "metrics.jsonl", plot, f"{role}, {folder}")
         _end(trainer, stop)
@@ -211,7 +209,7 @@ def command_of(context: typer.Context, prompt_format: str, recipe: Path) -> str:
 
 def _begin(trainer: Run, origin: Origin, sizes: str) -> None:
     """Print what is about to be trained, and on which data. All processes call this together."""
-    from training.origin import claim
+    from training.run_origin import claim
 
     devices = trainer.devices
     if not trainer.main:

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from training.commands.common_options import AnnotationsOption, DataOption
+from training.commands.console import progress_bar, say
 from training.commands.endpoint_options import (
     CompletionPriceOption,
     ConcurrencyOption,
@@ -16,12 +18,11 @@ from training.commands.endpoint_options import (
     TimeoutOption,
     UrlOption,
 )
-from training.commands.shared import AnnotationsOption, DataOption, progress_bar, say
 from training.reproduce.plan import ROLES, AnnotatorName, PublishedPaths, Settings
 from training.worlds.registry import training_world
 from waymark.commands.options import finite
 from waymark.errors import InvalidInput
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
 
 FLAN_T5: Final = Path("training/recipes/flan-t5.json")
@@ -81,17 +82,17 @@ def reproduce(
 
     Record, annotate, train four models, play, show the table. Resumes where it was stopped.
     """
-    from training.files import require_writable_folder
     from training.interruption import received
-    from training.layers import has_sizes
     from training.llm.budget import Budget
-    from training.llm.chat import Usage
     from training.llm.command import endpoint_from, prices_from
+    from training.llm.stored_answers import Usage
+    from training.recipe_layers import has_sizes
     from training.reproduce.checks import check_bases, check_endpoint, check_launcher, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
     from training.reproduce.stages import launcher, run_all
-    from training.stages import Progress, StageFailed
+    from training.resumable_stages import Progress, StageFailed
+    from training.user_files import require_writable_folder
     from waymark.clients.chat import Limits
 
     prices = prices_from(prompt_price, completion_price)
@@ -166,10 +167,10 @@ def base(
 
     Its tokenizer has whole phrases as tokens.
     """
-    from training.corpora import read_corpora
-    from training.layers import parse_changes
     from training.recipe import read_recipe
-    from training.reproduce.base import make_base, sample_texts, wordings
+    from training.recipe_layers import parse_changes
+    from training.reproduce.random_base import make_base, sample_texts, wordings
+    from training.role_examples import read_corpora
 
     settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
     published = training_world(DEFAULT_WORLD)
@@ -204,8 +205,8 @@ def sizes(
     The figures are for the published models, at each size.
     """
     from training.recipe import read_recipe
-    from training.reproduce.sizes import FLAN_T5 as SHAPES
-    from training.reproduce.sizes import PUBLISHED_EXAMPLES
+    from training.reproduce.t5_sizes import FLAN_T5 as SHAPES
+    from training.reproduce.t5_sizes import PUBLISHED_EXAMPLES
 
     say(f"Computed for {tflops:g} TFLOP/s at {utilization:.0%}, float32 weights and bf16 products; not measured.")
     headings = ["size", "parameters", "batch", "memory", *(f"{role}, h" for role in ROLES), "all, h", "disk"]
@@ -241,7 +242,7 @@ def _episodes(settings: Settings) -> int:
     from pydantic import ValidationError
 
     from waymark.contracts import EvaluationRequest
-    from waymark.evaluation.protocols import episodes
+    from waymark.evaluation.requested_episodes import episodes
 
     try:
         request = EvaluationRequest.model_validate(

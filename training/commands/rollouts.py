@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from training.commands.shared import DataOption, ProcessesOption, WorldOption, console, progress_bar
-from training.files import require_writable_file
+from training.commands.common_options import DataOption, ProcessesOption, WorldOption
+from training.commands.console import console, progress_bar
 from training.trajectories import (
     Record,
     Trajectory,
@@ -22,10 +22,11 @@ from training.trajectories import (
     read_table,
     write_table,
 )
+from training.user_files import require_writable_file
 from training.worlds.base import TrainedAgent
 from training.worlds.registry import training_world
 from waymark.commands.options import finite
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.base import World
 from waymark.worlds.registry import DEFAULT_WORLD
 

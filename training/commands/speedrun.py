@@ -7,11 +7,12 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from training.commands.shared import known_format, say
+from training.commands.common_options import known_format
+from training.commands.console import say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.worlds.registry import DEFAULT_WORLD
 
 
@@ -42,9 +43,9 @@ def speedrun(
 
     Record, train, correct, train again, export. Resumes where it was stopped.
     """
-    from training.files import require_writable_folder
+    from training.resumable_stages import StageFailed
     from training.speedrun import ROLES, Speedrun, run_all, times
-    from training.stages import StageFailed
+    from training.user_files import require_writable_folder
 
     if leave_out is not None:
         training_world(DEFAULT_WORLD).check_fold(leave_out)

@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import anyio
 
-from training.annotate import Annotation, annotate_by_rule
+from training.annotations import Annotation, annotate_by_rule
 from training.llm import alignment, prompts
 from training.llm.breaker import Breaker
 from training.llm.budget import Budget, Prices
-from training.llm.chat import ChatModel, DiskCache
 from training.llm.prompts import AnnotationPrompts, Named, WorkedExample
+from training.llm.stored_answers import ChatModel, DiskCache
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Answer, Message, as_json
 from waymark.errors import AnnotationFailed, EndpointUnusable, ServiceError

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from training.llm import prompts
-from training.llm.chat import Tokens, Usage
 from training.llm.prompts import AnnotationPrompts
+from training.llm.stored_answers import Tokens, Usage
 from training.trajectories import Trajectory
 from waymark.clients.chat import Answer, Message
 from waymark.errors import InvalidInput, ServiceError

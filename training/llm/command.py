@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
-from training.annotate import describe, write_annotations
+from training.annotations import describe, write_annotations
 from training.llm import prompts
 from training.llm.annotator import (
     Annotated,
@@ -24,8 +24,8 @@ from training.llm.annotator import (
     question,
 )
 from training.llm.budget import Budget, Prices, estimate
-from training.llm.chat import ChatModel, Tokens, Usage
 from training.llm.prompts import AnnotationPrompts
+from training.llm.stored_answers import ChatModel, Tokens, Usage
 from training.trajectories import PathKey, Trajectory
 from waymark.clients.chat import Endpoint, Limits, Message
 from waymark.errors import InvalidInput
@@ -40,7 +40,7 @@ def endpoint_from(url: str, model: str, key: str, parameters: str) -> Endpoint:
         fields = TypeAdapter(dict[str, JsonValue]).validate_json(parameters)
     except ValidationError as error:
         raise InvalidInput(
-            f"--parameters {parameters!r} is no JSON object.",
+            f"--parameters {parameters!r} is not a JSON object.",
             remedy="""For example: --parameters '{"temperature": 0, "max_tokens": 4096}'.""",
             field="parameters",
         ) from error

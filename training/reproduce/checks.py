@@ -13,16 +13,16 @@ import anyio
 import torch
 from tokenizers import Tokenizer
 
-from training.bases import require_base, weight_files
+from training.base_models import require_base, weight_files
 from training.llm import prompts
 from training.model import base_config, open_tokenizer
 from training.reproduce.plan import ROLES, WORLD, Plan, Settings
-from training.reproduce.sizes import Shape, shape_of
 from training.reproduce.stages import FORMAT
+from training.reproduce.t5_sizes import Shape, shape_of
 from waymark.clients.chat import ChatClient, Endpoint, Limits, Message
 from waymark.contracts import Role
 from waymark.errors import InvalidInput, ServiceError
-from waymark.inference.weights import check_config, read_shapes
+from waymark.inference.weight_shapes import check_config, read_shapes
 from waymark.worlds.registry import get_format
 
 _TRIES: Final = 3

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from training.layers import parse_changes
 from training.llm.budget import Estimate, Prices, estimate_paths
 from training.recipe import Recipe, read_recipe
-from training.reproduce.sizes import PUBLISHED_EXAMPLES, Shape
+from training.recipe_layers import parse_changes
+from training.reproduce.t5_sizes import PUBLISHED_EXAMPLES, Shape
 from training.trajectories import Trajectory, Wanted, read_table
 from training.worlds.base import Recording, RecordingRequest, TrainingWorld
 from training.worlds.registry import find_task, training_world

@@ -9,15 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from training.export import current_commit
-from training.files import sha256_of
 from training.reproduce.plan import ROLES, WORLD, Settings
-from training.stages import Progress
+from training.resumable_stages import Progress
+from training.user_files import sha256_of
 from waymark import __version__
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import Summary
+from waymark.evaluation.git_checkout import short_commit
+from waymark.evaluation.published_comparison import published_methods
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.scores import published_methods, summarise
+from waymark.evaluation.scores import summarise
 from waymark.inference.checkpoint import load
 
 TABLE: Final = "table.md"
@@ -70,7 +71,7 @@ def write_report(settings: Settings, progress: Progress) -> str:
     (settings.folder / TABLE).write_text(text)
     manifest: dict[str, Any] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": current_commit(),
+        "commit": short_commit(),
         "versions": {"waymark": __version__} | {name: version(name) for name in _PACKAGES},
         "recipes": {role: asdict(settings.recipe_of(role)) for role in ROLES},
         "stages": {

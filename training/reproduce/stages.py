@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from training.files import read_json
 from training.recipe import recipe_sha256
 from training.reproduce.plan import ROLES, Settings
-from training.stages import Progress, Stage, run_child, run_stages, run_training
+from training.resumable_stages import Progress, Stage, run_child, run_stages, run_training
+from training.user_files import read_json
 from waymark.errors import InvalidInput
 
 AGENTS: Final = ("published", "published_flat")
@@ -92,7 +92,7 @@ def launcher(launch: str) -> list[str]:
     except ValueError as error:
         raise InvalidInput(
             f"--launch {launch!r} is no command: {str(error).lower()}.",
-            remedy="Quote it as a shell would take it.",
+            remedy="Quote it as in a shell.",
             field="launch",
         ) from error
     if words and words[0] == "accelerate":  # the one of this virtual environment, which may not be on PATH

@@ -1,6 +1,7 @@
-"""What training needs of a world beside `waymark.worlds.base.World`: which paths to record, and how to vary them.
+"""The interface of a world for training: which paths to record, and how to vary them.
 
-Commands and modules of `training` know this interface alone and find a world by `training.worlds.registry`.
+It adds to `waymark.worlds.base.World`. Commands and modules of `training` know only this interface, and find a world
+in `training.worlds.registry`.
 """
 
 from __future__ import annotations
@@ -11,44 +12,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from training.files import read_json
+from training.user_files import read_json
 from waymark.contracts import AgentState, Role
 from waymark.errors import InvalidInput
 from waymark.worlds.base import PromptFormat, Split, TaskType, World
 
 if TYPE_CHECKING:
-    from training.annotate import Annotation
+    from training.annotations import Annotation
     from training.datasets import Decision, Example
     from training.llm.prompts import AnnotationPrompts
     from training.trajectories import PathKey, Record, Trajectory, Wanted
 
 PathSource = Literal["expert", "shortened", "gold"]
-"""Where paths come from: played anew by looking (expert), the simulator's own without detours (shortened), or those as
-they are (gold). A world has some of them."""
+"""Where paths come from: a scripted expert that uses only observations (expert), the simulator's own paths without
+detours (shortened), or those paths unchanged (gold). A world has at least one of these sources."""
 TrainedAgent = Literal["hierarchical", "flat"]
-"""Agents whose models are trained: controller and executor, or flat."""
+"""The agents that can be trained: `hierarchical` has a controller and an executor, `flat` has one model."""
 Sampling = Literal["all", "published"]
-"""Which variations: spread over each split, or those that were published for the world."""
+"""The variations to use: spread over each split (all), or those of the world's publication (published)."""
 PUBLISHED_SEED = 1
-"""Shuffles the variations of tasks that a publication has down-sampled."""
+"""The seed that shuffles the variations of tasks of which a publication uses only a part."""
 
 
 @dataclass(frozen=True)
 class RecordingRequest:
-    """What `python -m training trajectories` is asked for. None: the world's default."""
+    """The options of `python -m training trajectories`. None: the world's default."""
 
     paths: PathSource | None = None
     sampling: Sampling = "all"
     limit: int | None = None
-    """At most this many train variations of a task."""
+    """The largest number of train variations of a task."""
     limits: Mapping[str, int] = field(default_factory=dict)
-    """Task id to another limit."""
+    """Task id to the limit of this task, which replaces `limit`."""
     takes: int | None = None
-    """How many changed takes a task's train variations get together."""
+    """The number of perturbed takes of a task, over all of its train variations."""
     misplaced: int | None = None
-    """How many takes more whose thing lies elsewhere."""
+    """The number of further takes in which the task's thing lies in another room."""
     options: str | None = None
-    """Of the environment."""
+    """Options of the environment, in the world's own notation."""
 
 
 class Recording(Protocol):
@@ -56,52 +57,55 @@ class Recording(Protocol):
 
     @property
     def record(self) -> Record:
-        """Makes the trajectories of one variation."""
+        """The function that records the trajectories of one variation."""
         ...
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """The settings of this recording, for the manifest of its table."""
         ...
 
     def plan(self, splits: Sequence[Split], tasks: Sequence[TaskType]) -> list[Wanted]:
-        """The variations to record, so ordered that a stopped run is balanced over the tasks."""
+        """The variations to record. Their order keeps a run that is stopped early balanced over the tasks."""
         ...
 
     def parts(self, tasks: str) -> Path:
-        """Where finished variations are kept; each recording has a file of its own."""
+        """The file of finished variations. Different recordings use different files."""
         ...
 
 
 class Augmentation(Protocol):
-    """Changes decisions while their examples are drawn, so that a model learns to copy and not to recite.
+    """Data augmentation: changes decisions while examples are drawn, so that a model learns to copy names.
 
-    It changes what was seen and done, never a prompt: the changed decision is written by the code that serves.
+    It changes states and answers, never prompts. The code that also serves then writes the prompt.
     """
 
     def reseed(self, seed: int) -> None:
-        """Draw from here on as one made with this seed would."""
+        """Restart the random numbers from this seed."""
         ...
 
     def __call__(self, example: Example) -> Decision:
-        """The example's decision, changed or not. Raises ValueError for an example whose decision is not known."""
+        """The example's decision, changed or unchanged. Raises ValueError for an example without its decision."""
         ...
 
     def is_drillable(self, example: Example) -> bool:
-        """Whether `drill` makes something of an example."""
+        """Whether `drill` can be called for an example."""
         ...
 
     def drill(self, example: Example) -> tuple[str, str]:
-        """A copying drill: the beginning of a prompt that is enough to answer, and the answer."""
+        """A copying drill as prompt and target. The prompt is the shortest beginning that determines the answer."""
         ...
 
 
 class Corrections(Protocol):
-    """Ways on from where a trained agent goes astray (DAgger)."""
+    """Corrections of a trained agent: paths that continue to the goal from states that it reached.
+
+    This is DAgger (Ross, Gordon and Bagnell, AISTATS 2011).
+    """
 
     @property
     def correct(self) -> Record:
-        """Makes the corrections of one variation."""
+        """The function that plays one variation and returns its corrections."""
         ...
 
     def plan(
@@ -114,24 +118,25 @@ class Corrections(Protocol):
         *,
         without_rules: bool,
     ) -> Sequence[Wanted]:
-        """Which variations are played, and whether by the agent alone."""
+        """The variations to play, in order. `rollouts` is the number of episodes of each task type, `misplaced` that
+        of task types whose thing may lie in another room. `without_rules`: the agent uses no rules of play."""
         ...
 
     def first_take(self, rounds: int) -> int:
-        """The number of the first take of a round."""
+        """The number of the first take, if corrections of `rounds` agents are in the table already."""
         ...
 
     def numbered(self, rows: Iterable[dict[str, Any]], rounds: int) -> Iterator[dict[str, Any]]:
-        """The rows of a round with takes of its own."""
+        """The rows with take numbers that no earlier agent's corrections have."""
         ...
 
 
 class SelfPlay(Protocol):
-    """An agent's own solved episodes as data (expert iteration)."""
+    """Expert iteration: episodes that an agent solved itself become training data."""
 
     @property
     def play(self) -> Record:
-        """Makes the shortest solved episodes of one variation."""
+        """The function that plays one variation and returns its shortest solved episodes."""
         ...
 
     def plan(
@@ -154,56 +159,58 @@ class SelfPlay(Protocol):
 
 
 class TrainingWorld(ABC):
-    """One world as training sees it. Stateless."""
+    """One world as training sees it. It has no state."""
 
     world: ClassVar[World]
     path_sources: ClassVar[tuple[PathSource, ...]]
-    """The first is the default."""
+    """The sources of paths that this world has; the first is the default."""
     data: ClassVar[Path]
-    """Default table of trajectories."""
+    """The default table of trajectories."""
     annotations: ClassVar[Path]
-    """Default table of their sub-goals."""
+    """The default table of their sub-goals."""
     runs: ClassVar[Path]
-    """Default folder of run folders."""
+    """The default folder for training runs."""
     checkpoints: ClassVar[Path]
-    """Where its checkpoints ship, a folder a role."""
+    """The folder of its shipped checkpoints, with one folder for each role."""
     recipe: ClassVar[Path]
+    """The default recipe."""
     renamable: ClassVar[tuple[str, ...]] = ()
-    """Prompt formats that `augmentation` can rename things in."""
+    """The prompt formats whose examples `augmentation` can change."""
     drillable: ClassVar[tuple[str, ...]] = ()
-    """Prompt formats that it can make drills of."""
+    """The prompt formats in which it can write drills."""
     refusal: ClassVar[str] = ""
-    """What its environment answers to an action that it does not know; empty: failed attempts cannot be made up."""
+    """The environment's answer to an unknown action. Empty: failed attempts cannot be added to histories."""
 
     @property
     def name(self) -> str:
-        """As `--world` takes it."""
+        """The name that `--world` takes."""
         return self.world.name
 
     @abstractmethod
     def recording(self, request: RecordingRequest) -> Recording:
-        """What to record. Raises InvalidInput for what this world does not have."""
+        """The recording for a request. Raises InvalidInput for options that this world does not have."""
 
     def path_source(self, request: RecordingRequest) -> PathSource:
-        """Where the paths of a request come from. Raises InvalidInput for a source that this world does not have."""
+        """The source of a request's paths. Raises InvalidInput (field `paths`) for a source that this world lacks."""
         source = request.paths or self.path_sources[0]
         if source not in self.path_sources:
-            raise self._lacks(f"no paths {source!r}", f"Use one of {', '.join(self.path_sources)}.", "paths")
+            known = ", ".join(self.path_sources)
+            raise self._lacks(f"no paths from the source {source!r}", f"Use one of {known}.", "paths")
         return source
 
     def shipped_checkpoints(self) -> list[Path]:
-        """The folders of the checkpoints that ship for this world: those whose prompt format is one of its own."""
+        """The folders of the shipped checkpoints whose prompt format belongs to this world."""
         formats = {form.name for form in self.world.formats}
         cards = sorted(self.checkpoints.rglob("card.json"))
         return [card.parent for card in cards if read_json(card, "a checkpoint's card").get("prompt_format") in formats]
 
     @abstractmethod
     def table(self, paths: PathSource | None) -> Path:
-        """The default table for paths of a source."""
+        """The default table of trajectories for a source of paths."""
 
     @abstractmethod
     def default_format(self, role: Role, *, as_published: bool) -> str:
-        """The prompt format of a dataset whose command names none."""
+        """The prompt format of a role's dataset, if the command names none."""
 
     def augmentation(
         self,
@@ -212,23 +219,24 @@ class TrainingWorld(ABC):
         share: float,  # noqa: ARG002
         seed: int,  # noqa: ARG002
     ) -> Augmentation | None:
-        """What changes decisions as they are drawn; `share` of them are renamed. None: this world has nothing."""
+        """The data augmentation for these examples; None if this world has none. `share`, 0 to 1, is the share of
+        decisions in which things are renamed."""
         return None
 
     def is_answer(self, example: Example) -> bool:  # noqa: ARG002
-        """Whether a decision answers the question that its task is about (`Recipe.answers`)."""
+        """Whether a decision is the final answer of its task. Final answers are drawn more often (`Recipe.answers`)."""
         return False
 
     def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:  # noqa: ARG002
-        """Whether a sub-goal cannot be reached here, because it names what is neither here nor carried."""
+        """Whether a sub-goal names a thing that is neither in sight nor carried."""
         return False
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:  # noqa: ARG002
-        """A task's variations, of all splits, that published data hold. Raises InvalidInput where there are none."""
+        """The variations of a task, of all splits, in the published data. Raises InvalidInput if there are none."""
         raise self._lacks("no published sampling", "Use --sampling all.", "sampling")
 
     def require_published(self, prompt_format: PromptFormat) -> None:  # noqa: ARG002
-        """Raise InvalidInput for a format that was not published."""
+        """Raise InvalidInput if no data were published in this prompt format."""
         raise self._lacks("no published data", "Leave out --as-published.", "as_published")
 
     def published_examples(
@@ -240,28 +248,30 @@ class TrainingWorld(ABC):
         *,
         flat_ends: bool,  # noqa: ARG002
     ) -> list[Example]:
-        """The examples of a role as published. Raises InvalidInput where none were."""
+        """The published examples of a role. `flat_ends` keeps ended sub-goals as steps of the flat model. Raises
+        InvalidInput if nothing was published."""
         self.require_published(prompt_format)
         return []
 
     def corrections(self) -> Corrections:
-        """How a trained agent is corrected. Raises InvalidInput where that cannot be done."""
-        raise self._lacks("no expert that could correct an agent", "Record more paths instead.", "world")
+        """The corrections of this world. Raises InvalidInput if it has none."""
+        raise self._lacks("no scripted expert, which corrections need", "Record more paths instead.", "world")
 
     def self_play(self) -> SelfPlay:
-        """How an agent plays training variations for data. Raises InvalidInput where that cannot be done."""
+        """The self-play of this world. Raises InvalidInput if it has none."""
         raise self._lacks("no self-play", "Record more paths instead.", "world")
 
     def audit_rules(self) -> Callable[[Iterable[Trajectory], Mapping[PathKey, Annotation]], Any]:
-        """Counts how often rules of play would refuse the oracle. Raises InvalidInput for a world without rules."""
+        """The function that counts the oracle's sub-goals which rules of play would refuse. Raises InvalidInput for a
+        world without rules."""
         raise self._lacks("no rules of play", "There is nothing to audit.", "world")
 
     def check_fold(self, fold: int) -> None:  # noqa: ARG002
-        """Raise InvalidInput for a fold of things that this world has not."""
+        """Raise InvalidInput (field `leave_out`) if this world does not have the fold."""
         raise self._lacks("no folds of things", "Leave out --leave-out.", "leave_out")
 
     def left_out(self, trajectories: Sequence[Trajectory], fold: int) -> Callable[[Trajectory], bool]:  # noqa: ARG002
-        """Whether a path asks for a thing of the fold. Raises InvalidInput."""
+        """The function that says whether a path's task asks for a thing of the fold. Raises InvalidInput."""
         self.check_fold(fold)
         return lambda _: False
 
@@ -271,23 +281,23 @@ class TrainingWorld(ABC):
         fold: int,
         most: int,  # noqa: ARG002
     ) -> dict[str, dict[str, list[int]]]:
-        """Variations to judge an agent by that was trained without a fold: of each task type at most `most`, by the
-        thing that they ask for. Raises InvalidInput."""
+        """The variations that test an agent which was trained without a fold: task id to thing to variations, at most
+        `most` of each task type. Raises InvalidInput."""
         self.check_fold(fold)
         return {}
 
     def fold_table(self, trajectories: Sequence[Trajectory]) -> str:  # noqa: ARG002
-        """The folds as a Markdown table. Raises InvalidInput."""
+        """The things of each fold as a Markdown table. Raises InvalidInput."""
         self.check_fold(0)
         return ""
 
     @property
     def subgoals_file(self) -> Path:
-        """Where the training sub-goals ship that an agent with random ones draws from. Raises InvalidInput."""
+        """The shipped file of training sub-goals, from which agents with random sub-goals draw. Raises InvalidInput."""
         raise self._lacks("no list of sub-goals in the package", "Name a file: --output FILE.", "output")
 
     def annotation_prompts(self) -> AnnotationPrompts:
-        """What a large model is told before it annotates paths. Raises InvalidInput where nothing is known."""
+        """The prompts for a large model that annotates paths. Raises InvalidInput if this world has none."""
         raise self._lacks("no prompts for a large model", "Annotate by rule: --annotator rule.", "annotator")
 
     def _lacks(self, lacking: str, remedy: str, name: str) -> InvalidInput:

@@ -1,5 +1,4 @@
-"""Finds what training needs of a world, by the world's name or by one of its task types: the only place that imports
-one."""
+"""Finds the `TrainingWorld` of a name or of a task type. No other module imports one."""
 
 from __future__ import annotations
 
@@ -34,12 +33,12 @@ def training_world(name: str) -> TrainingWorld:
 
 
 def training_world_of(task_ids: Iterable[str]) -> TrainingWorld:
-    """The world that has these task types, of which there must be one. Raises InvalidInput."""
+    """The world of these task types, at least one and all of the same world. Raises InvalidInput."""
     return training_world(world_of_task(next(iter(task_ids))).name)
 
 
 def find_task(task_id: str) -> TaskType:
-    """A task type of whatever world. Raises InvalidInput."""
+    """The task type of this id, in any world. Raises InvalidInput."""
     return world_of_task(task_id).find_task(task_id)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
 
-from waymark.child_processes.part import Part, wait_until_ready
+from waymark.child_processes.child_process import Part, wait_until_ready
 from waymark.cli.redis_server import find_redis_server, major_version
 from waymark.cli.socket_folder import make_socket_folder
 

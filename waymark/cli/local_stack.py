@@ -24,16 +24,16 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
 
-from waymark.child_processes.part import HOST, START_SECONDS, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, START_SECONDS, Part, wait_until_ready
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.child_processes.readiness import Readiness
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.cli.redis_server import find_redis_server
+from waymark.command_hints import COMMAND, command, command_name
 from waymark.errors import InvalidInput, PortInUse, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
-from waymark.evaluation.storage import NO_FOLDER, check_writable
-from waymark.hints import COMMAND, command, command_name
-from waymark.process import available_cores, simulators_at_once
+from waymark.evaluation.writable_folders import NO_FOLDER, check_writable
+from waymark.operating_system.cpu_cores import available_cores, simulators_at_once
 from waymark.worlds.registry import get_world
 
 VLLM_START_SECONDS = 1_200.0

@@ -15,6 +15,7 @@ import typer
 from typer._click.exceptions import ClickException, NoSuchOption, UsageError
 
 from waymark import __version__
+from waymark.command_hints import command, command_name
 from waymark.commands import evaluate, results, stack, training
 from waymark.commands.console import (
     BAD_INPUT,
@@ -28,7 +29,6 @@ from waymark.commands.console import (
     out,
     tell,
 )
-from waymark.hints import command, command_name
 from waymark.loadtest.command import app as loadtest_app
 
 _NAME = "waymark"

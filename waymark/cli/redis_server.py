@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from waymark.command_hints import install
 from waymark.errors import InvalidInput, StackError
-from waymark.hints import install
 
 SETTING: Final = "WAYMARK_REDIS_SERVER"
 _REMEDY: Final = (

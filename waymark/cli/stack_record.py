@@ -18,7 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from waymark.errors import InvalidInput
-from waymark.evaluation.run_checks import open_regular
+from waymark.evaluation.run_folder_checks import open_regular
 
 FILE: Final = "up.json"
 _LARGEST: Final = 100_000

@@ -1,4 +1,4 @@
-"""Addresses that may hold a secret: how they are shown, and what a key may look like that is sent as a header.
+"""Addresses that may hold a secret, and how they are shown.
 
 A user, a password, a query or a fragment of a URL never stands in an error, a log or `/info`.
 """
@@ -9,8 +9,6 @@ import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
-
-from waymark.errors import InvalidInput
 
 _SCHEME: Final = re.compile(r"(?<!\s)\s*+([A-Za-z][A-Za-z0-9+.-]{0,19})://")
 _AUTHORITY: Final = re.compile(r"([^/?#]*)([/?#]?)(.*)", re.DOTALL)
@@ -34,15 +32,3 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def check_key(key: str, setting: str) -> str:
-    """The key, without blanks around it. Raises InvalidInput, which does not quote it, for one no header can hold."""
-    key = key.strip()
-    if not all("!" <= character <= "~" for character in key):
-        raise InvalidInput(
-            f"{setting} holds a character that a key cannot have: a blank, a line break, or one beyond ASCII.",
-            remedy="Copy the key again; it is not shown here.",
-            field=setting,
-        )
-    return key

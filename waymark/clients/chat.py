@@ -19,10 +19,11 @@ import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from waymark.clients import bounded
-from waymark.clients.addresses import check_key, is_loopback, shown
+from waymark.clients import answer_limits
+from waymark.clients.addresses import is_loopback, shown
+from waymark.clients.api_key import check_key
 from waymark.clients.proxies import named_proxies, open_client
-from waymark.clients.reading import read
+from waymark.clients.read_answer import read
 from waymark.errors import (
     DeadlineExceeded,
     EndpointUnusable,
@@ -42,7 +43,7 @@ _LONGEST_BACK_OFF: Final = 60.0
 _CONNECT_SECONDS: Final = 10.0
 _UNUSABLE: Final = {401: "the key", 402: "the account", 403: "the key", 404: "the address or the model"}
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
-LARGEST_ANSWER: Final = 8 * bounded.MEGABYTE
+LARGEST_ANSWER: Final = 8 * answer_limits.MEGABYTE
 """Bytes of one answer; a plan or an annotation has some thousands."""
 _SHOWN: Final = 300
 """Characters of a foreign error text that a message quotes."""
@@ -195,7 +196,7 @@ class ChatClient:
             with anyio.fail_after(self.limits.timeout):  # in all: httpx bounds only the pauses of an answer
                 sent = await http.send(http.build_request("POST", self._url, json=request), stream=True)
                 response = await read(sent, LARGEST_ANSWER)
-        except bounded.AnswerRefused as error:
+        except answer_limits.AnswerRefused as error:
             raise ServiceRejected(
                 f"{where} sends {error}.", remedy="Check that the address is that of a chat endpoint."
             ) from error
@@ -216,7 +217,8 @@ class ChatClient:
             )
             raise _Again(refused) from error
         except httpx.TransportError as error:
-            raise _Again(ServiceUnavailable(f"{where} broke the connection off: {error!r}.")) from error
+            broken = ServiceUnavailable(f"{where} closed the connection before the end of its answer: {error!r}.")
+            raise _Again(broken) from error
         if response.is_success:
             return self._read(response)
         raise self._failure(response)

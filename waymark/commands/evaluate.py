@@ -10,12 +10,12 @@ from typing import Annotated, get_args
 
 import typer
 
-from waymark.agent.presets import AGENTS, MOST_BEAMS, find_agents
+from waymark.agent.named_agents import AGENTS, MOST_BEAMS, find_agents
 from waymark.agent.subgoal_sources import check_source
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import StackOptions, shipped_checkpoints
 from waymark.cli.request_errors import checked
-from waymark.commands.checks import check_alive, check_checkpoints, check_run, check_stack
+from waymark.command_hints import command
 from waymark.commands.console import SOME_ERRORED, tell
 from waymark.commands.options import (
     CheckpointsOption,
@@ -28,15 +28,15 @@ from waymark.commands.options import (
     items,
     variations_of,
 )
-from waymark.commands.play import Played, errors_reported, play_to_the_end, resume_all, show, submit
+from waymark.commands.play_evaluations import Played, errors_reported, play_to_the_end, resume_all, show, submit
 from waymark.commands.results import read_run
+from waymark.commands.start_checks import check_alive, check_checkpoints, check_run, check_stack
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationRequest
 from waymark.errors import InvalidInput
-from waymark.evaluation.protocols import episodes
+from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import RunFolder
-from waymark.hints import command
-from waymark.inference.load import Engine
+from waymark.inference.open_engine import Engine
 from waymark.worlds.registry import WorldName, get_world
 
 

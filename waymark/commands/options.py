@@ -10,7 +10,7 @@ from typing import Annotated, Final, get_args
 import typer
 
 from waymark.errors import InvalidInput
-from waymark.inference.load import Engine
+from waymark.inference.open_engine import Engine
 from waymark.worlds.registry import WORLD_NAMES, WorldName
 
 EngineOption = Annotated[

@@ -10,18 +10,18 @@ import typer
 
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.cli.interrupts import ended_by_signals
-from waymark.cli.recover import recover_results
-from waymark.commands.checks import check_packages
+from waymark.cli.recover_results import recover_results
 from waymark.commands.console import out, tell
 from waymark.commands.options import JsonOption
-from waymark.commands.play import errors_reported, show
+from waymark.commands.play_evaluations import errors_reported, show
+from waymark.commands.start_checks import check_packages
 from waymark.errors import InvalidInput, StorageUnavailable
-from waymark.evaluation import export, files, report
+from waymark.evaluation import export, report_files, terminal_report
+from waymark.evaluation.checkpoint_identity import Makers
 from waymark.evaluation.comparison import Run, compare
 from waymark.evaluation.export import MEDIA_TYPES
-from waymark.evaluation.identity import Makers
 from waymark.evaluation.run_folder import RunFolder
-from waymark.evaluation.storage import NO_FOLDER, unavailable
+from waymark.evaluation.writable_folders import NO_FOLDER, unavailable
 
 _ENDINGS = ", ".join(f".{form}" for form in MEDIA_TYPES)
 
@@ -70,10 +70,10 @@ def show_report(
     with errors_reported():
         read = [read_run(run) for run in runs]
         if html is not None:
-            files.write_html(read, runs, html)
+            report_files.write_html(read, runs, html)
             tell(f"The report is in {html}.")
         elif markdown:
-            out.print(files.markdown_report(read), markup=False, highlight=False, soft_wrap=True, end="")
+            out.print(report_files.markdown_report(read), markup=False, highlight=False, soft_wrap=True, end="")
         else:
             show(read, json=json)
 
@@ -107,7 +107,7 @@ def export_run(
     """Write the results of a run to a file, one row an episode. All formats but CSV hold every turn."""
     with errors_reported():
         if form_name is not None:
-            tell(files.export_as(run, file, form_name))
+            tell(report_files.export_as(run, file, form_name))
             return
         if file is None:
             raise InvalidInput("No file is named.", remedy=f"Name one that ends in {_ENDINGS}.", field="file")
@@ -139,7 +139,7 @@ def show_comparison(
         if json:
             out.print_document(comparison.model_dump(mode="json"))
         else:
-            out.print(report.render_comparison(comparison))
+            out.print(terminal_report.render_comparison(comparison))
 
 
 def read_run(path: Path) -> Run:

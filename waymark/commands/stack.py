@@ -19,7 +19,7 @@ from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped
 from waymark.cli.stack_record import StackRecord, find_records, stop, write_record
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
-from waymark.commands.checks import check_alive, check_packages, check_stack
+from waymark.command_hints import command
 from waymark.commands.console import CANNOT_START, out, tell
 from waymark.commands.options import (
     CheckpointsOption,
@@ -29,13 +29,13 @@ from waymark.commands.options import (
     RunsOption,
     SlotsOption,
 )
-from waymark.commands.play import errors_reported
+from waymark.commands.play_evaluations import errors_reported
+from waymark.commands.start_checks import check_alive, check_packages, check_stack
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
 from waymark.contracts.health import RunnerHealth
 from waymark.errors import ServiceError, StackError
-from waymark.fitting import Column, FittingTable
-from waymark.hints import command
+from waymark.terminal_table import Column, FittingTable
 from waymark.worlds.registry import get_world
 
 _WATCH_SECONDS = 0.3

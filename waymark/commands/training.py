@@ -9,9 +9,9 @@ import sys
 import typer
 
 from waymark.child_processes.python_process import python_command, python_environment
-from waymark.commands.play import errors_reported
+from waymark.command_hints import COMMAND, command_name, install, missing_packages
+from waymark.commands.play_evaluations import errors_reported
 from waymark.errors import StackError
-from waymark.hints import COMMAND, command_name, install, missing_packages
 
 
 def training(ctx: typer.Context) -> None:

@@ -44,7 +44,7 @@ class AgentState(Contract):
     observation: Text = ""
     """The environment's answer to the last action."""
     score: Score = 0
-    """0 to 100; negative after a wrong focus."""
+    """In points; 100 means solved. Some worlds give negative scores for a fatal mistake."""
     step: Annotated[int, Field(ge=1)] = 1
     """The number of the next turn, from 1; turns that are not sent count too."""
     turns: Annotated[tuple[Turn, ...], Field(max_length=MOST_TURNS)] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from waymark.contracts.agent import AgentConfig
 from waymark.contracts.base import Contract, Score
@@ -27,6 +27,8 @@ class Limits(Contract):
 class EpisodeSpec(Contract):
     """One episode to play: the unit of work in the queue."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     id: str
     """Derived from evaluation, task, variation, seed, agent and repeat: the same input gives the same id."""
     evaluation: str
@@ -35,7 +37,8 @@ class EpisodeSpec(Contract):
     variation: int
     repeat: Annotated[int, Field(ge=0)] = 0
     """Which play of the variation this is, from 0."""
-    simplifications: str
+    options: str = Field(alias="simplifications")
+    """Options of the world. Records keep the first name of this field: the ids of episodes depend on it."""
     seed: int
     agent: AgentConfig
     limits: Limits
@@ -168,7 +171,7 @@ class EpisodeResult(Contract):
     score: Annotated[int, Field(ge=0, le=100)]
     """max(0, raw_score); 0 for an episode that errored."""
     raw_score: Score
-    """The simulator's score at the end; -100 after a wrong focus."""
+    """The environment's score at the end, -100 to 100."""
     last_nonnegative_score: Annotated[int, Field(ge=0, le=100)]
     """The last score before it went negative."""
     success: bool

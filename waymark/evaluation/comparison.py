@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import AgentConfig, Contract, Effort, EpisodeResult, EvaluationRequest, Summary, Versions
 from waymark.errors import InvalidInput
 from waymark.evaluation.intervals import mean, over_play, over_variations_and_play

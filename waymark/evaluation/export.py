@@ -20,10 +20,10 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 from pydantic import BaseModel
 
+from waymark.command_hints import install
 from waymark.contracts import Considered, EpisodeResult
 from waymark.errors import InvalidInput
-from waymark.evaluation.long_results import few_turns, write_parts
-from waymark.hints import install
+from waymark.evaluation.result_json import few_turns, write_parts
 
 Format = Literal["jsonl", "csv", "parquet"]
 MEDIA_TYPES: Final[Mapping[Format, str]] = {

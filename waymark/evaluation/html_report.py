@@ -8,19 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import EpisodeResult, Summary
 from waymark.evaluation.comparison import Run
-from waymark.evaluation.failures import FailureMode, failure_modes, last_gain, mode_of
-from waymark.evaluation.plots import bars, differences, score_line
+from waymark.evaluation.failure_modes import FailureMode, failure_modes, last_gain, mode_of
+from waymark.evaluation.published_comparison import beside_published, published_notes
 from waymark.evaluation.run_differences import RunComparison, compare_runs
-from waymark.evaluation.scores import (
-    beside_published,
-    name_of_episode,
-    published_notes,
-    summarise,
-    world_played,
-)
+from waymark.evaluation.scores import name_of_episode, summarise, world_played
+from waymark.evaluation.svg_plots import bars, differences, score_line
 from waymark.worlds.base import World
 from waymark.worlds.registry import get_world
 

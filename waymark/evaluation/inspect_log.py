@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from waymark import __version__
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
 from waymark.contracts import EpisodeResult, Summary, TurnRecord
 from waymark.evaluation.run_folder import Evaluation
 from waymark.evaluation.scores import name_of_episode, summarise

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from waymark.agent.play import Play
-from waymark.agent.readable import decisions_of, subgoals_of
+from waymark.agent.running_episode import Play
+from waymark.agent.usable_alternatives import decisions_of, subgoals_of
 from waymark.contracts import (
     AgentConfig,
     Considered,
@@ -44,8 +44,12 @@ class PlayRequest(Contract):
     variation: Variation
     agent: AgentConfig = AgentConfig()
     """Source of proposed sub-goals: the `controller`, or `none`."""
+    options: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        default=None, exclude_if=lambda options: options is None
+    )
+    """Options of the world, which checks them; null: its default."""
     simplifications: Annotated[str, StringConstraints(max_length=200)] | None = None
-    """Options of the world, e.g. the simulator's simplifications; null: those that the world plays with by default."""
+    """The old name of `options`; used if `options` is null."""
     oracle: bool = False
     """Only return the actions of the environment's own solution; nothing is played."""
 
@@ -129,7 +133,7 @@ class HandPlay:
         """Carry out the person's decision. Raises InvalidInput if it is not possible now."""
         play, text = self._play, (decision.text or "").strip()
         if decision.turn != len(play.turns) + 1:
-            raise InvalidInput(f"Turn {decision.turn} is over.", remedy="Look at the session again.", field="turn")
+            raise InvalidInput(f"Turn {decision.turn} is over.", remedy="Get the session again.", field="turn")
         if decision.kind != "end_subgoal" and not text:
             raise InvalidInput("The text is empty.", remedy="Write a sub-goal or an action.", field="text")
         if decision.kind != "action" and not self._hierarchical:

@@ -7,7 +7,7 @@
 
 One process at a time writes a folder (the env-runner); any may read it meanwhile. A line torn by a crash or by a full
 disk is not read, and is cut off before the next line is written. So an evaluation whose jobs are gone can be resumed
-from its folder. A folder may have been edited: what is read is checked (`waymark.evaluation.run_checks`).
+from its folder. A folder may have been edited: what is read is checked (`waymark.evaluation.run_folder_checks`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from waymark.command_hints import command
 from waymark.contracts import Contract, EpisodeResult, EvaluationRequest, Versions
 from waymark.errors import InvalidInput, NotFound
-from waymark.evaluation.long_results import without_turns, write_result
-from waymark.evaluation.protocols import episodes
-from waymark.evaluation.run_checks import (
+from waymark.evaluation.requested_episodes import episodes
+from waymark.evaluation.result_json import without_turns, write_result
+from waymark.evaluation.run_folder_checks import (
     check_created,
     check_name,
     check_numbers,
@@ -37,7 +38,6 @@ from waymark.evaluation.run_checks import (
     read_small,
     whole_lines,
 )
-from waymark.hints import command
 from waymark.worlds.registry import world_of
 
 HEADER = "evaluation.json"

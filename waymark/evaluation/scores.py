@@ -9,23 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from waymark.contracts import (
-    Effort,
-    EpisodeResult,
-    ErrorKind,
-    EvaluationRequest,
-    EvaluationSummary,
-    PublishedColumns,
-    PublishedMethod,
-    Summary,
-    TaskScore,
-    Versions,
-)
+from waymark.contracts import Effort, EpisodeResult, ErrorKind, Summary, TaskScore, Versions
 from waymark.evaluation.intervals import Interval, average, mean, over_play, over_variations_and_play
-from waymark.evaluation.protocols import split_of
-from waymark.worlds.base import SPLITS, TaskType, World
+from waymark.worlds.base import TaskType, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_world, world_of
 
 PLAYED_ONCE: Final = (
@@ -75,61 +63,6 @@ def summarise(results: Iterable[EpisodeResult], world: World | None = None) -> S
 def world_played(versions: Versions | None) -> World:
     """The world that a run was played in (default: ScienceWorld)."""
     return get_world(DEFAULT_WORLD) if versions is None else world_of(versions.environment)
-
-
-def evaluation_json(
-    evaluation: str, request: EvaluationRequest, versions: Versions | None, results: Sequence[EpisodeResult]
-) -> dict[str, Any]:
-    """The document that `waymark evaluate --json` prints; plain JSON types, episodes in task order."""
-    world = world_played(versions)
-    summary = summarise(results, world)
-    order = {task.id: rank for rank, task in enumerate(world.tasks)}
-    return {
-        "evaluation": evaluation,
-        "protocol": request.protocol,
-        "agent": request.agent.model_dump(mode="json"),
-        "versions": versions.model_dump(mode="json") if versions else None,
-        "summary": {
-            "mean": summary.mean,
-            "ci95": list(summary.ci95) if summary.ci95 else None,
-            "ci95_play": list(summary.ci95_play) if summary.ci95_play else None,
-            "repeats": summary.repeats,
-            "repeat_means": list(summary.repeat_means),
-            "randomness": list(summary.randomness),
-            "raw_mean": summary.raw_mean,
-            "last_nonnegative_mean": summary.last_nonnegative_mean,
-            "success_rate": summary.success_rate,
-            "groups": dict(summary.groups),
-            "tasks": {task.id: task.mean for task in summary.tasks},
-            "tasks_ci95": {task.id: list(task.ci95) if task.ci95 else None for task in summary.tasks},
-            "tasks_ci95_play": {task.id: list(task.ci95_play) if task.ci95_play else None for task in summary.tasks},
-            "effort": summary.effort.model_dump(mode="json"),
-            "rules": dict(summary.rules),
-        },
-        "episodes": [
-            result.model_dump(mode="json", include=_EPISODE_FIELDS | ({"repeat"} if request.repeats > 1 else set()))
-            for result in sorted(results, key=lambda result: (order[result.task], result.variation, result.repeat))
-        ],
-    }
-
-
-_EPISODE_FIELDS = {
-    "task",
-    "variation",
-    "score",
-    "raw_score",
-    "last_nonnegative_score",
-    "success",
-    "moves",
-    "actions",
-    "turns",
-    "model_calls",
-    "tokens",
-    "repaired",
-    "stopped",
-    "error",
-    "seconds",
-}
 
 
 def _task_score(task: TaskType, played: Sequence[EpisodeResult]) -> TaskScore:
@@ -203,75 +136,4 @@ def _errors(results: Sequence[EpisodeResult]) -> tuple[ErrorKind, ...]:
             episodes=tuple(map(name_of_episode, errored)),
         )
         for kind, errored in sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
-    )
-
-
-# --- published figures -----------------------------------------------------------------------------------
-
-
-def published_notes(request: EvaluationRequest, world: World) -> tuple[str, ...]:
-    """Notes on comparisons with published figures, and whether variations other than the published test ones were
-    played.
-
-    Empty for a world without published figures.
-    """
-    notes = tuple(world.published.notes)
-    splits = _splits(request, world)
-    if not notes or splits <= {"test"}:
-        return notes
-    played = " and ".join(split for split in SPLITS if split in splits)
-    return (f"These scores are of {played} variations; the published figures are of test variations.", *notes)
-
-
-def _splits(request: EvaluationRequest, world: World) -> set[str]:
-    """The splits of the variations that are asked for."""
-    if request.variations is None:
-        protocol = world.protocols.get(request.protocol)
-        return set() if protocol is None else {split_of(request, protocol)}
-    tasks = world.tasks if request.tasks is None else map(world.find_task, request.tasks)
-    return {
-        task.split_of(variation) for task in tasks for variation in request.variations if variation < task.variations
-    }
-
-
-def published_methods(world: World | None = None) -> tuple[PublishedMethod, ...]:
-    """The agents published for a world (default: ScienceWorld), weakest first as listed."""
-    agents = (world or get_world(DEFAULT_WORLD)).published.agents
-    return tuple(
-        PublishedMethod(
-            method=agent.method,
-            model=agent.model,
-            overall=agent.overall,
-            groups=dict(agent.groups),
-            provenance=agent.provenance,
-        )
-        for agent in agents
-    )
-
-
-def beside_published(
-    evaluation: str, summary: Summary, world: World | None = None, request: EvaluationRequest | None = None
-) -> EvaluationSummary:
-    """A summary with the published figures for its world (default: ScienceWorld).
-
-    `request` says whether other variations were played than the published ones.
-    """
-    world = world or get_world(DEFAULT_WORLD)
-    scores = world.published
-    published, methods = scores.tasks, tuple(scores.columns)
-
-    def means(tasks: Sequence[TaskScore]) -> dict[str, float]:
-        return {method: average(published[task.id][method] for task in tasks) for method in methods} if tasks else {}
-
-    return EvaluationSummary(
-        evaluation=evaluation,
-        summary=summary,
-        published=PublishedColumns(
-            methods=methods,
-            tasks={task.id: dict(published[task.id]) for task in summary.tasks if task.id in published},
-            groups={group: means([task for task in summary.tasks if task.group == group]) for group in summary.groups},
-            overall=means(summary.tasks),
-        ),
-        methods=published_methods(world),
-        notes=tuple(scores.notes) if request is None else published_notes(request, world),
     )

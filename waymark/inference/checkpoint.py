@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from waymark.command_hints import command
 from waymark.contracts import Role
 from waymark.errors import CheckpointError
-from waymark.hints import command
-from waymark.inference import weights
+from waymark.inference import weight_shapes
 from waymark.inference.checkpoint_files import (
     LARGEST_CARD,
     LARGEST_VOCABULARY,
@@ -202,9 +202,9 @@ def is_quick_to_hash(folder: Path) -> bool:
         return True
 
 
-def architecture_of(folder: Path) -> weights.Architecture:
+def architecture_of(folder: Path) -> weight_shapes.Architecture:
     """What a model folder's config.json says. Raises CheckpointError when it describes no model."""
-    return weights.architecture_of(_config(folder))
+    return weight_shapes.architecture_of(_config(folder))
 
 
 def _exists(path: Path) -> bool:
@@ -240,12 +240,12 @@ def _check_model(folder: Path, card: CheckpointCard) -> None:
         raise CheckpointError(
             f"The card of {folder} says {card.architecture}, its config.json {architecture}.", remedy=remedy
         )
-    parameters = weights.count_parameters(folder / WEIGHTS)
+    parameters = weight_shapes.count_parameters(folder / WEIGHTS)
     if parameters != card.parameters:
         raise CheckpointError(
             f"The card of {folder} says {card.parameters} parameters, its weights are {parameters}.", remedy=remedy
         )
-    weights.check_config(config, folder / WEIGHTS)
+    weight_shapes.check_config(config, folder / WEIGHTS)
     positions = config.get("max_position_embeddings")
     if positions is not None and (not isinstance(positions, int) or positions < 1):
         raise CheckpointError(
@@ -269,7 +269,7 @@ def _check_tokens(folder: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(f"The tokenizer of {folder} has {tokens} tokens, its model {rows}.", remedy=remedy)
     for field in _SPECIAL:
         numbers = config.get(field)
-        if numbers is None and field in _NEEDED[weights.architecture_of(config)]:
+        if numbers is None and field in _NEEDED[weight_shapes.architecture_of(config)]:
             raise CheckpointError(f"The config.json of {folder} names no {field}.", remedy=remedy)
         for number in numbers if isinstance(numbers, list) else [numbers]:
             is_token = isinstance(number, int) and 0 <= number < rows and tokenizer.id_to_token(number)

@@ -82,7 +82,7 @@ def read_file(path: Path, most: int) -> bytes:
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}.", remedy=_COPY_AGAIN) from error
     if len(content) > most:
-        raise CheckpointError(f"{path} is over {most:,} bytes.", remedy="It is no file of a checkpoint.")
+        raise CheckpointError(f"{path} is over {most:,} bytes.", remedy="Restore it: such a file is much smaller.")
     return content
 
 
@@ -104,7 +104,7 @@ def parse_json(content: bytes, path: Path) -> Any:
         reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)[:_SHOWN]
-    raise CheckpointError(f"{path} is no JSON: {reason}.", remedy="Restore the file.")
+    raise CheckpointError(f"{path} is not JSON: {reason}.", remedy="Restore the file.")
 
 
 def sha256_of(path: Path) -> str:

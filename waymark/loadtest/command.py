@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from typer.core import TyperGroup
 
 from waymark import __version__
+from waymark.command_hints import command, install
 from waymark.commands.console import err as _err
 from waymark.commands.console import out as _out
 from waymark.commands.console import tell as _tell
@@ -29,15 +30,14 @@ from waymark.commands.console import tell_error
 from waymark.commands.options import finite
 from waymark.commands.urls import check_url
 from waymark.errors import InvalidInput, NotFound, ServiceRejected, WaymarkError
-from waymark.evaluation.run_checks import check_numbers, read_small
-from waymark.hints import command, install
-from waymark.loadtest import plot as picture
-from waymark.loadtest import results, show, states
-from waymark.loadtest.drive import Arrivals, Load, Samples
-from waymark.loadtest.results import REFUSALS, LoadReport, Stage, Target
-from waymark.loadtest.session import RAMP_CONCURRENCY, Plan, measure, plan
-from waymark.loadtest.states import RecordedState
-from waymark.process import available_cores
+from waymark.evaluation.run_folder_checks import check_numbers, read_small
+from waymark.loadtest import load_report, load_tables, sample_states
+from waymark.loadtest import saturation_curve as picture
+from waymark.loadtest.load_loops import Arrivals, Load, Samples
+from waymark.loadtest.load_report import REFUSALS, LoadReport, Stage, Target
+from waymark.loadtest.load_stages import RAMP_CONCURRENCY, Plan, measure, plan
+from waymark.loadtest.sample_states import RecordedState
+from waymark.operating_system.cpu_cores import available_cores
 
 SOME_FAILED, BAD_INPUT, CANNOT_REACH, INTERRUPTED = 1, 2, 3, 130
 _EXIT_CODES = (
@@ -145,7 +145,7 @@ def run_test(
             picture.check(plot)
         if find_spec("aiohttp") is None:
             raise InvalidInput("A load test needs aiohttp.", remedy=f"Run `{install('loadtest')}`.")
-        recorded = states.sample() if run is None else states.from_run(run)
+        recorded = sample_states.sample() if run is None else sample_states.from_run(run)
         test = _Test(stages, seed)
         started = datetime.now(UTC)
         uvloop.run(_measure(test, url, recorded, api=api, model=model, key=key, patience=timeout))
@@ -166,7 +166,7 @@ def run_test(
         if json:
             _out.print_document(report.model_dump(mode="json"))
         else:
-            _out.print(show.render(report))
+            _out.print(load_tables.render(report))
         if plot is not None and report.stages:
             picture.draw(report, plot)
             _tell(f"The curve is in {plot}.")
@@ -183,13 +183,13 @@ def compare_tests(
     """Show two load tests side by side, with the ratio of each figure."""
     with _errors_reported():
         first_report, second_report = _read(first), _read(second)
-        changes = results.compare(first_report, second_report)
+        changes = load_report.compare(first_report, second_report)
         if json:
             _out.print_document(
                 {load: [change.model_dump() for change in figures] for load, figures in changes.items()}
             )
         else:
-            _out.print(show.render_comparison(first_report, second_report, changes))
+            _out.print(load_tables.render_comparison(first_report, second_report, changes))
 
 
 async def _measure(
@@ -213,7 +213,7 @@ async def _measure(
         bodies = http.write_requests(test.target, recorded, seed=test.seed)
         test.distinct = len(bodies)
         chosen = http.states_for(test.target, recorded)
-        test.short = states.missing_turns(chosen, test.target.history_turns or 0)
+        test.short = sample_states.missing_turns(chosen, test.target.history_turns or 0)
         await http.probe(session, test.target, bodies)
         send = http.sender(session, test.target, bodies, run=test.run)
         async with _Shown(test.plan) as shown:
@@ -269,7 +269,7 @@ class _Shown:
             if self._load and self._samples:
                 load, samples = self._load, self._samples
                 elapsed = time.monotonic() - samples.began
-                answered = sum(count for outcome, count in samples.counts.items() if results.is_answer(outcome))
+                answered = sum(count for outcome, count in samples.counts.items() if load_report.is_answer(outcome))
                 refused = sum(samples.counts[refusal] for refusal in REFUSALS)
                 failed = samples.counts.total() - answered - refused
                 load_text = f"{load.rate:.1f}/s" if load.rate else f"{load.concurrency} at once"

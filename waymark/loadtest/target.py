@@ -15,14 +15,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from waymark.agent.prompt import write_prompt
 from waymark.agent.state import StateFold
-from waymark.clients.addresses import check_key, shown
-from waymark.clients.bounded import AnswerRefused
-from waymark.clients.transport import connections, read_answer
+from waymark.clients.addresses import shown
+from waymark.clients.aiohttp_transport import connections, read_answer
+from waymark.clients.answer_limits import AnswerRefused
+from waymark.clients.api_key import check_key
 from waymark.contracts import MOST_TURNS, ActionRequest, AgentState, DecisionRequest, Problem, Role, SubgoalRequest
 from waymark.errors import InvalidInput, ServiceRejected, ServiceUnavailable
-from waymark.loadtest.drive import Outcome, Send
-from waymark.loadtest.results import REFUSALS, Target
-from waymark.loadtest.states import RecordedState
+from waymark.loadtest.load_loops import Outcome, Send
+from waymark.loadtest.load_report import REFUSALS, Target
+from waymark.loadtest.sample_states import RecordedState
 from waymark.worlds.registry import get_format
 
 Api = Literal["auto", "completions"]
@@ -102,7 +103,7 @@ async def find(session: aiohttp.ClientSession, url: str, *, api: Api, model: str
 def _ours(base: str, info: _Info, *, api: Api, model: str | None) -> Target:
     if info.service not in _PATHS:
         raise InvalidInput(
-            f"{shown(base)} is the {info.service}, which answers no decisions.",
+            f"{shown(base)} is the {info.service}, which makes no decisions.",
             remedy="Give the URL of its controller or executor.",
             field="url",
         )

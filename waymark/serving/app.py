@@ -1,8 +1,8 @@
 """The controller and the executor, from one factory.
 
-A request passes the check of its key (`auth`), the checks of the queue and of its size (`problems`), one validation
-(`json_route`), rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes
-and in the name of a decision.
+A request passes the checks of its key, of the queue and of its size (`middleware`), one validation (`json_route`),
+rendering and batching (`decisions`, `inference.batching`). The two services differ only in their routes and in the name
+of a decision.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from waymark.serving.api.json_route import DeadlineMs, listing_at_most
 from waymark.serving.api.mcp import McpEndpoint
 from waymark.serving.api.new_app import new_app
 from waymark.serving.decisions import action_response, subgoal_response
-from waymark.serving.middleware import problems
-from waymark.serving.middleware.auth import open_keys
+from waymark.serving.loaded_models import Models
+from waymark.serving.middleware import problem_documents
+from waymark.serving.middleware.api_keys import open_keys
 from waymark.serving.middleware.callers import IdentifyCaller
 from waymark.serving.middleware.hosts import allowed_hosts
+from waymark.serving.middleware.install import install_middleware
 from waymark.serving.middleware.json_bounds import FEW_VALUES, STATE_VALUES
 from waymark.serving.model_server import ModelServer
-from waymark.serving.models import Models
 from waymark.serving.settings import Service, ServiceSettings
-from waymark.serving.telemetry import metrics, observe
+from waymark.serving.telemetry import metrics, observed_requests
 
 _SubgoalRequests = Annotated[Sequence[SubgoalRequest], Field(min_length=1)]
 _ActionRequests = Annotated[Sequence[ActionRequest], Field(min_length=1)]
@@ -80,7 +81,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
 
     app = new_app(f"Waymark {service}", lifespan=lifespan)
     app.state.model_server = model_server
-    problems.install(
+    install_middleware(
         app,
         max_body_bytes=settings.max_body_bytes,
         most_values={openai.COMPLETIONS: FEW_VALUES, mcp.PATH: STATE_VALUES},
@@ -88,7 +89,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
         keys=open_keys(settings),
         open_paths=docs.paths(),
         asking=_ASKING[service],
-        admit=model_server.check,
+        admit=model_server.admission.check_request,
     )
     app.add_middleware(IdentifyCaller, by_key=settings.asks_for_key)
     if service == "controller":
@@ -100,7 +101,7 @@ def create_app(service: Service, models: Models, settings: ServiceSettings, *, w
     docs.install(app)
     openai.install(app, model_server)
     openapi.install(app, service)
-    observe.install(app, requests)
+    observed_requests.install(app, requests)
     return app
 
 
@@ -113,11 +114,11 @@ def _about(model_server: ModelServer, settings: ServiceSettings) -> APIRouter:
         return Health()
 
     @router.get("/health", include_in_schema=False)  # what vLLM calls it, and load generators ask for
-    @router.get("/health/ready", responses=problems.describe(503))
+    @router.get("/health/ready", responses=problem_documents.describe(503))
     async def ready() -> Health:
         """The models are warm and requests are answered."""
-        model_server.check_ready()
-        model_server.check_models()
+        model_server.admission.check_ready()
+        model_server.admission.check_models()
         return Health()
 
     @router.get("/info")
@@ -177,6 +178,6 @@ def _add_decision_routes(
             endpoint,
             methods=["POST"],
             tags=[model_server.service],
-            responses=problems.describe(*_REFUSALS),
+            responses=problem_documents.describe(*_REFUSALS),
             route_class_override=listing_at_most(model_server.limits.items),
         )

@@ -26,9 +26,9 @@ from waymark.contracts import (
 )
 from waymark.errors import InvalidInput, UnparsableAction
 from waymark.inference.batching import CHARACTERS_A_TOKEN, Answer, Query, Work
-from waymark.serving.doubts import warnings_of
-from waymark.serving.models import ServedModel
-from waymark.serving.reading import Decision, read
+from waymark.serving.answer_warnings import warnings_of
+from waymark.serving.loaded_models import ServedModel
+from waymark.serving.parsed_answers import Decision, read
 
 
 @dataclass(frozen=True, slots=True)

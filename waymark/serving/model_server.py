@@ -1,4 +1,4 @@
-"""Where requests meet models: admission, one batcher a model, and whether the service answers at all."""
+"""Where requests meet models: one batcher a model, and the decisions that they make."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from waymark.contracts import DecisionRequest
-from waymark.errors import InvalidInput, ServiceUnavailable
-from waymark.inference import Remote
+from waymark.errors import InvalidInput
 from waymark.inference.batching import Answer, Batcher, Observer, QueueCapacity, Work
-from waymark.serving import limits
+from waymark.serving import request_limits
+from waymark.serving.admission import Admission
 from waymark.serving.decisions import Decided, Question
+from waymark.serving.loaded_models import Models, ServedModel, costs_of, warm_up
 from waymark.serving.middleware.callers import caller
-from waymark.serving.models import Models, ServedModel, costs_of, warm_up
 from waymark.serving.settings import Service, ServiceSettings
 from waymark.serving.telemetry import tracing
 
@@ -32,7 +32,7 @@ class ModelServer:
     ) -> None:
         self.service = service
         self.models = models
-        self.limits = limits.limits_of(settings)
+        self.limits = request_limits.limits_of(settings)
         self.capacity = QueueCapacity(
             settings.max_queue,
             settings.max_queue_tokens,
@@ -53,9 +53,7 @@ class ModelServer:
             )
             for name, model in models.items()
         }
-        self.ready = False
-        """Whether new requests are answered: not before `open`, not from `drain` on."""
-        self._draining = False
+        self.admission = Admission(service, models, self._batchers, self.capacity)
 
     def warm_up(self) -> None:
         """Have each model answer once, then open. Blocks; in any thread. Raises what an engine does."""
@@ -66,37 +64,16 @@ class ModelServer:
         """Begin to answer."""
         for batcher in self._batchers.values():
             batcher.start()
-        self.ready = not self._draining
+        self.admission.open()
 
     def drain(self) -> None:
         """Admit nothing more; what runs and waits is answered. May be called from a signal handler."""
-        self._draining = True
-        self.ready = False
+        self.admission.drain()
 
     async def close(self) -> None:
         """Give up what still waits, and free the models."""
         self.drain()
         await asyncio.gather(*(asyncio.to_thread(batcher.close) for batcher in self._batchers.values()))
-
-    def check_ready(self) -> None:
-        """Raise ServiceUnavailable while starting or draining."""
-        if not self.ready:
-            raise ServiceUnavailable(f"The {self.service} is starting or shutting down.", remedy="Try again.")
-
-    def check_models(self) -> None:
-        """Raise ServiceUnavailable while a model that runs elsewhere is gone, or if a thread of one has died."""
-        for batcher in self._batchers.values():
-            batcher.check()
-        for model in self.models.values():
-            if isinstance(model.generator, Remote):
-                model.generator.check()
-
-    def check(self) -> None:
-        """Raise ServiceUnavailable or QueueFull at a request that cannot be answered, before it is even read."""
-        self.check_ready()
-        for batcher in self._batchers.values():
-            batcher.check()
-        self.capacity.check(caller())
 
     def model(self, name: str) -> ServedModel:
         """The model of that name. Raises InvalidInput that names those that are loaded."""
@@ -108,7 +85,7 @@ class ModelServer:
 
     async def ask(self, name: str, works: Sequence[Work], *, deadline_ms: int | None = None) -> list[Answer]:
         """What one model says. Raises what `Batcher.submit` does."""
-        self.check_ready()
+        self.admission.check_ready()
         within = None if deadline_ms is None else deadline_ms / 1000
         answers = await self._batchers[name].submit(works, within=within, caller=caller())
         first = answers[0]
@@ -122,8 +99,8 @@ class ModelServer:
 
         The nearest of the deadlines holds for all. `listed` requests are named in errors by their number.
         """
-        self.check_ready()
-        limits.check_items(len(requests), self.limits)
+        self.admission.check_ready()
+        request_limits.check_items(len(requests), self.limits)
         questions = [self._question(request, f"{number}." if listed else "") for number, request in enumerate(requests)]
         deadlines = [deadline_ms, *(request.deadline_ms for request in requests)]
         nearest = min((seconds for seconds in deadlines if seconds is not None), default=None)
@@ -152,7 +129,7 @@ class ModelServer:
 
     def _question(self, request: DecisionRequest, path: str) -> Question:
         try:
-            limits.check(request, self.limits)
+            request_limits.check(request, self.limits)
             return Question(self._choose(request), request, path)
         except InvalidInput as error:
             error.field = f"{path}{error.field}"

@@ -13,11 +13,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.inference.load import Engine
-from waymark.process import available_cores
-from waymark.serving.middleware.guard import ConnectionLimits
+from waymark.inference.open_engine import Engine
+from waymark.operating_system.cpu_cores import available_cores
+from waymark.serving.middleware.connection_limits import ConnectionLimits
+from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import logs
-from waymark.serving.text import printable
 
 Service = Literal["controller", "executor"]
 _HOST = re.compile(r"[0-9a-z_]([0-9a-z._-]{0,252}[0-9a-z.])?|\[[0-9a-f:.]+\]")

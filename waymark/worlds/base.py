@@ -289,6 +289,9 @@ class World(ABC):
     example_actions: ClassVar[tuple[str, ...]]
     checkpoints: ClassVar[str] = ""
     """The folder of its shipped checkpoints in `checkpoints/`; empty: `checkpoints/` itself."""
+    forbidden_actions: ClassVar[tuple[str, ...]] = ()
+    """Actions, in lower case and with single spaces, that restart the episode. The grammar refuses them, the
+    environment never executes them, and no model's answer is read as one."""
     waiting_action: ClassVar[str | None] = None
     """The action of an agent that believes it is done; None: its episode ends."""
     packages: ClassVar[tuple[str, ...]] = ()

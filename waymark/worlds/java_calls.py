@@ -12,7 +12,8 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
 from py4j.protocol import Py4JError
 
 from waymark.errors import EnvironmentFault
-from waymark.worlds.java import Jvm, Watchdog
+from waymark.worlds.java_process import Jvm
+from waymark.worlds.java_watchdog import Watchdog
 
 RETRIED = "The episode is retried in a fresh one."
 """The remedy of an error that ends a JVM."""
@@ -44,7 +45,8 @@ def watched_call(function: Callable[[], _T], jvm: Jvm, watchdog: Watchdog) -> _T
     try:
         return function()
     except (Py4JError, OSError) as error:
-        reason = watchdog.reason or f"failed: {str(error).rstrip('.')}{jvm.words_if_ended()}"
+        failed = f"failed: {str(error).rstrip('.')}{jvm.words_if_ended()}"
+        reason = f"{watchdog.reason} and was ended" if watchdog.reason else failed
         jvm.end()
         raise EnvironmentFault(f"The {jvm.title} JVM {reason}.", remedy=RETRIED) from error
     finally:

@@ -10,6 +10,6 @@ class JavaWorld(World):
 
     def check_runnable(self) -> None:
         """Raise JavaMissing where there is no Java."""
-        from waymark.worlds.java import find_java
+        from waymark.worlds.java_process import find_java
 
         find_java()

@@ -21,7 +21,7 @@ millisecond on a local Redis (`lease` for as long as it is told) and are safe fr
     waymark:evaluation:ID:results       hash    episode id to EpisodeResult JSON without its turns
     waymark:evaluation:ID:trajectories  hash    episode id to the whole EpisodeResult, zlib over JSON
     waymark:evaluation:ID:events        stream  result: the same JSON as in results, in order of commit
-    waymark:play:…                              sessions of play along, see `queue.play`
+    waymark:play:…                              sessions of play along, see `queue.play_along`
 
 The manifest is authoritative. `enqueue` enqueues every episode that the manifest lists and that is neither in the
 results nor in the queue: the first submission, a resumption and the recovery of a lost queue are the same call.
@@ -30,13 +30,13 @@ A lease is a queue entry delivered to a consumer. Consumer and delivery count to
 has claimed the entry, or a cancellation has removed it, renewal tells its holder to stop and a commit is refused.
 
 A lease ends when its holder stops renewing it. Each renewal increments a number. A worker that looks for episodes notes
-on its own monotonic clock when it first saw a number (`silence`). Redis' clock is not used, so changing it has no
-effect.
+on its own monotonic clock when it first saw a number (`abandoned_leases`). Redis' clock is not used, so changing it has
+no effect.
 
 Evaluations take turns: each lease serves the next of them, so a short one does not wait for a long one to end.
 """
 
-from services.env_runner.queue.jobs import WAITING_SECONDS, JobStore
+from services.env_runner.queue.job_store import WAITING_SECONDS, JobStore
 from services.env_runner.queue.lease import MAX_DELIVERIES, Event, Lease
 
 __all__ = ["MAX_DELIVERIES", "WAITING_SECONDS", "Event", "JobStore", "Lease"]

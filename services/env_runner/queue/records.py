@@ -9,13 +9,13 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from waymark.agent.presets import name_of
+from waymark.agent.named_agents import name_of
+from waymark.command_hints import command
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EvaluationStatus
 from waymark.errors import RecordDamaged
-from waymark.evaluation.long_results import read_result, write_result
-from waymark.evaluation.run_checks import LINE_BYTES
+from waymark.evaluation.result_json import read_result, write_result
 from waymark.evaluation.run_folder import Evaluation
-from waymark.hints import command
+from waymark.evaluation.run_folder_checks import LINE_BYTES
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST = 8 * 1024 * 1024
@@ -40,7 +40,7 @@ def read(kind: type[_Model], text: str | bytes | None, record: str) -> _Model:
 
 def unreadable(record: str, reason: str) -> RecordDamaged:
     """The error for a record that cannot be read."""
-    return RecordDamaged(f"Redis holds {record}, but unreadable: {reason}.", remedy=_REMEDY)
+    return RecordDamaged(f"Redis holds {record}, but it cannot be read: {reason}.", remedy=_REMEDY)
 
 
 def unpack(full: bytes, record: str) -> EpisodeResult:

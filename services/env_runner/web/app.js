@@ -3,14 +3,14 @@
 import { KeyNeeded, Refused, Unreachable, key, sleep } from "./api.js";
 import { compare } from "./compare.js";
 import { el } from "./dom.js";
-import { episode } from "./episode.js";
-import { evaluation } from "./evaluation.js";
-import { start } from "./new.js";
-import { play } from "./play.js";
-import { runs } from "./runs.js";
-import { session } from "./session.js";
-import { sideBySide } from "./sidebyside.js";
-import { updateAges } from "./words.js";
+import { episode } from "./episode_page.js";
+import { evaluation } from "./evaluation_page.js";
+import { start } from "./new_evaluation.js";
+import { play } from "./play_form.js";
+import { runs } from "./run_list.js";
+import { session } from "./play_session.js";
+import { sideBySide } from "./side_by_side.js";
+import { updateAges } from "./format_values.js";
 
 const AGE_EVERY = 5_000; // ms
 const ASK_AGAIN = 3_000; // ms between two tries to reach an env-runner

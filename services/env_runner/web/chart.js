@@ -1,7 +1,7 @@
 // Drawings: a score on its scale, and a score over an episode. The same figures stand beside them as text.
 
 import { el, svg } from "./dom.js";
-import { minus } from "./words.js";
+import { minus } from "./format_values.js";
 
 const MARGIN = 5; // points above and below the line of scores, so that its whole stroke is visible
 

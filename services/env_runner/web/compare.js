@@ -1,9 +1,9 @@
 // Two or more runs: differences with intervals, in all and by task, and the episodes that changed most.
 
 import { api } from "./api.js";
-import { chooseRuns } from "./choose.js";
+import { chooseRuns } from "./choose_runs.js";
 import { el, number, numberHead, stacked, tableHead, wide } from "./dom.js";
-import { pairAddress } from "./elsewhere.js";
+import { pairAddress } from "./other_runs.js";
 import {
   count,
   duration,
@@ -15,7 +15,7 @@ import {
   signedPoints,
   signedRange,
   variationName,
-} from "./words.js";
+} from "./format_values.js";
 import { worldOf } from "./worlds.js";
 
 export async function compare({ main, place, signal, query }) {

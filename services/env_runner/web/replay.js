@@ -1,11 +1,11 @@
 // The replay of an episode, turn by turn.
 
 import { scoreLine } from "./chart.js";
-import { changed } from "./difference.js";
+import { changed } from "./text_difference.js";
 import { el, setText } from "./dom.js";
 import { bySubgoal, marks } from "./turns.js";
-import { alternatives, prompts } from "./why.js";
-import { count, duration, gainBadge, minus, probability, signed } from "./words.js";
+import { alternatives, prompts } from "./turn_explanation.js";
+import { count, duration, gainBadge, minus, probability, signed } from "./format_values.js";
 
 const AUTOPLAY = 900; // ms between two turns
 

@@ -2,7 +2,7 @@
 
 import { scoreBar } from "./chart.js";
 import { el, number, numberHead, tableHead, wide } from "./dom.js";
-import { count, duration, percent, points, range } from "./words.js";
+import { count, duration, percent, points, range } from "./format_values.js";
 
 /** The headline. Nothing is shown before the first result. */
 export function headline({ summary }, world) {

@@ -8,7 +8,7 @@ process       the worker as a process
 """
 
 from services.env_runner.worker.lease_keeper import LeaseKeeper
-from services.env_runner.worker.process import run, serve
+from services.env_runner.worker.run_worker import run, serve
 from services.env_runner.worker.shared_lock import SharedLock
 from services.env_runner.worker.worker import Worker
 

@@ -5,7 +5,7 @@ slot's loading hides behind another's play. A thread of its own renews the lease
 and learns from Redis which are lost or cancelled. A fault of the simulator costs its slot, not the worker: the
 episode is played once more in a fresh one. When a service cannot be reached, the episode goes back to the queue.
 Before each episode, and at every decision, the checkpoints are held to those that its evaluation was submitted for
-(`identity`).
+(`checkpoint_identity`).
 When Redis cannot, play goes on, and what it is to be told waits.
 
 An episode that has been handed out as often as is allowed is played alone: whatever it does to the worker, no other
@@ -36,15 +36,15 @@ from services.env_runner.checkpoint_gate import (
     Gate,
     Refusals,
 )
-from services.env_runner.metrics import WorkerMetrics
-from services.env_runner.play_host import PlayHost
+from services.env_runner.play_along_host import PlayHost
 from services.env_runner.provenance import Provenance
 from services.env_runner.queue import MAX_DELIVERIES, JobStore, Lease
+from services.env_runner.worker.environment_slot import Slot
 from services.env_runner.worker.lease_keeper import RENEWALS_PER_LEASE, LeaseKeeper
 from services.env_runner.worker.shared_lock import SharedLock
-from services.env_runner.worker.slot import Slot
-from waymark.agent.episode import RETRYABLE, run_episode
-from waymark.agent.ports import RequestLimits
+from services.env_runner.worker_metrics import WorkerMetrics
+from waymark.agent.episode_loop import RETRYABLE, run_episode
+from waymark.agent.model_ports import RequestLimits
 from waymark.agent.subgoal_sources.llm_plan import Planner
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import (
@@ -70,9 +70,9 @@ from waymark.errors import (
     WaymarkError,
     WrongCheckpoint,
 )
-from waymark.evaluation.identity import Difference, differences
+from waymark.evaluation.checkpoint_identity import Difference, differences
+from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import tracing
-from waymark.serving.text import printable
 from waymark.worlds.base import Environment
 from waymark.worlds.registry import world_of
 

@@ -21,7 +21,7 @@ from training.worlds.base import TrainedAgent
 from training.worlds.scienceworld.expert import MISPLACED, SCRIPTED_EXPERTS, Solved, Unsolved, Walk
 from training.worlds.scienceworld.paths import begin
 from training.worlds.scienceworld.rollouts import AlteredEnvironment, Rollouts, altered, play_rollout, spread
-from waymark.agent.ports import Controller, Executor
+from waymark.agent.model_ports import Controller, Executor
 from waymark.contracts import Limits
 from waymark.worlds.base import SOLVED
 

@@ -118,7 +118,7 @@ def things_of(task_id: str, instruction: str, actions: Sequence[str] = ()) -> tu
     things = tuple(dict.fromkeys(_TITLE.sub("book", _AGE.sub("", name)) for name in names))
     if not things:
         raise InvalidInput(
-            f"No thing is named in the instruction of task {task_id}: {instruction[:200]!r}.",
+            f"The instruction of task {task_id} names no thing of a fold: {instruction[:200]!r}.",
             remedy="Record its trajectories with this version: python -m training trajectories.",
             field="data",
         )

@@ -9,10 +9,10 @@ from typing import Any
 
 from training.trajectories import Record, Wanted
 from training.worlds.base import PathSource, Sampling
-from training.worlds.scienceworld import gold
+from training.worlds.scienceworld import gold_paths
 from training.worlds.scienceworld.expert import MISPLACED
 from training.worlds.scienceworld.paths import PERTURBATION_RATE, record
-from training.worlds.spreading import balanced, spread
+from training.worlds.variation_choice import balanced, spread
 from waymark.worlds.scienceworld.tasks import TASKS, Split, TaskType
 
 PER_TASK = 80
@@ -38,7 +38,7 @@ class Recording:
     @property
     def record(self) -> Record:
         """Makes the trajectories of one variation."""
-        return gold.record_gold if self.paths == "gold" else record
+        return gold_paths.record_gold if self.paths == "gold" else record
 
     @property
     def is_plain(self) -> bool:
@@ -48,7 +48,7 @@ class Recording:
     def plan(self, splits: Sequence[Split], tasks: Sequence[TaskType]) -> list[Wanted]:
         """The variations to record, so ordered that a stopped run is balanced over the tasks."""
         if self.sampling == "published":
-            return gold.plan(splits, self.limit, self.simplifications, tasks)
+            return gold_paths.plan(splits, self.limit, self.simplifications, tasks)
         takes, misplaced = (0, 0) if self.is_plain else (self.takes, self.misplaced)
         wanted: list[Wanted] = []
         for split in splits:

@@ -17,12 +17,12 @@ import anyio
 
 from training.trajectories import Trajectory, Wanted
 from training.worlds.base import TrainedAgent
+from training.worlds.made_up_words import made_up
 from training.worlds.scienceworld.expert import MISPLACED, ROOMS, Unsolved
 from training.worlds.scienceworld.paths import begin
-from training.worlds.words import made_up
-from waymark.agent.episode import run_episode
-from waymark.agent.ports import Controller, Executor
-from waymark.agent.presets import AGENTS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.model_ports import Controller, Executor
+from waymark.agent.named_agents import AGENTS
 from waymark.contracts import EpisodeResult, EpisodeSpec, Limits, Opening
 from waymark.worlds.base import Step
 
@@ -167,7 +167,7 @@ def play_rollout(
         evaluation="rollouts",
         task=wanted.task_id,
         variation=wanted.variation,
-        simplifications=wanted.simplifications,
+        options=wanted.simplifications,
         seed=0,
         agent=AGENTS[wanted.agent].model_copy(update={"rules": () if wanted.without_rules else None}),
         limits=limits,

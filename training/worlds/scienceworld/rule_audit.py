@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from rich import box
 from rich.table import Table
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import decisions
 from training.trajectories import PathKey, Trajectory
 from waymark.agent.rules import Choice, SubgoalRule, rules_of
@@ -23,7 +23,8 @@ from waymark.agent.state import COMPLETE, actions_only
 from waymark.agent.subgoal_sources.controller import SubgoalHistory, choose_subgoal
 from waymark.contracts import AgentConfig
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
-from waymark.worlds.scienceworld.subgoals import in_sight, is_over, is_reached
+from waymark.worlds.scienceworld.subgoal_end import is_over, is_reached
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 Rule = Literal["out of sight", "reached already", "given before", "cut short"]
 _SHOWN = 3

@@ -23,7 +23,7 @@ from training.worlds.scienceworld.dagger import FIRST_TAKE
 from training.worlds.scienceworld.expert import Unsolved
 from training.worlds.scienceworld.paths import begin
 from training.worlds.scienceworld.rollouts import AlteredEnvironment, Rollouts, altered, play_rollout, spread
-from waymark.agent.ports import Controller, Executor
+from waymark.agent.model_ports import Controller, Executor
 from waymark.contracts import (
     ActionAlternative,
     ActionResponse,

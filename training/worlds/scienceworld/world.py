@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.annotate import Annotation
+from training.annotations import Annotation
 from training.datasets import Example
 from training.trajectories import PathKey, Trajectory
 from training.worlds.base import (
@@ -18,13 +18,13 @@ from training.worlds.base import (
     SelfPlay,
     TrainingWorld,
 )
-from training.worlds.scienceworld import folds, gold, published
+from training.worlds.scienceworld import folds, gold_paths, published_examples
 from training.worlds.scienceworld.augmentation import Renamer, is_answer
 from training.worlds.scienceworld.recording import Recording
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import PromptFormat, TaskType
 from waymark.worlds.registry import get_world
-from waymark.worlds.scienceworld.subgoals import in_sight
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 if TYPE_CHECKING:
     from training.llm.prompts import AnnotationPrompts
@@ -79,16 +79,16 @@ class ScienceWorldTraining(TrainingWorld):
         return is_answer(example)
 
     def is_out_of_sight(self, subgoal: str, state: AgentState) -> bool:
-        """See `waymark.worlds.scienceworld.subgoals.in_sight`."""
+        """See `waymark.worlds.scienceworld.subgoals_in_sight.in_sight`."""
         return not in_sight([subgoal], state)
 
     def published_variations(self, task: TaskType, seed: int = PUBLISHED_SEED) -> list[int]:
-        """See `gold.published_variations`."""
-        return gold.published_variations(task, seed)
+        """See `gold_paths.published_variations`."""
+        return gold_paths.published_variations(task, seed)
 
     def require_published(self, prompt_format: PromptFormat) -> None:
         """The formats `seed` were published."""
-        published.require_published(prompt_format)
+        published_examples.require_published(prompt_format)
 
     def published_examples(
         self,
@@ -99,8 +99,8 @@ class ScienceWorldTraining(TrainingWorld):
         *,
         flat_ends: bool,
     ) -> list[Example]:
-        """See `published.examples`."""
-        return published.examples(trajectories, annotations, role, prompt_format, flat_ends=flat_ends)
+        """See `published_examples.examples`."""
+        return published_examples.examples(trajectories, annotations, role, prompt_format, flat_ends=flat_ends)
 
     def corrections(self) -> Corrections:
         """See `dagger`."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from training.trajectories import Trajectory, Wanted
-from training.worlds.replaying import Seen, play, record_gold
+from training.worlds.gold_replay import Seen, play, record_gold
 from training.worlds.textworld_express.renaming import renamed
 from waymark.worlds.base import SOLVED, Environment
 from waymark.worlds.textworld_express.scene import room_of

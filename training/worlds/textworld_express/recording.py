@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from training.trajectories import Record, Wanted
 from training.worlds.base import PathSource
-from training.worlds.replaying import record_gold
-from training.worlds.spreading import balanced, spread
+from training.worlds.gold_replay import record_gold
 from training.worlds.textworld_express.paths import record
+from training.worlds.variation_choice import balanced, spread
 from waymark.worlds.base import Split, TaskType
 
 PER_GAME: Final = 400

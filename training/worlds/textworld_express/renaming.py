@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 from training.trajectories import Trajectory
-from training.worlds.words import made_up
+from training.worlds.made_up_words import made_up
 from waymark.errors import UnparsableAction
 from waymark.worlds.textworld_express.actions import parse
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from waymark.agent.play import Play
+from waymark.agent.running_episode import Play
 from waymark.contracts import TurnRecord
 
 

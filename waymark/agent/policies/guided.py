@@ -15,9 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from waymark.agent.play import Play
 from waymark.agent.policies.unknown_actions import ALTERNATIVES, UnknownActionReplacer
-from waymark.agent.readable import Decision, decisions_of
 from waymark.agent.rules import (
     STUCK_AFTER,
     ActionRule,
@@ -27,11 +25,13 @@ from waymark.agent.rules import (
     Stuck,
     SubgoalRule,
 )
+from waymark.agent.running_episode import Play
 from waymark.agent.state import COMPLETE, Scene, scene
 from waymark.agent.subgoal_sources import SubgoalSource
 from waymark.agent.subgoal_sources.at_random import RandomSource, SemiRandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource
 from waymark.agent.subgoal_sources.plan import PlanSource
+from waymark.agent.usable_alternatives import Decision, decisions_of
 from waymark.contracts import ActionResponse, TurnRecord
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from waymark.agent.play import Play
+from waymark.agent.running_episode import Play
 from waymark.contracts import TurnRecord
 
 

@@ -14,9 +14,9 @@ docs/reference/published-method.md lists the remaining differences from the publ
 
 from __future__ import annotations
 
-from waymark.agent.play import Play
 from waymark.agent.policies.unknown_actions import UnknownActionReplacer
-from waymark.agent.readable import decisions_of, subgoals_of
+from waymark.agent.running_episode import Play
+from waymark.agent.usable_alternatives import decisions_of, subgoals_of
 from waymark.contracts import ActionResponse, TurnRecord
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from waymark.agent.play import Play
-from waymark.agent.readable import decisions_of
 from waymark.agent.rules import ProposedAction, ReplacementRule
+from waymark.agent.running_episode import Play
+from waymark.agent.usable_alternatives import decisions_of
 
 ALTERNATIVES = 5
 """Number of actions that the executor is asked for after its first one was unknown."""

@@ -1,13 +1,13 @@
 """Sources of an episode's sub-goals: one protocol, and one implementation for each source.
 
-    controller     controller.ControllerSource    the controller's n-best, chosen by the rules of play
-    semi_random    drawn.SemiRandomSource         the controller's, with arguments replaced at random
-    random         drawn.RandomSource             any sub-goal of the training data, at random
-    oracle         plan.PlanSource                oracle.subgoals: the rule annotator on the simulator's own path
-    llm_plan       plan.PlanSource                llm_plan.ask_plan: a large model's plan, made once
-    none           no source at all               the flat agent
+    controller     controller.ControllerSource     the controller's n-best, chosen by the rules of play
+    semi_random    at_random.SemiRandomSource      the controller's, with arguments replaced at random
+    random         at_random.RandomSource          any sub-goal of the training data, at random
+    oracle         plan.PlanSource                 oracle.subgoals: the rule annotator on the simulator's own path
+    llm_plan       plan.PlanSource                 llm_plan.ask_plan: a large model's plan, made once
+    none           no source at all                the flat agent
 
-A source object belongs to one episode. The loop of `waymark.agent.episode` is the same for all sources.
+A source object belongs to one episode. The loop of `waymark.agent.episode_loop` is the same for all sources.
 """
 
 from __future__ import annotations

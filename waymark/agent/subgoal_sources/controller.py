@@ -12,9 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from waymark.agent.readable import subgoals_of
 from waymark.agent.rules import Alternative, AskAgain, Choice, Rule, RuleSet, SubgoalRule, rules_of
 from waymark.agent.state import COMPLETE, Scene, scene
+from waymark.agent.usable_alternatives import subgoals_of
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, AgentState, SubgoalResponse
 from waymark.worlds.registry import agent_world

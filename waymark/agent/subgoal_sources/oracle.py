@@ -12,12 +12,12 @@ from waymark.worlds.registry import agent_world
 
 
 def subgoals(
-    environment: Environment, task_id: str, variation: int, simplifications: str, world: AgentWorld | None = None
+    environment: Environment, task_id: str, variation: int, options: str, world: AgentWorld | None = None
 ) -> list[str]:
     """The sub-goals of one variation's oracle path. Takes seconds; call `reset` next. Raises EnvironmentFault."""
     world = world or agent_world()
-    actions = world.clean_path(environment.gold_path(task_id, variation, simplifications))
-    opening = environment.reset(task_id, variation, simplifications)
+    actions = world.clean_path(environment.gold_path(task_id, variation, options))
+    opening = environment.reset(task_id, variation, options)
     seen = opening.look + opening.inventory
     path: list[tuple[str, str]] = []
     for action in actions:

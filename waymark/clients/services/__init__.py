@@ -10,12 +10,13 @@ its time lasts. Asking twice is safe: decisions change nothing, and an evaluatio
 service says is wrong is translated into the error tree once. All methods raise ServiceError.
 
     calls         what can be asked, and the types of the responses
-    protocol      when a call is tried again, deadlines, errors: a generator without input or output
+    retries       when a call is tried again, deadlines, errors: a generator without input or output
     events        the events of an evaluation, without input or output
     clients       what drives these two with asyncio
     clients_sync  the same for plain code, generated from `clients` by `.ci/unasync`
 """
 
+from waymark.clients.api_key import API_KEY
 from waymark.clients.services.clients import ControllerClient, EvaluationClient, ExecutorClient, ServiceClient
 from waymark.clients.services.clients_sync import (
     SyncControllerClient,
@@ -24,7 +25,6 @@ from waymark.clients.services.clients_sync import (
     SyncServiceClient,
 )
 from waymark.clients.services.events import ENDED
-from waymark.clients.services.protocol import API_KEY
 
 __all__ = [
     "API_KEY",

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from waymark.clients import bounded
+from waymark.clients import answer_limits
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,
@@ -30,7 +30,7 @@ Response = TypeVar("Response")
 
 READY: Final = "/health/ready"
 EVALUATIONS: Final = "/v1/evaluations"
-_LARGEST_RESULTS: Final = 1_024 * bounded.MEGABYTE
+_LARGEST_RESULTS: Final = 1_024 * answer_limits.MEGABYTE
 """All results of one evaluation."""
 
 
@@ -44,7 +44,7 @@ class Call(Generic[Response]):
     body: BaseModel | Sequence[BaseModel] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    largest: int = bounded.LARGEST
+    largest: int = answer_limits.LARGEST
     """Bytes of an answer; a larger one is refused."""
 
     @cached_property

@@ -12,12 +12,13 @@ from typing import Self
 
 import httpx
 
-from waymark.clients.bounded import AnswerRefused
-from waymark.clients.reading_sync import read, send
+from waymark.clients.answer_limits import AnswerRefused
+from waymark.clients.api_key import key_headers
+from waymark.clients.read_answer_sync import read, send
 from waymark.clients.services import calls
 from waymark.clients.services.calls import READY, Call, Response
 from waymark.clients.services.events import EventCursor
-from waymark.clients.services.protocol import FIRST_PAUSE, Outcome, ServiceProtocol, key_headers
+from waymark.clients.services.retries import FIRST_PAUSE, Outcome, ServiceProtocol
 from waymark.contracts import (
     ActionRequest,
     ActionResponse,

@@ -13,9 +13,9 @@ from typing import Final
 
 import httpx
 
-from waymark.clients.bounded import LARGEST, MEGABYTE, AnswerRefused
+from waymark.clients.answer_limits import LARGEST, MEGABYTE, AnswerRefused
 from waymark.clients.services.calls import EVALUATIONS
-from waymark.clients.services.protocol import Outcome, ServiceProtocol
+from waymark.clients.services.retries import Outcome, ServiceProtocol
 from waymark.contracts import EpisodeResult, EvaluationStatus
 
 ENDED: Final = frozenset({"finished", "cancelled"})

@@ -24,14 +24,14 @@ from collections.abc import Sequence
 
 from waymark.errors import DeadlineExceeded, QueueFull, ServiceUnavailable
 from waymark.inference import Generation, Generator, Steps, to_the_end
-from waymark.inference.batching.capacity import QueueCapacity
-from waymark.inference.batching.choice import choose_batch
-from waymark.inference.batching.cost import CostModel, check_cost
+from waymark.inference.batching.batch_choice import choose_batch
 from waymark.inference.batching.encoding import WorkEncoder
 from waymark.inference.batching.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
-from waymark.inference.batching.settling import NOT_THE_WORK, closing, settle_soon, too_late
+from waymark.inference.batching.outcome_delivery import NOT_THE_WORK, closing, settle_soon, too_late
+from waymark.inference.batching.queries import Answer, Observer, Work
+from waymark.inference.batching.queue_capacity import QueueCapacity
+from waymark.inference.batching.request_cost import CostModel, check_cost
 from waymark.inference.batching.tickets import Group, Job, Ticket, prompts_of, queries_of
-from waymark.inference.batching.work import Answer, Observer, Work
 
 _LAST_BATCH_SECONDS = 5.0
 """Seconds that `close` waits for the batch in the model."""

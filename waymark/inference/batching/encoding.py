@@ -6,8 +6,8 @@ import math
 
 from waymark.errors import InputTooLarge
 from waymark.inference import Encoded, Generator
-from waymark.inference.batching.cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel
-from waymark.inference.batching.work import Query, Work
+from waymark.inference.batching.queries import Query, Work
+from waymark.inference.batching.request_cost import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, CostModel
 
 
 class WorkEncoder:

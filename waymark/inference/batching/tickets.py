@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from waymark.inference import Encoded, Steps
 from waymark.inference.batching.fairness import Flow
-from waymark.inference.batching.work import Answer, Query, Work
+from waymark.inference.batching.queries import Answer, Query, Work
 
 
 @dataclass(slots=True)

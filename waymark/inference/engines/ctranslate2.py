@@ -17,14 +17,15 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
+from waymark.command_hints import command
 from waymark.errors import CheckpointError, EngineUnavailable, InvalidInput
-from waymark.hints import command
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.checkpoint_files import read_object
 from waymark.inference.engines.best_first import Answer, Ranked, best_in_steps
 from waymark.inference.tokens import Tokens, read_tokenizer, unused
-from waymark.process import available_cores, keep_freed_memory
+from waymark.operating_system.cpu_cores import available_cores
+from waymark.operating_system.memory import keep_freed_memory
 
 _SMALL_WEIGHTS = 64 * 2**20
 """Bytes of weights that cores can share: up to this size, each core runs batches of its own (about 50 M parameters in

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from waymark.contracts import Role
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps
-from waymark.inference.steps import in_chunks
+from waymark.inference.scoring_steps import in_chunks
 from waymark.worlds.base import PromptFormat
 
 Policy = Callable[[str], Sequence[tuple[str, float]]]

@@ -25,7 +25,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from waymark.errors import CheckpointError, EngineUnavailable
 from waymark.inference import Candidate, Encoded, Generation, Prompt, Steps, to_the_end
 from waymark.inference.tokens import Tokens, read_tokenizer
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _BATCH_TOKENS = 16_384

@@ -19,7 +19,7 @@ from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.beam_search import Beam, search
 from waymark.inference.engines.vllm_process import LocalServer, find_python
 from waymark.inference.engines.vllm_servers import Servers
-from waymark.inference.steps import in_chunks
+from waymark.inference.scoring_steps import in_chunks
 from waymark.inference.tokens import Tokens, read_tokenizer
 
 _SCORED_AT_ONCE = 64

@@ -18,12 +18,12 @@ from typing import Final
 
 import httpx
 
-from waymark.child_processes.part import HOST, Part, wait_until_ready
+from waymark.child_processes.child_process import HOST, Part, wait_until_ready
 from waymark.child_processes.python_process import python_command, python_environment
+from waymark.command_hints import make_vllm
 from waymark.errors import EngineUnavailable, StackError
-from waymark.hints import make_vllm
 from waymark.inference.checkpoint import Checkpoint
-from waymark.process import available_cores
+from waymark.operating_system.cpu_cores import available_cores
 
 ENVIRONMENT: Final = Path(__file__).parents[3] / ".venv-vllm"
 """Where `./run vllm` installs vLLM."""

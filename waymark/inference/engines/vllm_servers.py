@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from waymark.clients import bounded
+from waymark.clients import answer_limits
 from waymark.clients.addresses import shown
-from waymark.clients.reading_sync import read
+from waymark.clients.read_answer_sync import read
 from waymark.errors import EngineUnavailable, ServiceRejected, ServiceUnavailable
 from waymark.inference.checkpoint import Checkpoint
 from waymark.inference.engines.vllm_process import HEALTH_SECONDS, SERVER, LocalServer, served_name, server_arguments
@@ -29,7 +29,7 @@ from waymark.inference.engines.vllm_process import HEALTH_SECONDS, SERVER, Local
 _CHECK_SECONDS = 1.0
 _ANSWER_SECONDS = 120.0
 _CONNECT_SECONDS = 5.0
-_LARGEST_ANSWER = 256 * bounded.MEGABYTE
+_LARGEST_ANSWER = 256 * answer_limits.MEGABYTE
 """Bytes; the log-probabilities of long prompts take some MB."""
 _SHOWN = 300
 """Characters of a server's text that a message quotes."""
@@ -202,7 +202,7 @@ class Servers:
                     remedy="Start it as docs/guides/serve.md says.",
                 )
             choices = _Completion.model_validate_json(response.raise_for_status().content).choices
-        except bounded.AnswerRefused as error:
+        except answer_limits.AnswerRefused as error:
             server.complaint = f"sends {error}"
         except httpx.HTTPError as error:
             server.complaint = f"failed at a request ({str(error) or type(error).__name__})"
@@ -218,7 +218,7 @@ class Servers:
         request = self._client.build_request(
             method, url, timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **options
         )
-        deadline = bounded.Deadline(seconds)
+        deadline = answer_limits.Deadline(seconds)
         response = read(self._client.send(request, stream=True), _LARGEST_ANSWER, deadline)
         response.request = request
         return response
@@ -240,7 +240,7 @@ class Servers:
                 return None
             listed = self._request("GET", f"{server.url}/v1/models", HEALTH_SECONDS).raise_for_status()
             models = {model.id: model for model in _Models.model_validate_json(listed.content).data}
-        except bounded.AnswerRefused as error:
+        except answer_limits.AnswerRefused as error:
             return f"sends {error}"
         except httpx.HTTPStatusError as error:
             return f"answers {error.response.status_code} at {error.request.url.path}"

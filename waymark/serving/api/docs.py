@@ -12,7 +12,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
-from waymark.serving.static import file_server
+from waymark.serving.static_files import file_server
 
 _FOLDER: Final = Path(__file__).with_name("swagger")
 _PAGE: Final = "index.html"

@@ -27,10 +27,10 @@ from starlette.types import Receive, Scope, Send
 
 from waymark.contracts import DEADLINE_HEADER
 from waymark.serving.api.validation import InvalidBody, Validator
-from waymark.serving.limits import too_many_items
 from waymark.serving.middleware.connections import ON_DISCONNECT
-from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
-from waymark.serving.text import printable
+from waymark.serving.middleware.problem_documents import CLIENT_CLOSED_REQUEST
+from waymark.serving.printable_text import printable
+from waymark.serving.request_limits import too_many_items
 
 _Deadline = Annotated[int, Field(ge=1, le=600_000)]
 DeadlineMs = Annotated[

@@ -37,10 +37,10 @@ from waymark.contracts import ActionRequest, ActionResponse, Contract, DecisionR
 from waymark.errors import InputTooLarge, WaymarkError
 from waymark.serving.api.validation import InvalidBody, Validator, sentence
 from waymark.serving.decisions import Decided, action_response, subgoal_response
-from waymark.serving.middleware.replay import replayed
+from waymark.serving.middleware.replayed_body import replayed
 from waymark.serving.model_server import ModelServer
+from waymark.serving.printable_text import printable
 from waymark.serving.settings import Service
-from waymark.serving.text import printable
 from waymark.worlds.base import World
 from waymark.worlds.registry import world_of_format
 

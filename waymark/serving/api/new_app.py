@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI
 
 from waymark import __version__
-from waymark.serving.middleware import problems
-from waymark.serving.telemetry import observe
+from waymark.serving.middleware import problem_documents
+from waymark.serving.telemetry import observed_requests
 
 
 def new_app(
@@ -23,9 +23,9 @@ def new_app(
         title=title,
         version=__version__,
         lifespan=lifespan,
-        telemetry=observe.TELEMETRY,
+        telemetry=observed_requests.TELEMETRY,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        responses=problems.describe(*statuses) or None,
+        responses=problem_documents.describe(*statuses) or None,
     )

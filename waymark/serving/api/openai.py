@@ -29,12 +29,12 @@ from waymark.contracts import Contract, Problem
 from waymark.errors import InvalidInput, NotFound
 from waymark.inference import Candidate
 from waymark.inference.batching import Answer, Query, Work
-from waymark.serving import limits
+from waymark.serving import request_limits
 from waymark.serving.api.json_route import CancelledWhenGone, ClientGone, DeadlineMs
 from waymark.serving.api.openai_request import CompletionRequest
-from waymark.serving.middleware.problems import CLIENT_CLOSED_REQUEST
+from waymark.serving.loaded_models import ServedModel
+from waymark.serving.middleware.problem_documents import CLIENT_CLOSED_REQUEST
 from waymark.serving.model_server import ModelServer
-from waymark.serving.models import ServedModel
 
 COMPLETIONS: Final = "/v1/completions"
 _MODELS: Final = "/v1/models"
@@ -191,7 +191,7 @@ def _routes(model_server: ModelServer) -> APIRouter:
 
 def _check(request: CompletionRequest, model_server: ModelServer) -> None:
     """Raise InvalidInput for what is over the service's limits."""
-    limits.check_items(len(request.prompts), model_server.limits)
+    request_limits.check_items(len(request.prompts), model_server.limits)
     if request.width > model_server.limits.alternatives:
         field = "best_of" if request.best_of else "n"
         raise InvalidInput(

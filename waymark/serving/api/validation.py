@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from waymark.contracts import FieldProblem
-from waymark.serving.text import printable
+from waymark.serving.printable_text import printable
 
 SHOWN_ERRORS: Final = 20
 _FIELD_LENGTH: Final = 200

@@ -37,7 +37,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from waymark.contracts import Problem
-from waymark.serving.middleware.guard import Guard, Reason
+from waymark.serving.middleware.connection_limits import Guard, Reason
 from waymark.serving.middleware.one_write import OneWrite
 
 _LINGER_SECONDS: Final = 3.0

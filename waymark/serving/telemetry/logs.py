@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, TextIO
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import tracing
-from waymark.serving.text import printable
 
 Form = Literal["text", "json"]
 

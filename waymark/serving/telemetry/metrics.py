@@ -26,7 +26,7 @@
     waymark_episodes{state}                    episodes of evaluations that are not cancelled: waiting, running,
                                                finished, errored; the sum over all that Redis knows
 
-    worker, where WAYMARK_METRICS_PORT names a port (`services.env_runner.metrics`)
+    worker, where WAYMARK_METRICS_PORT names a port (`services.env_runner.worker_metrics`)
     waymark_worker_slots, waymark_worker_slots_in_use   episodes that it can play at once, and that it plays now
     waymark_worker_episodes_total{stopped}     episodes that it committed, by how they stopped (`error`: not finished)
     waymark_worker_actions_total               actions executed in them

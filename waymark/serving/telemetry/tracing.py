@@ -27,8 +27,8 @@ from opentelemetry import trace
 from waymark import __version__
 from waymark.clients.addresses import is_loopback
 from waymark.clients.proxies import named_proxies
+from waymark.command_hints import install
 from waymark.errors import InvalidInput
-from waymark.hints import install
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

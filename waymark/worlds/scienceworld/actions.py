@@ -115,7 +115,8 @@ GRAMMAR: Final = (
     Row("USE", "use {}"),
 )
 
-_FORBIDDEN = "reset task"
+FORBIDDEN: Final = "reset task"
+"""The action that restarts an episode; no agent may take it."""
 _FORMAL = re.compile(r"\A([A-Z][A-Z0-9_]*)\((.*)\)\Z")
 _NUMBER = re.compile(r"\d+")
 _WHOLE_NAMES = ("door", "inclined plane")
@@ -199,8 +200,8 @@ def parse(text: str) -> Action:
     Raises UnparsableAction for a string that no row covers, and for `reset task`, which no agent may take.
     """
     words = " ".join(text.split())
-    if words.lower() == _FORBIDDEN:
-        raise UnparsableAction(f"{_FORBIDDEN!r} would restart the episode.", remedy="It is never offered or executed.")
+    if words.lower() == FORBIDDEN:
+        raise UnparsableAction(f"{FORBIDDEN!r} would restart the episode.", remedy="It is never offered or executed.")
     if SEPARATOR not in words:
         lowered = words.lower() if words.isascii() else words.translate(_LOWER)
         for reader in _READERS:

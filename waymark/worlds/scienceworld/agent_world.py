@@ -11,8 +11,8 @@ from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
 from waymark.worlds.base import PathStep
-from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoals
-from waymark.worlds.scienceworld.planning import PLAN_PROMPT
+from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoal_actions
+from waymark.worlds.scienceworld.planner_prompt import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules import RULES
 
 
@@ -50,8 +50,8 @@ class ScienceWorldForAgents(AgentWorld):
         return scene.without_readings(text)
 
     def canonical_action(self, subgoal: str, action: str) -> str | None:
-        """See `subgoals.canonical_action`."""
-        return subgoals.canonical_action(subgoal, action)
+        """See `subgoal_actions.canonical_action`."""
+        return subgoal_actions.canonical_action(subgoal, action)
 
     def training_subgoals(self) -> tuple[str, ...]:
         """See `random_subgoals.training_subgoals`."""

@@ -30,8 +30,10 @@ from scienceworld.constants import JAR_PATH
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.worlds.base import Step
-from waymark.worlds.java import START_SECONDS, Jvm, Watchdog, find_java
 from waymark.worlds.java_calls import connect, py4j_jar, watched_call
+from waymark.worlds.java_process import START_SECONDS, Jvm, find_java
+from waymark.worlds.java_watchdog import LATE, Watchdog
+from waymark.worlds.scienceworld.actions import FORBIDDEN
 from waymark.worlds.scienceworld.java_cache import JavaCache
 from waymark.worlds.scienceworld.simplifications import for_simulator
 from waymark.worlds.scienceworld.tasks import check_variation, find_task
@@ -40,7 +42,6 @@ ENVIRONMENT_VERSION = f"scienceworld {version('scienceworld')}"
 
 _UNREAD = "No known action matches that input"
 _UNKNOWN = (_UNREAD, "Unknown action")
-_FORBIDDEN = "reset task"
 _ANSWERED_IN_FRONT = frozenset({"help", "objects", "task"})
 """Inputs that the server object answers without asking the simulator: they cost no move."""
 _NOTHING_SAID = (
@@ -172,7 +173,8 @@ class ScienceWorldSlot:
                 raise
             if watchdog is not None:
                 watchdog.close()
-                jvm.late = watchdog.reason is not None
+                if watchdog.reason is not None:
+                    jvm.ended = jvm.too_late if watchdog.reason.startswith(LATE) else watchdog.reason
             raise jvm.not_started(str(error).rstrip(".")) from error
 
     def reset(self, task_id: str, variation: int, options: str) -> Opening:
@@ -187,9 +189,9 @@ class ScienceWorldSlot:
 
     def step(self, action: str) -> Step:
         """Take one action; some milliseconds. An ambiguous request is answered with reading 0."""
-        if action.lower().split() == _FORBIDDEN.split():
+        if action.lower().split() == FORBIDDEN.split():
             raise InvalidInput(
-                f"{_FORBIDDEN!r} would restart the episode.", remedy="Submit a new episode instead.", field="action"
+                f"{FORBIDDEN!r} would restart the episode.", remedy="Submit a new episode instead.", field="action"
             )
         return self._call(lambda: self._step(action))
 
@@ -305,7 +307,7 @@ class ScienceWorldSlot:
         )
 
     def _list_valid(self) -> list[str]:
-        return [action for action in str(self._episode.validActions()).split("\n") if action != _FORBIDDEN]
+        return [action for action in str(self._episode.validActions()).split("\n") if action != FORBIDDEN]
 
     def _set_up(self) -> None:
         """Have the JVM's output go nowhere, before the simulator is loaded: it tells a console each step at length.

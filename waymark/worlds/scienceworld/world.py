@@ -54,6 +54,7 @@ class ScienceWorld(JavaWorld):
     example_task = "4-2"
     example_subgoals = ("navigate_to(kitchen)", "pick_up(thermometer)")
     example_actions = ("teleport to kitchen", "pick up thermometer")
+    forbidden_actions = (actions.FORBIDDEN,)
     waiting_action = "wait1"
     packages: ClassVar[tuple[str, ...]] = ("py4j", "scienceworld")
     randomness = (

@@ -17,12 +17,13 @@ from typing import Any, Final, TypeVar
 
 from py4j.protocol import Py4JError
 
+from waymark.command_hints import install_package
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
-from waymark.hints import install_package
 from waymark.worlds.base import EnvironmentLimits, Step
-from waymark.worlds.java import Jvm, Watchdog, find_java
 from waymark.worlds.java_calls import RETRIED, connect, py4j_jar, watched_call
+from waymark.worlds.java_process import Jvm, find_java
+from waymark.worlds.java_watchdog import Watchdog
 from waymark.worlds.textworld_express.options import check_options
 from waymark.worlds.textworld_express.tasks import find_task, seed_of
 
@@ -42,7 +43,11 @@ class TextWorldExpressEnvironment:
         self._jvm = Jvm(find_java(), [_HEAP, "-XX:+UseSerialGC"], jars, str(wheel), title=_TITLE)
         self._watchdog = Watchdog(self._jvm.process.pid, limits.timeout, limits.memory_mb, self._jvm.end)
         self._gateway = connect(self._jvm)
-        self._server: Any = self._call(self._open)
+        try:
+            self._server: Any = self._call(self._open)
+        except EnvironmentFault:
+            self.close()
+            raise
         self._moves = 0
         self._valid: dict[str, str] = {}
         """Valid actions now, by their text in lower case."""

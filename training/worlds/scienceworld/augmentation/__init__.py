@@ -4,10 +4,10 @@ Names change so that models learn to copy them instead of reciting those of trai
 learn to compare. Scores change so that models do not guess from the score where a thing is. Places change because the
 things that training tasks ask for nearly always lie openly in a room.
 
-    renamer.py    draws for each example which names, numbers and places change
-    names.py      new names and colours
-    shown.py      finds the names and things in a decision that may change
-    changes.py    makes the same changes in the task, the sub-goals, all turns, the scene and the answer
+    renamer.py            draws for each example which names, numbers and places change
+    new_names.py          new names and colours
+    renameable_words.py   finds the names and things in a decision that may change
+    rewrites.py           makes the same changes in the task, the sub-goals, all turns, the scene and the answer
 
 What changes is always decided from the decision as the format `compact` writes it, also for examples of another
 format. The changes are made in the decision's state and answer. Only then does the code that also serves write prompt
@@ -16,7 +16,7 @@ and target. So a model reads what serving would write if things had these names.
 
 from __future__ import annotations
 
+from training.worlds.scienceworld.augmentation.renameable_words import is_answer
 from training.worlds.scienceworld.augmentation.renamer import Renamer
-from training.worlds.scienceworld.augmentation.shown import is_answer
 
 __all__ = ["Renamer", "is_answer"]

@@ -10,7 +10,19 @@ from dataclasses import replace
 from typing import Final
 
 from training.datasets import Decision, Example, Source
-from training.worlds.scienceworld.augmentation.changes import (
+from training.worlds.made_up_words import made_up
+from training.worlds.scienceworld.augmentation.new_names import NewNames
+from training.worlds.scienceworld.augmentation.renameable_words import (
+    CIRCUITS,
+    PAINTS,
+    PART,
+    Shown,
+    inconsequential,
+    several_boxes,
+    words_of,
+    words_told,
+)
+from training.worlds.scienceworld.augmentation.rewrites import (
     UNKNOWN,
     VESSELS,
     Boxes,
@@ -22,18 +34,6 @@ from training.worlds.scienceworld.augmentation.changes import (
     Unknown,
     changed,
 )
-from training.worlds.scienceworld.augmentation.names import NewNames
-from training.worlds.scienceworld.augmentation.shown import (
-    CIRCUITS,
-    PAINTS,
-    PART,
-    Shown,
-    inconsequential,
-    several_boxes,
-    words_of,
-    words_told,
-)
-from training.worlds.words import made_up
 
 _BYSTANDERS: Final = 0.06
 """Share of the other things in the scene that get new names too."""

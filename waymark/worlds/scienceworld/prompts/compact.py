@@ -34,7 +34,6 @@ from dataclasses import dataclass
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role
 from waymark.worlds.base import decision_of
-from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
 from waymark.worlds.scienceworld.prompts.decisions import (
     Decisions,
     actions,
@@ -45,6 +44,7 @@ from waymark.worlds.scienceworld.prompts.decisions import (
 from waymark.worlds.scienceworld.prompts.instruction import remaining_instruction, task
 from waymark.worlds.scienceworld.prompts.readings import READS, plain_readings, readings
 from waymark.worlds.scienceworld.prompts.reasons import explained
+from waymark.worlds.scienceworld.prompts.text_limits import HISTORY, within_bounds
 from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
 from waymark.worlds.scienceworld.prompts.things_in_sight import scene, scene_by_relevance, visited_rooms
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.prompts.bounds import HISTORY, TEXT_CHARACTERS
 from waymark.worlds.scienceworld.prompts.instruction import task
+from waymark.worlds.scienceworld.prompts.text_limits import HISTORY, TEXT_CHARACTERS
 from waymark.worlds.scienceworld.prompts.text_normalisation import plain, shortened
 from waymark.worlds.scienceworld.prompts.things_in_sight import listed
 

@@ -1,9 +1,9 @@
-"""Answers that begin with their reason: the reading, and the clause of the task that it fulfils.
+"""Answers that begin with their reason: what was found, and the clause of the task that it fulfils.
 
-    0 2 3 5 degrees above 0 0 5 0 degrees , focus on blue box : focus_on blue box
+    above , focus on blue box : focus_on blue box
     on conductive , place it in red box : move metal fork , red box
     dominant , focus on green box : focus_on green box
-    0 3 0 down above 0 0 4 down : focus_on inclined plane with a glass surface
+    above : focus_on inclined plane with a glass surface
 
 A small model does not find the box that an instruction leads to in one step. Written out, each step is a copy or one
 comparison (Nye et al., "Show Your Work: Scratchpads for Intermediate Computation with Language Models", 2021). Only the
@@ -20,7 +20,6 @@ from waymark.worlds.scienceworld.prompts.instruction import task
 from waymark.worlds.scienceworld.prompts.readings import (
     READING,
     circuit_reading,
-    cross_reading,
     latest_readings,
     value_of,
 )
@@ -37,7 +36,7 @@ def explained(state: AgentState, decision: str) -> str:
 
 
 def _of_box(state: AgentState, decision: str) -> str:
-    """The reading and the clause that lead to one of several boxes; empty if the task has no such clause."""
+    """The finding and the clause that lead to one of several boxes; empty if the task has no such clause."""
     instruction = task(state)
     chosen = BOX.search(decision)
     if chosen is None or len(set(BOX.findall(instruction))) < 2:
@@ -45,31 +44,23 @@ def _of_box(state: AgentState, decision: str) -> str:
     for clause in instruction.split(" if ")[1:]:
         box, relation = BOX.search(clause), _RELATION.search(clause)
         if box and relation and box.group() == chosen.group():
-            holds = clause[relation.start() : box.end()]
-            return f"{_evidence(state, relation.group(), holds)} {holds}".strip()
+            holds = READING.sub("", clause[relation.start() : box.end()])
+            return " ".join([*_circuit(state, relation.group()), *holds.split()])
     return ""
 
 
-def _evidence(state: AgentState, relation: str, clause: str) -> str:
-    """The reading, if it says that the clause holds; else empty."""
-    if relation in ("above", "below"):
-        limit = READING.search(clause)
-        for _, answer in reversed(latest_readings(state)):
-            reading = READING.search(answer)
-            if reading and limit and (value_of(reading) > value_of(limit)) == (relation == "above"):
-                return reading.group()
-        return ""
-    words = " ".join([*circuit_reading(state), *cross_reading(state)]).split()
-    return words[1] if relation in words[2:3] else ""
+def _circuit(state: AgentState, relation: str) -> list[str]:
+    """Whether the circuit's lamp is on, if that says that the clause holds."""
+    words = " ".join(circuit_reading(state)).split()
+    return words[1:2] if relation in words[2:3] else []
 
 
 def _of_plane(state: AgentState, decision: str) -> str:
-    """How the readings of two planes compare, in the order in which they were read."""
+    """How the reading of the first plane compares with that of the second."""
     if _PLANE not in decision or not decision.startswith("focus"):
         return ""
     matches = [READING.search(answer) for action, answer in latest_readings(state) if _PLANE in action]
     read = [match for match in matches if match is not None]
     if len(read) != 2 or value_of(read[0]) == value_of(read[1]):
         return ""
-    relation = "above" if value_of(read[0]) > value_of(read[1]) else "below"
-    return f"{read[0].group()} {relation} {read[1].group()}"
+    return "above" if value_of(read[0]) > value_of(read[1]) else "below"

@@ -16,7 +16,7 @@ How a prompt shows a state:
   one for one; three names are reworded; `(that is open)` and `(containing nothing)` go, the spaces around them stay.
 
 The published training data differ from these prompts in several points: see
-`training/worlds/scienceworld/published.py`.
+`training/worlds/scienceworld/published_examples.py`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld.prompts import published_actions
-from waymark.worlds.scienceworld.prompts.bounds import TEXT_CHARACTERS, within_bounds
 from waymark.worlds.scienceworld.prompts.published_actions import END
+from waymark.worlds.scienceworld.prompts.text_limits import TEXT_CHARACTERS, within_bounds
 
 _HISTORY_TURNS = 10
 _OPENING = Turn(action="look around", observation="N/A")

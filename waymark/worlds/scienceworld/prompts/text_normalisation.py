@@ -11,8 +11,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from waymark.caching import ByteCache
-from waymark.worlds.scienceworld.prompts.bounds import CACHE_BYTES, CHARACTERS_A_WORD
+from waymark.byte_cache import ByteCache
+from waymark.worlds.scienceworld.prompts.text_limits import CACHE_BYTES, CHARACTERS_A_WORD
 from waymark.worlds.scienceworld.scene import canonical
 
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from waymark.caching import ByteCache
+from waymark.byte_cache import ByteCache
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.prompts.bounds import CACHE_BYTES, HISTORY
+from waymark.worlds.scienceworld.prompts.text_limits import CACHE_BYTES, HISTORY
 from waymark.worlds.scienceworld.prompts.text_normalisation import plain
 from waymark.worlds.scienceworld.scene import OTHER_THINGS, room_of
 

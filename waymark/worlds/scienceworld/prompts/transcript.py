@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
-from waymark.worlds.scienceworld.prompts.bounds import HISTORY, within_bounds
 from waymark.worlds.scienceworld.prompts.decisions import (
     Decisions,
     actions,
@@ -28,6 +27,7 @@ from waymark.worlds.scienceworld.prompts.decisions import (
 )
 from waymark.worlds.scienceworld.prompts.instruction import task
 from waymark.worlds.scienceworld.prompts.readings import READING_WORDS, readings
+from waymark.worlds.scienceworld.prompts.text_limits import HISTORY, within_bounds
 from waymark.worlds.scienceworld.prompts.text_normalisation import join, shortened
 from waymark.worlds.scienceworld.prompts.things_in_sight import scene, visited_rooms
 from waymark.worlds.scienceworld.scene import room_of

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from waymark.caching import ByteCache
+from waymark.byte_cache import ByteCache
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld import actions
 from waymark.worlds.scienceworld.rules.risk import BOX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from waymark.agent.rules import ProposedAction, ReplacementRule
 from waymark.worlds.scienceworld.rules import action_matching
-from waymark.worlds.scienceworld.subgoals import canonical_action
+from waymark.worlds.scienceworld.subgoal_actions import canonical_action
 
 
 class HoldToSubgoal(ReplacementRule):

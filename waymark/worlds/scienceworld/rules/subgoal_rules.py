@@ -7,7 +7,8 @@ from collections.abc import Collection
 from waymark.agent.rules import ActionRule, Alternative, Choice, EndRule, SubgoalRule
 from waymark.contracts import AgentState
 from waymark.worlds.scienceworld.rules.risk import is_confident_enough
-from waymark.worlds.scienceworld.subgoals import in_sight, is_over, is_reached
+from waymark.worlds.scienceworld.subgoal_end import is_over, is_reached
+from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
 
 class Risk(SubgoalRule, ActionRule):

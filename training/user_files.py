@@ -1,0 +1,81 @@
+"""Files and folders that a user names: one place turns what is wrong with them into one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from waymark.errors import InvalidInput, WaymarkError
+from waymark.inference.checkpoint_files import sha256_of
+
+__all__ = ["read_json", "reading", "reason", "require_writable_file", "require_writable_folder", "sha256_of"]
+
+
+@contextmanager
+def reading(path: Path, description: str, field: str, remedy: str = "Check the path.") -> Iterator[None]:
+    """Turn any error about the content of a file, or about getting at it, into InvalidInput."""
+    if not path.is_file():  # a folder would be read as several tables, and a pipe would block
+        why = "it is not a file" if path.exists() else "no such file"
+        raise InvalidInput(f"Cannot read {description} {path}: {why}.", remedy=remedy, field=field)
+    try:
+        yield
+    except WaymarkError:
+        raise
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {description} {path}: {reason(error)}.", remedy=remedy, field=field) from error
+    except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not {description}: {_first_line(error)}.", remedy=remedy, field=field) from error
+
+
+def read_json(path: Path, description: str, field: str = "run") -> dict[str, Any]:
+    """A JSON object. Raises InvalidInput."""
+    with reading(path, description, field):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")  # noqa: TRY004 - a file's content, not a caller's
+    return value
+
+
+def require_writable_folder(folder: Path, field: str) -> None:
+    """Raise InvalidInput where a folder cannot be made or written to. Makes nothing."""
+    nearest = folder
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InvalidInput(
+            f"Cannot write to the folder {folder}: {nearest} is not a folder.",
+            remedy="Name another folder.",
+            field=field,
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InvalidInput(
+            f"Cannot write to the folder {folder}: permission denied for {nearest}.",
+            remedy="Name a folder that you may write to.",
+            field=field,
+        )
+
+
+def require_writable_file(path: Path, field: str) -> None:
+    """Raise InvalidInput where a file cannot be made or replaced. Makes nothing."""
+    if path.is_dir():
+        raise InvalidInput(f"Cannot write {path}: it is a folder.", remedy="Name a file in it.", field=field)
+    require_writable_folder(path.parent, field)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InvalidInput(f"Cannot write {path}: permission denied.", remedy="Name another file.", field=field)
+
+
+def reason(error: OSError) -> str:
+    """What the system says of a failure, in its own words."""
+    return (error.strerror or str(error)).rstrip(".").lower()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    text = (lines[0] if lines else type(error).__name__).rstrip(".")
+    return f"it lacks {text}" if isinstance(error, KeyError) else text

@@ -1,0 +1,1 @@
+"""What processes ask of their operating system: cores, priorities of threads, memory, and other processes."""

@@ -1,0 +1,77 @@
+"""How Python's threads and those of native libraries share the cores: priorities, time slices, cores of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+import threading
+from contextlib import suppress
+
+_BEHIND = 5
+"""Niceness of native threads above Python's. If both need a core, Python's gets three times as much of it."""
+_SLICE_SECONDS = 0.0002
+"""Time slice of Python's threads."""
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""Number of the system call on each machine."""
+
+
+def put_python_first() -> None:
+    """Lower the priority of all present threads of native libraries below that of Python's threads.
+
+    Python's threads keep one priority, because a thread that holds the interpreter lock and waits for a core would make
+    the others wait too. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    behind = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND
+    for thread in _threads() - _python_threads():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.setpriority(os.PRIO_PROCESS, thread, behind)
+
+
+def shorten_slices() -> None:
+    """Give Python's present threads, and those that they start, time slices of 0.2 ms.
+
+    From 6.12 on, Linux runs a thread that wakes up before one whose slice ends later. So an event loop that has work
+    does not wait for the end of a native thread's slice, some milliseconds long. It gets no larger share of a core.
+    See `man sched_setattr`. Older kernels ignore the slice; on other systems nothing happens.
+    """
+    number = _SCHED_SETATTR.get(platform.machine())
+    if number is None or not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    for thread in _threads() & _python_threads():
+        with suppress(ProcessLookupError):
+            nice = os.getpriority(os.PRIO_PROCESS, thread)
+            # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period
+            attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, nice, 0, round(_SLICE_SECONDS * 1e9), 0, 0)
+            library.syscall(number, thread, ctypes.create_string_buffer(attributes, len(attributes)), 0)
+
+
+def part_cores(native: int) -> None:
+    """Move the present threads of native libraries to the last `native` of this process's cores, and Python's to the
+    others.
+
+    A thread that Python starts later runs where Python does. Linux only; elsewhere, and where Python would be left
+    without a core, nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if not 0 < native < len(cores):
+        return
+    python = _python_threads()
+    for thread in _threads():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(thread, cores[:-native] if thread in python else cores[-native:])
+
+
+def _threads() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/task")}
+
+
+def _python_threads() -> set[int | None]:
+    return {thread.native_id for thread in threading.enumerate()}
