@@ -223,7 +223,7 @@ async def test_damage_of_a_shared_key_is_told_until_repaired(store: JobStore, re
     redis = store._redis
     async with running(store, redis_url, tmp_path) as site:
         for key in (f"waymark:{name}" for name in SHARED):
-            damages = [*TYPES.values(), *(partial(put, value=value) for value in (NUMBER, "1 y"))]
+            damages: list[Damage] = [*TYPES.values(), *(partial(put, value=value) for value in (NUMBER, "1 y"))]
             for damage in damages:
                 if redis.exists(key):
                     redis.rename(key, "kept")
