@@ -13,6 +13,7 @@
     │   ├── JavaMissing           no Java to run it with
     │   └── SimulatorNotStarted   it ended or was killed while it started, several times
     ├── EpisodeAbandoned          handed out several times and never finished
+    ├── EpisodeFailed             a mistake in the code stopped it
     ├── ServiceError              a call to one of our services failed
     │   ├── ServiceUnavailable    not reachable, starting or draining                        (HTTP 503)
     │   │   ├── ControllerUnavailable
@@ -111,6 +112,10 @@ class SimulatorNotStarted(EnvironmentFault):
 
 class EpisodeAbandoned(WaymarkError):
     """An episode was handed out several times, and no worker finished it."""
+
+
+class EpisodeFailed(WaymarkError):
+    """An episode met an error that no part of Waymark expects; other episodes go on."""
 
 
 class ServiceError(WaymarkError):

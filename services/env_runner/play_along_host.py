@@ -23,7 +23,7 @@ from waymark.agent.model_ports import RequestLimits
 from waymark.agent.running_episode import Play
 from waymark.clients.services import ControllerClient, ExecutorClient
 from waymark.contracts import EpisodeSpec, EvaluationRequest, Limits, ServiceInfo, Versions
-from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, WaymarkError
+from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, WaymarkError
 from waymark.evaluation.play_along import BY_HAND, HandPlay, PlayRequest, PlayTurn, PlayView
 from waymark.evaluation.requested_episodes import episodes
 from waymark.evaluation.run_folder import Evaluation
@@ -65,12 +65,19 @@ class PlayHost:
 
     async def run(self) -> None:
         """Host sessions. An error in a session ends only that session."""
+        damage = ""
         while True:
             try:
                 taken = await asyncio.to_thread(self._queue.take, _WAIT_SECONDS)
+                damage = ""
                 if taken is not None:
                     await self._host(*taken)
             except JobStoreUnavailable:  # the worker's own loop tells of it
+                await asyncio.sleep(_PAUSE_SECONDS)
+            except RecordDamaged as error:  # logged once, until a session can be taken again
+                if error.message != damage:
+                    damage = error.message
+                    _log.error("A session of play along cannot be taken: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
             except Exception:  # noqa: BLE001 - a session must never end the worker that plays evaluations
                 _log.exception("A session of play along failed")
@@ -102,7 +109,7 @@ class PlayHost:
             if environment is not None:
                 with suppress(WaymarkError, OSError):
                     await asyncio.to_thread(environment.close)
-            with suppress(JobStoreUnavailable):
+            with suppress(JobStoreUnavailable, RecordDamaged):
                 await asyncio.to_thread(self._queue.close_session, view.id)
 
     async def _play(self, request: PlayRequest, environment: Environment) -> None:

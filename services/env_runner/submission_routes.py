@@ -14,6 +14,7 @@ from services.env_runner.provenance import check_unchanged
 from services.env_runner.queue import JobStore
 from services.env_runner.result_publisher import ResultPublisher
 from services.env_runner.route_parameters import EvaluationId
+from waymark.agent.subgoal_sources import check_source
 from waymark.contracts import (
     AgentConfig,
     EpisodeSpec,
@@ -85,6 +86,7 @@ def _plan(request: EvaluationRequest, versions: Versions) -> tuple[Evaluation, l
     """A new evaluation and its episodes. Raises InvalidInput."""
     world = world_of(versions.environment)
     check_world(request, world)
+    check_source(request.agent, world.agent)
     now = datetime.now(UTC)
     name = f"{now:%Y%m%d-%H%M%S}-{protocol_of(request, world).name}-{secrets.token_hex(3)}"
     request = pinned(request, world)

@@ -21,6 +21,7 @@ from services.env_runner.settings import Settings
 from services.env_runner.worker import Worker
 from tests.serving import scripted_services
 from waymark.contracts import EpisodeResult
+from waymark.errors import QueueFull
 from waymark.evaluation.play_along import PlayRequest, PlayView
 from waymark.evaluation.turn_explanation import explain
 from waymark.worlds.scripted.environment import SOLUTION, ScriptedEnvironment
@@ -146,6 +147,7 @@ async def test_an_open_session_takes_no_slot_from_evaluations(table: Table, redi
         redis_wait_seconds=5,
         play_host=table.host,
     )
+    table.host._idle_seconds = SECONDS  # on a busy machine the episodes take longer than the fixture's
     working = asyncio.create_task(worker.run())
     session = await table.begin()
     await table.wait(session)
@@ -193,6 +195,77 @@ async def test_a_session_that_no_worker_takes_times_out(table: Table) -> None:
     await asyncio.sleep(0.2)
     assert table.queue.look(view.id).state == "ended"
     assert table.queue.take(0.1) is None
+
+
+class Clock:
+    """A monotonic clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_wall_clocks_end_no_session(hosted: Table) -> None:
+    session = await hosted.begin()
+    for skew in (-40_000_000, 40_000_000):  # what an app on a machine with another date would have written
+        hosted.queue._redis.zadd("waymark:play:open", {session: time.time() + skew})
+        await hosted.wait(session)
+        assert await hosted.decide(session, "action", "look around", 1) == 202
+        await asyncio.sleep(1.2)  # the host looks at it each second
+    await hosted.wait(session)
+    assert hosted.queue.look(session).seconds_left > 30
+
+
+async def test_keys_of_an_open_session_expire_only_after_its_end(hosted: Table) -> None:
+    session = await hosted.begin()
+    await hosted.wait(session)
+    keys = [f"waymark:play:{session}{part}" for part in ("", ":request")]
+    assert [hosted.queue._redis.ttl(key) for key in keys] == [-1, -1], "a Redis whose clock is set forward loses none"
+    assert (await hosted.http.post(f"/v1/play/{session}/end")).status_code == 202
+    await hosted.wait(session, "ended")
+    await asyncio.sleep(0.5)
+    assert all(0 < hosted.queue._redis.ttl(key) <= 3_600 for key in keys)
+
+
+async def test_sessions_of_dead_workers_end_by_the_apps_clock(redis_url: str) -> None:
+    clock, restarted_clock = Clock(), Clock()
+    queue, restarted = PlayQueue(redis_url, clock=clock), PlayQueue(redis_url, clock=restarted_clock)
+    request = PlayRequest(task="4-2", variation=0)
+    views = [
+        PlayView(id=digit * 16, state="waiting", task="4-2", variation=0, agent=request.agent) for digit in "123456"
+    ]
+    queue._redis.flushall()
+    for view in views[:2]:
+        queue.begin(view, request, most=2, seconds=60)
+    assert queue.take(0.1) is not None  # by a worker that dies then
+    with pytest.raises(QueueFull):
+        queue.begin(views[2], request, most=2, seconds=60)
+    assert restarted.look(views[0].id).seconds_left == 60, "an app that starts anew has not seen the session before"
+    clock.now = restarted_clock.now = 59.5
+    assert queue.look(views[0].id).state == restarted.look(views[0].id).state == "waiting"
+    clock.now = restarted_clock.now = 60.5
+    assert restarted.look(views[0].id).state == "ended"
+    queue.begin(views[3], request, most=1, seconds=60)
+    assert queue.look(views[1].id).state == "ended"
+    assert [view.id for view, _ in iter(lambda: queue.take(0.1), None)] == [views[3].id], "an ended one is not taken"
+    queue._redis.flushall()
+    queue.close()
+    restarted.close()
+
+
+@pytest.mark.parametrize("damage", ["x", "{}", "", None])
+async def test_a_damaged_session_costs_no_other_one(hosted: Table, damage: str | None) -> None:
+    redis = hosted.queue._redis
+    redis.zadd("waymark:play:open", {"f" * 16: 1})
+    if damage is not None:
+        redis.set(f"waymark:play:{'f' * 16}", damage)
+    redis.rpush("waymark:play:waiting", "f" * 16)
+    assert (await hosted.http.get(f"/v1/play/{'f' * 16}")).status_code in (404, 503)
+    first = await hosted.begin()
+    await hosted.wait(first)
+    await hosted.begin()  # its place is free again
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def test_oracle_actions_reach_the_full_score_in_every_game(waymark: Callable[...
     assert all(episode["model_calls"] == 0 for episode in document["episodes"])
 
 
+def test_an_agent_without_subgoals_in_its_world_is_refused(waymark: Callable[..., Command]) -> None:
+    command = waymark("evaluate", "--world", WORLD.name, "--agent", "flat,random", "--engine", "scripted")
+    code, out, err = command.wait()
+    assert (code, out) == (2, "")
+    assert "'random'" in err
+    assert not (command.folder / "runs").exists()
+
+
 def test_every_stage_of_training_takes_the_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     world = ("--world", WORLD.name)

@@ -188,6 +188,33 @@ async def test_an_episode_that_fails_twice_is_an_errored_result(store: JobStore)
     assert played.error is None
 
 
+class Mistaken(ScriptedEnvironment):
+    """Has a mistake in one of its methods."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        setattr(self, method, self._divide)
+
+    def _divide(self, *_: object) -> Step:
+        raise ZeroDivisionError("a mistake\n" + 5_000 * "x")
+
+
+@pytest.mark.parametrize("method", ["reset", "step", "valid_actions"])
+async def test_a_mistake_in_the_code_costs_its_episode_alone(store: JobStore, method: str) -> None:
+    environments = iter([Mistaken(method), ScriptedEnvironment()])
+    submit(store, f"mistaken-{method}")
+    async with working(store, lambda: next(environments)):
+        await finish(store, f"mistaken-{method}")
+        submit(store, f"sound-{method}")
+        await finish(store, f"sound-{method}")
+    (failed,), (played,) = store.results(f"mistaken-{method}"), store.results(f"sound-{method}")
+    assert failed.error is not None
+    assert failed.error.kind == "EpisodeFailed"
+    assert failed.error.message.startswith("ZeroDivisionError: a mistake")
+    assert len(failed.error.message) < 700
+    assert played.error is None
+
+
 async def test_a_result_names_its_worker_its_checkpoints_and_its_effort(store: JobStore) -> None:
     submit(store, "named")
     async with working(store, ScriptedEnvironment):

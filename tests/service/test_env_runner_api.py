@@ -13,6 +13,7 @@ from services.env_runner.provenance import Provenance
 from services.env_runner.queue import JobStore
 from services.env_runner.settings import Settings
 from tests.queued import play_one
+from tests.serving import scripted_services
 from waymark.clients.services import ControllerClient, EvaluationClient, ExecutorClient
 from waymark.contracts import EvaluationRequest
 
@@ -140,6 +141,20 @@ async def test_a_wrong_submission_is_refused_at_its_field(
     assert says in answer.json()["detail"]
     assert len(answer.content) < 2_000
     assert store.statuses() == before
+
+
+@pytest.mark.parametrize("source", ["random", "semi_random"])
+async def test_a_source_of_subgoals_that_the_world_lacks_is_refused(
+    store: JobStore, tmp_path: Path, source: str
+) -> None:
+    async with scripted_services() as services:
+        settings = Settings(environment="textworld-express", runs=tmp_path)
+        other = create_app(settings, store, *services, Provenance("textworld-express 1.1.0", "abc"))
+        async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(other)) as client:
+            answer = await client.post("/v1/evaluations", json={"agent": {"subgoals": source}})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["agent.subgoals"]
+    assert store.statuses() == []
 
 
 @pytest.mark.parametrize("simplifications", ["", "easy,easy", "openDoors, teleportAction", "EASY"])

@@ -36,6 +36,28 @@ def test_a_torn_line_is_removed_before_the_next_write(tmp_path: Path) -> None:
     assert list(folder.results()) == [result("a"), result("c")]
 
 
+@pytest.mark.parametrize("end", [b"\x1f\x8b\x08\x00" + bytes(300), b"not ours", b"[1", b"\xff\xfe{"])
+def test_an_end_that_is_no_torn_line_is_refused(tmp_path: Path, end: bytes) -> None:
+    folder = begun(tmp_path, "a")
+    with (tmp_path / EPISODES).open("ab") as file:
+        file.write(end)
+    before = (tmp_path / EPISODES).read_bytes()
+    for use in (lambda: list(folder.results()), folder.lights, lambda: folder.begin(evaluation())):
+        with pytest.raises(InvalidInput, match="no result"):
+            use()
+    assert (tmp_path / EPISODES).read_bytes() == before
+
+
+def test_zeros_at_the_end_are_a_torn_line(tmp_path: Path) -> None:
+    folder = begun(tmp_path, "a")
+    with (tmp_path / EPISODES).open("ab") as file:
+        file.write(bytes(5_000))
+    assert list(folder.results()) == [result("a")]
+    folder.begin(evaluation())
+    folder.append(result("b"))
+    assert list(folder.results()) == [result("a"), result("b")]
+
+
 def test_the_last_result_of_a_replayed_episode_counts(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     for played_result in (result("a", score=0), result("b"), result("a", score=100)):

@@ -13,8 +13,13 @@ from itertools import combinations
 
 import pytest
 
+from tests.samples import spec
+from tests.scripted_agent import Controller, Executor, Planner
 from training.worlds.registry import TRAINING_WORLDS
+from waymark.agent.episode_loop import run_episode
+from waymark.agent.named_agents import AGENTS
 from waymark.agent.state import StateFold
+from waymark.agent.subgoal_sources import check_source
 from waymark.contracts import AgentState, Opening, Role
 from waymark.errors import EnvironmentFault, InvalidInput, UnparsableAction
 from waymark.operating_system import process_tree
@@ -367,3 +372,30 @@ def states_of(world: World, episode: Episode) -> list[AgentState]:
 def children() -> set[int]:
     """The processes that this one has started and that still run."""
     return set(process_tree.children(os.getpid()))
+
+
+WITHOUT = {("textworld-express", source) for source in ("random", "semi_random", "llm_plan")}
+"""Worlds and the sources of sub-goals that they lack."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", AGENTS)
+async def test_every_agent_plays_or_is_refused_at_the_start(world: World, environment: Environment, name: str) -> None:
+    agent = AGENTS[name]
+    if (world.name, agent.subgoals) in WITHOUT:
+        with pytest.raises(InvalidInput) as refused:
+            check_source(agent, world.agent)
+        assert refused.value.field == "agent.subgoals"
+        return
+    check_source(agent, world.agent)
+    task = tasks_of(world)[0]
+    result = await run_episode(
+        spec(agent, task=task.id, variation=task.split("train")[0], turns=3, simplifications=world.default_options),
+        environment,
+        Controller([["navigate_to(kitchen)"]]),
+        Executor([["look around"], ["inventory"]]),
+        planner=Planner("1. navigate_to(kitchen)"),
+        world=world.agent,
+    )
+    assert result.error is None
+    assert result.turns > 0

@@ -13,7 +13,7 @@ _SUBJECTS: Final[dict[str, str]] = {
     "Serving: load and fairness": "0110 0111 0242 0310",
     "Serving: limits, security and clients": "0101 0102 0103 0104 0105 0112 0154 0155 0185 0245 0305",
     "Evaluation: what is played and compared": "0122 0123 0132 0134 0275 0276 0301",
-    "Evaluation: queue, faults and recovery": "0140 0141 0142 0143 0152 0190 0244 0255 0256 0257 0258",
+    "Evaluation: queue, faults and recovery": "0140 0141 0142 0143 0152 0190 0244 0255 0256 0257 0258 0259",
     "Results, reports and dashboard": "0133 0200 0201 0202 0203 0204 0265 0266 0306 0307",
     "Training: data": "0163 0165 0174 0222 0240 0250 0285 0300",
     "Training: models and runs": "0160 0161 0162 0164 0166 0241 0278 0279 0281",

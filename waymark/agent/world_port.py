@@ -77,6 +77,16 @@ class AgentWorld:
         """The sub-goal with its arguments replaced at random by things in sight."""
         return subgoal
 
+    def lacks(self, source: str) -> bool:
+        """Whether a source of sub-goals (`AgentConfig.subgoals`) gives none here, or only those of another one."""
+        kind = type(self)
+        return {
+            "random": not self.training_subgoals(),
+            "semi_random": kind.with_random_arguments is AgentWorld.with_random_arguments,
+            "oracle": kind.annotated is AgentWorld.annotated,
+            "llm_plan": self.plan_prompt is None,
+        }.get(source, False)
+
     # --- the oracle path
 
     def clean_path(self, actions: Sequence[str]) -> list[str]:

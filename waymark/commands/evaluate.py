@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 import typer
 
 from waymark.agent.named_agents import AGENTS, MOST_BEAMS, find_agents
+from waymark.agent.subgoal_sources import check_source
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import StackOptions, shipped_checkpoints
 from waymark.cli.request_errors import checked
@@ -117,6 +118,8 @@ def evaluate(
                 )
             ]
         episodes("", requests[0], get_world(environment))  # bad input is reported before anything starts
+        for request in requests:
+            check_source(request.agent, get_world(environment).agent)
         url = _checked_url(url)
         if url is None:
             check_stack(options, requests)

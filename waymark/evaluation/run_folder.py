@@ -31,6 +31,7 @@ from waymark.evaluation.run_folder_checks import (
     check_created,
     check_name,
     check_numbers,
+    check_torn,
     open_regular,
     parse,
     parse_result,
@@ -281,7 +282,10 @@ def _cut_torn_line(path: Path) -> None:
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
             end = start
-        file.truncate(end + newline + 1)
+        whole = end + newline + 1
+        file.seek(whole)
+        check_torn(path, file.read(12))
+        file.truncate(whole)
 
 
 def _open_to_append(path: str, flags: int) -> int:

@@ -78,8 +78,21 @@ def whole_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if len(line) > LINE_BYTES:
             raise InvalidInput(f"Line {number} of {path} is over {LINE_BYTES >> 20} MB.", remedy=_REMEDY)
         if not line.endswith(b"\n"):
+            check_torn(path, line)
             return
         yield number, line
+
+
+def check_torn(path: Path, line: bytes) -> None:
+    """Raise InvalidInput for the end of a file that is no torn line of results, which is left out and overwritten.
+
+    A crash leaves the beginning of a result, or zeros. Anything else was put there by somebody else.
+    """
+    if line[:1] not in (b"{", b"\0", b""):
+        raise InvalidInput(
+            f"{path} ends with something that is no result: {line[:12]!r}.",
+            remedy="Take it out, or put the file of results back.",
+        )
 
 
 def parse(kind: type[_Model], text: bytes, where: str) -> _Model:

@@ -10,11 +10,12 @@ import redis
 
 from services.env_runner.queue.lease import Event
 from services.env_runner.queue.manifest import spec_of
-from services.env_runner.queue.records import leased, read, status, unpack
+from services.env_runner.queue.records import counter, leased, read, status, unpack
 from services.env_runner.queue.redis_connection import Connection
 from services.env_runner.queue.redis_keys import DEAD, EVALUATIONS, GROUP, Keys
 from waymark.contracts import EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError
+from waymark.evaluation.requested_episodes import MOST_EPISODES
 from waymark.evaluation.run_folder import Evaluation
 
 PAGE = 500
@@ -172,7 +173,8 @@ class JobReader(Connection):
         """The number of results of an evaluation by its counter, and the number that are stored."""
         keys = Keys(evaluation_id)
         with self._translated_errors():
-            return int(self._redis.hget(keys.evaluation, "finished") or 0), int(self._redis.hlen(keys.results))
+            counted, there = self._redis.hget(keys.evaluation, "finished"), int(self._redis.hlen(keys.results))
+        return counter({"finished": counted} if counted else {}, "finished", 0, MOST_EPISODES), there
 
     def finished(self, evaluation_id: str) -> set[str]:
         """The ids of the episodes that have a result."""

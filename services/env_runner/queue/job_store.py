@@ -57,14 +57,14 @@ class JobStore(JobReader):
         self._clock = clock
         self._looked = -math.inf
         self._silent: list[Sighting] = []
-        self._pending = self._redis.register_script(script("pending"))
+        self._pending = self._redis.register_script(script("pending", "renewals"))
         self._submit = self._redis.register_script(script("submit"))
         self._enqueue = self._redis.register_script(script("enqueue"))
-        self._lease = self._redis.register_script(script("lease", "sound"))
-        self._renew = self._redis.register_script(script("renew", "holds"))
+        self._lease = self._redis.register_script(script("lease", "sound", "counters", "renewals"))
+        self._renew = self._redis.register_script(script("renew", "holds", "renewals"))
         self._release = self._redis.register_script(script("release", "holds"))
-        self._commit = self._redis.register_script(script("commit", "holds", "sound"))
-        self._take_back = self._redis.register_script(script("take_back"))
+        self._commit = self._redis.register_script(script("commit", "holds", "sound", "counters"))
+        self._take_back = self._redis.register_script(script("take_back", "counters"))
         self._damaged = self._redis.register_script(script("damaged", "sound"))
         self._cancel = self._redis.register_script(script("cancel"))
 
@@ -157,7 +157,7 @@ class JobStore(JobReader):
             elif status.state in {"queued", "running"}:
                 try:
                     added += self._fill_gaps(status, is_active=evaluation_id in active)
-                except RecordDamaged as error:
+                except (RecordDamaged, NotFound) as error:
                     report(evaluation_id, error)
         return added
 

@@ -41,8 +41,8 @@ local function take(id)
         given_back = redis.pcall('LPOP', key .. ':released')
     end
     for _, one in ipairs(silent[id] or {}) do
-        local renewals = redis.pcall('HGET', key .. ':renewals', one.entry)
-        if leased(queue, one.entry) == one.deliveries and (renewals or '0') == one.renewals then
+        local renewals = renewals_of(key .. ':renewals', one.entry)
+        if leased(queue, one.entry) == one.deliveries and renewals == one.renewals then
             local entry, count = claim(queue, one.entry, one.deliveries)
             if entry then return entry, count end
         end
@@ -55,12 +55,12 @@ for _ = 1, redis.call('LLEN', KEYS[1]) do
     local id = redis.call('LMOVE', KEYS[1], KEYS[1], 'LEFT', 'RIGHT')
     local key = prefix .. id
     local entry, deliveries
-    if not skipped[id] and sound(key) then entry, deliveries = take(id) end
+    if not skipped[id] and sound(key) and countable(key) then entry, deliveries = take(id) end
     while entry do
         local episode = entry[2][2]
         local spec = redis.pcall('HGET', key .. ':specs', episode)
         if type(spec) == 'string' then
-            local renewals = redis.call('HINCRBY', key .. ':renewals', entry[1], 1)
+            local renewals = count_renewal(key .. ':renewals', entry[1])
             return {id, entry[1], deliveries, renewals, episode, spec, redis.call('HGET', key, 'shared') or '{}'}
         end
         -- Its spec is lost, so nobody can play it. The reconciler reports that.

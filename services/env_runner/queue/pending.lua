@@ -5,11 +5,10 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
     local key = ARGV[1] .. id
     local pending = redis.pcall('XPENDING', key .. ':queue', ARGV[2], '-', '+', ARGV[3])
     for _, lease in ipairs(pending) do
-        local renewals = redis.pcall('HGET', key .. ':renewals', lease[1])
         found[#found + 1] = id
         found[#found + 1] = lease[1]
         found[#found + 1] = tostring(lease[4])
-        found[#found + 1] = type(renewals) == 'string' and renewals or '0'
+        found[#found + 1] = renewals_of(key .. ':renewals', lease[1])
     end
 end
 return found

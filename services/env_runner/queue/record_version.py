@@ -15,6 +15,8 @@ from waymark.errors import VersionMismatch
 
 PROTOCOL = 1
 KEY = "waymark:protocol"
+_LONGEST = 10
+"""A number of so many digits is none of ours."""
 
 
 def announce(redis: Any, where: str) -> None:
@@ -45,4 +47,4 @@ def check(redis: Any, where: str) -> None:
 def _read(redis: Any) -> tuple[int, str] | None:
     """The number and the version that are announced; None for nothing that can be read."""
     number, _, version = (redis.get(KEY) or "").partition(" ")
-    return (int(number), version) if number.isdecimal() else None
+    return (int(number), version) if number.isdecimal() and len(number) < _LONGEST else None

@@ -83,8 +83,8 @@ def leased(pending: Mapping[str, int] | Exception) -> int:
 def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> EvaluationStatus:
     """The status of an evaluation, from its hash, its number of leases, and the report of a waiting worker."""
     evaluation = read(Evaluation, row.get("evaluation"), "the header of an evaluation")
-    finished = _count(row, "finished", 0, evaluation.episodes)
-    score_sum = _count(row, "score_sum", 0, 100 * finished)
+    finished = counter(row, "finished", 0, evaluation.episodes)
+    score_sum = counter(row, "score_sum", 0, 100 * finished)
     return EvaluationStatus(
         id=evaluation.id,
         request=evaluation.request,
@@ -93,7 +93,7 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
         versions=evaluation.versions,
         episodes=evaluation.episodes,
         finished=finished,
-        errored=_count(row, "errored", 0, finished),
+        errored=counter(row, "errored", 0, finished),
         running=running,
         mean_score=score_sum / finished if finished else None,
         agent_name=name_of(evaluation.request.agent),
@@ -101,7 +101,7 @@ def status(row: Mapping[str, str], running: int, waiting: str | None = None) -> 
     )
 
 
-def _count(row: Mapping[str, str], name: str, least: int, most: int) -> int:
+def counter(row: Mapping[str, str], name: str, least: int, most: int) -> int:
     """A counter of an evaluation. Raises RecordDamaged for an impossible value."""
     text = row.get(name, "0")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,10 @@ from redis.retry import Retry
 from services.env_runner.redis_address import RedisAddress, parse
 from waymark.errors import InvalidInput, JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
 
+_UNREADABLE = re.compile(r"user_script|not an integer|not a (valid )?float|would overflow")
+"""What Redis says where the content of a record cannot be used, or a script of ours stumbles over it."""
+_CODE = re.compile(r"[A-Z]{2,} ")
+"""Begins an error that concerns the server, such as `NOREPLICAS`."""
 _SOCKET_SECONDS = 5.0
 """Seconds that Redis may take to answer."""
 
@@ -77,6 +82,11 @@ class Connection:
         if isinstance(error, redis.OutOfMemoryError):
             return JobStoreFull(
                 f"Redis at {self._where} is full: {text}.", remedy="Raise its maxmemory, or delete old evaluations."
+            )
+        if type(error) is redis.ResponseError and not _CODE.match(text) and _UNREADABLE.search(text):
+            return RecordDamaged(
+                f"A record of Waymark in Redis at {self._where} cannot be used: {text}.",
+                remedy="Something else has written it: give Waymark a Redis database of its own.",
             )
         return JobStoreUnavailable(
             f"Redis at {self._where} failed: {text}.", remedy="Start Redis, or set WAYMARK_REDIS_URL."

@@ -58,6 +58,7 @@ from waymark.contracts import (
 from waymark.errors import (
     EnvironmentFault,
     EpisodeAbandoned,
+    EpisodeFailed,
     InvalidInput,
     JavaMissing,
     JobStoreUnavailable,
@@ -70,6 +71,7 @@ from waymark.errors import (
     WrongCheckpoint,
 )
 from waymark.evaluation.checkpoint_identity import Difference, differences
+from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import tracing
 from waymark.worlds.base import Environment
 from waymark.worlds.registry import world_of
@@ -80,6 +82,9 @@ REDIS_WAIT_SECONDS = 0.5
 """Between two attempts, give or take a half."""
 STOP_SECONDS = 2.0
 """How long a turn may still take once the worker is to stop."""
+
+_LONGEST_MESSAGE = 500
+"""Characters of an unexpected error that its result quotes."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -200,17 +205,17 @@ class Worker:
         skip = self._refusals.current()
         try:
             lease = await self._redis(lambda: self._store.lease(consumer, wait_seconds=LEASE_WAIT_SECONDS, skip=skip))
+            if lease is None:
+                return False
+            if lease.last and not alone:
+                await self._redis(lambda: self._store.release(lease, counted=False))
+                return True
         except RecordDamaged as error:  # a key that all evaluations share is damaged: a person has to repair it
             if error.message != self._damage:
                 self._damage = error.message
                 _log.error("No episode can be leased: %s", error)
             await asyncio.sleep(LEASE_WAIT_SECONDS)
             return False
-        if lease is None:
-            return False
-        if lease.last and not alone:
-            await self._redis(lambda: self._store.release(lease, counted=False))
-            return True
         await self._hold(lease, slot)
         return False
 
@@ -224,7 +229,7 @@ class Worker:
             # Not given back, because it would be leased again at once. Until its lease expires, others are played.
             _log.error("The result of episode %s cannot be stored: %s", lease.spec.id, error)
         except BaseException as error:
-            with suppress(JobStoreUnavailable):  # then it is abandoned, and found by others later
+            with suppress(JobStoreUnavailable, RecordDamaged):  # then it is abandoned, and found by others later
                 self._store.release(lease, counted=not isinstance(error, asyncio.CancelledError))
             raise
         finally:
@@ -302,16 +307,24 @@ class Worker:
                 _log.error("Episode %s cannot be played: %s", spec.id, error)
                 result = _unplayed(spec, error)
                 break
-            result = await run_episode(
-                spec,
-                environment,
-                CheckedController(self._controller, gate, versions),
-                CheckedExecutor(self._executor, gate),
-                planner=self._planner,
-                should_stop=should_stop,
-                request_limits=RequestLimits.of(self._services),
-                world=world_of(versions.environment).agent,
-            )
+            try:
+                result = await run_episode(
+                    spec,
+                    environment,
+                    CheckedController(self._controller, gate, versions),
+                    CheckedExecutor(self._executor, gate),
+                    planner=self._planner,
+                    should_stop=should_stop,
+                    request_limits=RequestLimits.of(self._services),
+                    world=world_of(versions.environment).agent,
+                )
+            except WaymarkError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a mistake that one episode meets must not stop the others
+                _log.exception("Episode %s failed", spec.id)
+                await slot.discard()
+                result = _unplayed(spec, _failed(error))
+                break
             if result.error is None or result.error.kind != EnvironmentFault.__name__:
                 break
             self._metrics.retried("environment")
@@ -373,6 +386,14 @@ def _abandoned(spec: EpisodeSpec) -> EpisodeResult:
         remedy="Read the worker's log; its process died, or the services did not answer.",
     )
     return _unplayed(spec, error)
+
+
+def _failed(error: Exception) -> EpisodeFailed:
+    """What a result says of an error that nobody expected."""
+    return EpisodeFailed(
+        f"{type(error).__name__}: {printable(str(error), _LONGEST_MESSAGE)}",
+        remedy="The worker's log has the traceback; please report it.",
+    )
 
 
 def _unplayed(spec: EpisodeSpec, error: WaymarkError) -> EpisodeResult:

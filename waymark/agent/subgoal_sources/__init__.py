@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from waymark.contracts import AgentState
+from waymark.agent.world_port import AgentWorld
+from waymark.contracts import AgentConfig, AgentState
+from waymark.errors import InvalidInput
 
 
 class SubgoalSource(Protocol):
@@ -26,3 +28,13 @@ class SubgoalSource(Protocol):
         `state.subgoal_step` is None when the current sub-goal has ended.
         """
         ...
+
+
+def check_source(agent: AgentConfig, world: AgentWorld) -> None:
+    """Raise InvalidInput (field `agent.subgoals`) if an agent's sub-goals cannot come from its source in a world."""
+    if world.lacks(agent.subgoals):
+        raise InvalidInput(
+            f"The world {world.name} has no sub-goals of the source {agent.subgoals!r}.",
+            remedy="Choose another agent, for example hierarchical or flat.",
+            field="agent.subgoals",
+        )
