@@ -40,21 +40,6 @@ def test_the_controller_names_what_the_oracle_did() -> None:
     assert any(not refused(decision) for _, decision in after)
 
 
-def test_the_controller_may_have_given_a_later_subgoal_of_the_path() -> None:
-    ahead = []
-    for path, decision in after_failures("controller"):
-        segments = rule_annotations([path])[path.key].segments
-        given = decision.state.completed_subgoals[-1]
-        if refused(decision) and any(
-            place > now and later.subgoal == given and segments[now].subgoal == decision.answer
-            for now in range(len(segments))
-            for place, later in enumerate(segments)
-        ):
-            assert WORLD.is_out_of_sight(given, decision.state)
-            ahead.append(decision)
-    assert len(ahead) > 50
-
-
 def test_the_executor_ends_finished_and_impossible_subgoals_and_corrects_misspellings() -> None:
     after = [decision for _, decision in after_failures("executor")]
     assert {refused(decision) for decision in after if decision.answer is None} == {True, False}
