@@ -23,8 +23,8 @@ from benchmarks.machine import describe, figures
 from training.annotations import read_annotations
 from training.batches import Batches
 from training.finetune import Run
+from training.load_examples import Wording
 from training.recipe import read_recipe
-from training.role_examples import Wording
 from training.trajectories import read_table
 from training.worlds.registry import training_world
 from waymark.contracts import Role

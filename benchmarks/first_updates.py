@@ -24,12 +24,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from training.batches import IGNORED, Batches, Pair, Tensors
+from training.batches import Batches, Pair
 from training.commands.console import progress_bar, say
 from training.datasets import Example
+from training.load_examples import Wording, read_corpora
 from training.model import end_token, open_model, open_tokenizer, pad_token
+from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe, read_recipe
-from training.role_examples import Wording, read_corpora
 from waymark.contracts import Role
 from waymark.inference.tokens import Tokens
 from waymark.worlds.base import REASON_END

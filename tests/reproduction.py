@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.oracle import one_of_each_task, rule_annotations
 from tests.training_runs import TINY_SHAPE
+from training.load_examples import Wording
 from training.recipe import Recipe
 from training.reproduce.random_base import make_base
-from training.role_examples import Wording
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 900

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.trajectories import PathKey, Trajectory
-from training.user_files import reading
+from training.user_files import reading, replacing
 from training.worlds.registry import find_task
 from waymark.errors import InvalidInput
 from waymark.worlds.base import COMPLETE, PathStep, Segment
@@ -59,8 +59,8 @@ def first_of_each_task(trajectories: Iterable[Trajectory], limit: int) -> list[T
 def write_annotations(annotations: Iterable[Annotation], table: Path) -> int:
     """Write them as a Parquet table; returns how many."""
     rows = [asdict(annotation) for annotation in annotations]
-    table.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), table, compression="zstd", compression_level=19)
+    with replacing(table) as partial:
+        pq.write_table(pa.Table.from_pylist(rows), partial, compression="zstd", compression_level=19)
     return len(rows)
 
 

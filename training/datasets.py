@@ -16,9 +16,9 @@ On disk a dataset is a folder with a Parquet file a split (`train.parquet`, `dev
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from training.annotations import Annotation
 from training.trajectories import PathKey, Trajectory
+from training.user_files import replacing, sha256_of
 from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import find_task, in_order, training_world_of
 from waymark.agent.prompt import write_prompt, write_target
@@ -212,17 +213,20 @@ def check_splits(corpora: Mapping[Split, Iterable[Example]]) -> None:
 
 
 def write_dataset(folder: Path, corpora: Mapping[Split, Sequence[Example]], about: Mapping[str, Any]) -> None:
-    """Write each split as `SPLIT.parquet`, and `about` with the files' hashes as `manifest.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write each split as `SPLIT.parquet`, and `about` with the files' hashes as `manifest.json`. A failure leaves the
+    files of an older dataset as they were."""
     files = {}
-    for split, corpus in corpora.items():
-        table = folder / f"{split}.parquet"
-        with pq.ParquetWriter(table, _SCHEMA, compression="zstd") as writer:
-            for start in range(0, len(corpus), _ROW_GROUP):
-                rows = [
-                    {name: getattr(example, name) for name in _SCHEMA.names}
-                    for example in corpus[start : start + _ROW_GROUP]
-                ]
-                writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
-        files[table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1) + "\n")
+    with ExitStack() as written:  # replaces the files together, at its end
+        for split, corpus in corpora.items():
+            table = f"{split}.parquet"
+            partial = written.enter_context(replacing(folder / table))
+            with pq.ParquetWriter(partial, _SCHEMA, compression="zstd") as writer:
+                for start in range(0, len(corpus), _ROW_GROUP):
+                    rows = [
+                        {name: getattr(example, name) for name in _SCHEMA.names}
+                        for example in corpus[start : start + _ROW_GROUP]
+                    ]
+                    writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+            files[table] = sha256_of(partial)
+        manifest = written.enter_context(replacing(folder / MANIFEST))
+        manifest.write_text(json.dumps({**about, "files": files}, indent=1) + "\n")

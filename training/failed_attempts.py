@@ -9,8 +9,9 @@ is put in before the decision; the answer stays the oracle's.
     repeated    the sub-goal that has just ended is given again, once to three times, with its last action or without
                 any. The controller names the next one. (An executor that learns to end such a sub-goal at once ends
                 others at once, too, and then the same sub-goal is given for ever: docs/log.md.)
-    refused     a sub-goal about something else, and its action, one to four times, which the environment does not know.
-                The executor ends it; the controller names the next one.
+    refused     a sub-goal about something else, or one that the path reaches later, and its action, one to twelve
+                times, which the environment does not know. The executor ends it; the controller, which may have given
+                it up to eight times, names the next one.
     misspelt    the right action with a word left out or replaced, one to three times, not known. The executor, or the
                 flat model, answers with the right one.
     overrun     the last action of a sub-goal, one to twelve times more, with the same answer. The executor ends it.
@@ -34,16 +35,23 @@ from training.worlds.base import TrainingWorld
 from waymark.agent.state import COMPLETE, StateFold
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState, Role
+from waymark.worlds.base import Segment
 from waymark.worlds.registry import world_of_task
 
-_REPEATED, _REFUSED, _MISSPELT, _OVERRUN = 3, 4, 3, 12
+_REPEATED, _REFUSED, _MISSPELT, _OVERRUN = 3, 12, 3, 12
 """The most attempts of each kind."""
+_GIVEN: Final = (1, 1, 2, 4, 8)
+"""How often the controller has given a refused sub-goal; one is drawn."""
+_AHEAD: Final = 0.5
+"""Share of the refused sub-goals that the path reaches later: agents that fail mostly skip a step of the path."""
+_LATER: Final = 3
+"""How many sub-goals further."""
 _MALFORMED: Final = 0.3
 """Share of the refused sub-goals whose name is a word of the scene."""
 _TRIES: Final = 8
-"""Foreign sub-goals that are looked at for one that cannot be reached here."""
+"""Sub-goals that are looked at for one that cannot be reached here."""
 
-_Foreign = tuple[str, str]
+_Attempt = tuple[str, str]
 """A sub-goal and its first action."""
 
 
@@ -53,7 +61,7 @@ class _Walked:
 
     world: AgentWorld
     training_world: TrainingWorld
-    foreign: Sequence[_Foreign]
+    foreign: Sequence[_Attempt]
     rng: random.Random
     share: float
 
@@ -75,18 +83,29 @@ class _Walked:
             state = fold.state
             fold.act(action, answer, state.look, state.inventory, state.score)
 
-    def give_refused(self, fold: StateFold) -> bool:
-        """Give a sub-goal that cannot be reached here, and its action; whether there is such a sub-goal."""
-        for subgoal, action in self.rng.choices(self.foreign, k=_TRIES) if self.foreign else ():
-            is_malformed = self.rng.random() < _MALFORMED
-            given, tried = self._malformed(subgoal, fold.state) if is_malformed else (subgoal, action)
-            if self.training_world.is_out_of_sight(given, fold.state):
-                fold.give_subgoal(given)
-                self.fail(fold, tried, self.training_world.refusal, self.rng.randint(1, _REFUSED))
-                return True
-        return False
+    def refused(self, state: AgentState, ahead: Sequence[_Attempt]) -> _Attempt | None:
+        """A sub-goal that cannot be reached in this state, and its action; None if none was found.
 
-    def _malformed(self, subgoal: str, state: AgentState) -> _Foreign:
+        `ahead` are those that the path reaches later.
+        """
+        for _ in range(_TRIES):
+            attempts = ahead if ahead and self.rng.random() < _AHEAD else self.foreign
+            if not attempts:
+                return None
+            attempt = self.rng.choice(attempts)
+            if attempts is self.foreign and self.rng.random() < _MALFORMED:
+                attempt = self._malformed(attempt[0], state)
+            if self.training_world.is_out_of_sight(attempt[0], state):
+                return attempt
+        return None
+
+    def try_refused(self, fold: StateFold, attempt: _Attempt) -> None:
+        """Give that sub-goal and try its action."""
+        subgoal, action = attempt
+        fold.give_subgoal(subgoal)
+        self.fail(fold, action, self.training_world.refusal, self.rng.randint(1, _REFUSED))
+
+    def _malformed(self, subgoal: str, state: AgentState) -> _Attempt:
         name = self.rng.choice([word for word in state.look.lower().split() if word.isalpha()] or ["that"])
         rest = subgoal.partition("(")[2].removesuffix(")")
         return f"{name}({rest})", f"{name} {rest.replace(', ', ' to ')}".strip()
@@ -120,14 +139,20 @@ def decisions_after_failures(
             yield path, decision
 
 
-def _foreign(paths: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation]) -> dict[str, list[_Foreign]]:
+def _foreign(paths: Sequence[Trajectory], annotations: Mapping[PathKey, Annotation]) -> dict[str, list[_Attempt]]:
     """The sub-goals of each task type with their first actions."""
-    by_task: defaultdict[str, dict[_Foreign, None]] = defaultdict(dict)
+    by_task: defaultdict[str, dict[_Attempt, None]] = defaultdict(dict)
     for path in paths:
         for segment in annotations[path.key].segments:
             if segment.stop > segment.start and not on_detour(path, segment):
                 by_task[path.task_id][segment.subgoal, path.steps[segment.start].action] = None
     return defaultdict(list, {task: list(subgoals) for task, subgoals in by_task.items()})
+
+
+def _ahead(path: Trajectory, annotation: Annotation, now: Segment) -> list[_Attempt]:
+    """The next few sub-goals after this one, with their first actions."""
+    later = [segment for segment in annotation.segments if segment.start >= now.stop and segment.stop > segment.start]
+    return [(segment.subgoal, path.steps[segment.start].action) for segment in later[:_LATER]]
 
 
 def _act(fold: StateFold, step: RecordedStep) -> None:
@@ -146,8 +171,10 @@ def _of_controller(path: Trajectory, annotation: Annotation, walked: _Walked) ->
                     walked.fail(branch, before[1].action, before[1].observation, walked.rng.randint(0, 1))
                     branch.end_subgoal()
                 yield Decision(branch.state, segment.subgoal)
-            elif walked.give_refused(branch):
-                branch.end_subgoal()
+            elif attempt := walked.refused(branch.state, _ahead(path, annotation, segment)):
+                for _ in range(walked.rng.choice(_GIVEN)):
+                    walked.try_refused(branch, attempt)
+                    branch.end_subgoal()
                 yield Decision(branch.state, segment.subgoal)
         fold.give_subgoal(segment.subgoal)
         for step in path.steps[segment.start : segment.stop]:
@@ -162,7 +189,8 @@ def _of_executor(path: Trajectory, annotation: Annotation, walked: _Walked) -> I
         detour, steps = on_detour(path, segment), path.steps[segment.start : segment.stop]
         if not detour and walked.due():
             branch = walked.branch(fold.state)
-            if walked.give_refused(branch):
+            if attempt := walked.refused(branch.state, _ahead(path, annotation, segment)):
+                walked.try_refused(branch, attempt)
                 yield Decision(branch.state, None)
         fold.give_subgoal(segment.subgoal)
         for step in steps:

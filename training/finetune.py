@@ -31,11 +31,14 @@ from accelerate.utils import gather_object
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from training.batches import IGNORED, Batches, Pair, Tensors
+from training import answer_losses
+from training.batches import Batches, Pair
+from training.cpu_kernels import suit_to_cpu
 from training.datasets import Example
 from training.devices import open_accelerator
 from training.interruption import Interruption
-from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy, suit_to_cpu
+from training.model import end_token, open_model, open_tokenizer, open_tokens, pad_token, plain_copy
+from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe, has_state, require_same_recipe
 from training.run_metrics import Metrics
 from training.run_state import building, load_state, recover_folders, save_state, writing
@@ -205,7 +208,7 @@ class Run:
         right = torch.zeros(len(corpus), device=self._accelerator.device)
         for places, output, labels in self._read([(example.prompt, example.target) for example in corpus]):
             loss += output.loss * len(places)
-            right[places] = self._tensors.right(output.logits, labels).float()
+            right[places] = answer_losses.right(self.recipe, output.logits, labels).float()
         (total,) = self._accelerator.reduce(loss, "sum").tolist()
         hits = [hit > 0 for hit in self._accelerator.reduce(right, "sum").tolist()]
         return DevScores(total / len(corpus), sum(hits) / len(corpus), share_by_verb(corpus, hits))
@@ -218,7 +221,7 @@ class Run:
         losses = torch.zeros(len(self._corpus), device=self._accelerator.device)
         done = 0
         for places, output, labels in self._read(self._batches.once()):
-            losses[places] = self._tensors.losses(output.logits, labels)
+            losses[places] = answer_losses.losses(self.recipe, output.logits, labels)
             done += len(places) * self._devices
             yield {"step": self.step, "weighed": min(1.0, done / len(losses))}
         summed = self._accelerator.reduce(losses, "sum").tolist()

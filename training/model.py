@@ -24,9 +24,7 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
-from transformers.models.t5.modeling_t5 import T5DenseActDense, T5DenseGatedActDense
 
-from training import attention
 from training.base_models import require_fitting_base
 from training.recipe import Recipe
 from training.tokenizer import END, PAD, extend_tokenizer, train_tokenizer
@@ -86,21 +84,6 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 def fresh_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
     """A model of the recipe's shape with random weights."""
     return _fresh_causal(recipe, tokenizer) if recipe.architecture == "causal" else _fresh_t5(recipe, tokenizer)
-
-
-def suit_to_cpu(model: Any) -> None:
-    """Choose the kernels of a T5 that compute the same faster on a CPU: half the time an update (docs/log.md).
-
-    Attention by plain products in one precision, because the fused one cannot learn T5's relative bias and falls back
-    to a slower way; GELU with tanh as one kernel instead of eight.
-    """
-    if torch.accelerator.is_available() or model.config.model_type != "t5":
-        return
-    model.set_attn_implementation(attention.NAME)
-    if model.config.dense_act_fn == "gelu_new":
-        for module in model.modules():
-            if isinstance(module, T5DenseGatedActDense | T5DenseActDense):
-                module.act = torch.nn.GELU(approximate="tanh")
 
 
 def end_token(model: Any) -> int:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import typer
 
-from training.user_files import read_json, sha256_of
+from training.user_files import read_json, replacing, sha256_of
 from waymark.errors import WaymarkError
 from waymark.operating_system.process_tree import end_with
 
@@ -91,10 +91,8 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self.done, indent=1) + "\n")
-        part.replace(self._path)
+        with replacing(self._path) as partial:
+            partial.write_text(json.dumps(self.done, indent=1) + "\n")
 
 
 def hashes(outputs: Sequence[Path]) -> dict[str, str]:
@@ -142,7 +140,7 @@ def clock(seconds: float) -> str:
 
 def run_training(arguments: Sequence[str]) -> int:
     """The exit code of a training command, run in this process, which has loaded its libraries."""
-    from training.__main__ import app
+    from training.cli import app
 
     try:
         code = app(list(arguments), standalone_mode=False)

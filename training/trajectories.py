@@ -19,12 +19,12 @@ from typing import Any, Final, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.user_files import read_json, reading, sha256_of
+from training.user_files import read_json, reading, replacing, sha256_of
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.operating_system.process_tree import end_with
 from waymark.worlds.base import SOLVED, Environment, EnvironmentLimits, Split, TaskType, World
-from waymark.worlds.registry import get_world
+from waymark.worlds.registry import get_world, world_of_task
 
 _RECORD_AGAIN: Final = "Record it again: python -m training trajectories."
 _SECONDS: Final = 180.0
@@ -221,8 +221,8 @@ def write_table(
         for row in ordered
         if not _is_solved(row)
     ]
-    table.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(solved), table, compression="zstd", compression_level=19)
+    with replacing(table) as partial:
+        pq.write_table(pa.Table.from_pylist(solved), partial, compression="zstd", compression_level=19)
     manifest = {
         "file": table.name,
         "sha256": sha256_of(table),
@@ -238,7 +238,8 @@ def write_table(
         "by_task": {task.id: sum(row["task_id"] == task.id for row in solved) for task in world.tasks},
         "failed": [*known_failures, *(failure for failure in failed if failure not in known_failures)],
     }
-    table.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    with replacing(table.with_suffix(".manifest.json")) as partial:
+        partial.write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 
@@ -261,10 +262,11 @@ def read_manifest(table: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_table(table: Path) -> list[Trajectory]:
+def read_table(table: Path, world: World | None = None) -> list[Trajectory]:
     """All trajectories of a Parquet table, in memory (about 1 MB a hundred).
 
-    Raises InvalidInput where there is none, or not the one that its manifest describes.
+    Raises InvalidInput where there is none, or not the one that its manifest describes, or if it holds a path of
+    another world than `world`.
     """
     manifest = read_manifest(table)
     with reading(table, "a table of trajectories", "data", _RECORD_AGAIN):
@@ -272,7 +274,21 @@ def read_table(table: Path) -> list[Trajectory]:
             raise InvalidInput(
                 f"{table} is not the file that its manifest describes.", remedy=_RECORD_AGAIN, field="data"
             )
-        return [
+        paths = [
             Trajectory(**{**row, "steps": [RecordedStep(**step) for step in row["steps"]]})
             for row in pq.read_table(table).to_pylist()
         ]
+    if world is not None:
+        _require_world(paths, world, table)
+    return paths
+
+
+def _require_world(paths: Sequence[Trajectory], world: World, table: Path) -> None:
+    for task_id in sorted({path.task_id for path in paths}):
+        other = world_of_task(task_id)
+        if other.name != world.name:
+            raise InvalidInput(
+                f"{table} holds paths of {other.title} (task {task_id}), not of {world.title}.",
+                remedy=f"Name a table of {world.title}, or give --world {other.name} if the command has that option.",
+                field="data",
+            )

@@ -14,7 +14,15 @@ import pyarrow as pa
 from waymark.errors import InvalidInput, WaymarkError
 from waymark.inference.checkpoint_files import sha256_of
 
-__all__ = ["read_json", "reading", "reason", "require_writable_file", "require_writable_folder", "sha256_of"]
+__all__ = [
+    "read_json",
+    "reading",
+    "reason",
+    "replacing",
+    "require_writable_file",
+    "require_writable_folder",
+    "sha256_of",
+]
 
 
 @contextmanager
@@ -40,6 +48,30 @@ def read_json(path: Path, description: str, field: str = "run") -> dict[str, Any
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")  # noqa: TRY004 - a file's content, not a caller's
     return value
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place when the block ends; a failure removes it and keeps the old file.
+
+    Makes the folder. What is no file, such as a pipe or /dev/null, is written to directly. Errors of writing name
+    `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def require_writable_folder(folder: Path, field: str) -> None:

@@ -28,7 +28,7 @@ from benchmarks.soak.verdict import JsonFile, finish
 from waymark.agent.prompt import write_prompt
 from waymark.contracts import ActionRequest, AgentState
 from waymark.inference.engines.scripted import trial_policy
-from waymark.loadtest import target
+from waymark.loadtest import send_requests
 from waymark.loadtest.sample_states import sample
 from waymark.worlds.registry import get_format
 
@@ -85,7 +85,7 @@ async def _ask_all(url: str, count: int, report: Callable[[int], None]) -> Answe
             report(number)
 
     began = asyncio.get_running_loop().time()
-    async with target.connect(key=None, timeout=60) as http:
+    async with send_requests.connect(key=None, timeout=60) as http:
         async with asyncio.TaskGroup() as callers:
             for _ in range(_CALLERS):
                 callers.create_task(call(http))

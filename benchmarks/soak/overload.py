@@ -33,7 +33,7 @@ from rich.table import Table
 from benchmarks.cpu_contention import Contention, ContentionMonitor
 from benchmarks.services import Service, machine, running
 from benchmarks.soak.verdict import JsonFile, finish
-from waymark.loadtest import load_stages, target
+from waymark.loadtest import load_stages, request_bodies, send_requests, target
 from waymark.loadtest.load_loops import Samples
 from waymark.loadtest.load_report import PATIENCE_MS, REFUSALS, Quantiles, Stage, is_answer, quantiles
 from waymark.loadtest.sample_states import sample
@@ -143,11 +143,11 @@ async def _overload(
 ) -> Overload:
     states = [example for example in sample() if example.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
-    async with target.connect(key=None, timeout=60) as http, ContentionMonitor(service) as contention:
+    async with send_requests.connect(key=None, timeout=60) as http, ContentionMonitor(service) as contention:
         served = await target.find(http, service.url, api="auto", model=None)
-        bodies = target.write_requests(served, states, seed=_SEED)
-        await target.probe(http, served, bodies)
-        send = target.sender(http, served, bodies, run="soak")
+        bodies = request_bodies.write_requests(served, states, seed=_SEED)
+        await send_requests.probe(http, served, bodies)
+        send = send_requests.sender(http, served, bodies, run="soak")
         all_samples: list[Samples] = []
 
         async def stage(plan: load_stages.Plan) -> Stage:

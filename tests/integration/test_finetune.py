@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, T5
 
 from tests.oracle import one_of_each_task, rule_annotations
 from tests.training_runs import COURSE, TINY, Training
-from training.__main__ import app
+from training.cli import app
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.oracle import one_of_each_task, rule_annotations
 from tests.training_runs import TINY, Training
-from training.__main__ import app
+from training.cli import app
 from training.datasets import Example, examples
 from training.export import export
 from training.finetune import Run

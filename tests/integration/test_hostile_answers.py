@@ -25,7 +25,8 @@ from waymark.clients.answer_limits import AnswerRefused, decompress
 from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.services import EvaluationClient, ExecutorClient, SyncEvaluationClient, SyncExecutorClient
 from waymark.errors import InvalidInput, ServiceError, ServiceRejected, WaymarkError
-from waymark.loadtest.target import connect, find
+from waymark.loadtest.send_requests import connect
+from waymark.loadtest.target import find
 
 pytestmark = pytest.mark.anyio
 TOO_LARGE = 100

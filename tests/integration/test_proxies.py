@@ -14,7 +14,7 @@ from waymark.clients.chat import ChatClient, Endpoint, Limits
 from waymark.clients.proxies import named_proxies
 from waymark.clients.services import ExecutorClient, SyncExecutorClient
 from waymark.errors import EndpointUnusable
-from waymark.loadtest.target import connect
+from waymark.loadtest.send_requests import connect
 from waymark.serving.telemetry import tracing
 
 pytestmark = pytest.mark.anyio

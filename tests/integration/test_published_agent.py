@@ -13,8 +13,8 @@ from tests.oracle import one_of_each_task, rule_annotations
 from tests.training_runs import TINY_SHAPE
 from training.export import export
 from training.finetune import Run
+from training.load_examples import Wording
 from training.recipe import Recipe
-from training.role_examples import Wording
 from waymark.contracts import Role
 from waymark.inference.checkpoint import load
 

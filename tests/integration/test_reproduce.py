@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faulty_annotator import FaultyAnnotator
+from tests.oracle import trajectories, write_paths
 from tests.reproduction import run
 
 
@@ -52,3 +54,26 @@ def test_an_expensive_or_unreachable_endpoint_is_refused_first(toy_folder: Path,
     code, printed = run(toy_folder, *away, output="refused")
     assert code == 2
     assert "failed at a first question" in " ".join(printed.split())
+
+
+def test_paths_of_another_world_are_refused_and_kept(toy_folder: Path) -> None:
+    (toy_folder / "games").mkdir()
+    table = write_paths([replace(trajectories()[0], task_id="coin")], toy_folder / "games")
+    before = table.read_bytes()
+    code, printed = run(toy_folder, "--annotator", "rule", "--yes", output="games")
+    assert code == 2
+    assert "trajectories.parquet holds paths of TextWorldExpress (task coin), not of ScienceWorld" in printed
+    assert table.read_bytes() == before
+
+
+def test_the_endpoint_is_asked_before_damaged_annotations_are_replaced(toy_folder: Path) -> None:
+    (toy_folder / "damaged").mkdir()
+    (toy_folder / "damaged" / "annotations.parquet").write_text("garbage")
+    away = ("--annotator", "llm", "--url", "http://127.0.0.1:9/v1", "--llm-model", "stand-in", "--yes")
+    code, printed = run(toy_folder, *away, output="damaged")
+    assert code == 2
+    assert "failed at a first question" in " ".join(printed.split())
+    code, printed = run(toy_folder, "--annotator", "rule", output="damaged")  # asks, and nobody answers
+    assert code == 130
+    assert "annotations.parquet will be written anew" in printed
+    assert (toy_folder / "damaged" / "annotations.parquet").read_text() == "garbage"

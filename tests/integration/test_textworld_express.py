@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command
-from training.__main__ import app
+from training.cli import app
 from waymark.inference.checkpoint import load
 from waymark.worlds.registry import get_world
 

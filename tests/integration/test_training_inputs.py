@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracle import rule_annotations, trajectories, write_paths
-from training.__main__ import main
 from training.annotations import Annotation, write_annotations
+from training.cli import main
 from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load
@@ -53,6 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     write_tables(tmp_path, CHOSEN, list(rule_annotations(CHOSEN).values()))
+    write_paths([replace(CHOSEN[0], task_id="coin")], tmp_path, "games")
     Path("recipe.json").write_text('{"batch": 4, "steps": 2}')
     Path("folder").mkdir()
     os.mkfifo("pipe")
@@ -145,6 +146,23 @@ CASES: list[tuple[list[str], str]] = [
     (["annotate", "--annotator", "llm", "--data", "data.parquet"], "WAYMARK_LLM_URL"),
     (["annotate", "--annotator", "llm", "--cache", "text", "--data", "data.parquet"], "text is not a folder"),
     (["annotate", "--give-up-after", "-1"], "--give-up-after"),
+    # tables of another world
+    *(
+        (
+            [*arguments, "games.parquet"],
+            "games.parquet holds paths of TextWorldExpress (task coin), not of ScienceWorld",
+        )
+        for arguments in (
+            [*FINETUNE, "--data"],
+            ["datasets", "flat", "--recipe", "recipe.json", *TABLES, "--data"],
+            ["rules", *TABLES, "--data"],
+            ["score", "absent", *TABLES, "--data"],
+            ["folds", "--data"],
+            ["annotate", "--data"],
+            ["trajectories", "--tasks", "4-2", "--output"],
+        )
+    ),
+    ([*FINETUNE, "--world", "textworld-express"], "data.parquet holds paths of ScienceWorld (task 4-2)"),
     # runs and checkpoints
     ([*FINETUNE, "--run", "text"], "text is not a folder"),
     ([*FINETUNE, "--run", "text/run"], "text is not a folder"),

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer._click.exceptions import UsageError
 
-from training.__main__ import app as training
+from training.cli import app as training
 from waymark.cli.main import app, main
 from waymark.commands.options import variations_of
 from waymark.errors import InvalidInput

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, processors
 
-from training.batches import IGNORED, Batches, Tensors
+from training.batches import Batches
 from training.datasets import Decision, Example
+from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
 from training.worlds.scienceworld.augmentation import is_answer

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from tests.oracle import one_of_each_task, rule_annotations, trajectories
-from training.batches import IGNORED, Tensors
 from training.dataset_statistics import Lengths, describe_split, duplicates
 from training.datasets import Example, check_splits, decisions, examples, write_dataset
+from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
 from training.trajectories import Wanted, read_parts, rows_of

@@ -9,7 +9,7 @@ import pytest
 from tests.oracle import one_of_each_task, rule_annotations
 from training.datasets import Decision, decisions
 from training.failed_attempts import decisions_after_failures
-from training.role_examples import Wording
+from training.load_examples import Wording
 from training.trajectories import Trajectory
 from training.worlds.registry import training_world
 from waymark.contracts import Role
@@ -38,6 +38,18 @@ def test_the_controller_names_what_the_oracle_did() -> None:
     assert all(decision.state.subgoal_step is None for _, decision in after)
     assert any(refused(decision) for _, decision in after)
     assert any(not refused(decision) for _, decision in after)
+
+
+def test_the_controller_may_have_tried_a_later_step_of_the_path() -> None:
+    skipped = []
+    for path, decision in after_failures("controller"):
+        tried = [turn.action for turn in decision.state.turns if turn.action][-1:]
+        segments = rule_annotations([path])[path.key].segments
+        now = next(place for place, segment in enumerate(segments) if segment.subgoal == decision.answer)
+        later = [[path.steps[segment.start].action] for segment in segments[now + 1 :] if segment.stop > segment.start]
+        if refused(decision) and tried in later:
+            skipped.append(decision)
+    assert len(skipped) > 30
 
 
 def test_the_executor_ends_finished_and_impossible_subgoals_and_corrects_misspellings() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import trajectories
-from training.role_examples import by_fold
+from training.load_examples import by_fold
 from training.worlds.scienceworld.folds import FOLDS, fold_of, folded, held_out, left_out, table, things_of
 from waymark.errors import InvalidInput
 from waymark.worlds.scienceworld.tasks import TASKS, find_task

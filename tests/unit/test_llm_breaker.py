@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,3 +121,16 @@ def test_requests_under_way_are_given_up_when_asking_stops(tmp_path: Path) -> No
     outcomes, _, annotator = annotate(busy, tmp_path, 2, Limits(concurrency=8, attempts=3, timeout=5))
     assert annotator.breaker.is_open
     assert len(outcomes) == len(PATHS)
+
+
+def test_answers_that_cannot_be_stored_stop_the_run_with_one_error(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def answer_without_a_cache(request: httpx.Request) -> httpx.Response:
+        if cache.is_dir():
+            shutil.rmtree(cache)
+            cache.write_text("in its place")
+        return good(request)
+
+    with pytest.raises(OSError, match="cache"):
+        annotate(answer_without_a_cache, cache, 0, Limits(concurrency=2, attempts=1, timeout=5))

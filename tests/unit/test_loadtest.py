@@ -19,7 +19,7 @@ from waymark.contracts import AgentConfig, EpisodeResult, Opening, TurnRecord
 from waymark.errors import InvalidInput
 from waymark.evaluation.run_folder import RunFolder
 from waymark.inference import checkpoint
-from waymark.loadtest import load_report, load_tables, sample_states, saturation_curve, target
+from waymark.loadtest import load_report, load_tables, request_bodies, sample_states, saturation_curve
 from waymark.loadtest.load_loops import Load, Outcome, Samples, Send, drive, schedule
 from waymark.loadtest.load_report import LoadReport, Stage, Target
 from waymark.loadtest.load_stages import RAMP, measure, plan
@@ -219,7 +219,7 @@ def test_states_are_cut_to_what_the_service_reads() -> None:
     long = [
         decision for decision in sample_states.sample() if decision.asked == "executor" and decision.state.step > 30
     ]
-    sent = target.states_for(EXECUTOR.model_copy(update={"history_turns": 10}), long)
+    sent = request_bodies.states_for(EXECUTOR.model_copy(update={"history_turns": 10}), long)
     assert [len(state.turns) for state in sent] == [10] * len(long)
     assert [state.step for state in sent] == [decision.state.step for decision in long]
 
@@ -227,7 +227,7 @@ def test_states_are_cut_to_what_the_service_reads() -> None:
 @pytest.mark.parametrize(("history_turns", "short"), [(40, False), (60, True)])
 def test_states_shorter_than_in_play_are_reported(history_turns: int, short: bool) -> None:
     read = EXECUTOR.model_copy(update={"history_turns": history_turns})
-    missing = missing_turns(target.states_for(read, sample_states.sample()), history_turns)
+    missing = missing_turns(request_bodies.states_for(read, sample_states.sample()), history_turns)
     console = Console(file=io.StringIO(), width=200)
     console.print(load_tables.render(report().model_copy(update={"target": read, "short": missing, "distinct": 9_999})))
     shown = console.file.getvalue()  # type: ignore[attr-defined]

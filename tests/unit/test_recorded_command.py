@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from training.__main__ import app
+from training.cli import app
 from training.commands.finetune import command_of
 
 

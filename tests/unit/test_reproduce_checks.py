@@ -189,3 +189,9 @@ def test_progress_without_a_json_object_is_one_line(tmp_path: Path, text: bytes)
     (tmp_path / PROGRESS).write_bytes(text)
     with pytest.raises(InvalidInput, match="finished stages"):
         Progress(tmp_path)
+
+
+def test_a_base_of_few_texts_says_how_many_tokens_it_has(tmp_path: Path) -> None:
+    _, tokens = make_base(tmp_path / "t5", SHAPE, ["open door to kitchen", "go to kitchen"])
+    assert tokens == Tokenizer.from_file(str(tmp_path / "t5" / "tokenizer.json")).get_vocab_size()
+    assert tokens < SHAPE.vocabulary

@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from tests.oracle import trajectories
-from training.__main__ import app
+from training.cli import app
 from training.recipe import read_recipe
 from training.resumable_stages import Stage
 from training.speedrun import FIRST, MORE, ROLES, Speedrun, stages

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from training import attention
-from training.model import suit_to_cpu
+from training import cpu_attention
+from training.cpu_kernels import suit_to_cpu
 
 
 @pytest.mark.parametrize("feed_forward", ["gated-gelu", "relu"])
@@ -42,7 +42,7 @@ def test_kernels_for_a_cpu_change_no_loss_and_no_gradient(feed_forward: str) -> 
     before, gradients = learn()
     suit_to_cpu(model)
     after, same = learn()
-    assert model.config._attn_implementation == attention.NAME
+    assert model.config._attn_implementation == cpu_attention.NAME
     torch.testing.assert_close(after, before)
     assert gradients.keys() == same.keys()
     for name, gradient in gradients.items():
@@ -57,9 +57,9 @@ def test_attention_in_bfloat16_keeps_its_precision(has_bias: bool) -> None:
     mask = torch.zeros(2, 1, 1, 5)
     mask[0, ..., 3:] = torch.finfo(torch.bfloat16).min
     module = torch.nn.Module()
-    read, weights = attention.attend(module, query, key, value, mask, position_bias=bias)
+    read, weights = cpu_attention.attend(module, query, key, value, mask, position_bias=bias)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        read_halved, weights_halved = attention.attend(
+        read_halved, weights_halved = cpu_attention.attend(
             module, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, position_bias=bias
         )
     assert read_halved.dtype is weights_halved.dtype is torch.bfloat16

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from training.annotations import annotate_by_rule
-from training.role_examples import Wording
+from training.load_examples import Wording
 from training.trajectories import Trajectory
 from training.worlds.base import RecordingRequest, TrainingWorld
 from training.worlds.registry import TRAINING_WORLDS, training_world, training_world_of

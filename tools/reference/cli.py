@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import typer
 
 from tools.reference.markdown import code, number, one_line, table
-from training.__main__ import app as training_app
+from training.cli import app as training_app
 from waymark.cli.main import app as waymark_app
 
 _PROGRAMS: Final = (("./run", waymark_app), ("python -m training", training_app))

@@ -27,7 +27,7 @@ from training.commands.endpoint_options import (
     TimeoutOption,
     UrlOption,
 )
-from training.role_examples import read_annotated
+from training.load_examples import read_annotated
 from training.trajectories import read_table
 from training.user_files import require_writable_file, require_writable_folder
 from training.worlds.registry import training_world
@@ -81,7 +81,7 @@ def annotate(
     target = output or (trained.annotations if annotator == "rule" else _LLM / "annotations.parquet")
     require_writable_file(target, "output")
     if llm_prompts is None:
-        paths = read_table(data)
+        paths = read_table(data, trained.world)
         with progress_bar() as bar:
             annotations = [annotate_by_rule(path) for path in bar.track(paths, description="paths")]
         write_annotations(annotations, target)
@@ -91,7 +91,7 @@ def annotate(
     from waymark.clients.chat import Limits
 
     require_writable_folder(cache, "cache")
-    paths = read_table(data)
+    paths = read_table(data, trained.world)
     if limit is not None:
         paths = first_of_each_task(paths, limit)
     if dry_run:
@@ -165,7 +165,7 @@ def rules(
     trained = training_world(world)
     replay = trained.audit_rules()
     data, annotations = data or trained.data, annotations or trained.annotations
-    paths, named, _ = read_annotated(data, annotations, require_all=require_all, note=say)
+    paths, named, _ = read_annotated(trained.world, data, annotations, require_all=require_all, note=say)
     with progress_bar() as bar:
         audit = replay(bar.track(paths, description="paths"), named)
     out = Console(markup=False, emoji=False)

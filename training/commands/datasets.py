@@ -27,7 +27,7 @@ from training.commands.common_options import (
 )
 from training.commands.console import console, progress_bar, say
 from training.datasets import MANIFEST, write_dataset
-from training.role_examples import Wording, by_fold, read_annotated, read_corpora
+from training.load_examples import Wording, by_fold, read_annotated, read_corpora
 from training.trajectories import Trajectory, read_manifest, read_table
 from training.user_files import require_writable_folder
 from training.worlds.base import PUBLISHED_SEED
@@ -116,7 +116,7 @@ def folds(world: WorldOption = DEFAULT_WORLD, data: DataOption = None) -> None:
     The folds are those of the training variations.
     """
     trained = training_world(world)
-    typer.echo(trained.fold_table(read_table(data or trained.data)))
+    typer.echo(trained.fold_table(read_table(data or trained.data, trained.world)))
 
 
 def score(
@@ -166,7 +166,9 @@ def score(
             raise InvalidInput(f"{data} holds no dev paths.", remedy="Record some: python -m training trajectories.")
         return chosen
 
-    paths, named, left_out = read_annotated(data, annotations, require_all=require_all, note=say, chosen=on_dev)
+    paths, named, left_out = read_annotated(
+        trained.world, data, annotations, require_all=require_all, note=say, chosen=on_dev
+    )
     with opened(sources, engine, role=role, prompt_format=form) as contestants, progress_bar() as bar:
         task = bar.add_task("")
 

@@ -23,8 +23,8 @@ from training.commands.common_options import (
     WorldOption,
 )
 from training.commands.console import console, progress_bar, say
+from training.load_examples import Wording, read_corpora
 from training.recipe_layers import parse_changes
-from training.role_examples import Wording, read_corpora
 from training.trajectories import read_manifest
 from training.user_files import require_writable_folder, sha256_of
 from training.worlds.registry import training_world

@@ -90,7 +90,7 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_launcher, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import launcher, run_all
+    from training.reproduce.stages import is_annotated, launcher, run_all
     from training.resumable_stages import Progress, StageFailed
     from training.user_files import require_writable_folder
     from waymark.clients.chat import Limits
@@ -117,14 +117,15 @@ def reproduce(
         budget=budget,
     )
     require_writable_folder(output, "output")
-    Progress(output)  # reports a damaged progress file before any work begins
+    progress = Progress(output)  # reports a damaged progress file before any work begins
     if launch:
         check_launcher(launcher(launch))
     shapes = check_bases(settings)
     plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
     check_room(plan, output, is_sharded=bool(launch))
     os.environ |= {"WAYMARK_LLM_URL": url, "WAYMARK_LLM_MODEL": llm_model}  # the stage reads them
-    if annotator == "llm" and not settings.annotations.exists():
+    to_annotate = not is_annotated(settings, progress)
+    if annotator == "llm" and to_annotate:
         assert plan.calls is not None
         Budget(budget, prices, Usage(), option="--budget").require(plan.calls)
         endpoint = endpoint_from(url, llm_model, os.environ.get("WAYMARK_LLM_KEY", ""), parameters)
@@ -133,6 +134,8 @@ def reproduce(
         say(f"endpoint   answered a first question in {seconds:.1f} s: about {hours:.1f} h for all paths")
     for line in plan.lines():
         say(line)
+    if to_annotate and settings.annotations.exists():
+        say(f"           {settings.annotations} will be written anew: stage annotate is not done with these options")
     if not yes and not typer.confirm("Begin?", err=True):
         raise typer.Exit(1)
     try:
@@ -167,10 +170,10 @@ def base(
 
     Its tokenizer has whole phrases as tokens.
     """
+    from training.load_examples import read_corpora
     from training.recipe import read_recipe
     from training.recipe_layers import parse_changes
     from training.reproduce.random_base import make_base, sample_texts, wordings
-    from training.role_examples import read_corpora
 
     settings = read_recipe(recipe, role, **({"base": ""} | parse_changes(changes or [])))
     published = training_world(DEFAULT_WORLD)
@@ -187,8 +190,8 @@ def base(
         ).examples["train"]
         for wording in wordings(prompt_format)
     ]
-    parameters = make_base(output, settings, sample_texts(corpora))
-    say(f"{output}: {parameters / 1e6:.2f} M parameters, {settings.vocabulary:,} pieces")
+    parameters, tokens = make_base(output, settings, sample_texts(corpora))
+    say(f"{output}: {parameters / 1e6:.2f} M parameters, {tokens:,} tokens")
 
 
 def sizes(

@@ -167,4 +167,4 @@ def _extend(
     data, checkpoints = data or trained.data, checkpoints or trained.checkpoints
     before, used = read_manifest(data), checkpoints_used(checkpoints, agent)
     require_writable_file(output or data, "output" if output else "data")
-    return _Extension(trained.world, output or data, read_table(data), before, checkpoints, used)
+    return _Extension(trained.world, output or data, read_table(data, trained.world), before, checkpoints, used)

@@ -96,7 +96,7 @@ def trajectories(
     chosen = [trained.world.find_task(name) for name in tasks.split(",")] if tasks else list(trained.world.tasks)
     anew = {task.id for task in chosen}
     before = read_manifest(output) if tasks and output.exists() else None
-    kept = [asdict(path) for path in read_table(output) if path.task_id not in anew] if before else []
+    kept = [asdict(path) for path in read_table(output, trained.world) if path.task_id not in anew] if before else []
     failed = [variation for variation in before["failed"] if variation["task_id"] not in anew] if before else []
     wanted = recording.plan(splits, chosen)
     parts = recording.parts(tasks)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -98,23 +99,29 @@ class LLMAnnotator:
     async def annotate(self, trajectories: Sequence[Trajectory], done: Callable[[Outcome], None]) -> None:
         """Annotate all of them, as many at once as the model's limits allow; `done` is told of each.
 
-        Raises EndpointUnusable as soon as it is clear that no request can succeed.
+        Raises EndpointUnusable as soon as it is clear that no request can succeed, and OSError as soon as an answer
+        cannot be stored.
         """
         by_task: dict[str, list[Trajectory]] = defaultdict(list)
         for trajectory in trajectories:
             by_task[trajectory.task_id].append(trajectory)
-        unusable: list[EndpointUnusable] = []
+        fatal: list[EndpointUnusable | OSError] = []
         async with anyio.create_task_group() as group:
 
-            async def annotate_path(trajectory: Trajectory, example: WorkedExample | None) -> Outcome | None:
+            @contextmanager
+            def fatal_to_all() -> Iterator[None]:
                 try:
-                    outcome = await self._outcome(trajectory, example)
-                except EndpointUnusable as error:
-                    unusable.append(error)
+                    yield
+                except (EndpointUnusable, OSError) as error:
+                    fatal.append(error)
                     group.cancel_scope.cancel()
-                    return None
-                done(outcome)
-                return outcome
+
+            async def annotate_path(trajectory: Trajectory, example: WorkedExample | None) -> Outcome | None:
+                with fatal_to_all():
+                    outcome = await self._outcome(trajectory, example)
+                    done(outcome)
+                    return outcome
+                return None
 
             async def all_of(task_id: str) -> None:
                 example = self._examples.get(self._example_key(task_id))
@@ -123,14 +130,15 @@ class LLMAnnotator:
                     trajectory = waiting.pop(0)
                     outcome = await annotate_path(trajectory, None)
                     if isinstance(outcome, Annotated):
-                        example = self._keep_example(trajectory, outcome.annotation)
+                        with fatal_to_all():
+                            example = self._keep_example(trajectory, outcome.annotation)
                 for trajectory in waiting:
                     group.start_soon(annotate_path, trajectory, example)
 
             for task_id in by_task:
                 group.start_soon(all_of, task_id)
-        if unusable:
-            raise unusable[0]
+        if fatal:
+            raise fatal[0]
 
     def _conversation(self, trajectory: Trajectory, example: WorkedExample | None) -> list[Message]:
         """The messages for a path. The path of the second example is asked without that example."""

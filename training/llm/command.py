@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-import anyio
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
 from training.annotations import describe, write_annotations
+from training.interruption import run_async
 from training.llm import prompts
 from training.llm.annotator import (
     Annotated,
@@ -113,8 +113,8 @@ def annotate_with_llm(
 
     try:
         with bar:
-            model, annotator = anyio.run(run)
-    except KeyboardInterrupt:
+            model, annotator = run_async(run)
+    except (KeyboardInterrupt, SystemExit):
         console.print(
             f"Stopped. Answers so far are kept in {cache}; the same command goes on there.",
             highlight=False,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from training.user_files import replacing
 from waymark.clients.chat import Answer, ChatClient, Endpoint, Limits, Message, as_json
 
 _Kept = TypeVar("_Kept", bound=BaseModel)
@@ -77,10 +76,8 @@ class DiskCache(Generic[_Kept]):
 
     def put(self, key: str, value: _Kept) -> None:
         """Store a value."""
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as part:
-            part.write(value.model_dump_json(indent=1))
-        Path(name).replace(self._path(key))
+        with replacing(self._path(key)) as partial:
+            partial.write_text(value.model_dump_json(indent=1), encoding="utf-8")
 
     def set_aside(self, key: str) -> str:
         """Remove a value, but keep its file under another name for inspection; returns that name."""

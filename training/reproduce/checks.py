@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import torch
 from tokenizers import Tokenizer
 
 from training.base_models import require_base, weight_files
+from training.interruption import run_async
 from training.llm import prompts
 from training.model import base_config, open_tokenizer
 from training.reproduce.plan import ROLES, WORLD, Plan, Settings
@@ -150,7 +150,7 @@ def check_endpoint(endpoint: Endpoint, limits: Limits, tries: int = _TRIES) -> f
 
     began = time.monotonic()
     try:
-        text = anyio.run(ask)
+        text = run_async(ask)
     except ServiceError as error:
         raise InvalidInput(
             f"The endpoint failed at a first question: {error}",

@@ -157,7 +157,7 @@ class Plan:
 def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episodes: int) -> Plan:
     """The plan of these settings. Recorded paths are counted, the rest is estimated."""
     wanted = settings.wanted()
-    recorded: list[Trajectory] = read_table(settings.data) if settings.data.exists() else []
+    recorded: list[Trajectory] = read_table(settings.data, WORLD.world) if settings.data.exists() else []
     train = sum(find_task(path.task_id).split_of(path.variation) == "train" for path in wanted)
     trainings = []
     for role in ROLES:

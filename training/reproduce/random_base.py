@@ -17,10 +17,10 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from training.datasets import Example
+from training.load_examples import Wording
 from training.model import fresh_model
 from training.recipe import Recipe
 from training.reproduce.plan import ROLES
-from training.role_examples import Wording
 from training.run_state import building
 from training.tokenizer import END, PAD, UNKNOWN
 
@@ -72,8 +72,12 @@ def wordings(prompt_format: str) -> list[Wording]:
     return [Wording(role, prompt_format, controller="every-step") for role in ROLES]
 
 
-def make_base(folder: Path, recipe: Recipe, texts: Iterable[str]) -> int:
-    """Write a base of the recipe's shape (its `base` is ignored) into a folder; returns how many parameters it has."""
+def make_base(folder: Path, recipe: Recipe, texts: Iterable[str]) -> tuple[int, int]:
+    """Write a base of the recipe's shape (its `base` is ignored) into a folder.
+
+    Returns how many parameters it has, and how many tokens its tokenizer has: few texts make fewer than the recipe's
+    `vocabulary`.
+    """
     tokenizer = train_phrase_tokenizer(texts, recipe.vocabulary)
     torch.manual_seed(recipe.seed)
     model = fresh_model(replace(recipe, base=""), tokenizer)
@@ -81,4 +85,4 @@ def make_base(folder: Path, recipe: Recipe, texts: Iterable[str]) -> int:
         model.save_pretrained(partial)
         (partial / "generation_config.json").unlink(missing_ok=True)
         tokenizer.save(str(partial / "tokenizer.json"))
-    return sum(weight.numel() for weight in model.parameters())
+    return sum(weight.numel() for weight in model.parameters()), tokenizer.get_vocab_size()

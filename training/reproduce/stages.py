@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from training.recipe import recipe_sha256
@@ -83,6 +84,11 @@ def stages(settings: Settings) -> Iterator[Stage]:
          str(folder / "checkpoints"), "--runs", str(play), *chosen),
         (play,),
     )  # fmt: skip
+
+
+def is_annotated(settings: Settings, progress: Progress) -> bool:
+    """Whether the stages `trajectories` and `annotate` are done and their files unchanged."""
+    return all(progress.is_done(stage) for stage in islice(stages(settings), 2))
 
 
 def launcher(launch: str) -> list[str]:

@@ -14,6 +14,7 @@ import typer
 from waymark.agent.named_agents import name_of
 from waymark.cli.evaluation_progress import LiveProgress
 from waymark.cli.health_watch import HealthWatch
+from waymark.cli.interrupts import run_async
 from waymark.cli.local_stack import Stack, StackOptions
 from waymark.cli.recover_results import check_written, count_written, kept_data_is_named
 from waymark.clients.addresses import shown
@@ -77,11 +78,11 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
     runs = options.runs
     with LiveProgress(err) as progress:
         if url is not None:
-            asyncio.run(_play(played, begin, url, progress, None, runs))
+            run_async(_play(played, begin, url, progress, None, runs))
         else:
             progress.say("starting Redis, controller, executor, env-runner and worker")
             with kept_data_is_named(Stack(options), partial(tell, style="bold red")) as stack:
-                asyncio.run(_play(played, begin, stack.url("env-runner"), progress, stack, runs))
+                run_async(_play(played, begin, stack.url("env-runner"), progress, stack, runs))
                 progress.say("stopping the services")
             check_written({run.folder(runs): len(run.results) for run in played})
     show([run.outcome() for run in played], json=json)

@@ -1,7 +1,9 @@
 """`waymark loadtest`: how much a service answers, how fast, and what it does when asked for more.
 
     sample_states     what is asked: states out of real play, recorded or those that ship
-    target            who is asked: one of our services or any OpenAI-compatible one, and what a request looks like
+    target            who is asked: one of our services or any OpenAI-compatible one
+    request_bodies    what each request looks like
+    send_requests     how one is sent
     load_loops        how it is asked: at a rate (open loop) or by so many callers (closed loop)
     load_report       what came of it: percentiles, rejects, the peak; as JSON, two runs side by side
     load_tables       the same as tables

@@ -203,19 +203,20 @@ async def _measure(
     patience: float,
 ) -> None:
     """Find out who is there and do all stages, into `test`. The first Ctrl-C ends it with what it has."""
-    from waymark.loadtest import target as http
+    from waymark.loadtest import request_bodies, send_requests
+    from waymark.loadtest.target import find
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, test.stop.set)
-    async with http.connect(key=key, timeout=patience) as session:
-        test.target = await http.find(session, url, api=api, model=model)
-        bodies = http.write_requests(test.target, recorded, seed=test.seed)
+    async with send_requests.connect(key=key, timeout=patience) as session:
+        test.target = await find(session, url, api=api, model=model)
+        bodies = request_bodies.write_requests(test.target, recorded, seed=test.seed)
         test.distinct = len(bodies)
-        chosen = http.states_for(test.target, recorded)
+        chosen = request_bodies.states_for(test.target, recorded)
         test.short = sample_states.missing_turns(chosen, test.target.history_turns or 0)
-        await http.probe(session, test.target, bodies)
-        send = http.sender(session, test.target, bodies, run=test.run)
+        await send_requests.probe(session, test.target, bodies)
+        send = send_requests.sender(session, test.target, bodies, run=test.run)
         async with _Shown(test.plan) as shown:
             async for stage in measure(
                 send, test.plan, run=test.run, seed=test.seed, stop=test.stop, watch=shown.begin

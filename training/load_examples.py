@@ -17,7 +17,7 @@ from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import training_world, training_world_of
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
-from waymark.worlds.base import Split
+from waymark.worlds.base import Split, World
 from waymark.worlds.registry import DEFAULT_WORLD, get_format
 
 
@@ -90,6 +90,7 @@ class Corpora:
 
 
 def read_annotated(
+    world: World,
     data: Path,
     annotations: Path,
     *,
@@ -100,10 +101,10 @@ def read_annotated(
     """The chosen trajectories that are annotated, all annotations, and the number of trajectories left out. `note` is
     called with a message about these.
 
-    Raises InvalidInput for files that are missing, damaged or do not belong together.
+    Raises InvalidInput for files that are missing, damaged, of another world or do not belong together.
     """
     note(f"Reading {data} and {annotations} …")
-    trajectories = read_table(data)
+    trajectories = read_table(data, world)
     named = read_annotations(annotations)
     if coverage := describe_coverage(trajectories, named):
         note(coverage)
@@ -139,7 +140,10 @@ def read_corpora(
             )
         return sample(trajectories, sampling, seed)
 
-    paths, named, lacking_names = read_annotated(data, annotations, require_all=require_all, note=note, chosen=sampled)
+    world = training_world(wording.world).world
+    paths, named, lacking_names = read_annotated(
+        world, data, annotations, require_all=require_all, note=note, chosen=sampled
+    )
     chosen = _by_split(paths) if leave_out is None else by_fold(paths, leave_out)
     corpora: dict[Split, list[Example]] = {}
     with bar:
