@@ -23,6 +23,13 @@ _T = TypeVar("_T")
 logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return f"{os.sep}py4j{os.sep}" not in record.pathname
+
+
+logging.getLogger().addFilter(_is_not_of_py4j)  # it also writes to the root logger, a traceback for each killed JVM
+
+
 def py4j_jar() -> str:
     """The jar in py4j's own distribution. py4j itself would search the working directory first."""
     for file in files("py4j") or ():
