@@ -175,7 +175,7 @@ async def test_a_ramp_ends_far_above_the_throughput() -> None:
 
 
 async def test_a_test_does_one_kind_of_load() -> None:
-    with pytest.raises(InvalidInput, match="a list of rates"):
+    with pytest.raises(InvalidInput, match="takes rates, concurrencies, or a ramp"):
         plan(rates=[1], ramp=True, seconds=1, requests=1)
 
 
