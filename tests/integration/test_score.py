@@ -99,6 +99,8 @@ def test_a_dataset_that_leaks_is_not_written(tmp_path: Path) -> None:
     done = training("datasets", "flat", "--output", str(tmp_path / "made"), *options)
     assert done.returncode == 2
     message = " ".join(done.stderr.split())
-    assert f"Variation {leak.variation} of task {leak.task_id} is for dev, but it is among the train examples" in message
+    assert (
+        f"Variation {leak.variation} of task {leak.task_id} is for dev, but it is among the train examples" in message
+    )
     assert "python -m training trajectories" in message
     assert not (tmp_path / "made").exists()
