@@ -390,7 +390,7 @@ async def test_every_agent_plays_or_is_refused_at_the_start(world: World, enviro
     check_source(agent, world.agent)
     task = tasks_of(world)[0]
     result = await run_episode(
-        spec(agent, task=task.id, variation=task.split("train")[0], turns=3, simplifications=world.default_options),
+        spec(agent, task=task.id, variation=task.split("train")[0], turns=3, options=world.default_options),
         environment,
         Controller([["navigate_to(kitchen)"]]),
         Executor([["look around"], ["inventory"]]),
