@@ -120,7 +120,7 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 def _fail_usage(error: TyperException) -> NoReturn:
     """Print an error of the command line (an unknown option, a value out of range, a missing argument) and exit."""
     context = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
+    message = error.format_message().replace("Value error, ", "").rstrip(".")  # pydantic's words for ours
     if not message or type(error).__name__ == "NoArgsIsHelpError":
         sys.exit(error.exit_code)  # the help was asked for and is printed
     _fail(f"{message}. See {context.command_path} --help." if context else f"{message}.", error.exit_code)

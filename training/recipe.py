@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -129,8 +129,11 @@ def recipe_sha256(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()
 
 
-def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_needed: bool = True) -> Recipe:
-    """A recipe from its fields; `source` names where they come from. Raises InvalidInput at the first wrong one.
+def make_recipe(
+    values: dict[str, Any], source: str = "the recipe", *, changed: Collection[str] = (), is_base_needed: bool = True
+) -> Recipe:
+    """A recipe from its fields. `source` names where they come from, except for those that the command line `changed`.
+    Raises InvalidInput at the first wrong one.
 
     Without `is_base_needed` the folder of its base may be missing, because nothing is trained from it any more.
     """
@@ -139,7 +142,8 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
         if name not in known:
             near = get_close_matches(name, known, 1)
             raise InvalidInput(
-                f"{source} has a field {name!r}, which recipes do not know.",
+                f"{'The command sets' if name in changed else f'{source} has'} a field {name!r}, "
+                "which recipes do not know.",
                 remedy=f"Did you mean {near[0]!r}?" if near else f"Fields are {', '.join(known)}.",
                 field=name,
             )
@@ -149,7 +153,9 @@ def make_recipe(values: dict[str, Any], source: str = "the recipe", *, is_base_n
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise InvalidInput(
-            f"{source} has {name} = {values[name]!r}: {first['msg']}.", remedy="Correct that field.", field=name
+            f"{'The command sets' if name in changed else f'{source} has'} {name} = {values[name]!r}: {first['msg']}.",
+            remedy="Correct that field.",
+            field=name,
         ) from error
     if not recipe.base and recipe.width % (2 * recipe.heads):
         raise InvalidInput(
@@ -193,7 +199,7 @@ def read_recipe(path: Path, role: str = "", size: str = "", **changed: Any) -> R
         ) from error
     if not isinstance(values, dict):
         raise InvalidInput(f"The recipe {path} is not a JSON object.", remedy="Write its fields.", field="recipe")
-    return make_recipe(layered(values, str(path), role, size) | changed, str(path))
+    return make_recipe(layered(values, str(path), role, size) | changed, str(path), changed=changed)
 
 
 def has_state(folder: Path) -> bool:

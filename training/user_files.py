@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_writable_folder(folder: Path, field: str) -> None:
-    """Raise InvalidInput where a folder cannot be made or written to. Makes nothing."""
-    nearest = folder
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
+    """Raise InvalidInput where a folder cannot be made or written to. Leaves nothing there."""
+    nearest = _nearest(folder)
     if not nearest.is_dir():
         raise InvalidInput(
             f"Cannot write to the folder {folder}: {nearest} is not a folder.",
@@ -96,15 +95,46 @@ def require_writable_folder(folder: Path, field: str) -> None:
             remedy="Name a folder that you may write to.",
             field=field,
         )
+    try:
+        _try_names(nearest, folder.relative_to(nearest).parts)
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot write to the folder {folder}: {reason(error)}.", remedy="Name another folder.", field=field
+        ) from error
 
 
 def require_writable_file(path: Path, field: str) -> None:
-    """Raise InvalidInput where a file cannot be made or replaced. Makes nothing."""
-    if path.is_dir():
+    """Raise InvalidInput where a file cannot be made or replaced. Leaves nothing there."""
+    if os.path.isdir(path):  # unlike Path.is_dir, does not raise if the name is too long
         raise InvalidInput(f"Cannot write {path}: it is a folder.", remedy="Name a file in it.", field=field)
     require_writable_folder(path.parent, field)
-    if path.exists() and not os.access(path, os.W_OK):
-        raise InvalidInput(f"Cannot write {path}: permission denied.", remedy="Name another file.", field=field)
+    if os.path.exists(path):
+        if not os.access(path, os.W_OK):
+            raise InvalidInput(f"Cannot write {path}: permission denied.", remedy="Name another file.", field=field)
+        return
+    try:
+        _try_names(_nearest(path.parent), [path.name])
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot write {path}: {reason(error)}.", remedy="Name another file.", field=field
+        ) from error
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself if something is there, else the lowest folder above it that exists."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _try_names(folder: Path, names: Iterable[str]) -> None:
+    """Make folders with these names in one that is removed again. Raises OSError.
+
+    Permissions do not say everything: /proc takes no folder even from root, a disk can be full, a name too long.
+    """
+    with tempfile.TemporaryDirectory(prefix=".waymark-", dir=folder) as tried:
+        for name in names:
+            Path(tried, name).mkdir(exist_ok=True)  # the same name twice, or `..`
 
 
 def reason(error: OSError) -> str:

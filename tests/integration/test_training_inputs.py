@@ -166,6 +166,9 @@ CASES: list[tuple[list[str], str]] = [
     # runs and checkpoints
     ([*FINETUNE, "--run", "text"], "text is not a folder"),
     ([*FINETUNE, "--run", "text/run"], "text is not a folder"),
+    ([*FINETUNE, "--run", "/proc/run"], "Cannot write to the folder /proc/run"),
+    (["trajectories", "--output", "/proc/data.parquet"], "Cannot write to the folder /proc"),
+    (["finetune", "nobody"], "Invalid value for 'role': 'nobody' is not one of"),
     ([*FINETUNE, "--plot", "x.gif"], "x.gif"),
     ([*FINETUNE, "--plot", "absent/x.png"], "absent"),
     ([*FINETUNE, "--base", "./absent"], "no base folder ./absent"),

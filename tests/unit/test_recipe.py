@@ -69,6 +69,14 @@ def test_recipes_that_ship_are_recipes(path: Path, tmp_path: Path, monkeypatch: 
     assert read_recipe(path, seed=99) == replace(recipe, seed=99)
 
 
+@pytest.mark.parametrize("changed", [{"steps": 1e99}, {"bacth": 4}])
+def test_a_wrong_field_of_the_command_line_is_not_blamed_on_the_recipe(changed: dict[str, Any]) -> None:
+    path = next(path for path in RECIPES if path.stem == "small")
+    with pytest.raises(InvalidInput, match=r"^The command sets ") as caught:
+        read_recipe(path, **changed)
+    assert str(path) not in str(caught.value)
+
+
 def test_every_field_is_described_in_help_and_reference() -> None:
     described = recipe_fields()
     assert [described_field.name for described_field in described] == [field.name for field in fields(Recipe)]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from training.datasets import Example, write_dataset
-from training.user_files import replacing
+from training.user_files import replacing, require_writable_file, require_writable_folder
+from waymark.errors import InvalidInput
 
 EXAMPLES = [Example("4-2", 0, "prompt", "target", "instruction")]
 
@@ -77,3 +78,25 @@ def test_a_dataset_that_cannot_be_written_whole_replaces_none(tmp_path: Path) ->
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_dataset(tmp_path, {"train": EXAMPLES * 2, "dev": EXAMPLES}, {"role": object()})
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("folder", ["/proc/run", "/proc/a/run", "{}/" + "x" * 256, "{}/new/" + "x" * 256 + "/run"])
+def test_a_folder_that_cannot_be_made_is_refused_even_to_root(folder: str, tmp_path: Path) -> None:
+    path = Path(folder.format(tmp_path))
+    with pytest.raises(InvalidInput, match="Cannot write to the folder"):
+        require_writable_folder(path, "run")
+    with pytest.raises(InvalidInput, match="Cannot write to the folder"):
+        require_writable_file(path / "data.parquet", "output")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_name_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="file name too long"):
+        require_writable_file(tmp_path / "new" / ("x" * 256), "output")
+
+
+@pytest.mark.parametrize("folder", ["", "new", "new/new", "new/../other"])
+def test_asking_whether_a_folder_can_be_written_leaves_nothing_there(folder: str, tmp_path: Path) -> None:
+    require_writable_folder(tmp_path / folder, "run")
+    require_writable_file(tmp_path / folder / "data.parquet", "output")
+    assert list(tmp_path.iterdir()) == []
