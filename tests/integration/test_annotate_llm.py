@@ -199,7 +199,7 @@ def test_a_run_that_was_ended_goes_on_without_paying_twice(server: Annotator, tm
         assert not (tmp_path / "build" / "llm" / "annotations.parquet").exists()
         if end == signal.SIGINT:
             assert process.returncode == 130
-            assert "the same command goes on there" in err
+            assert "run the same command again to continue" in err
             assert "Traceback" not in err
 
     kept = len(list(cache.glob("*.json")))

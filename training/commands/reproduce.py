@@ -146,7 +146,7 @@ def reproduce(
         raise typer.Exit(error.code) from error
     except BaseException:
         if received():
-            say("Interrupted; the same command goes on there.")
+            say("Interrupted. Run the same command again to continue.")
         raise
     typer.echo(write_report(settings, progress))
     say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")

@@ -116,7 +116,7 @@ def annotate_with_llm(
             model, annotator = run_async(run)
     except (KeyboardInterrupt, SystemExit):
         console.print(
-            f"Stopped. Answers so far are kept in {cache}; the same command goes on there.",
+            f"Stopped. Answers so far are kept in {cache}; run the same command again to continue.",
             highlight=False,
             soft_wrap=True,
         )
