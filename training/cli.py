@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from typer.exceptions import Abort, TyperException
 from training.commands import annotation, checkpoints, datasets, finetune, reproduce, rollouts, speedrun, trajectories
 from training.commands.console import RANK
 from training.interruption import received
-from training.user_files import reason
+from training.user_files import FULL, reason
 from waymark.command_hints import COMMAND, as_called
 from waymark.commands.console import make_streams_safe
 from waymark.errors import WaymarkError
@@ -62,14 +63,14 @@ _QUIET = {
 }
 """Environment variables that stop libraries from writing between our lines, or from warning about things that are
 intended."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_MACHINE = (*_FULL, errno.EIO, errno.EMFILE, errno.ENFILE)
+_MACHINE = (*FULL, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
 """Failures that other arguments would not avoid."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit. An error that a user can mend is one line and exit code 2, other failures have code 1."""
     make_streams_safe()
+    threading.excepthook = _thread_failed
     try:
         code = app(arguments, prog_name=_program(), standalone_mode=False)
     except WaymarkError as error:
@@ -80,13 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(130)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        remedy = " Free some and run the same command again." if error.errno in _FULL else ""
+        remedy = " Free some space and run the same command again." if error.errno in FULL else ""
         _fail(f"{reason(error).capitalize()}{where}.{remedy}", 1 if error.errno in _MACHINE else 2)
     except Exception:
         if number := received():  # a library that was interrupted has raised an error of its own
             sys.exit(128 + number)
         raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Print the traceback of a thread, except for a full disk: TensorBoard raises that in the main thread as well."""
+    if not (isinstance(failure.exc_value, OSError) and failure.exc_value.errno in FULL):
+        threading.__excepthook__(failure)
 
 
 def _program() -> str | None:

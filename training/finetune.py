@@ -99,7 +99,8 @@ class Run:
             require_whole(self.truncation, recipe, max_truncated)
             model = open_model(recipe, self.tokenizer)
         if self.main:
-            (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+            with writing(folder / "recipe.json"):
+                (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
         suit_to_cpu(model)
         if recipe.recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
@@ -370,7 +371,8 @@ class Run:
             return read_tokenizer(kept)
         texts = (text for example in train for text in (example.prompt, example.target))
         tokenizer = open_tokenizer(self.recipe, texts)
-        tokenizer.save(str(kept))
+        with writing(kept):
+            tokenizer.save(str(kept))
         return tokenizer
 
     def _save_state(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from training.recipe import Recipe
+from training.run_state import writing
 from waymark.errors import InvalidInput
 
 
@@ -26,22 +27,26 @@ class Metrics:
             partial = self._path.with_suffix(".partial")
             partial.write_text("".join(line + "\n" for line in kept))
             os.replace(partial, self._path)
-        self._board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._board_folder = folder / "tensorboard"
+        with writing(self._board_folder):
+            self._board: Any = SummaryWriter(str(self._board_folder), purge_step=step + 1)
 
     def log(self, step: int, **values: float) -> dict[str, float]:
         """Record values at a step; returns the row."""
         row = {"step": step, "time": time.time(), **values}
-        with self._path.open("a") as out:
+        with writing(self._path), self._path.open("a") as out:
             out.write(json.dumps(row) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with writing(self._board_folder):
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(values, step=step)
         return row
 
     def close(self) -> None:
         """Write what is buffered."""
-        self._board.close()
+        with writing(self._board_folder):
+            self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from training.base_models import weight_files
 from training.recipe import has_state
+from training.run_state import writing
 from training.user_files import reading, sha256_of
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
@@ -59,7 +60,8 @@ def claim(run: Path, origin: Origin) -> None:
     require_same_purpose(run, origin.role, origin.prompt_format, origin.wording)
     require_same_source(run, origin)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "origin.json").write_text(origin.model_dump_json(indent=1) + "\n")
+    with writing(run / "origin.json"):
+        (run / "origin.json").write_text(origin.model_dump_json(indent=1) + "\n")
 
 
 def sha256_of_base(base: str) -> str:

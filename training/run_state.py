@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,13 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from safetensors import SafetensorError
 
+from training.user_files import FULL
 from waymark.errors import CheckpointError
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+_RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
+_SHORT_ZIP = "inline_container.cc"
+"""In the text of torch's error when a file of weights is shorter than what was written to it."""
 
 
 def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: Any, progress: dict[str, Any]) -> None:
@@ -98,22 +103,38 @@ def recover_folders(run: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Convert the errors of torch and safetensors on a full disk to OSError."""
+    """Convert the errors of torch, safetensors and tokenizers on a full disk to OSError, which names `path`."""
     try:
         yield
-    except (RuntimeError, SafetensorError) as error:
-        lines = str(error).strip().splitlines()
-        raise OSError(errno.EIO, f"Cannot write, perhaps the disk is full ({lines[0]})", str(path)) from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if number := _RUST_NUMBER.search(text):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        if isinstance(error, RuntimeError | SafetensorError):
+            code = errno.ENOSPC if _SHORT_ZIP in text else errno.EIO
+            raise OSError(code, f"Cannot write, perhaps the disk is full ({text})", str(path)) from error
+        raise
 
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A new empty folder beside `folder` that takes its place when the block ends; a failure removes it."""
+    """A new empty folder beside `folder` that takes its place when the block ends; a failure removes it.
+
+    The error of a full disk names `folder`.
+    """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
         replace_folder(partial, folder)
+    except OSError as error:
+        if error.errno in FULL and error.filename != str(folder):
+            raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -16,6 +17,7 @@ from waymark.errors import InvalidInput, WaymarkError
 from waymark.inference.checkpoint_files import sha256_of
 
 __all__ = [
+    "FULL",
     "read_json",
     "reading",
     "reason",
@@ -24,6 +26,9 @@ __all__ = [
     "require_writable_folder",
     "sha256_of",
 ]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors that say: the disk is full, the quota is used up."""
 
 
 @contextmanager

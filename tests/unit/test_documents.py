@@ -85,7 +85,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in lines:
         for part in re.split(r"&&|;| do ", line.partition("  #")[0]):
             if match := starts.match(part.strip()):
-                yield [word for word in shlex.split(re.sub(r"[>$].*", "", match[1])) if word != "-m"]
+                yield [word for word in shlex.split(re.sub(r'"?[>$].*', "", match[1])) if word != "-m"]
 
 
 def unknown_commands(page: Path, known: dict[str, set[str]]) -> Iterator[str]:

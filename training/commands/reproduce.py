@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -136,7 +137,7 @@ def reproduce(
         say(line)
     if to_annotate and settings.annotations.exists():
         say(f"           {settings.annotations} will be written anew: stage annotate is not done with these options")
-    if not yes and not typer.confirm("Begin?", err=True):
+    if not yes and not _is_confirmed():
         raise typer.Exit(1)
     try:
         progress = run_all(settings, say)
@@ -149,6 +150,23 @@ def reproduce(
         raise
     typer.echo(write_report(settings, progress))
     say(f"Everything is in {output}; {output / MANIFEST} lists it with hashes.")
+
+
+def _is_confirmed() -> bool:
+    """Ask whether to begin. Raises InvalidInput where nobody can answer."""
+    from training.interruption import received
+
+    try:
+        return typer.confirm("Begin?", err=True)
+    except typer.Abort:
+        if received() or sys.stdin.isatty():
+            raise
+        say("")
+        raise InvalidInput(
+            "The question needs an answer, and standard input has none.",
+            remedy="Add --yes to start without it.",
+            field="yes",
+        ) from None
 
 
 def base(

@@ -21,7 +21,7 @@ from training.load_examples import Wording
 from training.model import fresh_model
 from training.recipe import Recipe
 from training.reproduce.plan import ROLES
-from training.run_state import building
+from training.run_state import building, writing
 from training.tokenizer import END, PAD, UNKNOWN
 
 _SENTINELS: Final = 100
@@ -81,7 +81,7 @@ def make_base(folder: Path, recipe: Recipe, texts: Iterable[str]) -> tuple[int, 
     tokenizer = train_phrase_tokenizer(texts, recipe.vocabulary)
     torch.manual_seed(recipe.seed)
     model = fresh_model(replace(recipe, base=""), tokenizer)
-    with building(folder) as partial:
+    with building(folder) as partial, writing(folder):
         model.save_pretrained(partial)
         (partial / "generation_config.json").unlink(missing_ok=True)
         tokenizer.save(str(partial / "tokenizer.json"))
