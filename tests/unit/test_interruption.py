@@ -105,3 +105,19 @@ def test_without_a_signal_the_result_is_returned() -> None:
         return 42
 
     assert run_async(answer) == 42
+
+
+def test_run_starts_the_module_that_handles_ctrl_c_before_its_imports() -> None:
+    """The script that pip installs is interrupted with a traceback during its imports."""
+    last = [line for line in (ROOT / "run").read_text().splitlines() if "WAYMARK_COMMAND=" in line]
+    assert len(last) == 1
+    assert '/bin/python" -P -m waymark ' in last[0]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "waymark", "--help"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "pydantic_core" not in maps.read_text():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=100)
+    assert (process.returncode, printed) == (130, b"")
