@@ -71,10 +71,11 @@ async def ask(
     Raises TimeoutError if an answer is missing long after that.
     """
     ours, others = Measured(), Measured()
-    began = time.perf_counter()
-    sides = [_Side(url, requests, ours, began + seconds) for _ in range(callers)]
-    heavy = [_Side(beside_url or url, beside, others, began + seconds)] if beside else []
+    sent, sent_beside = _written(url, requests), _written(beside_url or url, beside)
     numbers = itertools.count()
+    began = time.perf_counter()
+    sides = [_Side(url, sent, ours, began + seconds) for _ in range(callers)]
+    heavy = [_Side(beside_url or url, sent_beside, others, began + seconds)] if beside else []
     async with asyncio.timeout(seconds + _TIMEOUT_SECONDS):
         asked_beside = [asyncio.create_task(side.ask(numbers)) for side in heavy]
         await asyncio.gather(*(side.ask(numbers) for side in sides))
@@ -85,28 +86,35 @@ async def ask(
     return ours, others
 
 
+def _written(url: str, documents: Sequence[bytes]) -> list[bytes]:
+    """Each document as a whole HTTP request."""
+    address = urlsplit(url)
+    head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+    return [f"{head}Content-Length: {len(document)}\r\n\r\n".encode() + document for document in documents]
+
+
 @dataclass
 class _Side:
     """One caller: where it asks, what, until when, and what it got."""
 
     url: str
-    documents: Sequence[bytes]
+    requests: Sequence[bytes]
     measured: Measured
     until: float
     """By `time.perf_counter`."""
 
     async def ask(self, numbers: Iterator[int]) -> None:
-        """Ask on one connection, and on a new one when it breaks. `numbers` says which document comes next."""
+        """Ask on one connection, and on a new one when it breaks. `numbers` says which request comes next."""
         address = urlsplit(self.url)
-        head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
-        requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in self.documents]
         if address.hostname is None or address.port is None:
             raise ValueError(f"A URL without host and port: {self.url}")
         loop = asyncio.get_running_loop()
         while time.perf_counter() < self.until:
             try:
                 transport, connection = await loop.create_connection(
-                    lambda: _Connection(requests, numbers, self.measured, self.until), address.hostname, address.port
+                    lambda: _Connection(self.requests, numbers, self.measured, self.until),
+                    address.hostname,
+                    address.port,
                 )
                 try:
                     await connection.ended

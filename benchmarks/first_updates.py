@@ -8,7 +8,9 @@ token, under the weights as they are, with the share of its tokens that belong t
 rate, and prints after each tenth update the loss of two fixed samples: decisions with a reason and decisions without.
 If a rate destroys what the model knows, the loss of decisions without a reason rises.
 
-`speed` times updates of one and the same batches: in bfloat16 and in float32, and for several batch sizes.
+`speed` times updates of one and the same batches: with attention as transformers computes it and with the kernels that
+trainings choose on a CPU (`training.cpu_kernels`), in bfloat16 and in float32, for several batch sizes. `eager` is
+transformers' attention by plain products. The other kernels are the same on both sides.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +27,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training import cpu_attention
 from training.batches import Batches, Pair
 from training.commands.console import progress_bar, say
+from training.cpu_kernels import suit_to_cpu
 from training.datasets import Example
 from training.load_examples import Wording, read_corpora
 from training.model import end_token, open_model, open_tokenizer, pad_token
@@ -161,18 +166,20 @@ def speed(
     batches: Annotated[str, typer.Option(help="Batch sizes between commas.")] = "16,32,64",
     updates: Annotated[int, typer.Option(help="Updates of each.")] = 12,
 ) -> None:
-    """Time updates of one and the same batches in bfloat16 and float32."""
+    """Time updates of one and the same batches with each attention and number type."""
     corpus = _corpus(role, prompt_format, None)
-    table = Table("batch", "number type", "seconds an update", "examples a second")
+    table = Table("batch", "number type", "attention", "seconds an update", "examples a second")
     for batch in map(int, batches.split(",")):
         settings = read_recipe(recipe, role, base=str(base), batch=batch)
-        for bf16 in (True, False):
+        for bf16, attention in product((True, False), ("eager", cpu_attention.NAME)):
             trained = _Trained(settings, corpus, bf16)
+            suit_to_cpu(trained.model)
+            trained.model.set_attn_implementation(attention)
             trained.update(trained.batches[0], 1e-5)  # kernels are made
             seconds = list(_timed(trained, updates))
             mean_seconds = sum(seconds) / len(seconds)
             name = "bfloat16" if bf16 else "float32"
-            table.add_row(str(batch), name, f"{mean_seconds:.2f}", f"{batch / mean_seconds:.0f}")
+            table.add_row(str(batch), name, attention, f"{mean_seconds:.2f}", f"{batch / mean_seconds:.0f}")
     _out.print(f"{torch.get_num_threads()} threads", table, sep="\n")
 
 

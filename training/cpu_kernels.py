@@ -11,7 +11,7 @@ from training import cpu_attention
 
 
 def suit_to_cpu(model: Any) -> None:
-    """Choose the kernels of a T5 that compute the same faster on a CPU: half the time an update (docs/log.md).
+    """Choose the kernels of a T5 that compute the same faster on a CPU. docs/log.md (2026-11-29) has the figures.
 
     Attention by plain products in one precision, because the fused one cannot learn T5's relative bias and falls back
     to a slower way; GELU with tanh as one kernel instead of eight.
