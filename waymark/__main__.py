@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-
-from waymark.cli.interrupts import interrupt
+from waymark.cli.entry import main
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)  # before the other imports, which take a second
-    try:
-        from waymark.cli.main import main
-
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main()

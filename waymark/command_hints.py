@@ -78,9 +78,20 @@ def as_called(text: str) -> str:
     return text.replace("python -m training", f"{named} training") if named else text
 
 
-def reinstall() -> str:
-    """The command that installs what Waymark itself needs."""
-    return " ".join([_python(), "-m pip install", *(shlex.quote(requirement) for requirement in requirements(""))])
+def reinstall(names: Iterable[str] | None = None, *, force: bool = False) -> str:
+    """The command that installs these of the packages that Waymark itself needs; None: all of them.
+
+    `force`: also where they are installed already.
+    """
+    wanted = requirements("") if names is None else [requirement_of(name) or name for name in names]
+    options = ["--force-reinstall"] if force else []
+    return " ".join([_python(), "-m pip install", *options, *map(shlex.quote, wanted)])
+
+
+def requirement_of(name: str) -> str | None:
+    """What Waymark itself requires of a distribution, e.g. `rich==15.0.0`; None if it does not require it."""
+    wanted = _normal(name)
+    return next((found for found in requirements("") if _normal(_name(found)) == wanted), None)
 
 
 def requirements(extra: str) -> list[str]:
@@ -112,6 +123,10 @@ def _is_installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def _name(requirement: str) -> str:

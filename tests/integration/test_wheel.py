@@ -66,7 +66,7 @@ def complete(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site(place))
     script = place / "bin" / "waymark"
-    script.write_text(f"#!{place}/bin/python\nfrom waymark.cli.main import main\nmain()\n")
+    script.write_text(f"#!{place}/bin/python\nfrom waymark.cli.entry import main\nmain()\n")
     script.chmod(0o755)
     lend(place, leave_out=("torch", "transformers", "pyarrow"))
     return place
@@ -117,6 +117,24 @@ def test_the_wheel_carries_what_it_runs_and_no_tests(wheel: Path) -> None:
     ):
         assert any(name.endswith(Path(wanted).name) for name in names), wanted
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "services/", "training/"))]
+
+
+@pytest.mark.parametrize("words", ["evaluate", "--help", "serve controller"])
+def test_the_wheel_alone_says_which_packages_to_install(words: str, installed: Path, tmp_path: Path) -> None:
+    done = run(installed, tmp_path, *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert "needs the package typer, which is not installed" in line
+    assert "-m pip install anyio==" in line
+    assert "typer==" in line
+    assert DISTRIBUTION not in line
+
+
+def test_ctrl_c_during_the_imports_of_the_installed_script_is_silent(installed: Path, tmp_path: Path) -> None:
+    """`typer` is the first package that is imported; one of that name sends the signal."""
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    done = run(installed, tmp_path, "evaluate", settings={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_an_evaluation_plays_from_the_wheel(complete: Path, tmp_path: Path) -> None:
@@ -179,6 +197,20 @@ def test_packages_that_evaluations_lack_are_named_at_once(complete: Path, tmp_pa
     assert "not installed: redis, py4j" in done.stderr
     assert "pip install" in done.stderr
     assert "redis==" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["evaluate --environment scripted", "serve executor"])
+def test_packages_that_only_services_import_are_named_at_once(words: str, complete: Path, tmp_path: Path) -> None:
+    described = next(site(complete).glob("uvicorn-*.dist-info"))
+    described.rename(tmp_path / described.name)
+    try:
+        done = run(complete, tmp_path, *words.split())
+    finally:
+        (tmp_path / described.name).rename(described)
+    assert done.returncode == 3, done.stderr
+    [line] = done.stderr.splitlines()
+    assert "not installed: uvicorn." in line
+    assert "pip install uvicorn==" in line
 
 
 def test_training_runs_from_the_wheel_or_names_missing_packages(complete: Path, tmp_path: Path) -> None:

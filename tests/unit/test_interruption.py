@@ -108,7 +108,7 @@ def test_without_a_signal_the_result_is_returned() -> None:
 
 
 def test_run_starts_the_module_that_handles_ctrl_c_before_its_imports() -> None:
-    """The script that pip installs is interrupted with a traceback during its imports."""
+    """Like the script that pip installs, which calls the same function (`test_wheel.py`)."""
     last = [line for line in (ROOT / "run").read_text().splitlines() if "WAYMARK_COMMAND=" in line]
     assert len(last) == 1
     assert '/bin/python" -P -m waymark ' in last[0]

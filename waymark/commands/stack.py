@@ -30,7 +30,7 @@ from waymark.commands.options import (
     SlotsOption,
 )
 from waymark.commands.play_evaluations import errors_reported
-from waymark.commands.start_checks import check_alive, check_packages, check_stack
+from waymark.commands.start_checks import check_alive, check_own_packages, check_packages, check_stack
 from waymark.commands.urls import check_url
 from waymark.contracts import EvaluationStatus, Problem
 from waymark.contracts.health import RunnerHealth
@@ -167,9 +167,8 @@ def serve(
     ],
 ) -> None:
     """Run one service in the foreground. Its settings come from WAYMARK_* variables."""
-    if service == "env-runner":
-        with errors_reported():
-            check_packages()
+    with errors_reported():
+        check_packages() if service == "env-runner" else check_own_packages()
     process = python_command(f"services.{service.replace('-', '_')}")
     os.execve(process[0], process, python_environment())  # noqa: S606 - no shell is wanted
 

@@ -14,7 +14,7 @@ import httpx
 from waymark.cli.local_stack import CHECKPOINTS, StackOptions, check_options
 from waymark.clients.addresses import shown
 from waymark.clients.chat import Endpoint
-from waymark.command_hints import install
+from waymark.command_hints import install, missing_packages, reinstall
 from waymark.contracts import CheckpointInfo, EvaluationRequest, Role
 from waymark.errors import (
     CheckpointError,
@@ -76,8 +76,18 @@ def check_stack(options: StackOptions, requests: Sequence[EvaluationRequest] = (
     check_options(options)
 
 
+def check_own_packages() -> None:
+    """Raise StackError if packages that every service needs are missing. The engine's are checked with the engine."""
+    if missing := [name for name in missing_packages("") if name != "ctranslate2"]:
+        raise StackError(
+            f"Waymark needs packages that are not installed: {', '.join(missing)}.",
+            remedy=f"Install them: {reinstall(missing)}",
+        )
+
+
 def check_packages(environment: str = "") -> None:
     """Raise StackError if packages of the env-runner, or of the world `environment` if one is given, are missing."""
+    check_own_packages()
     extras = [("env", package) for package in _STACK_PACKAGES]
     if environment:
         world = get_world(environment)
