@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from http import HTTPStatus
+from types import NoneType
 from typing import Any, Final
 
 from mcp.server.lowlevel import Server
@@ -19,8 +21,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     CallToolRequestParams,
     CallToolResult,
+    ErrorData,
+    JSONRPCError,
     ListToolsResult,
     PaginatedRequestParams,
     TextContent,
@@ -29,6 +34,7 @@ from mcp_types import (
 )
 from pydantic_core import from_json
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,6 +52,7 @@ from waymark.worlds.registry import world_of_format
 
 PATH: Final = "/mcp"
 _LONGEST_NAME: Final = 1_000
+_LARGEST_ID: Final = 2**63
 _SHORT_BODY: Final = 16_000
 """Bytes. An answer that repeats parts of a shorter body is short."""
 _LONGEST_MESSAGE: Final = 2_000
@@ -141,15 +148,22 @@ class McpEndpoint:
 
     def install(self, app: Starlette) -> None:
         """Answer at `/mcp` of an app, while `running`. Without sessions there is no stream to GET."""
-        app.router.routes.append(Route(PATH, _ShortNames(StreamableHTTPASGIApp(self._requests)), methods=["POST"]))
+        app.router.routes.append(
+            Route(PATH, _CheckedEnvelopes(StreamableHTTPASGIApp(self._requests)), methods=["POST"])
+        )
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """A context that the app's lifespan must hold open; can be entered once."""
         return self._requests.run()
 
 
-class _ShortNames:
-    """Refuses calls with a long `id` or `method`, because the protocol repeats them in answers."""
+class _CheckedEnvelopes:
+    """Answers the calls whose JSON-RPC envelope is wrong, and refuses those with a long `id` or `method`, because the
+    protocol repeats them in answers.
+
+    In the protocol of 2025 the library takes a call with a wrong `id` (null, 1.5, a list) for a notification: it
+    accepts it with 202 and never answers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -157,10 +171,31 @@ class _ShortNames:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         body: bytes = message.get("body", b"")
-        if len(body) > _SHORT_BODY:
-            with suppress(ValueError):  # the endpoint reports that it is not JSON
-                _check_names(from_json(body))
+        with suppress(ValueError):  # the endpoint reports that it is not JSON
+            call = from_json(body)
+            if len(body) > _SHORT_BODY:
+                _check_names(call)
+            if problem := _wrong_envelope(call):
+                error = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=INVALID_REQUEST, message=problem))
+                answer = error.model_dump_json(by_alias=True, exclude_unset=True)
+                await Response(answer, HTTPStatus.BAD_REQUEST, media_type="application/json")(scope, receive, send)
+                return
         await self._app(scope, replayed(message, receive), send)
+
+
+def _wrong_envelope(call: Any) -> str | None:
+    """What is wrong with the envelope of a call; None where the library says so itself."""
+    if not isinstance(call, dict):
+        return "The body must be a JSON object, which is one call."
+    if "method" not in call or "id" not in call:
+        return None
+    name = call["id"]
+    if isinstance(name, str) or (isinstance(name, int) and not isinstance(name, bool) and abs(name) < _LARGEST_ID):
+        return None
+    got = {list: "a list", dict: "an object", int: "a larger number", NoneType: "null"}.get(
+        type(name), str(name).lower()
+    )
+    return f"The id must be a string, or an integer of at most 64 bits; got {got}."
 
 
 def _check_names(call: Any) -> None:
