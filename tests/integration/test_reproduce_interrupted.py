@@ -69,6 +69,8 @@ def interrupt_and_finish(
     assert code == 0, printed
     finished = STAGES[: STAGES.index(ends[-1][0])]
     assert all(f"{stage}: done" in printed for stage in finished), printed
+    assert printed.count("recorded already") == ("trajectories" in finished)
+    assert printed.count("trained already") == sum(stage.startswith("finetune") for stage in finished)
     kept = list((folder / output / "llm").glob("*.json"))
     assert len(kept) <= sum(annotator.asked.values()) <= len(kept) + 8  # asked once, but for those under way at an end
     table = (folder / output / "table.md").read_text()

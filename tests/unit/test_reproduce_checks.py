@@ -25,7 +25,7 @@ from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.checkpoint_files import read_object
 
 TRAINING = Training("executor", examples=10, steps=1, hours=0.1, gigabytes=0.01, disk=0.01)
-PLAN = Plan(paths=1, is_recorded=False, recording_hours=0.1, calls=None, trainings=[TRAINING])
+PLAN = Plan(paths=1, recording_hours=0.1, calls=None, trainings=[TRAINING])
 GOOD = "1- navigate_to(kitchen): {'open door to kitchen', 'go to kitchen'}"
 
 
@@ -102,6 +102,17 @@ def test_too_little_memory_is_refused_unless_it_is_sharded(tmp_path: Path) -> No
     with pytest.raises(InvalidInput, match=r"needs about 1000000\.0 GB of memory; .* --launch"):
         check_room(plan, tmp_path, is_sharded=False)
     check_room(plan, tmp_path, is_sharded=True)
+
+
+def test_what_is_done_needs_no_room_and_no_time() -> None:
+    done = frozenset({"trajectories", "annotate", "finetune executor", "evaluate"})
+    plan = replace(PLAN, trainings=[replace(TRAINING, is_done=True)], done=done)
+    assert (plan.hours, plan.memory) == (0, 0)
+    assert plan.disk < 1
+    lines = "\n".join(plan.lines())
+    assert all(words in lines for words in ("recorded already", "named already", "trained already", "played already"))
+    assert "left       about 0.0 h" in lines
+    assert lines.count(" h") == 1
 
 
 def test_fitting_plans_are_not_refused(tmp_path: Path) -> None:

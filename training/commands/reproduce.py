@@ -91,7 +91,7 @@ def reproduce(
     from training.reproduce.checks import check_bases, check_endpoint, check_launcher, check_room, train_flops
     from training.reproduce.plan import make_plan
     from training.reproduce.report import MANIFEST, write_report
-    from training.reproduce.stages import is_annotated, launcher, run_all
+    from training.reproduce.stages import finished, launcher, run_all
     from training.resumable_stages import Progress, StageFailed
     from training.user_files import require_writable_folder
     from waymark.clients.chat import Limits
@@ -122,10 +122,11 @@ def reproduce(
     if launch:
         check_launcher(launcher(launch))
     shapes = check_bases(settings)
-    plan = make_plan(settings, shapes, train_flops(), _episodes(settings))
+    done = finished(settings, progress)
+    plan = make_plan(settings, shapes, train_flops(), _episodes(settings), done)
     check_room(plan, output, is_sharded=bool(launch))
     os.environ |= {"WAYMARK_LLM_URL": url, "WAYMARK_LLM_MODEL": llm_model}  # the stage reads them
-    to_annotate = not is_annotated(settings, progress)
+    to_annotate = "annotate" not in done
     if annotator == "llm" and to_annotate:
         assert plan.calls is not None
         Budget(budget, prices, Usage(), option="--budget").require(plan.calls)

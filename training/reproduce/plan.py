@@ -105,59 +105,80 @@ class Training:
     """Gigabytes of memory."""
     disk: float
     """Gigabytes."""
+    is_done: bool = False
+    """Whether it was trained already."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole plan. Everything is computed; nothing is measured on this machine."""
+    """The whole plan: what is left to do. Everything is computed; nothing is measured on this machine."""
 
     paths: int
-    is_recorded: bool
     recording_hours: float
     calls: Estimate | None
     """Calls of the large model; None: annotation by rule."""
     trainings: list[Training] = field(default_factory=list)
     episodes: int = 2 * _TEST_EPISODES
+    done: frozenset[str] = frozenset()
+    """Names of the stages that are done already."""
+
+    @property
+    def _left(self) -> list[Training]:
+        return [training for training in self.trainings if not training.is_done]
 
     @property
     def hours(self) -> float:
-        """Hours from nothing to the table, without annotation, which depends on the endpoint."""
-        play = self.episodes * _SECONDS_OF_EPISODE / 3600
+        """Hours of what is left, without annotation, which depends on the endpoint."""
         return (
-            (0.0 if self.is_recorded else self.recording_hours)
-            + sum(training.hours for training in self.trainings)
-            + play
+            (0.0 if "trajectories" in self.done else self.recording_hours)
+            + sum(training.hours for training in self._left)
+            + (0.0 if "evaluate" in self.done else self.episodes * _SECONDS_OF_EPISODE / 3600)
         )
 
     @property
     def disk(self) -> float:
-        """Gigabytes."""
-        return sum(training.disk for training in self.trainings) + 0.2
+        """Gigabytes that will be written."""
+        return sum(training.disk for training in self._left) + 0.2
 
     @property
     def memory(self) -> float:
         """Gigabytes of memory of the largest training."""
-        return max(training.gigabytes for training in self.trainings)
+        return max((training.gigabytes for training in self._left), default=0.0)
 
     def lines(self) -> list[str]:
         """The plan as lines of text."""
-        recorded = "recorded already" if self.is_recorded else f"about {self.recording_hours:.1f} h to record"
-        lines = [f"paths      {self.paths:,} of train and dev, {recorded}"]
-        lines.append(f"sub-goals  {self.calls or 'by rule: no calls, no cost'}")
+        recorded = (
+            "recorded already" if "trajectories" in self.done else f"about {self.recording_hours:.1f} h to record"
+        )
+        named = "named already" if "annotate" in self.done else str(self.calls or "by rule: no calls, no cost")
+        lines = [f"paths      {self.paths:,} of train and dev, {recorded}", f"sub-goals  {named}"]
         lines += [
-            f"{training.role:<10} {training.examples:,} examples, {training.steps:,} steps, {training.hours:.1f} h, "
-            f"{training.gigabytes:.1f} GB of memory, {training.disk:.1f} GB of disk"
+            f"{training.role:<10} {training.examples:,} examples, {training.steps:,} steps, "
+            + (
+                "trained already"
+                if training.is_done
+                else f"{training.hours:.1f} h, {training.gigabytes:.1f} GB of memory, {training.disk:.1f} GB of disk"
+            )
             for training in self.trainings
         ]
-        lines.append(f"play       {self.episodes:,} episodes of two agents")
-        lines.append(f"in all     about {self.hours:.1f} h and {self.disk:.1f} GB of disk (computed, not measured)")
+        lines.append(
+            f"play       {self.episodes:,} episodes of two agents{', played already' * ('evaluate' in self.done)}"
+        )
+        left = "left      " if self.done else "in all    "
+        lines.append(f"{left} about {self.hours:.1f} h and {self.disk:.1f} GB of disk (computed, not measured)")
         return lines
 
 
-def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episodes: int) -> Plan:
-    """The plan of these settings. Recorded paths are counted, the rest is estimated."""
+def make_plan(
+    settings: Settings, shapes: dict[Role, Shape], flops: float, episodes: int, done: frozenset[str] = frozenset()
+) -> Plan:
+    """The plan of these settings; `done` names the stages that are done. Recorded paths are counted, the rest is
+    estimated.
+    """
     wanted = settings.wanted()
     recorded: list[Trajectory] = read_table(settings.data, WORLD.world) if settings.data.exists() else []
+    if "trajectories" not in done:
+        recorded = []
     train = sum(find_task(path.task_id).split_of(path.variation) == "train" for path in wanted)
     trainings = []
     for role in ROLES:
@@ -172,6 +193,7 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
                 shape.hours(recipe, examples, flops),
                 shape.gigabytes(recipe),
                 shape.disk_gigabytes(),
+                is_done=f"finetune {role}" in done,
             )
         )
     calls = None
@@ -179,13 +201,13 @@ def make_plan(settings: Settings, shapes: dict[Role, Shape], flops: float, episo
         calls = estimate_paths(_characters(recorded, len(wanted)), settings.prices, WORLD.annotation_prompts())
     return Plan(
         paths=len(recorded) or len(wanted),
-        is_recorded=bool(recorded),
         recording_hours=sum(_SECONDS_OF_PATH.get(path.task_id, _SECONDS) for path in wanted)
         / settings.processes
         / 3600,
         calls=calls,
         trainings=trainings,
         episodes=2 * episodes,
+        done=done,
     )
 
 

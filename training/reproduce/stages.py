@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import takewhile
 from typing import Final
 
 from training.recipe import recipe_sha256
@@ -86,9 +86,9 @@ def stages(settings: Settings) -> Iterator[Stage]:
     )  # fmt: skip
 
 
-def is_annotated(settings: Settings, progress: Progress) -> bool:
-    """Whether the stages `trajectories` and `annotate` are done and their files unchanged."""
-    return all(progress.is_done(stage) for stage in islice(stages(settings), 2))
+def finished(settings: Settings, progress: Progress) -> frozenset[str]:
+    """The names of the stages that will be skipped: done by the same command, with all before them, and unchanged."""
+    return frozenset(stage.name for stage in takewhile(progress.is_done, stages(settings)))
 
 
 def launcher(launch: str) -> list[str]:
