@@ -22,6 +22,10 @@ from training.user_files import FULL
 from waymark.errors import CheckpointError
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+_DAMAGED = (
+    AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, UnpicklingError, ValueError
+)  # fmt: skip
+"""What torch and accelerate raise for a state that is damaged, or of another model."""
 _RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_ZIP = "inline_container.cc"
 """In the text of torch's error when a file of weights is shorter than what was written to it."""
@@ -31,10 +35,16 @@ def save_state(folder: Path, accelerator: Accelerator, model: Any, optimizer: An
     """Replace the state of a run: the file `state.pt`, with sharded weights the folder `state/`."""
     if accelerator.distributed_type in _SHARDED:
         partial = folder / "state.partial"
-        accelerator.save_state(str(partial))
-        if accelerator.is_main_process:
-            (partial / "progress.json").write_text(json.dumps(progress))
-            replace_folder(partial, folder / "state")
+        try:
+            with writing(folder / "state"):
+                accelerator.save_state(str(partial))
+                if accelerator.is_main_process:
+                    (partial / "progress.json").write_text(json.dumps(progress))
+                    replace_folder(partial, folder / "state")
+        except OSError:
+            if accelerator.is_main_process:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         accelerator.wait_for_everyone()
     elif accelerator.is_main_process:
         plain = accelerator.unwrap_model(model)
@@ -57,26 +67,53 @@ def load_state(
 
     `adapters` says that the state lacks the frozen weights of the base. Raises CheckpointError for a damaged state.
     """
+    progress: dict[str, Any]
     if accelerator.distributed_type in _SHARDED:
         state = folder / "state"
         if not state.exists():
             return None
-        accelerator.load_state(str(state))
-        progress: dict[str, Any] = json.loads((state / "progress.json").read_text())
+        with _loading(state):
+            accelerator.load_state(str(state))
+            progress = json.loads((state / "progress.json").read_text())
         return progress
     path = folder / "state.pt"
     if not path.exists():
         return None
-    try:
+    with _loading(path):
         progress = torch.load(path, map_location=accelerator.device, weights_only=True)
         accelerator.unwrap_model(model).load_state_dict(progress.pop("model"), strict=not adapters)
         optimizer.load_state_dict(progress.pop("optimizer"))
-    except (RuntimeError, ValueError, LookupError, AttributeError, EOFError, UnpicklingError) as error:
+    return progress
+
+
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Convert the errors of reading a state to CheckpointError."""
+    try:
+        with _failures_raised():
+            yield
+    except _DAMAGED as error:
         raise CheckpointError(
             f"Cannot resume from {path}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
-            remedy=f"Begin in another --run folder; --base {folder / 'best'} starts from the best weights so far.",
+            remedy=f"Begin in another --run folder; --base {path.parent / 'best'} starts from the best weights so far.",
         ) from error
-    return progress
+
+
+@contextmanager
+def _failures_raised() -> Iterator[None]:
+    """Raise the error of the first process that failed instead of torch's exception about all of them.
+
+    That exception (`torch.distributed.checkpoint.CheckpointException`) is no `Exception`, so that nothing else here
+    would catch it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        failures = getattr(error, "failures", None)
+        first = next(iter(failures.values()), None) if isinstance(failures, dict) else None
+        if first is None:
+            raise
+        raise first[0] from error
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
@@ -105,7 +142,8 @@ def recover_folders(run: Path) -> None:
 def writing(path: Path) -> Iterator[None]:
     """Convert the errors of torch, safetensors and tokenizers on a full disk to OSError, which names `path`."""
     try:
-        yield
+        with _failures_raised():
+            yield
     except OSError as error:
         if error.errno in FULL:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
