@@ -53,6 +53,7 @@ _REPORTED_FIRST = (1, 2, 5, 10, 20)
 _REPORT_EVERY = 50
 _DEV_BATCH = 64
 _LOSSES = "losses.json"
+_TOKENIZER = "tokenizer.json"
 
 
 class _Stopped(Exception):
@@ -90,17 +91,15 @@ class Run:
         require_same_recipe(recipe, folder)
         torch.manual_seed(recipe.seed)
         with self._accelerator.main_process_first():
-            if self.main:
-                folder.mkdir(parents=True, exist_ok=True)
+            if self.main and folder.exists():
                 recover_folders(folder)
             self.tokenizer = self._tokenizer(train)
             self.truncation: Truncation = measure_truncation(train, open_tokens(recipe, self.tokenizer), recipe)
             """How much of prompts and answers the recipe's limits cut."""
             require_whole(self.truncation, recipe, max_truncated)
             model = open_model(recipe, self.tokenizer)
-        if self.main:
-            with writing(folder / "recipe.json"):
-                (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+            if self.main:  # all that is refused has been refused by now; the other processes read the tokenizer
+                self._begin_folder()
         suit_to_cpu(model)
         if recipe.recompute:
             model.activation_checkpointing_enable({"use_reentrant": False})
@@ -275,7 +274,7 @@ class Run:
                 end = self.tokenizer.id_to_token(model.config.eos_token_id)
                 named: Any = PreTrainedTokenizerFast
                 named(tokenizer_object=self.tokenizer, eos_token=end).save_pretrained(str(partial))
-            self.tokenizer.save(str(partial / "tokenizer.json"))
+            self.tokenizer.save(str(partial / _TOKENIZER))
             if scores is not None:
                 about = {"step": self.step, **asdict(scores), "majority": self.baseline.exact_match}
                 (partial / DEV_SCORES).write_text(json.dumps(about, indent=1) + "\n")
@@ -366,14 +365,19 @@ class Run:
         return {"step": self.step} if self._metrics is None else self._metrics.log(self.step, **values)
 
     def _tokenizer(self, train: Sequence[Example]) -> Tokenizer:
-        kept = self.folder / "tokenizer.json"
         if has_state(self.folder) or not self.main:  # the main process comes first
-            return read_tokenizer(kept)
+            return read_tokenizer(self.folder / _TOKENIZER)
         texts = (text for example in train for text in (example.prompt, example.target))
-        tokenizer = open_tokenizer(self.recipe, texts)
-        with writing(kept):
-            tokenizer.save(str(kept))
-        return tokenizer
+        return open_tokenizer(self.recipe, texts)
+
+    def _begin_folder(self) -> None:
+        """Write what the run folder holds from the start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not has_state(self.folder):
+            with writing(self.folder / _TOKENIZER):
+                self.tokenizer.save(str(self.folder / _TOKENIZER))
+        with writing(self.folder / "recipe.json"):
+            (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1) + "\n")
 
     def _save_state(self) -> None:
         """Replace the last state, whole or not at all."""

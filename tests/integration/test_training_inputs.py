@@ -32,9 +32,11 @@ CHOSEN = [
 
 
 def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a command prints before it exits with code 2."""
+    """The one line that a command prints before it exits with code 2. It leaves nothing behind."""
+    before = set(Path().rglob("*"))
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
+    assert set(Path().rglob("*")) == before
     out, err = capsys.readouterr()
     assert exit_.value.code == 2, err
     assert out == ""
@@ -120,6 +122,11 @@ CASES: list[tuple[list[str], str]] = [
     ([*FINETUNE, "--recipe", "bytes.json"], "is not JSON"),
     ([*FINETUNE, "--recipe", "unknown.json"], "Did you mean 'batch'?"),
     ([*FINETUNE, "--recipe", "typed.json"], "batch = '4'"),
+    ([*FINETUNE, "--seed", "1" + "0" * 30], "less than or equal to 1000000000"),
+    ([*FINETUNE, "--set", "batch=1" + "0" * 30], "less than or equal to 1000000000"),
+    ([*FINETUNE, "--set", "learning_rate=Infinity"], "finite number"),
+    ([*FINETUNE, "--set", "max_input_tokens=2"], "greater than 2"),
+    ([*FINETUNE, "--set", "max_new_tokens=100000"], "less than or equal to 65536"),
     (["datasets", "flat", "--recipe", "cut.json", *TABLES], "is not JSON"),
     # tables
     ([*FINETUNE, "--data", "absent.parquet"], "absent.parquet is not there"),
