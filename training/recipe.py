@@ -20,9 +20,12 @@ from training.recipe_layers import layered
 from training.user_files import read_json
 from training.worlds.registry import training_world_of
 from waymark.errors import InvalidInput
+from waymark.inference.checkpoint import MOST_INPUT_TOKENS, MOST_NEW_TOKENS
 
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
+LARGEST_NUMBER = 1_000_000_000
+"""Of any whole number of a recipe; the seeds of torch, which are computed from them, hold no larger ones."""
+Positive = Annotated[int, Field(gt=0, le=LARGEST_NUMBER)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,7 +34,9 @@ def _unit(name: str) -> Any:
     return Field(json_schema_extra={"unit": name})
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
+@dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+)
 class Recipe:
     """Everything that determines a run except its data. The same recipe gives the same run on one device or several."""
 
@@ -77,9 +82,9 @@ class Recipe:
     """Share of activations that are set to zero in training."""
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
-    max_input_tokens: Annotated[Positive, _unit("tokens")] = 512
+    max_input_tokens: Annotated[int, Field(gt=2, le=MOST_INPUT_TOKENS), _unit("tokens")] = 512
     """Longer prompts are cut at their end."""
-    max_new_tokens: Annotated[Positive, _unit("tokens")] = 40
+    max_new_tokens: Annotated[int, Field(gt=0, le=MOST_NEW_TOKENS), _unit("tokens")] = 40
     """Longer answers are cut; the end token counts."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """Task types are drawn with probability count^(1/temperature); 1: in proportion to their examples."""

@@ -182,6 +182,29 @@ def test_a_card_with_wrong_fields_is_refused(folder: Path, change: Callable[[dic
     refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (field, value)
+        for field in ("max_input_tokens", "max_new_tokens", "parameters", "training.seed", "training.steps")
+        for value in (10**30, -1, True, 1.5, "40", float("nan"))
+    ]
+    + [("max_input_tokens", 2), ("max_input_tokens", 10**9), ("max_new_tokens", 0), ("max_new_tokens", 10**9)]
+    + [("training.dev.exact", value) for value in (float("nan"), float("inf"))],
+)
+def test_a_number_of_a_card_is_bounded_and_quoted(folder: Path, field: str, value: Any) -> None:
+    card = json.loads((folder / CARD).read_bytes())
+    part: dict[str, Any] = card
+    *parents, name = field.split(".")
+    for parent in parents:
+        part = part[parent]
+    part[name] = value
+    (folder / CARD).write_text(json.dumps(card))
+    text = refusal(folder)
+    assert f"at {field!r}: " in text
+    assert f"; got {value!r}." in text
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"[" * 100_000, b" " * 2_000_000])
 def test_a_card_that_is_no_object_is_refused(folder: Path, content: bytes) -> None:
     (folder / CARD).write_bytes(content)

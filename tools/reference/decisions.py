@@ -18,7 +18,7 @@ _SUBJECTS: Final[dict[str, str]] = {
     "Training: data": "0163 0165 0174 0222 0240 0250 0285 0300",
     "Training: models and runs": "0160 0161 0162 0164 0166 0241 0278 0279 0281",
     "The published method": "0171 0173 0220 0221 0223 0270 0271 0297 0298",
-    "Layout, command line and packaging": "0153 0180 0181 0182 0183 0184 0230 0232 0260 0280 0290",
+    "Layout, command line and packaging": "0153 0180 0181 0182 0183 0184 0230 0232 0260 0280 0290 0312",
     "Operations and measurement": "0131 0191 0192 0193 0293",
 }
 _OTHERS: Final = "Others"

@@ -11,6 +11,7 @@ from training.commands.common_options import DataOption, FormatOption, RoleArgum
 from training.commands.console import say
 from training.worlds.registry import training_world
 from waymark.contracts import Role
+from waymark.inference.checkpoint import MOST_INPUT_TOKENS, MOST_NEW_TOKENS
 from waymark.worlds.registry import DEFAULT_WORLD
 
 
@@ -63,10 +64,16 @@ def convert(
         str | None, typer.Option("--format", callback=known_format, help="Prompt format. Default: the card's.")
     ] = None,
     max_input_tokens: Annotated[
-        int, typer.Option(help="Length in tokens at which prompts are cut, for a model without a card.", min=3)
+        int,
+        typer.Option(
+            help="Length in tokens at which prompts are cut, for a model without a card.", min=3, max=MOST_INPUT_TOKENS
+        ),
     ] = 1024,
     max_new_tokens: Annotated[
-        int, typer.Option(help="Largest length of an answer in tokens, for a model without a card.", min=1)
+        int,
+        typer.Option(
+            help="Largest length of an answer in tokens, for a model without a card.", min=1, max=MOST_NEW_TOKENS
+        ),
     ] = 30,
     quantization: Annotated[
         str, typer.Option(help="Number type of the weights for CTranslate2: for example int8 or float32.")

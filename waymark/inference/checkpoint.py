@@ -50,13 +50,19 @@ _SHOWN = 100
 _MOST_TOKENS = 10_000_000
 """Of a vocabulary; the largest that are published have some 300,000."""
 _QUICKLY_HASHED_BYTES = 200_000_000
-_Positive = Annotated[int, Field(gt=0)]
+MOST_INPUT_TOKENS = 1_048_576
+"""Of a prompt; the longest that published models read."""
+MOST_NEW_TOKENS = 65_536
+"""Of an answer."""
+_LARGEST_NUMBER = 2**63 - 1
+_Positive = Annotated[int, Field(gt=0, le=_LARGEST_NUMBER, strict=True)]
+_Natural = Annotated[int, Field(ge=0, le=_LARGEST_NUMBER, strict=True)]
 
 
 class Training(BaseModel):
     """How a checkpoint came to be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     command: str
     """Makes the checkpoint again."""
@@ -69,8 +75,8 @@ class Training(BaseModel):
     """Of the table of sub-goals; empty in older cards."""
     recipe_sha256: str = ""
     """Of all fields of the recipe, those with their default included; empty in older cards."""
-    seed: int
-    steps: int
+    seed: _Natural
+    steps: _Natural
     recipe: dict[str, str | int | float | bool | dict[str, float]]
     dev: dict[str, float]
     """Offline scores on dev: name to value, e.g. exact match of actions, 0 to 1. `majority` is what always giving the
@@ -80,16 +86,16 @@ class Training(BaseModel):
 class CheckpointCard(BaseModel):
     """What a checkpoint is and needs; `card.json`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     role: Role
     architecture: Literal["seq2seq", "causal"]
     prompt_format: str
     parameters: _Positive
-    max_input_tokens: Annotated[int, Field(gt=2)]
+    max_input_tokens: Annotated[int, Field(gt=2, le=MOST_INPUT_TOKENS, strict=True)]
     """Longer prompts are cut, and the answer says so. One token opens a prompt and one ends it."""
-    max_new_tokens: _Positive
+    max_new_tokens: Annotated[int, Field(gt=0, le=MOST_NEW_TOKENS, strict=True)]
     created: str
     """ISO 8601 date."""
     training: Training
@@ -160,9 +166,13 @@ def load(folder: Path, role: Role | None = None, *, hashes: bool = True) -> Chec
     try:
         card = CheckpointCard.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         where = f" at {'.'.join(map(str, first['loc']))[:_SHOWN]!r}" if first["loc"] else ""
-        raise CheckpointError(f"The card of {folder} is unreadable{where}: {first['msg']}.", remedy=remedy) from error
+        is_value = isinstance(first["input"], bool | int | float | str) and first["type"] != "json_invalid"
+        got = f"; got {first['input']!r:.{_SHOWN}}" if is_value else ""
+        raise CheckpointError(
+            f"The card of {folder} is unreadable{where}: {first['msg']}{got}.", remedy=remedy
+        ) from error
     files = list_files(folder)
     files.pop(CARD)
     # CTranslate2 calls its own format model.bin, too.
