@@ -65,3 +65,16 @@ async def test_a_cut_prompt_is_reported(client: httpx.AsyncClient) -> None:
     usage = (await ask(client, {"state": state})).usage
     assert usage.truncated_tokens > 0
     assert usage.prompt_tokens == 512
+
+
+@pytest.mark.parametrize(("characters", "status"), [(490, 413), (40, 200)])
+async def test_long_candidates_cost_what_reading_them_takes(
+    client: httpx.AsyncClient, characters: int, status: int
+) -> None:
+    """256 of 490 characters would take four seconds of a core: as long as reading 189,000 tokens of prompts."""
+    state = next(decision.state for decision in sample() if decision.asked == "executor").model_dump()
+    valid = [f"pick up {number} {'metal pot ' * 50}"[:characters] for number in range(256)]
+    answer = await client.post("/v1/action", json={"state": state, "valid_actions": valid})
+    assert answer.status_code == status
+    if status == 413:
+        assert "tokens (prompt, answers and candidates), over the limit of 163,840" in answer.json()["detail"]

@@ -28,6 +28,12 @@ def test_candidates_cost_their_prompt_where_it_is_read_again() -> None:
     assert MODEL.of(300, candidates=256, candidate_tokens=2_560) == 300 + 2_560
 
 
+def test_tokens_of_candidates_cost_as_much_as_reading_them_takes() -> None:
+    slow = CostModel(max_prompt_tokens=512, answer_tokens=64, rereads_prompt=True, candidate_weight=5)
+    assert slow.of(300, candidates=256, candidate_tokens=2_560) == 256 * 350
+    assert slow.of(300, n=2) == 428
+
+
 def test_a_refusal_names_figure_limit_and_remedy() -> None:
     check_cost(10, 10, "n")
     with pytest.raises(InputTooLarge, match=r"costs 4,321 tokens .* limit of 1,234\.") as refused:

@@ -109,6 +109,11 @@ class Generator(Protocol):
         """Whether scoring reads the prompt again for each candidate. The cost of scoring depends on it."""
         ...
 
+    @property
+    def candidate_weight(self) -> int:
+        """How many tokens of a prompt take as long to read as one token of a candidate."""
+        ...
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:

@@ -98,6 +98,7 @@ def costs_of(model: ServedModel) -> CostModel:
         max_prompt_tokens=model.info.max_input_tokens,
         answer_tokens=model.info.max_new_tokens if has_weights else _SCRIPTED_ANSWER,
         rereads_prompt=model.generator.rereads_prompt,
+        candidate_weight=model.generator.candidate_weight,
     )
 
 

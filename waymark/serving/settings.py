@@ -169,8 +169,8 @@ class ServiceSettings(ListenSettings):
     """Tokens that all waiting requests may cost; more get 429. Heavy requests take at most half."""
     max_request_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 163_840
     """Tokens that one request, or one list, may cost; more gets 413. Counted are prompts, answers of full length, and
-    candidates with their prompt each time that the engine reads it. The default holds 256 candidates of 128 tokens
-    beside a prompt of 512."""
+    candidates with their prompt each time that the engine reads it; a candidate's token counts five times where a T5
+    runs on ctranslate2. The default holds 256 candidates of 100 characters beside a prompt of 512 tokens."""
     max_items: Annotated[int, Field(ge=1, le=1_024)] = 64
     """Requests in one list; more get 413. Never more than may wait."""
     max_turns: Annotated[int, Field(ge=0, le=1_000)] = 1_000

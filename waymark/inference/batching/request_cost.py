@@ -23,6 +23,8 @@ class CostModel:
     """Largest number of tokens of one answer."""
     rereads_prompt: bool = False
     """Whether each candidate costs its prompt again."""
+    candidate_weight: int = 1
+    """How many tokens of a prompt cost as much as one token of a candidate."""
 
     def of(self, prompt_tokens: int, n: int = 1, candidates: int = 0, candidate_tokens: int = 0) -> int:
         """The cost of the prompt and `n` answers of full length; or, with `candidates`, of the candidates, which have
@@ -31,7 +33,7 @@ class CostModel:
         prompt = min(prompt_tokens, self.max_prompt_tokens)
         if not candidates:
             return prompt + n * self.answer_tokens
-        return prompt * (candidates if self.rereads_prompt else 1) + candidate_tokens
+        return prompt * (candidates if self.rereads_prompt else 1) + self.candidate_weight * candidate_tokens
 
 
 def check_cost(cost: int, limit: float, field: str) -> None:

@@ -81,6 +81,11 @@ class ScriptedGenerator:
         """A policy reads it once."""
         return False
 
+    @property
+    def candidate_weight(self) -> int:
+        """A policy reads neither."""
+        return 1
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:

@@ -191,6 +191,11 @@ class TransformersGenerator(ABC):
         """It is read once for all of its candidates."""
         return False
 
+    @property
+    def candidate_weight(self) -> int:
+        """It reads both at once."""
+        return 1
+
     def score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> list[Generation]:

@@ -143,6 +143,11 @@ class VllmGenerator:
         """For every candidate, if from the server's cache."""
         return True
 
+    @property
+    def candidate_weight(self) -> int:
+        """It reads both at once."""
+        return 1
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:
