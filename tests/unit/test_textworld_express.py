@@ -7,9 +7,14 @@ import pytest
 from training.trajectories import RecordedStep, Trajectory
 from training.worlds.textworld_express.renaming import renamed, words_of
 from waymark.agent.state import StateFold
+from waymark.contracts import EvaluationRequest
+from waymark.errors import InvalidInput
+from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.base import PathStep
-from waymark.worlds.registry import agent_world, get_format
+from waymark.worlds.registry import agent_world, get_format, get_world
 from waymark.worlds.textworld_express.annotator import annotate
+from waymark.worlds.textworld_express.options import check_options
+from waymark.worlds.textworld_express.tasks import find_task
 
 FORM = get_format("textworld-plain")
 LOOK = (
@@ -89,3 +94,41 @@ def test_a_renamed_take_renames_things_consistently_and_keeps_rooms() -> None:
         assert take.steps[0].observation == f"You take the {name}."
         assert take.look == LOOK.replace("apple", name)
     assert renamed(path, 1) == renamed(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("game", "options", "says"),
+    [
+        ("coin", "numLocations=0", "from 1 to 11; got 0"),
+        ("coin", "numLocations=12", "from 1 to 11; got 12"),
+        ("coin", "includeDoors=2", "from 0 to 1; got 2"),
+        ("twc", "numItemsToPutAway=0", "from 1 to 4; got 0"),
+        ("simonsays", "gameLength=1001", "from 1 to 1000; got 1001"),
+        ("mapreader", "numLocations=49", "from 2 to 48; got 49"),
+        ("mapreader", "numLocations=4", "4 moves apart (maxDistanceApart) in 4 places"),
+        ("mapreader", "numLocations=8,maxDistanceApart=8", "8 moves apart (maxDistanceApart) in 8 places"),
+        ("coin", "numLocations=3, numLocations=3", "'numLocations' is given twice"),
+        ("arithmetic", "numLocations=3", "has no option 'numLocations'"),
+    ],
+)
+def test_options_that_no_game_can_be_made_of_are_refused(game: str, options: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_options(options, [find_task(game)])
+    assert says in refused.value.message
+    assert refused.value.field == "options"
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("game", "options"), [("coin", " numLocations=11, includeDoors=0,"), ("mapreader", "numLocations=5"), ("coin", "")]
+)
+def test_options_of_a_game_are_taken(game: str, options: str) -> None:
+    check_options(options, [find_task(game)])
+
+
+@pytest.mark.parametrize("field", ["options", "simplifications"])
+def test_an_evaluation_with_such_options_is_refused_before_it_is_planned(field: str) -> None:
+    request = EvaluationRequest.model_validate({"tasks": ("coin",), field: "numLocations=12"})
+    with pytest.raises(InvalidInput, match="got 12") as refused:
+        episodes("", request, get_world("textworld-express"))
+    assert refused.value.field == field

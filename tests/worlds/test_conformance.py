@@ -264,7 +264,7 @@ def fault_after(
         for pid in started:
             os.kill(pid, number)
         began = time.monotonic()
-        with pytest.raises(EnvironmentFault, match="retried"):
+        with pytest.raises(EnvironmentFault, match="Play the episode again; it gets a fresh simulator"):
             opened.reset(task.id, task.split("train")[0], world.default_options)
         return time.monotonic() - began, children() & started
     finally:

@@ -15,8 +15,10 @@ from waymark.errors import EnvironmentFault
 from waymark.worlds.java_process import Jvm
 from waymark.worlds.java_watchdog import Watchdog
 
-RETRIED = "The episode is retried in a fresh one."
-"""The remedy of an error that ends a JVM."""
+PLAY_AGAIN = "Play the episode again; it gets a fresh simulator."
+"""The remedy of an error after which a simulator is not used again. An evaluation's worker does so by itself, once."""
+_QUOTED = 300
+"""Characters of Java's own words that an error quotes."""
 _T = TypeVar("_T")
 
 # What py4j meets becomes an EnvironmentFault here; its own log would print each again, with several tracebacks.
@@ -52,9 +54,15 @@ def watched_call(function: Callable[[], _T], jvm: Jvm, watchdog: Watchdog) -> _T
     try:
         return function()
     except (Py4JError, OSError) as error:
-        failed = f"failed: {str(error).rstrip('.')}{jvm.words_if_ended()}"
+        failed = f"failed: {_reason(error)}{jvm.words_if_ended()}"
         reason = f"{watchdog.reason} and was ended" if watchdog.reason else failed
         jvm.end()
-        raise EnvironmentFault(f"The {jvm.title} JVM {reason}.", remedy=RETRIED) from error
+        raise EnvironmentFault(f"The {jvm.title} JVM {reason}.", remedy=PLAY_AGAIN) from error
     finally:
         watchdog.answered()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, on one line, without Java's list of calls."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith("at "))[:_QUOTED].rstrip(".")

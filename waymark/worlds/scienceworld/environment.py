@@ -30,7 +30,7 @@ from scienceworld.constants import JAR_PATH
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput, SimulatorNotStarted
 from waymark.worlds.base import Step
-from waymark.worlds.java_calls import connect, py4j_jar, watched_call
+from waymark.worlds.java_calls import PLAY_AGAIN, connect, py4j_jar, watched_call
 from waymark.worlds.java_process import START_SECONDS, Jvm, find_java
 from waymark.worlds.java_watchdog import LATE, Watchdog
 from waymark.worlds.scienceworld.actions import FORBIDDEN
@@ -264,9 +264,7 @@ class ScienceWorldSlot:
         _, look, inventory = str(self._episode.seen()).split(_APART)
         _refuse_error_texts(task, look, inventory)
         if task == _NO_TASK:
-            raise EnvironmentFault(
-                "ScienceWorld loaded no task.", remedy="The episode is retried in a fresh simulator."
-            )
+            raise EnvironmentFault("ScienceWorld loaded no task.", remedy=PLAY_AGAIN)
         return Opening(task=task.removeprefix("Task Description:").strip(), look=look, inventory=inventory)
 
     def _step(self, action: str) -> Step:
@@ -331,5 +329,5 @@ def _refuse_error_texts(*texts: str) -> None:
         if any(mark in text for mark in _ERROR_TEXTS):
             raise EnvironmentFault(
                 f"ScienceWorld answered with an error text: {text.strip()[:_QUOTED]}",
-                remedy="The episode is retried in a fresh simulator; report it if it happens again.",
+                remedy=f"{PLAY_AGAIN} Report it if it happens again.",
             )

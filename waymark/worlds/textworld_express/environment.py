@@ -21,7 +21,7 @@ from waymark.command_hints import install_package
 from waymark.contracts import Opening
 from waymark.errors import EnvironmentFault, InvalidInput
 from waymark.worlds.base import EnvironmentLimits, Step
-from waymark.worlds.java_calls import RETRIED, connect, py4j_jar, watched_call
+from waymark.worlds.java_calls import PLAY_AGAIN, connect, py4j_jar, watched_call
 from waymark.worlds.java_process import Jvm, find_java
 from waymark.worlds.java_watchdog import Watchdog
 from waymark.worlds.textworld_express.options import check_options
@@ -119,7 +119,7 @@ class TextWorldExpressEnvironment:
         seen: dict[str, Any] = json.loads(text)
         observation = str(seen["observation"])
         if observation.startswith(_ERROR):
-            raise EnvironmentFault(f"{_TITLE} answered with an error text: {observation[:200]}", remedy=RETRIED)
+            raise EnvironmentFault(f"{_TITLE} answered with an error text: {observation[:200]}", remedy=PLAY_AGAIN)
         self._valid = {str(action).lower(): str(action) for action in seen["validActions"]}
         return seen
 
