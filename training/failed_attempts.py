@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from training.annotations import Annotation
-from training.datasets import Decision, on_detour
+from training.datasets import Decision, on_detour, take_turn
 from training.trajectories import PathKey, RecordedStep, Trajectory
 from training.worlds.base import TrainingWorld
 from waymark.agent.state import COMPLETE, StateFold
@@ -108,9 +108,10 @@ def decisions_after_failures(
 ) -> Iterator[tuple[Trajectory, Decision]]:
     """The decisions of one role along these paths that follow a failed attempt; `share` of all have one before them.
 
-    The same paths and share give the same decisions. Detours are history, as in `training.datasets.decisions`.
+    The same paths and share give the same decisions. Detours are history, as in `training.datasets.decisions`. Paths
+    that begin with an agent's own turns are left out: their failures are real.
     """
-    paths = list(trajectories)
+    paths = [path for path in trajectories if not path.begins_with_own_turns]
     foreign = _foreign(paths, annotations)
     for path in paths:
         rng = random.Random(f"failed attempts {role} {path.task_id} {path.variation} {path.take}")
@@ -130,10 +131,6 @@ def _foreign(paths: Sequence[Trajectory], annotations: Mapping[PathKey, Annotati
     return defaultdict(list, {task: list(subgoals) for task, subgoals in by_task.items()})
 
 
-def _act(fold: StateFold, step: RecordedStep) -> None:
-    fold.act(step.action, step.observation, step.look, step.inventory, step.score)
-
-
 def _of_controller(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iterator[Decision]:
     fold = StateFold.start(path.task, path.look, path.inventory, walked.world)
     before: tuple[str, RecordedStep] | None = None
@@ -151,7 +148,7 @@ def _of_controller(path: Trajectory, annotation: Annotation, walked: _Walked) ->
                 yield Decision(branch.state, segment.subgoal)
         fold.give_subgoal(segment.subgoal)
         for step in path.steps[segment.start : segment.stop]:
-            _act(fold, step)
+            take_turn(fold, step)
             before = segment.subgoal, step
         fold.end_subgoal()
 
@@ -168,7 +165,7 @@ def _of_executor(path: Trajectory, annotation: Annotation, walked: _Walked) -> I
         for step in steps:
             if not detour and walked.due():
                 yield from _after_misspelling(fold.state, step.action, walked)
-            _act(fold, step)
+            take_turn(fold, step)
         more = segment.stop < len(path.steps) and segment.subgoal != COMPLETE
         if steps and more and not detour and walked.due():
             branch = walked.branch(fold.state)
@@ -184,7 +181,7 @@ def _of_flat(path: Trajectory, annotation: Annotation, walked: _Walked) -> Itera
         for step in path.steps[segment.start : segment.stop]:
             if not detour and walked.due():
                 yield from _after_misspelling(fold.state, step.action, walked)
-            _act(fold, step)
+            take_turn(fold, step)
 
 
 def _of_first(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iterator[Decision]:  # noqa: ARG001

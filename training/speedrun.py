@@ -64,6 +64,8 @@ class Speedrun:
     seed: int = 0
     rules: str = "all"
     """The rules of play that the corrected agents use: all or none."""
+    rollouts: int | None = None
+    """Episodes of each task type that each agent plays for its corrections; None: the command's own number."""
     processes: int = 1
     toy: bool = False
     """Tiny models, a few variations of one task type, three updates: says that the stages fit together."""
@@ -91,7 +93,8 @@ def stages(run: Speedrun) -> Iterator[Stage]:
     own: dict[str, Path] = {}
     for agent in run.corrected:
         own[agent] = run.folder / "data" / f"{agent}.parquet"
-        few = ("--rollouts", "1", "--misplaced", "1") if run.toy else ()
+        times = str(1 if run.toy else run.rollouts)
+        few = ("--rollouts", times, "--misplaced", times) if run.toy or run.rollouts else ()
         options = ("--agent", agent, "--rules", run.rules, "--checkpoints", str(run.folder / "first"), *few)
         yield _recorded(
             f"corrections of {agent}",

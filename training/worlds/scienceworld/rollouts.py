@@ -123,7 +123,7 @@ class AlteredEnvironment:
 
     def step(self, action: str) -> Step:
         """Take one action."""
-        action = _replaced(action, self._called, self._name)
+        action = self.in_its_own_words(action)
         step = self._slot.step(action)
         if step.known:
             self.taken.append(action)
@@ -141,6 +141,10 @@ class AlteredEnvironment:
     def close(self) -> None:
         """End the simulator."""
         self._slot.close()
+
+    def in_its_own_words(self, text: str) -> str:
+        """A text of the agent, with the thing's own name in place of the changed one."""
+        return _replaced(text, self._called, self._name)
 
     def _shown(self, text: str) -> str:
         return _replaced(text, self._name, self._called)
