@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,13 @@ _LONGEST = 90
 """Largest number of the agent's turns that are replayed."""
 _CUTS = 3
 """Number of places in one episode from which the expert continues."""
-_ALIKE = 4
-"""Number of turns with the same action, sub-goal and result after which the expert may take over."""
+_ALIKE = (1, 2, 3, 5, 8, 12)
+"""After so many turns with the same action, sub-goal and result the expert may take over. After twelve a prompt shows
+nothing else."""
+_LATE = 6
+"""One of the last so many places is always chosen."""
+_WITH_AN_EFFECT = ("pick up ", "open ", "close ", "pour ", "move ", "activate ", "deactivate ", "drop ")
+"""Beginnings of actions that an expert takes for what they change."""
 _LEFT_OUT = ("7-1", "7-2", "7-3")
 """Task types without corrections: animals with a known lifespan, where a wrong answer ends the episode."""
 
@@ -164,9 +170,9 @@ def _cuts(turns: Sequence[_OwnTurn], rng: random.Random) -> list[int]:
     for length, turn in enumerate(turns, start=1):
         seen[turn] += 1
         leads_nowhere = not turn.known or seen[turn] > 1
-        if seen[turn] <= _ALIKE and (leads_nowhere or not turn.action or not turn.subgoal):
+        if seen[turn] in _ALIKE and (leads_nowhere or not turn.action or not turn.subgoal):
             places.append(length)
-    late = places[-_ALIKE:]
+    late = places[-_LATE:]
     chosen = {rng.choice(late)} if late else set()
     others = [place for place in places if place not in chosen]
     return sorted(chosen | set(rng.sample(others, min(_CUTS - 1, len(others)))))
@@ -189,7 +195,22 @@ def _from_here(
         return None
     path = recorder.walked(walk, take, room)
     after = path.steps[sum(taken.is_perturbation for taken in walk.taken) :]
+    if does_again([*own, *after]):
+        return None
     return replace(path, steps=[*own, *after], gold_actions=wanted.gold_actions)
+
+
+def does_again(steps: Sequence[RecordedStep]) -> bool:
+    """Whether the expert does something that was done before it took over, such as picking up a thing that is carried.
+
+    Such an action changes nothing. An agent that learnt it would repeat itself.
+    """
+    return any(
+        not after.detour
+        and after.action.startswith(_WITH_AN_EFFECT)
+        and (after.look, after.inventory, after.score) == (before.look, before.inventory, before.score)
+        for before, after in pairwise(steps)
+    )
 
 
 def _replayed(turn: _OwnTurn, walk: Walk, recorder: Recorder) -> RecordedStep:
