@@ -13,6 +13,7 @@ is put in before the decision; the answer stays the oracle's.
                 The executor ends it; the controller names the next one.
     misspelt    the right action with a word left out or replaced, one to three times, not known. The executor, or the
                 flat model, answers with the right one.
+    hopeless    the same, five to twelve times, until the prompt shows nothing else. The executor ends the sub-goal.
     overrun     the last action of a sub-goal, one to twelve times more, with the same answer. The executor ends it.
 
 No simulator is asked: an attempt changes neither room nor inventory. That is true of refused actions, and nearly true
@@ -38,6 +39,10 @@ from waymark.worlds.registry import world_of_task
 
 _REPEATED, _REFUSED, _MISSPELT, _OVERRUN = 3, 4, 3, 12
 """The most attempts of each kind."""
+_HOPELESS: Final = (5, 12)
+"""The fewest and the most attempts after which an executor gives up."""
+_GIVEN_UP: Final = 0.4
+"""Share of the misspelt actions that an executor gives up."""
 _MALFORMED: Final = 0.3
 """Share of the refused sub-goals whose name is a word of the scene."""
 _TRIES: Final = 8
@@ -164,7 +169,8 @@ def _of_executor(path: Trajectory, annotation: Annotation, walked: _Walked) -> I
         fold.give_subgoal(segment.subgoal)
         for step in steps:
             if not detour and walked.due():
-                yield from _after_misspelling(fold.state, step.action, walked)
+                gives_up = walked.rng.random() < _GIVEN_UP
+                yield from _after_misspelling(fold.state, step.action, walked, gives_up=gives_up)
             take_turn(fold, step)
         more = segment.stop < len(path.steps) and segment.subgoal != COMPLETE
         if steps and more and not detour and walked.due():
@@ -188,14 +194,17 @@ def _of_first(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iter
     yield from ()  # nothing comes before the first decision
 
 
-def _after_misspelling(state: AgentState, action: str, walked: _Walked) -> Iterator[Decision]:
+def _after_misspelling(
+    state: AgentState, action: str, walked: _Walked, *, gives_up: bool = False
+) -> Iterator[Decision]:
     if len(action.split()) < 2:
         return
     tried = walked.misspelt(action, state)
     if tried != action:
         branch = walked.branch(state)
-        walked.fail(branch, tried, walked.training_world.refusal, walked.rng.randint(1, _MISSPELT))
-        yield Decision(branch.state, action)
+        times = walked.rng.randint(*_HOPELESS) if gives_up else walked.rng.randint(1, _MISSPELT)
+        walked.fail(branch, tried, walked.training_world.refusal, times)
+        yield Decision(branch.state, None if gives_up else action)
 
 
 _ROLES: Final[Mapping[Role, Callable[[Trajectory, Annotation, _Walked], Iterator[Decision]]]] = {

@@ -58,8 +58,8 @@ class Speedrun:
     """A fold whose things no model sees; it takes the place of dev."""
     roles: tuple[Role, ...] = ROLES
     steps: int | None = None
-    """Updates of the first leg; None: the recipe's. The second leg has two thirds of them. If it is given, hard examples
-    are not drawn more often: to measure their losses takes as long as a thousand updates."""
+    """Updates of the first leg; None: the recipe's. The second leg has two thirds of them. If it is given, hard
+    examples are not drawn more often: to measure their losses takes as long as a thousand updates."""
     seed: int = 0
     rules: str = "all"
     """The rules of play that the corrected agents use: all or none."""
