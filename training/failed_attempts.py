@@ -13,7 +13,8 @@ is put in before the decision; the answer stays the oracle's.
                 The executor ends it; the controller names the next one.
     misspelt    the right action with a word left out or replaced, one to three times, not known. The executor, or the
                 flat model, answers with the right one.
-    hopeless    the same, five to twelve times, until the prompt shows nothing else. The executor ends the sub-goal.
+    hopeless    the same, or the right action itself, four to twelve times, until the prompt shows nothing else. The
+                executor ends the sub-goal.
     overrun     the last action of a sub-goal, one to twelve times more, with the same answer. The executor ends it.
 
 No simulator is asked: an attempt changes neither room nor inventory. That is true of refused actions, and nearly true
@@ -39,10 +40,10 @@ from waymark.worlds.registry import world_of_task
 
 _REPEATED, _REFUSED, _MISSPELT, _OVERRUN = 3, 4, 3, 12
 """The most attempts of each kind."""
-_HOPELESS: Final = (5, 12)
+_HOPELESS: Final = (4, 12)
 """The fewest and the most attempts after which an executor gives up."""
-_GIVEN_UP: Final = 0.4
-"""Share of the misspelt actions that an executor gives up."""
+_GIVEN_UP: Final = 0.5
+"""Share of the misspelt actions that an executor gives up, and share of these that are the right action itself."""
 _MALFORMED: Final = 0.3
 """Share of the refused sub-goals whose name is a word of the scene."""
 _TRIES: Final = 8
@@ -199,8 +200,9 @@ def _after_misspelling(
 ) -> Iterator[Decision]:
     if len(action.split()) < 2:
         return
-    tried = walked.misspelt(action, state)
-    if tried != action:
+    is_right = gives_up and walked.rng.random() < _GIVEN_UP
+    tried = action if is_right else walked.misspelt(action, state)
+    if is_right or tried != action:
         branch = walked.branch(state)
         times = walked.rng.randint(*_HOPELESS) if gives_up else walked.rng.randint(1, _MISSPELT)
         walked.fail(branch, tried, walked.training_world.refusal, times)

@@ -54,8 +54,8 @@ def test_the_executor_gives_up_what_was_refused_again_and_again() -> None:
         for _, decision in after_failures("executor")
         if refused(decision)
     ]
-    assert {answer for count, answer in refusals if count >= 5} == {None}
-    assert any(answer for count, answer in refusals if count < 5)
+    assert {answer for count, answer in refusals if count >= 4} == {None}
+    assert any(answer for count, answer in refusals if count < 4)
 
 
 def test_the_flat_agent_answers_with_the_right_action() -> None:
