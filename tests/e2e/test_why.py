@@ -74,7 +74,7 @@ def test_several_agents_start_with_chosen_rules_and_are_compared(page: Page, run
     page.click("label.choice", "4-2 ")
     page.click("#field-agent input[value=published]")
     Select(page.find("#field-rules")).select_by_value("some")
-    unwanted = ("circles", "stuck")
+    unwanted = ("well-formed", "no-repeat-action")
     for rule in unwanted:
         page.click(f"#field-rule input[value={rule}]")
     page.find("#size", "2 episodes (1 variation × 2 agents)")

@@ -17,7 +17,7 @@ from waymark.worlds.registry import agent_world
 
 CHOSEN = {"1-1": {"water": [0, 1], "ice": [4]}, "4-2": {"chair": [0], "bed": [2]}}
 SETTINGS = {"fold": 0, "repeats": 2}
-WORTH = {ALL: 0, NONE: 40, "risk": 10, "in-sight": 0}
+WORTH = {ALL: 0, NONE: 40, "well-formed": 10, "in-sight": 0}
 
 
 class Player:
@@ -34,7 +34,7 @@ class Player:
             self._left -= 1
             self.asked.append(part)
             scores = {variation: [self._score(part.arm, variation)] * 2 for variation in request.variations or ()}
-            yield Played(part, scores, {"risk": 3, "in-sight": 5} if part.arm == ALL else {}, 0)
+            yield Played(part, scores, {"well-formed": 3, "in-sight": 5} if part.arm == ALL else {}, 0)
 
     def _score(self, arm: str, variation: int) -> float:
         return 80.0 - WORTH[arm] - (10 if variation == 4 and arm != ALL else 0)
@@ -48,16 +48,16 @@ def test_rules_without_one_all_or_none_are_listed() -> None:
     names = {rule.name for rule in agent_world("scienceworld").rules}
     assert rules_without(ALL) is None
     assert rules_without(NONE) == ()
-    assert set(rules_without("risk") or ()) == names - {"risk"}
+    assert set(rules_without("well-formed") or ()) == names - {"well-formed"}
 
 
 def test_a_part_plays_training_variations_as_often_as_asked() -> None:
-    request = request_of(AGENTS["flat"], Part("flat", "risk", "1-1"), CHOSEN, 3, 100)
+    request = request_of(AGENTS["flat"], Part("flat", "well-formed", "1-1"), CHOSEN, 3, 100)
     specs = episodes("id", request)
     assert sorted({spec.variation for spec in specs}) == [0, 1, 4]
     assert len(specs) == 9
     assert request.agent.executor_model == "flat"
-    assert "risk" not in (request.agent.rules or ())
+    assert "well-formed" not in (request.agent.rules or ())
     assert specs[0].limits == Limits(moves=100, turns=200, patience=50)
     assert (
         request_of(AGENTS["hierarchical"], Part("hierarchical", ALL, "4-2"), CHOSEN, 1, 100).limits == specs[0].limits
@@ -67,20 +67,22 @@ def test_a_part_plays_training_variations_as_often_as_asked() -> None:
 def test_only_rules_that_acted_are_taken_away(tmp_path: Path) -> None:
     player = Player()
     play(Kept(tmp_path, SETTINGS), player)
-    assert list(dict.fromkeys(part.arm for part in player.asked)) == [ALL, NONE, "in-sight", "risk"]
+    assert list(dict.fromkeys(part.arm for part in player.asked)) == [ALL, NONE, "in-sight", "well-formed"]
 
 
 def test_a_rule_is_taken_away_only_where_it_acted(tmp_path: Path) -> None:
     class RiskOnlyInOne(Player):
         def __call__(self, wanted: Sequence[tuple[Part, EvaluationRequest]]) -> Iterator[Played]:
             for played in super().__call__(wanted):
-                acted = {"risk": 3} if (played.part.arm, played.part.task) == (ALL, "4-2") else {}
+                acted = {"well-formed": 3} if (played.part.arm, played.part.task) == (ALL, "4-2") else {}
                 yield Played(played.part, played.scores, acted, 0)
 
     kept, player = Kept(tmp_path, SETTINGS), RiskOnlyInOne()
-    play(kept, player, ["risk"])
-    assert [part.task for part in player.asked if part.arm == "risk"] == ["4-2"]
-    (row,) = [row for row in report(kept, ["hierarchical"], CHOSEN)["agents"]["hierarchical"] if row["arm"] == "risk"]
+    play(kept, player, ["well-formed"])
+    assert [part.task for part in player.asked if part.arm == "well-formed"] == ["4-2"]
+    (row,) = [
+        row for row in report(kept, ["hierarchical"], CHOSEN)["agents"]["hierarchical"] if row["arm"] == "well-formed"
+    ]
     assert row["tasks"] == {"1-1": 80, "4-2": 70}
     assert row["worth"] == 5
 
@@ -109,15 +111,15 @@ def test_the_report_says_what_each_rule_is_worth(tmp_path: Path) -> None:
     rows = {row["arm"]: row for row in document["agents"]["hierarchical"]}
     assert set(document["agents"]) == {"hierarchical"}
     assert rows[ALL]["mean"] == 80
-    assert rows["risk"]["worth"] == pytest.approx((40 / 3 + 10) / 2)
+    assert rows["well-formed"]["worth"] == pytest.approx((40 / 3 + 10) / 2)
     assert rows[NONE]["tasks"] == {"1-1": pytest.approx((40 + 40 + 30) / 3), "4-2": 40}
     assert rows["in-sight"]["worth_ci95"][0] == 0 < rows["in-sight"]["worth_ci95"][1]
-    assert (rows["risk"]["turns_acted"], rows["in-sight"]["turns_acted"]) == (6, 10)
+    assert (rows["well-formed"]["turns_acted"], rows["in-sight"]["turns_acted"]) == (6, 10)
     assert document["single_things"] == 0
 
 
 def test_errored_episodes_score_zero_and_rule_uses_are_summed() -> None:
-    fine = result("a", variation=0, score=60).model_copy(update={"rules": (RuleUse(rule="risk", turns=2),)})
+    fine = result("a", variation=0, score=60).model_copy(update={"rules": (RuleUse(rule="well-formed", turns=2),)})
     errored = result("b", variation=0, error=EpisodeError(kind="environment_fault", message="died"))
     played = Played.of(Part("flat", ALL, "1-1"), [fine, errored.model_copy(update={"repeat": 1})])
-    assert (played.scores, played.rules, played.errors) == ({0: [60.0, 0.0]}, {"risk": 2}, 1)
+    assert (played.scores, played.rules, played.errors) == ({0: [60.0, 0.0]}, {"well-formed": 2}, 1)

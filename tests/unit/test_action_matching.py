@@ -1,6 +1,6 @@
 import pytest
 
-from waymark.worlds.scienceworld.rules.action_matching import SHORTLIST, first_valid, shortlist
+from waymark.worlds.scienceworld.rules.action_matching import SHORTLIST, shortlist
 
 VALID = [
     "focus on baby wolf",
@@ -14,24 +14,6 @@ VALID = [
     "pick up thermometer",
     "wait1",
 ]
-
-
-def test_the_first_valid_alternative_is_chosen() -> None:
-    alternatives = ["pick up metl pot", "pick up thermometer", "pick up metal pot"]
-    assert first_valid("pick up metl pot", alternatives, VALID) == "pick up thermometer"
-
-
-def test_alternatives_are_compared_as_the_simulator_reads_them() -> None:
-    assert first_valid("look at wolf", ["examine baby wolf"], VALID) == "look at baby wolf"
-    assert first_valid("take thermometr", ["take  thermometer"], VALID) == "pick up thermometer"
-
-
-def test_an_alternative_of_another_verb_is_another_intention() -> None:
-    assert first_valid("focus on wolves", ["look at baby wolf", "wait1"], VALID) is None
-
-
-def test_without_a_valid_alternative_the_result_is_none() -> None:
-    assert first_valid("pick up sun", ["pick up moon", "not an action, at all"], VALID) is None
 
 
 def test_the_shortlist_keeps_the_verb_and_ranks_shared_words_first() -> None:
@@ -65,7 +47,6 @@ def test_an_instrument_is_only_used_on_the_same_thing() -> None:
 def test_a_focus_is_repaired_only_to_the_same_thing(proposed: str, offered: str, same: bool) -> None:
     proposal, action = f"focus on {proposed}", f"focus on {offered}"
     assert shortlist(proposal, [action]) == [action] * same
-    assert first_valid(proposal, [action], [action]) == (action if same else None)
 
 
 def test_the_shortlist_is_short_and_holds_nothing_unlike_the_proposal() -> None:
@@ -78,6 +59,4 @@ def test_the_shortlist_is_short_and_holds_nothing_unlike_the_proposal() -> None:
 def test_a_repair_never_chooses_among_boxes() -> None:
     valid = ["move apple to red box", "move apple to green box", "move apple to table"]
     assert shortlist("move apple to bx", valid) == ["move apple to table"]
-    assert first_valid("move apple to bx", valid, valid) == "move apple to table"
     assert shortlist("move appl to red box", valid[:2]) == []
-    assert first_valid("move appl to red box", valid, valid) == "move apple to red box"

@@ -36,20 +36,8 @@ def test_each_rule_is_counted_where_it_refuses() -> None:
     assert audit.subgoals == 4
     assert [(refusal.step, refusal.subgoal, refusal.rule) for refusal in audit.refused] == [
         (1, "focus_on(axe)", "out of sight"),
-        (2, "pick_up(orange)", "reached already"),
         (4, "focus_on(picture)", "given before"),
     ]
-
-
-def test_subgoals_repeated_without_progress_are_refused() -> None:
-    """Two sub-goals in turn, each time in another scene: with more and more pictures on the wall."""
-    trajectory, annotation = path(*["navigate_to(kitchen)", "focus_on(picture)"] * 6)
-    scenes = [replace(step, look=HALL + "\ta frame\n" * place) for place, step in enumerate(trajectory.steps)]
-    circling = replace(trajectory, steps=scenes)
-    audit = replay([circling], {trajectory.key: annotation})
-    assert [refusal.step for refusal in audit.refused] == [9, 10, 11, 12]
-    gaining = [replace(scene, score=place) for place, scene in enumerate(scenes)]
-    assert not replay([replace(trajectory, steps=gaining)], {trajectory.key: annotation}).refused
 
 
 def test_subgoals_that_end_before_the_oracle_does_are_counted() -> None:

@@ -10,7 +10,6 @@ from waymark.agent.state import after_step, after_subgoal_ended, start, with_sub
 from waymark.contracts import AgentState
 from waymark.worlds.base import COMPLETE, PathStep, Segment
 from waymark.worlds.scienceworld.annotator import annotate
-from waymark.worlds.scienceworld.subgoal_actions import canonical_action
 from waymark.worlds.scienceworld.subgoal_end import is_over, most_actions
 from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
@@ -109,23 +108,6 @@ def test_the_next_stage_of_an_animal_is_left_open() -> None:
 )
 def test_runs_of_actions_are_named_by_their_purpose(actions: list[str], expected: list[tuple[str, int]]) -> None:
     assert segments("Your task is to boil tin.", *actions) == expected
-
-
-@pytest.mark.parametrize(
-    ("subgoal", "action", "meant"),
-    [
-        ("focus_on(ice cream)", "focus on ice", "focus on ice cream"),
-        ("move(red apple, blue box)", "wait1", "move red apple to blue box"),
-        ("cool(metal pot, freezer)", "move pot to fridge", "move metal pot to freezer"),
-        ("cool(metal pot, freezer)", "open freezer", None),
-        ("heat(metal pot)", "move metal pot to oven", None),
-        ("move(red apple)", "move red apple", None),
-        ("open()", "open", None),
-        ("complete_task()", "wait1", None),
-    ],
-)
-def test_a_subgoal_spells_its_single_action(subgoal: str, action: str, meant: str | None) -> None:
-    assert canonical_action(subgoal, action) == meant
 
 
 def test_a_subgoal_is_in_sight_when_its_things_are() -> None:

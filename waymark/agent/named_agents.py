@@ -87,8 +87,8 @@ def name_of(agent: AgentConfig) -> str:
 
     >>> name_of(AgentConfig(repair=False, executor_model="large"))
     'hierarchical, executor large, no repair'
-    >>> name_of(AgentConfig(rules=())), name_of(AgentConfig(rules=("in-sight", "circles")))
-    ('hierarchical, no rules', 'hierarchical, rules circles + in-sight')
+    >>> name_of(AgentConfig(rules=())), name_of(AgentConfig(rules=("in-sight", "well-formed")))
+    ('hierarchical, no rules', 'hierarchical, rules in-sight + well-formed')
     >>> name_of(AGENTS["published"].model_copy(update={"beams": 1}))
     'published, beams 1'
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from waymark.agent.rules import EndRule, NoEarlyComplete, RuleSet, UnknownEndsSubgoal, rules_of
+from waymark.agent.rules import EndRule, RuleSet, rules_of
 from waymark.agent.state import COMPLETE, StateFold
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentConfig, AgentState, EpisodeResult, TurnRecord
@@ -18,6 +18,8 @@ from waymark.worlds.registry import agent_world, world_of
 
 ASKS_CONTROLLER = frozenset(("controller", "semi_random"))
 """Sources of sub-goals that ask the controller."""
+_FORMER_RULE = "unknown-ends-subgoal"
+"""A rule of earlier versions, which ended the sub-goal after an action that the environment did not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ def begin_turn(fold: StateFold, rules: RuleSet) -> None:
         fold.end_subgoal()
 
 
-def end_turn(fold: StateFold, turn: TurnRecord, rules: RuleSet) -> None:
-    """Add a turn to the state. The sub-goal has ended if the executor said so, or if a rule ends it for an unknown
-    action."""
+def end_turn(fold: StateFold, turn: TurnRecord) -> None:
+    """Add a turn to the state. The sub-goal has ended if the executor said so, or if the turn records that a rule ended
+    it."""
     if turn.action is not None:
         fold.act(turn.action, turn.observation, turn.look, turn.inventory, turn.score)
-    ended = turn.action is None if turn.known else UnknownEndsSubgoal in rules
+    ended = turn.action is None if turn.known else _FORMER_RULE in turn.rules
     if ended:
         fold.end_subgoal()
 
@@ -74,16 +76,16 @@ def moments(
         begin_turn(fold, rules)
         if wanted and turn.controller_called and asks_controller:
             yield Moment("controller", fold.visible(history_turns), turn.turn)
-        if turn.subgoal != COMPLETE or not _waits(agent, rules):
+        if not _waited(turn):
             if turn.subgoal is not None:
                 fold.give_subgoal(turn.subgoal)
             if wanted:
                 yield Moment("executor", fold.visible(history_turns), turn.turn)
         if of_turn is not None and wanted:
             return
-        end_turn(fold, turn, rules)
+        end_turn(fold, turn)
 
 
-def _waits(agent: AgentConfig, rules: RuleSet) -> bool:
-    """Whether `complete_task()` in a turn means that the agent waited and asked no executor."""
-    return agent.policy == "guided" and (NoEarlyComplete in rules or agent.subgoals not in ASKS_CONTROLLER)
+def _waited(turn: TurnRecord) -> bool:
+    """Whether the agent believed that it was done, and asked no executor."""
+    return turn.subgoal == COMPLETE and turn.proposed is None and turn.logprob is None

@@ -15,7 +15,7 @@ from anyio import to_thread
 from waymark.agent import replay
 from waymark.agent.model_ports import Controller, Executor, RequestLimits
 from waymark.agent.recorded_alternatives import Alternatives
-from waymark.agent.rules import UnknownEndsSubgoal, rules_of
+from waymark.agent.rules import rules_of
 from waymark.agent.state import StateFold
 from waymark.agent.subgoal_sources import oracle
 from waymark.agent.subgoal_sources.llm_plan import Planner, ask_plan
@@ -226,11 +226,9 @@ class Play:
         )
 
     def _record(self, turn: TurnRecord) -> TurnRecord:
-        if not turn.known and self.state.subgoal_step is not None and UnknownEndsSubgoal in self.rules:
-            self.rules.record(UnknownEndsSubgoal)
         turn = self._considered.note(turn)
         turn = turn.model_copy(update={"rules": self.rules.take_acted()})
-        replay.end_turn(self.fold, turn, self.rules)
+        replay.end_turn(self.fold, turn)
         self.turns.append(turn)
         return turn
 

@@ -65,10 +65,6 @@ class AgentWorld:
 
     # --- sub-goals
 
-    def canonical_action(self, subgoal: str, action: str) -> str | None:
-        """The action that the sub-goal itself stands for when `action` was proposed. None if it stands for none."""
-        return None
-
     def training_subgoals(self) -> tuple[str, ...]:
         """Every distinct sub-goal of the training variations without `complete_task()`; empty if none ship."""
         return ()

@@ -1,7 +1,7 @@
 """The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
 
-The rules are those of `waymark.agent.subgoal_sources.controller` that need no model: what is out of sight, what is
-reached, what was given before to no avail; and when the loop ends a sub-goal without asking the executor. A rule that
+The rules are those of `waymark.agent.subgoal_sources.controller` that need no model: what is out of sight, what was
+given before to no avail; and when the loop ends a sub-goal without asking the executor. A rule that
 refuses what the oracle does is wrong there, or the annotation is. Detours and `complete_task()` are not looked at.
 """
 
@@ -23,10 +23,10 @@ from waymark.agent.state import COMPLETE, actions_only
 from waymark.agent.subgoal_sources.controller import SubgoalHistory, choose_subgoal
 from waymark.contracts import AgentConfig
 from waymark.worlds.scienceworld.agent_world import SCIENCEWORLD
-from waymark.worlds.scienceworld.subgoal_end import is_over, is_reached
+from waymark.worlds.scienceworld.subgoal_end import is_over
 from waymark.worlds.scienceworld.subgoals_in_sight import in_sight
 
-Rule = Literal["out of sight", "reached already", "given before", "cut short"]
+Rule = Literal["out of sight", "given before", "cut short"]
 _SHOWN = 3
 _SUBGOAL_RULES = rules_of(AgentConfig(), SCIENCEWORLD).of(SubgoalRule)
 _ANOTHER = "look around()"
@@ -91,8 +91,6 @@ def _against(subgoal: str, choice: Choice) -> Iterator[Rule]:
     """The rules that refuse a sub-goal."""
     if not in_sight([subgoal], choice.state):
         yield "out of sight"
-    if is_reached(subgoal, choice.state):
-        yield "reached already"
     if choose_subgoal([subgoal, _ANOTHER], choice, _SUBGOAL_RULES) != subgoal:
         yield "given before"
 

@@ -4,8 +4,7 @@
 rules, the models' best answers are followed as they are. For every agent:
 
 - The sub-goals come from the source that the agent names (`waymark.agent.subgoal_sources`); the flat agent has none.
-- Text that cannot be parsed as an action (`parsed` is false) is never executed. Unless a rule finds an action, the
-  sub-goal ends.
+- Text that cannot be parsed as an action (`parsed` is false) is never executed.
 - If the agent believes that it is done and has no other sub-goal, it waits for a move and asks again, because the
   environment ends a solved episode itself. In a world without a waiting action its episode ends.
 """
@@ -16,15 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from waymark.agent.policies.unknown_actions import ALTERNATIVES, UnknownActionReplacer
-from waymark.agent.rules import (
-    STUCK_AFTER,
-    ActionRule,
-    AskAgain,
-    NoRepeatAction,
-    ReplacementRule,
-    Stuck,
-    SubgoalRule,
-)
+from waymark.agent.rules import ActionRule
 from waymark.agent.running_episode import Play
 from waymark.agent.state import COMPLETE, Scene, scene
 from waymark.agent.subgoal_sources import SubgoalSource
@@ -45,7 +36,6 @@ class GuidedPolicy:
         self._rules = play.rules
         self._source = open_source(play)
         self._replacer = UnknownActionReplacer(play)
-        self._ended_in_a_row = 0
         self._taken: defaultdict[tuple[Scene, str | None], set[str]] = defaultdict(set)
 
     async def turn(self) -> TurnRecord:
@@ -63,7 +53,6 @@ class GuidedPolicy:
     async def _wait(self) -> TurnRecord:
         """The agent believes that it is done."""
         play, waiting = self._play, self._play.world.waiting_action
-        self._ended_in_a_row = 0
         if waiting is None:
             play.completed = True
             return play.ended(None, controller_called=True)
@@ -71,37 +60,26 @@ class GuidedPolicy:
 
     async def _execute(self, *, controller_called: bool) -> TurnRecord:
         play = self._play
-        stuck = Stuck in self._rules and self._ended_in_a_row >= STUCK_AFTER
-        if stuck:
-            self._rules.record(Stuck)
-        answer = await play.ask_executor(n=ALTERNATIVES if stuck else 1)
-        if not answer.parsed and not stuck and AskAgain in self._rules:
-            self._rules.record(AskAgain)
-            answer = await play.ask_executor(n=ALTERNATIVES)
+        answer = await play.ask_executor(n=1)
         decisions = decisions_of(answer)
         if not decisions:
-            return await self._execute_unparsed(answer, controller_called=controller_called)
+            return self._unparsed(answer, controller_called=controller_called)
         proposed, logprob = decisions[0]
         action = proposed
         taken = self._taken[scene(play.state, play.world), play.state.current_subgoal]
-        if action is None and stuck:
-            action = next((decision.action for decision in decisions if decision.action is not None), None)
-        elif action is not None and (refusing := self._refusing(decisions[0], taken)):
+        if action is not None and (refusing := self._refusing(decisions[0], taken)):
             self._rules.record(*refusing)
             action = await self._another(decisions[0], taken)
         if action is None:
-            self._ended_in_a_row += 1
             return play.ended(logprob, controller_called=controller_called)
-        replacement = self._replacement_by_rule(action, taken)
-        action = replacement or action
         taken.add(action)
         step = await play.step(action)
+        replacement = None
         if not step.known:
             replacement = await self._replacer.replace([action], taken=taken if play.state.current_subgoal else ())
         if replacement is not None and replacement != action:
             taken.add(replacement)
             step = await play.step(replacement)
-        self._ended_in_a_row = 0
         return play.acted(
             step,
             replacement or action,
@@ -113,75 +91,25 @@ class GuidedPolicy:
         )
 
     async def _another(self, refused: Decision, taken: Collection[str]) -> str | None:
-        """The best of the executor's five actions that was not taken before and that no rule about risks refuses.
-
-        If there is none: the refused action if it was refused only because it was taken before, else the world's
-        waiting action.
-        """
+        """The best of the executor's five actions that no rule refuses; the refused one if there is none."""
         others = decisions_of(await self._play.ask_executor(n=ALTERNATIVES))
-        repeats = NoRepeatAction in self._rules
         for decision in others:
-            if decision.action is None or (self._is_allowed(decision) and not (repeats and decision.action in taken)):
+            if decision.action is None or not self._refusing(decision, taken):
                 return decision.action
-        return refused.action if self._is_allowed(refused) else self._play.world.waiting_action or refused.action
+        return refused.action
 
-    async def _execute_unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
-        """The executor wrote no action: take what a rule finds in its place, else end the sub-goal.
-
-        The text counts as an action that the environment does not know, but is never sent there.
-        """
-        play, raw = self._play, answer.raw or ""
+    def _unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
+        """The executor wrote no action. The text counts as an action that the environment does not know, but is never
+        sent there."""
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
-        subgoal = play.state.current_subgoal
-        action = self._replacer.proposal([raw], barred=())
-        taken = self._taken[scene(play.state, play.world), subgoal]
-        for rule in self._rules.of(ReplacementRule):
-            meant = await rule.replace_unreadable(action)
-            if meant is not None and (meant not in taken or meant.startswith(play.world.repeatable)):
-                self._rules.record(rule)
-                taken.add(meant)
-                step = await play.step(meant)
-                self._ended_in_a_row = 0
-                return play.acted(
-                    step,
-                    meant,
-                    subgoal=subgoal,
-                    controller_called=controller_called,
-                    proposed=raw,
-                    logprob=logprob,
-                    repaired=True,
-                )
-        self._ended_in_a_row += 1
-        return play.ended(logprob, controller_called=controller_called, unparsed=raw)
-
-    def _replacement_by_rule(self, action: str, taken: Collection[str]) -> str | None:
-        """The action with which a rule replaces the proposed one before it is tried; None: no rule replaces it."""
-        subgoal = self._play.state.current_subgoal
-        if subgoal is None:
-            return None
-        for rule in self._rules.of(ReplacementRule):
-            meant = rule.instead_of(action, subgoal)
-            if meant is not None and meant not in taken:
-                self._rules.record(rule)
-                return meant
-        return None
+        return self._play.ended(logprob, controller_called=controller_called, unparsed=answer.raw or "")
 
     def _refusing(self, decision: Decision, taken: Collection[str]) -> list[ActionRule]:
-        """The rules that refuse the executor's best action."""
-        return [rule for rule in self._action_rules() if not self._allows(rule, decision, taken)]
-
-    def _is_allowed(self, decision: Decision) -> bool:
-        """Whether no rule refuses the action, apart from the rule about actions that were taken before."""
-        return all(self._allows(rule, decision, ()) for rule in self._action_rules())
-
-    def _allows(self, rule: ActionRule, decision: Decision, taken: Collection[str]) -> bool:
-        assert decision.action is not None
-        return rule.allows(decision.action, decision.logprob, self._play.state, taken)
-
-    def _action_rules(self) -> list[ActionRule]:
-        """The rules about actions. If the agent has sub-goals, rules about sub-goals have already judged the risk."""
+        """The rules that refuse one of the executor's actions."""
+        action, logprob = decision
+        assert action is not None
         rules = self._rules.of(ActionRule)
-        return rules if self._source is None else [rule for rule in rules if not isinstance(rule, SubgoalRule)]
+        return [rule for rule in rules if not rule.allows(action, logprob, self._play.state, taken)]
 
 
 def open_source(play: Play) -> SubgoalSource | None:

@@ -4,8 +4,8 @@ A rule says in its docstring what it knows, when it acts, and what it may change
 an agent uses; each turn records those that acted (`TurnRecord.rules`). A rule acts when it asks a model again, refuses
 its best answer, ends a sub-goal, or changes an action. A rule that only checks and changes nothing has not acted.
 
-Five kinds of rules exist, by what they may change: `SubgoalRule`, `ActionRule`, `EndRule`, `ReplacementRule` and
-`LoopRule`. A world adds rules of its own (`AgentWorld.rules`); the order of that tuple is the order in which rules of
+Four kinds of rules exist, by what they may change: `SubgoalRule`, `ActionRule`, `EndRule` and `ReplacementRule`. A
+world adds rules of its own (`AgentWorld.rules`); the order of that tuple is the order in which rules of
 one kind are applied.
 
     kinds          the interface of each kind
@@ -15,14 +15,8 @@ one kind are applied.
 
 from waymark.agent.rules.generic_rules import (
     GENERIC,
-    STUCK_AFTER,
-    AskAgain,
-    Circles,
-    NoEarlyComplete,
     NoRepeatAction,
     NoRepeatSubgoal,
-    Stuck,
-    UnknownEndsSubgoal,
     WellFormed,
     generic_rules,
 )
@@ -31,7 +25,6 @@ from waymark.agent.rules.kinds import (
     Alternative,
     Choice,
     EndRule,
-    LoopRule,
     ProposedAction,
     ReplacementRule,
     Rule,
@@ -43,24 +36,17 @@ __all__ = [
     "ALL_RULES",
     "GENERIC",
     "NO_RULES",
-    "STUCK_AFTER",
     "ActionRule",
     "Alternative",
-    "AskAgain",
     "Choice",
-    "Circles",
     "EndRule",
-    "LoopRule",
-    "NoEarlyComplete",
     "NoRepeatAction",
     "NoRepeatSubgoal",
     "ProposedAction",
     "ReplacementRule",
     "Rule",
     "RuleSet",
-    "Stuck",
     "SubgoalRule",
-    "UnknownEndsSubgoal",
     "WellFormed",
     "check_rules",
     "generic_rules",

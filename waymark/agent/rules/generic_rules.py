@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from waymark.agent.rules.kinds import ActionRule, Alternative, Choice, LoopRule, Rule, SubgoalRule
+from waymark.agent.rules.kinds import ActionRule, Alternative, Choice, Rule, SubgoalRule
 from waymark.agent.state import COMPLETE
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
 
 REPEATS: Final = 3
 """Largest number of times that a sub-goal that is meant to be repeated may be given in one scene."""
-CIRCLES: Final = 4
-"""Largest number of times that any other sub-goal may be given, in any scenes, while the score stays the same."""
-STUCK_AFTER: Final = 3
-"""After so many sub-goals that ended without an action between them, the executor counts as stuck."""
 
 
 class WellFormed(SubgoalRule):
@@ -35,25 +31,6 @@ class WellFormed(SubgoalRule):
     def is_formed(self, subgoal: str) -> bool:
         """Whether a sub-goal has a name and a number of arguments that a training sub-goal has."""
         return subgoal == COMPLETE or form_of(subgoal) in _forms(self.world)
-
-
-class NoEarlyComplete(SubgoalRule):
-    """Follows another sub-goal in place of `complete_task()`.
-
-    Knows that an environment ends a solved episode itself, so points are still open while the agent is asked. Acts when
-    the controller's best answer is `complete_task()`. Changes it to the next best sub-goal; without one, the agent
-    waits for a turn and asks again.
-    """
-
-    name = "no-early-complete"
-
-    def doubts(self, subgoal: str, choice: Choice) -> bool:
-        """Always for `complete_task()`."""
-        return subgoal == COMPLETE
-
-    def refuses(self, subgoal: str, choice: Choice) -> bool:
-        """Always for `complete_task()`."""
-        return subgoal == COMPLETE
 
 
 class NoRepeatSubgoal(SubgoalRule):
@@ -78,24 +55,6 @@ class NoRepeatSubgoal(SubgoalRule):
     wants_more = is_spent
 
 
-class Circles(SubgoalRule):
-    """Does not give a sub-goal a fifth time while the score stays the same.
-
-    Knows how often each sub-goal was given at the present score, in any scene. Acts after an ended sub-goal, when the
-    controller names one given four times; those that are meant to be repeated are exempt. Changes which alternative is
-    followed, and asks for more where all were given too often.
-    """
-
-    name = "circles"
-
-    def is_spent(self, subgoal: str, choice: Choice) -> bool:
-        """Given four times at this score."""
-        often = choice.at_score.get(subgoal, 0) >= CIRCLES
-        return choice.ended is not None and often and not subgoal.startswith(self.world.repeatable)
-
-    wants_more = is_spent
-
-
 class NoRepeatAction(ActionRule):
     """Does not repeat an action in a scene for the same sub-goal.
 
@@ -111,45 +70,10 @@ class NoRepeatAction(ActionRule):
         return action not in taken or action.startswith(self.world.repeatable)
 
 
-class Stuck(LoopRule):
-    """Makes the executor act if it only ends sub-goals.
-
-    Acts after three sub-goals that ended in a row without an action. Asks the executor for five answers and takes the
-    first that is an action.
-    """
-
-    name = "stuck"
-
-
-class AskAgain(LoopRule):
-    """Asks a model again if its answer cannot be parsed.
-
-    Acts when the text of controller or executor cannot be parsed as a sub-goal or action. Asks for more alternatives
-    and takes the best that can be parsed.
-    """
-
-    name = "ask-again"
-
-
-class UnknownEndsSubgoal(LoopRule):
-    """Ends a sub-goal whose action the environment does not know.
-
-    Acts when such an action was taken and nothing replaced it, or when the executor wrote no action at all. The
-    controller then names the next sub-goal.
-    """
-
-    name = "unknown-ends-subgoal"
-
-
 GENERIC: Final[tuple[type[Rule], ...]] = (
     WellFormed,
-    NoEarlyComplete,
     NoRepeatSubgoal,
-    Circles,
     NoRepeatAction,
-    Stuck,
-    AskAgain,
-    UnknownEndsSubgoal,
 )
 
 

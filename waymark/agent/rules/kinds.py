@@ -23,8 +23,6 @@ class Choice:
     """The sub-goal that has just ended. None at the start of an episode and while a sub-goal is under way."""
     here: Mapping[str, int] = field(default_factory=Counter)
     """How often each sub-goal was given in this scene."""
-    at_score: Mapping[str, int] = field(default_factory=Counter)
-    """How often each was given, in any scene, at the present score."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +104,3 @@ class ReplacementRule(Rule):
         EnvironmentFault.
         """
         return None
-
-    async def replace_unreadable(self, action: ProposedAction) -> str | None:
-        """The action to take in place of text that is not an action; None if the rule finds none. Raises ServiceError,
-        EnvironmentFault.
-        """
-        return None
-
-    def instead_of(self, action: str, subgoal: str) -> str | None:
-        """The action to take in place of a proposed one before it is tried; None: keep the proposed one."""
-        return None
-
-
-class LoopRule(Rule):
-    """A rule that the loop itself implements. It has no methods: the loop only checks whether the agent uses it."""

@@ -79,8 +79,8 @@ def parse_rules(text: str, world: AgentWorld) -> tuple[str, ...] | None:
     Raises InvalidInput (field `agent.rules`) that lists the known names.
 
     >>> from waymark.worlds.registry import agent_world
-    >>> [parse_rules(text, agent_world()) for text in ("all", "none", "in-sight, circles")]
-    [None, (), ('circles', 'in-sight')]
+    >>> [parse_rules(text, agent_world()) for text in ("all", "none", "well-formed, in-sight")]
+    [None, (), ('in-sight', 'well-formed')]
     """
     names = {name.strip() for name in text.split(",")} - {""}
     if names == {ALL_RULES}:

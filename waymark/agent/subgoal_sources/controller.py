@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from waymark.agent.rules import Alternative, AskAgain, Choice, Rule, RuleSet, SubgoalRule, rules_of
+from waymark.agent.rules import Alternative, Choice, RuleSet, SubgoalRule, rules_of
 from waymark.agent.state import COMPLETE, Scene, scene
 from waymark.agent.usable_alternatives import subgoals_of
 from waymark.agent.world_port import AgentWorld
@@ -31,21 +31,19 @@ class Ask(Protocol):
 
 
 class SubgoalHistory:
-    """The sub-goals given in an episode, in which scenes and at which scores."""
+    """The sub-goals given in an episode, and in which scenes."""
 
     def __init__(self, world: AgentWorld | None = None) -> None:
         self._world = world or agent_world()
         self._here: defaultdict[Scene, Counter[str]] = defaultdict(Counter)
-        self._at_score: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def add(self, subgoal: str, state: AgentState) -> None:
         """Record that a sub-goal is given now."""
         self._here[scene(state, self._world)][subgoal] += 1
-        self._at_score[state.score][subgoal] += 1
 
     def choice(self, state: AgentState, ended: str | None) -> Choice:
         """The moment at which the next sub-goal is chosen; `ended` is the one that has just ended."""
-        return Choice(state, ended, self._here[scene(state, self._world)], self._at_score[state.score])
+        return Choice(state, ended, self._here[scene(state, self._world)])
 
 
 class ControllerSource:
@@ -77,12 +75,10 @@ class ControllerSource:
             self._history.add(chosen, state)
         return chosen
 
-    def _doubting(self, answer: SubgoalResponse, choice: Choice) -> Sequence[Rule | type[Rule]]:
+    def _doubting(self, answer: SubgoalResponse, choice: Choice) -> Sequence[SubgoalRule]:
         """The rules that call for more alternatives before one is chosen."""
         readable = subgoals_of(answer)
-        if not readable:
-            return [AskAgain] if AskAgain in self._rules else []
-        if choice.ended is not None:
+        if not readable or choice.ended is not None:
             return []
         return [rule for rule in self._subgoal_rules if rule.doubts(readable[0][0], choice)]
 

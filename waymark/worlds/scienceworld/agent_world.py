@@ -11,7 +11,7 @@ from waymark.agent.rules import Rule
 from waymark.agent.world_port import AgentWorld
 from waymark.contracts import AgentState
 from waymark.worlds.base import PathStep
-from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene, subgoal_actions
+from waymark.worlds.scienceworld import annotator, oracle_path, random_subgoals, scene
 from waymark.worlds.scienceworld.planner_prompt import PLAN_PROMPT
 from waymark.worlds.scienceworld.rules import RULES
 
@@ -48,10 +48,6 @@ class ScienceWorldForAgents(AgentWorld):
     def without_readings(self, text: str) -> str:
         """See `scene.without_readings`."""
         return scene.without_readings(text)
-
-    def canonical_action(self, subgoal: str, action: str) -> str | None:
-        """See `subgoal_actions.canonical_action`."""
-        return subgoal_actions.canonical_action(subgoal, action)
 
     def training_subgoals(self) -> tuple[str, ...]:
         """See `random_subgoals.training_subgoals`."""

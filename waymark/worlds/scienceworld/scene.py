@@ -8,6 +8,8 @@ OTHER_THINGS = ("box", "juice", "paint", "cream", "cup")
 """Words that make another thing of the name before them: an orange box is no orange."""
 OTHER_AGES = ("tree", "plant", "seed")
 """Words that name the same living thing at another age: a cherry tree is no cherry, but bears cherries."""
+BOX = re.compile(r"\b[a-z]+ box\b")
+"""A box as tasks, scenes and actions name it."""
 _ROOM = re.compile(r"(?:room|location) is called the ", re.IGNORECASE)
 _NAME = re.compile(r"[a-z ]+", re.IGNORECASE)
 _READING = re.compile(r"-?(?<!\d)\d+ degrees|(?<!\d)\d+ ticks")

@@ -1,11 +1,10 @@
-"""When a sub-goal has nothing more to do: it is reached, has had all its actions, or has seen what it waited for."""
+"""When a sub-goal has nothing more to do: it has had all its actions, or has seen what it waited for."""
 
 from __future__ import annotations
 
 import re
 
 from waymark.contracts import AgentState
-from waymark.worlds.scienceworld.scene import holds, room_of
 
 _COUNTED = re.compile(r"wait1?\((\d{1,3})\)")
 _MOST_ACTIONS = {"monitor_temperature": 64}
@@ -42,20 +41,3 @@ def _has_changed(subgoal: str, state: AgentState) -> bool:
     """Whether the last action read what the sub-goal watches under another state of matter than it names."""
     watched, read = _WATCHED.fullmatch(subgoal), _READ.fullmatch(state.turns[-1].acted)
     return bool(watched and read and read[2] == watched[2] and read[1] != watched[1])
-
-
-def is_reached(subgoal: str, state: AgentState) -> bool:
-    """Whether nothing is left to do for a sub-goal: the agent is in that room, sees that door open, carries that thing,
-    sees it where it is to be put, or has watched a block slide down that plane."""
-    name, _, rest = subgoal.lower().removesuffix(")").partition("(")
-    if name == "navigate_to":
-        return rest == room_of(state.look)
-    if name == "open":
-        return f"the {rest} door is open" in state.look.lower()
-    if name == "pick_up":
-        carried = rf"^\s*(?:a substance called |an? )?{re.escape(rest)}\b(?! [a-z])"
-        return bool(re.search(carried, state.inventory, re.MULTILINE | re.IGNORECASE))
-    if name == "move":
-        thing, _, place = rest.partition(", ")
-        return holds(state.look, place, thing)
-    return name == "time_slide" and any(turn.acted.lower() == f"look at {rest}" for turn in state.turns)

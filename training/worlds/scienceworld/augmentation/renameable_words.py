@@ -16,8 +16,7 @@ from typing import Final
 from training.datasets import Example
 from waymark.worlds.base import decision_of
 from waymark.worlds.scienceworld.prompts.compact import COMPACT
-from waymark.worlds.scienceworld.rules.risk import BOX
-from waymark.worlds.scienceworld.scene import OTHER_THINGS
+from waymark.worlds.scienceworld.scene import BOX, OTHER_THINGS
 
 PAINTS: Final = ("6-2", "6-3")
 """Task types that name a paint whose ingredients a model must know, until the prompt shows the first mixture or a

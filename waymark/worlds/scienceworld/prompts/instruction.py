@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from waymark.contracts import AgentState
 from waymark.worlds.scienceworld.prompts.text_normalisation import plain
-from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import BOX
 
 _TASK_WORDS = 90
 _OPPOSITES = {

@@ -23,7 +23,7 @@ from waymark.worlds.scienceworld.prompts.readings import (
     latest_readings,
     value_of,
 )
-from waymark.worlds.scienceworld.rules.risk import BOX
+from waymark.worlds.scienceworld.scene import BOX
 
 _RELATION = re.compile(r"\b(above|below|conductive|nonconductive|dominant|recessive)\b")
 _PLANE = "inclined plane"

@@ -1,6 +1,6 @@
 """How replacements for unknown actions are chosen: pure functions that ask no model and no environment.
 
-`first_valid` and `shortlist` keep to the verb of the proposed action, because another verb is another intention, and
+`shortlist` keeps to the verb of the proposed action, because another verb is another intention, and
 the controller is better asked anew. String similarity alone made scores worse, so it only shortens the list. A wrong
 focus ends an episode at -100, so `focus on` may only name the proposed thing: its name in another order or with more
 words (`ice` for `ice cream`, but never `smores` for `instructions to make smores`, nor a tree for its fruit). For the
@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from waymark.byte_cache import ByteCache
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld import actions
-from waymark.worlds.scienceworld.rules.risk import BOX
-from waymark.worlds.scienceworld.scene import OTHER_AGES
+from waymark.worlds.scienceworld.scene import BOX, OTHER_AGES
 
 SHORTLIST = 64
 """The most candidates: the executor reads its prompt again for every one of them."""
@@ -48,25 +47,6 @@ _FOCUS, _USE = "FOCUS", "USE"
 _INSIGNIFICANT = frozenset(
     ("a", "an", "the", "in", "on", "to", "of", "into", "with", "and", "containing", "substance", "terminal")
 )
-
-
-def first_valid(proposal: str, alternatives: Sequence[str], valid: Sequence[str]) -> str | None:
-    """The first alternative of the proposal's verb that is valid, as the environment writes it.
-
-    `examine x` equals `look at x`.
-    """
-    proposed = _reading(proposal)
-    known = {
-        _reading(action): action
-        for action in valid
-        if _reading(action).verb == proposed.verb and _risks_the_same(proposal, action)
-    }
-    return next((known[reading] for reading in map(_reading, alternatives) if reading in known), None)
-
-
-def leaves_out(action: str, meant: str) -> bool:
-    """Whether an action has the verb that is meant but does not name everything that is meant."""
-    return _reading(action).verb == _reading(meant).verb and not _words(meant) <= _words(action)
 
 
 def shortlist(proposal: str, valid: Sequence[str], limit: int = SHORTLIST) -> list[str]:
@@ -133,7 +113,7 @@ _reading = ByteCache(_read, _CACHE_BYTES, lambda action: sum(map(sys.getsizeof, 
 
 
 def _risks_the_same(proposal: str, action: str) -> bool:
-    """Whether an action risks no more of the score than the proposal does: see `risk`."""
+    """Whether an action risks no more of the score than the proposal does."""
     if not set(BOX.findall(action.lower())) <= set(BOX.findall(proposal.lower())):
         return False
     return _reading(action).verb != _FOCUS or _same_thing(proposal, action)

@@ -4,56 +4,6 @@ from __future__ import annotations
 
 from waymark.agent.rules import ProposedAction, ReplacementRule
 from waymark.worlds.scienceworld.rules import action_matching
-from waymark.worlds.scienceworld.subgoal_actions import canonical_action
-
-
-class HoldToSubgoal(ReplacementRule):
-    """Takes the action that the sub-goal spells out in place of one that leaves out what the sub-goal names.
-
-    Knows the action that a sub-goal such as `pick_up(red apple)` spells out. Acts before an action of the same verb is
-    taken that does not name all of it: `pick up apple` would be valid, and wrong. Changes the action to the one that is
-    spelt out, unless that was taken in this scene already.
-    """
-
-    name = "hold-to-subgoal"
-
-    def instead_of(self, action: str, subgoal: str) -> str | None:
-        """The action that the sub-goal spells out, if the given one leaves out what it names."""
-        meant = canonical_action(subgoal, action)
-        return meant if meant is not None and action_matching.leaves_out(action, meant) else None
-
-
-class RepairSubgoal(ReplacementRule):
-    """Replaces an unknown action by the one that the sub-goal spells out.
-
-    Knows the action that a sub-goal spells out and the valid actions. Acts on an action that the environment does not
-    know, and on text that is no action. Takes what is spelt out if it is valid.
-    """
-
-    name = "repair-subgoal"
-
-    async def replace(self, action: ProposedAction) -> str | None:
-        """The valid action that the sub-goal spells out."""
-        subgoal = action.state.current_subgoal
-        meant = canonical_action(subgoal, action.proposed[0]) if subgoal else None
-        return None if meant is None else action_matching.first_valid(meant, [meant], await action.valid())
-
-    replace_unreadable = replace
-
-
-class RepairAlternatives(ReplacementRule):
-    """Replaces an unknown action by the executor's next valid one.
-
-    Knows the valid actions. Acts on an action that the environment does not know. Asks the executor for five and takes
-    the first of the same verb that is valid; a focus or a box only if it names the thing that was proposed.
-    """
-
-    name = "repair-alternatives"
-
-    async def replace(self, action: ProposedAction) -> str | None:
-        """The first valid alternative of the same verb."""
-        valid = await action.valid()
-        return action_matching.first_valid(action.proposed[0], await action.ask(), valid)
 
 
 class RepairShortlist(ReplacementRule):
