@@ -68,7 +68,7 @@ async def test_no_service_is_asked_for_more_than_it_takes() -> None:
         spec(AgentConfig(), turns=12), ScriptedEnvironment(), controller, executor, request_limits=request_limits
     )
     assert {n for _, n in controller.asked} == {1, 2}
-    assert {n for _, n in executor.asked} == {1, 2}
+    assert {n for _, n in executor.asked} <= {1, 2}
     wide = Controller(controller.answers)
     await run_episode(spec(AgentConfig(), turns=12), ScriptedEnvironment(), wide, Executor([["fly"], [None]]))
     assert max(n for _, n in wide.asked) == 16

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from tests.samples import spec
-from tests.scripted_agent import Controller, Planner, acting, actions_of, play
+from tests.scripted_agent import SOLUTION, Controller, Planner, acting, actions_of, play
 from waymark.agent.episode_loop import RETRYABLE, run_episode
 from waymark.contracts import AgentConfig, EpisodeResult
 from waymark.errors import DeadlineExceeded, ServiceError
@@ -25,8 +25,7 @@ def subgoals_of(result: EpisodeResult) -> list[str | None]:
 async def test_an_executor_with_oracle_subgoals_solves_the_task(
     calls: Literal["on_end", "every_step"],
 ) -> None:
-    """Each sub-goal says its action, so repair carries it out whatever the executor proposes of that verb."""
-    executor = acting("focus on it", None, "pick up it", None, "teleport to it", None, "move it to it")
+    executor = acting(SOLUTION[0], None, SOLUTION[1], None, SOLUTION[2], None, SOLUTION[3])
     result = await play(executor, agent=AgentConfig(subgoals="oracle", controller_calls=calls))
     assert result.success
     assert list(dict.fromkeys(subgoals_of(result))) == [
