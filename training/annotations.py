@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.trajectories import PathKey, Trajectory
+from training.trajectories import PathKey, RecordedStep, Trajectory
 from training.user_files import reading, replacing
 from training.worlds.registry import find_task
 from waymark.errors import InvalidInput
@@ -39,10 +40,24 @@ class Annotation:
 
 
 def annotate_by_rule(trajectory: Trajectory) -> Annotation:
-    """The rule annotator's answer for one trajectory."""
-    steps = [PathStep(step.action, step.observation, step.detour) for step in trajectory.steps]
+    """The rule annotator's answer for one trajectory. An agent's own turns, with which a path may begin, keep the
+    sub-goals that the agent followed."""
+    own = sum(1 for _ in takewhile(lambda step: step.subgoal, trajectory.steps))
+    steps = [PathStep(step.action, step.observation, step.detour) for step in trajectory.steps[own:]]
     segments = world_of_task(trajectory.task_id).annotate(trajectory.task, steps)
+    followed = [Segment(segment.subgoal, segment.start + own, segment.stop + own) for segment in segments]
+    segments = [*_own_segments(trajectory.steps[:own]), *followed]
     return Annotation(trajectory.task_id, trajectory.variation, "rule", segments, trajectory.take)
+
+
+def _own_segments(steps: Sequence[RecordedStep]) -> list[Segment]:
+    """The sub-goals of an agent's own turns. Each lasts until the executor ends it, or until another one is given."""
+    segments: list[Segment] = []
+    for place, step in enumerate(steps):
+        begins = not place or steps[place - 1].ends_subgoal or steps[place - 1].subgoal != step.subgoal
+        start = place if begins else segments.pop().start
+        segments.append(Segment(step.subgoal, start, place + 1))
+    return segments
 
 
 def first_of_each_task(trajectories: Iterable[Trajectory], limit: int) -> list[Trajectory]:

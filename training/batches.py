@@ -99,5 +99,7 @@ def _weights(
         share = counts[example.task_id] ** (1 / recipe.temperature - 1)
         if recipe.answers != 1 and world.is_answer(example):
             share *= recipe.answers
+        if example.source and example.source.decision.is_correction:
+            share *= recipe.corrections
         share *= recipe.often.get(decision_of(example.target).split(" ", 1)[0], 1.0)
         yield share if losses is None else share * (losses[place] + _KNOWN) ** recipe.hard

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.annotations import Annotation
-from training.trajectories import PathKey, Trajectory
+from training.trajectories import PathKey, RecordedStep, Trajectory
 from training.user_files import replacing, sha256_of
 from training.worlds.base import PUBLISHED_SEED, Sampling
 from training.worlds.registry import find_task, in_order, training_world_of
@@ -52,6 +52,8 @@ _SCHEMA = pa.schema(
     ]
 )
 _ROW_GROUP = 4096
+_CORRECTIONS = 3
+"""Number of decisions after an agent's own turns that count as corrections."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Decision:
 
     state: AgentState
     answer: str | None
+    is_correction: bool = False
+    """Whether it is among the first decisions after an agent's own turns, which led astray."""
 
     def written(self, role: Role, prompt_format: PromptFormat) -> tuple[str, str]:
         """Its prompt and target, by the code that serves."""
@@ -107,29 +111,79 @@ class Example:
 def decisions(
     trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples = "on-end"
 ) -> Iterator[Decision]:
-    """All decisions of one role along a path, in order. Perturbations are part of the history, never decisions."""
+    """All decisions of one role along a path, in order. Perturbations are part of the history, never decisions.
+
+    An agent's own turns are history too, with one exception: if they end in a sub-goal that led nowhere, the executor
+    learns to end it there.
+    """
+    correct = _CORRECTIONS if trajectory.begins_with_own_turns else 0
+    for number, decision in enumerate(_decisions(trajectory, annotation, role, controller)):
+        yield replace(decision, is_correction=True) if number < correct else decision
+
+
+def _decisions(
+    trajectory: Trajectory, annotation: Annotation, role: Role, controller: ControllerExamples
+) -> Iterator[Decision]:
     every_step = role == "controller" and controller == "every-step"
     world = world_of_task(trajectory.task_id).agent
     fold = StateFold.start(trajectory.task, trajectory.look, trajectory.inventory, world)
-    for segment in annotation.segments:
+    for place, segment in enumerate(annotation.segments):
         steps, detour = trajectory.steps[segment.start : segment.stop], on_detour(trajectory, segment)
-        if not detour and (role == "controller" or (role == "first" and segment.start == 0)):
+        is_asked = not detour and not _goes_on(trajectory, annotation, place - 1)
+        if is_asked and (role == "controller" or (role == "first" and segment.start == 0)):
             yield Decision(fold.state, segment.subgoal)
         if role != "flat":
             fold.give_subgoal(segment.subgoal)
-        for place, step in enumerate(steps):
-            if every_step and place and not detour:
+        for number, step in enumerate(steps):
+            if every_step and number and not detour:
                 yield Decision(fold.state, segment.subgoal)
             if role in ("executor", "flat") and not detour:
                 yield Decision(fold.state, step.action)
-            fold.act(step.action, step.observation, step.look, step.inventory, step.score)
+            take_turn(fold, step)
         ends = bool(steps) and (fold.state.score < SOLVED or segment.stop < len(trajectory.steps))
         if every_step and ends and not detour:
             yield Decision(fold.state, segment.subgoal)
-        if role == "executor" and ends and not detour:
+        if role == "executor" and ends and (not detour or _leads_nowhere(trajectory, annotation, place)):
             yield Decision(fold.state, None)
-        if role != "flat":
+        if role != "flat" and not _goes_on(trajectory, annotation, place):
             fold.end_subgoal()
+
+
+def take_turn(fold: StateFold, step: RecordedStep) -> None:
+    """Add a recorded turn to a history: an action, or, among an agent's own turns, the end of a sub-goal."""
+    if step.ends_subgoal:
+        fold.end_subgoal()
+    else:
+        fold.act(step.action, step.observation, step.look, step.inventory, step.score)
+
+
+def _is_own(trajectory: Trajectory, segment: Segment) -> bool:
+    """Whether a segment is a sub-goal of an agent's own turns."""
+    return segment.stop > segment.start and bool(trajectory.steps[segment.start].subgoal)
+
+
+def _goes_on(trajectory: Trajectory, annotation: Annotation, place: int) -> bool:
+    """Whether the agent's own sub-goal at this place of the annotation is in force in the next segment too: nobody
+    ended it, and the next segment is the same sub-goal, or another one of the agent's, which replaced it."""
+    segments = annotation.segments
+    if not 0 <= place < len(segments) - 1 or not _is_own(trajectory, segments[place]):
+        return False
+    following = segments[place + 1]
+    if trajectory.steps[segments[place].stop - 1].ends_subgoal:
+        return False
+    return _is_own(trajectory, following) or following.subgoal == segments[place].subgoal
+
+
+def _leads_nowhere(trajectory: Trajectory, annotation: Annotation, place: int) -> bool:
+    """Whether the agent's own turns end here, in the middle of a sub-goal that the path does not follow."""
+    segment = annotation.segments[place]
+    is_last = not (place + 1 < len(annotation.segments) and _is_own(trajectory, annotation.segments[place + 1]))
+    return (
+        _is_own(trajectory, segment)
+        and is_last
+        and not trajectory.steps[segment.stop - 1].ends_subgoal
+        and not _goes_on(trajectory, annotation, place)
+    )
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:

@@ -13,6 +13,8 @@ is put in before the decision; the answer stays the oracle's.
                 The executor ends it; the controller names the next one.
     misspelt    the right action with a word left out or replaced, one to three times, not known. The executor, or the
                 flat model, answers with the right one.
+    hopeless    the same, or the right action itself, four to twelve times, until the prompt shows nothing else. The
+                executor ends the sub-goal.
     overrun     the last action of a sub-goal, one to twelve times more, with the same answer. The executor ends it.
 
 No simulator is asked: an attempt changes neither room nor inventory. That is true of refused actions, and nearly true
@@ -28,7 +30,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from training.annotations import Annotation
-from training.datasets import Decision, on_detour
+from training.datasets import Decision, on_detour, take_turn
 from training.trajectories import PathKey, RecordedStep, Trajectory
 from training.worlds.base import TrainingWorld
 from waymark.agent.state import COMPLETE, StateFold
@@ -38,6 +40,10 @@ from waymark.worlds.registry import world_of_task
 
 _REPEATED, _REFUSED, _MISSPELT, _OVERRUN = 3, 4, 3, 12
 """The most attempts of each kind."""
+_HOPELESS: Final = (4, 12)
+"""The fewest and the most attempts after which an executor gives up."""
+_GIVEN_UP: Final = 0.5
+"""Share of the misspelt actions that an executor gives up, and share of these that are the right action itself."""
 _MALFORMED: Final = 0.3
 """Share of the refused sub-goals whose name is a word of the scene."""
 _TRIES: Final = 8
@@ -108,9 +114,10 @@ def decisions_after_failures(
 ) -> Iterator[tuple[Trajectory, Decision]]:
     """The decisions of one role along these paths that follow a failed attempt; `share` of all have one before them.
 
-    The same paths and share give the same decisions. Detours are history, as in `training.datasets.decisions`.
+    The same paths and share give the same decisions. Detours are history, as in `training.datasets.decisions`. Paths
+    that begin with an agent's own turns are left out: their failures are real.
     """
-    paths = list(trajectories)
+    paths = [path for path in trajectories if not path.begins_with_own_turns]
     foreign = _foreign(paths, annotations)
     for path in paths:
         rng = random.Random(f"failed attempts {role} {path.task_id} {path.variation} {path.take}")
@@ -130,10 +137,6 @@ def _foreign(paths: Sequence[Trajectory], annotations: Mapping[PathKey, Annotati
     return defaultdict(list, {task: list(subgoals) for task, subgoals in by_task.items()})
 
 
-def _act(fold: StateFold, step: RecordedStep) -> None:
-    fold.act(step.action, step.observation, step.look, step.inventory, step.score)
-
-
 def _of_controller(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iterator[Decision]:
     fold = StateFold.start(path.task, path.look, path.inventory, walked.world)
     before: tuple[str, RecordedStep] | None = None
@@ -151,7 +154,7 @@ def _of_controller(path: Trajectory, annotation: Annotation, walked: _Walked) ->
                 yield Decision(branch.state, segment.subgoal)
         fold.give_subgoal(segment.subgoal)
         for step in path.steps[segment.start : segment.stop]:
-            _act(fold, step)
+            take_turn(fold, step)
             before = segment.subgoal, step
         fold.end_subgoal()
 
@@ -167,8 +170,9 @@ def _of_executor(path: Trajectory, annotation: Annotation, walked: _Walked) -> I
         fold.give_subgoal(segment.subgoal)
         for step in steps:
             if not detour and walked.due():
-                yield from _after_misspelling(fold.state, step.action, walked)
-            _act(fold, step)
+                gives_up = walked.rng.random() < _GIVEN_UP
+                yield from _after_misspelling(fold.state, step.action, walked, gives_up=gives_up)
+            take_turn(fold, step)
         more = segment.stop < len(path.steps) and segment.subgoal != COMPLETE
         if steps and more and not detour and walked.due():
             branch = walked.branch(fold.state)
@@ -184,21 +188,25 @@ def _of_flat(path: Trajectory, annotation: Annotation, walked: _Walked) -> Itera
         for step in path.steps[segment.start : segment.stop]:
             if not detour and walked.due():
                 yield from _after_misspelling(fold.state, step.action, walked)
-            _act(fold, step)
+            take_turn(fold, step)
 
 
 def _of_first(path: Trajectory, annotation: Annotation, walked: _Walked) -> Iterator[Decision]:  # noqa: ARG001
     yield from ()  # nothing comes before the first decision
 
 
-def _after_misspelling(state: AgentState, action: str, walked: _Walked) -> Iterator[Decision]:
+def _after_misspelling(
+    state: AgentState, action: str, walked: _Walked, *, gives_up: bool = False
+) -> Iterator[Decision]:
     if len(action.split()) < 2:
         return
-    tried = walked.misspelt(action, state)
-    if tried != action:
+    is_right = gives_up and walked.rng.random() < _GIVEN_UP
+    tried = action if is_right else walked.misspelt(action, state)
+    if is_right or tried != action:
         branch = walked.branch(state)
-        walked.fail(branch, tried, walked.training_world.refusal, walked.rng.randint(1, _MISSPELT))
-        yield Decision(branch.state, action)
+        times = walked.rng.randint(*_HOPELESS) if gives_up else walked.rng.randint(1, _MISSPELT)
+        walked.fail(branch, tried, walked.training_world.refusal, times)
+        yield Decision(branch.state, None if gives_up else action)
 
 
 _ROLES: Final[Mapping[Role, Callable[[Trajectory, Annotation, _Walked], Iterator[Decision]]]] = {

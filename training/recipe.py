@@ -97,6 +97,9 @@ class Recipe:
     answers: Annotated[float, Field(gt=0), _unit("times")] = 1.0
     """How often a final answer (one of several boxes or planes) is drawn, relative to another decision of its task
     type."""
+    corrections: Annotated[float, Field(gt=0), _unit("times")] = 1.0
+    """How often the first three decisions after an agent's own turns are drawn, relative to other decisions of the task
+    type."""
     often: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     """Verbs whose decisions are drawn more often, with the factor, e.g. `{"connect": 5}`."""
     rename: Annotated[Share, _unit("share")] = 0.3

@@ -44,8 +44,6 @@ _TOY: Final = (
 _TOY_MORE: Final = ("batch=4", "evaluated=8")
 _TOY_STEPS: Final = 3
 _TOY_TASKS: Final = "4-2"
-_WEIGHED: Final = (2 / 3, 0.911)
-"""Which part of the first leg draws hard examples more often; the recipe's own for 9,000 updates."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,13 @@ class Speedrun:
     """A fold whose things no model sees; it takes the place of dev."""
     roles: tuple[Role, ...] = ROLES
     steps: int | None = None
-    """Updates of the first leg; None: the recipe's. The second leg has two thirds of them."""
+    """Updates of the first leg; None: the recipe's. The second leg has two thirds of them. If it is given, hard
+    examples are not drawn more often: to measure their losses takes as long as a thousand updates."""
     seed: int = 0
     rules: str = "all"
     """The rules of play that the corrected agents use: all or none."""
+    rollouts: int | None = None
+    """Episodes of each task type that each agent plays for its corrections; None: the command's own number."""
     processes: int = 1
     toy: bool = False
     """Tiny models, a few variations of one task type, three updates: says that the stages fit together."""
@@ -91,7 +92,8 @@ def stages(run: Speedrun) -> Iterator[Stage]:
     own: dict[str, Path] = {}
     for agent in run.corrected:
         own[agent] = run.folder / "data" / f"{agent}.parquet"
-        few = ("--rollouts", "1", "--misplaced", "1") if run.toy else ()
+        times = str(1 if run.toy else run.rollouts)
+        few = ("--rollouts", times, "--misplaced", times) if run.toy or run.rollouts else ()
         options = ("--agent", agent, "--rules", run.rules, "--checkpoints", str(run.folder / "first"), *few)
         yield _recorded(
             f"corrections of {agent}",
@@ -143,9 +145,8 @@ def _changes(run: Speedrun, leg: str) -> tuple[str, ...]:
         return ()
     if leg == "second":
         return (*(_TOY_MORE if run.toy else ()), f"steps={max(1, 2 * steps // 3)}")
-    begin, end = (int(share * steps) for share in _WEIGHED)
-    weighed = ("hard=0.0", "drills=0") if run.toy else (f"hard_from={begin}", f"hard_until={end}")
-    return (*(_TOY if run.toy else ()), *weighed, f"steps={steps}")
+    without_drills = (*_TOY, "drills=0") if run.toy else ()
+    return (*without_drills, "hard=0.0", f"steps={steps}")
 
 
 def _exported(run: Speedrun, role: Role, leg: str, data: Path) -> Stage:

@@ -50,7 +50,16 @@ class RecordedStep:
     goals: list[str]
     """The simulator's goals that this action met, e.g. `activate heater (stove)`."""
     detour: bool = False
-    """Thrown in on purpose: history to recover from, no answer to learn."""
+    """Thrown in on purpose, or an agent's own turn: history to recover from, no answer to learn."""
+    known: bool = True
+    """Whether the environment knew the action. Paths of experts hold known actions only."""
+    subgoal: str = ""
+    """The sub-goal that an agent followed in its own turn; empty: the annotator names one."""
+
+    @property
+    def ends_subgoal(self) -> bool:
+        """Whether this is an agent's own turn without an action, in which its executor ended the sub-goal."""
+        return not self.action
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,11 @@ class Trajectory:
     def key(self) -> PathKey:
         """What tells it from all other trajectories."""
         return self.task_id, self.variation, self.take
+
+    @property
+    def begins_with_own_turns(self) -> bool:
+        """Whether the first steps are turns that an agent played, with its failures."""
+        return any(step.subgoal or not step.known for step in self.steps)
 
     @property
     def score(self) -> int:

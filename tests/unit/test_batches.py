@@ -15,6 +15,7 @@ from training.model_inputs import IGNORED, Tensors
 from training.recipe import Recipe
 from training.tokenizer import train_tokenizer
 from training.worlds.scienceworld.augmentation import is_answer
+from waymark.agent.state import start
 from waymark.contracts import AgentState
 from waymark.errors import CheckpointError, InvalidInput
 from waymark.inference.tokens import Tokens
@@ -148,3 +149,14 @@ def test_final_answers_are_drawn_as_often_as_the_recipe_says() -> None:
     batches = Batches([answer, other], Recipe(batch=50, rename=0.0, answers=9.0))
     drawn = Counter(target.split()[0] for number in range(32) for _, target in batches[number])
     assert 6 < drawn["move"] / drawn["pick_up"] < 13
+
+
+def test_corrections_are_drawn_as_often_as_the_recipe_says() -> None:
+    state = start("Boil water.", "This room is called the kitchen.", "nothing")
+    correction, other = (
+        Example.of("1-1", 0, Decision(state, answer, is_correction=answer == "go north"), "flat", COMPACT)
+        for answer in ("go north", "go south")
+    )
+    batches = Batches([correction, other], Recipe(batch=50, rename=0.0, corrections=9.0))
+    drawn = Counter(target for number in range(32) for _, target in batches[number])
+    assert 6 < drawn["go north"] / drawn["go south"] < 13

@@ -48,6 +48,16 @@ def test_the_executor_ends_finished_and_impossible_subgoals_and_corrects_misspel
     assert all(decision.state.subgoal_step is not None for decision in after)
 
 
+def test_the_executor_gives_up_what_was_refused_again_and_again() -> None:
+    refusals = [
+        (sum(turn.observation == WORLD.refusal for turn in decision.state.turns[-12:]), decision.answer)
+        for _, decision in after_failures("executor")
+        if refused(decision)
+    ]
+    assert {answer for count, answer in refusals if count >= 4} == {None}
+    assert any(answer for count, answer in refusals if count < 4)
+
+
 def test_the_flat_agent_answers_with_the_right_action() -> None:
     after = [decision for _, decision in after_failures("flat")]
     assert after

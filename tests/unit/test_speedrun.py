@@ -72,9 +72,9 @@ def test_a_fold_is_left_out_of_every_training() -> None:
             assert option(stage, "--leave-out") == "2"
 
 
-def test_fewer_updates_keep_the_shape_of_the_schedule() -> None:
+def test_a_smaller_budget_spends_nothing_on_measuring_what_is_hard() -> None:
     first = trainings(Speedrun(FOLDER, steps=90), "first")["flat"].arguments
-    assert {"steps=90", "hard_from=60", "hard_until=81"} <= set(first)
+    assert {"steps=90", "hard=0.0"} <= set(first)
     assert "steps=60" in trainings(Speedrun(FOLDER, steps=90), "second")["flat"].arguments
 
 

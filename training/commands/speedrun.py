@@ -32,6 +32,10 @@ def speedrun(
     rules: Annotated[
         Literal["all", "none"], typer.Option(help="Rules of play of the agents that play for corrections.")
     ] = "all",
+    rollouts: Annotated[
+        int | None,
+        typer.Option(help="Episodes of each task that each agent plays for corrections. Default: 20, or 56.", min=1),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(help="Simulators that record at once. Default: one for each core.", min=1)
     ] = None,
@@ -62,6 +66,7 @@ def speedrun(
         steps=steps,
         seed=seed,
         rules=rules,
+        rollouts=rollouts,
         processes=processes or available_cores(),
         toy=toy,
     )

@@ -1,6 +1,6 @@
 """Rollouts: episodes of training variations that a trained agent plays, so that its own episodes become data.
 
-Half of them call what the task names by a word that nobody knows. Where a task has such a thing (`MISPLACED`), half of
+Four of five call what the task names by a word that nobody knows. Where a task has such a thing (`MISPLACED`), half of
 them begin with the thing carried to another room: mistakes on test are those about strange names and places.
 """
 
@@ -29,14 +29,15 @@ from waymark.worlds.base import Step
 if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
-_RENAMED: Final = 0.5
+_RENAMED: Final = 0.8
 _MISPLACED: Final = 0.5
 """Probabilities."""
 _NAMED: Final = re.compile(
     r"to (?:boil|melt|freeze|change the state of matter of) ([a-z ]+)\.|"
     r"(?:temperature|melting point) of ([a-z ]+?), which|"
     r"to grow an? ([a-z ]+?)(?: plant from seed)?\.|"
-    r"to determine if ([a-z ]+?) is electrically"
+    r"to determine if ([a-z ]+?) is electrically|"
+    r"life stages of the ([a-z ]+?), starting"
 )
 """Patterns of the things in task texts that may get another name."""
 
@@ -123,7 +124,7 @@ class AlteredEnvironment:
 
     def step(self, action: str) -> Step:
         """Take one action."""
-        action = _replaced(action, self._called, self._name)
+        action = self.in_its_own_words(action)
         step = self._slot.step(action)
         if step.known:
             self.taken.append(action)
@@ -141,6 +142,10 @@ class AlteredEnvironment:
     def close(self) -> None:
         """End the simulator."""
         self._slot.close()
+
+    def in_its_own_words(self, text: str) -> str:
+        """A text of the agent, with the thing's own name in place of the changed one."""
+        return _replaced(text, self._called, self._name)
 
     def _shown(self, text: str) -> str:
         return _replaced(text, self._name, self._called)

@@ -38,15 +38,18 @@ def power_component(walk: Walk) -> None:
     """3-1, 3-2: use the oracle's source, moved to a place where it works, and the first wires that are listed."""
     (lamp,) = words_of(r"turn on the (.+?)(?: by |\.)", walk.task)
     (source,) = words_of(r"connect (.+?) anode ", " ; ".join(walk.oracle))
-    walk.go("workshop")
+    if not all(walk.sees(part) or walk.has(part) for part in (lamp, source)):
+        walk.go("workshop")
     walk.focus(lamp)
     if "teleport to outside" in walk.oracle:
-        carried = [lamp, source, *list(dict.fromkeys(_WIRE.findall(walk.look)))[:2]]
+        carried = [lamp, source, *list(dict.fromkeys(_WIRE.findall(walk.inventory + walk.look)))[:2]]
         for name in carried:
-            walk.act(f"pick up {name}")
+            if walk.room != "outside" and not walk.has(name):
+                walk.act(f"pick up {name}")
         walk.go("outside")
         for name in carried:
-            walk.act(f"drop {name}")
+            if walk.has(name):
+                walk.act(f"drop {name}")
     _lay_circuit(walk, source, lamp)
     if f"activate {source}" in walk.oracle:
         walk.act(f"activate {source}")
