@@ -46,7 +46,7 @@ SENT = {
     b'"continuous_usage_stats":true},"max_tokens":16,"ignore_eos":true,"prompt":"1 0 m0 finish medical want almost"}',
     "aiperf 0.13.0": b'{"prompt":"navigate_to kitchen | did teleport to kitchen | have orange","model":"default",'
     b'"stream":true,"stream_options":{"include_usage":true}}',
-    "vllm bench serve 0.32.0": b'{"model": "default", "prompt": "focus_on baby brown bear | before teleport to outside",'
+    "vllm bench serve 0.32.0": b'{"model": "default", "prompt": "focus_on baby brown bear | before teleport outside",'
     b' "repetition_penalty": 1.0, "max_tokens": 16, "logprobs": null, "stream": true,'
     b' "stream_options": {"include_usage": true}}',
 }
