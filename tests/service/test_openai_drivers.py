@@ -39,6 +39,19 @@ AIPERF = {
     "stream_options": {"include_usage": True},
 }
 
+SENT = {
+    "guidellm 0.8.1": b'{"model":"default","stream":true,"stream_options":{"include_usage":true,'
+    b'"continuous_usage_stats":true},"prompt":"navigate_to kitchen | room bathroom : bathtub off | have orange"}',
+    "guidellm 0.8.1, output_tokens=16": b'{"model":"default","stream":true,"stream_options":{"include_usage":true,'
+    b'"continuous_usage_stats":true},"max_tokens":16,"ignore_eos":true,"prompt":"1 0 m0 finish medical want almost"}',
+    "aiperf 0.13.0": b'{"prompt":"navigate_to kitchen | did teleport to kitchen | have orange","model":"default",'
+    b'"stream":true,"stream_options":{"include_usage":true}}',
+    "vllm bench serve 0.32.0": b'{"model": "default", "prompt": "focus_on baby brown bear | before teleport outside",'
+    b' "repetition_penalty": 1.0, "max_tokens": 16, "logprobs": null, "stream": true,'
+    b' "stream_options": {"include_usage": true}}',
+}
+"""Bodies that the tools sent to an executor on 2026-11-29, with shorter prompts."""
+
 
 async def post(body: dict[str, Any], policy: Policy = SAYS) -> httpx.Response:
     async with asking("executor", default=policy) as client:
@@ -58,6 +71,18 @@ async def test_a_load_generator_reads_text_usage_and_end(body: dict[str, Any]) -
     assert "".join(texts) == "go to kitchen"
     assert (usage["prompt_tokens"] > 0, usage["completion_tokens"]) == (True, 4)
     assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+
+
+@pytest.mark.parametrize("body", SENT.values(), ids=SENT.keys())
+async def test_what_a_load_generator_really_sends_is_answered(body: bytes) -> None:
+    headers = {**JSON, "accept": "text/event-stream", "x-request-id": "bench-6f6e5c72-0"}
+    async with asking("executor", default=SAYS) as client:
+        response = await client.post("/v1/completions", content=body, headers=headers)
+    assert response.status_code == 200, response.text
+    *chunks, end = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    assert end == "[DONE]"
+    assert json.loads(chunks[-1])["usage"]["completion_tokens"] == 4
+    assert "".join(json.loads(chunk)["choices"][0]["text"] for chunk in chunks[:-1]) == "go to kitchen"
 
 
 @pytest.mark.parametrize(
