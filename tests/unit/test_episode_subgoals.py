@@ -79,7 +79,7 @@ async def test_a_repair_is_made_once_for_a_subgoal_and_scene() -> None:
 
 async def test_repeatable_actions_are_repaired_again() -> None:
     result = await play(Executor([["look at picture now"]]), Controller([["a"], ["b"]]), turns=2)
-    assert [(turn.action, turn.repaired) for turn in result.trajectory] == [("examine picture", True)] * 2
+    assert [(turn.known, turn.repaired) for turn in result.trajectory] == [(True, True)] * 2
 
 
 async def test_a_result_holds_every_state_of_a_model_call(tmp_path: Path) -> None:
