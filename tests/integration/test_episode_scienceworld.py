@@ -12,7 +12,7 @@ from waymark.worlds.scienceworld.environment import ScienceWorldSlot
 
 
 class Oracle:
-    """Follows a path, however the state looks; its n-best holds the right action last."""
+    """Follows a path, however the state looks; of valid actions it prefers the right one."""
 
     def __init__(self, path: Sequence[str], *, misspelt: int) -> None:
         self._path = path
@@ -21,15 +21,13 @@ class Oracle:
     async def action(
         self, state: AgentState, *, n: int = 1, model: str = "default", valid_actions: Sequence[str] | None = None
     ) -> ActionResponse:
-        """The path's next action, one of them misspelt unless alternatives are wanted."""
-        assert valid_actions is None, "the n-best holds a valid action, so nothing is to be weighed"
+        """The path's next action, one of them misspelt unless valid actions are given."""
         at = state.step - 1
         right = self._path[at]
-        answers = [f"{right} please", right] if at == self._misspelt else [right]
-        alternatives = (
-            ActionAlternative(action=answer, ended_subgoal=False, logprob=0, mean_logprob=0) for answer in answers[:n]
-        )
-        return action_answer(*alternatives, model=model)
+        assert valid_actions is None or right in valid_actions
+        answer = f"{right} please" if at == self._misspelt and valid_actions is None else right
+        alternative = ActionAlternative(action=answer, ended_subgoal=False, logprob=0, mean_logprob=0)
+        return action_answer(alternative, model=model)
 
 
 @pytest.mark.anyio
