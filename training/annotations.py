@@ -138,7 +138,8 @@ def describe_coverage(trajectories: Sequence[Trajectory], annotations: Mapping[P
 
 
 def training_subgoals(annotations: Iterable[Annotation]) -> list[str]:
-    """Every sub-goal of the training variations, each once, sorted. Random sub-goals are drawn from these."""
+    """Every sub-goal of the training variations, those of an agent's own turns included, each once, sorted. Random
+    sub-goals are drawn from these."""
     trained = (
         annotation
         for annotation in annotations

@@ -187,7 +187,7 @@ def _leads_nowhere(trajectory: Trajectory, annotation: Annotation, place: int) -
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
-    """Whether this part of a path is a perturbation, in which no model is asked."""
+    """Whether a part of a path is a perturbation or an agent's own turns: history, in which no model is asked."""
     return any(step.detour for step in trajectory.steps[segment.start : segment.stop])
 
 

@@ -115,7 +115,8 @@ class Trajectory:
 
     @property
     def begins_with_own_turns(self) -> bool:
-        """Whether the first steps are turns that an agent played, with its failures."""
+        """Whether it holds turns that an agent played, with its failures. Turns of a flat agent count only if one was
+        unknown."""
         return any(step.subgoal or not step.known for step in self.steps)
 
     @property

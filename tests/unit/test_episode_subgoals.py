@@ -8,6 +8,7 @@ import pytest
 
 from tests.samples import evaluation
 from tests.scripted_agent import SOLUTION, Controller, Executor, acting, actions_of, play
+from waymark.agent.replay import moments
 from waymark.contracts import AgentConfig
 from waymark.evaluation.run_folder import RunFolder
 from waymark.loadtest.sample_states import from_run
@@ -122,3 +123,22 @@ async def test_an_answer_that_is_no_phrase_is_an_unknown_action(nonsense: str) -
     result = await play(acting(nonsense, *SOLUTION), agent=AgentConfig(subgoals="none", repair=False))
     assert not result.trajectory[0].known
     assert result.success
+
+
+async def test_an_episode_of_a_deleted_rule_is_still_read() -> None:
+    result = await play(acting(*SOLUTION), Controller([["a"]]), AgentConfig(rules=("in-sight",)))
+    assert result.agent is not None
+    older = result.model_copy(
+        update={"agent": result.agent.model_copy(update={"rules": ("circles", "in-sight", "unknown-ends-subgoal")})}
+    )
+    assert list(moments(older, 40)) == list(moments(result, 40)) != []
+
+
+async def test_a_recorded_end_by_a_deleted_rule_is_still_read() -> None:
+    result = await play(acting("eat moon", "wait1"), Controller([["a"]]), turns=2)
+    first, second = result.trajectory
+    older = result.model_copy(
+        update={"trajectory": (first.model_copy(update={"rules": ("unknown-ends-subgoal",)}), second)}
+    )
+    states = [[moment.state.subgoal_step for moment in moments(episode, 40)][-1] for episode in (result, older)]
+    assert states == [1, 3]

@@ -65,7 +65,7 @@ def moments(
     opening = result.opening
     if world is None:
         world = world_of(result.versions.environment).agent if result.versions else agent_world()
-    agent = result.agent or AgentConfig()
+    agent = _with_rules_of_today(result.agent or AgentConfig(), world)
     rules = rules_of(agent, world)
     fold = StateFold.start(opening.task, opening.look, opening.inventory, world, forgets=True)
     asks_controller = agent.subgoals in ASKS_CONTROLLER
@@ -84,6 +84,14 @@ def moments(
         if of_turn is not None and wanted:
             return
         end_turn(fold, turn)
+
+
+def _with_rules_of_today(agent: AgentConfig, world: AgentWorld) -> AgentConfig:
+    """The agent without the rules that earlier versions had."""
+    if agent.rules is None:
+        return agent
+    known = {rule.name for rule in world.rules}
+    return agent.model_copy(update={"rules": tuple(name for name in agent.rules if name in known)})
 
 
 def _waited(turn: TurnRecord) -> bool:

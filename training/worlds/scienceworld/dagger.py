@@ -32,6 +32,7 @@ from training.worlds.scienceworld.rollouts import AlteredEnvironment, Rollouts, 
 from waymark.agent.model_ports import Controller, Executor
 from waymark.contracts import Limits
 from waymark.worlds.base import SOLVED
+from waymark.worlds.scienceworld.rules.subgoal_rules import SubgoalOver
 
 if TYPE_CHECKING:
     from waymark.worlds.scienceworld.environment import ScienceWorldSlot
@@ -51,7 +52,7 @@ _LATE = 6
 _WITH_AN_EFFECT = ("pick up ", "open ", "close ", "pour ", "move ", "activate ", "deactivate ", "drop ")
 """Beginnings of actions that an expert takes for what they change."""
 _LEFT_OUT = ("7-1", "7-2", "7-3")
-"""Task types without corrections: animals with a known lifespan, where a wrong answer ends the episode."""
+"""Task types that are not played: animals with a known lifespan, where a wrong answer ends the episode."""
 
 
 @dataclass(frozen=True)
@@ -147,17 +148,15 @@ def _mistaken(
     if result is None or result.raw_score >= SOLVED:
         return []
     own = environment.in_its_own_words
-    return [
-        _OwnTurn(
-            own(turn.subgoal or ""),
-            own(turn.action or ""),
-            turn.known,
-            own(turn.observation),
-            (own(turn.look), own(turn.inventory), turn.score),
-        )
-        for turn in result.trajectory
-        if turn.score >= 0 and (turn.action is not None or turn.known)
-    ]
+    turns: list[_OwnTurn] = []
+    for turn in result.trajectory:
+        if SubgoalOver.name in turn.rules and turns and turns[-1].action:  # a rule ended the sub-goal before this turn
+            turns.append(replace(turns[-1], action="", known=True, observation=""))
+        if turn.score >= 0 and (turn.action is not None or turn.known):
+            scene = (own(turn.look), own(turn.inventory), turn.score)
+            subgoal, action = own(turn.subgoal or ""), own(turn.action or "")
+            turns.append(_OwnTurn(subgoal, action, turn.known, own(turn.observation), scene))
+    return turns
 
 
 def _cuts(turns: Sequence[_OwnTurn], rng: random.Random) -> list[int]:
@@ -201,10 +200,7 @@ def _from_here(
 
 
 def does_again(steps: Sequence[RecordedStep]) -> bool:
-    """Whether the expert does something that was done before it took over, such as picking up a thing that is carried.
-
-    Such an action changes nothing. An agent that learnt it would repeat itself.
-    """
+    """Whether an action of the expert changes nothing, such as picking up a thing that is carried."""
     return any(
         not after.detour
         and after.action.startswith(_WITH_AN_EFFECT)

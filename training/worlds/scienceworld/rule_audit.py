@@ -1,7 +1,7 @@
 """The rules of play held to the oracle: how many of its sub-goals would the agent's rules have refused?
 
 The rules are those of `waymark.agent.subgoal_sources.controller` that need no model: what is out of sight, what was
-given before to no avail; and when the loop ends a sub-goal without asking the executor. A rule that
+given before in the same scene; and when `subgoal-over` ends a sub-goal without asking the executor. A rule that
 refuses what the oracle does is wrong there, or the annotation is. Detours and `complete_task()` are not looked at.
 """
 

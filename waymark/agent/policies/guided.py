@@ -1,10 +1,11 @@
-"""The loop with rules of play. Rules keep small models from going in circles and from risking the score without need.
+"""The loop with rules of play. Rules keep small models from repeating themselves and from naming what is not there.
 
 `AgentConfig.rules` names the rules that an agent uses; `waymark.agent.rules` and the world describe each rule. Without
 rules, the models' best answers are followed as they are. For every agent:
 
 - The sub-goals come from the source that the agent names (`waymark.agent.subgoal_sources`); the flat agent has none.
-- Text that cannot be parsed as an action (`parsed` is false) is never executed.
+- Text that cannot be parsed as an action (`parsed` is false) is never executed. The sub-goal goes on, and the executor
+  is asked again.
 - If the agent believes that it is done and has no other sub-goal, it waits for a move and asks again, because the
   environment ends a solved episode itself. In a world without a waiting action its episode ends.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from waymark.agent.policies.unknown_actions import ALTERNATIVES, UnknownActionReplacer
+from waymark.agent.policies.unknown_actions import UnknownActionReplacer
 from waymark.agent.rules import ActionRule
 from waymark.agent.running_episode import Play
 from waymark.agent.state import COMPLETE, Scene, scene
@@ -22,8 +23,11 @@ from waymark.agent.subgoal_sources import SubgoalSource
 from waymark.agent.subgoal_sources.at_random import RandomSource, SemiRandomSource
 from waymark.agent.subgoal_sources.controller import ControllerSource
 from waymark.agent.subgoal_sources.plan import PlanSource
-from waymark.agent.usable_alternatives import Decision, decisions_of
+from waymark.agent.usable_alternatives import decisions_of
 from waymark.contracts import ActionResponse, TurnRecord
+
+ALTERNATIVES = 5
+"""Number of actions that the executor is asked for after a rule refused its first one."""
 
 
 class GuidedPolicy:
@@ -67,9 +71,9 @@ class GuidedPolicy:
         proposed, logprob = decisions[0]
         action = proposed
         taken = self._taken[scene(play.state, play.world), play.state.current_subgoal]
-        if action is not None and (refusing := self._refusing(decisions[0], taken)):
+        if action is not None and (refusing := self._refusing(action, taken)):
             self._rules.record(*refusing)
-            action = await self._another(decisions[0], taken)
+            action = await self._another(action, taken)
         if action is None:
             return play.ended(logprob, controller_called=controller_called)
         taken.add(action)
@@ -90,13 +94,13 @@ class GuidedPolicy:
             repaired=replacement is not None,
         )
 
-    async def _another(self, refused: Decision, taken: Collection[str]) -> str | None:
-        """The best of the executor's five actions that no rule refuses; the refused one if there is none."""
-        others = decisions_of(await self._play.ask_executor(n=ALTERNATIVES))
-        for decision in others:
-            if decision.action is None or not self._refusing(decision, taken):
+    async def _another(self, refused: str, taken: Collection[str]) -> str | None:
+        """The first of the executor's five answers that is no refused action; None if it ends the sub-goal; the refused
+        action if there is no such answer."""
+        for decision in decisions_of(await self._play.ask_executor(n=ALTERNATIVES)):
+            if decision.action is None or not self._refusing(decision.action, taken):
                 return decision.action
-        return refused.action
+        return refused
 
     def _unparsed(self, answer: ActionResponse, *, controller_called: bool) -> TurnRecord:
         """The executor wrote no action. The text counts as an action that the environment does not know, but is never
@@ -104,12 +108,9 @@ class GuidedPolicy:
         logprob = answer.alternatives[0].logprob if answer.alternatives else None
         return self._play.ended(logprob, controller_called=controller_called, unparsed=answer.raw or "")
 
-    def _refusing(self, decision: Decision, taken: Collection[str]) -> list[ActionRule]:
+    def _refusing(self, action: str, taken: Collection[str]) -> list[ActionRule]:
         """The rules that refuse one of the executor's actions."""
-        action, logprob = decision
-        assert action is not None
-        rules = self._rules.of(ActionRule)
-        return [rule for rule in rules if not rule.allows(action, logprob, self._play.state, taken)]
+        return [rule for rule in self._rules.of(ActionRule) if not rule.allows(action, taken)]
 
 
 def open_source(play: Play) -> SubgoalSource | None:

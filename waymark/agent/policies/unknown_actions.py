@@ -6,10 +6,6 @@ from collections.abc import Collection, Sequence
 
 from waymark.agent.rules import ProposedAction, ReplacementRule
 from waymark.agent.running_episode import Play
-from waymark.agent.usable_alternatives import decisions_of
-
-ALTERNATIVES = 5
-"""Number of actions that the executor is asked for after its first one was unknown."""
 
 
 class UnknownActionReplacer:
@@ -28,7 +24,7 @@ class UnknownActionReplacer:
         """
         spent = {action for action in taken if not action.startswith(self._play.world.repeatable)}
         published = self._play.agent.repair_by == "similarity"
-        action = self.proposal(proposed, barred=() if published else {proposed[0], *spent})
+        action = self._proposal(proposed, barred=() if published else {proposed[0], *spent})
         for rule in self._rules:
             calls = self._play.model_calls
             replacement = await rule.replace(action)
@@ -38,7 +34,7 @@ class UnknownActionReplacer:
                 return replacement
         return None
 
-    def proposal(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
+    def _proposal(self, proposed: Sequence[str], *, barred: Collection[str]) -> ProposedAction:
         """The action, with everything that a rule may need to replace it; `barred` actions do not count as valid.
 
         The environment lists its valid actions at most once, and only if a rule asks for them.
@@ -51,12 +47,8 @@ class UnknownActionReplacer:
                 known.append([action for action in await play.valid_actions() if action not in barred])
             return known[0]
 
-        async def ask() -> list[str]:
-            answer = await play.ask_executor(n=ALTERNATIVES)
-            return [decision.action for decision in decisions_of(answer) if decision.action is not None]
-
         async def weigh(candidates: Sequence[str]) -> str | None:
             return (await play.ask_executor(n=1, valid_actions=candidates)).action
 
         recent = [turn.action for turn in play.turns if turn.action is not None]
-        return ProposedAction(proposed, play.state, recent, valid, ask, weigh, play.request_limits.candidates)
+        return ProposedAction(proposed, play.state, recent, valid, weigh, play.request_limits.candidates)

@@ -8,7 +8,6 @@ from typing import Final
 from waymark.agent.rules.kinds import ActionRule, Alternative, Choice, Rule, SubgoalRule
 from waymark.agent.state import COMPLETE
 from waymark.agent.world_port import AgentWorld
-from waymark.contracts import AgentState
 
 REPEATS: Final = 3
 """Largest number of times that a sub-goal that is meant to be repeated may be given in one scene."""
@@ -65,7 +64,7 @@ class NoRepeatAction(ActionRule):
 
     name = "no-repeat-action"
 
-    def allows(self, action: str, logprob: float | None, state: AgentState, taken: Collection[str]) -> bool:
+    def allows(self, action: str, taken: Collection[str]) -> bool:
         """Not taken yet, or meant to be repeated."""
         return action not in taken or action.startswith(self.world.repeatable)
 

@@ -1,4 +1,4 @@
-"""The kinds of rules, by what they may change, and what a rule is told."""
+"""The kinds of rules, by what they may change, and what a rule knows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SubgoalRule(Rule):
 class ActionRule(Rule):
     """A rule about the executor's actions."""
 
-    def allows(self, action: str, logprob: float | None, state: AgentState, taken: Collection[str]) -> bool:
+    def allows(self, action: str, taken: Collection[str]) -> bool:
         """Whether the action may be taken. `taken` are the actions taken before in this scene for this sub-goal."""
         return True
 
@@ -85,8 +85,6 @@ class ProposedAction:
     """All actions of the episode, oldest first."""
     valid: Callable[[], Awaitable[list[str]]]
     """The actions that the environment accepts now, without those that must not be taken again."""
-    ask: Callable[[], Awaitable[list[str]]]
-    """Asks the executor for its alternatives, best first."""
     weigh: Callable[[Sequence[str]], Awaitable[str | None]]
     """Asks the executor which of these actions it prefers."""
     candidates: int

@@ -20,18 +20,13 @@ class RuleSet:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
-        self._names = frozenset(rule.name for rule in self._rules)
         self._acted: list[str] = []
-
-    def __contains__(self, rule: type[Rule]) -> bool:
-        """Whether the agent uses this rule."""
-        return rule.name in self._names
 
     def of(self, kind: type[_Kind]) -> list[_Kind]:
         """The rules of a kind, in the order in which they are applied."""
         return [rule for rule in self._rules if isinstance(rule, kind)]
 
-    def record(self, *rules: Rule | type[Rule]) -> None:
+    def record(self, *rules: Rule) -> None:
         """Note that these rules acted."""
         self._acted += [rule.name for rule in rules]
 

@@ -65,7 +65,7 @@ class ControllerSource:
         doubting = self._doubting(answer, choice)
         if doubting:
             self._rules.record(*doubting)
-            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES if choice.ended is None else MANY_ALTERNATIVES)
+            answer = await self._ask(state, n=SUBGOAL_ALTERNATIVES)
         chosen = self._choose(answer, choice)
         wanting = [rule for rule in self._subgoal_rules if chosen is not None and rule.wants_more(chosen, choice)]
         if wanting:
