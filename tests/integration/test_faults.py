@@ -24,8 +24,8 @@ from tests.samples import VERSIONS
 from waymark.cli.embedded_redis import EmbeddedRedis
 from waymark.operating_system.process_tree import children
 
-TURNS_TO_A_STEP = 4
-"""The scripted executor ends three sub-goals before it acts."""
+TURNS_TO_A_STEP = 3
+"""The scripted executor ends two sub-goals before it acts."""
 OUTAGE_SECONDS = float(os.environ.get("WAYMARK_TEST_OUTAGE_SECONDS", 2.5 * LEASE_SECONDS))
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are told apart by /proc")
 

@@ -39,7 +39,7 @@ def test_a_stack_is_shown_used_and_ended(waymark: Waymark, tmp_path: Path) -> No
 
     code, out, err = waymark("status").wait()
     assert code == 0, err
-    for words in ("env-runner", "controller", "executor", "ready", "finished", "1/1", "50.0"):
+    for words in ("env-runner", "controller", "executor", "ready", "finished", "1/1", "0.0"):
         assert words in out
     document = json.loads(waymark("status", "--json").wait()[1])
     [stack] = document["stacks"]

@@ -18,7 +18,7 @@ from services.env_runner.queue import JobStore
 from services.env_runner.worker import SharedLock, Worker
 from tests.samples import VERSIONS, evaluation
 from waymark.clients.services import ControllerClient, ExecutorClient
-from waymark.contracts import AgentConfig, EvaluationRequest, MadeBy
+from waymark.contracts import AgentConfig, EvaluationRequest, Limits, MadeBy
 from waymark.errors import EnvironmentFault, JavaMissing, SimulatorNotStarted
 from waymark.evaluation.requested_episodes import episodes
 from waymark.serving.app import create_app
@@ -119,8 +119,8 @@ async def working(
             worker.stop()
 
 
-def submit(store: JobStore, name: str) -> None:
-    request = EvaluationRequest(tasks=("4-2",))
+def submit(store: JobStore, name: str, *, limits: Limits | None = None) -> None:
+    request = EvaluationRequest(tasks=("4-2",), limits=limits)
     store.submit(evaluation(name, request, episodes=1), episodes(name, request))
 
 
@@ -246,7 +246,7 @@ async def test_an_agent_plays_by_the_rules_of_its_evaluations_world(
 
 
 async def test_answers_of_replicas_with_other_weights_are_never_used(store: JobStore) -> None:
-    submit(store, "replicas")
+    submit(store, "replicas", limits=Limits(moves=100, turns=6))
     async with working(store, ScriptedEnvironment, executors=("", "b" * 64)):
         await finish(store, "replicas")
     (light,) = store.results("replicas")
