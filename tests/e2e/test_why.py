@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import Select
 from tests.browser import Page, Runner
 from tests.samples import VERSIONS, evaluation, result
 from waymark.agent.named_agents import AGENTS
-from waymark.contracts import EvaluationRequest, MadeBy
+from waymark.contracts import EvaluationRequest, Limits, MadeBy
 from waymark.evaluation.requested_episodes import episodes
 from waymark.worlds.registry import get_world
 
@@ -90,7 +90,27 @@ def test_several_agents_start_with_chosen_rules_and_are_compared(page: Page, run
     page.find("h1", "Comparison")
 
 
-def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
+def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner) -> None:
+    cut_short = EvaluationRequest(
+        tasks=("4-2",), variations=(0,), agent=AGENTS["oracle_actions"], limits=Limits(moves=3, turns=3)
+    )
+    evaluation = runner.client.submit(cut_short).id
+    for _ in runner.client.events(evaluation):
+        pass
+    [light] = runner.store.results(evaluation)
+    page.open(f"evaluations/{evaluation}/episodes/{light.id}")
+    page.find(".where", "Turn 1 of")
+    episode = runner.store.episode(evaluation, light.id)
+    gain = max((turn.turn for turn in episode.trajectory if turn.reward > 0), default=None)
+    assert gain is not None
+    page.click(".ending button", f"turn {gain} of")
+    page.find(".where", f"Turn {gain} of")
+    page.press(Keys.HOME)
+    page.click("button", "Last gain")
+    page.find(".where", f"Turn {gain} of")
+
+
+def test_a_turn_shows_what_the_models_considered_and_read(page: Page, runner: Runner, pair: tuple[str, str]) -> None:
     page.open(f"evaluations/{pair[0]}")
     page.click("#tasks a", "4-2")
     page.wait(lambda: {row[0].split()[0] for row in page.rows("#episodes")} == {"4-2"} or None)
@@ -100,15 +120,7 @@ def test_the_turn_where_the_score_stopped_is_found(page: Page, runner: Runner, p
     page.find(".where", "Turn 1 of")
     name = page.browser.current_url.split("/episodes/")[1].partition("?")[0]
     [light] = [result for result in runner.store.results(pair[0]) if result.id == name]
-    episode = runner.store.episode(pair[0], light.id)
-    gain = max((turn.turn for turn in episode.trajectory if turn.reward > 0), default=None)
-    assert gain is not None
-    page.click(".ending button", f"turn {gain} of")
-    page.find(".where", f"Turn {gain} of")
-    page.press(Keys.HOME)
-    page.click("button", "Last gain")
-    page.find(".where", f"Turn {gain} of")
-    turn = episode.trajectory[gain - 1]
+    turn = runner.store.episode(pair[0], light.id).trajectory[0]
     shown = [row[0] for row in page.rows(".alternatives")]
     assert shown == [considered.text or "end the sub-goal" for considered in (*turn.subgoals, *turn.actions)]
     page.click("summary", "Exact prompts")
