@@ -177,13 +177,8 @@ def _goes_on(trajectory: Trajectory, annotation: Annotation, place: int) -> bool
 def _leads_nowhere(trajectory: Trajectory, annotation: Annotation, place: int) -> bool:
     """Whether the agent's own turns end here, in the middle of a sub-goal that the path does not follow."""
     segment = annotation.segments[place]
-    is_last = not (place + 1 < len(annotation.segments) and _is_own(trajectory, annotation.segments[place + 1]))
-    return (
-        _is_own(trajectory, segment)
-        and is_last
-        and not trajectory.steps[segment.stop - 1].ends_subgoal
-        and not _goes_on(trajectory, annotation, place)
-    )
+    is_ended = segment.stop > 0 and trajectory.steps[segment.stop - 1].ends_subgoal
+    return _is_own(trajectory, segment) and not is_ended and not _goes_on(trajectory, annotation, place)
 
 
 def on_detour(trajectory: Trajectory, segment: Segment) -> bool:
