@@ -8,7 +8,8 @@ each second (`benchmarks.cpu_contention`), and each second with a late refusal i
 refusal and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in
 which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
 itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
-engine has half of the cores for itself (WAYMARK_PART_CORES); the service's Python and the load share the others.
+engine has a thread for half of the cores, and the load is kept on the others, so that it takes no core from the engine.
+The service itself may run everywhere, as it does by default.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
-import aiohttp
 import numpy as np
 import typer
 import uvloop
@@ -30,6 +31,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bare_http import Connections
 from benchmarks.cpu_contention import Contention, ContentionMonitor
 from benchmarks.services import Service, machine, running
 from benchmarks.soak.verdict import JsonFile, finish
@@ -143,16 +145,18 @@ async def _overload(
 ) -> Overload:
     states = [example for example in sample() if example.asked == "executor"]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
-    async with send_requests.connect(key=None, timeout=60) as http, ContentionMonitor(service) as contention:
+    async with AsyncExitStack() as entered:
+        http = await entered.enter_async_context(send_requests.connect(key=None, timeout=60))
+        contention = await entered.enter_async_context(ContentionMonitor(service))
         served = await target.find(http, service.url, api="auto", model=None)
         bodies = request_bodies.write_requests(served, states, seed=_SEED)
         await send_requests.probe(http, served, bodies)
-        send = send_requests.sender(http, served, bodies, run="soak")
+        connections = await entered.enter_async_context(Connections(served.url + served.path, bodies, run="soak"))
         all_samples: list[Samples] = []
 
         async def stage(plan: load_stages.Plan) -> Stage:
             measured = load_stages.measure(
-                send,
+                connections.send,
                 plan,
                 run="soak",
                 seed=_SEED,
@@ -166,26 +170,14 @@ async def _overload(
         closed = load_stages.plan(concurrencies=[_PEAK_CONCURRENCY], seconds=peak_seconds, requests=_NO_END)
         peak = (await stage(closed)).throughput
         report(f"peak {peak:.0f} a second; sending {_OVERLOAD:g} times that for {minutes:g} minutes")
-        await _connect(http, service.url)
+        # This process stands for many callers, who have their connections. To make one in the middle of a burst takes
+        # several rounds of both event loops, and would count as the service's lateness.
+        await connections.open(_CONNECTIONS)
         over = await stage(load_stages.plan(rates=[_OVERLOAD * peak], seconds=60 * minutes, requests=_NO_END))
         peak_after = (await stage(closed)).throughput
     return report_overload(
         contention, all_samples, over, peak=peak, peak_after=peak_after, minutes=minutes, threads=threads
     )
-
-
-async def _connect(http: aiohttp.ClientSession, url: str) -> None:
-    """Open all connections beforehand: this process stands for many callers, who have theirs. To make one in the middle
-    of a burst takes several rounds of both event loops, and would count as the service's lateness.
-    """
-
-    async def connect_once() -> None:
-        async with http.get(f"{url}/health/live") as response:
-            await response.read()
-
-    async with asyncio.TaskGroup() as connecting:
-        for _ in range(_CONNECTIONS):
-            connecting.create_task(connect_once())
 
 
 def report_overload(
@@ -293,7 +285,7 @@ def overload(
     """Twice what a service can answer."""
     console = Console(highlight=False)
     threads = threads or max(1, available_cores() // 2)
-    settings = {"THREADS": str(threads), "PART_CORES": str(threads < available_cores())}
+    settings = {"THREADS": str(threads)}
     with (
         tempfile.TemporaryDirectory() as scratch,
         running("services.executor", settings, Path(scratch) / "executor.log") as service,
