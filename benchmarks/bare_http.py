@@ -150,9 +150,7 @@ class Connections:
                     connection = self._idle.pop()
                 if connection is None or not connection.is_open:
                     connection = await self._connect()
-                answer = await connection.send(
-                    b"%b\r\nX-Request-ID: %b\r\n\r\n%b" % (head, request_id, document)
-                )
+                answer = await connection.send(b"%b\r\nX-Request-ID: %b\r\n\r\n%b" % (head, request_id, document))
         except TimeoutError:
             return self._lost(connection, "timeout")
         except (OSError, ValueError) as error:

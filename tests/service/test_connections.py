@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 import socket
@@ -16,6 +17,7 @@ from tests.serving import STATE, connected, says, served, service_app
 from waymark.contracts import ActionResponse, Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.serving.middleware.connection_limits import ConnectionLimits
+from waymark.serving.middleware.connections import Connection
 
 BODY = json.dumps({"state": STATE}).encode()
 HEAD = b"POST /v1/action HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -286,3 +288,32 @@ def test_connections_over_the_limit_are_answered_503() -> None:
             ((status, body),) = answers(other)
             assert (status, Problem.model_validate_json(body).status) == (503, 503)
             assert is_closed(other)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def open_connections() -> int:
+    """Number of connections in memory."""
+    return sum(isinstance(thing, Connection) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("request_parts", [[HEAD + LENGTH + b"\r\n" + BODY], [HEAD, LENGTH], []], ids=len)
+def test_closed_connections_leave_nothing_for_the_garbage_collector(request_parts: list[bytes]) -> None:
+    gc.collect()
+    before = open_connections()
+    gc.disable()
+    try:
+        with served(service_app("executor", default=ScriptedGenerator(says("look around")))) as url:
+            for _ in range(10):
+                with connected(url) as wire:
+                    for part in request_parts:
+                        wire.sendall(part)
+                    if len(request_parts) == 1:
+                        assert answers(wire)[0][0] == 200
+            deadline = time.monotonic() + 10
+            while open_connections() > before and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert open_connections() == before
+    finally:
+        gc.enable()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from services.env_runner import json_answers
 from services.env_runner.queue.records import pack, unpack
 from tests import samples
 from waymark.agent.replay import moments
@@ -104,3 +105,32 @@ def test_a_turn_is_explained_in_the_world_that_was_played() -> None:
     ours = [moment.state for moment in moments(result, 1_000, science) if moment.turn == 3]
     assert theirs != ours, "the two worlds name rooms in different ways"
     assert [model.state for model in explain(result, 3).models] == theirs
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("turns", [1, 2_000])
+async def test_a_long_answer_is_sent_in_pieces(turns: int) -> None:
+    result = long(turns, "x" * 100)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is left to receive")
+
+    await json_answers.of_result(result)({"type": "http"}, receive, send)
+    pieces = [message["body"] for message in sent[1:]]
+    assert b"".join(pieces) == write_result(result)
+    assert dict(sent[0]["headers"])[b"content-length"] == b"%d" % len(b"".join(pieces))
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(pieces) - 1) + [False]
+    assert len(pieces) == 1 or max(map(len, pieces)) < 400_000
+    assert (len(pieces) > 1) == (turns > 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_list_of_results_is_one_document(count: int) -> None:
+    results = [long(2)] * count
+    documents = [result.model_dump(mode="json") for result in results]
+    assert json.loads(bytes(json_answers.of_list(results).body)) == documents
+    assert json.loads(bytes(json_answers.of_items(results).body)) == {"items": documents}

@@ -20,6 +20,8 @@ SHORT_BYTES: Final = 100_000
 """A document of so many bytes is read in one go: some 5 ms."""
 _TURNS: Final = b',"trajectory":['
 _END: Final = b"]}"
+_LAST_BYTES: Final = 64
+"""The end of a document is looked for in so many bytes. A copy of a long document stops all threads for 50 ms."""
 _NEXT_TURN: Final = b'},{"turn":'
 """The text between two turns. It cannot occur elsewhere, because JSON escapes quotes in texts."""
 
@@ -32,7 +34,7 @@ def without_turns(text: bytes) -> bytes:
     No text can contain the separator, because JSON escapes quotes in texts.
     """
     place = text.find(_TURNS)
-    return text if place < 0 or not text.rstrip().endswith(_END) else text[:place] + b"}"
+    return text if place < 0 or not text[-_LAST_BYTES:].rstrip().endswith(_END) else text[:place] + b"}"
 
 
 def read_result(text: bytes, *, strict: bool = False) -> EpisodeResult:
@@ -46,7 +48,7 @@ def read_result(text: bytes, *, strict: bool = False) -> EpisodeResult:
         return result
     begin, end = len(head) - 1 + len(_TURNS), text.rindex(_END)
     turns: list[TurnRecord] = []
-    for part in _parts(text[begin:end]):
+    for part in _parts(text, begin, end):
         turns += _turns.validate_json(part, strict=strict)
     return result.model_copy(update={"trajectory": tuple(turns)})
 
@@ -75,15 +77,14 @@ def few_turns(result: EpisodeResult) -> Iterator[tuple[TurnRecord, ...]]:
     )
 
 
-def _parts(turns: bytes) -> Iterator[bytes]:
-    """The content of a list of turns, split into lists of a few."""
-    begin = 0
-    while begin < len(turns):
+def _parts(text: bytes, begin: int, stop: int) -> Iterator[bytes]:
+    """The turns of a document, which stand from `begin` to `stop`, as lists of a few."""
+    while begin < stop:
         end = begin
         for _ in range(TURNS_AT_ONCE):
-            end = turns.find(_NEXT_TURN, end + 1)
+            end = text.find(_NEXT_TURN, end + 1, stop)
             if end < 0:
-                yield b"[" + turns[begin:] + b"]"
+                yield b"[" + text[begin:stop] + b"]"
                 return
-        yield b"[" + turns[begin : end + 1] + b"]"
+        yield b"[" + text[begin : end + 1] + b"]"
         begin = end + 2

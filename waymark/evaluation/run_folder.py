@@ -149,7 +149,8 @@ class RunFolder:
             return None
         with file:
             for number, line in whole_lines(path, file):
-                if wanted in line and parse(_Line, line, f"Line {number} of {path}").id == episode:
+                head = without_turns(line)
+                if wanted in head and parse(_Line, head, f"Line {number} of {path}").id == episode:
                     numbered_line = number, line
         if numbered_line is None:
             return None
@@ -242,7 +243,7 @@ class RunFolder:
         with file:
             offset = 0
             for number, line in whole_lines(path, file):
-                episode = parse(_Line, line, f"Line {number} of {path}").id
+                episode = parse(_Line, without_turns(line), f"Line {number} of {path}").id
                 places.pop(episode, None)
                 places[episode] = number, offset
                 offset += len(line)

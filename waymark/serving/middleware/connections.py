@@ -131,6 +131,9 @@ class Connection(HttpToolsProtocol):
         self._lost = True
         if self._call_when_lost is not None:
             self._call_when_lost()
+        # A scope refers to this connection (`ON_DISCONNECT`). Left in place, the two would keep each other in memory
+        # until the garbage collector runs, which is seldom in a model service.
+        self.cycle = self.scope = cast("Any", None)
 
     def on_disconnect(self, call: Callable[[], object] | None) -> None:
         """Call this function when the caller disconnects, or now if it already has; None removes it.
