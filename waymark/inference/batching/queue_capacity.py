@@ -9,8 +9,9 @@ from collections import Counter
 from waymark.errors import QueueFull
 from waymark.inference.batching.fairness import Flow
 
-_MEMORY = 0.9
-"""Factor that lowers the weight of earlier batches with each new batch."""
+_PACE_SECONDS = 4.0
+"""The pace is an average over about so many seconds of the model's time. An average over few batches rises after some of
+short prompts, and the queue then admits all requests for a tenth of a second, which is more than Python can read."""
 _RESERVE = 8
 """A caller with less than this share of the queue may exceed its limits by as much, if others have filled it."""
 _HEAVY_SHARE = 2
@@ -72,8 +73,9 @@ class QueueCapacity:
 
     def served(self, requests: int, seconds: float) -> None:
         """Record that so many requests took so many seconds together. This gives the pace of the queue."""
-        self._served = _MEMORY * self._served + requests
-        self._seconds = _MEMORY * self._seconds + seconds
+        memory = math.exp(-seconds / _PACE_SECONDS)
+        self._served = memory * self._served + requests
+        self._seconds = memory * self._seconds + seconds
 
     def _change(self, requests: int, tokens: int, flow: Flow) -> None:
         self.requests += requests
