@@ -21,7 +21,7 @@ SWITCHES: Final = ("niceness", "slices", "one-write")
 def turn_off(name: str) -> None:
     """Take one part of the tuning out of this process."""
     if name == "niceness":  # threads of the engine have the priority of Python's
-        _replace(http_server, "put_python_first", lambda: None)
+        _replace(http_server, "put_python_first", lambda **_: None)
     elif name == "slices":  # all threads have the kernel's own time slices
         _replace(http_server, "shorten_slices", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart

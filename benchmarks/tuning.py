@@ -5,7 +5,7 @@
     niceness    native threads of the engine give way to Python's
     slices      Python's threads have time slices of 0.2 ms
     one-write   head and body of an answer are sent at once
-    cores       the engine's threads have the last core to themselves (off by default; here it is switched on)
+    own-cores   the engine computes only while nothing else needs its core (off by default; here it is switched on)
 
 Each part is switched alone. `load` is a closed loop of 64 callers, `overload` one of 512, whose refusals' 99th
 percentile is given; `idle` one caller. The ratio of with to without stands last: above 1 the part pays.
@@ -30,7 +30,6 @@ from benchmarks import callers
 from benchmarks.machine import figures
 from benchmarks.services import machine, running
 from benchmarks.tuned_executor import SWITCHES
-from waymark.operating_system.cpu_cores import available_cores
 
 LOAD, OVERLOAD, IDLE = 64, 512, 1
 
@@ -49,9 +48,9 @@ class Side:
 def executor(part: str, log: Path, *, on: bool) -> Iterator[str]:
     """The URL of an executor with a part switched on or off."""
     settings: dict[str, str] = {}
-    if part == "cores" and on:
-        settings = {"PART_CORES": "1", "THREADS": str(available_cores() - 1)}
-    off = "" if on or part == "cores" else part
+    if part == "own-cores" and on:
+        settings = {"OWN_CORES": "1"}
+    off = "" if on or part == "own-cores" else part
     before = os.environ.get("BENCHMARK_OFF")
     os.environ["BENCHMARK_OFF"] = off
     try:
@@ -83,9 +82,7 @@ def main(
 ) -> None:
     """Measure and print both sides of each part, then their ratio."""
     console = Console(highlight=False)
-    parts = [part for part in (*SWITCHES, "cores") if only in (None, part)]
-    if available_cores() == 1:
-        parts = [part for part in parts if part != "cores"]
+    parts = [part for part in (*SWITCHES, "own-cores") if only in (None, part)]
     if not parts:
         raise SystemExit(f"Unknown part {only!r}; known are {', '.join((*SWITCHES, 'cores'))}.")
     requests = callers.bodies()

@@ -9,7 +9,7 @@ refusal and excuses none. The figures are given for all of the time, which decid
 which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
 itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
 engine has a thread for half of the cores, and the load is kept on the others, so that it takes no core from the engine.
-The service itself may run everywhere, as it does by default.
+The service itself may run everywhere, and has the cores to itself but for the load (WAYMARK_OWN_CORES).
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def overload(
     """Twice what a service can answer."""
     console = Console(highlight=False)
     threads = threads or max(1, available_cores() // 2)
-    settings = {"THREADS": str(threads)}
+    settings = {"THREADS": str(threads), "OWN_CORES": "1"}
     with (
         tempfile.TemporaryDirectory() as scratch,
         running("services.executor", settings, Path(scratch) / "executor.log") as service,

@@ -27,13 +27,10 @@ subprocess.run([sys.executable, "-c", {CHILD!r}])
 THREADS = """
 import os, threading
 import numpy
-from waymark.operating_system.thread_scheduling import part_cores, put_python_first
+from waymark.operating_system.thread_scheduling import put_python_first
 
 def niceness(thread):
     return os.getpriority(os.PRIO_PROCESS, thread)
-
-def cores(threads):
-    return set.union(*(os.sched_getaffinity(one) for one in threads))
 
 numpy.ones((500, 500)) @ numpy.ones((500, 500))
 done = threading.Event()
@@ -45,12 +42,10 @@ put_python_first()
 print(len(native) > 0)
 print({niceness(one) for one in python} == {niceness(0)})
 print(all(niceness(one) > niceness(0) for one in native))
-before = os.sched_getaffinity(0)
-part_cores(len(before))
-print(os.sched_getaffinity(0) == before)
-part_cores(1)
-print(cores(native) == {max(before)} or len(before) == 1)
-print(cores(python) == before - {max(before)} or len(before) == 1)
+print({os.sched_getscheduler(one) for one in native} == {os.SCHED_OTHER})
+put_python_first(own_cores=True)
+print({os.sched_getscheduler(one) for one in native} == {os.SCHED_IDLE})
+print({os.sched_getscheduler(one) for one in python} == {os.SCHED_OTHER})
 done.set()
 """
 

@@ -1,4 +1,4 @@
-"""How Python's threads and those of native libraries share the cores: priorities, time slices, cores of their own."""
+"""How Python's threads and those of native libraries share the cores: priorities and time slices."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """Number of the system call on each machine."""
 
 
-def put_python_first() -> None:
+def put_python_first(*, own_cores: bool = False) -> None:
     """Lower the priority of all present threads of native libraries below that of Python's threads.
+
+    With `own_cores` they compute only while nothing else needs their core (SCHED_IDLE). Linux takes a core that runs
+    only such threads for an idle one: a thread that wakes up starts there at once, instead of waiting on a busy core.
+    Any other program stops them in the same way.
 
     Python's threads keep one priority, because a thread that holds the interpreter lock and waits for a core would make
     the others wait too. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
@@ -30,6 +34,8 @@ def put_python_first() -> None:
     for thread in _threads() - _python_threads():
         with suppress(ProcessLookupError):  # it has ended meanwhile
             os.setpriority(os.PRIO_PROCESS, thread, behind)
+            if own_cores:
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def shorten_slices() -> None:
@@ -49,24 +55,6 @@ def shorten_slices() -> None:
             # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period
             attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, nice, 0, round(_SLICE_SECONDS * 1e9), 0, 0)
             library.syscall(number, thread, ctypes.create_string_buffer(attributes, len(attributes)), 0)
-
-
-def part_cores(native: int) -> None:
-    """Move the present threads of native libraries to the last `native` of this process's cores, and Python's to the
-    others.
-
-    A thread that Python starts later runs where Python does. Linux only; elsewhere, and where Python would be left
-    without a core, nothing happens.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    if not 0 < native < len(cores):
-        return
-    python = _python_threads()
-    for thread in _threads():
-        with suppress(ProcessLookupError):  # it has ended meanwhile
-            os.sched_setaffinity(thread, cores[:-native] if thread in python else cores[-native:])
 
 
 def _threads() -> set[int]:

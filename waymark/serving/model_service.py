@@ -29,7 +29,7 @@ def run_service(service: Service, open_models: OpenModels = open_models) -> None
             bound,
             limits=settings.connections,
             grace_seconds=settings.grace_seconds,
-            engine_cores=settings.threads if settings.part_cores else 0,
+            own_cores=settings.own_cores,
             collect_after=COLLECT_RARELY,
             begin=model_server.warm_up,
             drain=model_server.drain,

@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waymark.contracts import Role
 from waymark.errors import InvalidInput
 from waymark.inference.open_engine import Engine
-from waymark.operating_system.cpu_cores import available_cores
 from waymark.serving.middleware.connection_limits import ConnectionLimits
 from waymark.serving.printable_text import printable
 from waymark.serving.telemetry import logs
@@ -143,9 +142,9 @@ class ServiceSettings(ListenSettings):
     (transformers)."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the engine. 0: as many as the cores that the process may use."""
-    part_cores: bool = False
-    """1: reserve the last `WAYMARK_THREADS` cores for the threads of `ctranslate2`; everything else uses the other
-    cores. Only for a service that has its cores to itself."""
+    own_cores: bool = False
+    """1: the threads of `ctranslate2` compute only while no other thread needs the core, so that refusals are in time
+    under overload. Only for a service that has its cores to itself: any other busy program stops the engine."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
     """For the engine `vllm`: addresses of servers that run already, between commas. Without any, Waymark starts one
     server for each checkpoint."""
@@ -188,14 +187,10 @@ class ServiceSettings(ListenSettings):
     """Seconds that a service takes after SIGTERM to answer what runs and waits."""
 
     @model_validator(mode="after")
-    def _leave_python_a_core(self) -> Self:
-        if self.part_cores and self.engine != "ctranslate2":
+    def _check_own_cores(self) -> Self:
+        if self.own_cores and self.engine != "ctranslate2":
             raise ValueError(
-                "WAYMARK_PART_CORES is for WAYMARK_ENGINE=ctranslate2: other engines compute in Python's threads"
-            )
-        if self.part_cores and not 0 < self.threads < available_cores():
-            raise ValueError(
-                f"WAYMARK_PART_CORES needs WAYMARK_THREADS from 1 to {available_cores() - 1}, so that both have cores"
+                "WAYMARK_OWN_CORES is for WAYMARK_ENGINE=ctranslate2: other engines compute in Python's threads"
             )
         return self
 
