@@ -70,7 +70,7 @@ def test_a_port_in_use_ends_it_with_one_line() -> None:
         ("PORT", "99999", "WAYMARK_PORT=99999"),
         ("ENGINE", "abacus", "ctranslate2"),
         ("CHECKPOINTS", "checkpoints/executor", "name=folder"),
-        ("OWN_CORES", "yes", "WAYMARK_OWN_CORES"),
+        ("OWN_CORES", "2", "WAYMARK_OWN_CORES=2"),
         ("BODY_RATE", "inf", "WAYMARK_BODY_RATE=inf: .* finite"),
         ("HOST", "9" * 5_000, "WAYMARK_HOST=999"),
         ("ALLOWED_HOSTS", "-" * 5_000, "WAYMARK_ALLOWED_HOSTS=---"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -297,6 +298,30 @@ async def test_the_queue_is_bounded_by_time_but_takes_one_list() -> None:
     assert capacity.requests == 3
     with pytest.raises(QueueFull):
         capacity.check()
+
+
+def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
+    capacity = QueueCapacity(max_requests=10_000, max_tokens=100_000, max_seconds=0.5)
+
+    def room() -> int:
+        entered = 0
+        with contextlib.suppress(QueueFull):
+            while True:
+                capacity.enter(1, 1)
+                entered += 1
+        for _ in range(entered):
+            capacity.leave(1)
+        return entered
+
+    for _ in range(100):
+        capacity.served(32, seconds=0.08)
+    usual = room()
+    assert usual in (199, 200)
+    capacity.served(32, seconds=0.02)
+    assert usual < room() < 1.03 * usual
+    for _ in range(20):
+        capacity.served(32, seconds=0.32)
+    assert room() < usual / 2
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:
