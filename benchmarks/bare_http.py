@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CLOSES = re.compile(rb"(?i)\r\nconnection: *close")
 
 
-def head_of(url: str, document: bytes, *headers: str) -> bytes:
+def head_of(url: str, document: bytes) -> bytes:
     """The head of a request with this JSON document, without the empty line at its end."""
     address = urlsplit(url)
     lines = [
@@ -28,7 +28,6 @@ def head_of(url: str, document: bytes, *headers: str) -> bytes:
         f"Host: {address.netloc}",
         "Content-Type: application/json",
         f"Content-Length: {len(document)}",
-        *headers,
     ]
     return "\r\n".join(lines).encode()
 

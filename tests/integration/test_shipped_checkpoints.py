@@ -44,12 +44,13 @@ def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None
         known = {sha256 for manifest in manifests for sha256 in (manifest["sha256"], *manifest["earlier"])}
         assert card.training.data_sha256 in known
     corpus = examples(dev, rule_annotations(dev), card.role, get_format(card.prompt_format))
-    sample = corpus[:: len(corpus) // 150]
+    # A game asks in turn for different kinds of decision, so every second one of a short corpus would be of one kind.
+    sample = corpus[:: len(corpus) // 150] if len(corpus) > 1_000 else corpus
     answers = open_generator("ctranslate2", checkpoint, device="cpu", dtype="auto").generate(
         [example.prompt for example in sample]
     )
     hits = sum(answer.candidates[0].text == example.target for answer, example in zip(answers, sample, strict=True))
-    # 150 of the dev decisions, in int8: three standard errors of the share are 0.12.
+    # At least 150 of the dev decisions, in int8: three standard errors of the share are 0.12.
     assert hits / len(sample) >= card.training.dev["exact_match"] - 0.12
 
 
