@@ -314,6 +314,6 @@ def test_closed_connections_leave_nothing_for_the_garbage_collector(request_part
             deadline = time.monotonic() + 10
             while open_connections() > before and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert open_connections() == before
+            assert open_connections() <= before
     finally:
         gc.enable()
