@@ -84,7 +84,8 @@ def _probe(url: str, longest: Synchronized[float]) -> None:
             wire.sendall(request)
             if not wire.recv(65_536).startswith(b"HTTP/1.1 200"):
                 return
-            longest.value = max(longest.value, (time.perf_counter() - began) * 1000)
+            with longest.get_lock():
+                longest.value = max(longest.value, (time.perf_counter() - began) * 1000)
             time.sleep(_PAUSE_SECONDS)
 
 

@@ -15,7 +15,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from waymark.contracts import Contract, EpisodeResult
-from waymark.evaluation.result_json import write_parts
+from waymark.evaluation.result_json import joined, write_parts
 
 _PIECE_BYTES: Final = 262_144
 
@@ -44,12 +44,7 @@ def _list(items: Iterable[Contract]) -> Iterable[bytes]:
 
 
 def _json(parts: Iterable[bytes]) -> Response:
-    pieces = [bytearray()]
-    for part in parts:
-        if len(pieces[-1]) >= _PIECE_BYTES:
-            pieces.append(bytearray())
-        pieces[-1] += part
-    return _InPieces([bytes(piece) for piece in pieces])
+    return _InPieces(list(joined(parts, _PIECE_BYTES)))
 
 
 class _InPieces(Response):

@@ -293,15 +293,21 @@ def test_connections_over_the_limit_are_answered_503() -> None:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def open_connections() -> int:
-    """Number of connections in memory."""
-    return sum(isinstance(thing, Connection) for thing in gc.get_objects())
+def connections_in_memory() -> list[Connection]:
+    """All connections that Python holds."""
+    return [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+
+
+def left_over(older: list[Connection]) -> int:
+    """Number of connections in memory without those of earlier tests."""
+    known = set(map(id, older))
+    return sum(id(connection) not in known for connection in connections_in_memory())
 
 
 @pytest.mark.parametrize("request_parts", [[HEAD + LENGTH + b"\r\n" + BODY], [HEAD, LENGTH], []], ids=len)
 def test_closed_connections_leave_nothing_for_the_garbage_collector(request_parts: list[bytes]) -> None:
     gc.collect()
-    before = open_connections()
+    older = connections_in_memory()
     gc.disable()
     try:
         with served(service_app("executor", default=ScriptedGenerator(says("look around")))) as url:
@@ -312,8 +318,8 @@ def test_closed_connections_leave_nothing_for_the_garbage_collector(request_part
                     if len(request_parts) == 1:
                         assert answers(wire)[0][0] == 200
             deadline = time.monotonic() + 10
-            while open_connections() > before and time.monotonic() < deadline:
+            while left_over(older) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert open_connections() <= before
+            assert left_over(older) == 0
     finally:
         gc.enable()

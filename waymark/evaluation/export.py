@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from waymark.command_hints import install
 from waymark.contracts import Considered, EpisodeResult
 from waymark.errors import InvalidInput
-from waymark.evaluation.result_json import few_turns, write_parts
+from waymark.evaluation.result_json import few_turns, joined, write_parts
 
 Format = Literal["jsonl", "csv", "parquet"]
 MEDIA_TYPES: Final[Mapping[Format, str]] = {
@@ -44,9 +44,9 @@ _REPLAY: Final = {"opening", "trajectory"}
 def encode(results: Iterable[EpisodeResult], form: Format) -> Iterator[bytes]:
     """The pieces of a file in that format. Raises InvalidInput (field `format`) at the call, not at the first piece."""
     if form == "jsonl":
-        return _joined(_jsonl(results))
+        return joined(_jsonl(results), _PIECE_BYTES)
     if form == "csv":
-        return _joined(_csv(results))
+        return joined(_csv(results), _PIECE_BYTES)
     if find_spec("pyarrow") is None:
         raise InvalidInput(
             "Parquet is written by pyarrow, which is not installed here.",
@@ -77,18 +77,6 @@ def _jsonl(results: Iterable[EpisodeResult]) -> Iterator[bytes]:
     for result in results:
         yield from write_parts(result)
         yield b"\n"
-
-
-def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Parts in pieces of about `_PIECE_BYTES`, so short that sending one does not make other requests wait."""
-    piece = bytearray()
-    for part in parts:
-        piece += part
-        if len(piece) >= _PIECE_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    if piece:
-        yield bytes(piece)
 
 
 def _csv(results: Iterable[EpisodeResult]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ turns. Each part is read or written separately, and other threads run in between
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -75,6 +75,20 @@ def few_turns(result: EpisodeResult) -> Iterator[tuple[TurnRecord, ...]]:
     return (
         result.trajectory[first : first + TURNS_AT_ONCE] for first in range(0, len(result.trajectory), TURNS_AT_ONCE)
     )
+
+
+def joined(parts: Iterable[bytes], piece_bytes: int) -> Iterator[bytes]:
+    """Parts in pieces of at least so many bytes, so short that sending one does not make other requests wait. The last
+    piece may be shorter.
+    """
+    piece = bytearray()
+    for part in parts:
+        piece += part
+        if len(piece) >= piece_bytes:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _parts(text: bytes, begin: int, stop: int) -> Iterator[bytes]:

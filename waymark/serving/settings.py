@@ -143,8 +143,9 @@ class ServiceSettings(ListenSettings):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the engine. 0: as many as the cores that the process may use."""
     own_cores: bool = False
-    """1: the threads of `ctranslate2` compute only while no other thread needs the core, so that refusals are in time
-    under overload. Only for a service that has its cores to itself: any other busy program stops the engine."""
+    """1: the threads of `ctranslate2` compute only while no other thread needs the core, so that fewer refusals
+    are late under overload. Only for a service that has its cores to itself: any other busy program stops the
+    engine."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
     """For the engine `vllm`: addresses of servers that run already, between commas. Without any, Waymark starts one
     server for each checkpoint."""
