@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
-import httpx
 import typer
 from rich.console import Console
 
 from benchmarks.machine import describe, figures
 from waymark.cli.local_stack import Stack, StackOptions, shipped_checkpoints
-from waymark.contracts import EpisodeResult, EvaluationStatus
+from waymark.clients.services import SyncEvaluationClient
+from waymark.contracts import EpisodeResult, EvaluationRequest, Limits
 from waymark.evaluation.run_folder import RunFolder
 
 TARGET_MS: Final = 50.0
@@ -215,11 +215,10 @@ def write_long_run(runs: Path, url: str, turns: int) -> tuple[str, str]:
     """Play an evaluation, and write a run folder with its episodes, the first of them `turns` long. Names of run and
     episode.
     """
-    with httpx.Client(base_url=url, trust_env=False, timeout=30) as asking:
-        request = {"tasks": ["4-2"], "limits": {"moves": 100, "turns": 100}}
-        answer = asking.post("/v1/evaluations", json=request).raise_for_status()
-        played = EvaluationStatus.model_validate_json(answer.content).id
-        while asking.get(f"/v1/evaluations/{played}").raise_for_status().json()["state"] != "finished":
+    with SyncEvaluationClient(url) as asking:
+        request = EvaluationRequest(tasks=("4-2",), limits=Limits(moves=100, turns=100))
+        played = asking.submit(request).id
+        while asking.status(played).state != "finished":
             time.sleep(0.5)
     source = RunFolder(runs / played)
     deadline = time.monotonic() + _TIMEOUT_SECONDS
