@@ -32,9 +32,13 @@ def alert_rules() -> list[tuple[str, str]]:
 
 
 def ask(prometheus: str, expression: str, window: str) -> list[dict[str, Any]]:
-    """The series that answer a query now; `window` is what Grafana would put for $__rate_interval."""
+    """The series that answer a query now; `window` is what Grafana would put for $__rate_interval.
+
+    Raises HTTPError while Prometheus starts.
+    """
     query = expression.replace("$__rate_interval", window)
-    document = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, trust_env=False).json()
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, trust_env=False)
+    document = answer.raise_for_status().json()
     assert document["status"] == "success", document
     series: list[dict[str, Any]] = document["data"]["result"]
     return series

@@ -24,6 +24,8 @@ NEEDS_PROMETHEUS = "needs prometheus and promtool (Debian: apt install prometheu
 INTERVAL = "1s"
 WINDOW = "30s"
 """What Grafana would put for $__rate_interval."""
+EVALUATION = {"tasks": ["4-2", "1-1"], "repeats": 3}
+"""Six episodes of up to 700 model calls each, about 20 s: long enough that both workers play and rates can be seen."""
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,8 @@ def targets(stack: Stack, worker: int) -> dict[str, str]:
     """Address by job, after an evaluation has been played that left counts of every kind."""
     url = stack.url("env-runner")
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
-        evaluations = [
-            http.post("/v1/evaluations", json={"tasks": ["4-2", "1-1"], "repeats": 20}).raise_for_status().json()["id"]
-            for _ in range(2)
-        ]
-        deadline = time.monotonic() + 120
+        evaluations = [http.post("/v1/evaluations", json=EVALUATION).raise_for_status().json()["id"] for _ in range(2)]
+        deadline = time.monotonic() + 300
         while any(http.get(f"/v1/evaluations/{name}").json()["state"] != "finished" for name in evaluations):
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -157,5 +156,5 @@ def test_a_real_prometheus_answers_every_panel(prometheus: str, targets: dict[st
         assert time.monotonic() < deadline, "not all targets are up"
         time.sleep(0.5)
     with httpx.Client(base_url=stack.url("env-runner"), trust_env=False, timeout=30) as http:
-        http.post("/v1/evaluations", json={"tasks": ["4-2", "1-1"], "repeats": 20}).raise_for_status()
+        http.post("/v1/evaluations", json=EVALUATION).raise_for_status()
     assert_panels_are_answered(prometheus, WINDOW, seconds=60)
