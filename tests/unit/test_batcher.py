@@ -192,7 +192,7 @@ async def test_batches_are_filled_from_the_oldest_requests(
     await tokenised(capacity, 24)
     generator.gate.set()
     await asyncio.gather(busy, waiting)
-    assert generator.batches[1:] == [["aa", "dd"], ["ee", "bbbb"], ["like", "cccccccc"], ["ff"]]
+    assert generator.batches[1:] == [["aa", "bbbb"], ["dd", "cccccccc"], ["ee", "ff"], ["like"]]
     batcher.close()
 
 
@@ -290,7 +290,7 @@ async def test_the_queue_is_bounded_by_time_but_takes_one_list() -> None:
     capacity.enter(1, 1)
     capacity.enter(1, 1)  # 4 wait, and 5 are answered in a second
     with pytest.raises(QueueFull):
-        capacity.enter(2, 2)
+        capacity.enter(3, 3)  # the last of them would wait for 6
     capacity.served(1, seconds=98.0)
     capacity.leave(1)
     capacity.leave(1)
@@ -298,6 +298,49 @@ async def test_the_queue_is_bounded_by_time_but_takes_one_list() -> None:
     assert capacity.requests == 3
     with pytest.raises(QueueFull):
         capacity.check()
+
+
+def test_a_queue_of_long_prompts_holds_fewer_of_them() -> None:
+    capacity = QueueCapacity(max_requests=100, max_tokens=100_000, max_seconds=0.5)
+    capacity.served(1_000, seconds=1.0)
+    for _ in range(6):  # the last one waits for 500 tokens, half a second
+        capacity.enter(1, 100)
+    with pytest.raises(QueueFull):
+        capacity.check()
+    for _ in range(6):
+        capacity.leave(100)
+    for _ in range(51):
+        capacity.enter(1, 10)
+    with pytest.raises(QueueFull, match=r"for about 0\.5 s"):
+        capacity.check()
+
+
+def test_a_batch_that_runs_frees_its_room_little_by_little() -> None:
+    now = 100.0
+    capacity = QueueCapacity(max_requests=100, max_tokens=100_000, max_seconds=0.5, clock=lambda: now)
+    capacity.served(1_000, seconds=1.0)
+
+    def room() -> int:
+        entered = 0
+        with contextlib.suppress(QueueFull):
+            while True:
+                capacity.enter(1, 10)
+                entered += 1
+        for _ in range(entered):
+            capacity.leave(10)
+        return entered
+
+    capacity.runs("executor", 400)
+    assert room() == 11
+    now += 0.2
+    assert room() == 31
+    now += 1.0  # longer than the batch should have taken
+    assert room() == 51
+    capacity.runs("executor", 400)
+    capacity.runs("other", 400)
+    assert room() == 1  # an empty queue admits any request
+    capacity.runs("other", 0)
+    assert room() == 11
 
 
 def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
@@ -322,6 +365,31 @@ def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
     for _ in range(20):
         capacity.served(32, seconds=0.32)
     assert room() < usual / 2
+
+
+async def test_between_four_answers_the_event_loop_does_other_work(
+    generator: Gated, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(generator, capacity, tally)
+    busy = await running(batcher, generator)
+    waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii")]
+    await tokenised(capacity, 18)
+    rounds: list[int] = []
+
+    async def watch() -> None:
+        while len(done) < len(waiting):
+            rounds.append(len(done))
+            await asyncio.sleep(0)
+
+    done: list[object] = []
+    for answers in waiting:
+        answers.add_done_callback(done.append)
+    watching = asyncio.create_task(watch())
+    generator.gate.set()
+    await asyncio.gather(busy, watching)
+    assert generator.batches[1:] == [["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii"]]
+    assert {4, 8} <= set(rounds)
+    batcher.close()
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:

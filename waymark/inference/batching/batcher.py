@@ -2,8 +2,8 @@
 
     event loop          submit: a place in the queue, or QueueFull at once
     tokenising thread   writes and tokenises what waits, while the model runs the batch before
-    model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with that of others
-                        that is nearest to it in length and came soon after it
+    model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with the oldest work
+                        of others
 
 Work that arrives while the model is idle runs at once. Work that waits at the end of a batch may wait for more
 requests, at most `max_wait` seconds since it arrived. Scoring of many candidates is done in steps, and other work runs
@@ -337,6 +337,8 @@ class Batcher:
                 if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
                     for ticket in batch:
                         self._leave(ticket)
+                    if not flow.heavy:
+                        self._capacity.runs(self, sum(ticket.cost for ticket in batch))
                     return batch
                 self._tokenised.wait(patience)
         return None
@@ -367,9 +369,10 @@ class Batcher:
             for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
         ]
         settle_soon(list(zip(batch, answers, strict=True)))
+        self._capacity.runs(self, 0)
         if paced:
             began, self._free_since = self._free_since, time.monotonic()
-            self._capacity.served(len(batch), self._free_since - began)
+            self._capacity.served(sum(ticket.cost for ticket in batch), self._free_since - began)
         self._report(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
 
     def _report(self, answers: Sequence[Answer], padded_tokens: int) -> None:

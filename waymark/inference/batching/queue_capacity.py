@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 
 from waymark.errors import QueueFull
 from waymark.inference.batching.fairness import Flow
@@ -22,26 +24,37 @@ class QueueCapacity:
     """The limits of a service's queue, for all of its models together: a number of requests and their cost in tokens.
     Thread-safe.
 
-    A request is also refused if the waiting requests would take more than `max_seconds` at the present pace, so that
-    admitted requests are answered in time; but `always` requests may wait in any case. An empty queue admits any single
-    request, however long.
+    A request is also refused if the model would need more than `max_seconds`, at the pace of its last seconds, for the
+    batch that runs and the work that waits before it, so that admitted requests are answered in time. But `always`
+    requests may wait in any case. An empty queue admits any single request, however long.
 
     No caller can fill the queue for others: a caller with little work in it may exceed its limits by an eighth, and
     heavy work takes at most half of the tokens.
     """
 
-    def __init__(self, max_requests: int, max_tokens: int, *, max_seconds: float = math.inf, always: int = 0) -> None:
+    def __init__(
+        self,
+        max_requests: int,
+        max_tokens: int,
+        *,
+        max_seconds: float = math.inf,
+        always: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_requests = max_requests
         self._max_tokens = max_tokens
         self._max_seconds = max_seconds
         self._always = always
+        self._clock = clock
         self._lock = threading.Lock()
         self._served = self._seconds = 0.0
-        """Of late: requests, and how long they took."""
+        """Of late: tokens of cost, and how long they took."""
         self._requests_of: Counter[str] = Counter()
         self._tokens_of: Counter[str] = Counter()
         self._heavy_requests = 0
         self._heavy_tokens = 0
+        self._running: dict[object, tuple[int, float]] = {}
+        """By model: the cost of the batch that it computes, and since when."""
         self.requests = 0
         self.tokens = 0
         """What they cost."""
@@ -71,10 +84,18 @@ class QueueCapacity:
         with self._lock:
             self._change(-1, -tokens, flow)
 
-    def served(self, requests: int, seconds: float) -> None:
-        """Record that so many requests took so many seconds together. This gives the pace of the queue."""
+    def runs(self, model: object, tokens: int) -> None:
+        """Record that a model begins a batch of light work of this cost, or with 0 that it has none.
+
+        What is left of a batch counts in the wait for the model, and becomes less with time. So room for new work comes
+        evenly, not for a whole batch at once.
+        """
+        self._running[model] = tokens, self._clock()
+
+    def served(self, tokens: int, seconds: float) -> None:
+        """Record that requests of this cost took so many seconds together. This gives the pace of the queue."""
         memory = math.exp(-seconds / _PACE_SECONDS)
-        self._served = memory * self._served + requests
+        self._served = memory * self._served + tokens
         self._seconds = memory * self._seconds + seconds
 
     def _change(self, requests: int, tokens: int, flow: Flow) -> None:
@@ -101,19 +122,29 @@ class QueueCapacity:
                 max_tokens += max_tokens // _RESERVE
         callers = len(self._requests_of) + (caller not in self._requests_of)
         # Callers are served in turn, and light work before heavy work, so nobody waits for all that others have here.
-        waiting = self.requests if flow.heavy else self.requests - self._heavy_requests
-        ahead = min(waiting + requests, own_requests * callers)
-        late = ahead > self._always and self._wait(ahead) > self._max_seconds
+        waiting_requests, waiting_tokens = self.requests, self.tokens
+        if not flow.heavy:
+            waiting_requests -= self._heavy_requests
+            waiting_tokens -= self._heavy_tokens
+        ahead = min(waiting_requests + requests, own_requests * callers)
+        last = tokens // requests  # the wait of the last request does not hold its own work
+        tokens_ahead = min(waiting_tokens + tokens, own_tokens * callers) - last
+        late = ahead > self._always and self._wait(tokens_ahead) + self._wait_for_running() > self._max_seconds
         return late or self.requests + requests > max_requests or self.tokens + tokens > max_tokens
 
-    def _wait(self, requests: int) -> float:
-        """Estimated seconds until so many requests are answered; 0 while the pace is not known."""
-        return requests * self._seconds / self._served if self._served else 0.0
+    def _wait(self, tokens: int) -> float:
+        """Estimated seconds until requests of this cost are answered; 0 while the pace is not known."""
+        return tokens * self._seconds / self._served if self._served else 0.0
+
+    def _wait_for_running(self) -> float:
+        """Estimated seconds until the batches that run are done."""
+        now = self._clock()
+        return sum(max(0.0, self._wait(tokens) - (now - began)) for tokens, began in tuple(self._running.values()))
 
     def _full(self) -> QueueFull:
         return QueueFull(
             f"{self.requests} requests with {self.tokens} tokens wait already, for about "
-            f"{self._wait(self.requests):.1f} s.",
+            f"{self._wait(self.tokens):.1f} s.",
             remedy="Send the request again later.",
-            retry_seconds=max(1, math.ceil(self._wait(self.requests))),
+            retry_seconds=max(1, math.ceil(self._wait(self.tokens))),
         )
