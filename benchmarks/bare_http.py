@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, cast
@@ -124,7 +125,8 @@ class Connections:
         self._host, self._port = address.hostname, address.port
         self._requests = [(head_of(url, document), document) for document in documents]
         self._run = run
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
+        """Used in turn, so that none is idle for so long that the service closes it."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,7 +148,7 @@ class Connections:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while self._idle and (connection is None or not connection.is_open):
-                    connection = self._idle.pop()
+                    connection = self._idle.popleft()
                 if connection is None or not connection.is_open:
                     connection = await self._connect()
                 answer = await connection.send(b"%b\r\nX-Request-ID: %b\r\n\r\n%b" % (head, request_id, document))

@@ -38,6 +38,7 @@ other = threading.Thread(target=done.wait)
 other.start()
 python = {os.getpid(), other.native_id}
 native = set(map(int, os.listdir("/proc/self/task"))) - python
+cores = os.sched_getaffinity(0)
 put_python_first()
 print(len(native) > 0)
 print({niceness(one) for one in python} == {niceness(0)})
@@ -46,6 +47,8 @@ print({os.sched_getscheduler(one) for one in native} == {os.SCHED_OTHER})
 put_python_first(own_cores=True)
 print({os.sched_getscheduler(one) for one in native} == {os.SCHED_IDLE})
 print({os.sched_getscheduler(one) for one in python} == {os.SCHED_OTHER})
+print([os.sched_getaffinity(one) for one in python] == [{max(cores)}] * 2)
+print(all(os.sched_getaffinity(one) == cores for one in native))
 done.set()
 """
 
@@ -88,7 +91,7 @@ def test_a_process_ends_when_its_parent_is_killed() -> None:
 def test_native_threads_yield_to_python_or_have_own_cores() -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", THREADS], check=True, timeout=60, capture_output=True, env=environment)
-    assert done.stdout.split() == [b"True"] * 6
+    assert done.stdout.split() == [b"True"] * 8
 
 
 @pytest.mark.skipif(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import itertools
 import json
 import re
 import socket
@@ -16,7 +18,7 @@ import pytest
 from tests.serving import STATE, connected, says, served, service_app
 from waymark.contracts import ActionResponse, Problem
 from waymark.inference.engines.scripted import ScriptedGenerator
-from waymark.serving.middleware.connection_limits import ConnectionLimits
+from waymark.serving.middleware.connection_limits import ConnectionLimits, Guard
 from waymark.serving.middleware.connections import Connection
 
 BODY = json.dumps({"state": STATE}).encode()
@@ -288,6 +290,30 @@ def test_connections_over_the_limit_are_answered_503() -> None:
             ((status, body),) = answers(other)
             assert (status, Problem.model_validate_json(body).status) == (503, 503)
             assert is_closed(other)
+
+
+class Overdue(Connection):
+    """A connection that is over its time limits."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._its_guard = guard
+
+    def check(self, now: float) -> bool:
+        self._its_guard.forget(self)
+        return True
+
+
+@pytest.mark.anyio
+async def test_a_thousand_overdue_connections_do_not_hold_the_event_loop() -> None:
+    guard = Guard(ConnectionLimits(idle_seconds=0.08))
+    guard.open = {Overdue(guard) for _ in range(1_000)}
+    watching = asyncio.create_task(guard.watch())
+    still_open = [1_000]
+    while still_open[-1]:
+        await asyncio.sleep(0)
+        still_open.append(len(guard.open))
+    watching.cancel()
+    assert max(before - after for before, after in itertools.pairwise(still_open)) == 8
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 def put_python_first(*, own_cores: bool = False) -> None:
     """Lower the priority of all present threads of native libraries below that of Python's threads.
 
-    With `own_cores` they compute only while nothing else needs their core (SCHED_IDLE). Linux takes a core that runs
-    only such threads for an idle one: a thread that wakes up starts there at once, instead of waiting on a busy core.
-    Any other program stops them in the same way.
+    With `own_cores` they compute only while nothing else needs their core (SCHED_IDLE), and Python's threads stay on
+    the last of the cores. They need no more, because one at a time holds the interpreter lock, and there no other
+    program keeps them waiting. Any other program on these cores stops the native threads.
 
     Python's threads keep one priority, because a thread that holds the interpreter lock and waits for a core would make
     the others wait too. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
@@ -31,6 +31,11 @@ def put_python_first(*, own_cores: bool = False) -> None:
     if not sys.platform.startswith("linux"):
         return
     behind = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND
+    if own_cores:
+        last = {max(os.sched_getaffinity(0))}
+        for thread in _threads() & _python_threads():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, last)
     for thread in _threads() - _python_threads():
         with suppress(ProcessLookupError):  # it has ended meanwhile
             os.setpriority(os.PRIO_PROCESS, thread, behind)

@@ -162,7 +162,8 @@ class ServiceSettings(ListenSettings):
     max_wait_ms: Annotated[float, Field(ge=0, le=1_000)] = 5.0
     """Milliseconds that a busy model waits for more requests before it starts a batch. An idle model does not wait."""
     max_queue_seconds: Annotated[float, Field(gt=0, le=3_600)] = 0.5
-    """Seconds that a request may have to wait at the present speed; more gets 429. One list may always wait."""
+    """Seconds that a request may have to wait at the present speed for the work before it; more gets 429. One list may
+    always wait."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 1_024
     """Requests that may wait, for all models of a service together; more get 429."""
     max_queue_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 524_288

@@ -12,8 +12,8 @@ from waymark.errors import QueueFull
 from waymark.inference.batching.fairness import Flow
 
 _PACE_SECONDS = 4.0
-"""The pace is an average over about so many seconds of the model's time. An average over few batches rises after some
-short prompts. The queue then admits all requests for a tenth of a second, which is more than Python can read."""
+"""The pace is an average over about so many seconds of the model's time. An average over few batches rises with chance.
+The queue then admits all requests for a tenth of a second, which is more than Python can read."""
 _RESERVE = 8
 """A caller with less than this share of the queue may exceed its limits by as much, if others have filled it."""
 _HEAVY_SHARE = 2

@@ -316,16 +316,20 @@ class Connection(HttpToolsProtocol):
             return self._since if now - self._since > _REPLACEABLE_BODY_SECONDS else None
         return None if self._is_answering or now - self._since < REPLACEABLE_SECONDS else self._since
 
-    def check(self, now: float) -> None:
-        """Close the connection if it is over one of its time limits."""
+    def check(self, now: float) -> bool:
+        """Close the connection if it is over one of its time limits. Returns whether it was."""
         if self._phase == "dropping":
-            if now - self._since > _LINGER_SECONDS:
-                self.abort()
+            if now - self._since <= _LINGER_SECONDS:
+                return False
+            self.abort()
         elif self._is_stuck(now):
             self._guard.count("not_reading")
             self.abort()
         elif not self.transport.is_closing() and (reason := self._overdue(now)) and not self.has_unread():
             self._time_out(reason)
+        else:
+            return False
+        return True
 
     def _overdue(self, now: float) -> Reason | None:
         limits = self._limits
