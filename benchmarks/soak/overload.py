@@ -8,8 +8,8 @@ each second (`benchmarks.cpu_contention`), and each second with a late refusal i
 refusal and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in
 which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
 itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
-engine has a thread for half of the cores, and the load is kept on the others, so that it takes no core from the engine.
-The service itself may run everywhere, and has the cores to itself but for the load (WAYMARK_OWN_CORES).
+engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others with
+the rest of the service.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ async def _overload(
     service: Service, minutes: float, peak_seconds: float, threads: int, report: Callable[[str], None]
 ) -> Overload:
     states = [example for example in sample() if example.asked == "executor"]
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:-threads] or os.sched_getaffinity(0))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[threads:] or os.sched_getaffinity(0))
     async with AsyncExitStack() as entered:
         http = await entered.enter_async_context(send_requests.connect(key=None, timeout=60))
         contention = await entered.enter_async_context(ContentionMonitor(service))

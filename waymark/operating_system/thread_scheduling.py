@@ -18,29 +18,32 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """Number of the system call on each machine."""
 
 
-def put_python_first(*, own_cores: bool = False) -> None:
+def put_python_first(*, threads_on_own_cores: int = 0) -> None:
     """Lower the priority of all present threads of native libraries below that of Python's threads.
 
-    With `own_cores` they compute only while nothing else needs their core (SCHED_IDLE), and Python's threads stay on
-    the last of the cores. They need no more, because one at a time holds the interpreter lock, and there no other
-    program keeps them waiting. Any other program on these cores stops the native threads.
+    `threads_on_own_cores`: the number of the engine's threads, if no other program uses the cores of this process,
+    otherwise 0. Python's threads then stay on the last core. They need no more, because one at a time holds the
+    interpreter lock. If there are more cores than engine threads, these have the first cores; otherwise they share all.
+    They compute only while nothing else needs their core (SCHED_IDLE).
 
     Python's threads keep one priority, because a thread that holds the interpreter lock and waits for a core would make
     the others wait too. Linux only, where a thread has a priority of its own; elsewhere nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
+    python, cores = _python_threads(), sorted(os.sched_getaffinity(0))
     behind = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _BEHIND
-    if own_cores:
-        last = {max(os.sched_getaffinity(0))}
-        for thread in _threads() & _python_threads():
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, last)
-    for thread in _threads() - _python_threads():
+    for thread in _threads():
         with suppress(ProcessLookupError):  # it has ended meanwhile
+            if thread in python:
+                if threads_on_own_cores:
+                    os.sched_setaffinity(thread, cores[-1:])
+                continue
             os.setpriority(os.PRIO_PROCESS, thread, behind)
-            if own_cores:
+            if threads_on_own_cores:
                 os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+                if threads_on_own_cores < len(cores):
+                    os.sched_setaffinity(thread, cores[:threads_on_own_cores])
 
 
 def shorten_slices() -> None:

@@ -65,7 +65,7 @@ def serve(
     *,
     limits: ConnectionLimits | None = None,
     grace_seconds: float = 10.0,
-    own_cores: bool = False,
+    threads_on_own_cores: int = 0,
     collect_after: int | None = None,
     begin: Callable[[], None] = lambda: None,
     drain: Callable[[], None] = lambda: None,
@@ -74,7 +74,7 @@ def serve(
 
     `begin` is called once the port is open, in a thread; what it raises ends the service and is raised here. `drain`
     is called with the signal: the app is not ready from then on. What is not answered `grace_seconds` later is given
-    up. A second SIGINT gives up at once. `own_cores`: no other program uses the cores of this service.
+    up. A second SIGINT gives up at once. `threads_on_own_cores`: as for `put_python_first`.
     Python looks for cycles after `collect_after` objects; by default among young objects as often as ever, and among
     all seldom. Raises PortInUse.
     """
@@ -98,7 +98,14 @@ def serve(
     # Once it has shut down, uvicorn raises the signal that it caught again.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    server = Server(app, limits, grace_seconds=grace_seconds, begin=begin, drain=drain, own_cores=own_cores)
+    server = Server(
+        app,
+        limits,
+        grace_seconds=grace_seconds,
+        begin=begin,
+        drain=drain,
+        threads_on_own_cores=threads_on_own_cores,
+    )
     server.run(sockets=[bound])
     if server.failure is not None:
         raise server.failure
@@ -115,7 +122,7 @@ class Server(uvicorn.Server):
         grace_seconds: float = 10.0,
         begin: Callable[[], None] = lambda: None,
         drain: Callable[[], None] = lambda: None,
-        own_cores: bool = False,
+        threads_on_own_cores: int = 0,
     ) -> None:
         self._guard = Guard(limits, getattr(app.state, "count_closed", lambda _: None))
         super().__init__(
@@ -136,14 +143,14 @@ class Server(uvicorn.Server):
         self._begin = begin
         self._beginning = threading.Thread(target=self._begin_or_stop, name="begin", daemon=True)
         self._drain = drain
-        self._own_cores = own_cores
+        self._threads_on_own_cores = threads_on_own_cores
 
     def _begin_or_stop(self) -> None:
         try:
             self._begin()
             # An engine uses all of its cores. Without a higher priority the event loop gets only a share of one core,
             # and requests wait for seconds in their sockets, where no limit applies.
-            put_python_first(own_cores=self._own_cores)
+            put_python_first(threads_on_own_cores=self._threads_on_own_cores)
             shorten_slices()
         except Exception as error:  # noqa: BLE001 - raised by `serve`, in the main thread
             self.failure = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from waymark.operating_system.process_tree import die_with_parent
+from waymark.operating_system.cpu_cores import available_cores
 from waymark.serving.app import create_app
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.http_server import COLLECT_RARELY, bind, serve
@@ -29,7 +30,7 @@ def run_service(service: Service, open_models: OpenModels = open_models) -> None
             bound,
             limits=settings.connections,
             grace_seconds=settings.grace_seconds,
-            own_cores=settings.own_cores,
+            threads_on_own_cores=(settings.threads or available_cores()) if settings.own_cores else 0,
             collect_after=COLLECT_RARELY,
             begin=model_server.warm_up,
             drain=model_server.drain,
