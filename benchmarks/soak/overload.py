@@ -8,8 +8,8 @@ each second (`benchmarks.cpu_contention`), and each second with a late refusal i
 refusal and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in
 which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
 itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
-engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others with
-the rest of the service.
+engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others
+with the rest of the service.
 """
 
 from __future__ import annotations

@@ -343,6 +343,7 @@ def test_closed_connections_leave_nothing_for_the_garbage_collector(request_part
                         wire.sendall(part)
                     if len(request_parts) == 1:
                         assert answers(wire)[0][0] == 200
+            assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200  # so all before are accepted
             deadline = time.monotonic() + 10
             while left_over(older) and time.monotonic() < deadline:
                 time.sleep(0.05)

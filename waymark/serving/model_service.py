@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from waymark.operating_system.process_tree import die_with_parent
 from waymark.operating_system.cpu_cores import available_cores
+from waymark.operating_system.process_tree import die_with_parent
 from waymark.serving.app import create_app
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.http_server import COLLECT_RARELY, bind, serve
