@@ -367,31 +367,6 @@ def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
     assert room() < usual / 2
 
 
-async def test_between_four_answers_the_event_loop_does_other_work(
-    generator: Gated, capacity: QueueCapacity, tally: Tally
-) -> None:
-    batcher = make(generator, capacity, tally)
-    busy = await running(batcher, generator)
-    waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii")]
-    await tokenised(capacity, 18)
-    rounds: list[int] = []
-
-    async def watch() -> None:
-        while len(done) < len(waiting):
-            rounds.append(len(done))
-            await asyncio.sleep(0)
-
-    done: list[object] = []
-    for answers in waiting:
-        answers.add_done_callback(done.append)
-    watching = asyncio.create_task(watch())
-    generator.gate.set()
-    await asyncio.gather(busy, watching)
-    assert generator.batches[1:] == [["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii"]]
-    assert {4, 8} <= set(rounds)
-    batcher.close()
-
-
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:
     capacity = QueueCapacity(max_requests=1, max_tokens=1_000)
     batcher = make(generator, capacity, tally)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -10,9 +9,6 @@ from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, Se
 from waymark.inference.batching.queries import Answer
 from waymark.inference.batching.tickets import Ticket
 
-_AT_ONCE = 4
-"""Outcomes that are delivered in one round of the event loop. Between rounds it reads new requests, so a request does
-not wait until all answers of a batch are sent. See docs/decisions/0321."""
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
 
@@ -25,9 +21,7 @@ def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
 
 
 def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]]) -> None:
-    if len(outcomes) > _AT_ONCE:
-        asyncio.get_running_loop().call_soon(_settle, outcomes[_AT_ONCE:])
-    for ticket, outcome in outcomes[:_AT_ONCE]:
+    for ticket, outcome in outcomes:
         if ticket.future.done():
             continue
         if isinstance(outcome, Exception):
