@@ -5,8 +5,8 @@
     niceness    native threads of the engine give way to Python's
     slices      Python's threads have time slices of 0.2 ms
     one-write   head and body of an answer are sent at once
-    own-cores   Python stays on one core, and the engine computes while Python does not need that core (off by default;
-                here it is switched on)
+    own-cores   Python stays on one core, and the engine uses that core only while Python does not (off by default; here
+                it is switched on)
 
 Each part is switched alone. `load` is a closed loop of 64 callers, `overload` one of 512, whose refusals' 99th
 percentile is given; `idle` one caller. The ratio of with to without stands last: above 1 the part pays.

@@ -315,56 +315,48 @@ def test_a_queue_of_long_prompts_holds_fewer_of_them() -> None:
         capacity.check()
 
 
+def room(capacity: QueueCapacity, tokens: int) -> int:
+    """How many requests of this cost the queue admits now."""
+    entered = 0
+    with contextlib.suppress(QueueFull):
+        while True:
+            capacity.enter(1, tokens)
+            entered += 1
+    for _ in range(entered):
+        capacity.leave(tokens)
+    return entered
+
+
 def test_a_batch_that_runs_frees_its_room_little_by_little() -> None:
     now = 100.0
     capacity = QueueCapacity(max_requests=100, max_tokens=100_000, max_seconds=0.5, clock=lambda: now)
     capacity.served(1_000, seconds=1.0)
 
-    def room() -> int:
-        entered = 0
-        with contextlib.suppress(QueueFull):
-            while True:
-                capacity.enter(1, 10)
-                entered += 1
-        for _ in range(entered):
-            capacity.leave(10)
-        return entered
-
     capacity.runs("executor", 400)
-    assert room() == 11
+    assert room(capacity, 10) == 11
     now += 0.2
-    assert room() == 31
+    assert room(capacity, 10) == 31
     now += 1.0  # longer than the batch should have taken
-    assert room() == 51
+    assert room(capacity, 10) == 51
     capacity.runs("executor", 400)
     capacity.runs("other", 400)
-    assert room() == 1  # an empty queue admits any request
+    assert room(capacity, 10) == 1  # an empty queue admits any request
     capacity.runs("other", 0)
-    assert room() == 11
+    assert room(capacity, 10) == 11
 
 
 def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
     capacity = QueueCapacity(max_requests=10_000, max_tokens=100_000, max_seconds=0.5)
 
-    def room() -> int:
-        entered = 0
-        with contextlib.suppress(QueueFull):
-            while True:
-                capacity.enter(1, 1)
-                entered += 1
-        for _ in range(entered):
-            capacity.leave(1)
-        return entered
-
     for _ in range(100):
         capacity.served(32, seconds=0.08)
-    usual = room()
+    usual = room(capacity, 1)
     assert usual in (199, 200)
     capacity.served(32, seconds=0.02)
-    assert usual < room() < 1.03 * usual
+    assert usual < room(capacity, 1) < 1.03 * usual
     for _ in range(20):
         capacity.served(32, seconds=0.32)
-    assert room() < usual / 2
+    assert room(capacity, 1) < usual / 2
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:

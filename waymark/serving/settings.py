@@ -143,10 +143,9 @@ class ServiceSettings(ListenSettings):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the engine. 0: as many as the cores that the process may use."""
     own_cores: bool = False
-    """1: Python stays on the last core, and the threads of `ctranslate2` on as many of the first cores as
-    WAYMARK_THREADS says; if these are all cores, a thread computes only while Python does not need its core. Then
-    refusals are in time under overload. Only for a service that has its cores to itself: any other busy program stops
-    the engine."""
+    """1: Python stays on the last core. The threads of `ctranslate2` have as many of the first cores as WAYMARK_THREADS
+    says. If these are all cores, a thread computes only while Python does not need its core. Fewer refusals are late
+    under overload. Only for a service that has its cores to itself: any other busy program stops the engine."""
     vllm_url: Annotated[tuple[str, ...], NoDecode] = ()
     """For the engine `vllm`: addresses of servers that run already, between commas. Without any, Waymark starts one
     server for each checkpoint."""

@@ -24,8 +24,8 @@ class QueueCapacity:
     """The limits of a service's queue, for all of its models together: a number of requests and their cost in tokens.
     Thread-safe.
 
-    A request is also refused if the model would need more than `max_seconds`, at the pace of its last seconds, for the
-    batch that runs and the work that waits before it, so that admitted requests are answered in time. But `always`
+    A request is also refused if it would wait for more than `max_seconds`, so that admitted requests are answered in
+    time. It waits for the batch that runs and for the work before it, at the pace of the last seconds. But `always`
     requests may wait in any case. An empty queue admits any single request, however long.
 
     No caller can fill the queue for others: a caller with little work in it may exceed its limits by an eighth, and

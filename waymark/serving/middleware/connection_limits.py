@@ -21,7 +21,7 @@ _LOOK_SECONDS: Final = 1.0
 _SPARE_FILES: Final = 32
 _RESCAN_SECONDS: Final = 0.05
 _CLOSED_AT_ONCE: Final = 8
-"""Connections that are closed in one round of the event loop. One takes 0.1 ms, and thousands may expire together."""
+"""Connections that are closed in one round of the event loop. Hundreds may expire together."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Guard:
             await asyncio.sleep(look)
 
     async def _close_overdue(self, now: float) -> None:
+        """Close overdue connections, a few in each round of the event loop. Some may end meanwhile."""
         closed = 0
         for connection in (*self.open, *self.refused):
             if (connection in self.open or connection in self.refused) and connection.check(now):
