@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -357,6 +358,45 @@ def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
     for _ in range(20):
         capacity.served(32, seconds=0.32)
     assert room(capacity, 1) < usual / 2
+
+
+async def rounds_of_delivery(generator: Gated, batcher: Batcher, capacity: QueueCapacity) -> set[int]:
+    """Answer a batch of nine. Returns how many answers had been delivered in each round of the event loop."""
+    busy = await running(batcher, generator)
+    waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii")]
+    await tokenised(capacity, 18)
+    with pytest.raises(QueueFull):
+        capacity.check()
+    delivered: list[object] = []
+    for answers in waiting:
+        answers.add_done_callback(delivered.append)
+    rounds: set[int] = set()
+
+    async def watch() -> None:
+        while len(delivered) < len(waiting):
+            rounds.add(len(delivered))
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    generator.gate.set()
+    await asyncio.gather(busy, watching)
+    assert generator.batches[1:] == [["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii"]]
+    return rounds
+
+
+async def test_an_overloaded_queue_delivers_four_answers_a_round(generator: Gated, tally: Tally) -> None:
+    capacity = QueueCapacity(max_requests=9, max_tokens=1_000)
+    batcher = make(generator, capacity, tally)
+    assert await rounds_of_delivery(generator, batcher, capacity) == {0, 4, 8}
+    batcher.close()
+
+
+async def test_a_second_after_a_refusal_answers_are_delivered_together(generator: Gated, tally: Tally) -> None:
+    times = itertools.count()
+    capacity = QueueCapacity(max_requests=9, max_tokens=1_000, clock=lambda: float(next(times)))
+    batcher = make(generator, capacity, tally)
+    assert await rounds_of_delivery(generator, batcher, capacity) == {0}
+    batcher.close()
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:

@@ -18,6 +18,8 @@ _RESERVE = 8
 """A caller with less than this share of the queue may exceed its limits by as much, if others have filled it."""
 _HEAVY_SHARE = 2
 """Share of the tokens in the queue that heavy work may take."""
+_REFUSING_SECONDS = 1.0
+"""The queue counts as overloaded for so long after a refusal."""
 
 
 class QueueCapacity:
@@ -55,9 +57,16 @@ class QueueCapacity:
         self._heavy_tokens = 0
         self._running: dict[object, tuple[int, float]] = {}
         """By model: the cost of the batch that it computes, and since when."""
+        self._refused = -math.inf
+        """When a request was refused last."""
         self.requests = 0
         self.tokens = 0
         """What they cost."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether a request was refused in the last second."""
+        return self._clock() - self._refused < _REFUSING_SECONDS
 
     def check(self, caller: str = "") -> None:
         """Raise QueueFull if not even one more request fits. Called before any work is done for a request."""
@@ -142,6 +151,7 @@ class QueueCapacity:
         return sum(max(0.0, self._wait(tokens) - (now - began)) for tokens, began in tuple(self._running.values()))
 
     def _full(self) -> QueueFull:
+        self._refused = self._clock()
         return QueueFull(
             f"{self.requests} requests with {self.tokens} tokens wait already, for about "
             f"{self._wait(self.tokens):.1f} s.",
