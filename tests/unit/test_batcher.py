@@ -56,6 +56,18 @@ class Gated(ScriptedGenerator):
             raise ValueError("a fault of the engine")
 
 
+class Stepped(Gated):
+    """Computes one batch at each `step.release()`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = threading.Semaphore(0)
+
+    def _enter(self, prompts: Sequence[Prompt]) -> None:
+        super()._enter(prompts)
+        self.step.acquire()
+
+
 class Tally(Observer):
     """Remembers what was lost, and how many input tokens each batch had."""
 
@@ -75,6 +87,14 @@ def generator() -> Iterator[Gated]:
     gated = Gated()
     yield gated
     gated.gate.set()
+
+
+@pytest.fixture
+def stepped() -> Iterator[Stepped]:
+    generator = Stepped()
+    generator.gate.set()
+    yield generator
+    generator.step.release(9)
 
 
 @pytest.fixture
@@ -397,6 +417,67 @@ async def test_a_second_after_a_refusal_answers_are_delivered_together(generator
     batcher = make(generator, capacity, tally)
     assert await rounds_of_delivery(generator, batcher, capacity) == {0}
     batcher.close()
+
+
+async def with_a_full_next_batch(stepped: Stepped, batcher: Batcher) -> list[asyncio.Task[list[Answer]]]:
+    """Let a batch run while more than the next batch is tokenised. Returns the answers to come."""
+    busy = await running(batcher, stepped)
+    waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd")]
+    await encoded(stepped, "dd")
+    stepped.step.release()
+    while len(stepped.batches) < 2:  # noqa: ASYNC110 - it happens in another thread
+        await asyncio.sleep(0.001)
+    last = ask(batcher, "ee")
+    await encoded(stepped, "ee")
+    return [busy, *waiting, last]
+
+
+async def encoded(generator: Gated, prompt: str) -> None:
+    """Go on when this prompt is tokenised."""
+    while prompt not in generator.encoded:  # noqa: ASYNC110 - it happens in another thread
+        await asyncio.sleep(0.001)
+
+
+async def test_new_work_is_tokenised_once_the_next_batch_has_room(stepped: Stepped, tally: Tally) -> None:
+    batcher = make(stepped, QueueCapacity(100, 1_000), tally, max_batch=2, tokenise_every=1e6)
+    waiting = await with_a_full_next_batch(stepped, batcher)
+    for number in range(40):
+        name = f"f{number}"
+        waiting.append(ask(batcher, name))
+        await asyncio.sleep(0.02)
+        if name not in stepped.encoded:  # the thread had to finish the one before
+            break
+    else:
+        pytest.fail("Each request is tokenised when it comes.")
+    stepped.step.release(100)
+    await asyncio.gather(*waiting)
+    assert stepped.encoded[-1] == name
+    batcher.close()
+
+
+async def test_new_work_is_tokenised_soon_even_if_the_next_batch_is_full(
+    stepped: Stepped, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(stepped, capacity, tally, max_batch=2)
+    waiting = await with_a_full_next_batch(stepped, batcher)
+    waiting.append(ask(batcher, "ff"))
+    await encoded(stepped, "ff")
+    assert len(stepped.batches) == 2
+    stepped.step.release(3)
+    await asyncio.gather(*waiting)
+    batcher.close()
+
+
+async def test_a_batcher_whose_next_batch_is_full_closes(
+    stepped: Stepped, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(stepped, capacity, tally, max_batch=2, tokenise_every=1e6)
+    waiting = await with_a_full_next_batch(stepped, batcher)
+    stepped.step.release()
+    batcher.close()
+    assert stepped.closed
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [list] * 3 + [ServiceUnavailable] * 3
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:

@@ -1,7 +1,8 @@
 """Batches the requests of many callers for one generator, off the event loop.
 
     event loop          submit: a place in the queue, or QueueFull at once
-    tokenising thread   writes and tokenises what waits, while the model runs the batch before
+    tokenising thread   writes and tokenises what waits, while the model runs the batch before; several requests
+                        together if the next batch is full already
     model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with the oldest work
                         of others
 
@@ -35,6 +36,9 @@ from waymark.inference.batching.tickets import Group, Job, Ticket, prompts_of, q
 
 _LAST_BATCH_SECONDS = 5.0
 """Seconds that `close` waits for the batch in the model."""
+_TOKENISE_SECONDS = 0.01
+"""While the next batch is full, new requests are tokenised together after so long. If each is tokenised at once, two
+threads compete for Python's interpreter lock at every request. See docs/decisions/0322."""
 _log = logging.getLogger("waymark")
 
 
@@ -43,7 +47,8 @@ class Batcher:
 
     A batch has at most `max_batch` requests and, including padding, `max_batch_tokens` input tokens over all rows that
     the model computes; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so
-    is a submission that costs more than `max_cost` according to `costs`.
+    is a submission that costs more than `max_cost` according to `costs`. While the next batch is full already, new
+    requests wait at most `tokenise_every` seconds for the tokenising thread.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Batcher:
         max_batch_tokens: int,
         max_input_tokens: int,
         max_wait: float = 0.005,
+        tokenise_every: float = _TOKENISE_SECONDS,
         costs: CostModel | None = None,
         max_cost: float = math.inf,
         observer: Observer | None = None,
@@ -64,6 +70,7 @@ class Batcher:
         self._max_batch = max_batch
         self._max_batch_tokens = max_batch_tokens
         self._max_wait = max_wait
+        self._tokenise_every = tokenise_every
         self._observer = observer or Observer()
         self._encoder = WorkEncoder(generator, costs, max_input_tokens=max_input_tokens, max_cost=max_cost)
         self._max_cost = max_cost
@@ -80,6 +87,9 @@ class Batcher:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._tokenised = threading.Condition(self._lock)
+        self._next_has_room = threading.Condition(self._lock)
+        self._next_is_full = False
+        """Whether a full batch is tokenised besides the one in the model."""
         self._free_since = 0.0
         """When the model could have begun what it does now: its last batch was done, or work came."""
         self._closing = False
@@ -142,8 +152,8 @@ class Batcher:
             given_up = list(self._waiting)
             for ticket in given_up:
                 self._leave(ticket)
-            self._arrived.notify()
-            self._tokenised.notify()
+            for condition in (self._arrived, self._next_has_room, self._tokenised):
+                condition.notify()
         settle_soon([(ticket, closing()) for ticket in given_up])
         for thread in self._threads:
             if thread.is_alive():
@@ -234,7 +244,10 @@ class Batcher:
                         del self._arrivals[flow]
                     if ticket in self._waiting:
                         return ticket
-                self._arrived.wait()
+                if self._next_is_full:
+                    self._next_has_room.wait(self._tokenise_every)
+                else:
+                    self._arrived.wait()
         return None
 
     # --- the model thread -----------------------------------------------------------------------------------------
@@ -321,6 +334,7 @@ class Batcher:
                 ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
                 if not ready and not self._jobs:
                     idle = True
+                    self._set_left(0)
                     self._tokenised.wait()
                     self._free_since = time.monotonic()
                     continue
@@ -337,11 +351,18 @@ class Batcher:
                 if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
                     for ticket in batch:
                         self._leave(ticket)
+                    self._set_left(len(ready) - len(batch))
                     if not flow.heavy:
                         self._capacity.runs(self, sum(ticket.cost for ticket in batch))
                     return batch
                 self._tokenised.wait(patience)
         return None
+
+    def _set_left(self, tokenised: int) -> None:
+        """Record how many tokenised requests the next batch can choose from. The caller holds the lock."""
+        self._next_is_full = tokenised >= self._max_batch
+        if not self._next_is_full:
+            self._next_has_room.notify()
 
     def _score(self, batch: Sequence[Ticket]) -> Steps:
         queries = queries_of(batch)
