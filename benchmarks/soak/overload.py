@@ -9,7 +9,8 @@ refusal and excuses none. The figures are given for all of the time, which decid
 which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
 itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
 engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others
-with the rest of the service.
+with the rest of the service. The load stands for callers on other machines, so it does not interrupt the service at each
+answer (SCHED_BATCH). It may read an answer later for that, which counts as the service's lateness.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ async def _overload(
     service: Service, minutes: float, peak_seconds: float, threads: int, report: Callable[[str], None]
 ) -> Overload:
     states = [example for example in sample() if example.asked == "executor"]
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[threads:] or os.sched_getaffinity(0))
     async with AsyncExitStack() as entered:
         http = await entered.enter_async_context(send_requests.connect(key=None, timeout=60))
