@@ -4,13 +4,15 @@ Finds what the default executor answers in a second when 64 callers wait for it,
 whether or not it keeps up. Targets: goodput (answers within a second of when they were due) at least 90% of that peak,
 everything else refused with 429 within 50 ms of when it was sent, memory flat (at most 5% more in the last tenth of the
 time than in the second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured
-each second (`benchmarks.cpu_contention`), and each second with a late refusal is listed with it: that explains a late
-refusal and excuses none. The figures are given for all of the time, which decides, and once more for the seconds in
-which nothing was taken. Refusals are also counted from when they were due, which adds what this process was late with
-itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it decides nothing. The
-engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others
-with the rest of the service. The load stands for callers on other machines, so it does not interrupt the service at each
-answer (SCHED_BATCH). It may read an answer later for that, which counts as the service's lateness.
+each second (`benchmarks.cpu_contention`). Each second with a late refusal is listed with it and with the speed of the
+core: that explains a late refusal and excuses none. The figures are given for all of the time, which decides, and once
+more for the seconds in which nothing was taken. Refusals are also counted from when they were due, which adds what this
+process was late with itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it
+decides nothing.
+
+The engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others
+with the rest of the service. The load stands for callers on other machines, so it does not interrupt the service at
+each answer (SCHED_BATCH). It may read an answer later for that, which counts as the service's lateness.
 """
 
 from __future__ import annotations
@@ -81,6 +83,8 @@ class LateSecond(BaseModel):
     others: float
     waited: float
     """That the service's event loop could have run and had no core."""
+    speed: float
+    """Of the core that Python uses, as a part of its median."""
     cause: Cause
     """Which of host and others took more, if it was as much as a refusal may take; otherwise neither."""
 
@@ -104,6 +108,8 @@ class Overload(BaseModel):
     """Cores that the host of a virtual machine took away meanwhile; 0 on a machine of one's own."""
     others_tenths: tuple[float, ...]
     """Cores that processes other than the service and this one used meanwhile."""
+    speed_tenths: tuple[float, ...]
+    """Of the core that Python uses, in the slowest second of each tenth, as a part of the median of all seconds."""
     taken_at_peak: float
     """Cores that both took while the peak was found."""
     peak_after: float
@@ -230,6 +236,7 @@ def report_overload(
         goodput_tenths=tuple(int(count) / tenth / peak for count in counted[:_TENTHS]),
         stolen_tenths=tuple(part.stolen / part.seconds for part in taken),
         others_tenths=tuple(part.others / part.seconds for part in taken),
+        speed_tenths=tuple(part.speed for part in taken),
         taken_at_peak=contention.between(at_peak.began, at_peak.began + at_peak.window).cores,
         peak_after=peak_after,
         undisturbed=undisturbed,
@@ -263,6 +270,7 @@ def _late_seconds(contention: ContentionMonitor, samples: Samples, late: NDArray
                 stolen=taken.stolen,
                 others=taken.others,
                 waited=taken.waited,
+                speed=taken.speed,
                 cause=_cause(taken),
             )
         )
@@ -298,6 +306,9 @@ def overload(
     table.add_row("the same by tenths of the time", " ".join(f"{tenth:.2f}" for tenth in report.goodput_tenths), "")
     table.add_row("cores stolen by the host, by tenths", " ".join(f"{tenth:.2f}" for tenth in report.stolen_tenths), "")
     table.add_row("cores used by others, by tenths", " ".join(f"{tenth:.2f}" for tenth in report.others_tenths), "")
+    table.add_row(
+        "speed of the core, slowest s of tenths", " ".join(f"{tenth:.2f}" for tenth in report.speed_tenths), ""
+    )
     table.add_row("cores that both took while the peak was found", f"{report.taken_at_peak:.2f}", "")
     table.add_row("the peak afterwards", f"{report.peak_after:.0f}", "")
     table.add_row("answered, median and 99% in ms", f"{report.latency_ms.p50} {report.latency_ms.p99}", "")
@@ -310,7 +321,8 @@ def overload(
     for worst in sorted(report.late_seconds, key=lambda second: -second.refused_late)[:_SHOWN]:
         table.add_row(
             f"  in second {worst.second}: {worst.refused_late:,}, slowest {worst.slowest_ms:.0f} ms",
-            f"host {worst.stolen:.2f} s, others {worst.others:.2f} s, loop waited {worst.waited:.2f} s",
+            f"host {worst.stolen:.2f} s, others {worst.others:.2f} s, loop waited {worst.waited:.2f} s, "
+            f"core at {worst.speed:.2f} of its speed",
             "",
         )
     table.add_row(f"429s over {limit} after they were due", f"{report.refused_late_from_due:,}", "")

@@ -46,7 +46,8 @@ def watch(service: Service) -> ContentionMonitor:
     others = stolen = 0.0
     for second in range(970, 1_013):
         memory = 200.0 + second / 1_000
-        watching.marks.append(Mark(float(second), memory, stolen=stolen, others=others, waited=2 * others))
+        loop_seconds = 2e-5 if second - 1_000 == UNEXPLAINED + 1 else 1e-5
+        watching.marks.append(Mark(float(second), memory, stolen, others, waited=2 * others, loop_seconds=loop_seconds))
         others += 1.0 if second - 1_000 in DISTURBED else 0.0
         stolen += 0.1 if second - 1_000 == STOLEN else 0.0
     return watching
@@ -91,7 +92,8 @@ def test_seconds_with_late_refusals_name_the_users_of_cores(report: Overload) ->
         (STOLEN, 1, "host"),
         *((second, 50, "others") for second in DISTURBED),
     ]
-    stolen, busy = report.late_seconds[1], report.late_seconds[3]
+    slow, stolen, busy = report.late_seconds[0], report.late_seconds[1], report.late_seconds[3]
+    assert (slow.speed, stolen.speed, busy.speed) == (0.5, 1.0, 1.0)
     assert (stolen.stolen, stolen.others, stolen.waited) == pytest.approx((0.1, 0.0, 0.0))
     assert stolen.slowest_ms == pytest.approx(80)
     assert busy.others == pytest.approx(2.0)  # until the last of them was over, 1.5 s later
