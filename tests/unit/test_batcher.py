@@ -404,10 +404,10 @@ async def rounds_of_delivery(generator: Gated, batcher: Batcher, capacity: Queue
     return rounds
 
 
-async def test_an_overloaded_queue_delivers_four_answers_a_round(generator: Gated, tally: Tally) -> None:
+async def test_an_overloaded_queue_delivers_one_answer_a_round(generator: Gated, tally: Tally) -> None:
     capacity = QueueCapacity(max_requests=9, max_tokens=1_000)
     batcher = make(generator, capacity, tally)
-    assert await rounds_of_delivery(generator, batcher, capacity) == {0, 4, 8}
+    assert await rounds_of_delivery(generator, batcher, capacity) == set(range(9))
     batcher.close()
 
 

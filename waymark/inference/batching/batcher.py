@@ -28,7 +28,7 @@ from waymark.inference import Generation, Generator, Steps, to_the_end
 from waymark.inference.batching.batch_choice import choose_batch
 from waymark.inference.batching.encoding import WorkEncoder
 from waymark.inference.batching.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
-from waymark.inference.batching.outcome_delivery import FEW, NOT_THE_WORK, closing, settle_soon, too_late
+from waymark.inference.batching.outcome_delivery import NOT_THE_WORK, closing, settle_soon, too_late
 from waymark.inference.batching.queries import Answer, Observer, Work
 from waymark.inference.batching.queue_capacity import QueueCapacity
 from waymark.inference.batching.request_cost import CostModel, check_cost
@@ -389,7 +389,7 @@ class Batcher:
             )
             for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
         ]
-        settle_soon(list(zip(batch, answers, strict=True)), at_once=FEW if self._capacity.overloaded else None)
+        settle_soon(list(zip(batch, answers, strict=True)), one_a_round=self._capacity.overloaded)
         self._capacity.runs(self, 0)
         if paced:
             began, self._free_since = self._free_since, time.monotonic()

@@ -10,21 +10,20 @@ from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, Se
 from waymark.inference.batching.queries import Answer
 from waymark.inference.batching.tickets import Ticket
 
-FEW = 4
-"""Outcomes of one round of the event loop while the queue is overloaded. See docs/decisions/0322."""
 NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
 
 
-def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]], *, at_once: int | None = None) -> None:
+def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]], *, one_a_round: bool = False) -> None:
     """Deliver outcomes to the event loop that waits for them; outcomes of callers that have gone are dropped.
 
-    With `at_once` at most so many are delivered in one round of the event loop. Between rounds it reads new requests,
-    so a refusal does not wait until all answers of a batch are sent.
+    `one_a_round`: one in each round of the event loop. Between rounds it reads new requests, so a refusal does not wait
+    until all answers of a batch are sent. See docs/decisions/0322.
     """
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
-            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes, at_once or len(outcomes))
+            at_once = 1 if one_a_round else len(outcomes)
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes, at_once)
 
 
 def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]], at_once: int) -> None:
