@@ -5,14 +5,14 @@ whether or not it keeps up. Targets: goodput (answers within a second of when th
 everything else refused with 429 within 50 ms of when it was sent, memory flat (at most 5% more in the last tenth of the
 time than in the second). What takes cores away meanwhile, the host of a virtual machine or other processes, is measured
 each second (`benchmarks.cpu_contention`). Each second with a late refusal is listed with it and with the speed of the
-core: that explains a late refusal and excuses none. The figures are given for all of the time, which decides, and once
-more for the seconds in which nothing was taken. Refusals are also counted from when they were due, which adds what this
-process was late with itself. The peak is taken once more afterwards, to tell whether the machine has become slower; it
-decides nothing.
+core. This explains late refusals, but does not excuse them. The figures are given for all of the time, which decides,
+and once more for the seconds in which nothing was taken. Refusals are also counted from when they were due, which adds
+what this process was late with itself. The peak is taken once more afterwards, to tell whether the machine has become
+slower; it decides nothing.
 
 The engine has a thread for half of the cores, and these cores to itself (WAYMARK_OWN_CORES); the load shares the others
 with the rest of the service. The load stands for callers on other machines, so it does not interrupt the service at
-each answer (SCHED_BATCH). It may read an answer later for that, which counts as the service's lateness.
+each answer (SCHED_BATCH). It may therefore read an answer later, which counts as the service's lateness.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class LateSecond(BaseModel):
     waited: float
     """That the service's event loop could have run and had no core."""
     speed: float
-    """Of the core that Python uses, as a part of its median."""
+    """Speed of the core that Python uses, as a share of its median speed."""
     cause: Cause
     """Which of host and others took more, if it was as much as a refusal may take; otherwise neither."""
 
@@ -109,7 +109,7 @@ class Overload(BaseModel):
     others_tenths: tuple[float, ...]
     """Cores that processes other than the service and this one used meanwhile."""
     speed_tenths: tuple[float, ...]
-    """Of the core that Python uses, in the slowest second of each tenth, as a part of the median of all seconds."""
+    """Speed of the core that Python uses, in the slowest second of each tenth, as a share of its median speed."""
     taken_at_peak: float
     """Cores that both took while the peak was found."""
     peak_after: float

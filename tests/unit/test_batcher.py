@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUnavailable
 from waymark.inference import Encoded, Generation, Prompt
 from waymark.inference.batching import Answer, Batcher, Loss, Observer, Query, QueueCapacity, Work
+from waymark.inference.batching.fairness import Flow
 from waymark.inference.engines.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
@@ -380,7 +382,9 @@ def test_the_length_of_the_queue_follows_the_pace_of_seconds() -> None:
     assert room(capacity, 1) < usual / 2
 
 
-async def rounds_of_delivery(generator: Gated, batcher: Batcher, capacity: QueueCapacity) -> set[int]:
+async def rounds_of_delivery(
+    generator: Gated, batcher: Batcher, capacity: QueueCapacity, *, round_seconds: float = 0.0
+) -> set[int]:
     """Answer a batch of nine. Returns how many answers had been delivered in each round of the event loop."""
     busy = await running(batcher, generator)
     waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii")]
@@ -395,89 +399,135 @@ async def rounds_of_delivery(generator: Gated, batcher: Batcher, capacity: Queue
     async def watch() -> None:
         while len(delivered) < len(waiting):
             rounds.add(len(delivered))
+            time.sleep(round_seconds)  # noqa: ASYNC251 - refusals that fill the round
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
     generator.gate.set()
     await asyncio.gather(busy, watching)
     assert generator.batches[1:] == [["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii"]]
+    batcher.close()
     return rounds
 
 
-async def test_an_overloaded_queue_delivers_one_answer_a_round(generator: Gated, tally: Tally) -> None:
-    capacity = QueueCapacity(max_requests=9, max_tokens=1_000)
-    batcher = make(generator, capacity, tally)
+async def test_an_overloaded_queue_delivers_one_answer_a_round(
+    generator: Gated, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(generator, capacity, tally, spread_answers=1e6)
     assert await rounds_of_delivery(generator, batcher, capacity) == set(range(9))
-    batcher.close()
+
+
+async def test_answers_do_not_wait_for_many_rounds_full_of_refusals(
+    generator: Gated, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(generator, capacity, tally, spread_answers=0.02)
+    assert 8 not in await rounds_of_delivery(generator, batcher, capacity, round_seconds=0.01)
 
 
 async def test_a_second_after_a_refusal_answers_are_delivered_together(generator: Gated, tally: Tally) -> None:
     times = itertools.count()
     capacity = QueueCapacity(max_requests=9, max_tokens=1_000, clock=lambda: float(next(times)))
-    batcher = make(generator, capacity, tally)
+    batcher = make(generator, capacity, tally, spread_answers=1e6)
     assert await rounds_of_delivery(generator, batcher, capacity) == {0}
-    batcher.close()
 
 
-async def with_a_full_next_batch(stepped: Stepped, batcher: Batcher) -> list[asyncio.Task[list[Answer]]]:
-    """Let a batch run while more than the next batch is tokenised. Returns the answers to come."""
+def test_a_refusal_for_the_share_of_heavy_work_is_no_overload() -> None:
+    capacity = QueueCapacity(max_requests=9, max_tokens=1_000)
+    capacity.enter(1, 450, Flow("a", heavy=True))
+    with pytest.raises(QueueFull):
+        capacity.enter(1, 100, Flow("b", heavy=True))
+    assert not capacity.overloaded
+    with pytest.raises(QueueFull):
+        capacity.enter(9, 9, Flow("b"))
+    assert capacity.overloaded
+
+
+async def with_a_full_next_batch(
+    stepped: Stepped, batcher: Batcher, capacity: QueueCapacity
+) -> list[asyncio.Task[list[Answer]]]:
+    """Let a batch of two run while two more requests are tokenised. Returns the answers to come."""
     busy = await running(batcher, stepped)
     waiting = [ask(batcher, name) for name in ("aa", "bb", "cc", "dd")]
-    await encoded(stepped, "dd")
+    await tokenised(capacity, 8)
     stepped.step.release()
     while len(stepped.batches) < 2:  # noqa: ASYNC110 - it happens in another thread
         await asyncio.sleep(0.001)
-    last = ask(batcher, "ee")
-    await encoded(stepped, "ee")
-    return [busy, *waiting, last]
+    return [busy, *waiting]
 
 
-async def encoded(generator: Gated, prompt: str) -> None:
-    """Go on when this prompt is tokenised."""
-    while prompt not in generator.encoded:  # noqa: ASYNC110 - it happens in another thread
-        await asyncio.sleep(0.001)
-
-
-async def test_new_work_is_tokenised_once_the_next_batch_has_room(stepped: Stepped, tally: Tally) -> None:
-    batcher = make(stepped, QueueCapacity(100, 1_000), tally, max_batch=2, tokenise_every=1e6)
-    waiting = await with_a_full_next_batch(stepped, batcher)
+async def while_it_waits(stepped: Stepped, batcher: Batcher) -> list[asyncio.Task[list[Answer]]]:
+    """Ask until a request is not tokenised at once. Returns the answers to come, that of this request last."""
+    waiting = []
     for number in range(40):
         name = f"f{number}"
         waiting.append(ask(batcher, name))
-        await asyncio.sleep(0.02)
-        if name not in stepped.encoded:  # the thread had to finish the one before
-            break
-    else:
-        pytest.fail("Each request is tokenised when it comes.")
-    stepped.step.release(100)
-    await asyncio.gather(*waiting)
-    assert stepped.encoded[-1] == name
+        await asyncio.sleep(0.1)
+        if name not in stepped.encoded:  # the thread may have been about to take the one before
+            return waiting
+    pytest.fail("Each request is tokenised when it comes.")
+
+
+@pytest.fixture
+def large() -> QueueCapacity:
+    return QueueCapacity(max_requests=100, max_tokens=1_000)
+
+
+async def test_new_work_is_tokenised_once_the_next_batch_has_room(
+    stepped: Stepped, large: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(stepped, large, tally, max_batch=2, tokenise_every=1e6)
+    async with asyncio.timeout(30):
+        waiting = await with_a_full_next_batch(stepped, batcher, large)
+        waiting += await while_it_waits(stepped, batcher)
+        stepped.step.release(100)
+        await asyncio.gather(*waiting)
     batcher.close()
 
 
 async def test_new_work_is_tokenised_soon_even_if_the_next_batch_is_full(
-    stepped: Stepped, capacity: QueueCapacity, tally: Tally
+    stepped: Stepped, large: QueueCapacity, tally: Tally
 ) -> None:
-    batcher = make(stepped, capacity, tally, max_batch=2)
-    waiting = await with_a_full_next_batch(stepped, batcher)
-    waiting.append(ask(batcher, "ff"))
-    await encoded(stepped, "ff")
-    assert len(stepped.batches) == 2
-    stepped.step.release(3)
-    await asyncio.gather(*waiting)
+    batcher = make(stepped, large, tally, max_batch=2)
+    async with asyncio.timeout(30):
+        waiting = await with_a_full_next_batch(stepped, batcher, large)
+        for name in ("ee", "ff", "gg"):
+            waiting.append(ask(batcher, name))
+            while name not in stepped.encoded:  # noqa: ASYNC110 - it happens in another thread
+                await asyncio.sleep(0.001)
+        assert len(stepped.batches) == 2
+        stepped.step.release(100)
+        await asyncio.gather(*waiting)
     batcher.close()
 
 
-async def test_a_batcher_whose_next_batch_is_full_closes(
-    stepped: Stepped, capacity: QueueCapacity, tally: Tally
+async def test_new_work_is_tokenised_when_a_full_next_batch_is_cancelled(
+    stepped: Stepped, large: QueueCapacity, tally: Tally
 ) -> None:
-    batcher = make(stepped, capacity, tally, max_batch=2, tokenise_every=1e6)
-    waiting = await with_a_full_next_batch(stepped, batcher)
-    stepped.step.release()
+    batcher = make(stepped, large, tally, max_batch=2, tokenise_every=1e6)
+    async with asyncio.timeout(30):
+        waiting = await with_a_full_next_batch(stepped, batcher, large)
+        waiting += await while_it_waits(stepped, batcher)
+        for answer in waiting[3:]:
+            answer.cancel()
+        await asyncio.wait(waiting[3:])
+        stepped.step.release(100)
+        assert text(await ask(batcher, "new")) == ["new 0"]
     batcher.close()
+
+
+async def test_a_batcher_whose_next_batch_is_full_closes(stepped: Stepped, large: QueueCapacity, tally: Tally) -> None:
+    batcher = make(stepped, large, tally, max_batch=2, tokenise_every=1e6)
+    async with asyncio.timeout(30):
+        waiting = await with_a_full_next_batch(stepped, batcher, large)
+        waiting += await while_it_waits(stepped, batcher)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        for answer in waiting[3:]:
+            with pytest.raises(ServiceUnavailable):
+                await answer
+        stepped.step.release(100)
+        await closing
+        await asyncio.gather(*waiting[:3])
     assert stepped.closed
-    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [list] * 3 + [ServiceUnavailable] * 3
 
 
 async def test_work_past_its_deadline_never_reaches_the_model(generator: Gated, tally: Tally) -> None:

@@ -1,8 +1,8 @@
 """Batches the requests of many callers for one generator, off the event loop.
 
     event loop          submit: a place in the queue, or QueueFull at once
-    tokenising thread   writes and tokenises what waits, while the model runs the batch before; several requests
-                        together if the next batch is full already
+    tokenising thread   writes and tokenises what waits, while the model runs the previous batch; if the next batch is
+                        full already, it tokenises several new requests together
     model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with the oldest work
                         of others
 
@@ -37,8 +37,10 @@ from waymark.inference.batching.tickets import Group, Job, Ticket, prompts_of, q
 _LAST_BATCH_SECONDS = 5.0
 """Seconds that `close` waits for the batch in the model."""
 _TOKENISE_SECONDS = 0.01
-"""While the next batch is full, new requests are tokenised together after so long. If each is tokenised at once, two
-threads compete for Python's interpreter lock at every request. See docs/decisions/0322."""
+"""Seconds that new requests wait at most for the tokenising thread while the next batch is full. If each is tokenised
+at once, two threads compete for Python's interpreter lock at every request. See docs/decisions/0322."""
+_SPREAD_SECONDS = 0.05
+"""Seconds over which the answers of a batch are sent at most while the queue is overloaded."""
 _log = logging.getLogger("waymark")
 
 
@@ -47,8 +49,11 @@ class Batcher:
 
     A batch has at most `max_batch` requests and, including padding, `max_batch_tokens` input tokens over all rows that
     the model computes; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so
-    is a submission that costs more than `max_cost` according to `costs`. While the next batch is full already, new
-    requests wait at most `tokenise_every` seconds for the tokenising thread.
+    is a submission that costs more than `max_cost` according to `costs`.
+
+    While the next batch is full already, new requests wait at most `tokenise_every` seconds (more than 0) for the
+    tokenising thread. While the queue is overloaded, the answers of a batch are sent one by one for at most
+    `spread_answers` seconds.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Batcher:
         max_input_tokens: int,
         max_wait: float = 0.005,
         tokenise_every: float = _TOKENISE_SECONDS,
+        spread_answers: float = _SPREAD_SECONDS,
         costs: CostModel | None = None,
         max_cost: float = math.inf,
         observer: Observer | None = None,
@@ -71,6 +77,7 @@ class Batcher:
         self._max_batch_tokens = max_batch_tokens
         self._max_wait = max_wait
         self._tokenise_every = tokenise_every
+        self._spread = spread_answers
         self._observer = observer or Observer()
         self._encoder = WorkEncoder(generator, costs, max_input_tokens=max_input_tokens, max_cost=max_cost)
         self._max_cost = max_cost
@@ -89,7 +96,7 @@ class Batcher:
         self._tokenised = threading.Condition(self._lock)
         self._next_has_room = threading.Condition(self._lock)
         self._next_is_full = False
-        """Whether a full batch is tokenised besides the one in the model."""
+        """Whether enough light work for another batch was tokenised when the model's last batch began."""
         self._free_since = 0.0
         """When the model could have begun what it does now: its last batch was done, or work came."""
         self._closing = False
@@ -351,7 +358,7 @@ class Batcher:
                 if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
                     for ticket in batch:
                         self._leave(ticket)
-                    self._set_left(len(ready) - len(batch))
+                    self._set_left(sum(not ticket.flow.heavy for ticket in ready) - len(batch))
                     if not flow.heavy:
                         self._capacity.runs(self, sum(ticket.cost for ticket in batch))
                     return batch
@@ -359,7 +366,7 @@ class Batcher:
         return None
 
     def _set_left(self, tokenised: int) -> None:
-        """Record how many tokenised requests the next batch can choose from. The caller holds the lock."""
+        """Record how much tokenised light work the next batch can choose from. The caller holds the lock."""
         self._next_is_full = tokenised >= self._max_batch
         if not self._next_is_full:
             self._next_has_room.notify()
@@ -389,7 +396,9 @@ class Batcher:
             )
             for ticket, query, generation in zip(batch, queries_of(batch), generations, strict=True)
         ]
-        settle_soon(list(zip(batch, answers, strict=True)), one_a_round=self._capacity.overloaded)
+        settle_soon(
+            list(zip(batch, answers, strict=True)), spread_seconds=self._spread if self._capacity.overloaded else 0.0
+        )
         self._capacity.runs(self, 0)
         if paced:
             began, self._free_since = self._free_since, time.monotonic()

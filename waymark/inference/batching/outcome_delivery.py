@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,21 +15,23 @@ NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
 
 
-def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]], *, one_a_round: bool = False) -> None:
+def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]], *, spread_seconds: float = 0.0) -> None:
     """Deliver outcomes to the event loop that waits for them; outcomes of callers that have gone are dropped.
 
-    `one_a_round`: one in each round of the event loop. Between rounds it reads new requests, so a refusal does not wait
-    until all answers of a batch are sent. See docs/decisions/0322.
+    For `spread_seconds` one is delivered in each round of the event loop, then the rest at once. Between rounds the
+    loop reads new requests, so a refusal does not wait until all answers of a batch are sent. But if refusals fill each
+    round, an answer does not wait for many rounds. See docs/decisions/0322.
     """
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
-            at_once = 1 if one_a_round else len(outcomes)
-            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes, at_once)
+            until = time.monotonic() + spread_seconds
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes, until)
 
 
-def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]], at_once: int) -> None:
+def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]], until: float) -> None:
+    at_once = 1 if time.monotonic() < until else len(outcomes)
     if len(outcomes) > at_once:
-        asyncio.get_running_loop().call_soon(_settle, outcomes[at_once:], at_once)
+        asyncio.get_running_loop().call_soon(_settle, outcomes[at_once:], until)
     for ticket, outcome in outcomes[:at_once]:
         if ticket.future.done():
             continue

@@ -58,19 +58,20 @@ class QueueCapacity:
         self._running: dict[object, tuple[int, float]] = {}
         """By model: the cost of the batch that it computes, and since when."""
         self._refused = -math.inf
-        """When a request was refused last."""
+        """When a request was refused last, other than for the share of heavy work."""
         self.requests = 0
         self.tokens = 0
         """What they cost."""
 
     @property
     def overloaded(self) -> bool:
-        """Whether a request was refused in the last second."""
+        """Whether a request was refused in the last second, other than for the share of heavy work."""
         return self._clock() - self._refused < _REFUSING_SECONDS
 
     def check(self, caller: str = "") -> None:
         """Raise QueueFull if not even one more request fits. Called before any work is done for a request."""
         if self._is_over(1, 1, Flow(caller)):
+            self._refused = self._clock()
             raise self._full()
 
     def enter(self, requests: int, tokens: int, flow: Flow = Flow("")) -> None:  # noqa: B008 - it is a constant
@@ -79,7 +80,10 @@ class QueueCapacity:
             too_heavy = (
                 flow.heavy and self._heavy_requests and self._heavy_tokens + tokens > self._max_tokens // _HEAVY_SHARE
             )
-            if too_heavy or (self.requests and self._is_over(requests, tokens, flow)):
+            if too_heavy:
+                raise self._full()
+            if self.requests and self._is_over(requests, tokens, flow):
+                self._refused = self._clock()
                 raise self._full()
             self._change(requests, tokens, flow)
 
@@ -151,7 +155,6 @@ class QueueCapacity:
         return sum(max(0.0, self._wait(tokens) - (now - began)) for tokens, began in tuple(self._running.values()))
 
     def _full(self) -> QueueFull:
-        self._refused = self._clock()
         return QueueFull(
             f"{self.requests} requests with {self.tokens} tokens wait already, for about "
             f"{self._wait(self.tokens):.1f} s.",
