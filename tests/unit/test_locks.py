@@ -100,3 +100,19 @@ def test_run_refuses_a_file_whose_hash_has_changed(tmp_path: Path) -> None:
     assert not (packages / "nothing-1.0.dist-info").exists()
     assert "HASHES" not in install(hashlib.sha256(file.read_bytes()).hexdigest())
     assert (packages / "nothing-1.0.dist-info").exists()
+
+
+def test_run_does_not_empty_the_target_of_a_linked_environment(tmp_path: Path) -> None:
+    checkout, environment = tmp_path / "checkout", tmp_path / "environment"
+    (checkout / "requirements").mkdir(parents=True)
+    (checkout / "requirements" / "default.lock").touch()
+    (checkout / "pyproject.toml").touch()
+    shutil.copy(ROOT / "run", checkout)
+    environment.mkdir()
+    (environment / "kept").touch()
+    (checkout / ".venv").symlink_to(environment)
+    done = subprocess.run([checkout / "run", "--help"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert f"{checkout}/.venv is a link to {environment}" in done.stderr
+    assert "Remove the link" in done.stderr
+    assert (environment / "kept").exists()
