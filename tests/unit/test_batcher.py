@@ -16,6 +16,8 @@ from waymark.errors import DeadlineExceeded, InputTooLarge, QueueFull, ServiceUn
 from waymark.inference import Encoded, Generation, Prompt
 from waymark.inference.batching import Answer, Batcher, Loss, Observer, Query, QueueCapacity, Work
 from waymark.inference.batching.fairness import Flow
+from waymark.inference.batching.outcome_delivery import closing, settle_soon
+from waymark.inference.batching.tickets import Group, Ticket
 from waymark.inference.engines.scripted import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio
@@ -422,6 +424,27 @@ async def test_answers_do_not_wait_for_many_rounds_full_of_refusals(
 ) -> None:
     batcher = make(generator, capacity, tally, spread_answers=0.02)
     assert 8 not in await rounds_of_delivery(generator, batcher, capacity, round_seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    ("round_ms", "delivered"),
+    [(1, [1, 2, 3, 4, 5, 6, 7, 8, 9]), (25, [1, 3, 5, 7, 9]), (50, [1, 5, 9]), (200, [1, 9])],
+)
+async def test_answers_are_spread_evenly_over_slow_rounds(round_ms: int, delivered: list[int]) -> None:
+    now = 0.0
+    loop = asyncio.get_running_loop()
+    tickets = [
+        Ticket(work=work("aa"), future=loop.create_future(), expires=1.0, cost=1, flow=Flow(""), group=Group(1))
+        for _ in range(9)
+    ]
+    settle_soon([(ticket, closing()) for ticket in tickets], spread_seconds=0.1, clock=lambda: now)
+    counts: list[int] = []
+    while len(counts) < len(delivered):
+        await asyncio.sleep(0)
+        counts.append(sum(ticket.future.done() for ticket in tickets))
+        now += round_ms / 1000
+    assert counts == delivered
+    assert all(isinstance(ticket.future.exception(), ServiceUnavailable) for ticket in tickets)
 
 
 async def test_a_second_after_a_refusal_answers_are_delivered_together(generator: Gated, tally: Tally) -> None:

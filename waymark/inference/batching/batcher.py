@@ -39,8 +39,9 @@ _LAST_BATCH_SECONDS = 5.0
 _TOKENISE_SECONDS = 0.01
 """Seconds that new requests wait at most for the tokenising thread while the next batch is full. If each is tokenised
 at once, two threads compete for Python's interpreter lock at every request. See docs/decisions/0322."""
-_SPREAD_SECONDS = 0.05
-"""Seconds over which the answers of a batch are sent at most while the queue is overloaded."""
+_SPREAD_SECONDS = 0.1
+"""Seconds over which the answers of a batch are sent at most while the queue is overloaded. They are sent evenly: all
+that is left after some time, sent at once, would keep refusals waiting."""
 _log = logging.getLogger("waymark")
 
 
@@ -52,8 +53,8 @@ class Batcher:
     is a submission that costs more than `max_cost` according to `costs`.
 
     While the next batch is full already, new requests wait at most `tokenise_every` seconds (more than 0) for the
-    tokenising thread. While the queue is overloaded, the answers of a batch are sent one by one for at most
-    `spread_answers` seconds.
+    tokenising thread. While the queue is overloaded, the answers of a batch are sent one by one, or as many at a time
+    as it takes to send all of them within `spread_answers` seconds.
     """
 
     def __init__(

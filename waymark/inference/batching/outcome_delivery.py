@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from waymark.errors import DeadlineExceeded, EngineUnavailable, ServiceError, ServiceUnavailable
@@ -15,30 +16,57 @@ NOT_THE_WORK = (ServiceError, EngineUnavailable)
 """Errors of an engine that is gone: it would fail at each single request as it does at the batch."""
 
 
-def settle_soon(outcomes: Sequence[tuple[Ticket, Answer | Exception]], *, spread_seconds: float = 0.0) -> None:
+def settle_soon(
+    outcomes: Sequence[tuple[Ticket, Answer | Exception]],
+    *,
+    spread_seconds: float = 0.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Deliver outcomes to the event loop that waits for them; outcomes of callers that have gone are dropped.
 
-    For `spread_seconds` one is delivered in each round of the event loop, then the rest at once. Between rounds the
-    loop reads new requests, so a refusal does not wait until all answers of a batch are sent. But if refusals fill each
-    round, an answer does not wait for many rounds. See docs/decisions/0322.
+    With `spread_seconds` each round of the event loop delivers one, or more where needed to deliver all of them evenly
+    within that time. Between rounds the loop reads new requests, so a refusal does not wait until all answers of a
+    batch are sent. But if refusals fill each round, an answer does not wait for many rounds. See docs/decisions/0322.
     """
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
-            until = time.monotonic() + spread_seconds
-            outcomes[0][0].future.get_loop().call_soon_threadsafe(_settle, outcomes, until)
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(_Delivery(outcomes, spread_seconds, clock).go_on)
 
 
-def _settle(outcomes: Sequence[tuple[Ticket, Answer | Exception]], until: float) -> None:
-    at_once = 1 if time.monotonic() < until else len(outcomes)
-    if len(outcomes) > at_once:
-        asyncio.get_running_loop().call_soon(_settle, outcomes[at_once:], until)
-    for ticket, outcome in outcomes[:at_once]:
-        if ticket.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            ticket.future.set_exception(outcome)
-        else:
-            ticket.future.set_result(outcome)
+class _Delivery:
+    """Delivers outcomes on the event loop."""
+
+    def __init__(
+        self, outcomes: Sequence[tuple[Ticket, Answer | Exception]], seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._outcomes = outcomes
+        self._seconds = seconds
+        self._clock = clock
+        self._began: float | None = None
+        self._delivered = 0
+
+    def go_on(self) -> None:
+        """Deliver what this round should deliver, and the rest in the next rounds."""
+        began, total = self._delivered, len(self._outcomes)
+        self._delivered = min(total, max(began + 1, self._due(total)))
+        if self._delivered < total:
+            asyncio.get_running_loop().call_soon(self.go_on)
+        for ticket, outcome in self._outcomes[began : self._delivered]:
+            if ticket.future.done():
+                continue
+            if isinstance(outcome, Exception):
+                ticket.future.set_exception(outcome)
+            else:
+                ticket.future.set_result(outcome)
+
+    def _due(self, total: int) -> int:
+        """How many should be delivered by now."""
+        if not self._seconds:
+            return total
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        return math.ceil(total * (now - self._began) / self._seconds)
 
 
 def too_late(within: float | None) -> DeadlineExceeded:
