@@ -208,16 +208,16 @@ async def test_a_batch_holds_the_nearest_lengths_within_its_token_limit(
     assert tally.padded == [7, 12, 1, 10]
 
 
-async def test_batches_are_filled_from_the_oldest_requests(
+async def test_a_batch_is_chosen_among_few_more_of_the_oldest_requests(
     generator: Gated, capacity: QueueCapacity, tally: Tally
 ) -> None:
     batcher = make(generator, capacity, tally, max_batch=2)
     busy = await running(batcher, generator)
-    waiting = ask(batcher, "aa", "bbbb", "cccccccc", "dd", "ee", "ff", "like")
-    await tokenised(capacity, 24)
+    waiting = ask(batcher, "aa", "bbbb", "cc", "dddddddd", "ee", "ffff")
+    await tokenised(capacity, 22)
     generator.gate.set()
     await asyncio.gather(busy, waiting)
-    assert generator.batches[1:] == [["aa", "bbbb"], ["dd", "cccccccc"], ["ee", "ff"], ["like"]]
+    assert generator.batches[1:] == [["aa", "cc"], ["ee", "bbbb"], ["ffff", "dddddddd"]]
     batcher.close()
 
 
