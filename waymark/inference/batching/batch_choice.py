@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Ticket
 
-_CHOICE = 1.5
+CHOICE = 1.5
 """A batch is chosen among so many times the requests that it holds. Among more, less padding is computed, but some
 requests wait for more batches. See docs/decisions/0321."""
 
 
-def choose_batch(ready: Sequence[Ticket], flow: Flow, *, max_batch: int, max_tokens: int) -> tuple[list[Ticket], int]:
+def choose_batch(
+    ready: Sequence[Ticket], flow: Flow, *, max_batch: int, max_tokens: int, choice: float = CHOICE
+) -> tuple[list[Ticket], int]:
     """A flow's oldest work with other work of the same kind and class, sorted by length; and the amount of waiting work
     in its class.
 
     At most `max_batch` requests with `max_tokens` tokens, including padding, unless the oldest alone has more. The
-    others are those nearest in length to the oldest, among the oldest of their callers, half as many again as a batch
-    holds. Work of rare length is not passed over for long, because the oldest is always taken. `ready` is tokenised
-    work, oldest first.
+    others are those nearest in length to the oldest, among the `choice` times `max_batch` oldest of their callers. Work
+    of rare length is not passed over for long, because the oldest is always taken. `ready` is tokenised work, oldest
+    first.
     """
     of_class = [ticket for ticket in ready if ticket.flow.heavy == flow.heavy]
     oldest = next(ticket for ticket in of_class if ticket.flow == flow)
@@ -34,7 +36,7 @@ def choose_batch(ready: Sequence[Ticket], flow: Flow, *, max_batch: int, max_tok
             before[ticket.flow] += 1
     if len(before) > 1:
         ranked.sort(key=lambda entry: entry[0])
-    alike = [ticket for _, ticket in ranked[: round(_CHOICE * max_batch)]]
+    alike = [ticket for _, ticket in ranked[: round(choice * max_batch)]]
     batch: list[Ticket] = [oldest]
     rows, longest = oldest.rows, oldest.length
     for ticket in sorted(alike, key=lambda ticket: abs(ticket.length - oldest.length)):
