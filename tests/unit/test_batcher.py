@@ -427,22 +427,35 @@ async def test_answers_do_not_wait_for_many_rounds_full_of_refusals(
 
 
 @pytest.mark.parametrize(
-    ("round_ms", "delivered"),
-    [(1, [1, 2, 3, 4, 5, 6, 7, 8, 9]), (25, [1, 3, 5, 7, 9]), (50, [1, 5, 9]), (200, [1, 9])],
+    ("round_ms", "deadlines_ms", "delivered"),
+    [
+        (1, [1_000] * 9, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (25, [1_000] * 9, [3, 5, 7, 9]),
+        (50, [1_000] * 9, [5, 9]),
+        (200, [1_000] * 9, [9]),
+        (1, [1_000] * 5 + [90] * 4, [4, 5, 6, 7, 8, 9]),
+        (25, [1_000] * 5 + [140] * 4, [3, 5, 7, 9]),
+    ],
 )
-async def test_answers_are_spread_evenly_over_slow_rounds(round_ms: int, delivered: list[int]) -> None:
+async def test_answers_are_spread_evenly_unless_they_expire(
+    round_ms: int, deadlines_ms: list[int], delivered: list[int]
+) -> None:
     now = 0.0
     loop = asyncio.get_running_loop()
     tickets = [
-        Ticket(work=work("aa"), future=loop.create_future(), expires=1.0, cost=1, flow=Flow(""), group=Group(1))
-        for _ in range(9)
+        Ticket(work=work("aa"), future=loop.create_future(), expires=ms / 1000, cost=1, flow=Flow(""), group=Group(1))
+        for ms in deadlines_ms
     ]
     settle_soon([(ticket, closing()) for ticket in tickets], spread_seconds=0.1, clock=lambda: now)
     counts: list[int] = []
     while len(counts) < len(delivered):
+        now += round_ms / 1000  # the first round may be late, too
         await asyncio.sleep(0)
-        counts.append(sum(ticket.future.done() for ticket in tickets))
-        now += round_ms / 1000
+        done = [ticket for ticket in tickets if ticket.future.done()]
+        counts.append(len(done))
+        assert max(ticket.expires for ticket in done) <= min(
+            (ticket.expires for ticket in tickets if ticket not in done), default=1.0
+        )
     assert counts == delivered
     assert all(isinstance(ticket.future.exception(), ServiceUnavailable) for ticket in tickets)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -26,7 +27,8 @@ def settle_soon(
 
     With `spread_seconds` each round of the event loop delivers one, or more where needed to deliver all of them evenly
     within that time. Between rounds the loop reads new requests, so a refusal does not wait until all answers of a
-    batch are sent. But if refusals fill each round, an answer does not wait for many rounds. See docs/decisions/0322.
+    batch are sent. But if refusals fill each round, an answer does not wait for many rounds. The earliest deadline goes
+    first, and what would expire within that time does not wait. See docs/decisions/0322.
     """
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
@@ -39,10 +41,10 @@ class _Delivery:
     def __init__(
         self, outcomes: Sequence[tuple[Ticket, Answer | Exception]], seconds: float, clock: Callable[[], float]
     ) -> None:
-        self._outcomes = outcomes
+        self._outcomes = sorted(outcomes, key=_expires)
         self._seconds = seconds
         self._clock = clock
-        self._began: float | None = None
+        self._began = clock()
         self._delivered = 0
 
     def go_on(self) -> None:
@@ -64,9 +66,12 @@ class _Delivery:
         if not self._seconds:
             return total
         now = self._clock()
-        if self._began is None:
-            self._began = now
-        return math.ceil(total * (now - self._began) / self._seconds)
+        urgent = bisect(self._outcomes, now + self._seconds, key=_expires)
+        return max(urgent, math.ceil(total * (now - self._began) / self._seconds))
+
+
+def _expires(outcome: tuple[Ticket, Answer | Exception]) -> float:
+    return outcome[0].expires
 
 
 def too_late(within: float | None) -> DeadlineExceeded:
