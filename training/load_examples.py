@@ -106,10 +106,10 @@ def read_annotated(
     note(f"Reading {data} and {annotations} …")
     trajectories = read_table(data, world)
     named = read_annotations(annotations)
-    if coverage := describe_coverage(trajectories, named):
-        note(coverage)
     paths = chosen(trajectories)
     kept = annotated(paths, named, require_all=require_all)
+    if coverage := describe_coverage(trajectories, named):
+        note(coverage)
     return kept, named, len(paths) - len(kept)
 
 

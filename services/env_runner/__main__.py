@@ -23,9 +23,11 @@ from services.env_runner.run_library import RunLibrary, name_folders
 from services.env_runner.settings import Settings, ViewerSettings
 from services.env_runner.viewer import create_viewer
 from waymark.clients.services import ControllerClient, ExecutorClient
+from waymark.errors import InvalidInput
 from waymark.operating_system.process_tree import die_with_parent
 from waymark.serving.exit_codes import exit_clearly
 from waymark.serving.http_server import bind, serve
+from waymark.serving.printable_text import printable
 from waymark.serving.settings import read
 from waymark.serving.telemetry import observed_requests
 from waymark.worlds.base import Environment
@@ -84,7 +86,12 @@ def _view(folders: list[Path]) -> None:
     library = RunLibrary(None, None if folders else settings.runs, name_folders(folders))
     bound = bind(settings.host, settings.port)
     where = f"http://{settings.host}:{bound.getsockname()[1]}/"
-    count = len(library.entries())
+    entries, problems = library.entries_and_problems()
+    for name, problem in problems.items():
+        sys.stderr.write(f"Run {printable(name)} is left out. {printable(problem)}\n")
+    if folders and not entries:
+        raise InvalidInput("None of these runs can be read.", remedy="Name other run folders.")
+    count = len(entries)
     sys.stderr.write(f"{count} {'run is' if count == 1 else 'runs are'} shown at {where}. Ctrl-C ends this.\n")
     serve(create_viewer(settings, library), bound, limits=settings.connections)
 

@@ -81,13 +81,23 @@ class RunLibrary:
 
     def entries(self) -> list[RunEntry]:
         """Every run, the newest first. A folder that cannot be read is left out. Raises JobStoreUnavailable."""
-        known = {statuse.id: statuse for statuse in self._store.statuses()} if self._store is not None else {}
+        return self.entries_and_problems()[0]
+
+    def entries_and_problems(self) -> tuple[list[RunEntry], dict[str, str]]:
+        """Every run, the newest first; and why folders are left out, by their names. Raises JobStoreUnavailable."""
+        known = {status.id: status for status in self._store.statuses()} if self._store is not None else {}
         entries = [_entry(status, self.notes(status.id), on_disk_only=False) for status in known.values()]
+        problems: dict[str, str] = {}
         for name in self._folder_names():
             if name not in known:
-                with suppress(WaymarkError, OSError):
+                try:
                     entries.append(_entry(self._folder_status(name), self.notes(name), on_disk_only=True))
-        return sorted(entries, key=lambda entry: (entry.status.created, entry.status.id), reverse=True)
+                except NotFound:  # not a run's folder
+                    if name in self._named:
+                        problems[name] = f"{self._named[name] / HEADER} is not a regular file."
+                except (WaymarkError, OSError) as error:
+                    problems[name] = str(error)
+        return sorted(entries, key=lambda entry: (entry.status.created, entry.status.id), reverse=True), problems
 
     def _folder_names(self) -> list[str]:
         names: list[str] = []

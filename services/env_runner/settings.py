@@ -12,9 +12,9 @@ from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
 from services.env_runner.checkpoint_gate import CHECKPOINT_WAIT_SECONDS
-from services.env_runner.redis_address import RedisAddress, parse, read_password
 from waymark.clients.chat import Endpoint
 from waymark.operating_system.cpu_cores import simulators_at_once
+from waymark.redis_address import RedisAddress, parse, read_password
 from waymark.serving.settings import ListenSettings
 from waymark.worlds.registry import DEFAULT_WORLD, WorldName
 

@@ -48,17 +48,23 @@ def refused(command: Command, *, code: int = 2) -> str:
         ({"WAYMARK_REDIS_SERVER": "/etc/passwd"}, "not executable"),
         ({"WAYMARK_REDIS_SERVER": "/bin/true"}, "no Redis server"),
         ({"WAYMARK_REDIS_SERVER": sys.executable}, "no Redis server"),
+        ({"WAYMARK_REDIS_URL": "http://x"}, "no Redis address"),
+        ({"WAYMARK_REDIS_URL": f"redis://:secret@{HOST}:1/0"}, f"Nothing listens at redis://{HOST}:1/0"),
+        ({"WAYMARK_REDIS_URL": "unix:///nowhere/redis"}, "Nothing listens at unix:///nowhere/redis"),
+        ({"WAYMARK_REDIS_URL": "redis://x", "WAYMARK_REDIS_PASSWORD_FILE": "/nope"}, "/nope"),
     ],
     ids=str,
 )
 def test_a_bad_setting_is_one_line_with_its_value(waymark: Waymark, settings: dict[str, str], says: str) -> None:
     arguments = [] if "WAYMARK_ENGINE" in settings or "WAYMARK_ENVIRONMENT" in settings else [*SCRIPTED]
-    assert says in refused(waymark("evaluate", *arguments, settings=settings))
+    err = refused(waymark("evaluate", *arguments, settings=settings))
+    assert says in err
+    assert "secret" not in err
 
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("WAYMARK_MAX_BATCH", "x"), ("WAYMARK_API_KEYS_FILE", "/nope"), ("WAYMARK_REDIS_URL", "http://x")],
+    [("WAYMARK_MAX_BATCH", "x"), ("WAYMARK_API_KEYS_FILE", "/nope")],
 )
 def test_a_setting_that_only_a_service_reads_is_named(waymark: Waymark, setting: str, value: str) -> None:
     command = waymark("evaluate", *SCRIPTED, "--tasks", "4-2", settings={setting: value})
@@ -146,6 +152,7 @@ def test_an_unreachable_planner_is_reported_at_once(waymark: Waymark) -> None:
 def test_an_unreachable_address_is_reported_at_once(waymark: Waymark, arguments: tuple[str, ...]) -> None:
     err = refused(waymark(*arguments, "--url", f"http://{HOST}:1"), code=3)
     assert f"http://{HOST}:1" in err
+    assert ("start a stack here" in err) == ("status" not in arguments)
 
 
 @pytest.fixture

@@ -50,6 +50,26 @@ def test_view_serves_folders_without_a_stack(waymark: Waymark, tmp_path: Path) -
     assert command.process.wait(30) == 0
 
 
+def test_view_names_damaged_runs_that_it_leaves_out(waymark: Waymark, tmp_path: Path) -> None:
+    written(tmp_path / "kept" / "a")
+    damaged = written(tmp_path / "kept" / "b").path / EPISODES
+    damaged.write_text(damaged.read_text().replace('"score":50', '"score":1e999'))
+    written(tmp_path / "kept" / "c")
+    (tmp_path / "kept" / "c" / "evaluation.json").write_text("[")
+    command = waymark("view", str(tmp_path / "kept"), "--port", "0")
+    command.read_until("Run b is left out.")
+    command.read_until("Run c is left out.")
+    command.read_until("1 run is shown at")
+    command.process.terminate()
+    command.process.wait(30)
+
+    code, _, err = waymark("view", str(tmp_path / "kept" / "b"), "--port", "0").wait()
+    assert code == 2
+    assert "Run b is left out." in err
+    assert "None of these runs can be read" in err
+    assert "Traceback" not in err
+
+
 def test_view_refuses_other_folders_in_one_line(waymark: Waymark, tmp_path: Path) -> None:
     code, _, err = waymark("view", str(tmp_path / "nowhere")).wait()
     assert code == 2

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.env_runner.queue import JobStore
-from services.env_runner.redis_address import parse
 from services.env_runner.settings import Settings
 from waymark.errors import InvalidInput
+from waymark.redis_address import parse
 from waymark.serving.settings import read
 
 PASSWORDS = (

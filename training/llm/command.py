@@ -44,7 +44,7 @@ def endpoint_from(url: str, model: str, key: str, parameters: str) -> Endpoint:
             remedy="""For example: --parameters '{"temperature": 0, "max_tokens": 4096}'.""",
             field="parameters",
         ) from error
-    return Endpoint(url, model, key.strip(), fields)
+    return Endpoint(url, model, key.strip(), fields, options=True)
 
 
 def prices_from(prompt: float | None, completion: float | None) -> Prices | None:

@@ -28,7 +28,7 @@ from waymark.child_processes.child_process import HOST, START_SECONDS, Part, wai
 from waymark.child_processes.python_process import python_command, python_environment
 from waymark.child_processes.readiness import Readiness
 from waymark.cli.embedded_redis import EmbeddedRedis
-from waymark.cli.redis_server import find_redis_server
+from waymark.cli.redis_server import check_named_redis, find_redis_server
 from waymark.command_hints import COMMAND, command, command_name
 from waymark.errors import InvalidInput, PortInUse, StorageUnavailable
 from waymark.evaluation.run_folder import LOGS
@@ -209,7 +209,9 @@ class Stack:
 def check_options(options: StackOptions) -> None:
     """Raise what keeps a stack from starting: no Java, no Redis, a runs folder that takes nothing, ports in use."""
     get_world(options.environment).check_runnable()
-    if not os.environ.get("WAYMARK_REDIS_URL"):
+    if os.environ.get("WAYMARK_REDIS_URL"):
+        check_named_redis()
+    else:
         find_redis_server()
     if options.ports:
         _claim(options.ports)

@@ -1,23 +1,28 @@
-"""Finds the `redis-server` that a local stack starts."""
+"""Finds the `redis-server` that a local stack starts, or checks the Redis that the user names instead."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from waymark.command_hints import install
 from waymark.errors import InvalidInput, StackError
+from waymark.redis_address import parse, read_password
 
 SETTING: Final = "WAYMARK_REDIS_SERVER"
 _REMEDY: Final = (
     "Name a redis-server of version 6.2 or newer, or unset the variable to use the one that comes with Waymark."
 )
+_PORT: Final = 6379
+_CONNECT_SECONDS: Final = 5.0
 _VERSION_SECONDS: Final = 10.0
 _VERSION: Final = re.compile(r"server v=(\d{1,4})\.")
 
@@ -42,6 +47,33 @@ def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
             remedy=f"Install one ({install('env')}), put redis-server on PATH, or set WAYMARK_REDIS_URL.",
         )
     return on_path
+
+
+def check_named_redis(environment: Mapping[str, str] = os.environ) -> None:
+    """Check that the settings of the user's own Redis can be read and that something listens at its address.
+
+    Called before anything starts, because services need many seconds until they notice. Raises InvalidInput,
+    StackError.
+    """
+    file = environment.get("WAYMARK_REDIS_PASSWORD_FILE", "").strip()
+    password = read_password(environment.get("WAYMARK_REDIS_PASSWORD", ""), Path(file) if file else None)
+    address = parse(environment.get("WAYMARK_REDIS_URL", ""), password)
+    place = urlsplit(address.url)
+    try:
+        if place.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(unquote(place.path))
+        else:
+            host = place.hostname or "localhost"
+            socket.create_connection((host, place.port or _PORT), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise StackError(
+            f"Nothing listens at {address.shown}: {error.strerror or str(error) or type(error).__name__}.",
+            remedy="Start Redis, set WAYMARK_REDIS_URL to its address, or unset it to use the Redis of Waymark.",
+            field="WAYMARK_REDIS_URL",
+            misconfigured=True,
+        ) from error
 
 
 def major_version(program: str) -> int:

@@ -74,23 +74,30 @@ class Endpoint:
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     settings: str = "WAYMARK_LLM"
     """Prefix of its variables, for messages: `WAYMARK_LLM` in `WAYMARK_LLM_URL`."""
+    options: bool = False
+    """Whether the command also has options for address and model, `--url` and `--model`."""
 
     def __post_init__(self) -> None:
         try:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:
             raise InvalidInput(
-                f"{shown(self.url)!r} is no address.", remedy=f"Check {self.settings}_URL.", field="url"
+                f"{shown(self.url)!r} is no address.", remedy=f"Check {self.setting('url')}.", field="url"
             ) from error
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidInput(
                 f"{shown(self.url)!r} is no address of a chat endpoint.",
-                remedy=f"Set {self.settings}_URL to its base, e.g. http://127.0.0.1:8000/v1.",
+                remedy=f"Set {self.setting('url')} to its base, e.g. http://127.0.0.1:8000/v1.",
                 field="url",
             )
         if not self.model:
-            raise InvalidInput("No model is named.", remedy=f"Set {self.settings}_MODEL.", field="model")
+            raise InvalidInput("No model is named.", remedy=f"Set {self.setting('model')}.", field="model")
         object.__setattr__(self, "key", check_key(self.key, f"{self.settings}_KEY"))
+
+    def setting(self, name: Literal["url", "model"]) -> str:
+        """Where the user sets the address or the model, for messages."""
+        variable = f"{self.settings}_{name.upper()}"
+        return f"--{name} ({variable})" if self.options else variable
 
     @property
     def address(self) -> str:
@@ -208,7 +215,7 @@ class ChatClient:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             absent = EndpointUnusable(
                 f"{where} cannot be reached: {error}.",
-                remedy=f"Check {self.endpoint.settings}_URL{_proxy_hint(where)}.",
+                remedy=f"Check {self.endpoint.setting('url')}{_proxy_hint(where)}.",
             )
             raise _Again(absent) from error
         except httpx.ProxyError as error:

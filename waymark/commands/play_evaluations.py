@@ -80,7 +80,7 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
         if url is not None:
             run_async(_play(played, begin, url, progress, None, runs))
         else:
-            progress.say("starting Redis, controller, executor, env-runner and worker")
+            progress.say("starting the services")
             with kept_data_is_named(Stack(options), partial(tell, style="bold red")) as stack:
                 run_async(_play(played, begin, stack.url("env-runner"), progress, stack, runs))
                 progress.say("stopping the services")

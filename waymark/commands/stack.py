@@ -127,7 +127,7 @@ def status(
     with errors_reported():
         if url is not None and url.strip():
             address = check_url(url)
-            check_alive(address)
+            check_alive(address, without="ask the local stack")
             stacks = [_look({"env-runner": address}, None)]
         else:
             stacks = [_look(record.urls, record) for _, record in find_records(runs)]

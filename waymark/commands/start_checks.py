@@ -40,14 +40,17 @@ _ROLES: Final[Mapping[str, Role]] = {
 }
 
 
-def check_alive(url: str) -> None:
-    """Raise ServiceUnavailable if nothing answers at the address of an env-runner."""
+def check_alive(url: str, *, without: str = "start a stack here") -> None:
+    """Raise ServiceUnavailable if nothing answers at the address of an env-runner.
+
+    `without` says what the command does without an address.
+    """
     try:
         httpx.get(f"{url}/health/live", timeout=_ANSWER_SECONDS, trust_env=False)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise ServiceUnavailable(
             f"No env-runner at {shown(url)}: {str(error) or 'it does not answer'}.",
-            remedy="Start it, or leave --url (WAYMARK_URL) out to start a stack here.",
+            remedy=f"Start it, or leave --url (WAYMARK_URL) out to {without}.",
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL):
         return  # something is there; the client tells what is wrong with its answers

@@ -16,10 +16,10 @@ from services.env_runner.queue.lua_scripts import script
 from services.env_runner.queue.manifest import Manifest, spec_of
 from services.env_runner.queue.records import leased, milliseconds, pack
 from services.env_runner.queue.redis_keys import ACTIVE, DEAD, EVALUATION, EVALUATIONS, GROUP, SUBMISSIONS, Keys
-from services.env_runner.redis_address import RedisAddress
 from waymark.contracts import CheckpointMismatch, EpisodeResult, EpisodeSpec, EvaluationStatus
 from waymark.errors import NotFound, RecordDamaged, WaymarkError, WrongCheckpoint
 from waymark.evaluation.run_folder import Evaluation
+from waymark.redis_address import RedisAddress
 
 _Arguments = list[str | bytes | int]
 """The arguments of a script."""

@@ -20,9 +20,9 @@ from typing import Final
 
 from services.env_runner.queue.records import read
 from services.env_runner.queue.redis_connection import Connection
-from services.env_runner.redis_address import RedisAddress
 from waymark.errors import NotFound, QueueFull, RecordDamaged
 from waymark.evaluation.play_along import PlayRequest, PlayTurn, PlayView
+from waymark.redis_address import RedisAddress
 
 _OPEN: Final = "waymark:play:open"
 _WAITING: Final = "waymark:play:waiting"

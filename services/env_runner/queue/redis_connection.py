@@ -11,8 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.env_runner.redis_address import RedisAddress, parse
 from waymark.errors import InvalidInput, JobStoreFull, JobStoreUnavailable, RecordDamaged, WaymarkError
+from waymark.redis_address import RedisAddress, parse
 
 _UNREADABLE = re.compile(r"user_script|not an integer|not a (valid )?float|would overflow")
 """What Redis says where the content of a record cannot be used, or a script of ours stumbles over it."""
