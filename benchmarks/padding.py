@@ -23,7 +23,7 @@ from benchmarks.machine import figures
 from waymark.agent.prompt import write_prompt
 from waymark.inference import Encoded, checkpoint
 from waymark.inference.batching import Query, Work
-from waymark.inference.batching.batch_choice import CHOICE, choose_batch
+from waymark.inference.batching.batch_choice import choose_batch
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Group, Ticket
 from waymark.inference.open_engine import open_generator
@@ -34,7 +34,7 @@ from waymark.worlds.registry import get_format
 _FOLDER = Path("checkpoints/executor")
 _WORKERS = 2
 _FLOW = Flow("")
-_CHOICES = (1.0, CHOICE, 2.0)
+_CHOICES = (1.0, 1.5, 2.0)
 
 
 def sample_lengths() -> list[int]:

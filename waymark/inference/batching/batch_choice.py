@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Ticket
 
-CHOICE = 1.5
-"""A batch is chosen among so many times the requests that it holds. Among more, less padding is computed, but some
-requests wait for more batches. See docs/decisions/0321."""
+CHOICE = 1.0
+"""A batch is chosen among so many times the requests that it holds. Among more, less padding would be computed, but
+some requests would wait for more batches. See docs/decisions/0321."""
 
 
 def choose_batch(

@@ -26,9 +26,9 @@ def settle_soon(
     """Deliver outcomes to the event loop that waits for them; outcomes of callers that have gone are dropped.
 
     With `spread_seconds` each round of the event loop delivers one, or more where needed to deliver all of them evenly
-    within that time. Between rounds the loop reads new requests, so a refusal does not wait until all answers of a
-    batch are sent. But if refusals fill each round, an answer does not wait for many rounds. The earliest deadline goes
-    first, and what would expire within that time does not wait. See docs/decisions/0322.
+    within that time from the first round on. Between rounds the loop reads new requests, so a refusal does not wait
+    until all answers of a batch are sent. But if refusals fill each round, an answer does not wait for many rounds. The
+    earliest deadline goes first, and what would expire within that time does not wait. See docs/decisions/0322.
     """
     if outcomes:
         with suppress(RuntimeError):  # the loop is closed, nobody waits
@@ -44,7 +44,7 @@ class _Delivery:
         self._outcomes = sorted(outcomes, key=_expires)
         self._seconds = seconds
         self._clock = clock
-        self._began = clock()
+        self._began: float | None = None
         self._delivered = 0
 
     def go_on(self) -> None:
@@ -66,6 +66,8 @@ class _Delivery:
         if not self._seconds:
             return total
         now = self._clock()
+        if self._began is None:
+            self._began = now
         urgent = bisect(self._outcomes, now + self._seconds, key=_expires)
         return max(urgent, math.ceil(total * (now - self._began) / self._seconds))
 
