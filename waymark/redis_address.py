@@ -23,7 +23,7 @@ _REMEDY: Final = (
 _HOST: Final = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:[/?#].*)?", re.DOTALL
 )
-_NO_USER: Final = re.compile(r"[^\s/?#@:\[\]]*(?::\d{1,5})?(?:/\d*)?\?\w+=")
+_NO_USER: Final = re.compile(r"\A[^\s/?#@:\[\]]*(?::\d{1,5})?(?:/\d*)?\?\w+=")
 """An address whose first `@` is in its query."""
 
 
