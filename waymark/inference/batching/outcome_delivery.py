@@ -49,11 +49,11 @@ class _Delivery:
 
     def go_on(self) -> None:
         """Deliver what this round should deliver, and the rest in the next rounds."""
-        began, total = self._delivered, len(self._outcomes)
-        self._delivered = min(total, max(began + 1, self._due(total)))
+        first, total = self._delivered, len(self._outcomes)
+        self._delivered = min(total, max(first + 1, self._due(total)))
         if self._delivered < total:
             asyncio.get_running_loop().call_soon(self.go_on)
-        for ticket, outcome in self._outcomes[began : self._delivered]:
+        for ticket, outcome in self._outcomes[first : self._delivered]:
             if ticket.future.done():
                 continue
             if isinstance(outcome, Exception):
